@@ -68,7 +68,6 @@ def qwen2_5_7b_instruct() -> RunSpec:
                 TaskSpec(name="global_mmlu_en", num_fewshot=5),
                 TaskSpec(name="gpqa_main_zeroshot"),
             ),
-            concurrency=128,
         ),
         results=ResultsSpec(label="qwen2-5-7b-instruct"),
     )

@@ -1,8 +1,8 @@
 """One arm of the comparison: serve the model, let it sit the exam, keep every finished task.
 
 A task is stored as soon as it is finished, under the digest of all that decides its scores, so a
-run that dies pays again only for the task it was in, and a run with one changed task pays for
-that task alone.
+run with one changed task pays for that task alone. Every single answer is stored as soon as it is
+given, so a run that dies pays again only for the questions that were in flight.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from infra.contracts.records import (
 )
 from infra.contracts.specs import RunSpec
 from infra.device import Device, detect
+from infra.evaluation.exam import AnswerFile
 from infra.evaluation.keys import task_keys
 from infra.evaluation.prepared import prepared
 from infra.progress import Progress
@@ -111,6 +112,8 @@ def _sit(
     progress: Progress,
 ) -> None:
     exam = prepared(spec.evaluation, settings=settings, progress=progress)
+    identity = digest_of(_conditions(model, spec, environment, device))
+    answers = AnswerFile(settings.answers / f"{identity[:32]}.sqlite", identity)
     with serve(
         model.path,
         arm=arm,
@@ -128,7 +131,9 @@ def _sit(
         for name in missing:
 
             def sit(folder: Path, name: str = name) -> None:
-                scores = exam.evaluate(name, server, model.path, folder / _Stored.SAMPLES, progress)
+                scores = exam.evaluate(
+                    name, server, model.path, folder / _Stored.SAMPLES, progress, answers
+                )
                 write_atomically(folder / _Stored.SCORES, scores.model_dump_json(indent=2))
                 write_atomically(folder / _Stored.SERVER, record.model_dump_json(indent=2))
                 shutil.copyfile(server.record.log, folder / _Stored.LOG)
@@ -184,7 +189,7 @@ def _conditions(
     serving = spec.serving.model_dump(mode="json", exclude=_SERVING_WITHOUT_EFFECT_ON_SCORES)
     return [
         model.digest, serving, spec.model.trust_remote_code,
-        environment.digest, device.kind, device.name,
+        environment.digest, device.kind, device.name, _engine_variables(),
     ]  # fmt: skip
 
 

@@ -52,6 +52,11 @@ class Settings(BaseSettings):
         return self.cache / "checkpoints"
 
     @property
+    def answers(self) -> Path:
+        """Folder of the single answers, one file for each checkpoint under its conditions."""
+        return self.cache / "answers"
+
+    @property
     def scores(self) -> Path:
         """Folder of the scores."""
         return self.cache / "scores"

@@ -14,7 +14,9 @@ _GPU_MEMORY_FRACTION = 0.9
 _CPU_MEMORY_FRACTION = 0.3
 _DEFAULT_MAX_NUM_SEQS = {"cpu": 128, "cuda": 256}
 """Sequences that vLLM computes at a time unless told otherwise (large GPUs: 1024)."""
-_KV_BLOCK_TOKENS = 128
+_CPU_BLOCK_TOKENS = 32
+"""The least that the CPU kernels take. Only whole blocks of a prompt are found again in the cache,
+so the default of 128 would have every read compute a hundred tokens anew."""
 _GIBIBYTE = 2**30
 
 
@@ -26,7 +28,7 @@ def build_command(
     port: int,
     spec: ServingSpec,
     device: Device,
-    concurrency: int,
+    concurrency: int | None,
     trust_remote_code: bool = False,
     free_memory_bytes: int,
 ) -> tuple[str, ...]:
@@ -39,7 +41,7 @@ def build_command(
         port: Port on loopback.
         spec: What was asked.
         device: What to compute on.
-        concurrency: Requests that shall fit at a time.
+        concurrency: Questions that shall fit at a time; None leaves that to the engine.
         trust_remote_code: Run code that comes with the model.
         free_memory_bytes: Main memory that nobody uses now.
     """
@@ -58,12 +60,15 @@ def build_command(
         command += ["--gpu-memory-utilization", str(_GPU_MEMORY_FRACTION)]
     else:
         # A stated size also spares the engine its trial run at start.
-        cache = kv_cache_bytes(_config(model), spec, concurrency, free_memory_bytes)
+        sequences = concurrency or _DEFAULT_MAX_NUM_SEQS["cpu"]
+        cache = kv_cache_bytes(_config(model), spec, sequences, free_memory_bytes)
         command += ["--kv-cache-memory-bytes", str(cache)]
+    if device.kind == "cpu":
+        command += ["--block-size", str(_CPU_BLOCK_TOKENS)]
     # On a CPU compilation needs a C++ compiler and minutes.
     if spec.enforce_eager or device.kind == "cpu":
         command.append("--enforce-eager")
-    if concurrency > _DEFAULT_MAX_NUM_SEQS[device.kind]:
+    if concurrency and concurrency > _DEFAULT_MAX_NUM_SEQS[device.kind]:
         command += ["--max-num-seqs", str(concurrency)]
     if trust_remote_code:
         command.append("--trust-remote-code")
@@ -123,7 +128,7 @@ def kv_cache_bytes(
         return bound
     dtype = config.get("dtype") or config.get("torch_dtype")
     width = 4 if "float32" in (spec.dtype, dtype if spec.dtype == "auto" else None) else 2
-    tokens = 2 * concurrency * (window + _KV_BLOCK_TOKENS)
+    tokens = 2 * concurrency * (window + _CPU_BLOCK_TOKENS)
     needed = int(2 * layers * kv_heads * head_size * width * tokens)
     return min(max(needed, _GIBIBYTE // 4), bound)
 

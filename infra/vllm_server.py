@@ -81,7 +81,7 @@ def serve(
     *,
     arm: str,
     spec: ServingSpec,
-    concurrency: int,
+    concurrency: int | None,
     environment: PythonEnvironment,
     device: Device,
     trust_remote_code: bool,
@@ -94,7 +94,7 @@ def serve(
         path: Folder of the model.
         arm: Which arm it is, for names and messages.
         spec: How to serve.
-        concurrency: Requests that shall fit at a time.
+        concurrency: Questions that shall fit at a time; None leaves that to the engine.
         environment: Interpreter with vLLM.
         device: What to compute on.
         trust_remote_code: Run code that comes with the model.
@@ -150,7 +150,7 @@ def serve_command(
     served_name: str,
     api_key: str,
     chat: bool,
-    concurrency: int,
+    concurrency: int | None,
     device_name: str,
     timeout_seconds: float,
     log: Path,

@@ -156,8 +156,8 @@ class ServerRecord(Record):
     max_model_len: int
     """Tokens."""
 
-    concurrency: int
-    """Requests in flight at a time."""
+    concurrency: int | None
+    """Questions in flight at a time; none where it followed the server's counters."""
 
     startup_seconds: float
     log: str

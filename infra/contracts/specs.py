@@ -267,8 +267,8 @@ class EvaluationSpec(Spec):
     seed: int = Field(default=1234, ge=0)
     """Draws the worked examples."""
 
-    concurrency: int = Field(default=32, ge=1, le=1024)
-    """Requests in flight at a time."""
+    concurrency: int | None = Field(default=None, ge=1, le=4096)
+    """Questions in flight at a time. Empty: found by following the server's own counters."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

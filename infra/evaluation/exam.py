@@ -49,6 +49,15 @@ class Server(Protocol):
 
 
 @dataclass(frozen=True)
+class AnswerFile:
+    """Where the answers of one server are kept, so that a killed run continues where it stopped."""
+
+    path: Path
+    identity: str
+    """All that decides an answer besides the question: checkpoint, engine, flags."""
+
+
+@dataclass(frozen=True)
 class Part:
     """One entry of the exam, ready to be asked."""
 
@@ -93,6 +102,7 @@ class Exam:
         tokenizer_path: Path,
         samples: Path,
         progress: Progress,
+        answers: AnswerFile | None = None,
     ) -> TaskScores:
         """Ask the served model one task or group, as lm-eval does, and mark the answers.
 
@@ -103,14 +113,15 @@ class Exam:
             server: The server that answers.
             tokenizer_path: Folder of the checkpoint, for its own tokenizer.
             samples: File that receives one JSON line for each document.
-            progress: Hears about finished requests every second.
+            progress: Hears about finished documents every second.
+            answers: Where every answer is kept at once; None keeps none.
 
         Raises:
             EvaluationError: The server died or refused, or a prompt does not fit its window.
         """
         from infra.evaluation.harness import evaluate
 
-        return evaluate(self, name, server, tokenizer_path, samples, progress)
+        return evaluate(self, name, server, tokenizer_path, samples, progress, answers)
 
 
 def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> Exam:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from infra.evaluation.scores import task_scores
 from infra.progress import Progress
 
 if TYPE_CHECKING:
-    from infra.evaluation.exam import Exam, Server
+    from infra.evaluation.exam import AnswerFile, Exam, Server
 
 _PYTHON_SEED, _NUMPY_SEED = 0, 1234
 """As lm-eval's `simple_evaluate` sets them."""
@@ -30,17 +30,25 @@ def evaluate(
     tokenizer_path: Path,
     samples: Path,
     progress: Progress,
+    answers: AnswerFile | None = None,
 ) -> TaskScores:
     """Ask one part of the exam and return its scores; see `Exam.evaluate`."""
     spec, part = exam.spec, exam.parts[name]
     started = time.monotonic()
-    with quiet() as messages:
+    with quiet():
         from lm_eval import evaluator
 
         from infra.evaluation.client import build_model
 
         server.raise_if_dead()
-        model = build_model(server, tokenizer_path, concurrency=spec.concurrency, seed=spec.seed)
+        model = build_model(
+            server,
+            tokenizer_path,
+            concurrency=spec.concurrency,
+            seed=spec.seed,
+            answers=answers,
+            say=progress.say,
+        )
         if spec.chat_template and not model.tokenizer.chat_template:
             raise EvaluationError(
                 f"The tokenizer in {tokenizer_path} has no chat template.",
@@ -50,8 +58,9 @@ def evaluate(
             task.set_fewshot_seed(spec.seed)
         with (
             _seeded(),
-            ticking(progress, name, lambda: (model.done, model.total or None), "requests"),
-            _explained(name, server, messages),
+            closing(model),
+            ticking(progress, name, lambda: (model.done, model.total or None), "documents"),
+            _explained(name, server),
         ):
             results = evaluator.evaluate(
                 model,
@@ -62,8 +71,8 @@ def evaluate(
                 apply_chat_template=spec.chat_template,
                 fewshot_as_multiturn=spec.fewshot_as_multiturn,
             )
-    progress.update(name, model.done, model.total, "requests")
-    rows = sample_rows(results["samples"], model.cut_off)
+    progress.update(name, model.done, model.total, "documents")
+    rows = sample_rows(results["samples"], model.finishes)
     write_rows(samples, rows)
     return task_scores(
         name,
@@ -81,7 +90,7 @@ def evaluate(
 
 
 @contextmanager
-def _explained(name: str, server: Server, messages: list[str]) -> Iterator[None]:
+def _explained(name: str, server: Server) -> Iterator[None]:
     """Turn what the client raises into an error that says what the server did."""
     try:
         yield
@@ -95,15 +104,13 @@ def _explained(name: str, server: Server, messages: list[str]) -> Iterator[None]
             **{**error.facts, "task": name},
         ) from error
     except Exception as error:
-        with _explained(name, server, []):
+        with _explained(name, server):
             server.raise_if_dead()
-        answers = list(dict.fromkeys(m for m in messages if "API request failed" in m))
         raise EvaluationError(
             f"{name} could not be asked: {type(error).__name__}: {str(error)[:300]}",
-            cause=answers[0][:1000] if answers else "",
             remedy="Read the server's log for what went wrong there.",
             task=name,
-        ) from None  # the client's exception holds the headers of the request
+        ) from None  # the exception may hold the headers of a request
 
 
 @contextmanager

@@ -39,8 +39,8 @@ def task_keys(
 ) -> dict[str, str]:
     """Return the digest of each task and group of the exam, in order.
 
-    It covers lm-eval's version, the rows, the shots, the limits, the chat settings, the seed and
-    this package. Concurrency is not in it: it must not decide a score.
+    It covers lm-eval's version, the rows, the shots, the limits, the chat settings, the seed,
+    this package and the scoring client. Concurrency is not in it: it must not decide a score.
 
     Raises:
         UnknownTask: lm-eval does not know a name.
@@ -69,5 +69,6 @@ def task_key(entry: Entry, task: TaskSpec, rows: Mapping[str, Rows], spec: Evalu
 
 @cache
 def _code() -> str:
-    files = sorted(Path(__file__).parent.glob("*.py"))
+    here = Path(__file__).parent
+    files = sorted([*here.glob("*.py"), *(here.parent / "scoring").glob("*.py")])
     return digest_of([[file.name, file.read_text(encoding="utf-8")] for file in files])

@@ -12,41 +12,27 @@ from threading import Event, Thread
 from infra.progress import Progress
 
 _LOGGERS = ("lm_eval", "datasets", "transformers", "huggingface_hub")
-_KEPT = 20
-
-
-class _Keeper(logging.Handler):
-    """Keeps the first messages: what follows a failure is its echo, once for each request."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if len(self.messages) < _KEPT:
-            self.messages.append(record.getMessage())
 
 
 @contextmanager
-def quiet() -> Iterator[list[str]]:
-    """Silence progress bars and library logs, and yield the list their warnings go to.
+def quiet() -> Iterator[None]:
+    """Silence progress bars and library logs.
 
     The libraries draw bars from places that offer no switch, so the default of the bar itself is
-    changed for as long as this lasts. Messages may quote what a server answered.
+    changed for as long as this lasts.
     """
     # transformers would tell that PyTorch is missing; the orchestrator does without.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     from tqdm import std  # type: ignore[import-untyped]
 
-    keeper = _Keeper()
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     before = [(logger.handlers, logger.propagate) for logger in loggers]
     init = std.tqdm.__init__
     std.tqdm.__init__ = partialmethod(init, disable=True)
     for logger in loggers:
-        logger.handlers, logger.propagate = [keeper], False
+        logger.handlers, logger.propagate = [logging.NullHandler()], False
     try:
-        yield keeper.messages
+        yield
     finally:
         std.tqdm.__init__ = init
         for logger, (handlers, propagate) in zip(loggers, before, strict=True):

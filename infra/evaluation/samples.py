@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from infra.content import write_atomically
 
+Finishes: TypeAlias = Mapping[str, str | None]
+"""Prompt → why the text generated after it ended; none where the server gave no reason."""
+
 
 def sample_rows(
-    samples: Mapping[str, Iterable[Mapping[str, Any]]], cut_off: Collection[str] = ()
+    samples: Mapping[str, Iterable[Mapping[str, Any]]], finishes: Finishes | None = None
 ) -> list[dict[str, Any]]:
     """Return one row a document, with the marks of every filter side by side.
 
@@ -20,19 +23,19 @@ def sample_rows(
 
     Args:
         samples: Task → what lm-eval logged.
-        cut_off: Prompts whose answer ran into the token limit.
+        finishes: Prompt → why the text generated after it ended.
     """
     rows: dict[tuple[str, int], dict[str, Any]] = {}
     for task, logged in samples.items():
         for sample in logged:
-            row = rows.setdefault((task, sample["doc_id"]), _row(task, sample, cut_off))
+            row = rows.setdefault((task, sample["doc_id"]), _row(task, sample, finishes or {}))
             name = sample["filter"]
             row["filtered"][name] = sample["filtered_resps"]
             row["metrics"] |= {f"{metric},{name}": sample[metric] for metric in sample["metrics"]}
     return [*rows.values()]
 
 
-def _row(task: str, sample: Mapping[str, Any], cut_off: Collection[str]) -> dict[str, Any]:
+def _row(task: str, sample: Mapping[str, Any], finishes: Finishes) -> dict[str, Any]:
     arguments = sample["arguments"]
     prompt = str(arguments[0][0])
     continuations = [args[1] for args in arguments if len(args) > 1 and isinstance(args[1], str)]
@@ -46,7 +49,8 @@ def _row(task: str, sample: Mapping[str, Any], cut_off: Collection[str]) -> dict
         "continuations": continuations,
         "target": sample["target"],
         "responses": sample["resps"],
-        "truncated": prompt in cut_off,
+        "finish_reason": finishes.get(prompt),
+        "truncated": finishes.get(prompt) == "length",
         "filtered": {},
         "metrics": {},
         "doc": sample["doc"],

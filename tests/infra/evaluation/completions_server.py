@@ -23,6 +23,9 @@ class Completions:
     reply: Callable[[list[int]], str] = lambda prompt: f"That makes {sum(prompt) % 97}.\n#### 7"
     """Prompt (token ids) → generated text."""
 
+    reads: bool = True
+    """Know `logprob_token_ids`; if not, it is ignored, as older engines do."""
+
     fail_after: int | None = None
     """Answer 500 from this request on."""
 
@@ -50,25 +53,41 @@ class Completions:
         return {"choices": [self._choice(i, p, body) for i, p in enumerate(prompts)]}
 
     def _choice(self, index: int, prompt: list[int], body: dict[str, Any]) -> dict[str, Any]:
+        if wanted := body.get("logprob_token_ids") if self.reads else None:
+            return {
+                "index": index,
+                "text": "?",
+                "finish_reason": "length",
+                "logprobs": {
+                    "token_logprobs": [LIKELIEST],
+                    "top_logprobs": [{f"token_id:{t}": logprob(prompt, t) for t in wanted}],
+                },
+            }
         if not body.get("echo"):
             return {
                 "index": index,
                 "text": self.reply(prompt),
                 "finish_reason": self.finish_reason,
             }
-        scores = [None, *(_logprob(prompt[: i + 1]) for i in range(1, len(prompt))), -1.0]
+        scores = [None, *(logprob(prompt[:i], prompt[i]) for i in range(1, len(prompt))), LIKELIEST]
         return {
             "index": index,
             "text": "",
             "logprobs": {
                 "token_logprobs": scores,
-                "top_logprobs": [s and {"likeliest": max(s, -4.0)} for s in scores],
+                "top_logprobs": [s and {"this": s, "likeliest": LIKELIEST} for s in scores],
             },
         }
 
 
-def _logprob(tokens: list[int]) -> float:
-    return -hashlib.sha256(json.dumps(tokens[-40:]).encode()).digest()[0] / 16 - 0.1
+LIKELIEST = -0.05
+"""Log-probability of the likeliest token, whatever comes before."""
+
+
+def logprob(prefix: list[int], token: int) -> float:
+    """Return the log-probability of a token: one of 8 is the likeliest, none is likelier."""
+    first, second, *_ = hashlib.sha256(json.dumps([*prefix[-40:], token]).encode()).digest()
+    return LIKELIEST if first % 8 == 0 else -second / 16 - 0.1
 
 
 @contextmanager

@@ -103,7 +103,10 @@ def test_scores_are_those_of_the_stock_harness(
         asked = sorted(json.dumps(r, sort_keys=True) for r in server.requests)
         server.requests.clear()
         ours = sit(exam, name, server)
-        assert sorted(json.dumps(r, sort_keys=True) for r in server.requests) == asked
+        if name == "gsm8k":
+            assert sorted(json.dumps(r, sort_keys=True) for r in server.requests) == asked
+        else:
+            assert len(server.requests) < len(asked) / 10
     for scores in [ours, *ours.subtasks.values()]:
         result = theirs["results"][scores.name]
         assert {key: value.value for key, value in scores.metrics.items()} == {
@@ -148,7 +151,7 @@ def test_the_record_of_a_task(exam: Exam, sit: Callable[..., TaskScores], tmp_pa
 def test_the_record_of_a_group(exam: Exam, sit: Callable[..., TaskScores], tmp_path: Path) -> None:
     with serving(Completions()) as server:
         scores = sit(exam, "global_mmlu_en", server)
-        assert len(server.requests) == 4 * 24
+        assert sum(len(r["prompt"]) for r in server.requests) == 24 * 2 + 1  # " A" are two bytes; the probe
     assert scores.n == scores.metrics["acc,none"].n == 24
     assert len(scores.subtasks) == 6
     assert {task.n for task in scores.subtasks.values()} == {4}
@@ -179,7 +182,7 @@ def test_progress_is_told_and_the_terminal_left_alone(
 ) -> None:
     with serving(Completions()) as server:
         sit(exam, "global_mmlu_en", server, heard)
-    assert heard.updates[-1] == ("global_mmlu_en", 96, 96, "requests")
+    assert heard.updates[-1] == ("global_mmlu_en", 24, 24, "documents")
     assert capfd.readouterr() == ("", "")
 
 
@@ -214,7 +217,7 @@ def test_a_server_that_refuses_is_quoted_after_few_attempts(
 ) -> None:
     with serving(Completions(fail_after=3)) as server, pytest.raises(EvaluationError) as failed:
         sit(exam, "gsm8k", server)
-    assert "no room in the cache" in failed.value.cause
+    assert "no room in the cache" in failed.value.fact
     assert "500" in failed.value.fact
     assert len(server.requests) < 50
     assert KEY not in f"{failed.value} {failed.value.facts} {failed.value.__cause__!r}"

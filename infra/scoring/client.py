@@ -1,0 +1,309 @@
+"""Asks a completions server many questions at a time, until each is answered or one cannot be.
+
+What heals is asked again, with jitter; what does not ends the run at once with the question named.
+The number in flight follows the server's own counters, see `pace`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import aiohttp
+import orjson
+
+from infra.contracts.errors import EvaluationError
+from infra.scoring import protocol
+from infra.scoring.batches import Batch
+from infra.scoring.failures import REMEDIES, Failure, Refused, Throttled, Transient, of_status
+from infra.scoring.pace import Load, Pace
+from infra.scoring.protocol import Question, Reply
+from infra.scoring.tokens import count
+
+ATTEMPTS = 5
+"""How often a question is asked that the server answers with a failure."""
+
+PATIENCE_SECONDS = 120.0
+"""How long a server that does not answer at all may take to come back."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 10.0
+_WATCH_SECONDS = 0.5
+_LOOK_SECONDS, _CALM_LOOK_SECONDS = 0.25, 2.0
+"""Between two looks at the server's counters: while the pace changes, and while it does not."""
+_CONNECT_SECONDS = 10.0
+
+Receive = Callable[[Sequence[tuple[Question, Reply]]], None]
+
+
+class Server(Protocol):
+    """Who is asked. Its address may change while it is restarted."""
+
+    @property
+    def base_url(self) -> str:
+        """Address, with `/v1`."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of every request; they hold the key."""
+
+    @property
+    def model_name(self) -> str:
+        """Name it serves the model under."""
+
+    def raise_if_dead(self) -> None:
+        """Raise whatever explains that the server will never answer again."""
+
+
+@dataclass
+class Counts:
+    """What was sent and what came back."""
+
+    requests: int = 0
+    """HTTP requests, those asked again included."""
+
+    retries: int = 0
+    answered: int = 0
+    """Questions."""
+
+    prompt_tokens: int = 0
+    """Of the questions that were answered."""
+
+
+class Client:
+    """Asks one server."""
+
+    def __init__(
+        self,
+        server: Server,
+        *,
+        pace: Pace,
+        seed: int,
+        timeout: float,
+        say: Callable[[str], None],
+    ) -> None:
+        """Make a client; nothing is sent yet.
+
+        Args:
+            server: Who is asked.
+            pace: How many questions at a time.
+            seed: Sent with each request.
+            timeout: Seconds a request may take before it is sent again.
+            say: Told what a user should know, once.
+        """
+        self._server = server
+        self._pace = pace
+        self._seed = seed
+        self._timeout = timeout
+        self._say = say
+        self._last_answer = 0.0
+        self.counts = Counts()
+
+    def ask(
+        self, batches: Iterable[Batch], receive: Receive, whose: Callable[[Question], str]
+    ) -> None:
+        """Ask all, and return when each is answered.
+
+        Must not be called on a thread that runs an event loop.
+
+        Args:
+            batches: What to ask, in order.
+            receive: Gets answers as they come, each question once.
+            whose: Names task and document of a question, for errors.
+
+        Raises:
+            EvaluationError: A question is refused, or fails again and again.
+        """
+        asyncio.run(self._watched(self._ask_all(batches, receive, whose)))
+
+    def can_read(self) -> bool:
+        """Ask the server whether it can return the probabilities of chosen tokens.
+
+        Raises:
+            EvaluationError: It does not answer, or refuses us.
+        """
+        able: bool = asyncio.run(self._watched(self._probe()))
+        return able
+
+    async def _watched(self, work: Any) -> Any:
+        """Await something, and give up at once when the server is dead."""
+        task = asyncio.ensure_future(work)
+        try:
+            while not task.done():
+                await asyncio.wait([task], timeout=_WATCH_SECONDS)
+                self._server.raise_if_dead()
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _probe(self) -> bool:
+        async with self._session() as session:
+            try:
+                body = protocol.probe(self._server.model_name)
+                return protocol.can_read(await self._persist(session, body))
+            except Refused as error:
+                if error.all_alike:
+                    raise self._given_up(error, "the first question") from None
+                return False
+            except Transient as error:
+                raise self._given_up(error, "the first question") from None
+
+    async def _ask_all(
+        self, batches: Iterable[Batch], receive: Receive, whose: Callable[[Question], str]
+    ) -> None:
+        in_flight: dict[asyncio.Task[list[tuple[Question, Reply]]], int] = {}
+        async with self._session() as session:
+            looking = asyncio.create_task(self._look(session, lambda: sum(in_flight.values())))
+            try:
+                for batch in batches:
+                    left = batch
+                    while left:
+                        room = self._pace.limit - sum(in_flight.values())
+                        if in_flight and room < min(len(left), self._pace.limit):
+                            await _collect(in_flight, receive)
+                            continue
+                        part, left = left[: self._pace.limit], left[self._pace.limit :]
+                        task = asyncio.create_task(self._ask(session, part, whose))
+                        in_flight[task] = len(part)
+                while in_flight:
+                    await _collect(in_flight, receive)
+            finally:
+                for under_way in (looking, *in_flight):
+                    under_way.cancel()
+                await asyncio.gather(looking, *in_flight, return_exceptions=True)
+
+    async def _ask(
+        self, session: aiohttp.ClientSession, batch: Batch, whose: Callable[[Question], str]
+    ) -> list[tuple[Question, Reply]]:
+        """Ask a batch; if it is refused, its parts, down to the question that is to blame."""
+        try:
+            body = protocol.body(self._server.model_name, batch, seed=self._seed)
+            replies = _read(batch, await self._persist(session, body))
+        except Refused as error:
+            if len(batch) == 1 or error.all_alike:
+                raise self._given_up(error, whose(batch[0])) from None
+            half = len(batch) // 2
+            first = await self._ask(session, batch[:half], whose)
+            return [*first, *await self._ask(session, batch[half:], whose)]
+        except Transient as error:
+            raise self._given_up(error, whose(batch[0])) from None
+        self.counts.answered += len(batch)
+        self.counts.prompt_tokens += sum(count(question.prompt) for question in batch)
+        return list(zip(batch, replies, strict=True))
+
+    async def _persist(self, session: aiohttp.ClientSession, body: dict[str, Any]) -> Any:
+        """Send a request until it is answered."""
+        attempt, silent_since = 0, None
+        while True:
+            try:
+                return await self._post(session, body)
+            except Transient as error:
+                if error.status is None:
+                    # Nobody answers: the server may be starting anew. Whatever anybody hears of
+                    # it counts as a sign of life.
+                    silent_since = max(silent_since or time.monotonic(), self._last_answer)
+                    if time.monotonic() - silent_since > PATIENCE_SECONDS:
+                        raise
+                else:
+                    attempt += 1
+                    if attempt >= ATTEMPTS:
+                        raise
+                if isinstance(error, Throttled):
+                    self._pace.back_off()
+                self.counts.retries += 1
+                pause = min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)
+                await asyncio.sleep(max(error.wait, pause * random.uniform(0.5, 1.5)))  # noqa: S311
+
+    async def _post(self, session: aiohttp.ClientSession, body: dict[str, Any]) -> Any:
+        self.counts.requests += 1
+        try:
+            async with session.post(
+                f"{self._server.base_url}/completions",
+                data=orjson.dumps(body),
+                headers={**self._server.headers, "Content-Type": "application/json"},
+            ) as response:
+                answer = await response.read()
+                status, retry_after = response.status, response.headers.get("Retry-After")
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
+            raise Transient(f"the connection was lost ({type(error).__name__})") from None
+        except TimeoutError:
+            raise Transient(f"there was no answer within {self._timeout:g} s", 408) from None
+        self._last_answer = time.monotonic()
+        if status != 200:
+            raise of_status(status, answer, retry_after)
+        try:
+            return orjson.loads(answer)
+        except ValueError as error:
+            raise Refused(f"the answer is not JSON ({error})") from None
+
+    async def _look(self, session: aiohttp.ClientSession, in_flight: Callable[[], int]) -> None:
+        """Follow the server's counters for as long as this is not cancelled."""
+        if self._pace.fixed is not None:
+            return
+        pause = _LOOK_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            address = self._server.base_url.removesuffix("/v1") + "/metrics"
+            try:
+                async with session.get(address, headers=self._server.headers) as response:
+                    load = Load.of(await response.text())
+            except (aiohttp.ClientError, TimeoutError, ValueError):
+                continue
+            if load is None:
+                return  # no vLLM; we stay where we began
+            before = self._pace.limit
+            self._pace.follow(load, in_flight())
+            pause = (
+                _LOOK_SECONDS if self._pace.limit != before else min(pause * 2, _CALM_LOOK_SECONDS)
+            )
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
+        timeout = aiohttp.ClientTimeout(total=self._timeout, sock_connect=_CONNECT_SECONDS)
+        # The pace is the limit; keep-alive connections are as many as that takes.
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+            yield session
+
+    def _given_up(self, error: Failure, whose: str) -> EvaluationError:
+        text = str(error)
+        for secret in self._server.headers.values():
+            text = text.replace(secret.removeprefix("Bearer "), "***")
+        cause, remedy = REMEDIES.get(error.status, ("", ""))  # type: ignore[call-overload]
+        return EvaluationError(
+            f"The server could not be asked {whose}: {text}",
+            cause=cause,
+            remedy=remedy or "Read the server's log for what went wrong there.",
+            asked=whose,
+            status=error.status,
+        )
+
+
+def _read(batch: Batch, answer: Any) -> list[Reply]:
+    try:
+        return protocol.replies(batch, answer)
+    except protocol.Malformed as error:
+        raise Refused(f"the answer cannot be used ({error})") from None
+
+
+async def _collect(
+    in_flight: dict[asyncio.Task[list[tuple[Question, Reply]]], int], receive: Receive
+) -> None:
+    """Wait for answers, but not for long, since the pace may allow more; hand them on."""
+    done, _ = await asyncio.wait(
+        in_flight, timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+    )
+    failure = None
+    for task in done:
+        del in_flight[task]
+        if task.exception() is None:
+            receive(task.result())  # what was answered beside a failure is not lost
+        else:
+            failure = task.exception()
+    if failure is not None:
+        raise failure

@@ -1,0 +1,368 @@
+"""lm-eval's `assay-completions`: the scores of `local-completions`, at a fraction of the cost.
+
+What is asked, how texts are split into tokens, what is cut, and how answers become scores is as in
+lm-eval 0.4.13; how the server is asked is ours. Imports lm-eval: whoever must be quick imports this
+late.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+from lm_eval import utils
+from lm_eval.api.registry import register_model
+from lm_eval.models.api_models import LMEVAL_MODEL_NONE_ANSWER_PLACEHOLDER
+from lm_eval.models.openai_completions import LocalCompletionsAPI
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from infra.contracts.errors import EvaluationError
+from infra.scoring.answers import Answers
+from infra.scoring.batches import batches
+from infra.scoring.client import Client, Counts, Server
+from infra.scoring.pace import Pace
+from infra.scoring.plan import Score, plan
+from infra.scoring.protocol import Generation, Question, Reply
+from infra.scoring.tokens import WIDTH, Packed, count, pack, pack_texts, split_pairs
+
+Whose = tuple[str, int]
+"""Task and document."""
+
+TIMEOUT_SECONDS = 600
+
+
+@register_model("assay-completions")
+class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
+    """Asks a completions server (vLLM 0.26 or later; older ones more slowly)."""
+
+    def __init__(
+        self,
+        *,
+        num_concurrent: int | str | None = None,
+        answers: str | Path | None = None,
+        identity: str | None = None,
+        server: Server | None = None,
+        refuse_cut: bool = False,
+        timeout: int = TIMEOUT_SECONDS,
+        say: Callable[[str], None] | None = None,
+        **options: Any,
+    ) -> None:
+        """Make the model; nothing is asked yet.
+
+        Args:
+            num_concurrent: Questions in flight; None or "auto" follows the server's own counters.
+            answers: File that keeps every answer, so that a killed run continues where it stopped.
+            identity: All that decides an answer besides the question: checkpoint digest, engine
+                version, flags. By default what the server tells of itself.
+            server: Who is asked, if its address may change; by default `base_url`.
+            refuse_cut: Refuse a prompt that does not fit the window; stock cuts its beginning off
+                with a warning.
+            timeout: Seconds a request may take before it is sent again.
+            say: Told what a user should know; by default lm-eval's log.
+            options: As for `local-completions`.
+
+        Raises:
+            ValueError: An option that cannot be honoured here.
+        """
+        fixed = None if num_concurrent in (None, "auto", "None", 0) else int(num_concurrent)
+        super().__init__(num_concurrent=fixed or 2, timeout=timeout, **options)
+        if not self.tokenized_requests or self.tokenizer is None:
+            raise ValueError(
+                "assay-completions sends tokens; it needs a tokenizer and tokenized_requests"
+            )
+        self._say = say or _log
+        self._server: Server = server or _Address(self)
+        self._refuse_cut = refuse_cut
+        self._pace = Pace(fixed)
+        self._client = Client(
+            self._server, pace=self._pace, seed=self._seed, timeout=timeout, say=self._say
+        )
+        self._answers_at = None if answers in (None, "", "None") else Path(str(answers))
+        self._identity = identity
+        self._answers: Answers | None = None
+        self._reads: bool | None = None
+        self._warned = False
+        self.done = 0
+        """Documents answered, of all calls."""
+
+        self.total = 0
+        """Documents asked, of all calls."""
+
+        self.finishes: dict[str, str | None] = {}
+        """Prompt → why its generated text ended (`stop`, `length`, …)."""
+
+    @property
+    def counts(self) -> Counts:
+        """What was sent so far."""
+        return self._client.counts
+
+    @property
+    def concurrency(self) -> int:
+        """The most questions that were in flight."""
+        return self._pace.highest
+
+    def close(self) -> None:
+        """Close the file of answers. The model may be used again."""
+        if self._answers is not None:
+            self._answers.close()
+            self._answers = None
+
+    def loglikelihood(
+        self, requests: Sequence[Any], disable_tqdm: bool = False
+    ) -> list[tuple[float, bool]]:
+        """Return log-likelihood (nats) of each continuation, and whether it is the greedy one."""
+        pairs = [request.args for request in requests]
+        try:
+            split = split_pairs(pairs, self._encode, self.prefix_token_id)
+        except ValueError as error:
+            raise EvaluationError(
+                f"{_name(_whose(requests[0]))} cannot be scored: {error}.",
+                remedy="Change the task's doc_to_text, or give the tokenizer a BOS token.",
+            ) from None
+        scores = self._score(split, [_whose(request) for request in requests], disable_tqdm)
+        for pair, score in zip(pairs, scores, strict=True):
+            self.cache_hook.add_partial("loglikelihood", pair, score)
+        return scores
+
+    def loglikelihood_rolling(
+        self, requests: Sequence[Any], disable_tqdm: bool = False
+    ) -> list[float]:
+        """Return the log-likelihood (nats) of whole texts, in windows where they are longer."""
+        texts = [request.args[0] for request in requests]
+        tokens = dict(zip(texts, self._encode(texts), strict=True)) if texts else {}
+        asked, whose, sizes = [], [], []
+        for request, text in zip(requests, texts, strict=True):
+            windows = [
+                utils.make_disjoint_window(window)
+                for window in utils.get_rolling_token_windows(
+                    token_list=tokens[text],
+                    prefix_token=self.prefix_token_id,
+                    max_seq_len=self.max_length - 1,
+                    context_len=1,
+                )
+            ]
+            asked += [(pack(context), pack(rest)) for context, rest in windows]
+            whose += [_whose(request)] * len(windows)
+            sizes.append(len(windows))
+        scores = iter(self._score(asked, whose, disable_tqdm))
+        sums = [sum(next(scores)[0] for _ in range(size)) for size in sizes]
+        for text, value in zip(texts, sums, strict=True):
+            self.cache_hook.add_partial("loglikelihood_rolling", (text,), value)
+        return sums
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+        """Return the text generated after each context, up to its stop strings or its limit."""
+        if any(len(request.args) > 2 for request in requests):
+            raise EvaluationError(
+                f"{requests[0].task_name} asks with images.",
+                remedy="Take a task of texts alone; assay-completions sends tokens.",
+            )
+        packed = pack_texts((request.args[0] for request in requests), self._encode)
+        settings: dict[str, str] = {}
+        asked: list[Generation] = []
+        owners: dict[Question, list[Whose]] = {}
+        for request in requests:
+            context, given = request.args
+            answer = int(given.get("max_gen_toks", self._max_gen_toks))
+            prompt = self._cut_prompt(packed[context], answer, _whose(request))
+            name = repr(given)
+            if name not in settings:
+                settings[name] = self._settings(given)
+            asked.append(Generation(prompt, settings[name]))
+            owners.setdefault(asked[-1], []).append(_whose(request))
+        # Prompts that begin alike next to each other: the server has their beginning computed.
+        questions = sorted(owners, key=lambda question: question.prompt)
+        replies = self._ask(questions, owners, disable_tqdm)
+        texts = []
+        for request, question in zip(requests, asked, strict=True):
+            text, ended = replies[question]
+            texts.append(LMEVAL_MODEL_NONE_ANSWER_PLACEHOLDER if text is None else str(text))
+            self.finishes[request.args[0]] = ended  # type: ignore[assignment]
+            self.cache_hook.add_partial("generate_until", request.args, texts[-1])
+        return texts
+
+    def _settings(self, given: Mapping[str, Any]) -> str:
+        """Return the body of a generation as stock sends it, without model and prompt."""
+        settings = self._create_payload(
+            [], generate=True, gen_kwargs=copy.deepcopy(dict(given)), seed=self._seed
+        )
+        return json.dumps(
+            {name: value for name, value in settings.items() if name not in ("model", "prompt")},
+            sort_keys=True,
+        )
+
+    def _score(
+        self, asked: Sequence[tuple[Packed, Packed]], whose: Sequence[Whose], quiet: bool
+    ) -> list[Score]:
+        """Return the score of each continuation after its context."""
+        if not asked:
+            return []
+        fitting = [
+            self._cut_context(context, continuation, owner)
+            for (context, continuation), owner in zip(asked, whose, strict=True)
+        ]
+        groups, places = plan(fitting, reads=self._can_read())
+        owners: dict[Question, list[Whose]] = {item: [] for group in groups for item in group.items}
+        for owner, (number, _) in zip(whose, places, strict=True):
+            for item in groups[number].items:
+                owners[item].append(owner)
+        replies = self._ask(list(owners), owners, quiet)
+        scores = [group.scores(replies) for group in groups]  # type: ignore[arg-type]
+        return [scores[number][place] for number, place in places]
+
+    def _ask(
+        self, questions: Sequence[Question], owners: Mapping[Question, Sequence[Whose]], quiet: bool
+    ) -> dict[Question, Reply]:
+        """Return the answer to each question, from the file or from the server."""
+        answers = self._open_answers()
+        replies = answers.known(questions)
+        documents = {owner for question in questions for owner in owners[question]}
+        missing = [question for question in questions if question not in replies]
+        waiting = Counter(owner for question in missing for owner in set(owners[question]))
+        ready = len(documents) - len(waiting)
+        self.total += len(documents)
+        self.done += ready
+        if not missing:
+            return replies
+        # Whoever draws progress in another way switches bars off by their default.
+        switch = {"disable": True} if quiet else {}
+        with tqdm(
+            total=len(documents), initial=ready, desc="Documents", unit=" docs", **switch
+        ) as bar:
+
+            def receive(answered: Sequence[tuple[Question, Reply]]) -> None:
+                answers.keep(answered)
+                replies.update(answered)
+                finished = 0
+                for question, _ in answered:
+                    for owner in set(owners[question]):
+                        waiting[owner] -= 1
+                        finished += not waiting[owner]
+                self.done += finished
+                bar.update(finished)
+
+            self._client.ask(batches(missing), receive, lambda asked: _name(owners[asked][0]))
+        return replies
+
+    def _can_read(self) -> bool:
+        if self._reads is None:
+            self._reads = self._client.can_read()
+            if not self._reads:
+                self._say(
+                    "This server cannot return the probabilities of chosen tokens (vLLM 0.26 and "
+                    "later can). Every continuation is echoed instead: as exact, but much slower."
+                )
+        return self._reads
+
+    def _open_answers(self) -> Answers:
+        if self._answers is None:
+            identity = ""
+            if self._answers_at is not None:
+                identity = self._identity or self._told_identity()
+            self._answers = Answers(self._answers_at, identity, self._say)
+        return self._answers
+
+    def _told_identity(self) -> str:
+        """Return what the server tells of itself, where nobody knows better."""
+        root = self._server.base_url.removesuffix("/v1")
+        with httpx.Client(headers=self._server.headers, timeout=30, trust_env=False) as client:
+            try:
+                version = client.get(f"{root}/version").raise_for_status().json()["version"]
+                models = client.get(f"{root}/v1/models").raise_for_status().json()["data"]
+                (model,) = (m for m in models if m["id"] == self._server.model_name)
+            except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
+                raise EvaluationError(
+                    f"The server does not say what it serves ({type(error).__name__}).",
+                    cause="Without that, answers of one model could be taken for another's.",
+                    remedy="Give `identity=…` beside `answers=…`, a name of your own for this "
+                    "checkpoint, engine and flags; or leave `answers` out.",
+                ) from None
+        return json.dumps([version, model.get("root"), model.get("max_model_len"), self.model])
+
+    def _encode(self, texts: Sequence[str]) -> Sequence[Sequence[int]]:
+        if self.tokenizer_backend == "huggingface":
+            return self.tok_encode(list(texts))  # type: ignore[no-any-return]
+        return [self.tok_encode(text) for text in texts]
+
+    def _cut_context(
+        self, context: Packed, continuation: Packed, whose: Whose
+    ) -> tuple[Packed, Packed]:
+        """Cut the beginning off the context where both do not fit the window, as stock does."""
+        over = count(context) + count(continuation) - self.max_length
+        if over <= 0:
+            return context, continuation
+        self._refuse_or_warn(over, whose, answer=0)
+        if over >= count(context):
+            raise self._too_long(over, whose, answer=0)
+        return context[over * WIDTH :], continuation
+
+    def _cut_prompt(self, prompt: Packed, answer: int, whose: Whose) -> Packed:
+        over = count(prompt) + answer - self.max_length
+        if over <= 0:
+            return prompt
+        self._refuse_or_warn(over, whose, answer)
+        if over >= count(prompt):
+            raise self._too_long(over, whose, answer)
+        return prompt[over * WIDTH :]
+
+    def _refuse_or_warn(self, over: int, whose: Whose, answer: int) -> None:
+        if self._refuse_cut:
+            raise self._too_long(over, whose, answer)
+        if not self._warned:
+            self._say(
+                f"Prompts are longer than the window and lose their beginning, the first of them "
+                f"that of {_name(whose)}, {over} tokens."
+            )
+        self._warned = True
+
+    def _too_long(self, over: int, whose: Whose, answer: int) -> EvaluationError:
+        needed = self.max_length + over
+        room = f"{needed - answer} tokens" + (f" and {answer} for the answer" if answer else "")
+        return EvaluationError(
+            f"A prompt of {whose[0]} needs {room}, but the server's window has "
+            f"{self.max_length + 1}, of which one is kept free.",
+            cause="Its beginning would have to be cut off: another question than the task's.",
+            remedy="Raise serving.max_model_len, or lower num_fewshot"
+            + (" or max_gen_toks of the task." if answer else " of the task."),
+            task=whose[0], document=whose[1], needed=needed, window=self.max_length + 1,
+        )  # fmt: skip
+
+
+class _Address:
+    """The server of a model that was given an address and nothing else."""
+
+    def __init__(self, model: AssayCompletions) -> None:
+        self._model = model
+
+    @property
+    def base_url(self) -> str:
+        return str(self._model.base_url).rstrip("/").removesuffix("/completions")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return dict(self._model.header)
+
+    @property
+    def model_name(self) -> str:
+        return str(self._model.model)
+
+    def raise_if_dead(self) -> None:
+        """Do nothing: nobody told us how to find out."""
+
+
+def _whose(request: Any) -> Whose:
+    return str(request.task_name), int(request.doc_id or 0)
+
+
+def _name(whose: Whose) -> str:
+    return f"{whose[0]}, document {whose[1]}"
+
+
+def _log(text: str) -> None:
+    logging.getLogger("lm_eval.assay").warning(text)
