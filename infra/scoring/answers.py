@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -124,7 +125,7 @@ class Answers:
 
     def _begun(self, file: sqlite3.Connection) -> str:
         """Set the file up if it is new, and return whose it is."""
-        file.execute("PRAGMA journal_mode=WAL")
+        _use_log(file)
         file.execute("PRAGMA synchronous=NORMAL")  # safe against a kill; a power cut costs the tail
         with file:
             file.execute("CREATE TABLE IF NOT EXISTS identity (value TEXT)")
@@ -142,6 +143,19 @@ class Answers:
         if not self._complained:
             self._say(text)
         self._complained = True
+
+
+def _use_log(file: sqlite3.Connection) -> None:
+    """Switch to WAL; where two begin a file together SQLite does not wait by itself."""
+    until = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            file.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "BUSY" not in error.sqlite_errorname or time.monotonic() > until:
+                raise
+        time.sleep(0.01)
 
 
 def _put_aside(path: Path) -> Path:

@@ -272,8 +272,9 @@ class Client:
 
     def _given_up(self, error: Failure, whose: str) -> EvaluationError:
         text = str(error)
-        for secret in self._server.headers.values():
-            text = text.replace(secret.removeprefix("Bearer "), "***")
+        for value in self._server.headers.values():
+            if secret := value.removeprefix("Bearer ").strip():
+                text = text.replace(secret, "***")
         cause, remedy = REMEDIES.get(error.status, ("", ""))  # type: ignore[call-overload]
         return EvaluationError(
             f"The server could not be asked {whose}: {text}",

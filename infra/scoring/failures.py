@@ -79,7 +79,7 @@ def of_status(status: int, answer: bytes, retry_after: str | None) -> Failure:
     """Return the failure that an HTTP status other than 200 means."""
     text = f"{status} {_phrase(status)}: {_message(answer)}"
     try:
-        wait = min(max(float(retry_after or 0), 0.0), 60.0)
+        wait = min(max(0.0, float(retry_after or 0)), 60.0)  # in this order NaN is 0
     except ValueError:
         wait = 0.0  # a date
     if status in _THROTTLING:

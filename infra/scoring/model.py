@@ -26,6 +26,7 @@ from infra.contracts.errors import EvaluationError
 from infra.scoring.answers import Answers
 from infra.scoring.batches import batches
 from infra.scoring.client import Client, Counts, Server
+from infra.scoring.encoding import encode_by_lines, splits_at_lines
 from infra.scoring.pace import Pace
 from infra.scoring.plan import Score, plan
 from infra.scoring.protocol import Generation, Question, Reply
@@ -88,6 +89,8 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         self._answers: Answers | None = None
         self._reads: bool | None = None
         self._warned = False
+        # A BOS before each part would be one too many.
+        self._by_lines = not self.add_bos_token and splits_at_lines(self.tokenizer)
         self.done = 0
         """Documents answered, of all calls."""
 
@@ -286,9 +289,11 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         return json.dumps([version, model.get("root"), model.get("max_model_len"), self.model])
 
     def _encode(self, texts: Sequence[str]) -> Sequence[Sequence[int]]:
-        if self.tokenizer_backend == "huggingface":
-            return self.tok_encode(list(texts))  # type: ignore[no-any-return]
-        return [self.tok_encode(text) for text in texts]
+        if self.tokenizer_backend != "huggingface":
+            return [self.tok_encode(text) for text in texts]
+        if self._by_lines:
+            return encode_by_lines(texts, self.tok_encode)
+        return self.tok_encode(list(texts))  # type: ignore[no-any-return]
 
     def _cut_context(
         self, context: Packed, continuation: Packed, whose: Whose

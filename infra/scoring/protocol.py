@@ -77,7 +77,7 @@ def replies(questions: Sequence[Question], answer: Any) -> list[Reply]:
     try:
         choices = {choice["index"]: choice for choice in answer["choices"]}
         return [_reply(question, choices[i]) for i, question in enumerate(questions)]
-    except (LookupError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise Malformed(f"{type(error).__name__}: {error}") from None
 
 

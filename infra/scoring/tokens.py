@@ -73,23 +73,27 @@ def split_pairs(
 
     Raises:
         ValueError: A context is empty and the tokenizer has neither BOS nor EOS, or it consists of
-            whitespace alone, so that the first token follows nothing; stock fails there as well.
+            whitespace alone and no BOS is added, so that the first token follows nothing; stock
+            fails there as well.
     """
     moved = [_move_spaces(*pair) for pair in pairs]
     packed = pack_texts(
-        (text for context, whole in moved for text in ((context, whole) if context else (whole,))),
+        (
+            text
+            for (given, _), (context, whole) in zip(pairs, moved, strict=True)
+            for text in ((context, whole) if given else (whole,))
+        ),
         encode,
     )
     split = []
     for (given, _), (context, whole) in zip(pairs, moved, strict=True):
         tokens = packed[whole]
-        if context:
-            before = packed[context]
+        if given:
+            if not (before := packed[context]):
+                raise ValueError(
+                    "a context of whitespace alone gives the first token nothing to follow"
+                )
             split.append((before, tokens[len(before) :]))
-        elif given:
-            raise ValueError(
-                "a context of whitespace alone gives the first token nothing to follow"
-            )
         elif prefix_token is None:
             raise ValueError("an empty context needs a BOS or EOS token, which the tokenizer lacks")
         else:

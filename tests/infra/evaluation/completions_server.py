@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +14,26 @@ from typing import Any
 from pydantic import SecretStr
 
 from infra.contracts.errors import ServerDied
+
+
+@dataclass(frozen=True)
+class Status:
+    """Answer with this instead."""
+
+    code: int
+    message: str = "no room in the cache"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Drop:
+    """Read the request and close the connection."""
+
+
+class Stall:
+    """Read the request and say nothing until the client goes away."""
+
+
+Trouble = Status | Drop | Stall | None
 
 
 @dataclass
@@ -35,6 +55,18 @@ class Completions:
     hang_after: int | None = None
     """Die at this request, but leave the connections open and silent."""
 
+    trouble: Callable[[int, dict[str, Any]], Trouble] = lambda number, body: None
+    """Number of the request (from 1) and its body → what goes wrong with it."""
+
+    change: Callable[[dict[str, Any]], Any] = lambda answer: answer
+    """Applied to each answer before it is written."""
+
+    metrics: Callable[[], str | None] = lambda: None
+    """What `/metrics` says; None: there is no such address."""
+
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """Path → what a GET answers there, as JSON: `/version`, `/v1/models`."""
+
     finish_reason: str = "stop"
     max_model_len: int = 4096
     model_name: str = "tiny"
@@ -43,6 +75,20 @@ class Completions:
     dead: bool = False
     requests: list[dict[str, Any]] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
+    gets: list[str] = field(default_factory=list)
+    in_hand: int = 0
+    """Prompts that are being answered."""
+
+    most_in_hand: int = 0
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.api_key.get_secret_value()}"}
+
+    @property
+    def prompts(self) -> list[list[int]]:
+        """All prompts that were received, in the order of requests."""
+        return [prompt for body in self.requests for prompt in body["prompt"]]
 
     def raise_if_dead(self) -> None:
         if self.dead:
@@ -96,6 +142,7 @@ def serving(completions: Completions) -> Iterator[Completions]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body are two writes
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -112,27 +159,68 @@ def serving(completions: Completions) -> Iterator[Completions]:
                 completions.dead = True
                 ended.wait()
                 return
-            failed = completions.fail_after is not None and number >= completions.fail_after
-            answer = {"error": "no room in the cache"} if failed else completions.complete(body)
-            payload = json.dumps(answer).encode()
-            self.send_response(500 if failed else 200)
+            trouble = completions.trouble(number, body)
+            if completions.fail_after is not None and number >= completions.fail_after:
+                trouble = Status(500)
+            match trouble:
+                case Drop():
+                    self.close_connection = True
+                case Stall():
+                    self.rfile.read(1)  # nothing comes until the client closes
+                    self.close_connection = True
+                case Status(code, message, headers):
+                    self._write(code, json.dumps({"error": message}), headers)
+                case None:
+                    with self._counted(len(body["prompt"])):
+                        answer = completions.change(completions.complete(body))
+                    self._write(200, json.dumps(answer))
+
+        def do_GET(self) -> None:
+            with lock:
+                completions.gets.append(self.path)
+            metrics = completions.metrics() if self.path == "/metrics" else None
+            if metrics is not None:
+                self._write(200, metrics)
+            elif self.path in completions.about:
+                self._write(200, json.dumps(completions.about[self.path]))
+            else:
+                self._write(404, '{"detail": "Not Found"}')
+
+        def _write(self, status: int, text: str, headers: Mapping[str, str] | None = None) -> None:
+            payload = text.encode()
+            self.send_response(status)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(payload)))
             self.end_headers()
             self.wfile.write(payload)
+
+        @contextmanager
+        def _counted(self, prompts: int) -> Iterator[None]:
+            with lock:
+                completions.in_hand += prompts
+                most = max(completions.most_in_hand, completions.in_hand)
+                completions.most_in_hand = most
+            try:
+                yield
+            finally:
+                with lock:
+                    completions.in_hand -= prompts
 
         def log_message(self, *args: Any) -> None:
             pass
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
+        request_queue_size = 1024  # connections come many at a time
 
         def handle_error(self, *args: Any) -> None:
             pass  # the client went away, or the door was closed on purpose
 
     server = Server(("127.0.0.1", 0), Handler)
     completions.base_url = f"http://127.0.0.1:{server.server_port}/v1"
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=[0.02])
     thread.start()
     try:
         yield completions

@@ -151,7 +151,9 @@ def test_the_record_of_a_task(exam: Exam, sit: Callable[..., TaskScores], tmp_pa
 def test_the_record_of_a_group(exam: Exam, sit: Callable[..., TaskScores], tmp_path: Path) -> None:
     with serving(Completions()) as server:
         scores = sit(exam, "global_mmlu_en", server)
-        assert sum(len(r["prompt"]) for r in server.requests) == 24 * 2 + 1  # " A" are two bytes; the probe
+        assert (
+            sum(len(r["prompt"]) for r in server.requests) == 24 * 2 + 1
+        )  # " A" are two bytes; the probe
     assert scores.n == scores.metrics["acc,none"].n == 24
     assert len(scores.subtasks) == 6
     assert {task.n for task in scores.subtasks.values()} == {4}

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.contracts.records import PythonEnvironment
+from infra.evaluation.exam import Exam
+from infra.vllm_server import LiveServer
+from tests import tiny_model
+from tests.exactness import SAMPLE, examine, examine_tokenizers, served
+from tests.infra.scoring import checkpoints, suites
+from tests.infra.scoring.comparison import LIMITS, Asked, Verdict, compare, table
+
+DOCUMENTS = 2
+WINDOW = 512
+
+
+@dataclass(frozen=True)
+class Served:
+    """A checkpoint and its server."""
+
+    model: Path
+    server: LiveServer
+
+
+@pytest.fixture(scope="module")
+def exam(tmp_path_factory: pytest.TempPathFactory) -> Exam:
+    # One of the exams that think aloud is enough: lm-eval takes half a second to mark an answer.
+    tasks = [task for task in suites.TASKS if task.name != "gpqa_main_cot_n_shot"]
+    return suites.load_exam(tmp_path_factory.mktemp("exam"), tasks)
+
+
+@pytest.fixture(scope="module")
+def fleet(
+    server_environment: PythonEnvironment, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Served]]:
+    """The sample model, its AWQ checkpoint and a tiny model, each served for all tests here."""
+    work = tmp_path_factory.mktemp("fleet")
+    models = {
+        "sample": SAMPLE,
+        "awq": checkpoints.write_awq(SAMPLE, work / "awq"),
+        "tiny": tiny_model.write(work / "tiny"),
+    }
+    # Side by side: a start is mostly imports on one core.
+    with ExitStack() as stack, ThreadPoolExecutor() as pool:
+
+        def start(name: str) -> Served:
+            log = work / f"{name}.log"
+            running = served(models[name], "float32", server_environment, log)
+            return Served(models[name], stack.enter_context(running))
+
+        yield dict(zip(models, pool.map(start, models), strict=True))
+
+
+def require_equal(verdicts: list[Verdict]) -> None:
+    print(table(verdicts))
+    assert [verdict.name for verdict in verdicts if not verdict.equal] == []
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(("name", "dtype"), [("sample", "float32"), ("awq", "float16")])
+def test_scores_and_texts_are_those_of_stock(
+    fleet: dict[str, Served], exam: Exam, name: str, dtype: str
+) -> None:
+    one = fleet[name]
+    assert one.server.record.dtype == dtype
+    verdicts = list(examine(one.server, one.model, exam, DOCUMENTS, WINDOW))
+    require_equal(verdicts)
+    assert {"gsm8k, chat", "long endings", "rolling"} <= {verdict.name for verdict in verdicts}
+
+
+@pytest.mark.engine
+def test_whatever_the_tokenizer_does(fleet: dict[str, Served], tmp_path: Path) -> None:
+    one = fleet["tiny"]
+    require_equal(list(examine_tokenizers(one.server, one.model, tmp_path)))
+
+
+class Decided:
+    """A judge who knows the answer."""
+
+    def __init__(self, tied: bool) -> None:
+        self._tied = tied
+
+    def greedy_is_tied(self, asked: Asked, tie: float) -> bool:
+        return self._tied
+
+    def texts_are_tied(self, asked: Asked, one: str, other: str, tie: float) -> bool:
+        return self._tied
+
+
+CHOICES = [Asked(("task", 0), "context", choice) for choice in ("one", "two")]
+THEIRS = [(-1.0, True), (-1.5, False)]
+
+
+def seen(asked: Any, theirs: Any, ours: Any, *, tied: bool = False) -> Verdict:
+    return compare("case", asked, theirs, ours, Decided(tied), LIMITS["float32"])
+
+
+@pytest.mark.parametrize(
+    "ours",
+    [
+        [(-1.002, True), (-1.5, False)],
+        [(float("nan"), True), (-1.5, False)],
+        [(-1.0, False), (-1.5, False)],
+        [(-1.5, True), (-1.0, False)],
+        ["text", (-1.5, False)],
+    ],
+)
+def test_one_wrong_value_is_seen(ours: Any) -> None:
+    assert seen(CHOICES, THEIRS, THEIRS).equal
+    verdict = seen(CHOICES, THEIRS, ours)
+    assert not verdict.equal
+    assert "DIFFERENT" in table([verdict])
+
+
+def test_a_tie_may_be_decided_either_way() -> None:
+    theirs, ours = [(-1.0, True), (-1.00005, False)], [(-1.0, False), (-0.99999, True)]
+    verdict = seen(CHOICES, theirs, ours, tied=True)
+    assert verdict.equal
+    assert (str(verdict.picks), str(verdict.greedy)) == ("0 (2 tied)", "0 (2 tied)")
+    assert seen(CHOICES, theirs, ours).greedy.real == 2
+    text = [Asked(("task", 0), "context", {})]
+    assert seen(text, ["one"], ["two"], tied=True).equal
+    assert not seen(text, ["one"], ["two"]).equal
