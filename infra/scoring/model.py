@@ -30,7 +30,7 @@ from infra.scoring.encoding import encode_by_lines, splits_at_lines
 from infra.scoring.pace import Pace
 from infra.scoring.plan import Score, plan
 from infra.scoring.protocol import Generation, Question, Reply
-from infra.scoring.tokens import WIDTH, Packed, count, pack, pack_texts, split_pairs
+from infra.scoring.tokens import WIDTH, NothingBefore, Packed, count, pack, pack_texts, split_pairs
 
 Whose = tuple[str, int]
 """Task and document."""
@@ -123,9 +123,9 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         pairs = [request.args for request in requests]
         try:
             split = split_pairs(pairs, self._encode, self.prefix_token_id)
-        except ValueError as error:
+        except NothingBefore as error:
             raise EvaluationError(
-                f"{_name(_whose(requests[0]))} cannot be scored: {error}.",
+                f"{_name(_whose(requests[error.place]))} cannot be scored: {error}.",
                 remedy="Change the task's doc_to_text, or give the tokenizer a BOS token.",
             ) from None
         scores = self._score(split, [_whose(request) for request in requests], disable_tqdm)
@@ -351,7 +351,8 @@ class _Address:
 
     @property
     def headers(self) -> dict[str, str]:
-        return dict(self._model.header)
+        # Without a key stock sends a bare "Bearer ", which strict HTTP clients refuse.
+        return {k: v for k, v in self._model.header.items() if v.strip() != "Bearer"}
 
     @property
     def model_name(self) -> str:

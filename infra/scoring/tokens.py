@@ -56,6 +56,18 @@ def pack_texts(texts: Iterable[str], encode: Encode) -> dict[str, Packed]:
     return {text: pack(ids) for text, ids in zip(distinct, encode(distinct), strict=True)}
 
 
+class NothingBefore(ValueError):
+    """The first token of a continuation would follow nothing.
+
+    Attributes:
+        place: Which of the pairs it is.
+    """
+
+    def __init__(self, text: str, place: int) -> None:
+        super().__init__(text)
+        self.place = place
+
+
 def split_pairs(
     pairs: Sequence[tuple[str, str]], encode: Encode, prefix_token: int | None
 ) -> list[tuple[Packed, Packed]]:
@@ -72,9 +84,8 @@ def split_pairs(
         prefix_token: What an empty context stands for.
 
     Raises:
-        ValueError: A context is empty and the tokenizer has neither BOS nor EOS, or it consists of
-            whitespace alone and no BOS is added, so that the first token follows nothing; stock
-            fails there as well.
+        NothingBefore: A context is empty and the tokenizer has neither BOS nor EOS, or it consists
+            of whitespace alone and no BOS is added; stock fails there as well.
     """
     moved = [_move_spaces(*pair) for pair in pairs]
     packed = pack_texts(
@@ -86,16 +97,18 @@ def split_pairs(
         encode,
     )
     split = []
-    for (given, _), (context, whole) in zip(pairs, moved, strict=True):
+    for place, ((given, _), (context, whole)) in enumerate(zip(pairs, moved, strict=True)):
         tokens = packed[whole]
         if given:
             if not (before := packed[context]):
-                raise ValueError(
-                    "a context of whitespace alone gives the first token nothing to follow"
+                raise NothingBefore(
+                    "a context of whitespace alone gives the first token nothing to follow", place
                 )
             split.append((before, tokens[len(before) :]))
         elif prefix_token is None:
-            raise ValueError("an empty context needs a BOS or EOS token, which the tokenizer lacks")
+            raise NothingBefore(
+                "an empty context needs a BOS or EOS token, which the tokenizer lacks", place
+            )
         else:
             prefix = pack([prefix_token])
             split.append((prefix, tokens[WIDTH:] if tokens[:WIDTH] == prefix else tokens))

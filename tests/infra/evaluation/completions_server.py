@@ -74,7 +74,7 @@ class Completions:
     base_url: str = ""
     dead: bool = False
     requests: list[dict[str, Any]] = field(default_factory=list)
-    keys: set[str] = field(default_factory=set)
+    keys: set[str | None] = field(default_factory=set)
     gets: list[str] = field(default_factory=list)
     in_hand: int = 0
     """Prompts that are being answered."""

@@ -176,6 +176,18 @@ def test_another_checkpoint_gets_none_of_the_first_ones_answers(
     assert "answers.sqlite.aside-1" in heard.said[0]
 
 
+def test_a_server_without_a_key_is_asked_without_one(
+    server: Completions,
+    model: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    server.about = ABOUT
+    sit(model(server, header=None, answers=tmp_path / "answers.sqlite"))
+    assert server.keys == {None}
+
+
 def test_without_an_identity_the_server_is_asked_who_it_is(
     server: Completions, model: Callable[..., Any], tmp_path: Path, heard: Heard
 ) -> None:
@@ -270,10 +282,10 @@ def test_images_are_refused(server: Completions, model: Callable[..., Any]) -> N
         model(server).generate_until(seen, True)
 
 
-@pytest.mark.parametrize(("pair", "says"), [((" \n", "A"), "whitespace alone")])
-def test_a_context_that_cannot_be_scored_is_refused_before_any_is_asked(
-    pair: tuple[str, str], says: str, server: Completions, model: Callable[..., Any]
+def test_a_context_that_cannot_be_scored_is_named_before_any_is_asked(
+    server: Completions, model: Callable[..., Any]
 ) -> None:
-    with pytest.raises(EvaluationError, match=says):
-        model(server).loglikelihood(requests("loglikelihood", ("Q:", " A"), pair), True)
+    asked = requests("loglikelihood", ("Q:", " A"), (" \n", "A"))
+    with pytest.raises(EvaluationError, match="quiz, document 1 cannot .* whitespace alone"):
+        model(server).loglikelihood(asked, True)
     assert server.requests == []

@@ -11,6 +11,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.openai_completions import LocalCompletionsAPI
 
 from infra.scoring.tokens import (
+    NothingBefore,
     count,
     pack,
     pack_texts,
@@ -125,8 +126,9 @@ def test_each_distinct_text_is_encoded_once_and_all_in_one_batch(tokenizer: Path
 def test_what_gives_the_first_token_nothing_to_follow_is_refused(
     pair: tuple[str, str], prefix: int | None, says: str, tokenizer: Path
 ) -> None:
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(NothingBefore, match=says) as refused:
         split_pairs([("Q:", " A"), pair], stock(tokenizer).tok_encode, prefix)
+    assert refused.value.place == 1
 
 
 def test_packed_tokens_sort_and_begin_as_the_tokens_do() -> None:
