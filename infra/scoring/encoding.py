@@ -49,7 +49,7 @@ def splits_at_lines(tokenizer: Any) -> bool:
 
 def _known(pre_tokenizer: dict[str, Any]) -> bool:
     match pre_tokenizer:
-        case {"type": "ByteLevel", "use_regex": True}:
+        case {"type": "ByteLevel", "use_regex": True, "add_prefix_space": False}:
             return True  # GPT-2's pattern
         case {
             "type": "Sequence",
@@ -70,7 +70,7 @@ def _known(pre_tokenizer: dict[str, Any]) -> bool:
 def encode_by_lines(texts: Sequence[str], encode: Encode) -> Sequence[Sequence[int]]:
     """Return the tokens of each text, parts that are shared encoded once.
 
-    The first few texts are encoded both ways; should they differ after all, so are the others.
+    A few that were cut are encoded both ways; should they differ after all, wholes are encoded.
 
     Args:
         texts: Distinct texts.
@@ -80,7 +80,9 @@ def encode_by_lines(texts: Sequence[str], encode: Encode) -> Sequence[Sequence[i
     parts = list(dict.fromkeys(part for pair in halves for part in pair))
     tokens = dict(zip(parts, encode(parts), strict=True))
     joined = [[*tokens[head], *tokens[tail]] for head, tail in halves]
-    if [list(ids) for ids in encode(list(texts[:_TRIED]))] != joined[:_TRIED]:
+    tried = sorted(range(len(texts)), key=lambda place: not halves[place][0])[:_TRIED]
+    whole = encode([texts[place] for place in tried])
+    if [list(ids) for ids in whole] != [joined[place] for place in tried]:
         return encode(texts)
     return joined
 

@@ -71,7 +71,9 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         Raises:
             ValueError: An option that cannot be honoured here.
         """
-        fixed = None if num_concurrent in (None, "auto", "None", 0) else int(num_concurrent)
+        fixed = None if num_concurrent in (None, "auto", "None", 0, "0") else int(num_concurrent)
+        if fixed is not None and fixed < 1:
+            raise ValueError(f"num_concurrent={num_concurrent}: it is a number from 1 on, or auto")
         super().__init__(num_concurrent=fixed or 2, timeout=timeout, **options)
         if not self.tokenized_requests or self.tokenizer is None:
             raise ValueError(

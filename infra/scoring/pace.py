@@ -9,7 +9,7 @@ START = 128
 MOST = 4096
 _FULL_CACHE = 0.9
 _PAUSE = 4
-"""Looks at the counters after backing off before growing again."""
+"""Looks at the counters after backing off before the limit may change again."""
 
 _LINE = re.compile(r"^vllm:(\w+)(?:\{[^}]*\})?\s+(\S+)", re.MULTILINE)
 _RUNNING, _WAITING = "num_requests_running", "num_requests_waiting"
@@ -75,22 +75,26 @@ class Pace:
             in_flight: Questions that are asked and not answered.
         """
         before, self._preemptions = self._preemptions, load.preemptions
+        resting = self._pause > 0
+        self._pause -= resting
         if before is not None and load.preemptions > before:
             self.back_off()
-        elif self._pause:
-            self._pause -= 1
         elif (
-            in_flight >= self.limit / 2  # else it is not the limit that holds us back
+            not resting
+            and in_flight >= self.limit / 2  # else it is not the limit that holds us back
             and load.waiting <= load.running / 4
             and load.cache < _FULL_CACHE
         ):
             self._set(self.limit * 2)
 
     def back_off(self) -> None:
-        """Halve the limit: the server refused for now, or threw sequences out of its cache."""
+        """Halve the limit: the server refused for now, or threw sequences out of its cache.
+
+        What comes soon after is of the same load, and halves it no further.
+        """
         if not self._pause:
             self._set(self.limit // 2)
-        self._pause = _PAUSE
+            self._pause = _PAUSE
 
     def _set(self, limit: int) -> None:
         if self.fixed is None:

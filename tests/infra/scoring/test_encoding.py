@@ -94,10 +94,11 @@ def test_a_tokenizer_that_differs_after_all_encodes_wholes() -> None:
         return [[len(text)] for text in given]
 
     assert list(encode_by_lines(["one\ntwo", "three"], encode)) == [[7], [5]]
+    assert list(encode_by_lines(["three"] * 50 + ["one\ntwo"], encode)) == [[5]] * 50 + [[7]]
 
 
 def test_other_tokenizers_are_left_alone(merging_tokenizer: Path) -> None:
-    from tokenizers import AddedToken
+    from tokenizers import AddedToken, pre_tokenizers
     from transformers import AutoTokenizer
 
     assert splits_at_lines(AutoTokenizer.from_pretrained(SAMPLE))
@@ -107,3 +108,6 @@ def test_other_tokenizers_are_left_alone(merging_tokenizer: Path) -> None:
     reaching = tokenizer(QWEN)
     reaching.add_tokens([AddedToken("<cut>", lstrip=True)])
     assert not splits_at_lines(reaching)
+    spaced = tokenizer(None)
+    spaced.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    assert not splits_at_lines(spaced)  # each part would get a space

@@ -236,7 +236,7 @@ def test_a_server_that_does_not_say_who_it_is_gets_no_file(
 # --- options -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("given", [None, "auto", "None", 0])
+@pytest.mark.parametrize("given", [None, "auto", "None", 0, "0"])
 def test_unless_a_number_is_named_the_server_decides(
     given: Any, server: Completions, model: Callable[..., Any]
 ) -> None:
@@ -251,6 +251,11 @@ def test_a_named_number_is_the_most_in_flight(
     sit(ours)
     assert ours.concurrency == 8
     assert server.most_in_hand <= 8
+
+
+def test_a_number_below_one_is_refused(server: Completions, model: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match="num_concurrent=-1"):
+        model(server, num_concurrent=-1)
 
 
 @pytest.mark.parametrize("answers", [None, "", "None"])
@@ -286,6 +291,6 @@ def test_a_context_that_cannot_be_scored_is_named_before_any_is_asked(
     server: Completions, model: Callable[..., Any]
 ) -> None:
     asked = requests("loglikelihood", ("Q:", " A"), (" \n", "A"))
-    with pytest.raises(EvaluationError, match="quiz, document 1 cannot .* whitespace alone"):
+    with pytest.raises(EvaluationError, match=r"quiz, document 1 cannot .* whitespace alone"):
         model(server).loglikelihood(asked, True)
     assert server.requests == []

@@ -61,6 +61,24 @@ def test_it_halves_when_it_is_throttled_once_for_many_refusals() -> None:
     assert pace.limit == 64
 
 
+def test_it_halves_again_while_sequences_are_thrown_out_at_every_look() -> None:
+    pace, limits = Pace(), []
+    for times in range(12):
+        pace.follow(thrown_out(times), in_flight=pace.limit)
+        limits.append(pace.limit)
+    assert limits == [256, 128, 128, 128, 128, 64, 64, 64, 64, 32, 32, 32]
+
+
+def test_it_halves_again_while_it_is_throttled_between_all_looks() -> None:
+    pace, limits = Pace(), []
+    for _ in range(9):
+        pace.back_off()
+        pace.follow(IDLE, in_flight=pace.limit)
+        pace.back_off()
+        limits.append(pace.limit)
+    assert limits == [64, 64, 64, 32, 32, 32, 32, 16, 16]
+
+
 def test_it_grows_again_after_a_pause() -> None:
     pace = Pace()
     pace.back_off()
