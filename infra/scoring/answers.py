@@ -21,8 +21,11 @@ from infra.scoring.plan import Echo, Read
 from infra.scoring.protocol import Generation, Question, Reply
 
 _VERSION = "1"
-_BUSY_SECONDS = 5.0
-"""How long another writer of the file is waited for; what could not be written is tried again."""
+_BUSY_SECONDS = 2.0
+"""How long another writer of the file is waited for."""
+
+_AGAIN_SECONDS = 10.0
+"""When what could not be written is tried again. All else waits while it is tried."""
 
 _LOOKUP = 500
 """Keys in one query."""
@@ -49,6 +52,7 @@ class Answers:
         self._say = say
         self._unwritten: list[tuple[bytes, bytes]] = []
         self._complained = False
+        self._again = 0.0
         self._file: sqlite3.Connection | None = None
         if path is not None:
             self._file = self._opened(path)
@@ -76,6 +80,8 @@ class Answers:
         if self._file is None:
             return
         self._unwritten += [(key_of(q), encode(q, reply)) for q, reply in answered]
+        if time.monotonic() < self._again:
+            return
         try:
             with self._file:
                 self._file.executemany(
@@ -83,6 +89,7 @@ class Answers:
                 )
             self._unwritten = []
         except sqlite3.Error as error:
+            self._again = time.monotonic() + _AGAIN_SECONDS
             self._complain(
                 f"Answers cannot be written to {self._path} ({error}). The run goes on; if it is "
                 "killed, what could not be written is asked again."
@@ -91,6 +98,7 @@ class Answers:
     def close(self) -> None:
         """Write what is left and close the file."""
         if self._file is not None:
+            self._again = 0.0
             self.keep(())
             with suppress(sqlite3.Error):
                 self._file.close()

@@ -29,7 +29,7 @@ ATTEMPTS = 5
 """How often a question is asked that the server answers with a failure."""
 
 PATIENCE_SECONDS = 120.0
-"""How long a server that does not answer at all may take to come back."""
+"""How long a server may answer nothing, or nothing but "later", before we give up."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 10.0
 _WATCH_SECONDS = 0.5
@@ -100,7 +100,7 @@ class Client:
         self._seed = seed
         self._timeout = timeout
         self._say = say
-        self._last_answer = 0.0
+        self._last_success = 0.0
         self.counts = Counts()
 
     def ask(
@@ -198,15 +198,15 @@ class Client:
 
     async def _persist(self, session: aiohttp.ClientSession, body: dict[str, Any]) -> Any:
         """Send a request until it is answered."""
-        attempt, silent_since = 0, None
+        attempt, tries, silent_since = 0, 0, None
         while True:
             try:
                 return await self._post(session, body)
             except Transient as error:
-                if error.status is None:
-                    # Nobody answers: the server may be starting anew. Whatever anybody hears of
-                    # it counts as a sign of life.
-                    silent_since = max(silent_since or time.monotonic(), self._last_answer)
+                if error.status is None or isinstance(error, Throttled):
+                    # Nobody answers, since the server may be starting anew, or it has too much to
+                    # do. As long as any question is answered, the others have to wait.
+                    silent_since = max(silent_since or time.monotonic(), self._last_success)
                     if time.monotonic() - silent_since > PATIENCE_SECONDS:
                         raise
                 else:
@@ -216,7 +216,8 @@ class Client:
                 if isinstance(error, Throttled):
                     self._pace.back_off()
                 self.counts.retries += 1
-                pause = min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)
+                pause = min(_FIRST_PAUSE * 2**tries, _LONGEST_PAUSE)
+                tries += 1
                 await asyncio.sleep(max(error.wait, pause * random.uniform(0.5, 1.5)))  # noqa: S311
 
     async def _post(self, session: aiohttp.ClientSession, body: dict[str, Any]) -> Any:
@@ -233,9 +234,9 @@ class Client:
             raise Transient(f"the connection was lost ({type(error).__name__})") from None
         except TimeoutError:
             raise Transient(f"there was no answer within {self._timeout:g} s", 408) from None
-        self._last_answer = time.monotonic()
         if status != 200:
             raise of_status(status, answer, retry_after)
+        self._last_success = time.monotonic()
         try:
             return orjson.loads(answer)
         except ValueError as error:
@@ -253,11 +254,12 @@ class Client:
                 async with session.get(address, headers=self._server.headers) as response:
                     load = Load.of(await response.text())
             except (aiohttp.ClientError, TimeoutError, ValueError):
-                continue
-            if load is None:
-                return  # no vLLM; we stay where we began
+                load = None
             before = self._pace.limit
-            self._pace.follow(load, in_flight())
+            if load is None:
+                self._pace.rest()  # no vLLM, or not now: all we have is what it refuses
+            else:
+                self._pace.follow(load, in_flight())
             pause = (
                 _LOOK_SECONDS if self._pace.limit != before else min(pause * 2, _CALM_LOOK_SECONDS)
             )

@@ -75,8 +75,7 @@ class Pace:
             in_flight: Questions that are asked and not answered.
         """
         before, self._preemptions = self._preemptions, load.preemptions
-        resting = self._pause > 0
-        self._pause -= resting
+        resting = self.rest()
         if before is not None and load.preemptions > before:
             self.back_off()
         elif (
@@ -86,6 +85,12 @@ class Pace:
             and load.cache < _FULL_CACHE
         ):
             self._set(self.limit * 2)
+
+    def rest(self) -> bool:
+        """Let a look pass, and tell whether the limit still rests after it was halved."""
+        resting = self._pause > 0
+        self._pause -= resting
+        return resting
 
     def back_off(self) -> None:
         """Halve the limit: the server refused for now, or threw sequences out of its cache.

@@ -306,7 +306,7 @@ def test_two_writers_at_once_lose_nothing(kept: Kept) -> None:
 
 
 def test_several_that_begin_a_file_together_all_may_write(tmp_path: Path) -> None:
-    for turn in range(30):
+    for turn in range(12):
         kept = Kept(tmp_path / f"{turn}.sqlite")
         together = threading.Barrier(4)
 

@@ -238,10 +238,9 @@ def test_a_question_that_has_no_number_is_named(value: Any, says: str) -> None:
     ("trouble", "says", "status"),
     [
         (Status(500), "500 Internal Server Error: no room in the cache", 500),
-        (Status(429, headers={"Retry-After": "0"}), "429 Too Many Requests", 429),
         (Stall(), "no answer within 0.2 s", 408),
     ],
-    ids=["500", "429", "silent"],
+    ids=["500", "silent"],
 )
 def test_a_question_that_fails_again_and_again_is_given_up(
     trouble: Trouble, says: str, status: int
@@ -254,13 +253,34 @@ def test_a_question_that_fails_again_and_again_is_given_up(
     assert server.prompts.count([3, 2]) == client.ATTEMPTS
 
 
-def test_a_server_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_busy_for_long_is_waited_for() -> None:
+    def busy(number: int, body: dict[str, Any]) -> Trouble:
+        return Status(429) if number < 4 * client.ATTEMPTS else None
+
+    with serving(Completions(trouble=busy)) as server:
+        asked = Asked(server)
+        asked.ask(TEXTS[:1])
+    assert len(asked.received) == 1
+    assert asked.client.counts.retries >= 4 * client.ATTEMPTS - 1
+
+
+@pytest.mark.parametrize(
+    ("trouble", "says", "status"),
+    [
+        (Drop(), "the connection was lost (ServerDisconnectedError)", None),
+        (Status(429, headers={"Retry-After": "0"}), "429 Too Many Requests", 429),
+    ],
+    ids=["away", "busy"],
+)
+def test_a_server_that_stays_away_or_busy_is_given_up(
+    trouble: Trouble, says: str, status: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(client, "PATIENCE_SECONDS", 0.2)
-    with serving(Completions(trouble=lambda number, body: Drop())) as server:
+    with serving(Completions(trouble=lambda number, body: trouble)) as server:
         asked = Asked(server)
         error = asked.fails(TEXTS[:1])
-    assert "the connection was lost (ServerDisconnectedError)" in error.fact
-    assert error.facts == {"asked": "quiz, document 0", "status": None}
+    assert says in error.fact
+    assert error.facts == {"asked": "quiz, document 0", "status": status}
     assert asked.client.counts.requests > client.ATTEMPTS  # patience is not a number of attempts
     assert asked.received == []
 
