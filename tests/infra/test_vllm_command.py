@@ -106,10 +106,10 @@ def test_a_worker_of_its_own_where_there_are_cores_for_it(
     ("config", "spec", "free", "expected"),
     [
         # 28 layers x 4 heads x 128 x 2 (key, value) x 2 bytes = 57,344 bytes a token
-        (QWEN_7B, {"max_model_len": 2048}, 1000, 57_344 * 2 * 32 * (2048 + 128)),
-        (QWEN_7B, {}, 10_000, 57_344 * 2 * 32 * (32768 + 128)),
-        (QWEN_7B, {"max_model_len": 2048, "dtype": "float32"}, 1000, 114_688 * 64 * 2176),
-        (QWEN_7B | {"head_dim": 64}, {"max_model_len": 2048}, 1000, 28_672 * 64 * 2176),
+        (QWEN_7B, {"max_model_len": 2048}, 1000, 57_344 * 2 * 32 * (2048 + 32)),
+        (QWEN_7B, {}, 10_000, 57_344 * 2 * 32 * (32768 + 32)),
+        (QWEN_7B, {"max_model_len": 2048, "dtype": "float32"}, 1000, 114_688 * 64 * 2080),
+        (QWEN_7B | {"head_dim": 64}, {"max_model_len": 2048}, 1000, 28_672 * 64 * 2080),
         (QWEN_7B, {}, 10, 3 * GIB),  # bounded by the free memory
         (QWEN_7B | {"num_hidden_layers": 1}, {"max_model_len": 64}, 10, GIB // 4),
         ({"text_config": QWEN_7B}, {}, 10, 3 * GIB),  # another kind of config
@@ -119,3 +119,9 @@ def test_the_cache_holds_every_request_twice_within_the_memory(
     config: dict[str, Any], spec: dict[str, Any], free: int, expected: int
 ) -> None:
     assert kv_cache_bytes(config, ServingSpec(**spec), 32, free * GIB) == expected
+
+
+def test_a_cpu_keeps_small_blocks_and_a_gpu_its_own(model: Path) -> None:
+    parts = command(model, CPU)
+    assert parts[parts.index("--block-size") + 1] == "32"
+    assert "--block-size" not in command(model, GPU)
