@@ -8,6 +8,7 @@ The quantizer gets token ids, which no second tokenizer can read differently.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median_low
@@ -23,6 +24,9 @@ from infra.settings import Settings
 from infra.vllm_check import has_chat_template
 
 __all__ = ["Calibration", "check_template", "prepare", "read"]
+
+_IMPORTING = threading.Lock()
+"""transformers fails if two threads import a name of it for the first time at once."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,8 @@ def check_template(model: Path) -> None:
 
 
 def _load_tokenizer(model: Path, trust_remote_code: bool) -> Any:
-    from transformers import AutoTokenizer
+    with _IMPORTING:
+        from transformers import AutoTokenizer
 
     try:
         return AutoTokenizer.from_pretrained(

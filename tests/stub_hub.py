@@ -63,6 +63,9 @@ class StubHub:
         self.repos: dict[str, Repo] = {}
         self.served: dict[str, int] = {}
         """Bytes of content sent, by file name."""
+        self.sending = 0
+        """Answers with content that are under way. One to a client that was killed goes on until
+        its connection is found to be broken."""
         self.requests: list[str] = []
         """Method and path with query, in order."""
         self.authorized: list[tuple[str, str | None]] = []
@@ -96,6 +99,16 @@ class StubHub:
     def count(self, name: str, size: int) -> None:
         with self._lock:
             self.served[name] = self.served.get(name, 0) + size
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        with self._lock:
+            self.sending += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.sending -= 1
 
     def take(self, queues: dict[str, list[int]], key: str) -> int | None:
         with self._lock:
@@ -259,6 +272,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _content(self, name: str, content: bytes, headers: dict[str, str]) -> None:
+        with self.hub.under_way():
+            self._send_content(name, content, headers)
+
+    def _send_content(self, name: str, content: bytes, headers: dict[str, str]) -> None:
         hub = self.hub
         hub.gate.wait(60)
         hub.authorized.append((self.headers["Host"], self.headers["Authorization"]))

@@ -99,6 +99,7 @@ def test_a_killed_download_looks_unfinished_and_is_finished_later(
     assert process.returncode == -signal.SIGKILL
     assert not final.exists()
     hub.seconds_per_chunk = 0.0
+    wait_for(lambda: not hub.sending)  # what goes to the killed one still is not counted below
     hub.served.clear()
     weights = fetch(ModelSpec(id="some/model", source=source), settings=settings, progress=Silent())
     verify(weights, full=True)
