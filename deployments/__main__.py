@@ -12,7 +12,7 @@ from deployments.overrides import override, parse
 from deployments.recipes import RECIPES
 from infra.contracts.errors import AssayError, SpecError
 from infra.contracts.specs import RunSpec
-from infra.progress import Progress
+from infra.progress import Progress, Silent
 from infra.settings import Settings
 
 _BAD_INPUT = 2
@@ -74,15 +74,16 @@ def _spec(given: argparse.Namespace) -> RunSpec:
             remedy="Name one of them, or a .json file with a whole spec.",
         )
     try:
-        return parse(json.loads(path.read_text(encoding="utf-8")))
+        given_spec = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(given_spec, dict):
+            raise ValueError(f"It holds a {type(given_spec).__name__}, not an object.")
     except (OSError, ValueError) as error:
-        if isinstance(error, AssayError):
-            raise
         raise SpecError(
-            f"{path} is not a readable JSON file.",
+            f"{path} is no JSON file with a spec.",
             cause=str(error),
             remedy="`python -m deployments show RECIPE > spec.json` writes one to start from.",
         ) from error
+    return parse(given_spec)
 
 
 class _Terminal:
@@ -96,12 +97,11 @@ class _Terminal:
 
 
 def _preflight(spec: RunSpec) -> int:
-    from infra.preflight import find_problems, table
+    from infra.preflight import problems, survey, table
 
-    terminal: Progress = _Terminal()
-    problems = list(find_problems(spec, settings=Settings(), progress=terminal))
-    print(table(problems))
-    return _BAD_INPUT if problems else 0
+    findings = survey(spec, settings=Settings(), progress=Silent())
+    print(table(findings))
+    return _BAD_INPUT if problems(findings) else 0
 
 
 def _run(spec: RunSpec, *, again: bool) -> int:

@@ -58,8 +58,17 @@ def sample() -> RunSpec:
 
 def qwen2_5_7b_instruct() -> RunSpec:
     """Qwen2.5-7B-Instruct from ModelScope on one GPU, calibrated on `calibration.jsonl`."""
+    return _qwen2_5("7B")
+
+
+def qwen2_5_32b_instruct() -> RunSpec:
+    """Qwen2.5-32B-Instruct likewise, on one GPU of 80 GB."""
+    return _qwen2_5("32B")
+
+
+def _qwen2_5(size: str) -> RunSpec:
     return RunSpec(
-        model=ModelSpec(source="modelscope", id="Qwen/Qwen2.5-7B-Instruct"),
+        model=ModelSpec(source="modelscope", id=f"Qwen/Qwen2.5-{size}-Instruct"),
         quantization=QuantizationSpec(calibration=CalibrationSpec(path="calibration.jsonl")),
         serving=ServingSpec(device="cuda", max_model_len=8192),
         evaluation=EvaluationSpec(
@@ -69,12 +78,13 @@ def qwen2_5_7b_instruct() -> RunSpec:
                 TaskSpec(name="gpqa_main_zeroshot"),
             ),
         ),
-        results=ResultsSpec(label="qwen2-5-7b-instruct"),
+        results=ResultsSpec(label=f"qwen2-5-{size.lower()}-instruct"),
     )
 
 
 RECIPES: dict[str, Recipe] = {
     "sample": sample,
     "qwen2.5-7b-instruct": qwen2_5_7b_instruct,
+    "qwen2.5-32b-instruct": qwen2_5_32b_instruct,
 }
 """Every recipe by the name used on the command line."""

@@ -6,7 +6,8 @@ AutoAWQ itself says so with a bare AssertionError, minutes later and with a GPU 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ _NOT_CLIPPED = ("q_", "k_", "query", "key", "Wqkv")
 _PACKED = 8
 """4-bit values in one 32-bit word."""
 
+_QUANTIZED_NAME = re.compile(r"(?i)[-_](awq|gptq|fp8|gguf|int4|int8|4bit|8bit|bnb)\b")
+
 
 def check_model(weights: Weights, spec: QuantizationSpec) -> None:
     """Refuse a model that AutoAWQ would fail on.
@@ -46,13 +49,32 @@ def check_model(weights: Weights, spec: QuantizationSpec) -> None:
             fit the recipe.
     """
     config = json.loads((weights.path / "config.json").read_text(encoding="utf-8"))
-    _check_kind(weights.id, config)
+    check_kind(weights.id, config)
     layers = sorted(_linears(weights))
     _check_inputs(weights.id, layers, spec.group_size)
     _check_outputs(weights.id, layers)
 
 
-def _check_kind(model: str, config: dict[str, Any]) -> None:
+def check_name(model: str) -> None:
+    """Refuse a model whose name says that it is quantized, where its config.json is out of reach.
+
+    Raises:
+        UnsupportedModel: It says so.
+    """
+    if found := _QUANTIZED_NAME.search(model):
+        raise UnsupportedModel(
+            f"{model} is quantized already, as its name says ({found[1]}).",
+            cause="AWQ starts from 16-bit weights.",
+            remedy=f"Name the model it was made from, most often {model[: found.start()]}.",
+        )
+
+
+def check_kind(model: str, config: Mapping[str, Any]) -> None:
+    """Refuse a model whose config.json names a kind that AutoAWQ would fail on.
+
+    Raises:
+        UnsupportedModel: It is quantized already, reads images or is of an unknown kind.
+    """
     if isinstance(present := config.get("quantization_config"), dict):
         raise UnsupportedModel(
             f"{model} is quantized already ({present.get('quant_method', 'unknown method')}).",

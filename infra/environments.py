@@ -115,13 +115,13 @@ def _provided(stage: Stage, python: Path) -> PythonEnvironment:
             [str(python), "-I", "-c", script],
             capture_output=True, text=True, timeout=60, check=True,
         )  # fmt: skip
-    except (OSError, subprocess.SubprocessError) as error:
+        found, packages = json.loads(answer.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError, TypeError) as error:
         raise EnvironmentBuildError(
             f"{variable}={python} does not run as a Python interpreter.",
             cause=type(error).__name__,
             remedy=f"Point {variable} at a Python that has {module}, or unset it.",
         ) from error
-    found, packages = json.loads(answer.stdout)
     if not found:
         raise EnvironmentBuildError(
             f"{variable}={python} has no package {module!r}.",

@@ -26,6 +26,9 @@ _TOKENIZERS = (
     {"vocab.txt"},
     {"tekken.json"},
 )
+_SETTINGS = frozenset(["tokenizer_config.json", "generation_config.json"])
+"""Read by others without a look at what they hold."""
+
 _MOST_HEADER_BYTES = 100_000_000
 """The limit of the safetensors library itself."""
 
@@ -112,6 +115,8 @@ def inspect(folder: Path, names: Sequence[str], *, trust_remote_code: bool) -> M
             remedy="Copy the tokenizer's files from where the model comes from.",
             file=str(folder / "tokenizer.json"),
         )
+    for name in _SETTINGS.intersection(names):
+        _read_object(folder, name, names)
     if "auto_map" in config and not trust_remote_code and not _built_in(config):
         raise UnsafeWeights(
             f"{folder} needs Python code that comes with the model.",

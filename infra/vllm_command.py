@@ -10,7 +10,7 @@ from typing import Any
 from infra.contracts.specs import ServingSpec
 from infra.device import Device
 
-_GPU_MEMORY_FRACTION = 0.9
+GPU_MEMORY_FRACTION = 0.9
 _CPU_MEMORY_FRACTION = 0.3
 _DEFAULT_MAX_NUM_SEQS = {"cpu": 128, "cuda": 256}
 """Sequences that vLLM computes at a time unless told otherwise (large GPUs: 1024)."""
@@ -57,7 +57,7 @@ def build_command(
     if spec.memory_fraction is not None:
         command += ["--gpu-memory-utilization", str(spec.memory_fraction)]
     elif device.kind == "cuda":
-        command += ["--gpu-memory-utilization", str(_GPU_MEMORY_FRACTION)]
+        command += ["--gpu-memory-utilization", str(GPU_MEMORY_FRACTION)]
     else:
         # A stated size also spares the engine its trial run at start.
         sequences = concurrency or _DEFAULT_MAX_NUM_SEQS["cpu"]

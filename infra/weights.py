@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from infra.content import digest_files, digest_of
@@ -17,24 +16,10 @@ from infra.contracts.records import FileDigest, Weights
 from infra.contracts.specs import ModelSpec
 from infra.file_digests import cached_digests, check_sizes, hash_files
 from infra.hubs.base import Repository, Source
-from infra.hubs.revisions import resolve
 from infra.hubs.snapshots import fetch_snapshot
 from infra.model_folder import ModelFolder, choose, inspect, is_weight
 from infra.progress import Progress, Silent
 from infra.settings import Settings
-
-
-@dataclass(frozen=True)
-class RemoteSize:
-    """What a model takes to download."""
-
-    commit: str | None
-    """What the revision stands for; none for a local folder."""
-    bytes: int
-    """Of all files that would be downloaded."""
-    files: int
-    present: bool
-    """True if nothing has to be downloaded; then `bytes` and `files` are 0."""
 
 
 def fetch(spec: ModelSpec, *, settings: Settings, progress: Progress) -> Weights:
@@ -165,45 +150,6 @@ def verify(weights: Weights, full: bool = False) -> None:
                 expected=file.sha256,
                 real=found[file.name][0],
             )
-
-
-def remote_size(spec: ModelSpec, *, timeout: float, settings: Settings | None = None) -> RemoteSize:
-    """Return what a model takes to download, without downloading anything.
-
-    Args:
-        spec: Which model.
-        timeout: Seconds until the hub counts as unreachable; the client's own patience is longer.
-        settings: Where downloads are kept, if not where the environment says. What is here
-            already counts as present, and a commit that is here is not asked for.
-
-    Raises:
-        HubUnreachable: No answer from the hub within the time.
-        RepositoryNotFound: No such repository or revision for this token.
-        GatedRepository: Access has to be asked for; the message says where.
-        UnsafeWeights: There are only pickles.
-        WeightsError: There are no weights.
-    """
-    if spec.source == "local":
-        return RemoteSize(commit=None, bytes=0, files=0, present=True)
-    what = resolve(
-        Repository(spec.source, "model", spec.id),
-        spec.revision,
-        (settings or Settings()).weights,
-        timeout=timeout,
-        attempts=1,
-        progress=Silent(),
-    )
-    if what.listing is None or what.folder.is_dir():
-        return RemoteSize(commit=what.commit, bytes=0, files=0, present=True)
-    sizes = {file.name: file.size for file in what.listing.files}
-    names = choose(
-        list(sizes),
-        what=f"model {spec.id}",
-        allow_pickle=spec.allow_pickle,
-        trust_remote_code=spec.trust_remote_code,
-    )
-    size = sum(sizes[name] for name in names)
-    return RemoteSize(commit=what.commit, bytes=size, files=len(names), present=False)
 
 
 def fetch_dataset(

@@ -6,7 +6,7 @@ from prefect import task
 from prefect.runtime import flow_run
 
 from infra.contracts.specs import RunSpec
-from infra.preflight import check
+from infra.preflight import refuse, survey, table
 from infra.run_folder import RunFolder, open_run
 from infra.settings import Settings
 from tasks.progress import told_to_prefect
@@ -14,12 +14,14 @@ from tasks.progress import told_to_prefect
 
 @task(name="check-prerequisites", task_run_name="check-prerequisites")
 def check_prerequisites(spec: RunSpec) -> RunFolder:
-    """Check everything the run needs and open its folder.
+    """Look at everything the run needs, log the table, and open the run's folder.
 
     Raises:
         PreflightError: Something is missing; every problem is named at once.
     """
     settings = Settings()
     with told_to_prefect() as progress:
-        check(spec, settings=settings, progress=progress)
+        findings = survey(spec, settings=settings, progress=progress, fetch_rows=True)
+        progress.say(f"preflight\n{table(findings)}")
+        refuse(findings)
     return open_run(spec, settings, created=flow_run.scheduled_start_time, key=str(flow_run.id))

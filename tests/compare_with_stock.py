@@ -27,7 +27,8 @@ from infra.contracts.records import TaskScores  # noqa: E402
 from infra.contracts.specs import ServingSpec, TaskSpec  # noqa: E402
 from infra.device import detect  # noqa: E402
 from infra.environments import ensure  # noqa: E402
-from infra.evaluation.exam import DEFAULT_ANSWER_TOKENS, Exam, prepare  # noqa: E402
+from infra.evaluation.exam import Exam, prepare  # noqa: E402
+from infra.evaluation.fit import DEFAULT_ANSWER_TOKENS  # noqa: E402
 from infra.evaluation.keys import exam_entries  # noqa: E402
 from infra.evaluation.quiet import quiet  # noqa: E402
 from infra.evaluation.sources import find_rows, write_definitions  # noqa: E402

@@ -35,6 +35,8 @@ class Repo:
     files: dict[str, bytes]
     branch: str = "main"
     gated: bool = False
+    gated_files: bool = False
+    """The list of files is public and the files are not, as on Hugging Face."""
     wrong_digest: set[str] = field(default_factory=set)
     """Files whose listing tells another digest than the content has."""
 
@@ -179,6 +181,9 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         hub = self.hub
         hub.requests.append(f"{self.command} {self.path}")
@@ -219,6 +224,8 @@ class _Handler(BaseHTTPRequestHandler):
         repo = self.hub.repos.get(f"{kind or 'models/'}{repo_id}")
         if repo is None or name not in repo.files or revision != repo.commit:
             return self._json({}, 404, {"X-Error-Code": "EntryNotFound"})
+        if repo.gated_files:
+            return self._json({}, 403, {"X-Error-Code": "GatedRepo"})
         if self.hub.cdn and not self.path.startswith("/cdn/"):
             # The same server by another name: another origin for whoever guards tokens.
             away = f"http://localhost:{self.hub.port}/cdn{self.path}"
@@ -269,7 +276,8 @@ class _Handler(BaseHTTPRequestHandler):
         for key, value in headers.items():
             self.send_header(key, value)
         self.end_headers()
-        self.wfile.write(content)
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
     def _content(self, name: str, content: bytes, headers: dict[str, str]) -> None:
         with self.hub.under_way():
@@ -294,6 +302,8 @@ class _Handler(BaseHTTPRequestHandler):
         for key, value in headers.items():
             self.send_header(key, value)
         self.end_headers()
+        if self.command == "HEAD":
+            return None
         cut = hub.take(hub.cuts, name)
         allowed = body if cut is None else body[:cut]
         for start in range(0, len(allowed), _CHUNK):

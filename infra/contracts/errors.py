@@ -17,11 +17,14 @@ One error says three things: the fact, the probable cause, the remedy.
     │   └── CorruptWeights      a file is missing, truncated or not what its digest says
     ├── CalibrationError        the calibration set cannot be used
     ├── QuantizationError       the quantizer failed
-    │   └── UnsupportedModel    AutoAWQ cannot quantize this model with this recipe
+    │   ├── UnsupportedModel    AutoAWQ cannot quantize this model with this recipe
+    │   └── BrokenCheckpoint    what it made is not worth an evaluation
+    ├── AcceleratorsTaken       other runs of this machine hold them
     ├── ServerError             the engine did not come up or did not stay up
     │   ├── PortTaken           another process listens on the port
     │   ├── ServerDied          the engine ended by itself
     │   ├── ServerNotReady      the deadline passed first
+    │   ├── ServerHung          it lives, but answers nothing any more
     │   └── ServerUnverified    it answers, but not as the evaluation needs
     ├── EvaluationError         the harness failed
     │   ├── UnknownTask         no such lm-eval task, group or tag
@@ -145,6 +148,14 @@ class UnsupportedModel(QuantizationError):
     """AutoAWQ cannot quantize this model with this recipe."""
 
 
+class BrokenCheckpoint(QuantizationError):
+    """What the quantizer made is not worth an evaluation; `facts["checks"]` says why."""
+
+
+class AcceleratorsTaken(AssayError):
+    """Other runs of this machine hold the accelerators."""
+
+
 class ServerError(AssayError):
     """The engine did not come up or did not stay up."""
 
@@ -159,6 +170,10 @@ class ServerDied(ServerError):
 
 class ServerNotReady(ServerError):
     """The deadline passed before the engine was ready."""
+
+
+class ServerHung(ServerError):
+    """The engine lives, but answers nothing any more."""
 
 
 class ServerUnverified(ServerError):

@@ -134,6 +134,27 @@ class PythonEnvironment(Record):
     """True if the user pointed at an interpreter of their own."""
 
 
+class Restart(Record):
+    """One time that the engine had to be started again during the evaluation."""
+
+    reason: str
+    """Why it ended, in one sentence."""
+
+    answered: int
+    """Questions that had been answered by then, and were not asked again."""
+
+
+class Adjustment(Record):
+    """One setting that was changed because the engine did not fit the device."""
+
+    field: str
+    """Of the spec: `serving.max_model_len`."""
+
+    before: str
+    after: str
+    reason: str
+
+
 class ServerRecord(Record):
     """The engine as it really ran."""
 
@@ -162,6 +183,9 @@ class ServerRecord(Record):
     startup_seconds: float
     log: str
     """Path of the log, below the run's folder."""
+
+    restarts: tuple[Restart, ...] = ()
+    adjustments: tuple[Adjustment, ...] = ()
 
 
 class MetricValue(Record):
@@ -225,6 +249,30 @@ class CheckpointSummary(Record):
     """`quantization_config` of the checkpoint; none for the base model."""
 
 
+class Check(Record):
+    """One thing that triage looked at."""
+
+    name: str
+    value: str
+    """What was found."""
+
+    wanted: str
+    """What it should be."""
+
+    ok: bool
+
+
+class Triage(Record):
+    """The look at the quantized model before its exam."""
+
+    schema_version: Literal[1] = 1
+    checks: tuple[Check, ...]
+    agreement: float | None
+    """Share of next tokens on which it agrees with the base model; none if that was not asked."""
+
+    seconds: float
+
+
 class ArmSpeed(Record):
     """How long one arm took."""
 
@@ -240,6 +288,8 @@ class ArmResult(Record):
     server: ServerRecord
     tasks: dict[str, TaskScores]
     speed: ArmSpeed
+    triage: Triage | None = None
+    """Of the quantized arm."""
 
 
 class MetricComparison(Record):

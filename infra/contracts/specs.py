@@ -197,6 +197,19 @@ class ServingSpec(Spec):
     startup_timeout_seconds: int = Field(default=900, ge=10)
     """How long the engine may take from start until it answers."""
 
+    hang_timeout_seconds: int = Field(default=300, ge=10)
+    """An engine that computes nothing for so long, though it is asked, counts as hung. It must be
+    longer than the longest single step: on a CPU, thousands of prompt tokens at once."""
+
+    max_restarts: int = Field(default=2, ge=0, le=20)
+    """How often an engine that dies or hangs during the evaluation is started again. No answer is
+    asked twice; an engine that ends twice in the same way, with nothing answered in between, is
+    not started a third time."""
+
+    adjust: bool = False
+    """Take the safe adjustment by itself where the engine does not fit the device: a shorter
+    window, a smaller memory fraction, eager mode. The report says what was changed."""
+
     extra_args: tuple[str, ...] = ()
     """Further arguments of `vllm serve`, for example `["--max-num-seqs", "64"]`."""
 
@@ -246,6 +259,20 @@ class DatasetSpec(Spec):
     """Branch, tag or commit, for a dataset on a hub."""
 
 
+class TriageSpec(Spec):
+    """A look at the quantized model before the long evaluation: is it worth being examined?"""
+
+    enabled: bool = True
+    """Stop a checkpoint that is broken. Without it a broken one sits the whole exam."""
+
+    prompts: int = Field(default=32, ge=8, le=256)
+    """Conversations of the calibration set that both models continue."""
+
+    min_agreement: float = Field(default=0.7, ge=0, le=1)
+    """Share of next tokens, along the base model's own answers, on which the quantized model must
+    agree. Sound 4-bit checkpoints reach 0.9 and more; two exchanged layers leave 0.45."""
+
+
 class EvaluationSpec(Spec):
     """Which exam both arms sit, and under which conditions."""
 
@@ -269,6 +296,9 @@ class EvaluationSpec(Spec):
 
     concurrency: int | None = Field(default=None, ge=1, le=4096)
     """Questions in flight at a time. Empty: found by following the server's own counters."""
+
+    triage: TriageSpec = TriageSpec()
+    """The look at the quantized model before its exam."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -72,6 +72,12 @@ class Leaf:
     beyond: str | None
     """What it asks that cannot be done here, if anything."""
 
+    metrics: tuple[str, ...] = ()
+    """Names of the metrics that its definition lists."""
+
+    hub_metrics: tuple[str, ...] = ()
+    """Those among them that `evaluate` loads from the hub."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -183,6 +189,8 @@ def _leaf(
     name: str, definition: Path | None, own: Mapping[str, Any], extra: Mapping[str, Any]
 ) -> Leaf:
     merged = {**own, **extra}
+    listed = merged.get("metric_list") or []
+    metrics = [metric for metric in listed if isinstance(metric, dict)]
     return Leaf(
         name=name,
         definition=definition,
@@ -190,6 +198,8 @@ def _leaf(
         options=merged.get("dataset_kwargs") or {},
         own=definition is not None and not extra.keys() & {"dataset_path", "dataset_kwargs"},
         beyond=next((what for key, what in _BEYOND.items() if merged.get(key)), None),
+        metrics=tuple(str(metric.get("metric")) for metric in metrics),
+        hub_metrics=tuple(str(m.get("metric")) for m in metrics if m.get("hf_evaluate")),
     )
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from infra.evaluation.exam import DEFAULT_ANSWER_TOKENS, AnswerFile, Server
+from infra.evaluation.exam import AnswerFile, Server
+from infra.evaluation.fit import DEFAULT_ANSWER_TOKENS
 from infra.scoring.model import AssayCompletions
 
 

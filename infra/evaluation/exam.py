@@ -12,17 +12,15 @@ from pydantic import SecretStr
 
 from infra.content import digest_of, write_atomically
 from infra.contracts.errors import DatasetError
-from infra.contracts.records import TaskScores
+from infra.contracts.records import Record, TaskScores
 from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.evaluation.catalog import Entry
+from infra.evaluation.fit import Prompt, longest_prompts
 from infra.evaluation.keys import exam_entries, task_key, task_keys
 from infra.evaluation.quiet import quiet, ticking
 from infra.evaluation.sources import Rows, find_rows, write_definitions
 from infra.progress import Progress
 from infra.settings import Settings
-
-DEFAULT_ANSWER_TOKENS = 1024
-"""Tokens a generated answer may have where neither the spec nor the task says so."""
 
 
 class Server(Protocol):
@@ -162,14 +160,31 @@ def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> 
             progress.update("marking checked", number, len(parts), "parts")
     for note in notes:
         progress.say(note)
-    _stamp(keys, settings).parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(_stamp(keys, settings), "\n".join(notes))
+    prompts = [prompt for part in parts.values() for prompt in longest_prompts(part.tasks)]
+    stamp = _Stamp(notes=tuple(notes), prompts=tuple(prompts))
+    write_atomically(_stamp(keys, settings), stamp.model_dump_json())
     return Exam(spec, parts, rows, keys, definitions, tuple(notes))
 
 
 def is_known_good(spec: EvaluationSpec, settings: Settings, progress: Progress) -> bool:
     """Return whether exactly this exam has been loaded and checked before, on these rows."""
     return _stamp(task_keys(spec, settings, progress), settings).is_file()
+
+
+def known_prompts(spec: EvaluationSpec, settings: Settings, progress: Progress) -> list[Prompt]:
+    """Return the longest of the first questions of an exam that has been loaded before."""
+    try:
+        text = _stamp(task_keys(spec, settings, progress), settings).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    return list(_Stamp.model_validate_json(text).prompts)
+
+
+class _Stamp(Record):
+    """What is remembered of an exam that is known to be good."""
+
+    notes: tuple[str, ...]
+    prompts: tuple[Prompt, ...]
 
 
 def _stamp(keys: Mapping[str, str], settings: Settings) -> Path:

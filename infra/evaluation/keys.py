@@ -15,6 +15,8 @@ from infra.progress import Progress, Silent
 from infra.settings import Settings
 
 _LIBRARIES = ("lm-eval", "datasets", "transformers")
+_NOT_THE_EXAM = {"tasks", "datasets", "concurrency", "triage"}
+"""Of the evaluation: told apart task by task, or without effect on scores."""
 
 
 def exam_entries(spec: EvaluationSpec) -> dict[str, tuple[Entry, TaskSpec]]:
@@ -60,7 +62,7 @@ def task_key(entry: Entry, task: TaskSpec, rows: Mapping[str, Rows], spec: Evalu
             "entry": entry.name,
             "rows": read,
             "task": task.model_dump(mode="json", exclude={"name"}),
-            "exam": spec.model_dump(mode="json", exclude={"tasks", "datasets", "concurrency"}),
+            "exam": spec.model_dump(mode="json", exclude=_NOT_THE_EXAM),
             "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
             "code": _code(),
         }

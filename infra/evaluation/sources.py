@@ -27,7 +27,7 @@ from infra.evaluation.catalog import Entry, Leaf
 from infra.progress import Progress
 from infra.settings import Settings
 
-_FORMATS = {"json", "csv", "parquet", "arrow", "text", "xml"}
+FORMATS = {"json", "csv", "parquet", "arrow", "text", "xml"}
 """Names that `datasets` takes for a file format, not for a repository."""
 
 _HUB_SECONDS = 5.0
@@ -73,18 +73,7 @@ def find_rows(
 
 def _elsewhere(dataset: str, spec: DatasetSpec, settings: Settings, progress: Progress) -> Rows:
     if spec.source == "local":
-        folder = Path(spec.path).expanduser().absolute()
-        files = digest_folder(folder, skip=["README.md"]) if folder.is_dir() else ()
-        if not files:
-            raise DatasetError(
-                f"The rows of {dataset} should be in {folder}, but "
-                + ("it holds no files." if folder.is_dir() else "there is no such folder."),
-                remedy=f"Correct evaluation.datasets[{dataset!r}].path, or remove the entry to "
-                "read the rows from the hub.",
-                dataset=dataset,
-                folder=str(folder),
-            )
-        return Rows(dataset, folder, digest_files(digest_folder(folder)), str(folder))
+        return rows_in_folder(dataset, spec)
     from infra.weights import fetch_dataset
 
     try:
@@ -92,14 +81,34 @@ def _elsewhere(dataset: str, spec: DatasetSpec, settings: Settings, progress: Pr
             spec.source, spec.path, spec.revision, settings=settings, progress=progress
         )
     except WeightsError as error:
-        raise _refused(dataset, error) from error
+        raise refused(dataset, error) from error
     identity = f"{spec.source}:{spec.path}@{folder.name}"
     return Rows(dataset, folder, identity, identity)
 
 
+def rows_in_folder(dataset: str, spec: DatasetSpec) -> Rows:
+    """Return the rows of a dataset that lie in a folder here.
+
+    Raises:
+        DatasetError: There is no such folder, or it holds no files.
+    """
+    folder = Path(spec.path).expanduser().absolute()
+    files = digest_folder(folder, skip=["README.md"]) if folder.is_dir() else ()
+    if not files:
+        raise DatasetError(
+            f"The rows of {dataset} should be in {folder}, but "
+            + ("it holds no files." if folder.is_dir() else "there is no such folder."),
+            remedy=f"Correct evaluation.datasets[{dataset!r}].path, or remove the entry to "
+            "read the rows from the hub.",
+            dataset=dataset,
+            folder=str(folder),
+        )
+    return Rows(dataset, folder, digest_files(digest_folder(folder)), str(folder))
+
+
 def _as_lm_eval_does(leaf: Leaf) -> Rows:
     dataset = str(leaf.dataset)
-    if dataset in _FORMATS:
+    if dataset in FORMATS:
         return Rows(dataset, None, digest_of(dict(leaf.options)), "as the task says")
     commit = _commit(dataset, str(leaf.options.get("revision", "main")))
     return Rows(dataset, None, commit, f"huggingface:{dataset}" + (f"@{commit}" if commit else ""))
@@ -118,10 +127,11 @@ def _commit(dataset: str, revision: str) -> str | None:
     except HubUnreachable:
         return None  # `datasets` may still have the rows
     except WeightsError as error:
-        raise _refused(dataset, error) from error
+        raise refused(dataset, error) from error
 
 
-def _refused(dataset: str, error: WeightsError) -> DatasetError:
+def refused(dataset: str, error: WeightsError) -> DatasetError:
+    """Return what a hub's refusal means for a dataset."""
     return DatasetError(
         f"The rows of {dataset} cannot be had: {error.fact}",
         cause=error.cause,
@@ -165,7 +175,7 @@ def _place(leaf: Leaf, rows: Mapping[str, Rows], settings: Settings) -> dict[str
     if leaf.dataset is None or (place := rows[leaf.dataset]).digest is None:
         return {}
     if place.folder is None:
-        pinned = {} if leaf.dataset in _FORMATS else {"revision": place.digest}
+        pinned = {} if leaf.dataset in FORMATS else {"revision": place.digest}
         return {"dataset_kwargs": {**leaf.options, **pinned}} if pinned else {}
     options = {key: val for key, val in leaf.options.items() if key not in _OF_A_REPOSITORY}
     prepared = settings.cache.absolute() / "rows" / digest_of(place.digest)[:32]

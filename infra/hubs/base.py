@@ -95,6 +95,25 @@ class Hub(Protocol):
             GatedRepository: The hub refuses this user.
         """
 
+    def read(self, repository: Repository, listing: Listing, name: str, *, timeout: float) -> bytes:
+        """Return one small file, asking once.
+
+        Raises:
+            HubUnreachable: No answer.
+            RepositoryNotFound: There is no such file.
+            GatedRepository: The hub refuses this user.
+        """
+
+    def check_access(
+        self, repository: Repository, listing: Listing, name: str, *, timeout: float
+    ) -> None:
+        """Check that this user may download a file, without downloading it.
+
+        Raises:
+            HubUnreachable: No answer.
+            GatedRepository: The hub refuses this user.
+        """
+
     def download(
         self, repository: Repository, listing: Listing, files: Sequence[RemoteFile], folder: Path
     ) -> None:

@@ -43,7 +43,8 @@ class HuggingFace:
     default_revision = "main"
 
     def __init__(self) -> None:
-        from huggingface_hub import constants
+        # All that is used later: threads that import parts of one package at once can fail.
+        from huggingface_hub import constants, errors, file_download, hf_api, utils  # noqa: F401
 
         self.endpoint: str = os.environ.get("HF_ENDPOINT", "").rstrip("/") or constants.ENDPOINT
 
@@ -67,6 +68,44 @@ class HuggingFace:
             for file in info.siblings
         )
         return Listing(commit=info.sha, revision=info.sha, files=tuple(files))
+
+    def read(self, repository: Repository, listing: Listing, name: str, *, timeout: float) -> bytes:
+        """See `Hub.read`."""
+        from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+
+        url = self._url(repository, listing.revision, name)
+        headers = build_hf_headers(library_name="assay")
+        with self._errors(repository, listing.revision):
+            session = get_session()
+            answer = session.get(url, headers=headers, timeout=timeout, follow_redirects=False)
+            # A renamed repository is elsewhere on the hub; nobody else is asked.
+            while (there := answer.next_request) and there.url.host == answer.url.host:
+                answer = session.send(there)
+            hf_raise_for_status(answer)
+            return bytes(answer.content)
+
+    def check_access(
+        self, repository: Repository, listing: Listing, name: str, *, timeout: float
+    ) -> None:
+        """See `Hub.check_access`: a listing is public where the files are not."""
+        from huggingface_hub import get_hf_file_metadata
+        from huggingface_hub.utils import build_hf_headers
+
+        with self._errors(repository, listing.revision):
+            get_hf_file_metadata(
+                self._url(repository, listing.revision, name),
+                timeout=timeout,
+                headers=build_hf_headers(library_name="assay"),
+                endpoint=self.endpoint,
+            )
+
+    def _url(self, repository: Repository, commit: str, name: str) -> str:
+        from huggingface_hub import hf_hub_url
+
+        url: str = hf_hub_url(
+            repository.id, name, repo_type=repository.kind, revision=commit, endpoint=self.endpoint
+        )
+        return url
 
     def download(
         self, repository: Repository, listing: Listing, files: Sequence[RemoteFile], folder: Path
@@ -95,7 +134,6 @@ class HuggingFace:
         folder: Path,
         stop: threading.Event,
     ) -> None:
-        from huggingface_hub import hf_hub_url
         from huggingface_hub.errors import HfHubHTTPError, HTTPError
         from huggingface_hub.file_download import http_get
         from huggingface_hub.utils import build_hf_headers, silent_tqdm
@@ -112,13 +150,7 @@ class HuggingFace:
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(target.name + _PARTIAL)
-        url = hf_hub_url(
-            repository.id,
-            file.name,
-            repo_type=repository.kind,
-            revision=commit,
-            endpoint=self.endpoint,
-        )
+        url = self._url(repository, commit, file.name)
         headers = build_hf_headers(library_name="assay") | {"Accept-Encoding": "identity"}
         best, idle = 0, 0
         while True:

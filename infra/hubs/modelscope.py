@@ -74,6 +74,24 @@ class ModelScope:
         asked = commit if COMMIT.fullmatch(commit) else revision
         return Listing(commit=commit, revision=asked, files=tuple(files))
 
+    def read(self, repository: Repository, listing: Listing, name: str, *, timeout: float) -> bytes:
+        """See `Hub.read`."""
+        client = self._api.legacy
+        with self._errors(repository, listing.revision):
+            answer = client._request(
+                "GET",
+                f"{repository.kind}s/{repository.id}/repo",
+                params={"Revision": listing.revision, "FilePath": name},
+                timeout=(timeout, timeout),
+                single_attempt=True,
+            )
+            return bytes(answer.content)
+
+    def check_access(
+        self, repository: Repository, listing: Listing, name: str, *, timeout: float
+    ) -> None:
+        """See `Hub.check_access`: who gets the listing gets the files."""
+
     def download(
         self, repository: Repository, listing: Listing, files: Sequence[RemoteFile], folder: Path
     ) -> None:

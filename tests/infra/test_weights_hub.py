@@ -22,8 +22,9 @@ from infra.contracts.errors import (
 from infra.contracts.records import Weights
 from infra.contracts.specs import ModelSpec
 from infra.progress import Silent
+from infra.remote_weights import remote_size
 from infra.settings import Settings
-from infra.weights import fetch, fetch_dataset, remote_size, verify
+from infra.weights import fetch, fetch_dataset, verify
 from tests.stub_hub import PASS, Repo, StubHub, model_files, running, safetensors
 
 BRANCH = {"huggingface": "main", "modelscope": "master"}

@@ -12,8 +12,9 @@ import pytest
 from infra.contracts.errors import CorruptWeights, UnsafeWeights, WeightsError
 from infra.contracts.specs import ModelSpec
 from infra.progress import Silent
+from infra.remote_weights import remote_size
 from infra.settings import Settings
-from infra.weights import fetch, inspect_local, remote_size, verify
+from infra.weights import fetch, inspect_local, verify
 from tests.stub_hub import model_files, safetensors
 
 

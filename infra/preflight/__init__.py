@@ -1,0 +1,39 @@
+"""What a run needs, looked at before anything is downloaded and before an accelerator is taken.
+
+Every check adds what it finds to one list, so that the user sees all problems at once.
+"""
+
+from __future__ import annotations
+
+from infra.contracts.errors import AssayError, PreflightError
+from infra.contracts.specs import RunSpec
+from infra.preflight.findings import Finding, problems, table
+from infra.preflight.survey import survey
+from infra.progress import Progress
+from infra.settings import Settings
+
+__all__ = ["Finding", "check", "find_problems", "problems", "refuse", "survey", "table"]
+
+
+def check(spec: RunSpec, *, settings: Settings, progress: Progress) -> None:
+    """Check everything the run needs.
+
+    Raises:
+        PreflightError: Something is missing. The message numbers every problem with its remedy.
+    """
+    refuse(survey(spec, settings=settings, progress=progress, fetch_rows=True))
+
+
+def find_problems(spec: RunSpec, *, settings: Settings, progress: Progress) -> list[AssayError]:
+    """Return what is missing. Nothing is downloaded."""
+    return problems(survey(spec, settings=settings, progress=progress))
+
+
+def refuse(findings: list[Finding]) -> None:
+    """Do nothing if nothing is missing.
+
+    Raises:
+        PreflightError: Something is. The message numbers every problem with its remedy.
+    """
+    if missing := problems(findings):
+        raise PreflightError.of(missing)

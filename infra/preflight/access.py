@@ -1,0 +1,191 @@
+"""What is elsewhere: models and rows on a hub, the Prefect API. Asked for, never downloaded.
+
+Nobody but the configured hubs and the configured API is asked, each with a short patience.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+
+from infra.contracts.errors import AssayError, GatedRepository, HubUnreachable
+from infra.contracts.specs import CalibrationSpec, DatasetSpec, ModelSpec
+from infra.evaluation.catalog import Leaf
+from infra.evaluation.sources import FORMATS, rows_in_folder
+from infra.hubs.base import Listing, Repository, Source, connect, site
+from infra.hubs.revisions import ask, resolve
+from infra.preflight.findings import Finding, note
+from infra.progress import Silent
+from infra.remote_weights import RemoteSize, remote_size
+from infra.settings import Settings
+
+SECONDS = 3.0
+"""Patience with each question."""
+
+_KNOWN_GATED = {"Idavidrein/gpqa"}
+"""Datasets of lm-eval's tasks that are gated: without a token there is no use in asking."""
+
+_MEGABYTE = 1_000_000
+
+
+class PrefectUnreachable(AssayError):
+    """The configured Prefect API does not answer."""
+
+
+def model(spec: ModelSpec, settings: Settings) -> tuple[Finding | str, RemoteSize]:
+    """Ask the hub what a model takes to download, and for its config.json.
+
+    Raises:
+        WeightsError: It is not to be had.
+    """
+    size = remote_size(spec, timeout=SECONDS, settings=settings, read_config=True)
+    commit = (size.commit or "")[:12]
+    if size.present:
+        return f"{spec.id}@{commit} is here already", size
+    found = f"{spec.id}@{commit} on {spec.source}: {size.files} files, {size.bytes / 1e9:.1f} GB"
+    return found, size
+
+
+def rows(leaf: Leaf, spec: DatasetSpec | None, settings: Settings) -> Finding | str:
+    """Check that the rows of a task can be had by this user.
+
+    Raises:
+        DatasetError: They should be in a folder here and are not.
+        WeightsError: The hub does not give them.
+    """
+    dataset = str(leaf.dataset)
+    if spec is None:
+        return _as_the_task_says(dataset, str(leaf.options.get("revision", "main")))
+    if spec.source == "local":
+        return str(rows_in_folder(dataset, spec).folder)
+    return _on_a_hub(spec.source, spec.path, spec.revision, settings)
+
+
+def conversations(spec: CalibrationSpec, settings: Settings) -> Finding | str:
+    """Check that a calibration set on a hub can be had by this user.
+
+    Raises:
+        WeightsError: It cannot.
+    """
+    source: Source = "modelscope" if spec.source == "modelscope" else "huggingface"
+    return _on_a_hub(source, spec.path, spec.revision, settings)
+
+
+def prefect_api(url: str) -> Finding | str:
+    """Check that the configured Prefect API answers.
+
+    Raises:
+        PrefectUnreachable: It does not.
+    """
+    trusted = os.environ.get("PREFECT_API_SSL_CERT_FILE")
+    shown = "that address"
+    try:
+        parts = urlsplit(url)
+        shown = parts.netloc.rpartition("@")[2] or shown
+        loopback = parts.hostname in ("127.0.0.1", "localhost", "::1")  # which no proxy reaches
+        verify = ssl.create_default_context(cafile=trusted) if trusted else True
+        answer = httpx.get(
+            f"{url.rstrip('/')}/health", timeout=SECONDS, verify=verify, trust_env=not loopback
+        )
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        raise PrefectUnreachable(
+            f"The Prefect API at {shown} does not answer ({type(error).__name__}).",
+            cause="PREFECT_API_URL names it.",
+            remedy="Start it (`make ui`), correct PREFECT_API_URL, or unset it for a run that "
+            "needs no server.",
+        ) from error
+    if answer.is_success:
+        return f"{shown} answers"
+    if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        return note("Prefect API", f"{shown} answers HTTP {answer.status_code} without a key")
+    raise PrefectUnreachable(
+        f"{shown} answers HTTP {answer.status_code} at PREFECT_API_URL/health.",
+        cause="It is no Prefect API, or one in trouble.",
+        remedy="Set PREFECT_API_URL to the address that ends with /api.",
+    )
+
+
+def hubs(
+    spec: ModelSpec, calibration: CalibrationSpec, rows_from: list[DatasetSpec | None]
+) -> set[Source]:
+    """Return the hubs that will be asked."""
+    named = [spec.source, calibration.source]
+    named += ["huggingface" if rows is None else rows.source for rows in rows_from]
+    known: tuple[Source, ...] = ("modelscope", "huggingface")
+    return {source for source in known if source in named}
+
+
+def _on_a_hub(source: Source, id: str, revision: str | None, settings: Settings) -> str:
+    repository = Repository(source, "dataset", id)
+    what = resolve(
+        repository, revision, settings.datasets, timeout=SECONDS, attempts=1, progress=Silent()
+    )
+    if what.listing is None or what.folder.is_dir():
+        return f"{id}@{what.commit[:12]} is here already"
+    _check_access(repository, what.listing)
+    size = sum(file.size for file in what.listing.files)
+    return f"{id}@{what.commit[:12]} on {source}, {size / _MEGABYTE:.1f} MB"
+
+
+def _as_the_task_says(dataset: str, revision: str) -> Finding | str:
+    """Check rows that `datasets` itself will fetch from Hugging Face."""
+    if dataset in FORMATS:
+        return "as the task says"
+    hub = connect("huggingface")
+    repository = Repository("huggingface", "dataset", dataset)
+    cached = _cached(dataset)
+    if dataset in _KNOWN_GATED and not cached and not _token():
+        raise GatedRepository(
+            f"{dataset} is gated on huggingface, and there is no token to ask with.",
+            cause="HF_TOKEN is not set, and there is no stored login.",
+            remedy=f"Ask for access on {site(hub)}/datasets/{dataset}, then set HF_TOKEN to a "
+            "token of yours.",
+        )
+    try:
+        listing = ask(hub, repository, revision, timeout=SECONDS, attempts=1)
+        _check_access(repository, listing)
+    except (HubUnreachable, GatedRepository) as error:
+        if cached:
+            return note("rows", f"from {cached}; {error.fact}")
+        raise
+    size = sum(file.size for file in listing.files)
+    return f"{listing.commit[:12]} on huggingface, {size / _MEGABYTE:.1f} MB"
+
+
+def _check_access(repository: Repository, listing: Listing) -> None:
+    """Ask for the head of one data file: the list of files is public where they are not."""
+    data = (
+        file.name for file in listing.files if not file.name.endswith((".md", ".gitattributes"))
+    )
+    if name := next(data, None):
+        connect(repository.source).check_access(repository, listing, name, timeout=SECONDS)
+
+
+def _token() -> str | None:
+    from huggingface_hub import get_token
+
+    token: str | None = get_token()
+    return token
+
+
+def _cached(dataset: str) -> Path | None:
+    """Return where `datasets` keeps rows that it fetched earlier; it spells names its own way."""
+    from huggingface_hub import constants
+
+    home = Path(constants.HF_HOME)
+    places = [Path(os.environ.get("HF_DATASETS_CACHE", home / "datasets")), constants.HF_HUB_CACHE]
+    wanted = {_plain(dataset), _plain(f"datasets/{dataset}")}
+    for place in map(Path, places):
+        for found in sorted(place.iterdir()) if place.is_dir() else ():
+            if found.is_dir() and _plain(found.name) in wanted:
+                return found
+    return None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())

@@ -1,0 +1,158 @@
+"""The exam: every task known, every row and metric within reach, and loaded where it costs nothing.
+
+Rows that are here are loaded and their marking is checked at once. Rows on a hub are only asked
+for; they are loaded, and so downloaded, when nothing else is missing.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+
+from infra.calibration import load_tokenizer
+from infra.contracts.errors import DatasetError, EvaluationError, WeightsError
+from infra.contracts.specs import EvaluationSpec, RunSpec, TaskSpec
+from infra.evaluation.catalog import Leaf, catalog
+from infra.evaluation.exam import known_prompts
+from infra.evaluation.fit import check_fit
+from infra.evaluation.prepared import check_exam
+from infra.evaluation.sources import refused
+from infra.preflight import access
+from infra.preflight.findings import Finding, look, named, note, ok, problem
+from infra.preflight.model import Model
+from infra.progress import Progress
+from infra.settings import Settings
+
+_TASKS, _METRICS, _ROWS, _MARKING, _FIT = "tasks", "metrics", "rows", "marking", "fit"
+
+Asked = list[tuple[str, Future[Finding | str]]]
+"""Dataset → what is known once its hub has answered."""
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """What the lines of the exam read."""
+
+    findings: list[Finding]
+    lines: dict[str, tuple[TaskSpec, tuple[Leaf, ...]]]
+    """Name in the spec → its line and its tasks; without unknown ones."""
+
+    @property
+    def datasets(self) -> dict[str, Leaf]:
+        """Dataset → one task that reads it."""
+        leaves = [leaf for _, below in self.lines.values() for leaf in below]
+        return {leaf.dataset: leaf for leaf in leaves if leaf.dataset}
+
+
+def read(spec: EvaluationSpec) -> Tasks:
+    """Find every task of the exam, without loading any."""
+    findings: list[Finding] = []
+    lines: dict[str, tuple[TaskSpec, tuple[Leaf, ...]]] = {}
+    for task in spec.tasks:
+        try:
+            entries = catalog().entries([task.name]).values()
+        except EvaluationError as error:
+            findings.append(problem(_TASKS, error))
+            continue
+        lines[task.name] = task, tuple(leaf for entry in entries for leaf in entry.leaves)
+    leaves = [leaf for _, below in lines.values() for leaf in below]
+    if lines:
+        findings.append(ok(_TASKS, f"lm-eval knows {', '.join(lines)}"))
+        metrics = sorted({metric for leaf in leaves for metric in leaf.metrics})
+        on_hub = sorted({metric for leaf in leaves for metric in leaf.hub_metrics})
+        findings.append(
+            note(_METRICS, f"{', '.join(on_hub)}: loaded from the hub with the tasks")
+            if on_hub
+            else ok(_METRICS, f"{', '.join(metrics) or 'the tasks’ own'}: part of lm-eval")
+        )
+    return Tasks(findings, lines)
+
+
+def ask_for_rows(tasks: Tasks, spec: EvaluationSpec, settings: Settings, pool: Executor) -> Asked:
+    """Start to ask for every dataset."""
+    return [
+        (dataset, pool.submit(access.rows, leaf, spec.datasets.get(dataset), settings))
+        for dataset, leaf in tasks.datasets.items()
+    ]
+
+
+def rows(asked: Asked, spec: EvaluationSpec) -> tuple[list[Finding], set[str]]:
+    """Return what became of every dataset, and which cannot be had.
+
+    Datasets that share a problem share a line: a hub that does not answer is one problem.
+    """
+    findings: list[Finding] = []
+    missing: set[str] = set()
+    refusals: dict[str, tuple[list[str], WeightsError]] = {}
+    for dataset, answer in asked:
+        try:
+            findings.append(named(_ROWS, f"{dataset}: ", answer.result()))
+        except DatasetError as error:  # of a folder here; it names the dataset
+            findings.append(problem(_ROWS, error))
+            missing.add(dataset)
+        except WeightsError as error:
+            refusals.setdefault(str(error), ([], error))[0].append(dataset)
+            missing.add(dataset)
+    for names, refusal in refusals.values():
+        findings.append(problem(_ROWS, refused(", ".join(names), refusal)))
+    read = [dataset for dataset, _ in asked]
+    for unused in sorted(spec.datasets.keys() - set(read)) if read else ():
+        text = f"{unused}: no task of this run reads it; they read {', '.join(read)}"
+        findings.append(note(_ROWS, text))
+    return findings, missing
+
+
+def load(
+    tasks: Tasks,
+    missing: set[str],
+    spec: RunSpec,
+    model: Model,
+    settings: Settings,
+    progress: Progress,
+    *,
+    whole: bool,
+) -> list[Finding]:
+    """Load the tasks and check their marking, unless that has been done on the same rows.
+
+    Args:
+        tasks: What `read` found.
+        missing: Datasets that cannot be had; their tasks are left out.
+        spec: What is asked.
+        model: Where its tokenizer is at hand, questions are measured against its window.
+        settings: Where rows and definitions are kept.
+        progress: Hears about every step.
+        whole: Load tasks whose rows are on a hub too, which downloads them.
+    """
+    given = spec.evaluation.datasets
+    ready: list[TaskSpec] = []
+    waiting: list[TaskSpec] = []
+    for task, leaves in tasks.lines.values():
+        datasets = {leaf.dataset for leaf in leaves if leaf.dataset}
+        if datasets & missing:
+            continue
+        local = all(dataset in given and given[dataset].source == "local" for dataset in datasets)
+        (ready if local or whole else waiting).append(task)
+    findings = [
+        note(_MARKING, f"{', '.join(t.name for t in waiting)}: when its rows are downloaded")
+    ] if waiting else []  # fmt: skip
+    if ready:
+        part = spec.evaluation.model_copy(update={"tasks": tuple(ready)})
+        findings.append(look(_MARKING, lambda: _load(part, settings, progress)))
+        trusted = spec.model.trust_remote_code
+        if model.folder and model.window and findings[-1].status == "ok":
+            findings.append(look(_FIT, lambda: _fit(part, model, trusted, settings, progress)))
+    return findings
+
+
+def _load(spec: EvaluationSpec, settings: Settings, progress: Progress) -> str:
+    check_exam(spec, settings=settings, progress=progress)
+    return f"right answers to {', '.join(task.name for task in spec.tasks)} are marked right"
+
+
+def _fit(
+    spec: EvaluationSpec, model: Model, trusted: bool, settings: Settings, progress: Progress
+) -> str:
+    prompts = known_prompts(spec, settings, progress)
+    if model.folder and model.window and prompts:
+        check_fit(prompts, load_tokenizer(model.folder, trusted), model.window)
+    return f"the first questions and their answers fit {model.window} tokens"

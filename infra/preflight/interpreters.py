@@ -1,0 +1,61 @@
+"""The Python environments: built, buildable, or the user's own and fit."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from infra.contracts.errors import EnvironmentBuildError
+from infra.environments import Stage, locate, lock_file
+from infra.memory import GIB
+from infra.preflight.findings import Finding, note
+from infra.settings import Settings
+
+BYTES = {"cpu": 3 * GIB, "cuda": 10 * GIB}
+"""Room that one environment takes, with the installer's copies, measured."""
+
+
+def environment(
+    stage: Stage, device: Literal["cpu", "cuda"], settings: Settings
+) -> tuple[Finding | str, int]:
+    """Check one environment; also return the bytes that building it will take.
+
+    Raises:
+        EnvironmentBuildError: An interpreter or a lock is missing or will not do.
+    """
+    lock = lock_file(stage, device)
+    try:
+        text = lock.read_text(encoding="utf-8")
+        found, present = locate(stage, device, settings)
+    except (OSError, UnicodeDecodeError) as error:
+        raise EnvironmentBuildError(
+            f"The locked requirements {lock} cannot be read.",
+            cause=getattr(error, "strerror", None) or str(error),
+            remedy="Restore the file from the repository.",
+        ) from error
+    if found.provided:
+        return f"yours, {found.python}", 0
+    _check_build(lock.name, text, stage, device)
+    if not present:
+        gigabytes = BYTES[device] / GIB
+        return note(
+            f"{stage} environment", f"will be built on first use, about {gigabytes:.0f} GiB"
+        ), BYTES[device]
+    if not found.python.exists():  # a link to an interpreter that is gone
+        raise EnvironmentBuildError(
+            f"The interpreter {found.python} is gone.",
+            cause="The Python that the environment was made from was removed or moved.",
+            remedy=f"Remove {found.python.parent.parent}; the next run builds it anew.",
+        )
+    return f"built, {found.python.parent.parent}", 0
+
+
+def _check_build(name: str, lock: str, stage: Stage, device: Literal["cpu", "cuda"]) -> None:
+    pinned = re.search(r"^torch==(\S+)", lock, re.MULTILINE)
+    if device == "cuda" and pinned and pinned[1].endswith("+cpu"):
+        raise EnvironmentBuildError(
+            f"{name} locks torch {pinned[1]}, a build without CUDA.",
+            cause="It was locked where the package index offered no other build.",
+            remedy="Run `make lock` with an index that has torch for CUDA, or point "
+            f"ASSAY_{stage.upper()}_PYTHON at an interpreter of your own.",
+        )

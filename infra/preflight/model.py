@@ -1,0 +1,163 @@
+"""The model and the conversations: whole, of a kind that AutoAWQ takes, and how large."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra import awq_limits, calibration, conversations, quantizer, weights
+from infra.contracts.errors import AssayError
+from infra.contracts.specs import RunSpec
+from infra.memory import Shape, from_config, from_name, with_weights
+from infra.preflight import access
+from infra.preflight.findings import Finding, look, note, ok, problem
+from infra.progress import Progress
+from infra.settings import Settings
+
+_MODEL, _RECIPE = "model", "quantizable"
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is known about the model without downloading it."""
+
+    findings: list[Finding]
+    shape: Shape | None
+    to_download: int
+    """Bytes."""
+    folder: Path | None
+    """Where it is, if it is here and sound."""
+    window: int | None = None
+    """Tokens that will be served, if they are known."""
+
+
+class Unservable(AssayError):
+    """The engine would refuse to serve the model in the way that was asked."""
+
+
+def here(spec: RunSpec, settings: Settings, progress: Progress) -> Model:
+    """Look at a model in a folder."""
+    shape = from_name(spec.model.id)
+    try:
+        found = weights.inspect_local(
+            Path(spec.model.id),
+            settings=settings,
+            progress=progress,
+            allow_pickle=spec.model.allow_pickle,
+            trust_remote_code=spec.model.trust_remote_code,
+        )
+    except AssayError as error:
+        return Model([problem(_MODEL, error)], shape, 0, None)
+    config = json.loads((found.path / "config.json").read_text(encoding="utf-8"))
+    shape = from_config(config, found.size_bytes) or shape
+    findings = [ok(_MODEL, f"{found.path}, {found.architecture}, {found.size_bytes / 1e9:.2f} GB")]
+    try:
+        quantizer.check(found, spec.quantization)
+    except AssayError as error:
+        return Model([*findings, problem(_RECIPE, error)], shape, 0, None)
+    findings.append(ok(_RECIPE, f"AutoAWQ knows {config.get('model_type')}"))
+    window = spec.serving.max_model_len or (shape.window if shape else None)
+    return Model([*findings, _servable(spec, shape, config)], shape, 0, found.path, window)
+
+
+def on_a_hub(spec: RunSpec, settings: Settings) -> Model:
+    """Ask the hub about a model; where it does not answer, see what the name tells."""
+    shape = from_name(spec.model.id)
+    to_download = shape.parameters * 2 if shape else 0
+    try:
+        found, size = access.model(spec.model, settings)
+    except AssayError as error:
+        findings = [problem(_MODEL, error), _quantizable(spec.model.id, None)]
+        return Model([*findings, _servable(spec, shape, {})], shape, to_download, None)
+    config = size.config
+    if config is not None:
+        shape = from_config(config, size.weight_bytes) or shape
+    if shape and shape.guessed and size.weight_bytes:
+        shape = with_weights(shape, size.weight_bytes)
+    findings = [
+        look(_MODEL, lambda: found),
+        _quantizable(spec.model.id, config),
+        _servable(spec, shape, config or {}),
+    ]
+    return Model(findings, shape, size.bytes, None)
+
+
+def look_at_conversations(
+    spec: RunSpec, model: Model, settings: Settings, progress: Progress
+) -> Finding:
+    """Check a calibration file; count its tokens where the model's tokenizer is at hand."""
+    wanted = spec.quantization.calibration
+
+    def check() -> str:
+        if model.folder is None:
+            total = conversations.read(wanted, settings=settings).total
+            return f"{total} conversations in {wanted.path}"
+        card = calibration.prepare(
+            model.folder,
+            wanted,
+            settings=settings,
+            progress=progress,
+            trust_remote_code=spec.model.trust_remote_code,
+        ).card
+        return f"{card.used} of {card.read} conversations, {card.tokens_total} tokens"
+
+    return look("calibration", check)
+
+
+def _quantizable(model_id: str, config: Mapping[str, Any] | None) -> Finding:
+    def check() -> Finding | str:
+        if config is None:
+            awq_limits.check_name(model_id)
+            return note(_RECIPE, "unknown until config.json can be read")
+        awq_limits.check_kind(model_id, config)
+        return f"AutoAWQ knows {config.get('model_type')}"
+
+    return look(_RECIPE, check)
+
+
+def _servable(spec: RunSpec, shape: Shape | None, config: Mapping[str, Any]) -> Finding:
+    """Check what the engine would refuse after minutes, or only for the quantized arm."""
+    serving = spec.serving
+
+    def check() -> Finding | str:
+        if serving.dtype == "float32":
+            raise Unservable(
+                "serving.dtype=float32 cannot serve the quantized arm.",
+                cause="The engine's AWQ kernels compute in float16 and bfloat16.",
+                remedy="Set serving.dtype to auto, float16 or bfloat16.",
+            )
+        if shape is None or shape.guessed:
+            return note("servable", "unknown until config.json can be read")
+        parts = serving.tensor_parallel_size
+        if shape.heads and shape.heads % parts:
+            raise Unservable(
+                f"The model's {shape.heads} attention heads cannot be shared by "
+                f"serving.tensor_parallel_size={parts}.",
+                remedy="Set serving.tensor_parallel_size to a divisor of the heads: 1, 2, 4 or 8.",
+            )
+        window, made_for = serving.max_model_len, shape.window
+        longer = bool(window and made_for and window > made_for) and not _stretched(config)
+        if longer and not os.environ.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN"):
+            raise Unservable(
+                f"serving.max_model_len is {window}, but the model was made for {made_for} tokens.",
+                cause="Its config.json says so (max_position_embeddings); the engine refuses more.",
+                remedy=f"Set serving.max_model_len to {made_for} or less.",
+            )
+        return f"{serving.dtype}, a window of {window or made_for or 'unknown'} tokens"
+
+    return look("servable", check)
+
+
+def _stretched(config: Mapping[str, Any]) -> bool:
+    """Return whether positions are scaled, so that the window is longer than the config says."""
+    for key in ("rope_scaling", "rope_parameters"):
+        scaling = config.get(key)
+        if isinstance(scaling, Mapping):
+            kind = scaling.get("rope_type") or scaling.get("type") or "default"
+            if kind != "default":
+                return True
+    return False

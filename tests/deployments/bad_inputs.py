@@ -1,0 +1,405 @@
+"""What a user gets wrong: each case spoils a copy of the sample's inputs in one way."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tests import tiny_model
+from tests.conftest import ROOT
+
+SAMPLE = ROOT / "infra" / "sample"
+
+
+class Case:
+    """A copy of the sample's inputs that a test can spoil."""
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        self.folder = folder
+        self.model = folder / "model"
+        self.calibration = folder / "calibration.jsonl"
+        self.rows = folder / "gsm8k"
+        self.cache = cache
+        self.runs = folder / "runs"
+        self.recipe = "sample"
+        self.tasks: list[dict[str, object]] = [{"name": "gsm8k", "limit": 4, "max_gen_toks": 160}]
+        self.datasets = {"openai/gsm8k": {"path": str(self.rows)}}
+        self.set: list[str] = []
+        self.environment: dict[str, str] = {}
+        shutil.copytree(SAMPLE / "model", self.model)
+        shutil.copyfile(SAMPLE / "data" / "calibration.jsonl", self.calibration)
+        shutil.copytree(SAMPLE / "data" / "openai" / "gsm8k", self.rows)
+
+    def edit(self, name: str, change: Callable[[dict[str, object]], object]) -> None:
+        path = self.model / name
+        data = json.loads(path.read_text())
+        change(data)
+        path.write_text(json.dumps(data))
+
+    def say(self, *lines: object) -> None:
+        """Make these the conversations."""
+        texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+        self.calibration.write_text("\n".join(texts))
+
+    def arguments(self, command: str = "run") -> list[str]:
+        given = [
+            f"model.id={self.model}",
+            f"quantization.calibration.path={self.calibration}",
+            f"evaluation.datasets={json.dumps(self.datasets)}",
+            f"evaluation.tasks={json.dumps(self.tasks)}",
+            *self.set,
+        ]
+        return [command, self.recipe, *(word for one in given for word in ("--set", one))]
+
+
+def setting(*assignments: str) -> Callable[[Case], None]:
+    def spoil(case: Case) -> None:
+        case.set = list(assignments)
+
+    spoil.__name__ = " ".join(assignments)
+    return spoil
+
+
+def environment(**variables: str) -> Callable[[Case], None]:
+    def spoil(case: Case) -> None:
+        places = {"folder": str(case.folder), "python": sys.executable}
+        case.environment = {key: value.format(**places) for key, value in variables.items()}
+
+    spoil.__name__ = " ".join(f"{key}={value}" for key, value in variables.items())
+    return spoil
+
+
+def task(**fields: object) -> Callable[[Case], None]:
+    def spoil(case: Case) -> None:
+        case.tasks = [case.tasks[0] | fields]
+
+    spoil.__name__ = f"task {fields}"
+    return spoil
+
+
+def the_same_task_twice(case: Case) -> None:
+    case.tasks *= 2
+
+
+def unknown_recipe(case: Case) -> None:
+    case.recipe = "sampel"
+
+
+def spec_file(content: bytes | None, name: str) -> Callable[[Case], None]:
+    def spoil(case: Case) -> None:
+        path = case.folder / "spec.json"
+        case.recipe = str(path)
+        if content is not None:
+            path.write_bytes(content)
+
+    spoil.__name__ = f"spec file {name}"
+    return spoil
+
+
+def spec_file_is_a_folder(case: Case) -> None:
+    case.recipe = str(case.folder / "spec.json")
+    (case.folder / "spec.json").mkdir()
+
+
+def group_size_divides_no_layer(case: Case) -> None:
+    shutil.rmtree(case.model)
+    tiny_model.write(case.model, intermediate=320)
+
+
+def no_such_model(case: Case) -> None:
+    shutil.rmtree(case.model)
+
+
+def the_model_is_a_file(case: Case) -> None:
+    shutil.rmtree(case.model)
+    case.model.write_text("{}")
+
+
+def the_model_folder_is_empty(case: Case) -> None:
+    shutil.rmtree(case.model)
+    case.model.mkdir()
+
+
+def no_weights(case: Case) -> None:
+    (case.model / "model.safetensors").unlink()
+
+
+def pickled_weights(case: Case) -> None:
+    (case.model / "model.safetensors").rename(case.model / "pytorch_model.bin")
+
+
+def truncated_weights(case: Case) -> None:
+    weights = case.model / "model.safetensors"
+    with weights.open("r+b") as stream:
+        stream.truncate(weights.stat().st_size // 2)
+
+
+def weights_that_are_a_page(case: Case) -> None:
+    (case.model / "model.safetensors").write_text("<html>Please log in</html>" * 9)
+
+
+def an_index_names_a_missing_shard(case: Case) -> None:
+    index = {"weight_map": {"lm_head.weight": "model-00002-of-00002.safetensors"}}
+    (case.model / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def no_config(case: Case) -> None:
+    (case.model / "config.json").unlink()
+
+
+def a_config_that_is_no_json(case: Case) -> None:
+    (case.model / "config.json").write_text('{"architectures": [')
+
+
+def a_config_that_is_a_list(case: Case) -> None:
+    (case.model / "config.json").write_text("[]")
+
+
+def a_config_without_architectures(case: Case) -> None:
+    case.edit("config.json", lambda config: config.pop("architectures"))
+
+
+def a_kind_that_autoawq_does_not_know(case: Case) -> None:
+    case.edit("config.json", lambda config: config.update(model_type="mamba"))
+
+
+def quantized_already(case: Case) -> None:
+    present = {"quant_method": "gptq", "bits": 4}
+    case.edit("config.json", lambda config: config.update(quantization_config=present))
+
+
+def code_that_comes_with_the_model(case: Case) -> None:
+    own = {"model_type": "ours", "auto_map": {"AutoModelForCausalLM": "modeling_ours.Ours"}}
+    case.edit("config.json", lambda config: config.update(own))
+
+
+def no_tokenizer(case: Case) -> None:
+    for path in case.model.glob("tokenizer*"):
+        path.unlink()
+
+
+def a_tokenizer_that_is_no_json(case: Case) -> None:
+    (case.model / "tokenizer.json").write_text("{")
+
+
+def a_tokenizer_config_that_is_no_json(case: Case) -> None:
+    (case.model / "tokenizer_config.json").write_text("{")
+
+
+def no_chat_template(case: Case) -> None:
+    case.edit("tokenizer_config.json", lambda config: config.pop("chat_template"))
+
+
+def a_chat_template_with_a_mistake(case: Case) -> None:
+    case.edit("tokenizer_config.json", lambda c: c.update(chat_template="{% for m in messages %}"))
+
+
+def no_calibration_file(case: Case) -> None:
+    case.calibration.unlink()
+
+
+def calibration_is_a_folder(case: Case) -> None:
+    case.calibration.unlink()
+    case.calibration.mkdir()
+
+
+def an_empty_calibration_file(case: Case) -> None:
+    case.calibration.write_text("\n\n")
+
+
+def calibration_in_latin_1(case: Case) -> None:
+    line = json.dumps({"messages": [{"role": "user", "content": "Größe"}]}, ensure_ascii=False)
+    case.calibration.write_bytes(line.encode("latin-1"))
+
+
+def a_calibration_line_cut_off(case: Case) -> None:
+    lines = case.calibration.read_text().splitlines()
+    case.say(*lines[:6], lines[6][:-5], *lines[7:])
+
+
+def a_message_without_a_role(case: Case) -> None:
+    case.say({"messages": [{"content": "Hello"}]})
+
+
+def a_message_that_is_text(case: Case) -> None:
+    case.say({"messages": ["Hello"]})
+
+
+def another_messages_field(case: Case) -> None:
+    case.say({"conversations": [{"role": "user", "content": "Hello"}]})
+
+
+def a_role_that_the_template_refuses(case: Case) -> None:
+    shutil.rmtree(case.model)
+    tiny_model.write(case.model)
+    case.set = ["serving.max_model_len=512"]
+    case.say(*[{"messages": [{"role": "tool", "content": "42"}]}] * 20)
+
+
+def no_such_rows(case: Case) -> None:
+    shutil.rmtree(case.rows)
+
+
+def rows_that_are_one_file(case: Case) -> None:
+    case.datasets["openai/gsm8k"]["path"] = str(case.rows / "main" / "test.jsonl")
+
+
+def no_row(case: Case) -> None:
+    (case.rows / "main" / "test.jsonl").write_text("")
+
+
+def rows_that_are_no_json(case: Case) -> None:
+    (case.rows / "main" / "test.jsonl").write_text("question: 1 + 1?\n" * 9)
+
+
+def rows_without_a_column(case: Case) -> None:
+    row = json.dumps({"question": "1 + 1?"})
+    for path in (case.rows / "main").iterdir():
+        path.write_text(f"{row}\n" * 9)
+
+
+def rows_without_answers(case: Case) -> None:
+    row = json.dumps({"question": "1 + 1?", "answer": None})
+    (case.rows / "main" / "test.jsonl").write_text(f"{row}\n" * 9)
+
+
+def a_csv_with_nothing_but_its_header(case: Case) -> None:
+    rows = case.folder / "gpqa"
+    shutil.copytree(SAMPLE / "data" / "Idavidrein" / "gpqa", rows)
+    header = (rows / "gpqa_main.csv").read_text().splitlines()[0]
+    (rows / "gpqa_main.csv").write_text(f"{header}\n")
+    case.tasks = [{"name": "gpqa_main_zeroshot"}]
+    case.datasets = {"Idavidrein/gpqa": {"path": str(rows)}}
+
+
+def answers_as_long_as_the_window(case: Case) -> None:
+    """A task that says nothing about its answers gets 1024 tokens for them."""
+    del case.tasks[0]["max_gen_toks"]
+    case.set = ["serving.max_model_len=1024"]
+
+
+def more_shots_than_rows(case: Case) -> None:
+    rows = (case.rows / "main" / "train.jsonl").read_text().splitlines()[:3]
+    (case.rows / "main" / "train.jsonl").write_text("\n".join(rows))
+    case.tasks[0]["num_fewshot"] = 5
+
+
+def the_cache_is_a_file(case: Case) -> None:
+    (case.folder / "taken").write_text("")
+    case.environment = {"ASSAY_CACHE": str(case.folder / "taken")}
+
+
+def the_runs_folder_is_a_file(case: Case) -> None:
+    (case.folder / "taken").write_text("")
+    case.environment = {"ASSAY_RUNS": str(case.folder / "taken")}
+
+
+GSM8K = "evaluation.tasks.gsm8k"
+CASES: list[tuple[Callable[[Case], None], tuple[str, ...]]] = [
+    # the spec: fields, types, ranges, combinations
+    (setting("serving.nosuchfield=1"), ("serving.nosuchfield",)),
+    (setting("serving.dtype"), ("'serving.dtype'", "field=value")),
+    (setting("serving.dtype.kind=1"), ("serving.dtype.kind",)),
+    (setting(f"{GSM8K}k.limit=1"), ("evaluation.tasks.gsm8kk.limit",)),
+    (setting(f"{GSM8K}.limit=-1"), ("limit", "-1")),
+    (setting(f"{GSM8K}.limit=2.5"), ("limit", "2.5")),
+    (setting(f"{GSM8K}.num_fewshot=100"), ("num_fewshot", "64")),
+    (setting("evaluation.tasks=[]"), ("evaluation.tasks", "1 item")),
+    (setting("evaluation.tasks=[gsm8k]"), ("evaluation.tasks", "[gsm8k]")),
+    (the_same_task_twice, ("gsm8k twice",)),
+    (setting("evaluation.fewshot_as_multiturn=true"), ("chat_template",)),
+    (setting("evaluation.concurrency=0"), ("evaluation.concurrency",)),
+    (setting("model.source=s3"), ("model.source", "huggingface", "s3")),
+    (setting("model.revision=main"), ("model.revision", "local")),
+    (setting("quantization.bits=8"), ("quantization.bits", "4")),
+    (setting("quantization.group_size=100"), ("group_size", "128")),
+    (setting("quantization.calibration.min_samples=64"), ("min_samples", "max_samples")),
+    (setting("serving.dtype=fp16"), ("serving.dtype", "float16", "fp16")),
+    (setting("serving.max_model_len={"), ("serving.max_model_len", "{")),
+    (setting("serving.port=70000"), ("serving.port", "65535")),
+    (setting("serving.port=80"), ("serving.port", "1024")),
+    (setting("serving.memory_fraction=1.5"), ("serving.memory_fraction", "1.5")),
+    (setting('serving.extra_args=["--api-key", "secret"]'), ("--api-key",)),
+    (setting("serving.extra_args=--max-num-seqs"), ("serving.extra_args",)),
+    (setting("serving.device=cpu", "serving.tensor_parallel_size=2"), ("tensor_parallel_size",)),
+    (setting("serving.max_model_len=128"), ("160 tokens", "serving.max_model_len")),
+    (setting("results.label=my run"), ("results.label", "my run")),
+    # the recipe
+    (unknown_recipe, ("sampel", "sample,")),
+    (spec_file(None, "missing"), ("spec.json", "show RECIPE")),
+    (spec_file(b"{'model': 1}", "no JSON"), ("spec.json", "show RECIPE")),
+    (spec_file(b"[1, 2]", "a list"), ("spec.json",)),
+    (spec_file(b'{"model": {"id": "\xff"}}', "not UTF-8"), ("spec.json",)),
+    (spec_file_is_a_folder, ("spec.json", "directory")),
+    # what this machine or the engine cannot do
+    (setting("serving.tensor_parallel_size=2"), ("tensor_parallel_size", "no GPU")),
+    (setting("serving.dtype=float32"), ("serving.dtype", "AWQ")),
+    (setting("serving.max_model_len=4096"), ("serving.max_model_len", "2048")),
+    (setting(f"{GSM8K}.num_fewshot=5", "serving.max_model_len=192"), ("gsm8k", "192")),
+    # the model
+    (no_such_model, ("model.id",)),
+    (the_model_is_a_file, ("no folder", "model.id")),
+    (the_model_folder_is_empty, ("config.json",)),
+    (setting("model.source=huggingface", "model.id=a/b/c"), ("a/b/c", "owner/name")),
+    (no_weights, ("no weights",)),
+    (pickled_weights, ("pytorch_model.bin", "model.allow_pickle")),
+    (truncated_weights, ("model.safetensors", "bytes")),
+    (weights_that_are_a_page, ("model.safetensors",)),
+    (an_index_names_a_missing_shard, ("model-00002-of-00002.safetensors",)),
+    (no_config, ("config.json",)),
+    (a_config_that_is_no_json, ("config.json", "JSON")),
+    (a_config_that_is_a_list, ("config.json", "JSON")),
+    (a_config_without_architectures, ("config.json", "architecture")),
+    (a_kind_that_autoawq_does_not_know, ("mamba", "qwen2")),
+    (quantized_already, ("quantized already", "gptq")),
+    (code_that_comes_with_the_model, ("trust_remote_code",)),
+    (group_size_divides_no_layer, ("group_size=128", "320", "64")),
+    (no_tokenizer, ("tokenizer",)),
+    (a_tokenizer_that_is_no_json, ("tokenizer",)),
+    (a_tokenizer_config_that_is_no_json, ("tokenizer_config.json",)),
+    (no_chat_template, ("chat template",)),
+    (a_chat_template_with_a_mistake, ("chat template",)),
+    # the conversations
+    (no_calibration_file, ("calibration.jsonl",)),
+    (calibration_is_a_folder, ("calibration.jsonl", "directory")),
+    (an_empty_calibration_file, ("calibration.jsonl", "no conversations")),
+    (calibration_in_latin_1, ("calibration.jsonl", "Line 1", "utf-8")),
+    (a_calibration_line_cut_off, ("calibration.jsonl", "Line 7")),
+    (a_message_without_a_role, ("Line 1", "role")),
+    (a_message_that_is_text, ("Line 1", "role")),
+    (another_messages_field, ("conversations", "messages_field")),
+    (a_role_that_the_template_refuses, ("Line 1", "no tools")),
+    (
+        setting(
+            "quantization.calibration.max_sequence_length=16",
+            "quantization.calibration.min_samples=1",
+        ),
+        ("max_sequence_length",),
+    ),
+    # the exam
+    (task(name="gsm8kk"), ("gsm8kk", "gsm8k,")),
+    (task(name="humaneval"), ("humaneval", "sandbox")),
+    (no_such_rows, ("openai/gsm8k", "no such folder")),
+    (rows_that_are_one_file, ("openai/gsm8k", "test.jsonl")),
+    (no_row, ("openai/gsm8k", "test")),
+    (rows_that_are_no_json, ("openai/gsm8k",)),
+    (rows_without_a_column, ("openai/gsm8k", "columns are question")),
+    (rows_without_answers, ("gsm8k", "answer of the first row is 'None'")),
+    (a_csv_with_nothing_but_its_header, ("Idavidrein/gpqa",)),
+    (answers_as_long_as_the_window, ("gsm8k", "1024 for the answer")),
+    (more_shots_than_rows, ("gsm8k", "5 worked examples")),
+    # the settings
+    (environment(ASSAY_SERVER_PYTHON="{folder}/no/python"), ("ASSAY_SERVER_PYTHON",)),
+    (environment(ASSAY_SERVER_PYTHON="{python}"), ("ASSAY_SERVER_PYTHON", "vllm")),
+    (environment(ASSAY_QUANTIZER_PYTHON="/bin/echo"), ("ASSAY_QUANTIZER_PYTHON",)),
+    (environment(ASSAY_CACHE="/proc/assay"), ("/proc/assay", "ASSAY_CACHE")),
+    (the_cache_is_a_file, ("taken", "ASSAY_CACHE")),
+    (setting("results.folder=/proc/assay"), ("/proc/assay", "ASSAY_RUNS")),
+    (the_runs_folder_is_a_file, ("taken", "ASSAY_RUNS")),
+    (environment(PREFECT_API_URL="http://127.0.0.1:9/api"), ("127.0.0.1:9", "PREFECT_API_URL")),
+    (environment(PREFECT_API_URL="localhost:4200"), ("PREFECT_API_URL",)),
+    (environment(PREFECT_API_URL="http://[::1/api"), ("PREFECT_API_URL",)),
+]  # fmt: skip
