@@ -9,6 +9,8 @@ compile uv.in -o uv.txt
 compile orchestrator.in -o orchestrator.txt
 compile development.in -o development.txt
 for device in cpu cuda; do
+  # A folder of wheels may hold torch's CPU build, which would satisfy the CUDA lock as well.
+  [ "$device" = cpu ] || unset UV_FIND_LINKS
   excludes=(); [ "$device" = cuda ] || excludes=(--excludes excludes.txt)
   compile "server-$device.in" "${excludes[@]}" -o "server-$device.txt"
   compile "quantizer-$device.in" "${excludes[@]}" -o "quantizer-$device.txt"

@@ -75,3 +75,9 @@ def test_pips_settings_reach_the_installer(monkeypatch: pytest.MonkeyPatch) -> N
     assert settings["UV_DEFAULT_INDEX"] == "https://mirror.example/simple"
     monkeypatch.setenv("UV_DEFAULT_INDEX", "https://own.example/simple")
     assert "UV_DEFAULT_INDEX" not in environments._pip_settings()
+
+
+@pytest.mark.parametrize("stage", ["server", "quantizer"])
+def test_what_is_for_a_gpu_is_locked_with_torch_for_a_gpu(stage: environments.Stage) -> None:
+    assert "+cpu" not in environments.lock_file(stage, "cuda").read_text()
+    assert "+cpu" in environments.lock_file(stage, "cpu").read_text()
