@@ -23,7 +23,7 @@ from infra.progress import Progress
 from infra.settings import Settings
 from infra.vllm_check import has_chat_template
 
-__all__ = ["Calibration", "check_template", "prepare", "read"]
+__all__ = ["Calibration", "check_template", "load_tokenizer", "prepare", "read"]
 
 _IMPORTING = threading.Lock()
 """transformers fails if two threads import a name of it for the first time at once."""
@@ -63,7 +63,7 @@ def prepare(
     """
     conversations = read(spec, settings=settings, progress=progress)
     check_template(model)
-    tokenizer = _load_tokenizer(model, trust_remote_code)
+    tokenizer = load_tokenizer(model, trust_remote_code)
     texts: list[str] = []
     token_ids: list[list[int]] = []
     too_long: list[int] = []
@@ -115,7 +115,12 @@ def check_template(model: Path) -> None:
     )
 
 
-def _load_tokenizer(model: Path, trust_remote_code: bool) -> Any:
+def load_tokenizer(model: Path, trust_remote_code: bool = False) -> Any:
+    """Load the tokenizer of a model folder.
+
+    Raises:
+        CalibrationError: It cannot be loaded.
+    """
     with _IMPORTING:
         from transformers import AutoTokenizer
 

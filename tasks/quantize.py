@@ -9,6 +9,7 @@ from infra.contracts.records import PythonEnvironment, QuantizedCheckpoint, Weig
 from infra.contracts.specs import RunSpec
 from infra.run_folder import RunFolder
 from infra.settings import Settings
+from infra.triage import look_at_files
 from tasks.outcomes import outcome
 from tasks.progress import told_to_prefect
 
@@ -17,7 +18,10 @@ from tasks.progress import told_to_prefect
 def quantize(
     weights: Weights, spec: RunSpec, environment: PythonEnvironment, run: RunFolder
 ) -> QuantizedCheckpoint:
-    """Return the quantized checkpoint; the same recipe on the same weights is made once."""
+    """Return the quantized checkpoint; the same recipe on the same weights is made once.
+
+    One whose files are broken stops here, before any arm is evaluated.
+    """
     with told_to_prefect() as progress, run.stage("quantize") as timed:
         checkpoint, timed.reused = quantizer.quantize(
             weights,
@@ -28,5 +32,6 @@ def quantize(
             log=run.log("quantize"),
             trust_remote_code=spec.model.trust_remote_code,
         )
+        look_at_files(checkpoint, weights, spec.evaluation.triage, run=run, progress=progress)
     run.write("checkpoint", checkpoint)
     return outcome(checkpoint, reused=timed.reused)

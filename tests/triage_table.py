@@ -1,0 +1,114 @@
+"""Show what triage says of a sound checkpoint of the sample model and of broken ones.
+
+    python -m tests.triage_table
+
+AutoAWQ makes one checkpoint on the sample's conversations and one on random characters; of the
+first, copies are spoiled in every way there is. Those whose files pass are served. It takes some
+minutes on two cores, nearly all of them AutoAWQ and engine starts.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+from infra import quantizer
+from infra.contracts.errors import BrokenCheckpoint
+from infra.contracts.records import QuantizedCheckpoint, Triage, Weights
+from infra.contracts.specs import RunSpec
+from infra.device import detect
+from infra.environments import ensure
+from infra.progress import Silent
+from infra.run_folder import RunFolder
+from infra.settings import Settings
+from infra.triage import Look, look_at_files
+from infra.weights import inspect_local
+from tests.broken_checkpoints import SAMPLE, SPOILERS, spoil, write_garbage
+from tests.exactness import served
+from tests.infra.triage.conftest import make_spec
+
+
+class Bench:
+    """Looks at checkpoints, all in one folder of its own."""
+
+    def __init__(self, work: Path) -> None:
+        settings, log = Settings(), work / "build.log"
+        self.work = work
+        self.settings = Settings(cache=work / "cache")
+        self.weights = inspect_local(SAMPLE, settings=settings)
+        self.server, self.quantizer = (
+            ensure(stage, detect("auto").kind, settings=settings, progress=Silent(), log=log)
+            for stage in ("server", "quantizer")
+        )
+
+    def quantize(self, spec: RunSpec) -> QuantizedCheckpoint:
+        made, _ = quantizer.quantize(
+            self.weights, spec.quantization, environment=self.quantizer, settings=Settings(),
+            progress=Silent(), log=self.work / "quantize.log",
+        )  # fmt: skip
+        return made
+
+    def serve(self, model: Weights | QuantizedCheckpoint, spec: RunSpec, name: str) -> None:
+        """Serve a model and let triage look at its answers."""
+        run = RunFolder(id=name, path=self.work / name)
+        look = Look(
+            model, spec, conditions=name, base_conditions="base",
+            run=run, settings=self.settings, progress=Silent(),
+        )  # fmt: skip
+        log = self.work / f"{name}.log"
+        with served(model.path, "auto", self.server, log, max_model_len=2048) as server:
+            look.take(server)
+
+    def verdict(self, checkpoint: QuantizedCheckpoint, spec: RunSpec, name: str) -> str:
+        """Return what stops a checkpoint, or that nothing does."""
+        run = RunFolder(id=name, path=self.work / name)
+        triage = spec.evaluation.triage
+        started = time.monotonic()
+        try:
+            look_at_files(checkpoint, self.weights, triage, run=run, progress=Silent())
+            self.serve(checkpoint, spec, name)
+        except BrokenCheckpoint as error:
+            stopped = ", ".join(check["name"] for check in error.facts["checks"])
+            return f"stopped in {time.monotonic() - started:.1f} s by: {stopped}"
+        return f"passes, in {time.monotonic() - started:.1f} s with the start of the engine"
+
+    def agreement(self, name: str) -> str:
+        """Return how the served checkpoint compares with the base model."""
+        file = self.work / name / "triage.json"
+        if not file.is_file():
+            return ""
+        checks = Triage.model_validate_json(file.read_text()).checks
+        return next(check.value for check in checks if check.name.startswith("agreement"))
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="assay-triage-") as name:
+        work = Path(name)
+        bench = Bench(work)
+        spec, noise = make_spec(), make_spec(write_garbage(work / "noise.jsonl", 40))
+        bench.serve(bench.weights, spec, "base")
+        bench.serve(bench.weights, noise, "base")
+        sound, garbage = bench.quantize(spec), bench.quantize(noise)
+        swapped = spoil(sound.path, work / "spoiled", "layers swapped")
+
+        def show(what: str, verdict: str, key: str = "") -> None:
+            print(f"{what}: {verdict}", flush=True)
+            if key:
+                print(f"    {bench.agreement(key)}", flush=True)
+
+        show("sound", bench.verdict(sound, spec, "sound"), "sound")
+        show("calibrated on noise", bench.verdict(garbage, noise, "noise"), "noise")
+        show("the same, asked the conversations", bench.verdict(garbage, spec, "asked"), "asked")
+        for number, how in enumerate(SPOILERS):
+            path = spoil(sound.path, work / f"spoiled-{number}", how)
+            broken = sound.model_copy(update={"path": path})
+            show(how, bench.verdict(broken, spec, f"broken-{number}"))
+        try:
+            bench.serve(sound.model_copy(update={"path": swapped}), spec, "swapped")
+        except BrokenCheckpoint:
+            show("layers swapped, its files not looked at", "stopped", "swapped")
+
+
+if __name__ == "__main__":
+    main()
