@@ -20,10 +20,18 @@ _STAGES = (
 _BAR = re.compile(r"(?:\(.*?pid=\d+\) )?((?:Loading|Capturing)\b.*\d%.*)")
 _KERNEL = re.compile(r"\bUsing (\w+Kernel) for \w")
 _ERROR = re.compile(
-    r"(?:ERROR [^]]*\] |^)(?:[a-z_]\w*\.)*(\w+(?:Error|Exception): .+)|^\S+: error: (.+)",
+    r"(?:ERROR [^]]*\] |^)(?:[a-z_]\w*\.)*(\w+(?:Error|Exception): .+(?:\n  Value error, .+)?)"
+    r"|^\S+: error: (.+)",
     re.MULTILINE,
 )
 _DTYPE = re.compile(r"\bdtype=torch\.(\w+)")
+_UP = "Application startup complete."
+_HEAD = re.compile(
+    r"(?:\([^)]*pid=\d+\) ?)?(?:(DEBUG|INFO|WARNING|ERROR|CRITICAL) [\d-]+ [\d:]+ \[[^]]*\] ?)?"
+)
+"""What the engine puts before a line: the process, and for its own lines level, time and place."""
+_NEWS = ("DEBUG", "INFO", "WARNING")
+_FRAME = re.compile(r' *File ".*", line \d+')
 
 
 def stage(log: Path) -> str:
@@ -45,7 +53,28 @@ def kernel(text: str) -> str | None:
 def first_error(log: Path) -> str:
     """Return the exception that the engine died of first: later ones are its consequences."""
     found = _ERROR.search(strip_ansi(log.read_text(encoding="utf-8", errors="replace")))
-    return (found[1] or found[2]).strip() if found else ""
+    return " ".join((found[1] or found[2]).split()) if found else ""
+
+
+def failure(text: str) -> str:
+    """Return what the engine says of its failure: no news, no warnings, no frames of stack traces.
+
+    Once it had come up, nothing it said before can be why it ended.
+    """
+    kept = []
+    frame: int | None = None
+    for line in strip_ansi(text).rpartition(_UP)[2].splitlines():
+        head = _HEAD.match(line)
+        body = line[head.end() :] if head else line
+        depth = len(body) - len(body.lstrip())
+        if head and head[1] in _NEWS:
+            continue
+        if _FRAME.match(body) or body.startswith("usage: "):
+            frame = depth
+        elif frame is None or (body.strip() and depth <= frame):
+            frame = None
+            kept.append(body)
+    return "\n".join(kept)
 
 
 def dtype(text: str) -> str | None:

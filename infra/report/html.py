@@ -14,6 +14,7 @@ from infra import wording
 from infra.comparison import effect, recipe_name
 from infra.contracts.records import MetricComparison, Report
 from infra.report import plots
+from infra.report.engines import engine_notes
 from infra.report.rows import FLIPS, rows_of
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def render(report: Report, folder: Path) -> str:
         groups=_groups(report.comparison.metrics),
         figures=_figures(report),
         figure_text=plots.describe(report.comparison),
+        engine_notes=engine_notes(report),
         tasks=rows_of(report, folder),
         flips_limit=FLIPS,
         stages=_stages(report),

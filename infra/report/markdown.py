@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 
 from infra import wording
 from infra.comparison import recipe_name
-from infra.contracts.records import MetricComparison, Report
+from infra.contracts.records import ArmResult, MetricComparison, Report
 from infra.report import plots
+from infra.report.engines import engine_notes
 
 _STATUS = {"loss": "Loss", "no-loss-shown": "No loss shown", "gain": "Gain"}
 
@@ -32,6 +33,7 @@ def artifact_markdown(report: Report) -> str:
         _table(artifact_table(report)),
         f"Interval: {100 * report.comparison.metrics[0].confidence:g} % for quantized minus base, "
         "paired by row, ends rounded outwards, not corrected for looking at several tasks.",
+        *map(_escaped, engine_notes(report)),
         "## What it bought",
         _table(
             [
@@ -41,6 +43,7 @@ def artifact_markdown(report: Report) -> str:
                 _row("Linear kernel", *(a.server.kernel or "-" for a in arms)),
             ]
         ),
+        *_triage(quantized),
         "## Where the time went",
         _table(
             [
@@ -69,6 +72,21 @@ def artifact_table(report: Report) -> list[dict[str, str]]:
 def artifact_description(report: Report) -> str:
     """Return the verdict in a line and a small figure, for lists of artifacts."""
     return f"{_escaped(report.verdict.headline)}.\n\n{_figure(report, 'narrow')}".rstrip()
+
+
+def _triage(quantized: ArmResult) -> list[str]:
+    if quantized.triage is None:
+        return []
+    rows = [
+        {
+            "Check": check.name,
+            "Found": check.value,
+            "Wanted": check.wanted,
+            "Passed": "yes" if check.ok else "no",
+        }
+        for check in quantized.triage.checks
+    ]
+    return ["## The look before the exam", _table(rows)]
 
 
 def _figure(report: Report, layout: plots.Layout) -> str:

@@ -16,7 +16,7 @@ import pytest
 from infra import report as reports
 from infra.comparison import verdict
 from infra.contracts.errors import ComparisonError
-from infra.contracts.records import Comparison, Report
+from infra.contracts.records import Adjustment, Comparison, Report, Restart
 from infra.report import plots
 from infra.report.html import render
 from infra.report.rows import FLIPS, SAMPLES, rows_of, split_prompt
@@ -276,3 +276,33 @@ def test_last_question(prompt: str, doc: dict[str, Any], question: str) -> None:
     context, found = split_prompt(prompt, doc)
     assert found == question
     assert prompt.startswith(context)
+
+
+def test_a_changed_or_restarted_engine_is_told_once_an_arm(run: tuple[Report, Path]) -> None:
+    report, folder = run
+    plain = reports.artifact_markdown(report) + Page(render(report, folder)).text
+    assert "The engine of" not in plain
+    server = report.arms["quantized"].server.model_copy(
+        update={
+            "adjustments": (
+                Adjustment(
+                    field="serving.max_model_len", before="2048", after="1248",
+                    reason="The cache holds <1248> tokens.",
+                ),
+            ),
+            "restarts": (
+                Restart(reason="It hung.", answered=40),
+                Restart(reason="It was killed.", answered=73),
+            ),
+        }
+    )  # fmt: skip
+    quantized = report.arms["quantized"].model_copy(update={"server": server})
+    told = report.model_copy(update={"arms": report.arms | {"quantized": quantized}})
+    line = (
+        "The engine of the quantized model ran with serving.max_model_len=1248 instead of 2048 "
+        "(The cache holds <1248> tokens); it was started again 2 times (the last time after 73 "
+        "answers, none of which was asked for twice: It was killed)."
+    )
+    assert line in Page(render(told, folder)).text
+    assert line in reports.artifact_markdown(told).replace("\\", "")
+    assert render(told, folder).count("The engine of") == 1

@@ -74,8 +74,31 @@ def test_kernel_and_data_type_are_those_the_engine_names() -> None:
          "unrecognized arguments: --x"),
         ("Traceback\npydantic_core._pydantic_core.ValidationError: 1 validation error\n",
          "ValidationError: 1 validation error"),
+        ("pydantic_core.ValidationError: 1 validation error\n  Value error, too long [type=x]\n",
+         "ValidationError: 1 validation error Value error, too long [type=x]"),
     ],
 )  # fmt: skip
 def test_the_first_error_is_told_not_its_consequences(log: Path, text: str, error: str) -> None:
     log.write_text(text)
     assert vllm_log.first_error(log) == error
+
+
+def test_news_warnings_and_frames_are_no_failure() -> None:
+    text = (
+        "(APIServer pid=7) WARNING 11-21 04:09:29 [a.py:1] OSError: Too many open files\n"
+        "usage: api_server.py [-h]\n                     [--model MODEL]\n"
+        "Traceback (most recent call last):\n"
+        '  File "/envs/x.py", line 3, in x\n    raise ValueError("no: " + reason)\n'
+        "ValueError: no: because\n  Value error, more\n"
+    )
+    told = "Traceback (most recent call last):\nValueError: no: because\n  Value error, more"
+    assert vllm_log.failure(START + text) == told
+    assert vllm_log.failure(START + FAILURE).splitlines()[1] == (
+        "ValueError: No available memory for the cache."
+    )
+
+
+def test_a_start_that_went_well_explains_no_failure() -> None:
+    up = "INFO:     Application startup complete.\n"
+    assert vllm_log.failure(FAILURE + up) == ""
+    assert "Engine core" in vllm_log.failure(up + FAILURE)

@@ -1,0 +1,42 @@
+"""What makes a failure of the engine a known one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+Value = bool | int | float
+Adjust = Callable[[Mapping[str, str], str], dict[str, Value] | None]
+"""From the named groups of the match and the whole log to field of the spec → value."""
+
+
+def _nothing(found: Mapping[str, str], log: str) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Known:
+    """One known failure."""
+
+    name: str
+    patterns: tuple[str, ...]
+    """Regular expressions. They are looked for in what `vllm_log.failure` leaves of the log; their
+    named groups fill the texts below."""
+
+    fact: str
+    cause: str
+    remedy: str
+    field: str = ""
+    """Of the spec, the one to change. Empty if none of them helps."""
+
+    adjust: Adjust = _nothing
+    """Gives a value with which the engine should come up, if one is safe."""
+
+    needs: str = ""
+    """Regular expression that the whole log must hold too."""
+
+    never: str = ""
+    """Regular expression that the whole log must not hold."""
+
+    exit_code: int | None = None
+    """Says it without any word in the log."""
