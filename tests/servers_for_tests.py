@@ -4,7 +4,7 @@
 
 It takes the key from VLLM_API_KEY, as vLLM does. Faults: `slow`, `immortal`, `exit-0`, `exit-3`,
 `hangs`, `never-ready`, `daemon`, `other-name`, `other-key`, `no-logprobs`, `nan`, `no-chat`,
-`no-echo`, `dies-when-asked`.
+`no-echo`, `dies-when-asked`, `stalls` (from the second question on).
 """
 
 import json
@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 PORT, NAME, FAULTS = int(sys.argv[1]), sys.argv[2], set(sys.argv[3:])
 STARTED = time.monotonic()
+computed = 0
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -26,6 +27,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/health":
             slow = "slow" in FAULTS and time.monotonic() < STARTED + 1.0
             self.answer(503 if slow or "never-ready" in FAULTS else 200, {})
+        elif self.path == "/metrics":
+            self.answer(200, {}, f'vllm:prompt_tokens_total{{engine="0"}} {computed}\n')
         elif self.path == "/version":
             self.answer(200, {"version": "0.0.test"})
         elif self.path == "/v1/models" and self.allowed():
@@ -33,6 +36,7 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, {"data": [{"id": name, "max_model_len": 4096}]})
 
     def do_POST(self):
+        global computed  # noqa: PLW0603
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if not self.allowed():
             return
@@ -42,6 +46,9 @@ class Handler(BaseHTTPRequestHandler):
         if body["model"] != NAME:
             self.answer(404, {"error": "no such model"})
         elif self.path == "/v1/completions":
+            if "stalls" in FAULTS and computed:
+                time.sleep(600)
+            computed += 1
             tokens = ["1", "+", "1", "=", "2"]
             scores = [None, -0.5, -0.25, float("nan") if "nan" in FAULTS else -0.125, -1.0]
             if "no-echo" in FAULTS:
@@ -62,8 +69,8 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(401, {"error": "Unauthorized"})
         return False
 
-    def answer(self, status, body):
-        content = json.dumps(body).encode()
+    def answer(self, status, body, text=None):
+        content = (text or json.dumps(body)).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

@@ -12,7 +12,7 @@ import hashlib
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import orjson
@@ -151,6 +151,18 @@ class Answers:
         if not self._complained:
             self._say(text)
         self._complained = True
+
+
+def count_kept(path: Path) -> int:
+    """Return how many answers a file holds; 0 if there is none, or it cannot be read."""
+    if not path.is_file():
+        return 0
+    try:
+        file = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        with closing(file):
+            return int(file.execute("SELECT COUNT(*) FROM answers").fetchone()[0])
+    except sqlite3.Error:
+        return 0
 
 
 def _use_log(file: sqlite3.Connection) -> None:
