@@ -20,6 +20,8 @@ from lm_eval.api.instance import Instance
 
 _DATA = Path(__file__).parent.parent / "infra" / "sample" / "data"
 _LETTERS = "ABCD"
+_SUBJECTS, _SHOT_ROWS = 6, 36
+"""Of global_mmlu_en: its subtasks, and how many rows each draws its shots from (215 in all)."""
 _GENERATION = {
     "until": ["Question:", "</s>", "<|im_end|>"],
     "do_sample": False,
@@ -118,24 +120,28 @@ def _check(name: str, shape: Shape, made: Sequence[Document], encode: Encode) ->
 def _knowledge(
     mark: str, *, drawn: bool, shots: int = 5, characters: int = 190
 ) -> Callable[[Encode], Iterator[Document]]:
-    """Multiple choice in the wording of global_mmlu_en, answered by a letter in its mark."""
+    """Multiple choice in the wording of global_mmlu_en, answered by a letter in its mark.
+
+    Drawn shots come as they do there: each of six subjects has some 36 rows to draw from, and a row
+    reads the same wherever it is shown.
+    """
 
     def block(row: Row) -> str:
         lines = [f"{a}. {option}" for a, option in zip(_LETTERS, row.options, strict=True)]
         return "\n".join([row.text, *lines, "Answer:"])
 
-    def shown(row: Row, rng: random.Random) -> str:
-        mixed = row.shuffled(rng)
+    def shown(row: Row) -> str:
+        mixed = row.shuffled(random.Random(row.text))
         letter = _LETTERS[mixed.options.index(row.options[0])]
         return f"{block(mixed)} {mark.format(letter)}"
 
     def make(encode: Encode) -> Iterator[Document]:
         rows = [_lengthened(row, characters) for row in _knowledge_rows()]
-        same = [shown(row, random.Random(row.text)) for row in rows[:shots]]
-        for number, row in enumerate(_again(_knowledge_rows()[shots:], characters)):
+        examples = [shown(row) for row in rows[: _SUBJECTS * _SHOT_ROWS]]
+        for number, row in enumerate(_again(_knowledge_rows()[len(examples) :], characters)):
             rng = random.Random(f"knowledge {number}")
-            chosen = rng.sample(rows[shots:], shots) if drawn else []
-            before = [shown(shot, rng) for shot in chosen] or same
+            pool = examples[number % _SUBJECTS :: _SUBJECTS]
+            before = rng.sample(pool, shots) if drawn else examples[:shots]
             context = "\n\n".join([*before, block(row.shuffled(rng))])
             yield Document(context, tuple(f" {mark.format(letter)}" for letter in _LETTERS))
 
