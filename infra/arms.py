@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from infra.contracts.records import (
     CheckpointSummary,
     PythonEnvironment,
     QuantizedCheckpoint,
+    Restart,
     ServerRecord,
     TaskScores,
     Weights,
@@ -29,12 +31,19 @@ from infra.device import Device, detect
 from infra.evaluation.exam import AnswerFile
 from infra.evaluation.keys import task_keys
 from infra.evaluation.prepared import prepared
+from infra.leases import Lease, lease
 from infra.progress import Progress
+from infra.restarts import work_through
 from infra.run_folder import RunFolder
+from infra.scoring.answers import count_kept
 from infra.settings import Settings
-from infra.vllm_server import serve
+from infra.triage import Look
+from infra.vllm_server import LiveServer, serve
 
-_SERVING_WITHOUT_EFFECT_ON_SCORES = {"port", "startup_timeout_seconds", "memory_fraction", "device"}
+_SERVING_WITHOUT_EFFECT_ON_SCORES = {
+    "port", "startup_timeout_seconds", "memory_fraction", "device", "max_restarts",
+    "hang_timeout_seconds",
+}  # fmt: skip
 
 
 def evaluate(
@@ -59,24 +68,40 @@ def evaluate(
         progress: Hears what happens.
 
     Raises:
+        AcceleratorsTaken: Other runs held the accelerators for too long.
         ServerError: The engine did not come up, or not as the evaluation needs it.
+        BrokenCheckpoint: The quantized model is not worth an evaluation.
         EvaluationError: The harness failed.
     """
     device = detect(spec.serving.device)
-    conditions = _conditions(model, spec, environment, device)
+    conditions = _conditions(model.digest, spec, environment, device)
+    base = model.base_digest if isinstance(model, QuantizedCheckpoint) else model.digest
+    look = Look(
+        model, spec, conditions=conditions,
+        base_conditions=_conditions(base, spec, environment, device),
+        run=run, settings=settings, progress=progress,
+    )  # fmt: skip
     stored = {
         name: _Stored(settings.scores / digest_of([key, conditions])[:32])
         for name, key in task_keys(spec.evaluation, settings).items()
     }
     missing = [name for name, entry in stored.items() if not entry.present]
     if missing:
-        _sit(arm, model, spec, missing, stored, environment, device, run, settings, progress)
+        with lease(
+            device, count=spec.serving.tensor_parallel_size, what=f"run {run.id}, {arm} arm",
+            settings=settings, progress=progress,
+        ) as held:  # fmt: skip
+            # Another run may have answered while this one waited for its accelerators.
+            missing = [name for name in missing if not stored[name].present]
+            if missing:
+                _sit(arm, model, spec, missing, stored, environment, device, held, look, run,
+                     settings, progress)  # fmt: skip
     tasks = {
         name: entry.bring(arm, run, reused=name not in missing) for name, entry in stored.items()
     }
     if reused := [name for name in stored if name not in missing]:
         progress.say(f"{arm}: reused the scores of {', '.join(reused)}")
-    newest = next(iter([*missing, *stored]))
+    newest = [*stored, *missing][-1]
     server = stored[newest].bring_server(arm, run, reused=newest not in missing)
     documents = sum(task.n for task in tasks.values())
     seconds = sum(task.seconds for task in tasks.values())
@@ -96,6 +121,7 @@ def evaluate(
             evaluation_seconds=round(seconds, 2),
             documents_per_second=documents / seconds if seconds else 0.0,
         ),
+        triage=look.found(),
     )
 
 
@@ -107,27 +133,36 @@ def _sit(
     stored: dict[str, _Stored],
     environment: PythonEnvironment,
     device: Device,
+    lease: Lease,
+    look: Look,
     run: RunFolder,
     settings: Settings,
     progress: Progress,
 ) -> None:
     exam = prepared(spec.evaluation, settings=settings, progress=progress)
-    identity = digest_of(_conditions(model, spec, environment, device))
+    identity = digest_of(_conditions(model.digest, spec, environment, device))
     answers = AnswerFile(settings.answers / f"{identity[:32]}.sqlite", identity)
-    with serve(
-        model.path,
-        arm=arm,
-        spec=spec.serving,
-        concurrency=spec.evaluation.concurrency,
-        environment=environment,
-        device=device,
-        trust_remote_code=spec.model.trust_remote_code,
-        log=run.log(f"server-{arm}"),
-        progress=progress,
-    ) as server:
-        record = server.record.model_copy(
-            update={"log": Path(server.record.log).relative_to(run.path).as_posix()}
+
+    def served(started_before: int) -> AbstractContextManager[LiveServer]:
+        number = f"-{started_before + 1}" if started_before else ""
+        return serve(
+            model.path,
+            arm=arm,
+            spec=spec.serving,
+            concurrency=spec.evaluation.concurrency,
+            environment=environment,
+            device=device,
+            trust_remote_code=spec.model.trust_remote_code,
+            log=run.log(f"server-{arm}{number}"),
+            progress=progress,
+            lease=lease,
         )
+
+    def work(server: LiveServer, restarts: tuple[Restart, ...]) -> None:
+        log = Path(server.record.log)
+        here = {"log": log.relative_to(run.path).as_posix(), "restarts": restarts}
+        record = server.record.model_copy(update=here)
+        look.take(server)
         for name in missing:
 
             def sit(folder: Path, name: str = name) -> None:
@@ -136,13 +171,21 @@ def _sit(
                 )
                 write_atomically(folder / _Stored.SCORES, scores.model_dump_json(indent=2))
                 write_atomically(folder / _Stored.SERVER, record.model_dump_json(indent=2))
-                shutil.copyfile(server.record.log, folder / _Stored.LOG)
+                shutil.copyfile(log, folder / _Stored.LOG)
 
             build_once(
                 stored[name].folder,
                 sit,
                 on_wait=partial(progress.say, f"another run is at {name}; waiting for it"),
             )
+
+    work_through(
+        served,
+        work,
+        most=spec.serving.max_restarts,
+        answered=partial(count_kept, answers.path),
+        progress=progress,
+    )
 
 
 class _Stored:
@@ -180,7 +223,7 @@ class _Stored:
 
 
 def _conditions(
-    model: Weights | QuantizedCheckpoint,
+    digest: str,
     spec: RunSpec,
     environment: PythonEnvironment,
     device: Device,
@@ -188,7 +231,7 @@ def _conditions(
     """Everything besides the exam that decides scores. Concurrency and memory do not."""
     serving = spec.serving.model_dump(mode="json", exclude=_SERVING_WITHOUT_EFFECT_ON_SCORES)
     return [
-        model.digest, serving, spec.model.trust_remote_code,
+        digest, serving, spec.model.trust_remote_code,
         environment.digest, device.kind, device.name, _engine_variables(),
     ]  # fmt: skip
 

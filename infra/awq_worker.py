@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from infra.contracts.errors import QuantizationError, UnsupportedModel
 from infra.contracts.records import PythonEnvironment, Record
+from infra.leases import Lease
 from infra.processes import clean_environment, describe_exit, run, tail
 from infra.progress import Progress
 
@@ -155,6 +156,7 @@ def ask(
     environment: PythonEnvironment,
     progress: Progress,
     log: Path,
+    lease: Lease | None = None,
 ) -> Response:
     """Run the worker to its end and return its response.
 
@@ -164,6 +166,7 @@ def ask(
         environment: Interpreter that has AutoAWQ.
         progress: Told what the worker tells, every two seconds.
         log: File for all it prints.
+        lease: The accelerator to use.
 
     Raises:
         UnsupportedModel: AutoAWQ does not know this kind of model.
@@ -182,6 +185,7 @@ def ask(
         log=log,
         env=clean_environment(_ENVIRONMENT),
         on_line=on_line,
+        lease=lease,
     )
     text = answered.read_text(encoding="utf-8") if answered.is_file() else None
     if code != 0 or text is None:

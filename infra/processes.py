@@ -22,20 +22,16 @@ from uuid import uuid4
 
 import psutil
 
+from infra import process_trees
 from infra.contracts.errors import ProcessError, ProcessesLeft, ProcessTimedOut
+from infra.leases import Lease
 from infra.log_lines import LineReader, tail
+from infra.process_trees import AFTER_GRACE_SECONDS, GRACE_SECONDS
 
 __all__ = ["Child", "clean_environment", "describe_exit", "run", "start", "tail"]
 
-GRACE_SECONDS = 8.0
-"""From SIGTERM to SIGKILL. Prefect gives a cancelled run 30 seconds for everything."""
-_AFTER_GRACE_SECONDS = 7.0
-"""The supervisor's 5 seconds of SIGKILL, and a margin."""
-_CONFIRM_SECONDS = 2.0
 _POLL_SECONDS = 0.1
 _SUPERVISOR = Path(__file__).parent / "workers" / "supervise.py"
-_MARK = "ASSAY_PROCESS_TREE"
-"""Variable that every process of a tree inherits, whatever session it makes for itself."""
 
 _KEPT = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TZ", "LANG", "LANGUAGE", "LC_*"),
@@ -98,6 +94,7 @@ class Child:
     _supervisor: subprocess.Popen[bytes]
     _mark: str
     _grace_seconds: float
+    _lease: Lease | None
 
     @property
     def pid(self) -> int:
@@ -116,45 +113,22 @@ class Child:
 
     def survivors(self) -> list[psutil.Process]:
         """Return the processes of the tree that live, wherever they hide."""
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error, OSError):
-                # The session misses those that made their own, the mark those that renamed
-                # themselves: a new title overwrites the environment that others see.
-                ours = os.getsid(process.pid) == self.pid or (
-                    process.environ().get(_MARK) == self._mark
-                )
-                # A zombie only waits for somebody to read its exit code.
-                if ours and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-        return found
+        return process_trees.find(self._mark, self.pid)
 
     def stop(self) -> None:
-        """End the whole tree: TERM, KILL after the grace, at most 20 seconds in all.
+        """End the whole tree: TERM, KILL after the grace, at most 30 seconds in all.
 
         Raises:
-            ProcessesLeft: Something survived SIGKILL.
+            ProcessesLeft: Something survived SIGKILL, or a GPU holds memory for it.
         """
+        pids = [process.pid for process in self.survivors()] if self._lease else []
         self._supervisor.terminate()
-        if self.wait(self._grace_seconds + _AFTER_GRACE_SECONDS) is None:
+        if self.wait(self._grace_seconds + AFTER_GRACE_SECONDS) is None:
             self._supervisor.kill()
             self._supervisor.wait()
-        deadline = time.monotonic() + _CONFIRM_SECONDS
-        while survivors := self.survivors():
-            if time.monotonic() > deadline:
-                pids = [process.pid for process in survivors]
-                raise ProcessesLeft(
-                    f"Processes {', '.join(map(str, pids))} survived SIGKILL.",
-                    cause="They hang in the kernel, most often in a driver or on a network disk.",
-                    remedy=f"Look at them with `ps -o pid,stat,wchan,cmd -p {pids[0]}`; "
-                    "a hanging GPU driver needs a restart of the machine.",
-                    pids=pids,
-                )
-            # Only reached if the supervisor itself was killed.
-            for process in survivors:
-                with contextlib.suppress(psutil.Error):
-                    process.kill()
-            psutil.wait_procs(survivors, timeout=0.2)
+        process_trees.kill(self.survivors)  # finds some only if the supervisor itself was killed
+        if self._lease:
+            self._lease.ended(pids)
 
 
 @contextlib.contextmanager
@@ -165,6 +139,7 @@ def start(
     env: Mapping[str, str],
     cwd: Path | None = None,
     grace_seconds: float = GRACE_SECONDS,
+    lease: Lease | None = None,
 ) -> Iterator[Child]:
     """Start a child that lives as long as the `with` block, and no longer than this process.
 
@@ -174,6 +149,7 @@ def start(
         env: Its whole environment, see `clean_environment`.
         cwd: Its working folder; this process's if not given.
         grace_seconds: From SIGTERM to SIGKILL.
+        lease: Accelerators for it, held until the last process of it is gone.
 
     Raises:
         ProcessError: There is no such program.
@@ -186,7 +162,8 @@ def start(
             remedy="Install it, or correct the setting that names it.",
             program=words[0],
         )
-    mark = uuid4().hex
+    mark = lease.record.mark if lease else uuid4().hex
+    env = {**env, **(lease.environment if lease else {}), **process_trees.KEEPS_MARK}
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         supervisor = subprocess.Popen(
@@ -194,12 +171,15 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=dict(env) | {_MARK: mark},
+            env=env | {process_trees.MARK: mark},
             cwd=cwd,
             start_new_session=True,  # Ctrl-C reaches us alone; we end the tree in order
+            pass_fds=lease.slots.descriptors if lease else (),
         )
-    child = Child(log, supervisor, mark, grace_seconds)
+    child = Child(log, supervisor, mark, grace_seconds, lease)
     try:
+        if lease:
+            lease.begun(child.pid, words, log)
         yield child
     except BaseException as error:
         try:
@@ -218,6 +198,7 @@ def run(
     on_line: Callable[[str], None] = lambda line: None,
     timeout_seconds: float | None = None,
     cwd: Path | None = None,
+    lease: Lease | None = None,
 ) -> int:
     """Run a command to its end and return its exit code (128 + n after signal n).
 
@@ -230,6 +211,7 @@ def run(
         on_line: Told each line as it comes, without colours; of a progress bar one a second.
         timeout_seconds: How long it may take.
         cwd: Its working folder; this process's if not given.
+        lease: Accelerators for it.
 
     Raises:
         ProcessError: There is no such program.
@@ -237,7 +219,8 @@ def run(
     """
     deadline = float("inf") if timeout_seconds is None else time.monotonic() + timeout_seconds
     reader = LineReader()
-    with start(command, log=log, env=env, cwd=cwd) as child, log.open("rb") as output:
+    started = start(command, log=log, env=env, cwd=cwd, lease=lease)
+    with started as child, log.open("rb") as output:
         while (code := child.wait(_POLL_SECONDS)) is None:
             for line in reader.feed(output.read()):
                 on_line(line)

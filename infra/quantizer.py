@@ -24,6 +24,7 @@ from infra.contracts.records import PythonEnvironment, QuantizedCheckpoint, Weig
 from infra.contracts.specs import QuantizationSpec
 from infra.device import detect
 from infra.file_digests import check_sizes, hash_files
+from infra.leases import lease
 from infra.model_folder import is_weight
 from infra.progress import Progress
 from infra.settings import Settings
@@ -73,6 +74,7 @@ def quantize(
     Raises:
         UnsupportedModel: AutoAWQ cannot quantize this model with this recipe.
         CalibrationError: The conversations cannot be used.
+        AcceleratorsTaken: Other runs held the accelerators for too long.
         QuantizationError: AutoAWQ failed. Nothing half-written remains.
     """
     check(weights, spec)
@@ -89,14 +91,18 @@ def quantize(
     final = settings.checkpoints.absolute() / key[:16]
 
     def build(partial: Path) -> None:
-        progress.say(f"quantizing {weights.id} with AutoAWQ")
-        response = awq_worker.ask(
-            _request(weights, spec, samples, partial, trust_remote_code=trust_remote_code),
-            model=weights.id,
-            environment=environment,
-            progress=progress,
-            log=log,
-        )
+        device = detect("cpu" if environment.name.endswith("-cpu") else "auto")
+        what = f"quantizing {weights.id}"
+        with lease(device, what=what, settings=settings, progress=progress) as held:
+            progress.say(f"quantizing {weights.id} with AutoAWQ")
+            response = awq_worker.ask(
+                _request(weights, spec, samples, partial, trust_remote_code=trust_remote_code),
+                model=weights.id,
+                environment=environment,
+                progress=progress,
+                log=log,
+                lease=held,
+            )
         _check_seen(response, samples)
         _complete(partial, weights, response.quantization_config)
         record = _record(final, partial, weights, spec, samples, response)

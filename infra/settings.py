@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pydantic import Field
@@ -10,6 +11,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 def _default_cache() -> Path:
     return Path.home() / ".cache" / "assay"
+
+
+def _default_leases() -> Path:
+    # Local, the same for every user, and empty after a boot; not every Linux lets users write.
+    folder = Path("/run/lock/assay")
+    there = folder if folder.exists() else folder.parent
+    return folder if os.access(there, os.W_OK | os.X_OK) else Path("/tmp/assay-leases")  # noqa: S108
 
 
 class Settings(BaseSettings):
@@ -30,6 +38,19 @@ class Settings(BaseSettings):
 
     quantizer_python: Path | None = None
     """`ASSAY_QUANTIZER_PYTHON`: interpreter with AutoAWQ, instead of the environment built here."""
+
+    leases: Path = Field(default_factory=_default_leases)
+    """`ASSAY_LEASES`: who holds which accelerator of this machine. One folder for all its users
+    and containers, on a local disk."""
+
+    accelerators: str | None = None
+    """`ASSAY_ACCELERATORS`: the accelerators that runs may take (`0,1`, as nvidia-smi numbers
+    them); all that CUDA_VISIBLE_DEVICES shows if not given. On a processor as many engines run at
+    a time as there are names. `none`: runs hold none, and may disturb each other."""
+
+    slot_wait_seconds: float | None = Field(default=None, ge=0)
+    """`ASSAY_SLOT_WAIT_SECONDS`: how long a run waits for accelerators that others hold; as long
+    as it takes if not given."""
 
     @property
     def environments(self) -> Path:
@@ -60,3 +81,8 @@ class Settings(BaseSettings):
     def scores(self) -> Path:
         """Folder of the scores."""
         return self.cache / "scores"
+
+    @property
+    def triage(self) -> Path:
+        """Folder of base models' answers to triage, and of what triage found."""
+        return self.cache / "triage"

@@ -12,7 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +22,30 @@ from pydantic import SecretStr
 
 from infra import ports, vllm_log
 from infra.contracts.errors import (
-    PortTaken,
+    AssayError,
     ServerDied,
     ServerError,
-    ServerNotReady,
+    ServerHung,
     ServerUnverified,
 )
-from infra.contracts.records import PythonEnvironment, ServerRecord
+from infra.contracts.records import Adjustment, PythonEnvironment, ServerRecord
 from infra.contracts.specs import ServingSpec
 from infra.device import Device
-from infra.processes import Child, clean_environment, describe_exit, start, tail
+from infra.diagnosis.adjusting import adjusting
+from infra.diagnosis.telling import died, explained, hung, not_ready
+from infra.leases import Lease
+from infra.processes import Child, clean_environment, start
 from infra.progress import Progress
 from infra.vllm_check import has_chat_template, list_models, verify
 from infra.vllm_command import build_command, engine_environment
+from infra.watchdog import Watchdog
 
 _POLL_SECONDS = 0.25
 _FIRST_ANSWER_SECONDS = 60.0
 """The first question may take this long, even if the start used up its time."""
 _HEARTBEAT_SECONDS = 2.0
+_LAST_WORDS_SECONDS = 15.0
+"""A server whose engine died answers with errors for a while before it ends itself."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +66,23 @@ class LiveServer:
 
     record: ServerRecord
     _child: Child = field(repr=False)
+    _watchdog: Watchdog = field(repr=False)
 
     def alive(self) -> bool:
         """Tell whether the engine still runs."""
         return self._child.poll() is None
 
     def raise_if_dead(self) -> None:
-        """Raise if the engine has ended.
+        """Raise if the engine has ended, or computes nothing any more.
 
         Raises:
             ServerDied: With its exit code and the tail of its log.
+            ServerHung: It lives.
         """
         if (code := self._child.poll()) is not None:
-            raise _died(self._child, code)
+            raise died(self._child.log, code)
+        if self._watchdog.hung:
+            raise hung(self._child.log)
 
 
 @contextlib.contextmanager
@@ -87,6 +97,7 @@ def serve(
     trust_remote_code: bool,
     log: Path,
     progress: Progress,
+    lease: Lease | None = None,
 ) -> Iterator[LiveServer]:
     """Serve a model folder with vLLM while the block runs; afterwards no process of it is left.
 
@@ -100,44 +111,55 @@ def serve(
         trust_remote_code: Run code that comes with the model.
         log: File that receives the engine's output; overwritten.
         progress: Hears the stage at least every two seconds.
+        lease: The accelerators to use. Without one the server may disturb others.
 
     Raises:
         PortTaken: Another process listens on the port.
         ServerDied: The engine ended by itself, before or during the block.
+        ServerHung: The block failed while the engine computed nothing any more.
         ServerNotReady: `spec.startup_timeout_seconds` passed first.
         ServerUnverified: It answers, but not as the evaluation needs.
     """
-    port = spec.port or ports.find_free()
-    ports.refuse_taken(port)
-    name = f"{arm}-{secrets.token_hex(6)}"
-    key = secrets.token_urlsafe(32)
-    command = build_command(
-        python=environment.python,
-        model=path,
-        served_name=name,
-        port=port,
-        spec=spec,
-        device=device,
-        concurrency=concurrency,
-        trust_remote_code=trust_remote_code,
-        free_memory_bytes=psutil.virtual_memory().available,
-    )
-    env = clean_environment()
-    env |= engine_environment(device, key, cores=len(os.sched_getaffinity(0)), given=env)
-    gpus = spec.tensor_parallel_size
-    with serve_command(
-        command,
-        env=env,
-        port=port,
-        served_name=name,
-        api_key=key,
-        chat=has_chat_template(path),
-        concurrency=concurrency,
-        device_name=device.name if gpus == 1 else f"{gpus} x {device.name}",
-        timeout_seconds=spec.startup_timeout_seconds,
-        log=log,
-        progress=progress,
-    ) as server:
+
+    @contextlib.contextmanager
+    def once(spec: ServingSpec, adjustments: tuple[Adjustment, ...]) -> Iterator[LiveServer]:
+        port = spec.port or ports.find_free()
+        ports.refuse_taken(port)
+        name = f"{arm}-{secrets.token_hex(6)}"
+        key = secrets.token_urlsafe(32)
+        command = build_command(
+            python=environment.python,
+            model=path,
+            served_name=name,
+            port=port,
+            spec=spec,
+            device=device,
+            concurrency=concurrency,
+            trust_remote_code=trust_remote_code,
+            free_memory_bytes=psutil.virtual_memory().available,
+        )
+        env = clean_environment()
+        env |= engine_environment(device, key, cores=len(os.sched_getaffinity(0)), given=env)
+        gpus = spec.tensor_parallel_size
+        with serve_command(
+            command,
+            env=env,
+            port=port,
+            served_name=name,
+            api_key=key,
+            chat=has_chat_template(path),
+            concurrency=concurrency,
+            device_name=device.name if gpus == 1 else f"{gpus} x {device.name}",
+            timeout_seconds=spec.startup_timeout_seconds,
+            hang_seconds=spec.hang_timeout_seconds,
+            log=log,
+            progress=progress,
+            lease=lease,
+        ) as server:
+            record = server.record.model_copy(update={"adjustments": adjustments})
+            yield replace(server, record=record)
+
+    with adjusting(spec, once, progress) as server:
         yield server
 
 
@@ -153,8 +175,10 @@ def serve_command(
     concurrency: int | None,
     device_name: str,
     timeout_seconds: float,
+    hang_seconds: float = 300.0,
     log: Path,
     progress: Progress,
+    lease: Lease | None = None,
 ) -> Iterator[LiveServer]:
     """Run a command that should become an OpenAI-compatible server, see `serve`."""
     started = time.monotonic()
@@ -165,7 +189,7 @@ def serve_command(
         seconds = int(time.monotonic() - started)
         progress.update(f"{served_name}: {vllm_log.stage(log)}", seconds, None, "s")
 
-    with start(command, log=log, env=env) as child:
+    with start(command, log=log, env=env, lease=lease) as child:
         with (
             _heartbeat(news),
             httpx.Client(
@@ -178,8 +202,8 @@ def serve_command(
                 version = verify(client, served_name, chat=chat)
             except ServerUnverified as error:
                 if (code := child.wait(1)) is not None:
-                    raise _died(child, code) from error
-                raise
+                    raise died(child.log, code) from error
+                raise explained(error, child.log) from None
         startup_seconds = time.monotonic() - started
         progress.say(f"{served_name} is ready after {startup_seconds:.0f} s")
         text = log.read_text(encoding="utf-8", errors="replace")
@@ -194,21 +218,46 @@ def serve_command(
             startup_seconds=round(startup_seconds, 2),
             log=str(log),
         )
-        server = LiveServer(
-            base_url=f"{root}/v1",
-            api_key=SecretStr(api_key),
-            model_name=served_name,
-            max_model_len=record.max_model_len,
-            record=record,
-            _child=child,
-        )
-        try:
-            yield server
-        except Exception as error:
-            # Whoever talks to a dead server sees only a closed connection.
-            if not isinstance(error, ServerDied) and (code := child.wait(1)) is not None:
-                raise _died(child, code) from error
-            raise
+        with Watchdog(root, served_name, api_key, limit_seconds=hang_seconds) as watchdog:
+            server = LiveServer(
+                base_url=f"{root}/v1",
+                api_key=SecretStr(api_key),
+                model_name=served_name,
+                max_model_len=record.max_model_len,
+                record=record,
+                _child=child,
+                _watchdog=watchdog,
+            )
+            try:
+                yield server
+            except (ServerDied, ServerHung):
+                raise
+            except Exception as error:
+                # Whoever talks to a dead server sees only a closed connection, or an answer
+                # that tells of an engine that is about to end.
+                child.wait(_LAST_WORDS_SECONDS if _unanswered(error) else 1)
+                with _because_of(error):
+                    server.raise_if_dead()
+                raise
+
+
+def _unanswered(error: Exception) -> bool:
+    """Tell whether it was the server that failed, not what it was asked."""
+    if isinstance(error, ServerError):
+        return True
+    if not isinstance(error, AssayError) or "status" not in error.facts:
+        return False
+    status = error.facts["status"]
+    return status is None or status >= httpx.codes.INTERNAL_SERVER_ERROR
+
+
+@contextlib.contextmanager
+def _because_of(seen: Exception) -> Iterator[None]:
+    """Raise what explains more from what was seen."""
+    try:
+        yield
+    except ServerError as error:
+        raise error from seen
 
 
 def _await_ready(
@@ -217,7 +266,7 @@ def _await_ready(
     """Wait until our server lists our model, and return its entry."""
     while True:
         if (code := child.poll()) is not None:
-            raise _died(child, code)
+            raise died(child.log, code)
         models = list_models(client)
         if models is not None:
             for model in models:
@@ -225,34 +274,8 @@ def _await_ready(
                     return model
             raise _another(child, port, served_name, models)
         if time.monotonic() > deadline:
-            raise ServerNotReady(
-                f"The server was not ready in time. Its last lines ({child.log}):\n"
-                f"{tail(child.log)}",
-                cause="Large weights on a slow disk, or a start that hangs.",
-                remedy="Raise serving.startup_timeout_seconds if the log shows that it gets on.",
-                log=str(child.log),
-            )
+            raise not_ready(child.log)
         child.wait(_POLL_SECONDS)
-
-
-def _died(child: Child, code: int) -> ServerError:
-    lines = tail(child.log)
-    if "address already in use" in lines.lower():
-        return PortTaken(
-            "The port was taken while the server started.",
-            cause="Another process began to listen on it in between.",
-            remedy="Run again; leave serving.port empty, so that a free one is found.",
-            log=str(child.log),
-        )
-    killed = "The kernel kills the largest process when memory runs out."
-    return ServerDied(
-        f"The server ended by itself with {describe_exit(code)}. "
-        f"Its last lines ({child.log}):\n{lines}",
-        cause=vllm_log.first_error(child.log) or (killed if code == 128 + 9 else ""),
-        remedy="The first error in the log is the one that matters.",
-        exit_code=code,
-        log=str(child.log),
-    )
 
 
 def _another(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,14 @@ def server_environment(tmp_path_factory: pytest.TempPathFactory) -> PythonEnviro
 def quantizer_environment(tmp_path_factory: pytest.TempPathFactory) -> PythonEnvironment:
     """The environment with the real AutoAWQ, CPU build."""
     return _environment("quantizer", tmp_path_factory)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_leases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Locks of the tests' own: they wait for no run of this machine, and no run for them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASSAY_LEASES", str(tmp_path_factory.mktemp("leases")))
+        yield
 
 
 @pytest.fixture

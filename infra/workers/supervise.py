@@ -16,10 +16,13 @@ import ctypes
 import os
 import select
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 KILL_SECONDS = 5.0
 """How long SIGKILL is repeated; what it leaves hangs in the kernel."""
@@ -30,9 +33,13 @@ class Tree:
     """The command and everything it started."""
 
     def __init__(self, command: list[str]) -> None:
-        # Python ignores SIGPIPE and SIGXFSZ, and an ignored signal stays ignored after exec.
-        defaults = [signal.SIGPIPE, signal.SIGXFSZ]
-        self.main = os.posix_spawnp(command[0], command, os.environ, setsigdef=defaults)
+        # It restores the signals that Python ignores, which stay ignored after exec otherwise.
+        self.popen = subprocess.Popen(  # kept: one that is dropped warns of its living process
+            command,
+            close_fds=False,
+            preexec_fn=end_with_parent,  # noqa: PLW1509 -- there are no threads
+        )
+        self.main = self.popen.pid
         self.exit_code: int | None = None
 
     def reap(self) -> None:
@@ -80,6 +87,15 @@ class Tree:
         self.reap()
 
 
+def end_with_parent() -> None:
+    """Have the kernel send SIGTERM to this process when its parent dies.
+
+    Of use only if the driver is killed too: it asks the command to end its own workers, which a
+    SIGKILL would leave behind. Those who do not listen are swept by the next run.
+    """
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
 def send(pid: int, number: int) -> None:
     """Send a signal to a process that may be gone already."""
     with contextlib.suppress(ProcessLookupError):
@@ -89,7 +105,7 @@ def send(pid: int, number: int) -> None:
 def main() -> int:
     """Start the command, wait for a reason to stop, stop."""
     parent, grace, command = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     wake, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     stops: list[int] = []

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import subprocess
-import time
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pandas as pd
 import psutil
 import pytest
 
 from infra.contracts.records import PythonEnvironment, Report
-from tests.conftest import ROOT
+from tests.prefect_server import Prefect, prefect_server
+from tests.secret_search import files_with, watched
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engine]
-PREFECT = ROOT / ".venv" / "bin" / "prefect"
 TASKS = [
     {"name": "gsm8k", "num_fewshot": 5, "limit": 12, "max_gen_toks": 120},
     {"name": "global_mmlu_en", "limit": 3},
@@ -28,63 +25,39 @@ TASKS = [
 ]
 
 
-class Prefect:
-    """A Prefect server of the test's own, and the commands a user gives it."""
-
-    def __init__(self, url: str, env: dict[str, str]) -> None:
-        self.url = url
-        self.env = env
-
-    def call(self, *arguments: str, timeout: float = 900) -> str:
-        done = subprocess.run(
-            [str(PREFECT), *arguments], check=False, cwd=ROOT, env=self.env, timeout=timeout,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        print(done.stdout)
-        assert done.returncode == 0, done.stdout
-        return done.stdout
-
-    def read(self, path: str, **query: Any) -> Any:
-        answer = httpx.post(f"{self.url}/{path}", json=query, trust_env=False, timeout=30)
-        answer.raise_for_status()
-        return answer.json()
-
-
 @pytest.fixture(scope="module")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
-    home = tmp_path_factory.mktemp("prefect")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/api"
-    env = {
-        **os.environ,
-        "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        "ASSAY_PROJECT": str(ROOT),
-    }
-    env.pop("PREFECT_API_URL", None)
-    with (home / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [str(PREFECT), "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-            env=env, stdout=log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 180
-        while True:
-            assert server.poll() is None, (home / "server.log").read_text()
-            try:
-                if httpx.get(f"{url}/health", trust_env=False, timeout=5).is_success:
-                    break
-            except httpx.HTTPError:
-                pass
-            assert time.monotonic() < deadline, (home / "server.log").read_text()
-            time.sleep(0.5)
-        yield Prefect(url, {**env, "PREFECT_API_URL": url})
-    finally:
-        server.terminate()
-        server.wait(30)
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as server:
+        server.env |= {name: value for name, value in SECRETS.items() if name != "HF_TOKEN"}
+        yield server
+
+
+SECRETS = {
+    "HF_TOKEN": "hf_PlantedByTheTestZq81",
+    "MODELSCOPE_API_TOKEN": "ms-planted-by-the-test-4411",
+    "OPENAI_API_KEY": "sk-planted-by-the-test-0977",
+}
+"""What runs have in their environment: one of them through a Secret block of Prefect."""
+
+
+def create_pool(prefect: Prefect, folder: Path) -> None:
+    """Make the work pool as the README says, with a token that only a Secret block holds."""
+    name = "HF_TOKEN"
+    block = """
+from prefect.blocks.system import Secret
+import sys
+Secret(value=sys.stdin.read()).save("hf-token")
+"""
+    subprocess.run(
+        [sys.executable, "-c", block], env=prefect.env, input=SECRETS[name], text=True, check=True
+    )
+    command = ("work-pool", "get-default-base-job-template", "--type", "process")
+    prefect.call(*command, "--file", str(folder / "template.json"))
+    template = json.loads((folder / "template.json").read_text())
+    template["job_configuration"]["env"] = {name: "{{ prefect.blocks.secret.hf-token }}"}
+    (folder / "template.json").write_text(json.dumps(template))
+    arguments = ("--type", "process", "--base-job-template", str(folder / "template.json"))
+    prefect.call("work-pool", "create", "assay", *arguments)
 
 
 def run_deployment(prefect: Prefect, *, runs: Path, cache: Path, seconds: float) -> dict[str, Any]:
@@ -115,13 +88,14 @@ def test_a_deployed_run_does_it_all_and_the_next_one_reuses_it(
     tmp_path: Path,
 ) -> None:
     runs = tmp_path / "runs"
-    prefect.call("work-pool", "create", "assay", "--type", "process")
+    create_pool(prefect, tmp_path)
     prefect.call("--no-prompt", "deploy", "--all")
     deployments = {d["name"]: d for d in prefect.read("deployments/filter")}
     assert set(deployments) == {"adhoc", "nightly"}
     assert [s["active"] for s in deployments["nightly"]["schedules"]] == [False]
 
-    first = run_deployment(prefect, runs=runs, cache=own_cache, seconds=800)
+    with watched(SECRETS) as seen:
+        first = run_deployment(prefect, runs=runs, cache=own_cache, seconds=800)
     assert first["state_type"] == "COMPLETED", first["state"]
     folder = next(runs.glob("e2e-*"))
     report = Report.model_validate_json((folder / "report.json").read_text())
@@ -142,6 +116,13 @@ def test_a_deployed_run_does_it_all_and_the_next_one_reuses_it(
 
     rows = len(pd.read_csv(runs / "history.csv"))
     assert rows == sum(len(t.metrics) for arm in report.arms.values() for t in arm.tasks.values())
+
+    for name, secret in SECRETS.items():
+        assert secret in seen.environments[name], f"{name} did not reach the run"
+    assert len(seen.keys) == 2, "one key a server"
+    secrets = {*SECRETS.values(), *seen.keys}
+    assert [c for c in seen.commands if any(secret in c for secret in secrets)] == []
+    assert files_with(secrets, [prefect.home, runs, own_cache]) == []
 
     second = run_deployment(prefect, runs=runs, cache=own_cache, seconds=300)
     assert second["state_type"] == "COMPLETED", second["state"]
@@ -174,6 +155,8 @@ def check_report(report: Report, folder: Path) -> None:
     assert quantized.checkpoint.quantization is not None
     assert quantized.checkpoint.quantization["quant_method"] == "awq"
     assert quantized.checkpoint.size_bytes < base.checkpoint.size_bytes
+    assert quantized.triage is not None
+    assert quantized.triage.agreement is not None and quantized.triage.agreement > 0.9
     assert quantized.server.kernel is not None
     assert quantized.server.kernel in (folder / quantized.server.log).read_text()
     for name, scores in base.tasks.items():

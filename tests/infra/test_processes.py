@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -185,6 +186,23 @@ def test_a_stopped_supervisor_is_not_waited_for_for_ever(marked: Marked, log: Pa
     with start(["sleep", "600"], log=log, env=marked.env, grace_seconds=-6.5) as child:
         psutil.Process(child.pid).suspend()
     assert marked.living() == []
+
+
+def test_a_command_that_is_stopped_is_killed_after_the_grace(marked: Marked, log: Path) -> None:
+    stopping = ["bash", "-c", "echo up; kill -STOP $$; echo never"]
+    with start(stopping, log=log, env=marked.env, grace_seconds=0.3) as child:
+        wait_for(log, "up")
+        while psutil.Process(child.pid).children()[0].status() != psutil.STATUS_STOPPED:
+            time.sleep(0.01)
+    assert child.poll() == 137
+    assert log.read_text() == "up\n"
+    assert marked.living() == []
+
+
+def test_a_tree_keeps_its_mark_where_others_can_see_it(marked: Marked, log: Path) -> None:
+    shown = "import os; print(os.environ['ASSAY_PROCESS_TREE'], os.environ['SPT_NOENV'])"
+    run([sys.executable, "-I", "-c", shown], log=log, env=marked.env)
+    assert re.fullmatch(r"[0-9a-f]{32} 1\n", log.read_text())
 
 
 DRIVER = """
