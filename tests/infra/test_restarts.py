@@ -122,7 +122,7 @@ def test_a_killed_server_is_started_again_and_the_work_goes_on(bench: Bench) -> 
 
 
 def test_a_hung_server_is_ended_and_started_again(bench: Bench) -> None:
-    bench.hang_seconds = 10
+    bench.hang_seconds = 3
     bench.through(stopped, bench.answer)
     assert bench.starts == 2
     assert "computes nothing" in bench.restarts[0].reason
@@ -182,6 +182,6 @@ def test_what_the_work_itself_gets_wrong_is_not_repeated(bench: Bench) -> None:
 
 
 def test_hung_is_an_error_of_its_own(bench: Bench) -> None:
-    bench.hang_seconds = 10
+    bench.hang_seconds = 3
     with pytest.raises(ServerHung, match="hang_timeout_seconds"):
         bench.through(stopped, most=0)
