@@ -154,7 +154,7 @@ def _nvidia_smi(query: str, timeout: float) -> str | None:
     try:
         return subprocess.run(
             ["nvidia-smi", query, "--format=csv,noheader,nounits"],
-            capture_output=True, text=True, timeout=timeout, check=True,
+            capture_output=True, text=True, timeout=timeout, check=False,  # one GPU may be lost
         ).stdout  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None

@@ -148,7 +148,8 @@ class Serving:
 
 def serving(shape: Shape, spec: ServingSpec) -> Serving:
     """Return what each device must hold, in the type that is served."""
-    width = _WIDTHS.get(spec.dtype, shape.stored_width)
+    # The engine loads float32 files in 16 bits unless it is told otherwise.
+    width = _WIDTHS.get(spec.dtype, min(shape.stored_width, 2))
     window = spec.max_model_len or shape.window or 32_768
     parts = spec.tensor_parallel_size
     return Serving(

@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from infra.contracts.errors import PortTaken, ServerDied, ServerError, ServerHung
+from infra.contracts.errors import (
+    PortTaken,
+    ServerDied,
+    ServerError,
+    ServerHung,
+    ServerNotReady,
+    ServerUnverified,
+)
 from infra.contracts.records import Restart
 from infra.progress import Progress
 from infra.vllm_server import LiveServer
@@ -50,7 +57,7 @@ def work_through(
                 up = True
                 work(server, restarts)
                 return
-        except (ServerDied, ServerHung, PortTaken) as error:
+        except (ServerDied, ServerHung, PortTaken, ServerNotReady, ServerUnverified) as error:
             kept = answered()
             end = (type(error), error.facts.get("diagnosis"), error.facts.get("exit_code"), kept)
             # The port of a first start can be lost to somebody in the moment before it is bound.

@@ -235,9 +235,12 @@ def serve_command(
             except Exception as error:
                 # Whoever talks to a dead server sees only a closed connection, or an answer
                 # that tells of an engine that is about to end.
-                child.wait(_LAST_WORDS_SECONDS if _unanswered(error) else 1)
+                unanswered = _unanswered(error)
+                child.wait(_LAST_WORDS_SECONDS if unanswered else 1)
                 with _because_of(error):
                     server.raise_if_dead()
+                    if unanswered and not _healthy(root):
+                        raise hung(child.log) from error
                 raise
 
 
@@ -249,6 +252,15 @@ def _unanswered(error: Exception) -> bool:
         return False
     status = error.facts["status"]
     return status is None or status >= httpx.codes.INTERNAL_SERVER_ERROR
+
+
+def _healthy(root: str) -> bool:
+    """Tell whether a server thinks that its engine lives."""
+    try:
+        answer = httpx.get(f"{root}/health", timeout=_FIRST_ANSWER_SECONDS, trust_env=False)
+    except httpx.HTTPError:
+        return False
+    return answer.is_success
 
 
 @contextlib.contextmanager

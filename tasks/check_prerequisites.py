@@ -21,7 +21,7 @@ def check_prerequisites(spec: RunSpec) -> RunFolder:
     """
     settings = Settings()
     with told_to_prefect() as progress:
-        findings = survey(spec, settings=settings, progress=progress, fetch_rows=True)
+        findings = survey(spec, settings=settings, progress=progress, fetch_rows=True, in_flow=True)
         progress.say(f"preflight\n{table(findings)}")
         refuse(findings)
     return open_run(spec, settings, created=flow_run.scheduled_start_time, key=str(flow_run.id))

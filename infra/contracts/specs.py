@@ -149,6 +149,8 @@ OWNED_ENGINE_FLAGS = frozenset(
         "--max-model-len",
         "--quantization",
         "--tensor-parallel-size",
+        "--pipeline-parallel-size",
+        "--data-parallel-size",
         "--gpu-memory-utilization",
         "--enforce-eager",
         "--trust-remote-code",
@@ -162,6 +164,8 @@ OWNED_ENGINE_FLAGS = frozenset(
         "--chat-template",
         "--disable-log-stats",
         "-tp",
+        "-pp",
+        "-dp",
         "-q",
         "-O",
     ]

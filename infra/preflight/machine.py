@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from infra import ports
+from infra.accelerators import allowed
 from infra.contracts.errors import AssayError, PreflightError
 from infra.contracts.specs import RunSpec
 from infra.device import Device, detect
@@ -28,7 +29,7 @@ class NotEnough(AssayError):
     """The machine has less of something than the run needs."""
 
 
-def accelerator(spec: RunSpec) -> str:
+def accelerator(spec: RunSpec, settings: Settings) -> str:
     """Check that there are as many GPUs as the spec shares the model between.
 
     Raises:
@@ -47,6 +48,14 @@ def accelerator(spec: RunSpec) -> str:
         raise NotEnough(
             f"serving.tensor_parallel_size is {wanted}, but this machine has {there}.",
             remedy="Lower serving.tensor_parallel_size, or run where the GPUs are.",
+        )
+    slots = allowed(device, settings.accelerators)
+    if slots is not None and wanted > len(slots):
+        raise NotEnough(
+            f"serving.tensor_parallel_size is {wanted}, but runs may take {len(slots)} of {there}.",
+            cause="ASSAY_ACCELERATORS or CUDA_VISIBLE_DEVICES names no more of this machine; "
+            "numbers are those of nvidia-smi.",
+            remedy="Let runs take more, or lower serving.tensor_parallel_size.",
         )
     return there if device.kind == "cuda" else f"none; the processor computes ({device.name})"
 

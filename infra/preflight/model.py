@@ -139,6 +139,14 @@ def _servable(spec: RunSpec, shape: Shape | None, config: Mapping[str, Any]) -> 
                 f"serving.tensor_parallel_size={parts}.",
                 remedy="Set serving.tensor_parallel_size to a divisor of the heads: 1, 2, 4 or 8.",
             )
+        group = spec.quantization.group_size
+        if parts > 1 and shape.intermediate % (parts * group):
+            raise Unservable(
+                f"The quantized arm cannot be shared by serving.tensor_parallel_size={parts}.",
+                cause=f"Each part of its {shape.intermediate} inner inputs must consist of whole "
+                f"groups of {group} (quantization.group_size).",
+                remedy=_sharing(shape.intermediate, parts),
+            )
         window, made_for = serving.max_model_len, shape.window
         longer = bool(window and made_for and window > made_for) and not _stretched(config)
         if longer and not os.environ.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN"):
@@ -150,6 +158,13 @@ def _servable(spec: RunSpec, shape: Shape | None, config: Mapping[str, Any]) -> 
         return f"{serving.dtype}, a window of {window or made_for or 'unknown'} tokens"
 
     return look("servable", check)
+
+
+def _sharing(inputs: int, parts: int) -> str:
+    fitting = [group for group in (64, 32) if inputs % (parts * group) == 0]
+    if fitting:
+        return f"Set quantization.group_size to {fitting[0]}, or share between fewer GPUs."
+    return "Share the model between fewer GPUs."
 
 
 def _stretched(config: Mapping[str, Any]) -> bool:

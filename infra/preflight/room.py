@@ -94,11 +94,15 @@ def serving_memory(spec: RunSpec, shape: Shape, device: Device | None) -> Findin
         else:
             fraction = spec.serving.memory_fraction or GPU_MEMORY_FRACTION
             room = free = int(device.memory_bytes * fraction)
+        alone = need.weights + need.besides > room
+        # An engine that may adjust takes a shorter window; arguments may make the cache smaller.
+        if need.total > room and not alone and (spec.serving.adjust or spec.serving.extra_args):
+            return note(name, f"{text}; of {_gib(room)}: not the whole window at once")
         if need.total > room:
             raise NotEnough(
                 f"Serving needs {text}; there are {_gib(room)} of {device.name}.",
                 cause="The base model is served unquantized."
-                if need.weights + need.besides > room
+                if alone
                 else "One request must fit with its whole window.",
                 remedy=_smaller(need, room, parts),
             )

@@ -18,7 +18,7 @@ from infra.device import Device, detect
 from infra.environments import Stage
 from infra.hubs.base import connect
 from infra.preflight import access, exam, interpreters, machine, model, room
-from infra.preflight.findings import Finding, look, named, ok, problem, problems
+from infra.preflight.findings import Finding, look, named, note, ok, problem, problems
 from infra.progress import Progress
 from infra.run_folder import runs_folder
 from infra.settings import Settings
@@ -28,7 +28,12 @@ _CACHE = "cache folder"
 
 
 def survey(
-    spec: RunSpec, *, settings: Settings, progress: Progress, fetch_rows: bool = False
+    spec: RunSpec,
+    *,
+    settings: Settings,
+    progress: Progress,
+    fetch_rows: bool = False,
+    in_flow: bool = False,
 ) -> list[Finding]:
     """Look at everything the run needs, and say what was found.
 
@@ -38,13 +43,14 @@ def survey(
         progress: Hears about what takes long.
         fetch_rows: If nothing is missing, also load the tasks whose rows are on a hub, which
             downloads them. Without it nothing is downloaded.
+        in_flow: Prefect carries the run out, so its API was reached: a slow answer refuses nobody.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
         tasks = exam.read(spec.evaluation)
         elsewhere = [spec.evaluation.datasets.get(dataset) for dataset in tasks.datasets]
         for hub in access.hubs(spec.model, spec.quantization.calibration, elsewhere):
             connect(hub)  # imports its client: two threads must not do that at once
-        api = pool.submit(look, "Prefect API", _prefect_api)
+        api = pool.submit(look, "Prefect API", _given_api if in_flow else _prefect_api)
         asked = None
         if spec.model.source != "local":
             asked = pool.submit(model.on_a_hub, spec, settings)
@@ -88,7 +94,7 @@ def _machine(spec: RunSpec, settings: Settings) -> tuple[list[Finding], Device |
             findings.append(named(f"{stage} environment", "", found))
         except AssayError as error:
             findings.append(problem(f"{stage} environment", error))
-    findings.append(look("accelerator", lambda: machine.accelerator(spec)))
+    findings.append(look("accelerator", lambda: machine.accelerator(spec, settings)))
     if device and device.kind == "cuda":
         findings.append(look("driver", lambda: machine.driver(device, settings)))
     if (port := spec.serving.port) is not None:
@@ -110,6 +116,13 @@ def _prefect_api() -> Finding | str:
     if url := os.environ.get("PREFECT_API_URL"):
         return access.prefect_api(url)
     return "PREFECT_API_URL is not set: Prefect starts a server for the run"
+
+
+def _given_api() -> Finding | str:
+    try:
+        return _prefect_api()
+    except AssayError as error:
+        return note("Prefect API", error.fact)
 
 
 def _remote_conversations(

@@ -40,7 +40,8 @@ def test_the_cache_of_a_window_is_counted_as_the_engine_does() -> None:
 def test_the_served_type_and_the_gpus_decide_the_weights() -> None:
     shape = from_config({**QWEN_7B, "torch_dtype": "float32"}, 2 * WEIGHTS_7B)
     assert shape
-    assert serving(shape, ServingSpec()).weights == 2 * WEIGHTS_7B
+    assert serving(shape, ServingSpec()).weights == WEIGHTS_7B  # the engine halves float32
+    assert serving(shape, ServingSpec(dtype="float32")).weights == 2 * WEIGHTS_7B
     assert serving(shape, ServingSpec(dtype="float16")).weights == WEIGHTS_7B
     halves = serving(shape, ServingSpec(dtype="float16", tensor_parallel_size=2))
     assert halves.weights == WEIGHTS_7B // 2

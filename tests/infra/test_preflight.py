@@ -184,6 +184,7 @@ def test_a_model_on_a_hub_is_looked_at_and_not_downloaded(
         ({"quantization_config": {"quant_method": "awq"}}, {}, "quantized already (awq)"),
         ({"model_type": "mamba"}, {}, "mamba"),
         ({}, {"tensor_parallel_size": 4}, "6 attention heads"),
+        ({"intermediate_size": 896}, {"tensor_parallel_size": 2}, "quantized arm cannot be shared"),
         ({}, {"max_model_len": 1024}, "made for 512 tokens"),
     ],
 )
