@@ -12,6 +12,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 RECIPE ?= sample
+REPEATS ?= 1
 
 .PHONY: help
 help:  ## Show this list
@@ -53,6 +54,10 @@ check: $(VENV)/.ready  ## Lint, types, layers
 .PHONY: test
 test: check  ## Everything CI runs: checks, unit tests, one true end-to-end run
 	@$(VENV)/bin/python -m pytest
+
+.PHONY: chaos
+chaos: $(VENV)/.ready  ## Hurt real runs in every way, show that nothing is left: make chaos REPEATS=3
+	@$(RUN) -m tests.chaos --repeats $(REPEATS) $(if $(CASES),--cases $(CASES))
 
 .PHONY: lock
 lock: $(VENV)/.ready  ## Compile the locked requirements anew from *.in

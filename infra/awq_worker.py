@@ -61,6 +61,11 @@ _KNOWN: dict[str, tuple[type[QuantizationError], str, str]] = {
         "The model's weights exceed what float16 holds, and AWQ checkpoints are float16.",
         "Take another model.",
     ),
+    "disk-full": (
+        QuantizationError,
+        "The disk of the checkpoints is full.",
+        "Free some of it, or point ASSAY_CACHE to a larger one.",
+    ),
 }
 """Kind of failure that the worker names → error, cause, remedy."""
 

@@ -46,6 +46,7 @@ KINDS = {
     "multiple of group_size": "group-size",
     "trust_remote_code": "remote-code",
     "NotFiniteError": "not-finite",
+    "No space left on device": "disk-full",
 }
 """Part of an error's name or text → kind of failure."""
 

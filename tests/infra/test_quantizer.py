@@ -203,6 +203,7 @@ def test_a_damaged_checkpoint_is_put_aside_and_made_again(
         ("fail:group-size", UnsupportedModel, "group_size"),
         ("fail:remote-code", UnsupportedModel, "trust_remote_code"),
         ("fail:not-finite", QuantizationError, "float16"),
+        ("fail:disk-full", QuantizationError, "disk of the checkpoints is full.*ASSAY_CACHE"),
         ("fail:other", QuantizationError, "it went wrong"),
         ("drops", QuantizationError, "used 8 blocks .* not 9"),
         ("bare", QuantizationError, "lacks torch"),

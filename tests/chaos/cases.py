@@ -1,0 +1,236 @@
+"""What happens to a run, and how it is expected to end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import httpx
+import psutil
+
+from tests.chaos.world import Engine, World, await_that
+
+ENOUGH = 8
+"""Answers that are kept when it happens: the run is in the middle of its exam."""
+_SMALL, _LARGE = "1m", "512m"
+"""Too small for a checkpoint of the sample; enough for anything."""
+
+
+class NotHere(Exception):
+    """This machine cannot play the case."""
+
+
+@dataclass
+class Scene:
+    """A run, and what a case does to it."""
+
+    world: World
+    engine: Engine | None
+    """That answers; none in cases that happen before there is one."""
+
+    run: subprocess.Popen[bytes] | None
+    """The flow's process, where a user started it."""
+
+    worker: subprocess.Popen[bytes] | None
+    flow_run: str
+    """Id of the flow run, where a worker carries it out."""
+
+    also: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    """Further runs by name."""
+
+    kept: list[object] = field(default_factory=list)
+
+    def tree(self) -> Engine:
+        assert self.engine is not None
+        return self.engine
+
+
+def _nothing(_: World) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to hurt a run."""
+
+    name: str
+    hit: Callable[[Scene], None]
+    ends: Literal["completes", "fails", "either"]
+    """How the run that was hit ends by itself."""
+
+    dies: Literal["run", "engine", "nothing"] = "nothing"
+    """What has to be gone soon after it. Where nothing is, all is soon after the run's own end."""
+
+    seconds: float = 35
+    """How soon."""
+
+    deployed: bool = False
+    """A worker carries it out."""
+
+    worker_stays: bool = False
+    """The worker is none of those that have to be gone."""
+
+    state: str = ""
+    """Of the flow run in the end; empty: whatever it is."""
+
+    says: str = ""
+    """Part of what it says if it fails."""
+
+    when: Literal["answering", "begun"] = "answering"
+    prepare: Callable[[World], None] = _nothing
+    """Called before the run."""
+
+    mend: Callable[[World], None] = _nothing
+    """Called before the same run is started again."""
+
+    own_prefect: bool = False
+    """It needs a Prefect server that it may kill."""
+
+
+def _send(to: Callable[[Scene], psutil.Process], number: signal.Signals) -> Callable[[Scene], None]:
+    return lambda scene: to(scene).send_signal(number)
+
+
+def _flow(scene: Scene) -> psutil.Process:
+    return scene.tree().driver
+
+
+def _worker(scene: Scene) -> psutil.Process:
+    assert scene.worker
+    return psutil.Process(scene.worker.pid)
+
+
+def _supervisor(scene: Scene) -> psutil.Process:
+    return scene.tree().supervisor
+
+
+def _api(scene: Scene) -> psutil.Process:
+    return scene.tree().api
+
+
+def _core(scene: Scene) -> psutil.Process:
+    return scene.tree().core
+
+
+def _task_raises(scene: Scene) -> None:
+    # What it writes at the end of a task has no place to go any more.
+    for partial in (scene.world.cache / "scores").glob(".*.partial"):
+        shutil.rmtree(partial)
+
+
+def _cancel(scene: Scene) -> None:
+    assert scene.world.prefect
+    url = f"{scene.world.prefect.url}/flow_runs/{scene.flow_run}/set_state"
+    answer = httpx.post(url, json={"state": {"type": "CANCELLING"}}, trust_env=False, timeout=30)
+    answer.raise_for_status()
+
+
+def _driver_and_supervisor(scene: Scene) -> None:
+    both = [scene.tree().supervisor, scene.tree().driver]
+    for process in both:
+        process.suspend()  # so that neither sees the other one die
+    for process in both:
+        process.kill()
+
+
+def _prefect_dies(scene: Scene) -> None:
+    assert scene.world.prefect
+    server = psutil.Process(scene.world.prefect.process.pid)
+    for process in [server, *server.children(recursive=True)]:
+        process.kill()
+
+
+def _steal_port(scene: Scene) -> None:
+    port = await_that(scene.world.port, 120, "an engine with a port")
+    scene.kept.append(socket.create_server(("127.0.0.1", port)))
+
+
+def _start_another(scene: Scene) -> None:
+    scene.also["another"] = scene.world.run("another")
+
+
+# --- disks ------------------------------------------------------------------------------------
+
+
+def _mount(folder: Path, size: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "assay-chaos", str(folder)],
+        capture_output=True, text=True, check=False,
+    ) if shutil.which("mount") else None  # fmt: skip
+    if done is None or done.returncode != 0:
+        raise NotHere("no small disk can be mounted")
+
+
+def _unfill(world: World) -> None:
+    (world.runs / "filler").unlink()
+
+
+def _fill(scene: Scene) -> None:
+    with (scene.world.runs / "filler").open("wb", buffering=0) as filler:
+        try:
+            while True:
+                filler.write(b"\0" * 4096)
+        except OSError:
+            pass
+
+
+def _no_room_for_a_checkpoint(world: World) -> None:
+    shutil.rmtree(world.cache / "checkpoints")
+    _mount(world.cache / "checkpoints", _SMALL)
+
+
+def _more_room(world: World) -> None:
+    subprocess.run(
+        ["mount", "-o", f"remount,size={_LARGE}", str(world.cache / "checkpoints")], check=True
+    )
+
+
+def unmount(world: World) -> None:
+    """Take away the disks of a case."""
+    for folder in (world.runs, world.cache / "checkpoints"):
+        if os.path.ismount(folder):
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+TERM, KILL, STOP = signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP
+_NOTICED = 300.0
+"""A server that hangs has to be noticed first."""
+
+CASES = {
+    case.name: case
+    for case in (
+        Case("task-raises", _task_raises, "fails"),
+        Case("cancelled", _cancel, "fails", "run", deployed=True, worker_stays=True,
+             state="CANCELLED"),
+        Case("flow-term", _send(_flow, TERM), "fails", "run"),
+        Case("flow-kill", _send(_flow, KILL), "fails", "run"),
+        Case("worker-term", _send(_worker, TERM), "fails", "run", deployed=True),
+        # Nobody tells the flow's process: it goes on, and records its end by itself.
+        Case("worker-kill", _send(_worker, KILL), "completes", deployed=True, state="COMPLETED"),
+        Case("supervisor-term", _send(_supervisor, TERM), "completes", "engine"),
+        Case("supervisor-kill", _send(_supervisor, KILL), "completes", "engine"),
+        Case("flow-and-supervisor-kill", _driver_and_supervisor, "fails", "run"),
+        Case("server-term", _send(_api, TERM), "completes", "engine"),
+        Case("server-kill", _send(_api, KILL), "completes", "engine"),
+        Case("engine-term", _send(_core, TERM), "completes", "engine"),
+        Case("engine-kill", _send(_core, KILL), "completes", "engine"),
+        Case("server-hangs", _send(_api, STOP), "completes", "engine", _NOTICED),
+        Case("engine-hangs", _send(_core, STOP), "completes", "engine", _NOTICED),
+        Case("prefect-gone", _prefect_dies, "either", own_prefect=True),
+        Case("disk-full-logging", _fill, "either", mend=_unfill, says="No space left on device",
+             prepare=lambda world: _mount(world.runs, _LARGE)),
+        Case("disk-full-checkpoint", lambda scene: None, "fails", when="begun", mend=_more_room,
+             says="The disk of the checkpoints is full", prepare=_no_room_for_a_checkpoint),
+        Case("port-stolen", _steal_port, "either", when="begun", says="port"),
+        Case("two-at-once", _start_another, "completes"),
+    )
+}  # fmt: skip
+"""Every case by its name."""

@@ -1,0 +1,34 @@
+"""Examines the base model as a run does, without Prefect around it: what CI hurts.
+
+python -m tests.chaos.one_arm RUN_FOLDER SPEC
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from infra import arms
+from infra.contracts.specs import RunSpec
+from infra.environments import ensure
+from infra.run_folder import RunFolder
+from infra.settings import Settings
+from infra.weights import inspect_local
+from tests.conftest import PrintProgress
+
+if __name__ == "__main__":
+    run = RunFolder(id="one-arm", path=Path(sys.argv[1]))
+    spec = RunSpec.model_validate_json(Path(sys.argv[2]).read_text())
+    settings, progress = Settings(), PrintProgress()
+    result = arms.evaluate(
+        "base",
+        inspect_local(Path(spec.model.id), settings=settings),
+        spec,
+        environment=ensure(
+            "server", "cpu", settings=settings, progress=progress, log=run.log("build")
+        ),
+        run=run,
+        settings=settings,
+        progress=progress,
+    )
+    run.write("arm-base", result)

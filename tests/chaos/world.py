@@ -1,0 +1,325 @@
+"""One machine as a run sees it: cache, runs, locks, Prefect; and what is seen of it from outside.
+
+Every process of a run inherits the world's own TMPDIR, whatever session or parent it has: that is
+how it is found, and it is none of the marks that the code under test uses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from infra.accelerators import Slot, take
+from infra.contracts.errors import AcceleratorsTaken
+from infra.lease_records import LeaseRecord
+from infra.settings import Settings
+from tests.prefect_server import ROOT, Prefect
+from tests.process_marks import lives
+
+DOCUMENTS = 40
+CONCURRENCY = 4
+SAMPLE = "infra/sample"
+SPEC: dict[str, Any] = {
+    "model": {"source": "local", "id": f"{SAMPLE}/model"},
+    "quantization": {
+        "calibration": {
+            "path": f"{SAMPLE}/data/calibration.jsonl",
+            "max_samples": 16,
+            "max_sequence_length": 128,
+        },
+        "group_size": 128,
+    },
+    "serving": {
+        "device": "cpu",
+        "max_model_len": 2048,
+        "enforce_eager": True,
+        "hang_timeout_seconds": 30,
+    },
+    "evaluation": {
+        "tasks": [{"name": "gsm8k", "num_fewshot": 5, "limit": DOCUMENTS, "max_gen_toks": 160}],
+        "datasets": {"openai/gsm8k": {"path": f"{SAMPLE}/data/openai/gsm8k"}},
+        "concurrency": CONCURRENCY,
+        "triage": {"enabled": False},
+    },
+}
+
+
+@dataclass
+class Engine:
+    """The processes of one engine that runs, as its lease names them."""
+
+    driver: psutil.Process
+    supervisor: psutil.Process
+    api: psutil.Process
+    core: psutil.Process
+    """Its engine child."""
+
+    @property
+    def tree(self) -> list[psutil.Process]:
+        return [self.supervisor, *self.supervisor.children(recursive=True)]
+
+
+@dataclass
+class World:
+    """A cache, runs, locks and a Prefect server of one case's own."""
+
+    folder: Path
+    prefect: Prefect | None
+    """None where runs are not recorded."""
+
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for path in (self.temporary, self.runs, self.cache):
+            path.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def temporary(self) -> Path:
+        return self.folder / "tmp"
+
+    @property
+    def runs(self) -> Path:
+        return self.folder / "runs"
+
+    @property
+    def cache(self) -> Path:
+        return self.folder / "cache"
+
+    @property
+    def leases(self) -> Path:
+        return self.folder / "leases"
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            **(self.prefect.env if self.prefect else os.environ),
+            "ASSAY_CACHE": str(self.cache),
+            "ASSAY_RUNS": str(self.runs),
+            "ASSAY_LEASES": str(self.leases),
+            "TMPDIR": str(self.temporary),
+            # Two cores would do without the child that two of the cases kill.
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "1",
+            "PREFECT_CLIENT_MAX_RETRIES": "2",
+        }
+
+    # --- what happens -------------------------------------------------------------------------
+
+    def fill(self, template: Path) -> None:
+        """Begin with what earlier runs have paid for."""
+        shutil.rmtree(self.cache)
+        shutil.copytree(template, self.cache, symlinks=True)
+
+    def run(self, name: str, *options: str) -> subprocess.Popen[bytes]:
+        """Start the recipe as a user does; its output is `<name>.log`."""
+        spec = self.folder / "spec.json"
+        spec.write_text(json.dumps({**SPEC, "results": {"label": "chaos"}}))
+        return self.start(name, sys.executable, "-m", "deployments", "run", str(spec), *options)
+
+    def deploy(self) -> str:
+        """Ask for a run through the Prefect API, and return its id."""
+        assert self.prefect
+        self.prefect.call(
+            "deployment", "run", "quantize-and-evaluate/adhoc",
+            *(
+                word
+                for key, value in {**SPEC, "results": {"label": "chaos"}}.items()
+                for word in ("--param", f"{key}={json.dumps(value)}")
+            ),
+        )  # fmt: skip
+        return str(self.prefect.read("flow_runs/filter", sort="ID_DESC", limit=200)[0]["id"])
+
+    def work(self) -> subprocess.Popen[bytes]:
+        """Start a worker."""
+        command = [str(ROOT / ".venv/bin/prefect"), "worker", "start", "--pool", "assay"]
+        return self.start("worker", *command)
+
+    def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
+        """Start a program of this world; its output is `<name>.log`."""
+        with (self.folder / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        self.started.append(process)
+        return process
+
+    def output(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def end_all(self) -> None:
+        """End what a case left, so that the next one begins with nothing."""
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        for popen in self.started:
+            popen.wait()
+
+    # --- what is seen -------------------------------------------------------------------------
+
+    def processes(self) -> list[psutil.Process]:
+        """Every living process of this world."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.environ().get("TMPDIR") == str(self.temporary) and lives(process):
+                    found.append(process)
+        return found
+
+    def engine(self) -> Engine | None:
+        """The engine that runs now, once all of its processes are there."""
+        for record in self.records():
+            if record.supervisor is None:
+                continue
+            with contextlib.suppress(psutil.Error, ValueError):
+                supervisor = psutil.Process(record.supervisor.pid)
+                (api,) = supervisor.children()
+                core = max(api.children(), key=lambda child: child.memory_info().rss)
+                return Engine(psutil.Process(record.driver.pid), supervisor, api, core)
+        return None
+
+    def records(self) -> list[LeaseRecord]:
+        found = []
+        for path in self.leases.glob("*.json"):
+            with contextlib.suppress(OSError, ValueError):
+                found.append(LeaseRecord.model_validate_json(path.read_text()))
+        return found
+
+    def port(self) -> int | None:
+        """The port that the engine was told to listen on."""
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                if found := re.search(r"--port (\d+)", " ".join(process.cmdline())):
+                    return int(found[1])
+        return None
+
+    def in_flight(self) -> int:
+        """Questions that the engine has and has not answered."""
+        with contextlib.suppress(httpx.HTTPError):
+            answer = httpx.get(
+                f"http://127.0.0.1:{self.port()}/metrics", trust_env=False, timeout=5
+            )
+            counts = re.findall(
+                r"^vllm:num_requests_(?:running|waiting)\{.*\} ([\d.]+)", answer.text, re.M
+            )
+            return int(sum(map(float, counts)))
+        return CONCURRENCY
+
+    @property
+    def answers(self) -> Answers:
+        return Answers(self.cache / "answers")
+
+    def state(self, flow_run: str) -> str:
+        """The state that Prefect records for a flow run."""
+        assert self.prefect
+        found = self.prefect.read("flow_runs/filter", flow_runs={"id": {"any_": [flow_run]}})
+        return str(found[0]["state_type"])
+
+    def slots_free(self) -> bool:
+        nothing: Callable[..., None] = lambda *_: None  # noqa: E731
+        try:
+            with take(
+                [Slot("cpu-0", None)], 1, folder=self.leases, wait_seconds=0,
+                prepare=nothing, on_wait=nothing, holders=str,
+            ):  # fmt: skip
+                return True
+        except AcceleratorsTaken:
+            return False
+
+    def flaws(self) -> list[str]:
+        """What is half-written among the things that have to be whole."""
+        wrong = []
+        settings = Settings(cache=self.cache)
+        for folder, file in (
+            (settings.scores, "scores.json"),
+            (settings.checkpoints, "manifest.json"),
+        ):
+            for entry in folder.glob("[!.]*"):
+                try:
+                    json.loads((entry / file).read_text())
+                except (OSError, ValueError) as error:
+                    wrong.append(f"{entry.name}: {error}")
+        for path in self.runs.rglob("[!.]*.json"):
+            try:
+                json.loads(path.read_text())
+            except ValueError as error:
+                wrong.append(f"{path.name}: {error}")
+        return wrong
+
+
+class Answers:
+    """The file of answers of the arm that is examined, and how often each was paid for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def count(self) -> int:
+        """Answers that are kept. From the first call on every write is counted."""
+        with self._file() as file:
+            if file is None:
+                return 0
+            with contextlib.suppress(sqlite3.OperationalError):  # it counts already
+                file.executescript(
+                    "BEGIN; CREATE TABLE writes (key BLOB);"
+                    "INSERT INTO writes SELECT key FROM answers;"
+                    "CREATE TRIGGER counted AFTER INSERT ON answers"
+                    " BEGIN INSERT INTO writes VALUES (new.key); END; COMMIT"
+                )
+            with contextlib.suppress(sqlite3.OperationalError):  # it is only just being made
+                return int(file.execute("SELECT count(*) FROM answers").fetchone()[0])
+            return 0
+
+    def paid_twice(self) -> int:
+        """Answers that were kept and asked for all the same."""
+        with self._file() as file:
+            assert file is not None
+            if not file.execute("SELECT 1 FROM sqlite_schema WHERE name = 'writes'").fetchone():
+                return 0  # the run that was hurt had come to no answer
+            keys = Counter(key for (key,) in file.execute("SELECT key FROM writes"))
+            return keys.total() - len(keys)
+
+    @contextlib.contextmanager
+    def _file(self) -> Iterator[sqlite3.Connection | None]:
+        paths = list(self._folder.glob("*.sqlite"))
+        assert len(paths) <= 1, paths
+        if not paths:
+            yield None
+            return
+        with contextlib.closing(
+            sqlite3.connect(paths[0], timeout=30, isolation_level=None)
+        ) as file:
+            yield file
+
+
+def await_that(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Wait until a condition holds and return its value."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {seconds:.0f} s")
+        time.sleep(0.1)
+    return value
+
+
+def gone(processes: list[psutil.Process], seconds: float) -> int:
+    """Wait until processes are gone, at most so long, and return how many are not."""
+    deadline = time.monotonic() + seconds
+    while left := [process for process in processes if lives(process)]:
+        if time.monotonic() > deadline:
+            return len(left)
+        time.sleep(0.1)
+    return 0
