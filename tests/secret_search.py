@@ -24,11 +24,13 @@ class Seen:
         self.environments: dict[str, set[str]] = {}
         """Name of a watched variable → its values in the environments of processes."""
 
-    def look(self, variables: Iterable[str]) -> None:
+    def look(self, variables: Iterable[str], temporary: str) -> None:
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 self.commands.add(" ".join(process.cmdline()))
                 found = process.environ()
+                if found.get("TMPDIR") != temporary:
+                    continue
                 if _KEY in found:
                     self.keys.add(found[_KEY])
                 for name in variables:
@@ -37,13 +39,18 @@ class Seen:
 
 
 @contextmanager
-def watched(variables: Iterable[str]) -> Iterator[Seen]:
-    """Watch command lines, and who has which variable, until the block ends."""
+def watched(variables: Iterable[str], temporary: str) -> Iterator[Seen]:
+    """Watch command lines of the machine until the block ends, and environments.
+
+    Args:
+        variables: What to look for in environments.
+        temporary: TMPDIR of the processes whose environments count.
+    """
     seen, done = Seen(), threading.Event()
 
     def watch() -> None:
         while not done.wait(_LOOK_SECONDS):
-            seen.look(variables)
+            seen.look(variables, temporary)
 
     thread = threading.Thread(target=watch, name="process list")
     thread.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -28,6 +29,7 @@ TASKS = [
 @pytest.fixture(scope="module")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
     with prefect_server(tmp_path_factory.mktemp("prefect")) as server:
+        server.env["TMPDIR"] = str(server.home)  # by which its runs' processes are found
         server.env |= {name: value for name, value in SECRETS.items() if name != "HF_TOKEN"}
         yield server
 
@@ -54,7 +56,8 @@ Secret(value=sys.stdin.read()).save("hf-token")
     command = ("work-pool", "get-default-base-job-template", "--type", "process")
     prefect.call(*command, "--file", str(folder / "template.json"))
     template = json.loads((folder / "template.json").read_text())
-    template["job_configuration"]["env"] = {name: "{{ prefect.blocks.secret.hf-token }}"}
+    variables = template["variables"]["properties"]
+    variables["env"]["default"] = {name: "{{ prefect.blocks.secret.hf-token }}"}
     (folder / "template.json").write_text(json.dumps(template))
     arguments = ("--type", "process", "--base-job-template", str(folder / "template.json"))
     prefect.call("work-pool", "create", "assay", *arguments)
@@ -94,14 +97,14 @@ def test_a_deployed_run_does_it_all_and_the_next_one_reuses_it(
     assert set(deployments) == {"adhoc", "nightly"}
     assert [s["active"] for s in deployments["nightly"]["schedules"]] == [False]
 
-    with watched(SECRETS) as seen:
+    with watched(SECRETS, prefect.env["TMPDIR"]) as seen:
         first = run_deployment(prefect, runs=runs, cache=own_cache, seconds=800)
     assert first["state_type"] == "COMPLETED", first["state"]
     folder = next(runs.glob("e2e-*"))
     report = Report.model_validate_json((folder / "report.json").read_text())
     check_report(report, folder)
     assert set(report.reused) == {"environment-server", "environment-quantizer"}
-    assert no_process_of_a_run()
+    assert processes_of_runs(prefect) == []
 
     task_runs = {t["name"]: t for t in prefect.read("task_runs/filter")}
     assert {n for n, t in task_runs.items() if "gpu" in t["tags"]} == {
@@ -165,12 +168,12 @@ def check_report(report: Report, folder: Path) -> None:
         assert (folder / name).stat().st_size > 0
 
 
-def no_process_of_a_run() -> bool:
-    """Whether every process that a run marked as its own is gone."""
+def processes_of_runs(prefect: Prefect) -> list[list[str]]:
+    """Return the command lines of processes that a run marked as its own."""
+    found = []
     for process in psutil.process_iter():
-        try:
-            if "ASSAY_PROCESS_TREE" in process.environ():
-                return False
-        except psutil.Error:
-            continue
-    return True
+        with contextlib.suppress(psutil.Error):
+            env = process.environ()
+            if "ASSAY_PROCESS_TREE" in env and env.get("TMPDIR") == prefect.env["TMPDIR"]:
+                found.append(process.cmdline())
+    return found
