@@ -19,7 +19,7 @@ SECONDS = 300
 
 @pytest.fixture
 def world(own_cache: Path, tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path, None)
+    world = World(tmp_path, None, engine_child=False)
     yield world
     world.end_all()
 

@@ -82,6 +82,9 @@ class World:
     prefect: Prefect | None
     """None where runs are not recorded."""
 
+    engine_child: bool = True
+    """Some cases kill it; a machine of two cores starts faster without."""
+
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -112,8 +115,7 @@ class World:
             "ASSAY_RUNS": str(self.runs),
             "ASSAY_LEASES": str(self.leases),
             "TMPDIR": str(self.temporary),
-            # Two cores would do without the child that two of the cases kill.
-            "VLLM_ENABLE_V1_MULTIPROCESSING": "1",
+            "VLLM_ENABLE_V1_MULTIPROCESSING": str(int(self.engine_child)),
             "PREFECT_CLIENT_MAX_RETRIES": "2",
         }
 
@@ -188,7 +190,9 @@ class World:
             with contextlib.suppress(psutil.Error, ValueError):
                 supervisor = psutil.Process(record.supervisor.pid)
                 (api,) = supervisor.children()
-                core = max(api.children(), key=lambda child: child.memory_info().rss)
+                core = api
+                if self.engine_child:
+                    core = max(api.children(), key=lambda child: child.memory_info().rss)
                 return Engine(psutil.Process(record.driver.pid), supervisor, api, core)
         return None
 
