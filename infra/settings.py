@@ -52,6 +52,10 @@ class Settings(BaseSettings):
     """`ASSAY_SLOT_WAIT_SECONDS`: how long a run waits for accelerators that others hold; as long
     as it takes if not given."""
 
+    outlive_worker: bool = False
+    """`ASSAY_OUTLIVE_WORKER`: a run goes on when the worker that carries it out is killed. Nobody
+    can cancel it then, and no other run gets its accelerators before its end."""
+
     @property
     def environments(self) -> Path:
         """Folder of the built environments."""

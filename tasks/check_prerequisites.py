@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from prefect import task
 from prefect.runtime import flow_run
 
 from infra.contracts.specs import RunSpec
+from infra.parent import end_with
 from infra.preflight import refuse, survey, table
 from infra.run_folder import RunFolder, open_run
 from infra.settings import Settings
@@ -20,8 +23,17 @@ def check_prerequisites(spec: RunSpec) -> RunFolder:
         PreflightError: Something is missing; every problem is named at once.
     """
     settings = Settings()
+    if not settings.outlive_worker:
+        _end_with_worker()
     with told_to_prefect() as progress:
         findings = survey(spec, settings=settings, progress=progress, fetch_rows=True, in_flow=True)
         progress.say(f"preflight\n{table(findings)}")
         refuse(findings)
     return open_run(spec, settings, created=flow_run.scheduled_start_time, key=str(flow_run.id))
+
+
+def _end_with_worker() -> None:
+    # Workers and runners say by this variable which run their child is to carry out. In a container
+    # the parent is its init, or none, and the container ends with both.
+    if "PREFECT__FLOW_RUN_ID" in os.environ and (parent := os.getppid()) > 1:
+        end_with(parent)

@@ -15,7 +15,7 @@ from typing import Literal
 import httpx
 import psutil
 
-from tests.chaos.world import Engine, World, await_that
+from tests.chaos.world import CONCURRENCY, Engine, World, await_that
 
 ENOUGH = 8
 """Answers that are kept when it happens: the run is in the middle of its exam."""
@@ -89,6 +89,9 @@ class Case:
 
     mend: Callable[[World], None] = _nothing
     """Called before the same run is started again."""
+
+    concurrency: int = CONCURRENCY
+    """Questions in flight at a time: few make the exam long."""
 
     own_prefect: bool = False
     """It needs a Prefect server that it may kill."""
@@ -215,12 +218,11 @@ CASES = {
     for case in (
         Case("task-raises", _task_raises, "fails", mend=_make_way),
         Case("cancelled", _cancel, "fails", "run", deployed=True, worker_stays=True,
-             state="CANCELLED"),
+             state="CANCELLED", concurrency=1),
         Case("flow-term", _send(_flow, TERM), "fails", "run"),
         Case("flow-kill", _send(_flow, KILL), "fails", "run"),
         Case("worker-term", _send(_worker, TERM), "fails", "run", deployed=True),
-        # Nobody tells the flow's process: it goes on, and records its end by itself.
-        Case("worker-kill", _send(_worker, KILL), "completes", deployed=True, state="COMPLETED"),
+        Case("worker-kill", _send(_worker, KILL), "fails", "run", deployed=True, state="CRASHED"),
         Case("supervisor-term", _send(_supervisor, TERM), "completes", "engine"),
         Case("supervisor-kill", _send(_supervisor, KILL), "completes", "engine"),
         Case("flow-and-supervisor-kill", _driver_and_supervisor, "fails", "run"),

@@ -93,7 +93,7 @@ def play(case: Case, folder: Path, template: Path, prefect: Prefect) -> Row:
             home = folder / "prefect"
             home.mkdir(parents=True)
             prefect = stack.enter_context(_mortal(home))
-        world = World(folder, prefect)
+        world = World(folder, prefect, case.concurrency)
         stack.callback(unmount, world)
         stack.callback(world.end_all)
         world.fill(template)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from infra.contracts.records import ArmResult, PythonEnvironment
-from tests.chaos.world import CONCURRENCY, SPEC, World, await_that, gone
+from tests.chaos.world import CONCURRENCY, World, await_that, gone
 
 DOCUMENTS = 20
 ENOUGH = 5
@@ -26,7 +26,7 @@ def world(own_cache: Path, tmp_path: Path) -> Iterator[World]:
 
 def begin(world: World, name: str) -> None:
     """Start a run, and return when it is in the middle of its exam."""
-    spec = json.loads(json.dumps(SPEC))
+    spec = json.loads(json.dumps(world.spec))
     spec["evaluation"]["tasks"][0]["limit"] = DOCUMENTS
     (world.folder / "spec.json").write_text(json.dumps(spec))
     before = world.answers.count()

@@ -53,7 +53,6 @@ SPEC: dict[str, Any] = {
     "evaluation": {
         "tasks": [{"name": "gsm8k", "num_fewshot": 5, "limit": DOCUMENTS, "max_gen_toks": 160}],
         "datasets": {"openai/gsm8k": {"path": f"{SAMPLE}/data/openai/gsm8k"}},
-        "concurrency": CONCURRENCY,
         "triage": {"enabled": False},
     },
 }
@@ -81,6 +80,9 @@ class World:
     folder: Path
     prefect: Prefect | None
     """None where runs are not recorded."""
+
+    concurrency: int = CONCURRENCY
+    """Questions in flight at a time."""
 
     engine_child: bool = True
     """Some cases kill it; a machine of two cores starts faster without."""
@@ -119,6 +121,14 @@ class World:
             "PREFECT_CLIENT_MAX_RETRIES": "2",
         }
 
+    @property
+    def spec(self) -> dict[str, Any]:
+        return {
+            **SPEC,
+            "evaluation": {**SPEC["evaluation"], "concurrency": self.concurrency},
+            "results": {"label": "chaos"},
+        }
+
     # --- what happens -------------------------------------------------------------------------
 
     def fill(self, template: Path) -> None:
@@ -129,7 +139,7 @@ class World:
     def run(self, name: str, *options: str) -> subprocess.Popen[bytes]:
         """Start the recipe as a user does; its output is `<name>.log`."""
         spec = self.folder / "spec.json"
-        spec.write_text(json.dumps({**SPEC, "results": {"label": "chaos"}}))
+        spec.write_text(json.dumps(self.spec))
         return self.start(name, sys.executable, "-m", "deployments", "run", str(spec), *options)
 
     def deploy(self) -> str:
@@ -139,7 +149,7 @@ class World:
             "deployment", "run", "quantize-and-evaluate/adhoc",
             *(
                 word
-                for key, value in {**SPEC, "results": {"label": "chaos"}}.items()
+                for key, value in self.spec.items()
                 for word in ("--param", f"{key}={json.dumps(value)}")
             ),
         )  # fmt: skip
@@ -221,7 +231,7 @@ class World:
                 r"^vllm:num_requests_(?:running|waiting)\{.*\} ([\d.]+)", answer.text, re.M
             )
             return int(sum(map(float, counts)))
-        return CONCURRENCY
+        return self.concurrency
 
     @property
     def answers(self) -> Answers:
