@@ -8,14 +8,18 @@ of a tiny random model, is asked with two more tokenizers. Exits with 1 if two l
 differ by more than the type that the engine computes in explains, or if a pick, an `is_greedy` or
 a text differs where there was no tie; `tests/infra/scoring/comparison.py` says what a tie is.
 
-By default the sample model and an AWQ checkpoint of it are asked. vLLM refuses AWQ in float32, so
-that is served in the type it was written in, with wider limits.
+By default the sample model and an AWQ checkpoint of it are asked. vLLM refuses AWQ in float32, and
+in 16 bits what an engine computes together moves a score. So that is served twice in the type it
+was written in: by an engine that computes one request at a time on one thread, in which the order
+of every sum is fixed, and held to the limits of float32; and as every run serves it, with wider
+limits.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -34,8 +38,15 @@ from infra.settings import Settings
 from infra.vllm_server import LiveServer, serve
 from tests import tiny_model
 from tests.infra.scoring import checkpoints, suites
-from tests.infra.scoring.comparison import LIMITS, Verdict, table
+from tests.infra.scoring.comparison import LIMITS, Limits, Verdict, table
 from tests.infra.scoring.suites import Bench
+
+ALONE = ("--max-num-seqs", "1", "--no-enable-prefix-caching", "--max-num-batched-tokens", "4096")
+"""One request is computed at a time, whole; `max_model_len` must not be more than that."""
+
+_THREADS = "VLLM_CPU_OMP_THREADS_BIND"
+"""Variable that names the cores of the engine's threads: two threads of attention split a long sum
+by its length."""
 
 SAMPLE = Path(__file__).parent.parent / "infra" / "sample" / "model"
 
@@ -54,6 +65,22 @@ def served(
         yield server
 
 
+@contextmanager
+def served_alone(
+    model: Path, dtype: str, environment: PythonEnvironment, log: Path
+) -> Iterator[LiveServer]:
+    """Serve a checkpoint so that what an answer is computed with cannot change it, on a CPU."""
+    before = os.environ.get(_THREADS)
+    os.environ[_THREADS] = str(min(os.sched_getaffinity(0)))
+    try:
+        with served(model, dtype, environment, log, extra_args=ALONE) as server:
+            yield server
+    finally:
+        del os.environ[_THREADS]
+        if before is not None:
+            os.environ[_THREADS] = before
+
+
 def dtype_for(model: Path, dtype: str) -> Any:
     """Return the type to serve in: vLLM's AWQ layers compute in 16 bits and nothing else."""
     quantized = "quantization_config" in json.loads((model / "config.json").read_text())
@@ -61,7 +88,12 @@ def dtype_for(model: Path, dtype: str) -> Any:
 
 
 def examine(
-    server: LiveServer, model: Path, exam: Exam, documents: int, window: int | None = None
+    server: LiveServer,
+    model: Path,
+    exam: Exam,
+    documents: int,
+    window: int | None = None,
+    limits: Limits | None = None,
 ) -> Iterator[Verdict]:
     """Compare on one checkpoint: exams, and questions made by hand.
 
@@ -72,8 +104,9 @@ def examine(
         documents: How many of each (sub)task.
         window: What the questions made by hand take the window for: a shorter one makes those
             that do not fit it shorter. None: what it is.
+        limits: What may differ; None: what the type explains in which the engine computes.
     """
-    bench = Bench(server, model, LIMITS[server.record.dtype or "float32"])
+    bench = Bench(server, model, limits or LIMITS[server.record.dtype or "float32"])
     yield from suites.sit(bench, exam, documents)
     yield from suites.by_hand(replace(bench, window=window))
 
@@ -109,11 +142,20 @@ def main() -> int:
         )  # fmt: skip
         models = given.model or [SAMPLE, checkpoints.write_awq(SAMPLE, work / "sample-awq")]
         exam = suites.load_exam(work / "cache")
-        for model in models:
+        for model in map(Path.resolve, models):
             log = work / f"{model.name}.log"
-            with served(model.resolve(), given.dtype, environment, log) as server:
-                print(f"\n{model} in {server.record.dtype}", flush=True)
-                found = list(examine(server, model.resolve(), exam, given.documents))
+            with served(model, given.dtype, environment, log) as server:
+                dtype = server.record.dtype
+                print(f"\n{model} in {dtype}", flush=True)
+                found = list(examine(server, model, exam, given.documents))
+            print(table(found), flush=True)
+            verdicts += found
+            if dtype == "float32" or detect("auto").kind != "cpu":
+                continue
+            with served_alone(model, given.dtype, environment, log) as server:
+                print(f"\n{model} in {dtype}, one request at a time on one thread", flush=True)
+                strict = LIMITS["float32"]
+                found = list(examine(server, model, exam, given.documents, limits=strict))
             print(table(found), flush=True)
             verdicts += found
         tiny = tiny_model.write(work / "tiny")

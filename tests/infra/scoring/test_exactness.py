@@ -13,9 +13,10 @@ from infra.contracts.records import PythonEnvironment
 from infra.evaluation.exam import Exam
 from infra.vllm_server import LiveServer
 from tests import tiny_model
-from tests.exactness import SAMPLE, examine, examine_tokenizers, served
+from tests.exactness import SAMPLE, examine, examine_tokenizers, served, served_alone
 from tests.infra.scoring import checkpoints, suites
 from tests.infra.scoring.comparison import LIMITS, Asked, Verdict, compare, table
+from tests.infra.scoring.suites import Bench
 
 DOCUMENTS = 2
 WINDOW = 512
@@ -73,6 +74,18 @@ def test_scores_and_texts_are_those_of_stock(
     verdicts = list(examine(one.server, one.model, exam, DOCUMENTS, WINDOW))
     require_equal(verdicts)
     assert {"gsm8k, chat", "long endings", "rolling"} <= {verdict.name for verdict in verdicts}
+
+
+@pytest.mark.engine
+def test_quantized_scores_are_those_of_stock_to_the_last_digit_where_every_sum_has_one_order(
+    server_environment: PythonEnvironment, tmp_path: Path
+) -> None:
+    model = checkpoints.write_awq(SAMPLE, tmp_path / "awq")
+    with served_alone(model, "float32", server_environment, tmp_path / "server.log") as server:
+        bench = Bench(server, model, LIMITS["float32"], window=WINDOW)
+        verdicts = list(suites.by_hand(bench))
+    require_equal(verdicts)
+    assert {"longer than the window", "long endings", "rolling"} <= {v.name for v in verdicts}
 
 
 @pytest.mark.engine
