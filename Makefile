@@ -34,6 +34,14 @@ run: $(VENV)/.ready  ## Run a recipe here and now: make run RECIPE=qwen2.5-7b
 preflight: $(VENV)/.ready  ## Say what a recipe lacks on this machine: make preflight RECIPE=…
 	@$(RUN) -m deployments preflight $(RECIPE)
 
+.PHONY: verify
+verify: $(VENV)/.ready  ## Check a report against its receipt: make verify REPORT=runs/…/report.json
+	@$(RUN) -m deployments verify $(REPORT) $(if $(SEAL),--seal $(SEAL))
+
+.PHONY: history
+history: $(VENV)/.ready  ## Show how runs went over time, and write runs/history.html anew
+	@$(RUN) -m deployments history
+
 .PHONY: ui
 ui: $(VENV)/.ready  ## Open the Prefect UI on http://127.0.0.1:4200 (Ctrl-C ends it)
 	@$(VENV)/bin/prefect server start --host 127.0.0.1 --port 4200
@@ -42,6 +50,7 @@ ui: $(VENV)/.ready  ## Open the Prefect UI on http://127.0.0.1:4200 (Ctrl-C ends
 deploy: $(VENV)/.ready  ## Register the deployments on the configured Prefect server
 	@$(VENV)/bin/prefect work-pool inspect assay >/dev/null 2>&1 || $(VENV)/bin/prefect work-pool create assay --type process
 	@ASSAY_PROJECT=$(CURDIR) $(VENV)/bin/prefect --no-prompt deploy --all
+	@$(VENV)/bin/prefect automation inspect assay-run-regressed >/dev/null 2>&1 || $(VENV)/bin/prefect automation create --from-file deployments/automations.yaml
 
 .PHONY: worker
 worker: $(VENV)/.ready  ## Start a worker that carries out deployed runs

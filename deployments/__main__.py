@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
 from pathlib import Path
 
+from deployments.looking_back import COMMANDS, add_commands, look_back
 from deployments.overrides import override, parse
 from deployments.recipes import RECIPES
-from infra.contracts.errors import AssayError, SpecError
+from infra.contracts.errors import AssayError, NotPassed, SpecError
 from infra.contracts.specs import RunSpec
 from infra.progress import Progress, Silent
 from infra.settings import Settings
 
-_BAD_INPUT = 2
+_FAILED, _BAD_INPUT = 1, 2
+_NOT_PASSED = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
+"""Exit codes of verdicts that gate."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,16 +28,45 @@ def main(arguments: list[str] | None = None) -> int:
     # transformers is here for its tokenizers; that torch is missing is as it should be.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     try:
-        spec = override(_spec(given), given.set)
-        if given.command == "show":
-            print(spec.model_dump_json(indent=2))
-            return 0
-        if given.command == "preflight":
-            return _preflight(spec)
-        return _run(spec, again=given.again)
+        return look_back(given) if given.command in COMMANDS else _carry_out(given)
+    except NotPassed as verdict:
+        print(f"assay: {verdict}", file=sys.stderr)
+        print(f"report: {verdict.facts['report']}")
+        return _NOT_PASSED[verdict.facts["status"]]
     except AssayError as error:
         print(f"assay: {error}", file=sys.stderr)
         return _BAD_INPUT
+    except Exception as error:
+        if (known := _of_the_machine(error)) is None:
+            raise
+        print(f"assay: {known}", file=sys.stderr)
+        return _FAILED
+
+
+def _carry_out(given: argparse.Namespace) -> int:
+    spec = override(_spec(given), given.set)
+    if given.command == "show":
+        print(spec.model_dump_json(indent=2))
+        return 0
+    if given.command == "preflight":
+        return _preflight(spec)
+    return _run(spec, again=given.again)
+
+
+def _of_the_machine(error: Exception) -> AssayError | None:
+    """Return what a run says that lost its disk or its Prefect API; none if it was neither."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return AssayError(
+            "No space left on device" + (f": {error.filename}" if error.filename else "."),
+            remedy="Make room and start the same run again: whatever was finished is reused.",
+        )
+    if type(error).__module__.partition(".")[0] in ("httpx", "httpcore"):
+        return AssayError(
+            f"The Prefect API does not answer any more: {type(error).__name__}.",
+            cause="Its server ended or cannot be reached.",
+            remedy="Start it and the same run again: whatever was finished is reused.",
+        )
+    return None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,9 +90,14 @@ def _parser() -> argparse.ArgumentParser:
             help="change one field: evaluation.tasks.gsm8k.limit=50 (may be repeated)",
         )  # fmt: skip
         if name == "run":
+            command.epilog = (
+                "Exit codes: 0 for a PASS, or any verdict with verdict.gate=false; 2 for what "
+                "cannot run; 3 for a FAIL; 4 for an INCONCLUSIVE verdict."
+            )
             command.add_argument(
                 "--again", action="store_true", help="run even if nothing changed since last time"
             )
+    add_commands(commands)
     return parser
 
 
@@ -118,7 +156,7 @@ def _run(spec: RunSpec, *, again: bool) -> int:
         print(f"  {report.verdict.headline}")
         print("Run it all the same with --again.")
         print(f"report: {page}")
-        return 0
+        return _NOT_PASSED[report.verdict.status] if spec.verdict.gate else 0
     # Before Prefect is even started: bad input shall cost seconds.
     check(spec, settings=settings, progress=terminal)
 
@@ -132,6 +170,9 @@ def _run(spec: RunSpec, *, again: bool) -> int:
         quantization=spec.quantization,
         evaluation=spec.evaluation,
         serving=spec.serving,
+        fidelity=spec.fidelity,
+        speed=spec.speed,
+        verdict=spec.verdict,
         results=spec.results,
     )
     print(f"report: {page}")

@@ -12,12 +12,15 @@ from infra.contracts.specs import (
     CalibrationSpec,
     DatasetSpec,
     EvaluationSpec,
+    FidelitySpec,
     ModelSpec,
     QuantizationSpec,
     ResultsSpec,
     RunSpec,
     ServingSpec,
+    SpeedSpec,
     TaskSpec,
+    VerdictSpec,
 )
 
 Recipe = Callable[[], RunSpec]
@@ -52,6 +55,18 @@ def sample() -> RunSpec:
                 )
             },
         ),
+        fidelity=FidelitySpec(documents=16, max_tokens=256),
+        speed=SpeedSpec(input_tokens=(128,), output_tokens=32, concurrencies=(1, 4), requests=8),
+        # So small a model flips up to 30 % of its rows, and 192 rows then resolve 9.9 points; the
+        # 60 rows of one task 17.6. A demo shows what a verdict looks like; it guards nothing, and
+        # with fewer rows it goes on with a wider margin.
+        verdict=VerdictSpec(
+            margin_points=10,
+            task_margin_points=20,
+            flip_rate=0.3,
+            if_unresolvable="widen",
+            gate=False,
+        ),
         results=ResultsSpec(label="sample"),
     )
 
@@ -78,6 +93,9 @@ def _qwen2_5(size: str) -> RunSpec:
                 TaskSpec(name="gpqa_main_zeroshot"),
             ),
         ),
+        # 1,319, 400 and 448 rows. If one in ten flips, all together resolve 1.7 points, and 400
+        # rows alone 3.9; a margin of 1 point would take 6,183 rows.
+        verdict=VerdictSpec(margin_points=2, task_margin_points=4),
         results=ResultsSpec(label=f"qwen2-5-{size.lower()}-instruct"),
     )
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
+from infra.bench import BenchProbe
 from infra.content import build_once, digest_of, write_atomically
 from infra.contracts.records import (
     Arm,
@@ -28,9 +31,10 @@ from infra.contracts.records import (
 )
 from infra.contracts.specs import RunSpec
 from infra.device import Device, detect
-from infra.evaluation.exam import AnswerFile
+from infra.evaluation.exam import AnswerFile, Exam
 from infra.evaluation.keys import task_keys
 from infra.evaluation.prepared import prepared
+from infra.fidelity import ReadingProbe
 from infra.leases import Lease, lease
 from infra.progress import Progress
 from infra.restarts import work_through
@@ -38,12 +42,18 @@ from infra.run_folder import RunFolder
 from infra.scoring.answers import count_kept
 from infra.settings import Settings
 from infra.triage import Look
+from infra.vllm_command import DEFAULT_LOGPROBS
 from infra.vllm_server import LiveServer, serve
 
 _SERVING_WITHOUT_EFFECT_ON_SCORES = {
     "port", "startup_timeout_seconds", "memory_fraction", "device", "max_restarts",
     "hang_timeout_seconds",
 }  # fmt: skip
+
+_SECOND_ORDER = 2
+"""Seed of the order in which a second sitting is asked."""
+
+_Probe: TypeAlias = ReadingProbe | BenchProbe | None
 
 
 def evaluate(
@@ -55,8 +65,12 @@ def evaluate(
     run: RunFolder,
     settings: Settings,
     progress: Progress,
+    sitting: int = 1,
 ) -> ArmResult:
     """Return what one arm scored on every task of the spec.
+
+    A second sitting shows what changes with no change of the model: the same exam, asked in another
+    order, with no answer taken from the first. It is neither looked at, nor timed, nor read with.
 
     Args:
         arm: Which of the two.
@@ -66,6 +80,7 @@ def evaluate(
         run: Receives logs and sample rows.
         settings: Where finished tasks are kept.
         progress: Hears what happens.
+        sitting: Which time it sits the exam: 1 or 2.
 
     Raises:
         AcceleratorsTaken: Other runs held the accelerators for too long.
@@ -75,34 +90,49 @@ def evaluate(
     """
     device = detect(spec.serving.device)
     conditions = _conditions(model.digest, spec, environment, device)
-    base = model.base_digest if isinstance(model, QuantizedCheckpoint) else model.digest
-    look = Look(
-        model, spec, conditions=conditions,
-        base_conditions=_conditions(base, spec, environment, device),
-        run=run, settings=settings, progress=progress,
-    )  # fmt: skip
+    look: Look | None = None
+    reading: ReadingProbe | None = None
+    bench: BenchProbe | None = None
+    if sitting == 1:
+        name: str = arm
+        base = model.base_digest if isinstance(model, QuantizedCheckpoint) else model.digest
+        look = Look(
+            model, spec, conditions=conditions,
+            base_conditions=_conditions(base, spec, environment, device),
+            run=run, settings=settings, progress=progress,
+        )  # fmt: skip
+        reading = ReadingProbe(
+            arm, model, spec, conditions=conditions, run=run, settings=settings, progress=progress
+        )
+        bench = BenchProbe(
+            arm, model, spec, environment=environment, conditions=conditions,
+            run=run, settings=settings, progress=progress,
+        )  # fmt: skip
+    else:
+        name = f"{arm}-again"
+        conditions.append({"sitting": sitting})
     stored = {
-        name: _Stored(settings.scores / digest_of([key, conditions])[:32])
-        for name, key in task_keys(spec.evaluation, settings).items()
+        task: _Stored(settings.scores / digest_of([key, conditions])[:32])
+        for task, key in task_keys(spec.evaluation, settings).items()
     }
-    missing = [name for name, entry in stored.items() if not entry.present]
-    if missing:
+    missing = [task for task, entry in stored.items() if not entry.present]
+    if missing or _wanted(reading, bench):
         with lease(
-            device, count=spec.serving.tensor_parallel_size, what=f"run {run.id}, {arm} arm",
+            device, count=spec.serving.tensor_parallel_size, what=f"run {run.id}, {name} arm",
             settings=settings, progress=progress,
         ) as held:  # fmt: skip
             # Another run may have answered while this one waited for its accelerators.
-            missing = [name for name in missing if not stored[name].present]
-            if missing:
-                _sit(arm, model, spec, missing, stored, environment, device, held, look, run,
-                     settings, progress)  # fmt: skip
+            missing = [task for task in missing if not stored[task].present]
+            if missing or _wanted(reading, bench):
+                _sit(name, arm, model, spec, conditions, missing, stored, environment, device, held,
+                     look, (reading, bench), run, settings, progress)  # fmt: skip
     tasks = {
-        name: entry.bring(arm, run, reused=name not in missing) for name, entry in stored.items()
+        task: entry.bring(name, run, reused=task not in missing) for task, entry in stored.items()
     }
-    if reused := [name for name in stored if name not in missing]:
-        progress.say(f"{arm}: reused the scores of {', '.join(reused)}")
+    if reused := [task for task in stored if task not in missing]:
+        progress.say(f"{name}: reused the scores of {', '.join(reused)}")
     newest = [*stored, *missing][-1]
-    server = stored[newest].bring_server(arm, run, reused=newest not in missing)
+    server = stored[newest].bring_server(name, run, reused=newest not in missing)
     documents = sum(task.n for task in tasks.values())
     seconds = sum(task.seconds for task in tasks.values())
     return ArmResult(
@@ -121,27 +151,41 @@ def evaluate(
             evaluation_seconds=round(seconds, 2),
             documents_per_second=documents / seconds if seconds else 0.0,
         ),
-        triage=look.found(),
+        triage=look.found() if look else None,
+        reading=reading.found() if reading else None,
+        bench=bench.found() if bench else None,
     )
 
 
+def _wanted(*probes: _Probe) -> list[ReadingProbe | BenchProbe]:
+    """Return the probes that have to ask."""
+    return [probe for probe in probes if probe and not probe.present]
+
+
 def _sit(
+    name: str,
     arm: Arm,
     model: Weights | QuantizedCheckpoint,
     spec: RunSpec,
+    conditions: list[object],
     missing: list[str],
     stored: dict[str, _Stored],
     environment: PythonEnvironment,
     device: Device,
     lease: Lease,
-    look: Look,
+    look: Look | None,
+    probes: Sequence[_Probe],
     run: RunFolder,
     settings: Settings,
     progress: Progress,
 ) -> None:
-    exam = prepared(spec.evaluation, settings=settings, progress=progress)
-    identity = digest_of(_conditions(model.digest, spec, environment, device))
+    to_sit: list[tuple[str, Exam]] = []
+    if missing:
+        exam = prepared(spec.evaluation, settings=settings, progress=progress)
+        to_sit = [(task, exam) for task in missing]
+    identity = digest_of(conditions)
     answers = AnswerFile(settings.answers / f"{identity[:32]}.sqlite", identity)
+    order = None if name == arm else _SECOND_ORDER
 
     def served(started_before: int) -> AbstractContextManager[LiveServer]:
         number = f"-{started_before + 1}" if started_before else ""
@@ -153,31 +197,36 @@ def _sit(
             environment=environment,
             device=device,
             trust_remote_code=spec.model.trust_remote_code,
-            log=run.log(f"server-{arm}{number}"),
+            log=run.log(f"server-{name}{number}"),
             progress=progress,
             lease=lease,
+            logprobs=max(spec.fidelity.top_k, DEFAULT_LOGPROBS),
         )
 
     def work(server: LiveServer, restarts: tuple[Restart, ...]) -> None:
         log = Path(server.record.log)
         here = {"log": log.relative_to(run.path).as_posix(), "restarts": restarts}
         record = server.record.model_copy(update=here)
-        look.take(server)
-        for name in missing:
+        if look:
+            look.take(server)
+        for task, exam in to_sit:
 
-            def sit(folder: Path, name: str = name) -> None:
+            def sit(folder: Path, exam: Exam = exam, task: str = task) -> None:
                 scores = exam.evaluate(
-                    name, server, model.path, folder / _Stored.SAMPLES, progress, answers
-                )
+                    task, server, model.path, folder / _Stored.SAMPLES, progress, answers,
+                    order=order,
+                )  # fmt: skip
                 write_atomically(folder / _Stored.SCORES, scores.model_dump_json(indent=2))
                 write_atomically(folder / _Stored.SERVER, record.model_dump_json(indent=2))
                 shutil.copyfile(log, folder / _Stored.LOG)
 
             build_once(
-                stored[name].folder,
+                stored[task].folder,
                 sit,
-                on_wait=partial(progress.say, f"another run is at {name}; waiting for it"),
+                on_wait=partial(progress.say, f"another run is at {task}; waiting for it"),
             )
+        for probe in _wanted(*probes):
+            probe.take(server)
 
     work_through(
         served,
@@ -203,7 +252,7 @@ class _Stored:
     def present(self) -> bool:
         return self.folder.is_dir()
 
-    def bring_server(self, arm: Arm, run: RunFolder, *, reused: bool) -> ServerRecord:
+    def bring_server(self, arm: str, run: RunFolder, *, reused: bool) -> ServerRecord:
         """Return the engine that answered; bring its log if that was in an earlier run."""
         record = ServerRecord.model_validate_json((self.folder / self.SERVER).read_text())
         if not reused:
@@ -212,7 +261,7 @@ class _Stored:
         shutil.copyfile(self.folder / self.LOG, log)
         return record.model_copy(update={"log": log.relative_to(run.path).as_posix()})
 
-    def bring(self, arm: Arm, run: RunFolder, *, reused: bool) -> TaskScores:
+    def bring(self, arm: str, run: RunFolder, *, reused: bool) -> TaskScores:
         """Copy the sample rows into the run's folder and return the scores."""
         scores = TaskScores.model_validate_json((self.folder / self.SCORES).read_text())
         rows = run.samples(arm) / f"{scores.name}.jsonl"

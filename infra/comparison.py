@@ -1,27 +1,48 @@
-"""Compares two arms row by row, and says in one line what the comparison shows."""
+"""Compares two arms row by row, and over all tasks together."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from infra import statistics, wording
+from infra import statistics
+from infra.chance import chance_of, recovery
 from infra.contracts.errors import ComparisonError
 from infra.contracts.records import (
     ArmResult,
     Comparison,
     MetricComparison,
     MetricValue,
+    Pooled,
     TaskScores,
-    Verdict,
 )
 from infra.contracts.specs import QuantizationSpec
 from infra.pairing import Pair, paired_rows
+from infra.statistics import Effect
 
 
-def compare(base: ArmResult, quantized: ArmResult, folder: Path) -> Comparison:
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One metric of one task, with what the pooled effect needs of it."""
+
+    metric: MetricComparison
+    effect: Effect | None
+    """Other arm minus base arm; none if the rows give no basis for an interval."""
+
+    documents: frozenset[str] = frozenset()
+    """Hashes of the questions, without the words they were asked in."""
+
+
+def compare(
+    base: ArmResult,
+    quantized: ArmResult,
+    folder: Path,
+    confidence: float = statistics.CONFIDENCE,
+) -> Comparison:
     """Return every metric of every task in both arms, with the interval of its difference.
 
     A group gets one comparison over all its rows, and one for each subtask.
@@ -30,6 +51,7 @@ def compare(base: ArmResult, quantized: ArmResult, folder: Path) -> Comparison:
         base: The arm as it came.
         quantized: The arm that was quantized.
         folder: The run's folder, which holds the sample rows of both.
+        confidence: Of every interval; see `VerdictSpec`.
 
     Raises:
         ComparisonError: The arms did not sit the same exam; names the task and the field.
@@ -41,27 +63,79 @@ def compare(base: ArmResult, quantized: ArmResult, folder: Path) -> Comparison:
             remedy="Evaluate both arms with the same spec.",
             field="tasks",
         )
-    metrics: list[MetricComparison] = []
+    compared: list[Compared] = []
     for name, scores in base.tasks.items():
         pairs = paired_rows(scores, quantized.tasks[name], folder)
-        metrics += _compare_task(scores, quantized.tasks[name], pairs, parent=None)
-    return Comparison(
-        metrics=tuple(metrics),
-        size_ratio=quantized.checkpoint.size_bytes / base.checkpoint.size_bytes,
+        compared += _compare_task(scores, quantized.tasks[name], pairs, None, confidence)
+    size_ratio = quantized.checkpoint.size_bytes / base.checkpoint.size_bytes
+    return combine(compared, size_ratio, confidence)
+
+
+def combine(compared: Sequence[Compared], size_ratio: float, confidence: float) -> Comparison:
+    """Return the whole comparison: p-values adjusted for each other, and the pooled effect.
+
+    Args:
+        compared: Every metric of every task and subtask.
+        size_ratio: Bytes of quantized weights over bytes of base weights.
+        confidence: That the effects were computed at.
+    """
+    decisive = [one for one in compared if _decides(one.metric)]
+    p_values = [p for one in decisive if (p := one.metric.p_value) is not None]
+    adjusted = iter(statistics.holm(p_values))
+    metrics = [
+        one.metric.model_copy(update={"p_adjusted": next(adjusted)})
+        if _decides(one.metric) and one.metric.p_value is not None
+        else one.metric
+        for one in compared
+    ]
+    pooled = _pooled(decisive, confidence)
+    return Comparison(metrics=tuple(metrics), size_ratio=size_ratio, pooled=pooled)
+
+
+def _pooled(compared: Sequence[Compared], confidence: float) -> Pooled | None:
+    tasks, effects, documents = [], [], []
+    for one in compared:
+        if one.effect is not None and one.metric.unit == "points":
+            better = one.metric.base.higher_is_better
+            tasks.append(one.metric.task)
+            effects.append(one.effect if better else one.effect.mirrored())
+            documents.append(one.documents)
+    if not effects:
+        return None
+    # The same questions asked in another way are no new evidence: gpqa has a dozen such tasks.
+    overlap = {
+        (i, j): len(documents[i] & documents[j]) / math.sqrt(len(documents[i]) * len(documents[j]))
+        for i, j in itertools.combinations(range(len(effects)), 2)
+        if documents[i] & documents[j]
+    }
+    low, high = statistics.pooled_limits(effects, lambda effect: effect.limits, overlap)
+    bound, _ = statistics.pooled_limits(effects, lambda effect: effect.bounds, overlap)
+    rows = sum(effect.rows for effect in effects)
+    return Pooled(
+        tasks=tuple(tasks),
+        rows=rows,
+        flip_rate=sum(effect.flips for effect in effects) / rows,
+        difference=statistics.pooled_difference(effects),
+        low=low,
+        high=high,
+        confidence=confidence,
+        bound=bound,
+        method=statistics.MOVER,
     )
 
 
 def _compare_task(
-    base: TaskScores, quantized: TaskScores, pairs: list[Pair], parent: str | None
-) -> list[MetricComparison]:
-    compared = [
-        _compare_metric(base, quantized, metric, pairs, parent)
-        for metric in sorted(base.metrics, key=lambda name: name != base.primary_metric)
-    ]
+    base: TaskScores,
+    quantized: TaskScores,
+    pairs: list[Pair],
+    parent: str | None,
+    confidence: float,
+) -> Iterator[Compared]:
+    for metric in sorted(base.metrics, key=lambda name: name != base.primary_metric):
+        yield _compare_metric(base, quantized, metric, pairs, parent, confidence)
     for name, subtask in base.subtasks.items():
         members = [pair for pair in pairs if pair.base.task in _leaves(subtask)]
-        compared += _compare_task(subtask, quantized.subtasks[name], members, base.name)
-    return compared
+        yield from _compare_task(subtask, quantized.subtasks[name], members, base.name, confidence)
 
 
 def _leaves(scores: TaskScores) -> set[str]:
@@ -71,71 +145,87 @@ def _leaves(scores: TaskScores) -> set[str]:
 
 
 def _compare_metric(
-    base: TaskScores, quantized: TaskScores, metric: str, pairs: list[Pair], parent: str | None
-) -> MetricComparison:
+    base: TaskScores,
+    quantized: TaskScores,
+    metric: str,
+    pairs: list[Pair],
+    parent: str | None,
+    confidence: float,
+) -> Compared:
     values = base.metrics[metric], quantized.metrics[metric]
-    rows = [(pair.base.metrics.get(metric), pair.quantized.metrics.get(metric)) for pair in pairs]
     # Corpus metrics (BLEU, perplexity) keep tuples or nothing in their rows.
     scored = [
         (float(one), float(other))
-        for one, other in rows
-        if isinstance(one, int | float) and isinstance(other, int | float)
+        for pair in pairs
+        if isinstance(one := pair.base.metrics.get(metric), int | float)
+        and isinstance(other := pair.quantized.metrics.get(metric), int | float)
     ]
-    low, high, method, p_value = _interval(scored, values, len(pairs))
+    found, method = _effect(scored, values, pairs, confidence)
     better = 1 if values[0].higher_is_better else -1
     signs = [better * (other - one) for one, other in scored]
-    return MetricComparison(
+    points = bool(scored) and all(0 <= value <= 1 for row in scored for value in row)
+    chance = chance_of(metric, [pair.base for pair in pairs]) if points else None
+    ratio = points and values[0].higher_is_better
+    low, high = found.limits if found else (None, None)
+    compared = MetricComparison(
         task=base.name,
         subtask_of=parent,
         metric=metric,
         base=values[0],
         quantized=values[1],
-        unit="points" if scored and all(0 <= v <= 1 for row in scored for v in row) else "value",
+        unit="points" if points else "value",
         difference=values[1].value - values[0].value,
         low=low,
         high=high,
-        confidence=statistics.CONFIDENCE,
+        confidence=confidence,
         method=method,
-        p_value=p_value,
+        p_value=found.p_value if found else None,
+        clusters=found.clusters if found else None,
+        chance=chance,
+        recovery=recovery(values[0].value, values[1].value) if ratio else None,
+        recovery_above_chance=(
+            recovery(values[0].value, values[1].value, chance)
+            if ratio and chance is not None
+            else None
+        ),
         pairs=len(pairs),
         lost=sum(sign < 0 for sign in signs),
         gained=sum(sign > 0 for sign in signs),
         changed=sum(pair.differs(metric) for pair in pairs),
         primary=metric == base.primary_metric,
     )
+    documents = frozenset(pair.base.doc_hash for pair in pairs)
+    return Compared(compared, found, documents if _decides(compared) else frozenset())
 
 
-_Interval = tuple[float | None, float | None, str, float | None]
-
-
-def _interval(
-    scored: Sequence[tuple[float, float]], values: tuple[MetricValue, MetricValue], rows: int
-) -> _Interval:
-    """Return low, high, the method's name and the p-value, for quantized minus base."""
-    if not scored or len(scored) < rows:
-        return None, None, "none: the rows carry no score of their own", None
+def _effect(
+    scored: Sequence[tuple[float, float]],
+    values: tuple[MetricValue, MetricValue],
+    pairs: Sequence[Pair],
+    confidence: float,
+) -> tuple[Effect | None, str]:
+    """Return the effect and the name of its interval, or why there is none."""
+    if not scored or len(scored) < len(pairs):
+        return None, "none: the rows carry no score of their own"
     for arm, value in enumerate(values):
-        mean = math.fsum(row[arm] for row in scored) / rows
+        mean = math.fsum(row[arm] for row in scored) / len(pairs)
         if not math.isclose(mean, value.value, rel_tol=1e-9, abs_tol=1e-9):
-            return None, None, "none: the score is not the mean of its rows", None
-    if {value for row in scored for value in row} <= {0.0, 1.0}:
-        counts = statistics.PairedCounts(
-            both=scored.count((1.0, 1.0)),
-            first_only=scored.count((0.0, 1.0)),
-            second_only=scored.count((1.0, 0.0)),
-            neither=scored.count((0.0, 0.0)),
-        )
-        low, high = statistics.paired_proportions(counts)
-        return low, high, statistics.NEWCOMBE, statistics.exact_mcnemar(counts)
-    ends = statistics.paired_means([other - one for one, other in scored])
-    if ends is None:
-        return None, None, "none: too few rows differ to resample them", None
-    return *ends, statistics.BOOTSTRAP, None
+            return None, "none: the score is not the mean of its rows"
+    base, other = zip(*scored, strict=True)
+    subjects = [pair.base.subject for pair in pairs]
+    found = statistics.effect_of(base, other, confidence, subjects)
+    if found is None:
+        return None, "none: too few rows differ to resample them"
+    return found, found.method
 
 
 def decisive(comparison: Comparison) -> list[MetricComparison]:
     """Return the comparisons a verdict rests on: each task's primary metric, no subtasks."""
-    return [m for m in comparison.metrics if m.primary and m.subtask_of is None]
+    return [metric for metric in comparison.metrics if _decides(metric)]
+
+
+def _decides(metric: MetricComparison) -> bool:
+    return metric.primary and metric.subtask_of is None
 
 
 def effect(metric: MetricComparison) -> Literal["loss", "gain", "unclear"]:
@@ -150,70 +240,3 @@ def effect(metric: MetricComparison) -> Literal["loss", "gain", "unclear"]:
 def recipe_name(quantization: QuantizationSpec) -> str:
     """Return `4-bit AWQ`."""
     return f"{quantization.bits}-bit {quantization.method.upper()}"
-
-
-def verdict(comparison: Comparison, what: str = "Quantization") -> Verdict:
-    """Return what the comparison shows.
-
-    It claims no more than the intervals carry: a loss or gain only where an interval lies wholly
-    on one side of zero, and beside every missing loss the largest one that the rows cannot exclude.
-
-    Args:
-        comparison: The comparison.
-        what: Who is to blame or to praise; see `recipe_name`.
-    """
-    metrics = decisive(comparison)
-    losses = [metric for metric in metrics if effect(metric) == "loss"]
-    gains = [metric for metric in metrics if effect(metric) == "gain"]
-    rest = [metric for metric in metrics if effect(metric) != "loss"]
-    if losses:
-        found = f"{what} costs {_amounts(losses)}"
-        others = f"; {_no_loss(rest, 'other ')}" if rest else ""
-        return Verdict(status="loss", headline=found + others)
-    if gains:
-        rest = [metric for metric in rest if metric not in gains]
-        found = f"{what} gains {_amounts(gains)}"
-        others = f"; {_no_loss(rest, 'other ')}" if rest else ""
-        return Verdict(status="gain", headline=found + others)
-    text = _no_loss(rest, "")
-    return Verdict(status="no-loss-shown", headline=text[:1].upper() + text[1:])
-
-
-def _amounts(metrics: list[MetricComparison]) -> str:
-    ordered = sorted(metrics, key=lambda metric: -abs(metric.difference))
-    amounts = []
-    for number, metric in enumerate(ordered):
-        amount = wording.difference(abs(metric.difference), metric.unit, signed=False)
-        unit = "points" if metric.unit == "points" else metric.metric.partition(",")[0]
-        ends = wording.interval(metric.low or 0.0, metric.high or 0.0, metric.unit)
-        level = f"{metric.confidence * 100:g} % interval " if number == 0 else ""
-        amounts.append(f"{amount} {unit} on {metric.task} ({level}{ends})")
-    return wording.listed(amounts)
-
-
-def _no_loss(metrics: list[MetricComparison], other: str) -> str:
-    judged = [metric for metric in metrics if metric.low is not None]
-    silent = [metric.task for metric in metrics if metric.low is None]
-    sentences = []
-    if judged:
-        one = len(judged) == 1
-        where = judged[0].task if one else f"{len(judged)} {other}tasks"
-        sentences.append(f"no loss shown on {where}")
-        losses = []
-        for unit in ("points", "value"):  # not comparable with each other
-            alike = [metric for metric in judged if metric.unit == unit]
-            if alike and (loss := _possible_loss(worst := max(alike, key=_possible_loss))) > 0:
-                on = "" if one else f" on {worst.task}"
-                losses.append(f"{wording.possible_loss(loss, worst.unit)}{on}")
-        if losses:
-            sentences[0] += f", but a loss of up to {' or '.join(losses)} cannot be excluded"
-            sentences[0] += " at this sample size"
-    if silent:
-        sentences.append(f"the rows of {wording.listed(silent)} give no interval")
-    return "; ".join(sentences)
-
-
-def _possible_loss(metric: MetricComparison) -> float:
-    """Return the largest loss the interval still holds, 0 or more."""
-    end = metric.low if metric.base.higher_is_better else -(metric.high or 0.0)
-    return max(0.0, -(end or 0.0))

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from infra.content import digest_of, write_atomically
+from infra.content import write_atomically
 from infra.contracts.errors import HistoryError
-from infra.contracts.records import ArmResult, MetricValue, Report, TaskScores
+from infra.contracts.records import Report
+from infra.history_rows import rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +64,39 @@ COLUMNS = {
     "evaluation_seconds": "Float64",
     "documents_per_second": "Float64",
     "assay_commit": "string",
+    # Since runs have a margin. Rows of older runs are empty from here on.
+    "recipe_name": "string",
+    "dataset": "string",
+    "reused": "boolean",  # an earlier run had measured it: no new measurement
+    "pairs": "Int64",  # rows in both arms
+    "p_value": "Float64",
+    "p_adjusted": "Float64",  # Holm, over the tasks
+    "margin_points": "Float64",
+    "pooled_rows": "Int64",
+    "flip_rate": "Float64",  # share of all rows that only one arm has right
+    "pooled_difference": "Float64",
+    "pooled_low": "Float64",
+    "pooled_high": "Float64",
+    "pooled_bound": "Float64",  # one-sided: the largest loss that is not excluded
+    "alert": "boolean",
+    "dtype": "string",
+    "driver": "string",
+    "host": "string",
+    "environment": "string",  # folder of the engine's environment: ends with the lock's digest
+    "serving": "string",  # digest of the serving spec
+    "max_model_len": "Int64",  # tokens
+    "agreement": "Float64",  # share of next tokens
+    "kl_mean": "Float64",  # nats
+    "perplexity": "Float64",
+    "weights_memory_bytes": "Int64",  # as the engine told when it had loaded them
+    "process_memory_bytes": "Int64",
+    "lowest_concurrency": "Int64",  # of the measurements with the shortest prompts
+    "lowest_tpot_ms": "Float64",  # time per output token, median
+    "lowest_output_tokens_per_second": "Float64",
+    "highest_concurrency": "Int64",
+    "highest_tpot_ms": "Float64",
+    "highest_output_tokens_per_second": "Float64",
+    "run_seconds": "Float64",  # all stages
 }
 """Columns in their order → pandas type, or `datetime`."""
 
@@ -87,16 +120,54 @@ def append(report: Report, folder: Path) -> Path:
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows([*kept, *_rows(report)])
+        writer.writerows([*kept, *rows_of(report)])
         write_atomically(path, text.getvalue())
     return path
 
 
 def read(path: Path) -> pd.DataFrame:
-    """Return the table with typed columns; columns this version does not know stay text."""
+    """Return the table with typed columns.
+
+    Columns this version does not know stay text; columns that an older version did not write are
+    there, and empty. A file that is missing or empty is an empty table.
+
+    Raises:
+        HistoryError: The file there is not a history, or was damaged.
+    """
     import pandas as pd
 
-    frame = pd.read_csv(path, dtype="string")
+    if not path.is_file() or path.stat().st_size == 0:
+        return _typed(pd.DataFrame(columns=["run_id"], dtype="string"))
+    try:
+        # Texts that look like nothing (a task called `null`) are texts.
+        frame = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
+        if "run_id" not in frame.columns:
+            raise ValueError("it has no column run_id")
+        return _typed(frame)
+    except ValueError as error:
+        raise HistoryError(
+            f"{path} cannot be read as a history of runs: {error!s:.200}",
+            cause="The file was edited or cut.",
+            remedy="Repair or remove the line; the run's own report is complete.",
+            path=str(path),
+        ) from error
+
+
+def with_run(frame: pd.DataFrame, report: Report) -> pd.DataFrame:
+    """Return the table that `append` would leave, a run's own earlier rows replaced."""
+    import pandas as pd
+
+    others = frame[frame["run_id"] != report.run_id]
+    own = _typed(pd.DataFrame([*rows_of(report)]).astype("string"))
+    return own if others.empty else pd.concat([others, own], ignore_index=True)
+
+
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give every column its type, and add those that are missing."""
+    import pandas as pd
+
+    missing = {column: "string" for column in COLUMNS if column not in frame.columns}
+    frame = frame.reindex(columns=[*frame.columns, *missing]).astype(missing)
     for column in frame.columns.intersection(list(COLUMNS)):
         kind = COLUMNS[column]
         if kind == "datetime":
@@ -134,64 +205,3 @@ def _load(path: Path) -> tuple[list[str], list[dict[str, str]]]:
                 )
             rows.append(dict(zip(columns, cells, strict=True)))
     return columns, rows
-
-
-def _rows(report: Report) -> Iterator[dict[str, object]]:
-    for arm, result in report.arms.items():
-        for scores in result.tasks.values():
-            for metric, value in scores.metrics.items():
-                yield {
-                    **_run(report),
-                    "arm": arm,
-                    **_arm(result),
-                    **_score(scores, metric, value),
-                    **_comparison(report, scores.name, metric),
-                }
-
-
-def _run(report: Report) -> dict[str, object]:
-    return {
-        "run_id": report.run_id,
-        "created": report.created.isoformat(),
-        "label": report.spec.results.label,
-        "model": report.spec.model.id,
-        "source": report.spec.model.source,
-        "revision": report.spec.model.revision,
-        "recipe": digest_of(report.spec.quantization.model_dump(mode="json")),
-        "calibration": report.calibration.fingerprint,
-        "verdict": report.verdict.status,
-        "assay_commit": report.provenance.get("assay commit"),
-    }
-
-
-def _arm(result: ArmResult) -> dict[str, object]:
-    return {
-        "checkpoint": result.checkpoint.digest,
-        "size_bytes": result.checkpoint.size_bytes,
-        "engine": result.server.engine,
-        "engine_version": result.server.version,
-        "device": result.server.device,
-        "kernel": result.server.kernel,
-        **result.speed.model_dump(),
-    }
-
-
-def _score(scores: TaskScores, metric: str, value: MetricValue) -> dict[str, object]:
-    return {
-        "task": scores.name,
-        "task_version": scores.version,
-        "num_fewshot": scores.num_fewshot,
-        "exam": scores.exam,
-        "metric": metric,
-        "primary": metric == scores.primary_metric,
-        **value.model_dump(),
-    }
-
-
-def _comparison(report: Report, task: str, metric: str) -> dict[str, object]:
-    for compared in report.comparison.metrics:
-        if (compared.task, compared.metric, compared.subtask_of) == (task, metric, None):
-            return compared.model_dump(
-                include={"difference", "low", "high", "lost", "gained", "changed"}
-            )
-    return {}

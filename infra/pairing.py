@@ -17,6 +17,8 @@ from infra.contracts.errors import ComparisonError
 from infra.contracts.records import TaskScores
 
 _HASHES = ("doc_hash", "prompt_hash", "target_hash")
+_SUBJECTS = ("subject", "Subdomain", "category", "subject_category")
+"""Columns that tell what a question is about: MMLU and its kin, gpqa, MMLU-Pro."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,12 @@ class Row:
     """`<metric>,<filter>` → what the row scores."""
 
     doc: dict[str, Any]
+
+    @property
+    def subject(self) -> tuple[str, str]:
+        """What the question is about, as finely as the rows tell it."""
+        told = (self.doc[column] for column in _SUBJECTS if self.doc.get(column))
+        return self.task, str(next(told, ""))
 
     def answer(self, metric: str) -> Any:
         """Return what a metric judged: a text, or the index of the likeliest choice."""
@@ -105,6 +113,9 @@ def paired_rows(base: TaskScores, quantized: TaskScores, folder: Path) -> list[P
 def _require_same_conditions(base: TaskScores, quantized: TaskScores) -> None:
     if base.subtasks.keys() != quantized.subtasks.keys():
         _refuse(base.name, "subtasks", sorted(base.subtasks), sorted(quantized.subtasks))
+    for field, one in base.conditions.items():  # scores kept by earlier versions have none
+        if one != (other := quantized.conditions.get(field, one)):
+            _refuse(base.name, field, one, other)
     for field in ("version", "num_fewshot", "n", "primary_metric"):
         if (one := getattr(base, field)) != (other := getattr(quantized, field)):
             _refuse(base.name, field, one, other)

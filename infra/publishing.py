@@ -9,14 +9,18 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-from infra.comparison import recipe_name, verdict
-from infra.contracts.records import ArmResult, Comparison, QuantizedCheckpoint, Report
+from infra import alerts, overlap
+from infra.comparison import recipe_name
+from infra.contracts.records import ArmResult, Comparison, Power, QuantizedCheckpoint, Report
 from infra.contracts.specs import RunSpec
 from infra.device import detect
-from infra.run_folder import RunFolder
+from infra.power import margin
+from infra.run_folder import RunFolder, runs_folder
 from infra.run_key import run_key
 from infra.settings import Settings
+from infra.verdict import decide
 
+_QUANTIZER_PACKAGES = ("autoawq", "torch")
 _PACKAGES = ("prefect", "lm-eval", "transformers", "datasets", "huggingface_hub", "modelscope")
 
 
@@ -43,27 +47,48 @@ def assemble(
         settings: This machine's.
         prefect_url: Page of the flow run.
     """
+    power, (margin_points, widened_from) = _plan(spec, run)
     stages = run.stages()
     reused = [stage.name for stage in stages if stage.reused]
     for name, arm in (("base", base), ("quantized", quantized)):
         if f"evaluate-{name}" not in reused:
             reused += [f"evaluate-{name}: {t.name}" for t in arm.tasks.values() if t.reused]
-    return Report(
+    finished = Report(
         run_id=run.id,
         created=datetime.now(UTC),
         spec=spec,
         arms={"base": base, "quantized": quantized},
         calibration=checkpoint.calibration,
         comparison=comparison,
-        verdict=verdict(comparison, recipe_name(spec.quantization)),
+        verdict=decide(
+            comparison,
+            spec.verdict,
+            what=recipe_name(spec.quantization),
+            margin_points=margin_points,
+            widened_from=widened_from,
+        ),
+        power=power,
+        overlap=overlap.of_run(base, checkpoint.calibration, run.path, settings=settings),
         timings={stage.name: stage.seconds for stage in stages},
         reused=tuple(reused),
         provenance={
             **_provenance(spec),
+            **{f"version of {name}": checkpoint.versions[name] for name in _QUANTIZER_PACKAGES},
             "prefect_url": prefect_url,
             "run_key": run_key(spec, settings) or "",
         },
     )
+    runs = runs_folder(spec.results, settings)
+    return finished.model_copy(update={"alert": alerts.alert(finished, runs)})
+
+
+def _plan(spec: RunSpec, run: RunFolder) -> tuple[Power | None, tuple[float, float | None]]:
+    """Return what was planned before anything was spent, and the margin that goes with it."""
+    file = run.path / "plan.json"
+    if not file.is_file():
+        return None, (spec.verdict.margin_points, None)
+    power = Power.model_validate_json(file.read_text(encoding="utf-8"))
+    return power, margin(spec.verdict, power)
 
 
 def _provenance(spec: RunSpec) -> dict[str, str]:

@@ -17,6 +17,8 @@ _DEFAULT_MAX_NUM_SEQS = {"cpu": 128, "cuda": 256}
 _CPU_BLOCK_TOKENS = 32
 """The least that the CPU kernels take. Only whole blocks of a prompt are found again in the cache,
 so the default of 128 would have every read compute a hundred tokens anew."""
+DEFAULT_LOGPROBS = 20
+"""Likeliest tokens that a question may ask for unless the engine is told otherwise."""
 _GIBIBYTE = 2**30
 
 
@@ -30,6 +32,7 @@ def build_command(
     device: Device,
     concurrency: int | None,
     trust_remote_code: bool = False,
+    logprobs: int = DEFAULT_LOGPROBS,
     free_memory_bytes: int,
 ) -> tuple[str, ...]:
     """Return the command that serves a model folder. It holds no secret.
@@ -43,6 +46,7 @@ def build_command(
         device: What to compute on.
         concurrency: Questions that shall fit at a time; None leaves that to the engine.
         trust_remote_code: Run code that comes with the model.
+        logprobs: Likeliest tokens that a question may ask for at each position.
         free_memory_bytes: Main memory that nobody uses now.
     """
     # The module, not the `vllm` command: that one does not start with the CPU build.
@@ -70,6 +74,8 @@ def build_command(
         command.append("--enforce-eager")
     if concurrency and concurrency > _DEFAULT_MAX_NUM_SEQS[device.kind]:
         command += ["--max-num-seqs", str(concurrency)]
+    if logprobs > DEFAULT_LOGPROBS:
+        command += ["--max-logprobs", str(logprobs)]
     if trust_remote_code:
         command.append("--trust-remote-code")
     return (*command, *spec.extra_args)

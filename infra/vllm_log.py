@@ -25,6 +25,8 @@ _ERROR = re.compile(
     re.MULTILINE,
 )
 _DTYPE = re.compile(r"\bdtype=torch\.(\w+)")
+_WEIGHTS = re.compile(r"\bModel loading took ([\d.]+) GiB\b")
+_ROOM = re.compile(r"\bKV cache size: ([\d,]+) tokens\b")
 _UP = "Application startup complete."
 _HEAD = re.compile(
     r"(?:\([^)]*pid=\d+\) ?)?(?:(DEBUG|INFO|WARNING|ERROR|CRITICAL) [\d-]+ [\d:]+ \[[^]]*\] ?)?"
@@ -81,3 +83,20 @@ def dtype(text: str) -> str | None:
     """Return the data type of activations that the log names."""
     found = _DTYPE.search(text)
     return found[1] if found else None
+
+
+def weights_bytes(text: str) -> int | None:
+    """Return what the weights take on one accelerator; none on a processor, where nobody says it.
+
+    Engines with several workers tell it once or for each of them: the largest counts.
+    """
+    return max((round(float(size) * 2**30) for size in _WEIGHTS.findall(text)), default=None)
+
+
+def kv_cache_tokens(text: str) -> int | None:
+    """Return for how many tokens there is room in all accelerators' key-value caches together.
+
+    Engines that run side by side (data parallel) each have their own, of the same size or nearly
+    so: the least counts, because a request stays with one of them.
+    """
+    return min((int(count.replace(",", "")) for count in _ROOM.findall(text)), default=None)

@@ -37,7 +37,7 @@ from infra.leases import Lease
 from infra.processes import Child, clean_environment, start
 from infra.progress import Progress
 from infra.vllm_check import has_chat_template, list_models, verify
-from infra.vllm_command import build_command, engine_environment
+from infra.vllm_command import DEFAULT_LOGPROBS, build_command, engine_environment
 from infra.watchdog import Watchdog
 
 _POLL_SECONDS = 0.25
@@ -98,6 +98,7 @@ def serve(
     log: Path,
     progress: Progress,
     lease: Lease | None = None,
+    logprobs: int = DEFAULT_LOGPROBS,
 ) -> Iterator[LiveServer]:
     """Serve a model folder with vLLM while the block runs; afterwards no process of it is left.
 
@@ -112,6 +113,7 @@ def serve(
         log: File that receives the engine's output; overwritten.
         progress: Hears the stage at least every two seconds.
         lease: The accelerators to use. Without one the server may disturb others.
+        logprobs: Likeliest tokens that a question may ask for at each position.
 
     Raises:
         PortTaken: Another process listens on the port.
@@ -136,6 +138,7 @@ def serve(
             device=device,
             concurrency=concurrency,
             trust_remote_code=trust_remote_code,
+            logprobs=logprobs,
             free_memory_bytes=psutil.virtual_memory().available,
         )
         env = clean_environment()

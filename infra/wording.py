@@ -45,6 +45,30 @@ def _rounded(value: float, unit: Unit, rounding: str, *, signed: bool = True) ->
     return f"{sign}{abs(number):f}"
 
 
+def share(value: float) -> str:
+    """Return a share, rounded down: `99.9 %`. Only all of it reads `100.0 %`."""
+    return f"{_rounded(value, 'points', ROUND_FLOOR, signed=False)} %"
+
+
+def p_value(value: float) -> str:
+    """Return a p-value with two digits, `< 0.0001` below that. It is never rounded down."""
+    if value < 1e-4:
+        return "< 0.0001"
+    exact = Decimal(repr(value))
+    place = Decimal(1).scaleb(exact.adjusted() - 1)
+    return f"{exact.quantize(max(place, Decimal('0.0001')), ROUND_CEILING):f}"
+
+
+def number(value: float) -> str:
+    """Return a measured number with three digits: `0.0123`, `41.7`, `1,270`."""
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+
+
+def points(value: float) -> str:
+    """Return percentage points as they were asked for: `1 point`, `0.5 points`."""
+    return f"{value:g} point{'' if value == 1 else 's'}"
+
+
 def size(count: float) -> str:
     """Return bytes with a decimal unit: `15.2 GB`."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -10,6 +10,7 @@ from prefect.runtime import flow_run
 from infra.contracts.specs import RunSpec
 from infra.parent import end_with
 from infra.preflight import refuse, survey, table
+from infra.preflight.plan import planned
 from infra.run_folder import RunFolder, open_run
 from infra.settings import Settings
 from tasks.progress import told_to_prefect
@@ -17,7 +18,7 @@ from tasks.progress import told_to_prefect
 
 @task(name="check-prerequisites", task_run_name="check-prerequisites")
 def check_prerequisites(spec: RunSpec) -> RunFolder:
-    """Look at everything the run needs, log the table, and open the run's folder.
+    """Look at everything the run needs, log the table, open the run's folder, keep the plan there.
 
     Raises:
         PreflightError: Something is missing; every problem is named at once.
@@ -29,7 +30,10 @@ def check_prerequisites(spec: RunSpec) -> RunFolder:
         findings = survey(spec, settings=settings, progress=progress, fetch_rows=True, in_flow=True)
         progress.say(f"preflight\n{table(findings)}")
         refuse(findings)
-    return open_run(spec, settings, created=flow_run.scheduled_start_time, key=str(flow_run.id))
+        run = open_run(spec, settings, created=flow_run.scheduled_start_time, key=str(flow_run.id))
+        if (power := planned(spec, settings, progress)) is not None:
+            run.write("plan", power)
+    return run
 
 
 def _end_with_worker() -> None:

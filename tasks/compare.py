@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from prefect import task
 
-from infra import comparison
+from infra import evidence
 from infra.contracts.records import ArmResult, Comparison
+from infra.contracts.specs import RunSpec
 from infra.run_folder import RunFolder
 
 
 @task(name="compare", task_run_name="compare")
-def compare(base: ArmResult, quantized: ArmResult, run: RunFolder) -> Comparison:
+def compare(
+    base: ArmResult, quantized: ArmResult, again: ArmResult | None, spec: RunSpec, run: RunFolder
+) -> Comparison:
     """Return each metric of both arms with the paired interval of their difference.
+
+    With a second sitting of the base arm also what changes without any change of the model.
 
     Raises:
         ComparisonError: The arms did not sit the same exam.
     """
     with run.stage("compare"):
-        compared = comparison.compare(base, quantized, run.path)
+        compared = evidence.compare(base, quantized, again, spec, run.path)
     run.write("comparison", compared)
     return compared

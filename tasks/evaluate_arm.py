@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prefect import task
+from prefect.runtime import task_run
 
 from infra import arms
 from infra.contracts.records import Arm, ArmResult, PythonEnvironment, QuantizedCheckpoint, Weights
@@ -13,24 +14,35 @@ from tasks.outcomes import outcome
 from tasks.progress import told_to_prefect
 
 
-@task(name="evaluate-arm", task_run_name="evaluate-{arm}", tags={"gpu"})
+def _name() -> str:
+    """Return the name of the task run: `evaluate-base`, and `evaluate-base-again`."""
+    given = task_run.parameters
+    return f"evaluate-{given['arm']}" + ("-again" if given["sitting"] > 1 else "")
+
+
+@task(name="evaluate-arm", task_run_name=_name, tags={"gpu"})
 def evaluate_arm(
     arm: Arm,
     model: Weights | QuantizedCheckpoint,
     spec: RunSpec,
     environment: PythonEnvironment,
     run: RunFolder,
+    sitting: int = 1,
 ) -> ArmResult:
     """Return what the arm scored. The server lives and ends inside this task.
+
+    A second sitting asks all of it again, in another order: for the noise floor.
 
     Tasks that an earlier run has paid for, on the same checkpoint under the same conditions, are
     taken from there; if that is all of them, no server is started.
     """
-    with told_to_prefect() as progress, run.stage(f"evaluate-{arm}") as timed:
+    name = arm if sitting == 1 else f"{arm}-again"
+    with told_to_prefect() as progress, run.stage(f"evaluate-{name}") as timed:
         result = arms.evaluate(
             arm, model, spec,
             environment=environment, run=run, settings=Settings(), progress=progress,
+            sitting=sitting,
         )  # fmt: skip
         timed.reused = all(task.reused for task in result.tasks.values())
-    run.write(f"arm-{arm}", result)
+    run.write(f"arm-{name}", result)
     return outcome(result, reused=timed.reused)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_UI_URL
 
-from infra import history, publishing, report
-from infra.contracts.records import ArmResult, Comparison, QuantizedCheckpoint
+from infra import alerts, history, publishing, receipt, report, trend
+from infra.contracts.records import ArmResult, Comparison, QuantizedCheckpoint, Report
 from infra.contracts.specs import RunSpec
 from infra.run_folder import RunFolder, runs_folder
 from infra.settings import Settings
+from tasks.outcomes import Published
 
 _LOCAL_UI = "http://127.0.0.1:4200"
 """Where `make ui` shows the runs of this machine's own Prefect database."""
@@ -28,16 +31,29 @@ def publish(
     comparison: Comparison,
     spec: RunSpec,
     run: RunFolder,
-) -> Path:
-    """Write the report and the history, show both in the Prefect UI, return the report's path."""
+) -> Published:
+    """Write the report and the history, show both in the Prefect UI, tell what came out as events.
+
+    Returns:
+        The report's path, and its verdict.
+    """
     finished = publishing.assemble(
         base, quantized, checkpoint, comparison, spec, run,
         settings=Settings(), prefect_url=_run_page(),
     )  # fmt: skip
     path = report.write(finished, folder=run.path)
-    history.append(finished, runs_folder(spec.results, Settings()))
+    runs = runs_folder(spec.results, Settings())
+    table = history.append(finished, runs)
+    trend.write(runs)
+    _show(finished, trend.trends(history.read(table), trend.kind_of(finished)))
+    for event in alerts.events(finished):
+        emit_event(**event)
+    _log(finished, path)
+    return Published(path, finished.verdict)
 
-    label = spec.results.label
+
+def _show(finished: Report, over_time: Sequence[trend.Trend]) -> None:
+    label = finished.spec.results.label
     create_markdown_artifact(
         report.artifact_markdown(finished),
         key=f"report-{label}",
@@ -48,13 +64,21 @@ def publish(
         key=f"metrics-{label}",
         description=finished.verdict.headline,
     )
+    create_markdown_artifact(
+        trend.markdown(over_time), key=f"history-{label}", description="Runs of this kind over time"
+    )
+
+
+def _log(finished: Report, path: Path) -> None:
     logger = get_run_logger()
     logger.info(finished.verdict.headline)
+    for reason in finished.alert.reasons if finished.alert else ():
+        logger.warning(f"worse than before: {reason}")
     if finished.reused:
         logger.info(f"reused from earlier runs: {', '.join(finished.reused)}")
     logger.info(f"Prefect UI: {finished.provenance['prefect_url']}")
+    logger.info(f"seal: {receipt.seal_of(path.parent)}")
     logger.info(f"report: {path}")
-    return path
 
 
 def _run_page() -> str:

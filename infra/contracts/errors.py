@@ -31,7 +31,9 @@ One error says three things: the fact, the probable cause, the remedy.
     │   ├── DatasetError        rows are missing, empty or of another schema
     │   └── MarkingError        an examinee who knows every answer does not score 1.0
     ├── ComparisonError         the two arms did not sit the same exam
-    └── HistoryError            the table of earlier runs cannot be added to
+    ├── NotPassed               the verdict is FAIL or INCONCLUSIVE, and the spec lets it gate
+    ├── HistoryError            the table of earlier runs cannot be added to
+    └── ReceiptError            a report cannot be checked at all
 """
 
 from __future__ import annotations
@@ -200,5 +202,16 @@ class ComparisonError(AssayError):
     """The two arms did not sit the same exam."""
 
 
+class NotPassed(AssayError):
+    """The run did all it should, and its verdict is no PASS.
+
+    Facts are `status`, `FAIL` or `INCONCLUSIVE`, and `report`, the path of the page.
+    """
+
+
 class HistoryError(AssayError):
     """The table of earlier runs cannot be added to."""
+
+
+class ReceiptError(AssayError):
+    """A report cannot be checked at all: it is no report, or holds no receipt."""

@@ -304,6 +304,10 @@ class EvaluationSpec(Spec):
     triage: TriageSpec = TriageSpec()
     """The look at the quantized model before its exam."""
 
+    noise_floor: bool = False
+    """Let the base model sit the exam a second time, asked in another order: how many rows flip
+    with no change of the model at all."""
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         names = [task.name for task in self.tasks]
@@ -317,6 +321,105 @@ class EvaluationSpec(Spec):
                 "evaluation.fewshot_as_multiturn needs chat_template.",
                 cause="Without a chat template there are no turns.",
                 remedy="Set evaluation.chat_template to True, or fewshot_as_multiturn to False.",
+            )
+        return self
+
+
+class FidelitySpec(Spec):
+    """How closely the quantized model follows the base model, beyond right and wrong."""
+
+    enabled: bool = True
+    """Let both models read the same texts, and compare what they expect next."""
+
+    texts: str | None = None
+    """Text file, paragraphs apart by blank lines; or JSONL with a `text` column. Empty: questions
+    of the exam, which AWQ was not calibrated on."""
+
+    documents: int = Field(default=64, ge=4, le=4096)
+    """At most this many texts are read."""
+
+    max_tokens: int = Field(default=512, ge=16, le=8192)
+    """Tokens of each text that are read."""
+
+    top_k: int = Field(default=20, ge=1, le=100)
+    """Likeliest next tokens whose probabilities are compared; all others count as one."""
+
+
+class SpeedSpec(Spec):
+    """What quantization buys: both arms are timed by `vllm bench serve`, one after the other."""
+
+    enabled: bool = True
+    """Time both arms. The device should have nothing else to do meanwhile."""
+
+    input_tokens: tuple[int, ...] = Field(default=(128, 2048), min_length=1)
+    """Lengths of the prompts."""
+
+    output_tokens: int = Field(default=128, ge=2, le=8192)
+    """Tokens of each answer."""
+
+    concurrencies: tuple[int, ...] = Field(default=(1, 16), min_length=1)
+    """Requests in flight at a time."""
+
+    requests: int = Field(default=32, ge=2, le=10_000)
+    """Requests of each measurement, and at least twice the concurrency."""
+
+    @model_validator(mode="after")
+    def _positive(self) -> Self:
+        for field in ("input_tokens", "concurrencies"):
+            values = getattr(self, field)
+            if min(values) < 1 or len(set(values)) < len(values):
+                raise SpecError(
+                    f"speed.{field}={list(values)} cannot be measured.",
+                    remedy="Name different whole numbers from 1 up.",
+                )
+        return self
+
+
+class VerdictSpec(Spec):
+    """Which loss is acceptable, and how sure one has to be. A test of non-inferiority.
+
+    PASS: the loss over all rows is shown to be smaller than the margin, and no task lost more than
+    its own. FAIL: a loss is shown, and not shown to be within the margin; or one task is shown to
+    have lost, and more than its margin. Everything else is INCONCLUSIVE.
+    """
+
+    margin_points: float = Field(default=1.0, gt=0, le=100)
+    """Loss over all rows of all tasks that is still acceptable, percentage points."""
+
+    task_margin_points: float = Field(default=3.0, gt=0, le=100)
+    """Loss that no single task may exceed, percentage points."""
+
+    confidence: float = Field(default=0.95, ge=0.8, lt=1)
+    """One minus the chance of a PASS at a true loss of exactly the margin, and of a FAIL without
+    any loss."""
+
+    power: float = Field(default=0.8, ge=0.5, lt=1)
+    """Chance to find a loss, or the lack of one, that a run is planned for."""
+
+    flip_rate: float | None = Field(default=None, gt=0, lt=1)
+    """Share of rows expected to be right in one arm alone, for planning. Empty: as in earlier runs
+    of the same label, or 0.1 without any."""
+
+    if_unresolvable: Literal["refuse", "widen"] = "refuse"
+    """What to do before a run whose rows are too few for the margin: refuse it, or widen the margin
+    to what they can resolve, which the verdict then says."""
+
+    gate: bool = True
+    """A verdict other than PASS ends the run as failed (`Regressed`, `Inconclusive`), so that
+    nothing that waits for it goes on. Without it the verdict is only told."""
+
+    early_stop: bool = False
+    """Stop asking the quantized model as soon as the verdict is certain, by a test that may be
+    looked at after every row. Loses some power for the time saved."""
+
+    @model_validator(mode="after")
+    def _guard_is_wider(self) -> Self:
+        if self.task_margin_points < self.margin_points:
+            raise SpecError(
+                f"verdict.task_margin_points={self.task_margin_points:g} is below "
+                f"margin_points={self.margin_points:g}.",
+                cause="One task has fewer rows than all of them together, and needs more room.",
+                remedy="Raise task_margin_points or lower margin_points.",
             )
         return self
 
@@ -345,6 +448,15 @@ class RunSpec(Spec):
 
     evaluation: EvaluationSpec
     """Which exam both arms sit."""
+
+    fidelity: FidelitySpec = FidelitySpec()
+    """How closely the quantized model is compared beyond right and wrong."""
+
+    speed: SpeedSpec = SpeedSpec()
+    """What is timed."""
+
+    verdict: VerdictSpec = VerdictSpec()
+    """Which loss is acceptable."""
 
     results: ResultsSpec = ResultsSpec()
     """Where the results go."""

@@ -20,6 +20,7 @@ def build_model(
     concurrency: int | None,
     seed: int,
     answers: AnswerFile | None,
+    order: int | None = None,
     say: Callable[[str], None],
 ) -> AssayCompletions:
     """Return lm-eval's `assay-completions` model for a live server.
@@ -30,6 +31,8 @@ def build_model(
         concurrency: Questions in flight at a time; None follows the server's own counters.
         seed: Sent with each request.
         answers: File that keeps every answer, so that a killed run continues where it stopped.
+        order: Seed of the order in which questions are asked; None asks those that begin alike one
+            after the other.
         say: Told what a user should know.
     """
     return AssayCompletions(
@@ -44,6 +47,7 @@ def build_model(
         seed=seed,
         answers=answers.path if answers else None,
         identity=answers.identity if answers else None,
+        order=order,
         refuse_cut=True,
         say=say,
     )

@@ -101,6 +101,8 @@ class Exam:
         samples: Path,
         progress: Progress,
         answers: AnswerFile | None = None,
+        *,
+        order: int | None = None,
     ) -> TaskScores:
         """Ask the served model one task or group, as lm-eval does, and mark the answers.
 
@@ -113,13 +115,15 @@ class Exam:
             samples: File that receives one JSON line for each document.
             progress: Hears about finished documents every second.
             answers: Where every answer is kept at once; None keeps none.
+            order: Seed of the order in which questions are asked; None asks those that begin alike
+                one after the other, which is quickest.
 
         Raises:
             EvaluationError: The server died or refused, or a prompt does not fit its window.
         """
         from infra.evaluation.harness import evaluate
 
-        return evaluate(self, name, server, tokenizer_path, samples, progress, answers)
+        return evaluate(self, name, server, tokenizer_path, samples, progress, answers, order=order)
 
 
 def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> Exam:
@@ -161,7 +165,8 @@ def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> 
     for note in notes:
         progress.say(note)
     prompts = [prompt for part in parts.values() for prompt in longest_prompts(part.tasks)]
-    stamp = _Stamp(notes=tuple(notes), prompts=tuple(prompts))
+    counts = {name: count for name, part in parts.items() if (count := _rows_marked(part))}
+    stamp = _Stamp(notes=tuple(notes), prompts=tuple(prompts), rows=counts)
     write_atomically(_stamp(keys, settings), stamp.model_dump_json())
     return Exam(spec, parts, rows, keys, definitions, tuple(notes))
 
@@ -180,15 +185,41 @@ def known_prompts(spec: EvaluationSpec, settings: Settings, progress: Progress) 
     return list(_Stamp.model_validate_json(text).prompts)
 
 
+def known_rows(
+    spec: EvaluationSpec, settings: Settings, progress: Progress
+) -> dict[str, int] | None:
+    """Return how many rows each task and group of an exam asks that has been loaded before.
+
+    Texts whose likelihood alone is measured are no rows that a model gets right or wrong, and are
+    left out. None if the exam has not been loaded.
+    """
+    try:
+        text = _stamp(task_keys(spec, settings, progress), settings).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    return _Stamp.model_validate_json(text).rows
+
+
 class _Stamp(Record):
     """What is remembered of an exam that is known to be good."""
 
     notes: tuple[str, ...]
     prompts: tuple[Prompt, ...]
+    rows: dict[str, int]
+    """Task or group → documents that are asked; without those that are only read."""
 
 
 def _stamp(keys: Mapping[str, str], settings: Settings) -> Path:
     return settings.cache / "exams" / digest_of(list(keys.values()))[:32]
+
+
+def _rows_marked(part: Part) -> int:
+    """Return how many documents of a part are answered, within its limit for each task."""
+    return sum(
+        min(len(task.eval_docs), part.line.limit or len(task.eval_docs))
+        for task in part.tasks.values()
+        if task.get_config("output_type") != "loglikelihood_rolling"
+    )
 
 
 def _configure(part: Part, spec: EvaluationSpec) -> list[str]:

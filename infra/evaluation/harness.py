@@ -31,6 +31,8 @@ def evaluate(
     samples: Path,
     progress: Progress,
     answers: AnswerFile | None = None,
+    *,
+    order: int | None = None,
 ) -> TaskScores:
     """Ask one part of the exam and return its scores; see `Exam.evaluate`."""
     spec, part = exam.spec, exam.parts[name]
@@ -47,6 +49,7 @@ def evaluate(
             concurrency=spec.concurrency,
             seed=spec.seed,
             answers=answers,
+            order=order,
             say=progress.say,
         )
         if spec.chat_template and not model.tokenizer.chat_template:
@@ -83,6 +86,14 @@ def evaluate(
             leaf.name: f"{leaf.dataset} from {exam.rows[leaf.dataset].origin}"
             for leaf in part.entry.leaves
             if leaf.dataset
+        },
+        conditions={
+            "limit": part.line.limit,
+            "max_gen_toks": part.line.max_gen_toks,
+            "chat_template": spec.chat_template,
+            "fewshot_as_multiturn": spec.fewshot_as_multiturn,
+            "system_instruction": spec.system_instruction,
+            "seed": spec.seed,
         },
         samples=samples.name,
         seconds=round(time.monotonic() - started, 2),

@@ -15,7 +15,7 @@ from infra.progress import Progress, Silent
 from infra.settings import Settings
 
 _LIBRARIES = ("lm-eval", "datasets", "transformers")
-_NOT_THE_EXAM = {"tasks", "datasets", "concurrency", "triage"}
+_NOT_THE_EXAM = {"tasks", "datasets", "concurrency", "triage", "noise_floor"}
 """Of the evaluation: told apart task by task, or without effect on scores."""
 
 

@@ -52,6 +52,7 @@ def task_scores(
     rows: Iterable[Mapping[str, Any]],
     *,
     dataset: Mapping[str, str],
+    conditions: Mapping[str, Any],
     samples: str,
     seconds: float,
 ) -> TaskScores:
@@ -63,6 +64,7 @@ def task_scores(
         loaded: Its tasks and groups, as they were asked.
         rows: Rows of the samples file.
         dataset: Task → dataset and where its rows were read.
+        conditions: How it was asked; see `TaskScores`.
         samples: Name of the samples file.
         seconds: Wall time of the whole entry.
     """
@@ -78,10 +80,11 @@ def task_scores(
         order = list(loaded["tasks"][name].aggregation())
     subtasks = {
         child: task_scores(
-            child, results, loaded, own, dataset=dataset, samples=samples, seconds=seconds
+            child, results, loaded, own,
+            dataset=dataset, conditions=conditions, samples=samples, seconds=seconds,
         )
         for child in (group.child_names if group else [])
-    }
+    }  # fmt: skip
     shots = results["n-shot"].get(name)
     if shots is None:
         shots = max((task.num_fewshot for task in subtasks.values()), default=0)
@@ -100,6 +103,7 @@ def task_scores(
         n=len(own),
         num_fewshot=int(shots),
         version=str(results["versions"].get(name, "")),
+        conditions=dict(conditions),
         dataset=", ".join(sorted({dataset[member] for member in members if member in dataset})),
         exam=exam_digest(own),
         subtasks=subtasks,

@@ -44,6 +44,18 @@ class Tasks:
         return {leaf.dataset: leaf for leaf in leaves if leaf.dataset}
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """What became of the tasks."""
+
+    findings: list[Finding]
+    whole: bool
+    """True if every task of the exam is loaded and marked right."""
+
+    waiting: tuple[str, ...]
+    """Tasks whose rows are not downloaded yet."""
+
+
 def read(spec: EvaluationSpec) -> Tasks:
     """Find every task of the exam, without loading any."""
     findings: list[Finding] = []
@@ -111,7 +123,7 @@ def load(
     progress: Progress,
     *,
     whole: bool,
-) -> list[Finding]:
+) -> Loaded:
     """Load the tasks and check their marking, unless that has been done on the same rows.
 
     Args:
@@ -135,13 +147,16 @@ def load(
     findings = [
         note(_MARKING, f"{', '.join(t.name for t in waiting)}: when its rows are downloaded")
     ] if waiting else []  # fmt: skip
+    everything = False
     if ready:
         part = spec.evaluation.model_copy(update={"tasks": tuple(ready)})
         findings.append(look(_MARKING, lambda: _load(part, settings, progress)))
         trusted = spec.model.trust_remote_code
-        if model.folder and model.window and findings[-1].status == "ok":
+        marked = findings[-1].status == "ok"
+        everything = marked and len(ready) == len(spec.evaluation.tasks)
+        if model.folder and model.window and marked:
             findings.append(look(_FIT, lambda: _fit(part, model, trusted, settings, progress)))
-    return findings
+    return Loaded(findings, whole=everything, waiting=tuple(task.name for task in waiting))
 
 
 def _load(spec: EvaluationSpec, settings: Settings, progress: Progress) -> str:

@@ -16,8 +16,9 @@ from infra.contracts.errors import AssayError
 from infra.contracts.specs import RunSpec
 from infra.device import Device, detect
 from infra.environments import Stage
+from infra.fidelity import texts
 from infra.hubs.base import connect
-from infra.preflight import access, exam, interpreters, machine, model, room
+from infra.preflight import access, exam, interpreters, machine, model, plan, room
 from infra.preflight.findings import Finding, look, named, note, ok, problem, problems
 from infra.progress import Progress
 from infra.run_folder import runs_folder
@@ -66,6 +67,8 @@ def survey(
                 else model.look_at_conversations(spec, found, usable, progress)
             )
             findings += [*found.findings, said]
+            if spec.fidelity.enabled and spec.fidelity.texts:
+                findings.append(look("fidelity texts", lambda: texts.check(spec.fidelity)))
             if found.shape:
                 findings.append(room.quantizer_memory(spec, found.shape, device))
                 findings.append(room.serving_memory(spec, found.shape, device))
@@ -76,7 +79,12 @@ def survey(
             findings += [*tasks.findings, *looked]
             whole = fetch_rows and not problems(findings)
             measured = found if said.status == "ok" else replace(found, folder=None)
-            findings += exam.load(tasks, missing, spec, measured, usable, progress, whole=whole)
+            loaded = exam.load(tasks, missing, spec, measured, usable, progress, whole=whole)
+            findings += loaded.findings
+            if loaded.whole:
+                findings += plan.look_at(spec, usable, progress)
+            elif loaded.waiting:
+                findings.append(plan.later(spec.verdict, loaded.waiting))
     return findings
 
 

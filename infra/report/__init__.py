@@ -1,20 +1,31 @@
-"""What a run leaves behind for people: a page, a page in brief, and the same in numbers."""
+"""What a run leaves behind for people: a page, a page in brief, and the same in numbers.
+
+summary     the first lines: verdict, margin, what is slower, what it bought
+tables      plain cells, the same on the page, in Markdown and on the model card
+prose       how to read them
+rows        the rows to browse
+figures     what all figures share; plots and speed_plot draw them
+html, markdown, model_card
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from infra import receipt
 from infra.content import write_atomically
 from infra.contracts.records import Report
 from infra.report.markdown import artifact_description, artifact_markdown, artifact_table
+from infra.report.model_card import model_card
 
-__all__ = ["artifact_description", "artifact_markdown", "artifact_table", "write"]
+__all__ = ["artifact_description", "artifact_markdown", "artifact_table", "model_card", "write"]
 
 
 def write(report: Report, *, folder: Path) -> Path:
-    """Write `report.html`, `report.md` and `report.json`; return the path of the page.
+    """Write page, brief, model card and `report.json`; return the path of the page.
 
-    `report.json` comes last: where it is, the run is complete.
+    `report.json` comes last and is sealed: where it is, the run is complete, and none of its files
+    may change any more.
 
     Args:
         report: The run.
@@ -28,5 +39,7 @@ def write(report: Report, *, folder: Path) -> Path:
     page = folder / "report.html"
     write_atomically(page, render(report, folder))
     write_atomically(folder / "report.md", artifact_markdown(report))
+    write_atomically(folder / "model-card.md", model_card(report))
+    report = receipt.sealed(report, folder)
     write_atomically(folder / "report.json", report.model_dump_json(indent=2) + "\n")
     return page.absolute()

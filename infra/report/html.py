@@ -5,23 +5,25 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra import wording
-from infra.comparison import effect, recipe_name
-from infra.contracts.records import MetricComparison, Report
-from infra.report import plots
+from infra.comparison import effect
+from infra.contracts.records import MetricComparison, Pooled, Report
+from infra.report import plots, prose, speed_plot, tables
 from infra.report.engines import engine_notes
+from infra.report.figures import DARK, LIGHT, data_uri
 from infra.report.rows import FLIPS, rows_of
+from infra.report.summary import loaded_weights, ratio_span, summarize, throughput_ratios
+from infra.report.text import capitalized, printable
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-_STATUS = {"loss": "Loss", "no-loss-shown": "No loss shown", "gain": "Gain"}
+_LAYOUTS: tuple[plots.Layout, ...] = ("wide", "narrow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,9 @@ class Axis:
     high: float
 
     @classmethod
-    def over(cls, metrics: Iterable[MetricComparison]) -> Axis:
+    def over(cls, metrics: Iterable[MetricComparison], pooled: Pooled | None = None) -> Axis:
         """Return the scale on which all intervals and zero have room."""
-        ends = [0.0]
+        ends = [0.0] if pooled is None else [0.0, pooled.low, pooled.high]
         for metric in metrics:
             if metric.unit == "points":
                 ends += [end for end in (metric.difference, metric.low, metric.high) if end]
@@ -64,17 +66,21 @@ def render(report: Report, folder: Path) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_printable,
+        finalize=printable,
     )
     environment.filters |= {
         "size": wording.size,
         "duration": wording.duration,
         "score": wording.score,
+        "share": wording.share,
+        "p_value": wording.p_value,
         "difference": wording.difference,
         "interval": wording.interval,
         "effect": effect,
         "brief": _brief,
         "breakable": _breakable,
+        "capitalized": capitalized,
+        "coded": _coded,
         "shell": shlex.join,
         "web": _is_web_address,
     }
@@ -83,22 +89,58 @@ def render(report: Report, folder: Path) -> str:
         report=report,
         base=report.arms["base"],
         quantized=report.arms["quantized"],
-        recipe=recipe_name(report.spec.quantization),
-        headline=report.verdict.headline.partition("; "),
-        status=_STATUS[report.verdict.status],
+        told=summarize(report),
+        tiles=_tiles(report),
         top=top,
-        axis=Axis.over(top),
+        axis=Axis.over(top, report.comparison.pooled),
         groups=_groups(report.comparison.metrics),
-        figures=_figures(report),
-        figure_text=plots.describe(report.comparison),
+        quality_figures=_figures(report, plots.draw),
+        quality_text=plots.describe(report),
+        speed_figures=_figures(report, speed_plot.draw),
+        speed_text=speed_plot.describe(report),
+        tables=_tables(report),
+        prose=prose,
         engine_notes=engine_notes(report),
         tasks=rows_of(report, folder),
         flips_limit=FLIPS,
         stages=_stages(report),
-        methods=sorted({m.method for m in report.comparison.metrics}),
+        commands=_commands(report),
         spec=json.dumps(report.spec.model_dump(mode="json"), indent=2, ensure_ascii=False),
         prefect_url=report.provenance.get("prefect_url", ""),
     )
+
+
+def _tables(report: Report) -> Mapping[str, tables.Table | None]:
+    return {
+        "fidelity": tables.fidelity(report),
+        "lengths": tables.lengths(report),
+        "noise": tables.noise(report),
+        "power": tables.power(report),
+        "overlap": tables.overlap(report),
+        "calibration": tables.calibration(report),
+        "speed": tables.speed(report),
+        "slowest": tables.slowest(report),
+        "memory": tables.memory(report),
+    }
+
+
+def _tiles(report: Report) -> list[tuple[str, str]]:
+    """Return the numbers that stand large below the verdict, each with what it is."""
+    base, quantized = report.arms["base"].checkpoint, report.arms["quantized"].checkpoint
+    sizes = f"{wording.size(base.size_bytes)} → {wording.size(quantized.size_bytes)}"
+    tiles = [(f"{100 * report.comparison.size_ratio:.0f} %", f"of the size on disk: {sizes}")]
+    if loaded := loaded_weights(report):
+        sizes = " → ".join(map(wording.size, loaded))
+        tiles.append((f"{100 * loaded[1] / loaded[0]:.0f} %", f"of the memory, loaded: {sizes}"))
+    if ratios := throughput_ratios(report):
+        tiles.append((f"{ratio_span(ratios)}×", "the written tokens a second"))
+    decisive = [m for m in report.comparison.metrics if m.primary and m.subtask_of is None]
+    lost, gained = sum(m.lost for m in decisive), sum(m.gained for m in decisive)
+    rows = sum(m.pairs for m in decisive)
+    tiles.append((f"{lost:,} / {gained:,}", f"rows lost / gained, of {rows:,}"))
+    if fidelity := report.comparison.fidelity:
+        tiles.append((wording.share(fidelity.agreement), "of next tokens are the same"))
+    return tiles
 
 
 def _groups(
@@ -111,14 +153,13 @@ def _groups(
     return {name: (Axis.over(members), members) for name, members in groups.items()}
 
 
-def _figures(report: Report) -> dict[str, str]:
+def _figures(report: Report, draw: Callable[..., bytes | None]) -> dict[str, str]:
     """Return the figure for each kind of screen, as `data:` addresses; empty without one."""
     figures = {}
-    for layout in ("wide", "narrow"):
-        for scheme, palette in (("light", plots.LIGHT), ("dark", plots.DARK)):
-            image = plots.draw(report.comparison, layout=layout, palette=palette)
-            if image is not None:
-                figures[f"{layout}_{scheme}"] = plots.data_uri(image, "svg")
+    for layout in _LAYOUTS:
+        for scheme, palette in (("light", LIGHT), ("dark", DARK)):
+            if image := draw(report, layout=layout, palette=palette):
+                figures[f"{layout}_{scheme}"] = data_uri(image, "svg")
     return figures
 
 
@@ -135,11 +176,12 @@ def _stages(report: Report) -> list[dict[str, Any]]:
     ]
 
 
-def _printable(value: Any) -> Any:
-    """Show what a page cannot hold (control characters, half a surrogate pair) as `�`."""
-    if type(value) is str and _CONTROL.search(value):
-        return _CONTROL.sub("\ufffd", value)
-    return value
+def _commands(report: Report) -> list[tuple[str, tuple[str, ...]]]:
+    commands = [(f"{arm} engine", result.server.command) for arm, result in report.arms.items()]
+    for arm, result in report.arms.items():
+        if result.bench:
+            commands.append((f"{arm} speed", result.bench.command))
+    return commands
 
 
 def _brief(text: str, length: int = 160) -> str:
@@ -151,8 +193,16 @@ def _breakable(name: str) -> Markup:
     """Let a long name break after its underscores and commas."""
     from markupsafe import Markup, escape
 
-    text = str(escape(name))
+    text = str(escape(printable(name)))
     return Markup(re.sub("([_,])", r"\1<wbr>", text))  # noqa: S704 -- escaped above
+
+
+def _coded(sentence: str) -> Markup:
+    """Show what stands between backticks as code."""
+    from markupsafe import Markup, escape
+
+    text = str(escape(printable(sentence)))
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", text))  # noqa: S704 -- escaped above
 
 
 def _is_web_address(address: str) -> bool:

@@ -1,81 +1,98 @@
 """The report in brief: Markdown and a table of plain cells, as the Prefect UI shows them.
 
-The UI strips inline SVG and styles, so the figure stands in the text as a PNG on white, which
-both of its themes show well.
+The UI strips inline SVG and styles, so a figure stands in the text as a PNG on white, which both
+of its themes show well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 
 from infra import wording
-from infra.comparison import recipe_name
-from infra.contracts.records import ArmResult, MetricComparison, Report
-from infra.report import plots
+from infra.contracts.records import MetricComparison, Pooled, Report
+from infra.report import plots, prose, speed_plot, tables
 from infra.report.engines import engine_notes
+from infra.report.figures import data_uri
+from infra.report.grid import grid, table
+from infra.report.summary import Summary, summarize
+from infra.report.text import code, escaped
 
-_STATUS = {"loss": "Loss", "no-loss-shown": "No loss shown", "gain": "Gain"}
+ICONS = {"PASS": "✅", "FAIL": "❌", "INCONCLUSIVE": "⚠️"}
 
 
 def artifact_markdown(report: Report) -> str:
-    """Return verdict, metrics, figure, sizes and times."""
-    arms = _, quantized = report.arms["base"], report.arms["quantized"]
-    speeds = [arm.speed for arm in arms]
+    """Return all of the report but the rows and the provenance."""
+    told = summarize(report)
     parts = [
-        f"# {_STATUS[report.verdict.status]}",
-        f"**{_escaped(report.verdict.headline)}.**",
-        f"{_code(report.spec.model.id)}, as it came and as {recipe_name(report.spec.quantization)}"
-        f" in groups of {report.spec.quantization.group_size},"
-        f" both served by vLLM {_escaped(quantized.server.version)}"
-        f" on {_escaped(quantized.server.device)}.",
-        "## What it cost",
-        _figure(report, "wide"),
-        _table(artifact_table(report)),
-        f"Interval: {100 * report.comparison.metrics[0].confidence:g} % for quantized minus base, "
-        "paired by row, ends rounded outwards, not corrected for looking at several tasks.",
-        *map(_escaped, engine_notes(report)),
-        "## What it bought",
-        _table(
-            [
-                _row("Weights on disk", *(wording.size(a.checkpoint.size_bytes) for a in arms)),
-                _row("Engine start", *(wording.duration(s.startup_seconds) for s in speeds)),
-                _row("Documents/s", *(f"{s.documents_per_second:.3g}" for s in speeds)),
-                _row("Linear kernel", *(a.server.kernel or "-" for a in arms)),
-            ]
+        f"# {ICONS[told.status]} {told.status}",
+        *first_lines(report, told),
+        "## Quality: what it cost",
+        _figure(plots.draw(report, kind="png"), "Differences with their intervals"),
+        grid(artifact_table(report)),
+        escaped(prose.pooled_note(report)),
+        escaped(prose.interval_note(report.comparison.metrics)),
+        escaped(prose.power_note(report)),
+        table(tables.power(report)),
+        table(tables.noise(report)),
+        escaped(prose.noise_note()) if report.comparison.noise else "",
+        *map(escaped, engine_notes(report)),
+        *_section("Fidelity", tables.fidelity(report), prose.fidelity_note(report)),
+        *_section("Length of written answers", tables.lengths(report)),
+        *_section(
+            "Speed", tables.speed(report), prose.speed_note(report),
+            _figure(speed_plot.draw(report, kind="png"), "Speed of both arms"),
         ),
-        *_triage(quantized),
-        "## Where the time went",
-        _table(
-            [
-                {
-                    "Stage": name,
-                    "Time": wording.duration(seconds),
-                    "Reused": "yes" if name in report.reused else "",
-                }
-                for name, seconds in report.timings.items()
-            ]
-        ),
-        f"Reused from earlier runs: {_escaped(', '.join(report.reused) or 'nothing')}.",
-        f"Run {_code(report.run_id)}, {report.created:%Y-%m-%d %H:%M %Z}. "
+        *_section("Size, memory and time", tables.memory(report), prose.exam_speed_note(report)),
+        *_triage(report),
+        *_section("Calibration", tables.calibration(report), prose.overlap_note(report)),
+        table(tables.overlap(report)),
+        *_stages(report),
+        f"Run {code(report.run_id)}, {report.created:%Y-%m-%d %H:%M %Z}. "
         "The whole report, with the rows that flipped, is `report.html` in the run's folder.",
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def first_lines(report: Report, told: Summary) -> Iterator[str]:
+    """Yield what stands before the first section."""
+    yield f"**{escaped(told.headline)}**"
+    yield f"{code(report.spec.model.id)}, {escaped(told.subject)}."
+    if told.alert:
+        yield f"**Alert:** {escaped(told.alert[0])}"
+        yield _list(told.alert[1:])
+    if told.alert_changes:
+        yield "What changed since:"
+        yield _list(told.alert_changes)
+    yield _list(told.caveats)
+    yield _list(told.reasons)
+    if told.needed:
+        yield f"**What would make it conclusive:** {escaped(told.needed)}"
+    yield escaped(told.margin)
+    yield escaped(" ".join(told.bought))
+
+
 def artifact_table(report: Report) -> list[dict[str, str]]:
-    """Return one row for each metric: those of whole tasks first, then those of their parts."""
+    """Return all rows together, then one row for each metric: of whole tasks, then their parts."""
     metrics = report.comparison.metrics
     whole = [metric for metric in metrics if metric.subtask_of is None]
-    return [_cells(metric) for metric in [*whole, *(m for m in metrics if m.subtask_of)]]
+    pooled = [_pooled(report.comparison.pooled, whole)] if report.comparison.pooled else []
+    return pooled + [_cells(metric) for metric in [*whole, *(m for m in metrics if m.subtask_of)]]
 
 
 def artifact_description(report: Report) -> str:
     """Return the verdict in a line and a small figure, for lists of artifacts."""
-    return f"{_escaped(report.verdict.headline)}.\n\n{_figure(report, 'narrow')}".rstrip()
+    figure = _figure(plots.draw(report, layout="narrow", kind="png"), "Differences")
+    told = summarize(report)
+    return f"{ICONS[told.status]} {told.status}: {escaped(told.headline)}\n\n{figure}".rstrip()
 
 
-def _triage(quantized: ArmResult) -> list[str]:
-    if quantized.triage is None:
+def _section(name: str, of: tables.Table | None, note: str = "", figure: str = "") -> list[str]:
+    return [f"## {name}", figure, table(of), escaped(note)] if of else []
+
+
+def _triage(report: Report) -> list[str]:
+    triage = report.arms["quantized"].triage
+    if triage is None:
         return []
     rows = [
         {
@@ -84,14 +101,30 @@ def _triage(quantized: ArmResult) -> list[str]:
             "Wanted": check.wanted,
             "Passed": "yes" if check.ok else "no",
         }
-        for check in quantized.triage.checks
+        for check in triage.checks
     ]
-    return ["## The look before the exam", _table(rows)]
+    return ["## The look before the exam", grid(rows)]
 
 
-def _figure(report: Report, layout: plots.Layout) -> str:
-    image = plots.draw(report.comparison, layout=layout, kind="png")
-    return f"![Differences with their intervals]({plots.data_uri(image, 'png')})" if image else ""
+def _stages(report: Report) -> list[str]:
+    rows = [
+        {
+            "Stage": name,
+            "Time": wording.duration(seconds),
+            "Reused": "yes" if name in report.reused else "",
+        }
+        for name, seconds in report.timings.items()
+    ]
+    reused = ", ".join(report.reused) or "nothing"
+    return ["## Where the time went", grid(rows), f"Reused from earlier runs: {escaped(reused)}."]
+
+
+def _figure(image: bytes | None, text: str) -> str:
+    return f"![{text}]({data_uri(image, 'png')})" if image else ""
+
+
+def _list(sentences: Iterable[str]) -> str:
+    return "\n".join(f"- {escaped(sentence)}" for sentence in sentences)
 
 
 def _cells(metric: MetricComparison) -> dict[str, str]:
@@ -105,6 +138,12 @@ def _cells(metric: MetricComparison) -> dict[str, str]:
         "Interval": wording.interval(metric.low or 0.0, metric.high or 0.0, metric.unit)
         if known
         else "-",
+        "p": "-" if metric.p_value is None else wording.p_value(metric.p_value),
+        "p (Holm)": "-" if metric.p_adjusted is None else wording.p_value(metric.p_adjusted),
+        "Recovery": "-" if metric.recovery is None else wording.share(metric.recovery),
+        "Above chance": "-"
+        if metric.recovery_above_chance is None
+        else wording.share(metric.recovery_above_chance),
         "Rows": str(metric.pairs),
         "Lost": str(metric.lost),
         "Gained": str(metric.gained),
@@ -112,30 +151,18 @@ def _cells(metric: MetricComparison) -> dict[str, str]:
     }
 
 
-def _row(what: str, base: str, quantized: str) -> dict[str, str]:
-    return {"": what, "Base": base, "Quantized": quantized}
-
-
-def _table(rows: Sequence[dict[str, str]]) -> str:
-    if not rows:
-        return ""
-    head = list(rows[0])
-    lines = [_line(head), _line(["---", *["---:"] * (len(head) - 1)])]
-    lines += [_line(_escaped(cell) for cell in row.values()) for row in rows]
-    return "\n".join(lines)
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _code(text: str) -> str:
-    return f"`{' '.join(text.replace('`', ' ').split())}`"
-
-
-def _escaped(text: str) -> str:
-    """Return a text that Markdown shows as it is, in one line."""
-    line = " ".join(text.split())
-    for mark in "\\`*_[]<>|#":
-        line = line.replace(mark, f"\\{mark}")
-    return line
+def _pooled(pooled: Pooled, whole: Iterable[MetricComparison]) -> dict[str, str]:
+    parts = [metric for metric in whole if metric.primary and metric.task in pooled.tasks]
+    return {
+        "Task": "All rows",
+        "Metric": "pooled",
+        "Base": "-",
+        "Quantized": "-",
+        "Difference": wording.difference(pooled.difference, "points"),
+        "Interval": wording.interval(pooled.low, pooled.high, "points"),
+        **dict.fromkeys(("p", "p (Holm)", "Recovery", "Above chance"), "-"),
+        "Rows": str(pooled.rows),
+        "Lost": str(sum(part.lost for part in parts)),
+        "Gained": str(sum(part.gained for part in parts)),
+        "Changed": str(sum(part.changed for part in parts)),
+    }

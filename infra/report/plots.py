@@ -1,118 +1,105 @@
-"""The figure of a report: scores of both arms, and the paired difference with its interval.
-
-Drawn without pyplot, so nothing is shared between threads. A figure names no date, so that the
-same report always gives the same bytes.
-"""
+"""The figure of a report: scores of both arms, and the paired difference with its interval."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from infra import wording
 from infra.comparison import decisive, effect
-from infra.contracts.records import Comparison, MetricComparison
+from infra.contracts.records import Report
+from infra.report.figures import DARK, LIGHT, Kind, Layout, Palette, data_uri, frame, image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Layout = Literal["wide", "narrow"]
-
-
-@dataclass(frozen=True, slots=True)
-class Palette:
-    """Colours of a figure. Loss and gain stay apart for every common kind of colour vision."""
-
-    paper: str
-    ink: str
-    soft: str
-    grid: str
-    loss: str
-    gain: str
-    unclear: str
-
-
-LIGHT = Palette(
-    paper="#ffffff", ink="#1b1f24", soft="#656d76", grid="#e4e7eb",
-    loss="#c2410c", gain="#0f766e", unclear="#4b5563",
-)  # fmt: skip
-DARK = Palette(
-    paper="#15181c", ink="#e6e8eb", soft="#9aa3ad", grid="#2b3036",
-    loss="#fb8a4c", gain="#4fd1c0", unclear="#b4bcc6",
-)  # fmt: skip
+__all__ = ["DARK", "LIGHT", "Layout", "Line", "Palette", "data_uri", "describe", "draw", "shown"]
 
 _ROW_INCHES = 0.40
 _LONGEST_NAME = 24
 
 
-def shown(comparison: Comparison) -> list[MetricComparison]:
-    """Return what the figure shows: the metrics the verdict rests on, on the scale of points."""
-    return [metric for metric in decisive(comparison) if metric.unit == "points"]
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the figure; shares of 1."""
+
+    name: str
+    scores: tuple[float, float] | None
+    """Base and quantized; none for all rows together."""
+
+    difference: float
+    ends: tuple[float, float] | None
+    limit: float
+    """Difference at which the acceptable loss ends."""
+
+    effect: Literal["loss", "gain", "unclear"]
+    higher_is_better: bool = True
+
+
+def shown(report: Report) -> list[Line]:
+    """Return what the figure shows: all rows first, then what the verdict rests on, in points."""
+    lines = []
+    if pooled := report.comparison.pooled:
+        side = pooled.high < 0, pooled.low > 0
+        lines.append(Line(
+            name="All rows",
+            scores=None,
+            difference=pooled.difference,
+            ends=(pooled.low, pooled.high),
+            limit=-report.verdict.margin_points / 100,
+            effect="loss" if side[0] else "gain" if side[1] else "unclear",
+        ))  # fmt: skip
+    margin = report.spec.verdict.task_margin_points / 100
+    for metric in decisive(report.comparison):
+        if metric.unit == "points":
+            better = metric.base.higher_is_better
+            lines.append(Line(
+                name=metric.task,
+                scores=(metric.base.value, metric.quantized.value),
+                difference=metric.difference,
+                ends=None if metric.low is None or metric.high is None
+                else (metric.low, metric.high),
+                limit=-margin if better else margin,
+                effect=effect(metric),
+                higher_is_better=better,
+            ))  # fmt: skip
+    return lines
 
 
 def draw(
-    comparison: Comparison,
+    report: Report,
     *,
     layout: Layout = "wide",
     palette: Palette = LIGHT,
-    kind: Literal["svg", "png"] = "svg",
+    kind: Kind = "svg",
 ) -> bytes | None:
     """Return the figure as an image file, or none if there is nothing on the scale of points.
 
     Args:
-        comparison: What to show.
+        report: What to show.
         layout: `wide` has scores beside differences; `narrow` has the differences alone.
         palette: Colours, background included.
         kind: File format.
     """
-    rows = shown(comparison)
+    rows = shown(report)
     if not rows:
         return None
-    import matplotlib as mpl
-
-    style = {
-        "font.family": "sans-serif",
-        "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same figure everywhere
-        "font.size": 9,
-        "text.color": palette.ink,
-        "axes.labelcolor": palette.soft,
-        "axes.edgecolor": palette.grid,
-        "xtick.color": palette.soft,
-        "ytick.color": palette.ink,
-        "figure.facecolor": palette.paper,
-        "axes.facecolor": palette.paper,
-        "savefig.facecolor": palette.paper,
-        "svg.hashsalt": "assay",
-    }
-    with mpl.rc_context(style):
-        figure = _wide(rows, palette) if layout == "wide" else _narrow(rows, palette)
-        stream = io.BytesIO()
-        metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
-        figure.savefig(stream, format=kind, dpi=144, metadata=metadata)
-    return stream.getvalue()
+    return image(partial(_wide if layout == "wide" else _narrow, rows, palette), palette, kind)
 
 
-def data_uri(image: bytes, kind: Literal["svg", "png"]) -> str:
-    """Return an image as a `data:` address, to stand in a page without a file beside it."""
-    media = {"svg": "image/svg+xml", "png": "image/png"}[kind]
-    return f"data:{media};base64,{base64.b64encode(image).decode()}"
-
-
-def describe(comparison: Comparison) -> str:
+def describe(report: Report) -> str:
     """Return in words what the figure shows, for who cannot see it."""
     parts = []
-    for row in shown(comparison):
-        ends = _ends(row)
-        between = f", interval {wording.interval(*ends, row.unit)}" if ends else ""
-        parts.append(f"{row.task}: {wording.difference(row.difference, row.unit)}{between}")
+    for row in shown(report):
+        between = f", interval {wording.interval(*row.ends, 'points')}" if row.ends else ""
+        parts.append(f"{row.name}: {wording.difference(row.difference, 'points')}{between}")
     return "Difference quantized minus base in points. " + "; ".join(parts) + "."
 
 
-def _wide(rows: Sequence[MetricComparison], palette: Palette) -> Figure:
+def _wide(rows: Sequence[Line], palette: Palette) -> Figure:
     from matplotlib.figure import Figure
 
     height = 1.05 + _ROW_INCHES * len(rows)
@@ -135,7 +122,7 @@ def _wide(rows: Sequence[MetricComparison], palette: Palette) -> Figure:
     return figure
 
 
-def _narrow(rows: Sequence[MetricComparison], palette: Palette) -> Figure:
+def _narrow(rows: Sequence[Line], palette: Palette) -> Figure:
     from matplotlib.figure import Figure
 
     height = 0.85 + 0.58 * len(rows)
@@ -148,16 +135,18 @@ def _narrow(rows: Sequence[MetricComparison], palette: Palette) -> Figure:
     for place, row in enumerate(rows):
         at: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "zorder": 5}
         at["bbox"] = {"facecolor": palette.paper, "edgecolor": "none", "pad": 1.5}
-        figures = f"{wording.difference(row.difference, row.unit)} {_interval(row)}"
+        figures = f"{wording.difference(row.difference, 'points')} {_interval(row)}"
         axes.text(0, place - 0.38, _name(row), ha="left", color=palette.ink, **at)
         axes.text(1, place - 0.38, figures, ha="right", color=palette.soft, fontsize=8, **at)
-    axes.set_xlabel("difference, points (quantized − base)", fontsize=8)
+    axes.set_xlabel("points (quantized − base)    ┊ margin", fontsize=8)
     return figure
 
 
-def _draw_scores(axes: Axes, rows: Sequence[MetricComparison], palette: Palette) -> None:
+def _draw_scores(axes: Axes, rows: Sequence[Line], palette: Palette) -> None:
     for place, row in enumerate(rows):
-        base, quantized = 100 * row.base.value, 100 * row.quantized.value
+        if row.scores is None:
+            continue
+        base, quantized = (100 * score for score in row.scores)
         colour = _colour(row, palette)
         axes.plot([base, quantized], [place, place], color=colour, linewidth=1.6, zorder=2)
         axes.plot(
@@ -165,19 +154,25 @@ def _draw_scores(axes: Axes, rows: Sequence[MetricComparison], palette: Palette)
             markeredgecolor=palette.ink, markeredgewidth=1.3, zorder=3,
         )  # fmt: skip
         axes.plot(quantized, place, "o", markersize=4.6, color=colour, zorder=4)
-    values = [100 * value for row in rows for value in (row.base.value, row.quantized.value)]
+    values = [100 * value for row in rows for value in row.scores or ()]
+    if not values:
+        return
     margin = max(4.0, 0.12 * (max(values) - min(values)))
     axes.set_xlim(max(-2.0, min(values) - margin), min(102.0, max(values) + margin))
     axes.set_xlabel("○ base    ● quantized", fontsize=8)
 
 
-def _draw_differences(axes: Axes, rows: Sequence[MetricComparison], palette: Palette) -> None:
+def _draw_differences(axes: Axes, rows: Sequence[Line], palette: Palette) -> None:
     axes.axvline(0, color=palette.soft, linewidth=1, zorder=1)
     reach = [0.0]
     for place, row in enumerate(rows):
         colour = _colour(row, palette)
         reach.append(100 * row.difference)
-        if ends := _ends(row):
+        axes.plot(
+            [100 * row.limit] * 2, [place - 0.3, place + 0.3], color=palette.ink, linewidth=1.1,
+            linestyle=(0, (2, 1.5)), zorder=1,
+        )  # fmt: skip
+        if ends := row.ends:
             low, high = (100 * end for end in ends)
             axes.plot(
                 [low, high], [place, place], color=colour, linewidth=2.2,
@@ -190,48 +185,42 @@ def _draw_differences(axes: Axes, rows: Sequence[MetricComparison], palette: Pal
             100 * row.difference, place, "s", markersize=5.5, color=colour,
             markeredgecolor=palette.paper, markeredgewidth=0.8, zorder=4,
         )  # fmt: skip
+    # A margin far outside is left out: it would squeeze everything else.
+    far = 2 * max(map(abs, reach))
+    reach += [100 * row.limit for row in rows if 100 * abs(row.limit) <= far]
     margin = max(0.5, 0.08 * (max(reach) - min(reach)))
     axes.set_xlim(min(reach) - margin, max(reach) + margin)
-    axes.set_xlabel("worse ←   quantized − base   → better", fontsize=8)
-    if any(not row.base.higher_is_better for row in rows):
+    axes.set_xlabel("worse ←   → better      ┊ margin", fontsize=8)
+    if not all(row.higher_is_better for row in rows):
         axes.set_xlabel("quantized − base", fontsize=8)
 
 
-def _frame(axes: Axes, rows: Sequence[MetricComparison], palette: Palette) -> None:
+def _frame(axes: Axes, rows: Sequence[Line], palette: Palette) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axes.set_ylim(len(rows) - 0.45, -0.55)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.set_axisbelow(True)
-    axes.grid(axis="x", color=palette.grid, linewidth=0.8)
-    axes.tick_params(axis="x", length=0, labelsize=8)
+    frame(axes, len(rows), palette)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 4, 5, 10], min_n_ticks=4))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}".replace("-", "−")))
 
 
-def _write_figures(axes: Axes, rows: Sequence[MetricComparison], palette: Palette) -> None:
+def _write_figures(axes: Axes, rows: Sequence[Line], palette: Palette) -> None:
     at: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 9}
     for place, row in enumerate(rows):
-        text = wording.difference(row.difference, row.unit)
+        text = wording.difference(row.difference, "points")
         axes.text(1.20, place, text, ha="right", color=_colour(row, palette), **at)
         axes.text(1.25, place, _interval(row), ha="left", color=palette.soft, **at)
 
 
-def _interval(row: MetricComparison) -> str:
-    ends = _ends(row)
-    return f"({wording.interval(*ends, row.unit)})" if ends else ""
+def _interval(row: Line) -> str:
+    ends = row.ends
+    return f"({wording.interval(*ends, 'points')})" if ends else ""
 
 
-def _name(row: MetricComparison) -> str:
+def _name(row: Line) -> str:
     """Return a task's name, shortened in the middle where it would not fit."""
-    name = row.task
+    name = row.name
     return name if len(name) <= _LONGEST_NAME else f"{name[:12]}…{name[13 - _LONGEST_NAME :]}"
 
 
-def _ends(row: MetricComparison) -> tuple[float, float] | None:
-    return None if row.low is None or row.high is None else (row.low, row.high)
-
-
-def _colour(row: MetricComparison, palette: Palette) -> str:
-    return {"loss": palette.loss, "gain": palette.gain, "unclear": palette.unclear}[effect(row)]
+def _colour(row: Line, palette: Palette) -> str:
+    return {"loss": palette.loss, "gain": palette.gain, "unclear": palette.unclear}[row.effect]

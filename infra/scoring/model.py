@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         answers: str | Path | None = None,
         identity: str | None = None,
         server: Server | None = None,
+        order: int | str | None = None,
         refuse_cut: bool = False,
         timeout: int = TIMEOUT_SECONDS,
         say: Callable[[str], None] | None = None,
@@ -62,6 +64,8 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             identity: All that decides an answer besides the question: checkpoint digest, engine
                 version, flags. By default what the server tells of itself.
             server: Who is asked, if its address may change; by default `base_url`.
+            order: Seed of the order in which questions are asked. By default those that begin alike
+                are asked one after the other, which is quickest; no order changes what is asked.
             refuse_cut: Refuse a prompt that does not fit the window; stock cuts its beginning off
                 with a warning.
             timeout: Seconds a request may take before it is sent again.
@@ -81,6 +85,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             )
         self._say = say or _log
         self._server: Server = server or _Address(self)
+        self._order = None if order in (None, "None") else int(order)
         self._refuse_cut = refuse_cut
         self._pace = Pace(fixed)
         self._client = Client(
@@ -252,8 +257,17 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
                 self.done += finished
                 bar.update(finished)
 
-            self._client.ask(batches(missing), receive, lambda asked: _name(owners[asked][0]))
+            self._client.ask(
+                batches(self._ordered(missing)), receive, lambda asked: _name(owners[asked][0])
+            )
         return replies
+
+    def _ordered(self, questions: Sequence[Question]) -> Sequence[Question]:
+        """Return the questions in the order they are asked; those of a kind stay together."""
+        if self._order is None:
+            return questions
+        shuffled = random.Random(self._order).sample(questions, len(questions))  # noqa: S311
+        return sorted(shuffled, key=lambda question: type(question).__name__)
 
     def _can_read(self) -> bool:
         if self._reads is None:

@@ -327,6 +327,15 @@ CASES: list[tuple[Callable[[Case], None], tuple[str, ...]]] = [
     (setting("serving.device=cpu", "serving.tensor_parallel_size=2"), ("tensor_parallel_size",)),
     (setting("serving.max_model_len=128"), ("160 tokens", "serving.max_model_len")),
     (setting("results.label=my run"), ("results.label", "my run")),
+    (setting("speed.input_tokens=[]"), ("speed.input_tokens", "1 item")),
+    (setting("speed.concurrencies=[1, 0]"), ("speed.concurrencies", "0", "from 1 up")),
+    (setting("speed.input_tokens=[128, 128]"), ("speed.input_tokens", "different")),
+    (setting("fidelity.top_k=0"), ("fidelity.top_k", "1")),
+    (setting("verdict.margin_points=0"), ("verdict.margin_points", "greater than 0")),
+    (setting("verdict.margin_points=25"), ("task_margin_points=20", "margin_points=25")),
+    (setting("verdict.confidence=95"), ("verdict.confidence", "95")),
+    (setting("verdict.flip_rate=1"), ("verdict.flip_rate", "1")),
+    (setting("verdict.if_unresolvable=ask"), ("verdict.if_unresolvable", "widen")),
     # the recipe
     (unknown_recipe, ("sampel", "sample,")),
     (spec_file(None, "missing"), ("spec.json", "show RECIPE")),
@@ -391,6 +400,13 @@ CASES: list[tuple[Callable[[Case], None], tuple[str, ...]]] = [
     (a_csv_with_nothing_but_its_header, ("Idavidrein/gpqa",)),
     (answers_as_long_as_the_window, ("gsm8k", "1024 for the answer")),
     (more_shots_than_rows, ("gsm8k", "5 worked examples")),
+    # the texts for fidelity
+    (setting("fidelity.texts=no/texts.txt"), ("no/texts.txt", "No such file", "fidelity.texts")),
+    # the verdict
+    (
+        setting("verdict.if_unresolvable=refuse"),
+        ("10 points cannot be resolved by 4 rows", "68.1 points", "186 rows", "widen"),
+    ),
     # the settings
     (environment(ASSAY_SERVER_PYTHON="{folder}/no/python"), ("ASSAY_SERVER_PYTHON",)),
     (environment(ASSAY_SERVER_PYTHON="{python}"), ("ASSAY_SERVER_PYTHON", "vllm")),

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from infra.comparison import compare, recipe_name, verdict
+from infra.comparison import compare, recipe_name
 from infra.content import digest_of
 from infra.contracts.records import (
     Arm,
@@ -34,6 +34,8 @@ from infra.contracts.specs import (
     RunSpec,
     TaskSpec,
 )
+from infra.evaluation.scores import exam_digest
+from infra.verdict import decide
 
 GROUP = "global_mmlu_en"
 SUBJECTS = ("business", "humanities", "medical", "other", "social_sciences", "stem")
@@ -86,7 +88,7 @@ def make_run(
             tokens_min=41, tokens_median=236, tokens_max=511, tokens_total=31_904,
         ),
         comparison=comparison,
-        verdict=verdict(comparison, recipe_name(spec.quantization)),
+        verdict=decide(comparison, spec.verdict, what=recipe_name(spec.quantization)),
         timings={
             "environment-server": 0.4, "environment-quantizer": 0.3, "weights": 0.61,
             "quantize": 111.7, "evaluate-base": 148.2, "evaluate-quantized": 163.9, "compare": 1.9,
@@ -144,14 +146,14 @@ def score(name: str, rows: list[Row], samples: str, *, task: str | None = None) 
         num_fewshot=5 if name == "gsm8k" else 0,
         version="3.0",
         dataset="openai/gsm8k" if name == "gsm8k" else "made up",
-        exam=digest_of([[row["doc_hash"], row["prompt_hash"], row["target_hash"]] for row in rows]),
+        exam=exam_digest(rows),
         subtasks={
             member: score(member, [row for row in rows if row["task"] == member], samples)
             for member in members
         },
         samples=samples,
         seconds=61.5,
-        truncated=3 if name == "gsm8k" else 0,
+        truncated=sum(row["truncated"] for row in rows),
         reused=name == "gsm8k" and "base" in samples,
     )
 
@@ -256,6 +258,7 @@ def _gsm8k(
                 "exact_match,flexible-extract": float(correct),
                 "exact_match,strict-match": float(correct),
             }, doc)  # fmt: skip
+            row["truncated"] = doc_id < 3
             row["filtered"] = {"flexible-extract": final + hostile, "strict-match": final + hostile}
             rows.append(row)
     return base, quantized

@@ -1,4 +1,4 @@
-"""Rows are joined or refused, and the verdict claims no more than they carry."""
+"""Rows are joined or refused, and compared task by task and all together."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from typing import Any
 
 import pytest
 
-from infra.comparison import compare, decisive, recipe_name, verdict
+from infra.comparison import compare, decisive, effect
 from infra.contracts.errors import ComparisonError
 from infra.contracts.records import ArmResult, Comparison, MetricComparison, TaskScores
 from infra.evaluation import samples
-from infra.statistics import NEWCOMBE
+from infra.statistics import TANGO, PairedCounts, paired_proportions
 from tests.infra.made_runs import (
     GROUP,
     SUBJECTS,
     Row,
     make_row,
     make_run,
-    make_spec,
     score,
     write_rows,
 )
@@ -73,14 +72,13 @@ def test_counts_and_interval(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) 
         [1.0] * 20 + [0.0] * 12 + [1.0] * 2 + [0.0] * 16, ["a"] * 45 + ["b"] * 5, "acc,none"
     )
     metric = _arms_of(tmp_path, arms, base, other).metrics[0]
-    # Newcombe's example (20, 12, 2, 16) with the arms the other way round.
-    assert (metric.low, metric.high) == pytest.approx((-0.3292, -0.0562), abs=5e-5)
+    assert (metric.low, metric.high) == paired_proportions(PairedCounts(20, 2, 12, 16))
     assert metric.difference == pytest.approx(-0.2)
     assert metric.p_value == pytest.approx(0.0129, abs=5e-5)
     assert (metric.pairs, metric.lost, metric.gained) == (50, 12, 2)
     assert metric.changed == 12 + 2 + 5
     assert metric.unit == "points"
-    assert metric.method == NEWCOMBE
+    assert metric.method == TANGO
 
 
 def test_lower_is_better(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
@@ -99,8 +97,9 @@ def test_lower_is_better(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> N
     assert metric.low > 0  # more, and so worse
     assert metric.unit == "value"
     assert metric.p_value is None
-    assert verdict(comparison).status == "loss"
-    assert "costs 0.150 f1 on t" in verdict(comparison).headline
+    assert effect(metric) == "loss"
+    assert comparison.pooled is None  # nothing in points
+    assert metric.recovery is None
 
 
 def test_group_is_pooled_and_taken_apart(tmp_path: Path) -> None:
@@ -129,7 +128,9 @@ def test_a_score_that_is_no_mean_of_rows_has_no_interval(
     metric = comparison.metrics[0]
     assert (metric.task, metric.low, metric.high, metric.p_value) == ("gsm8k", None, None, None)
     assert "not the mean" in metric.method
-    assert "the rows of gsm8k give no interval" in verdict(comparison).headline
+    assert metric.p_adjusted is None
+    assert comparison.pooled is not None
+    assert comparison.pooled.tasks == (GROUP, "gpqa_main_zeroshot")
 
 
 def test_rows_without_a_number_have_no_interval(
@@ -152,9 +153,128 @@ def test_identical_arms(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> No
     comparison = compare(base, base, tmp_path)
     for metric in comparison.metrics:
         assert (metric.difference, metric.lost, metric.gained, metric.changed) == (0, 0, 0, 0)
-    told = verdict(comparison)
-    assert told.status == "no-loss-shown"
-    assert told.headline.startswith("No loss shown on 3 tasks, but a loss of up to ")
+        assert metric.low is not None
+        assert metric.high is not None
+        assert metric.low < 0 < metric.high  # the rows could have differed
+    assert comparison.pooled is not None
+    assert comparison.pooled.flip_rate == 0
+    assert comparison.pooled.low < comparison.pooled.bound < 0 < comparison.pooled.high
+
+
+def test_all_tasks_together(tmp_path: Path) -> None:
+    comparison = make_run(tmp_path, rows=90).comparison
+    tasks, pooled = decisive(comparison), comparison.pooled
+    assert pooled is not None
+    assert pooled.tasks == tuple(task.task for task in tasks)
+    assert pooled.rows == 270
+    assert pooled.flip_rate == sum(task.lost + task.gained for task in tasks) / 270
+    assert pooled.difference == pytest.approx(
+        sum(task.gained - task.lost for task in tasks) / 270, abs=1e-12
+    )
+    below = sum((task.difference - (task.low or 0.0)) ** 2 for task in tasks) ** 0.5 / 3
+    assert pooled.low == pytest.approx(pooled.difference - below, abs=1e-12)
+    assert pooled.low < pooled.bound < pooled.difference < pooled.high
+
+
+def test_p_values_are_adjusted_over_the_tasks(tmp_path: Path) -> None:
+    metrics = make_run(tmp_path, rows=90).comparison.metrics
+    tasks = [metric for metric in metrics if metric.primary and metric.subtask_of is None]
+    worst = min(tasks, key=lambda metric: metric.p_value or 1.0)
+    assert worst.p_adjusted == pytest.approx(3 * (worst.p_value or 1.0))
+    assert all(metric.p_adjusted is None for metric in metrics if metric not in tasks)
+
+
+def test_lower_is_better_counts_as_a_loss_in_all(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult]
+) -> None:
+    base, other = _rows([0.0] * 40), _rows([1.0] * 10 + [0.0] * 30)
+    results = []
+    for arm, name, rows in zip(arms, ("b", "q"), (base, other), strict=True):
+        write_rows(tmp_path / f"{name}.jsonl", rows)
+        scores = score("t", rows, f"{name}.jsonl")
+        value = scores.metrics["f1,none"].model_copy(update={"higher_is_better": False})
+        scores = scores.model_copy(update={"metrics": {"f1,none": value}})
+        results.append(arm.model_copy(update={"tasks": {"t": scores}}))
+    comparison = compare(results[0], results[1], tmp_path)
+    assert comparison.pooled is not None
+    assert comparison.pooled.difference == pytest.approx(-0.25)
+    assert comparison.pooled.high < 0
+    assert comparison.metrics[0].difference == pytest.approx(0.25)
+
+
+def test_the_same_questions_in_two_tasks_are_one_evidence(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult]
+) -> None:
+    base, quantized = arms
+    alone = compare(base, quantized, tmp_path)
+    name = "gpqa_main_zeroshot"
+    twice = [
+        arm.model_copy(update={"tasks": {
+            name: arm.tasks[name],
+            "gpqa_main_n_shot": arm.tasks[name].model_copy(update={"name": "gpqa_main_n_shot"}),
+        }})
+        for arm in arms
+    ]  # fmt: skip
+    pooled = compare(*twice, tmp_path).pooled
+    single = next(metric for metric in alone.metrics if metric.task == name)
+    assert pooled is not None
+    assert pooled.rows == 2 * single.pairs
+    assert (pooled.low, pooled.high) == pytest.approx((single.low, single.high), abs=1e-12)
+
+
+def test_subjects_are_clusters(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
+    base, other = _rows([1.0] * 60), _rows([0.0] * 6 + [1.0] * 54)
+    for rows in (base, other):
+        for number, row in enumerate(rows):
+            row["doc"]["subject"] = f"subject {number // 5}"
+    metric = _arms_of(tmp_path, arms, base, other).metrics[0]
+    assert metric.clusters == 12
+    for row in (*base, *other):
+        row["doc"]["subject"] = "one"
+    alone = _arms_of(tmp_path, arms, base, other).metrics[0]
+    assert alone.clusters is None
+    assert metric.low is not None
+    assert alone.low is not None
+    assert metric.low < alone.low
+
+
+def test_above_chance(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
+    comparison = compare(*arms, tmp_path)
+    for metric in decisive(comparison):
+        base, quantized = metric.base.value, metric.quantized.value
+        guess = 0.0 if metric.task == "gsm8k" else 0.25
+        assert metric.chance == guess
+        assert metric.recovery == pytest.approx(quantized / base)
+        assert metric.recovery_above_chance == pytest.approx((quantized - guess) / (base - guess))
+
+
+def test_another_confidence(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
+    usual, less = compare(*arms, tmp_path), compare(*arms, tmp_path, 0.8)
+    assert usual.pooled is not None
+    assert less.pooled is not None
+    assert less.pooled.confidence == less.metrics[0].confidence == 0.8
+    assert usual.pooled.low < less.pooled.low
+    assert usual.pooled.bound < less.pooled.bound
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("limit", 10), ("max_gen_toks", 64), ("chat_template", True), ("fewshot_as_multiturn", True),
+    ("system_instruction", "Be brief."), ("seed", 7),
+])  # fmt: skip
+def test_rows_asked_in_another_way_are_refused(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult], field: str, value: object
+) -> None:
+    asked = {
+        "limit": None, "max_gen_toks": None, "chat_template": False,
+        "fewshot_as_multiturn": False, "system_instruction": None, "seed": 1234,
+    }  # fmt: skip
+    base = _task(arms[0], "gsm8k", conditions=asked)
+    compare(base, _task(arms[1], "gsm8k", conditions=asked), tmp_path)
+    compare(base, arms[1], tmp_path)  # scores kept by an earlier version
+    other = _task(arms[1], "gsm8k", conditions={**asked, field: value}, n=10)
+    with pytest.raises(ComparisonError, match=f"gsm8k differs in {field}: ") as refused:
+        compare(base, other, tmp_path)
+    assert refused.value.facts["field"] == field
 
 
 def test_twin_documents_are_paired_in_turn(
@@ -271,83 +391,3 @@ def test_other_tasks_are_refused(tmp_path: Path, arms: tuple[ArmResult, ArmResul
     fewer = quantized.model_copy(update={"tasks": {"gsm8k": quantized.tasks["gsm8k"]}})
     with pytest.raises(ComparisonError, match="sat different tasks"):
         compare(base, fewer, tmp_path)
-
-
-def _metric(
-    task: str, difference: float, low: float | None, high: float | None, **changes: Any
-) -> MetricComparison:
-    value = {"value": 0.5, "stderr": None, "n": 100}
-    return MetricComparison.model_validate({
-        "task": task, "metric": "acc,none", "base": value, "quantized": value, "unit": "points",
-        "difference": difference, "low": low, "high": high, "confidence": 0.95, "method": "m",
-        "p_value": None, "pairs": 100, "lost": 1, "gained": 1, "changed": 2, "primary": True,
-        **changes,
-    })  # fmt: skip
-
-
-_LOSS = _metric("a", -0.02, -0.03, -0.01)
-_WORSE = _metric("b", -0.05, -0.07, -0.04)
-_GAIN = _metric("gsm8k", 0.03, 0.0049, 0.059)
-_OPEN = _metric("gsm8k", -0.03, -0.0711, 0.0111)
-_NARROW = _metric("c", 0.0, -0.01, 0.01)
-_UNSURE = "cannot be excluded at this sample size"
-
-
-@pytest.mark.parametrize(("metrics", "status", "headline"), [
-    (
-        [_metric("gsm8k", -0.063, -0.0985, -0.0281)],
-        "loss", "4-bit AWQ costs 6.3 points on gsm8k (95 % interval −9.9 to −2.8)",
-    ),
-    (
-        [_LOSS, _WORSE, _metric("c", 0.0, -0.044, 0.044)],
-        "loss",
-        "4-bit AWQ costs 5.0 points on b (95 % interval −7.0 to −4.0) and "
-        "2.0 points on a (−3.0 to −1.0); "
-        f"no loss shown on c, but a loss of up to 4.4 points {_UNSURE}",
-    ),
-    (
-        [_OPEN, _NARROW, _metric("d", 0.01, -0.02, 0.04)],
-        "no-loss-shown",
-        f"No loss shown on 3 tasks, but a loss of up to 7.2 points on gsm8k {_UNSURE}",
-    ),
-    (
-        [_GAIN, _NARROW],
-        "gain",
-        "4-bit AWQ gains 3.0 points on gsm8k (95 % interval +0.4 to +5.9); "
-        f"no loss shown on c, but a loss of up to 1.0 points {_UNSURE}",
-    ),
-    # A gain does not make up for a loss.
-    (
-        [_GAIN, _LOSS],
-        "loss",
-        "4-bit AWQ costs 2.0 points on a (95 % interval −3.0 to −1.0); no loss shown on gsm8k",
-    ),
-    # A hair below zero is a loss, and reads as one.
-    (
-        [_metric("a", -0.02, -0.04, -0.00001)],
-        "loss", "4-bit AWQ costs 2.0 points on a (95 % interval −4.0 to −0.001)",
-    ),
-    # An interval that touches zero shows nothing.
-    (
-        [_metric("a", -0.02, -0.04, 0.0)],
-        "no-loss-shown", f"No loss shown on a, but a loss of up to 4.0 points {_UNSURE}",
-    ),
-    # A secondary metric and a subtask decide nothing.
-    (
-        [_NARROW, _LOSS.model_copy(update={"primary": False}),
-         _LOSS.model_copy(update={"subtask_of": "c"})],
-        "no-loss-shown", f"No loss shown on c, but a loss of up to 1.0 points {_UNSURE}",
-    ),
-    # Scales that cannot be compared are told apart.
-    (
-        [_OPEN, _metric("wmt", -0.1, -3.0, 2.0, unit="value")],
-        "no-loss-shown",
-        "No loss shown on 2 tasks, but a loss of up to 7.2 points on gsm8k or 3.000 on wmt "
-        + _UNSURE,
-    ),
-    ([_metric("a", -0.5, None, None)], "no-loss-shown", "The rows of a give no interval"),
-])  # fmt: skip
-def test_verdict(metrics: list[MetricComparison], status: str, headline: str) -> None:
-    comparison = Comparison(metrics=tuple(metrics), size_ratio=0.4)
-    told = verdict(comparison, recipe_name(make_spec().quantization))
-    assert (told.status, told.headline) == (status, headline)

@@ -11,7 +11,7 @@ import pytest
 
 from infra import history
 from infra.contracts.errors import HistoryError
-from infra.contracts.records import Report
+from infra.contracts.records import Bench, Fidelity, MemoryAtLoad, Report, SpeedPoint
 from tests.infra.made_runs import make_run
 
 ROWS = 2 * (2 + 1 + 1)
@@ -74,6 +74,63 @@ def test_typed_reading(report: Report, tmp_path: Path) -> None:
     assert str(frame.created.dtype).startswith("datetime64")
 
 
+def test_verdict_margin_and_pooled_effect(report: Report, tmp_path: Path) -> None:
+    frame = history.read(history.append(report, tmp_path))
+    row = frame[(frame.task == "gsm8k") & (frame.arm == "quantized") & frame.primary].iloc[0]
+    compared, pooled = report.comparison.metrics[0], report.comparison.pooled
+    assert pooled is not None
+    assert (row.verdict, row.margin_points) == (report.verdict.status, 1.0)
+    assert (row.pooled_difference, row.pooled_bound) == (pooled.difference, pooled.bound)
+    assert (row.pooled_rows, row.flip_rate) == (pooled.rows, pooled.flip_rate)
+    assert (row.p_adjusted, row.pairs) == (compared.p_adjusted, compared.pairs)
+    assert (row["dtype"], row.max_model_len) == ("torch.bfloat16", 2048)
+    assert (row.environment, row.host) == ("server-cpu", "bench-02")
+    assert row.recipe_name == "4-bit AWQ, groups of 128"
+    assert row.run_seconds == pytest.approx(sum(report.timings.values()))
+    assert frame[frame.arm == "base"].set_index("task").reused["gsm8k"].all()
+    assert not row.alert
+    assert frame.agreement.isna().all() and frame.lowest_tpot_ms.isna().all()
+
+
+def test_speed_and_fidelity(report: Report, tmp_path: Path) -> None:
+    def point(length: int, concurrency: int, tpot: float) -> SpeedPoint:
+        return SpeedPoint(
+            input_tokens=length, output_tokens=128, concurrency=concurrency, requests=32, failed=0,
+            ttft_ms_median=1, ttft_ms_p99=2, tpot_ms_median=tpot, tpot_ms_p99=9,
+            output_tokens_per_second=100 * tpot, total_tokens_per_second=1, requests_per_second=1,
+            seconds=1,
+        )  # fmt: skip
+
+    points = point(2048, 1, 9.0), point(128, 16, 4.0), point(128, 1, 3.0)
+    memory = MemoryAtLoad(weights_bytes=5, kv_cache_tokens=6, process_bytes=7)
+    bench = Bench(
+        engine_version="1", device="d", points=points, memory=memory, command=(), seconds=1
+    )
+    fidelity = Fidelity(
+        documents=1, tokens=9, agreement=0.95, kl_mean=0.01, kl_median=0.0, kl_p99=0.2, top_k=20,
+        perplexity_base=5.5, perplexity_quantized=5.75, texts="t",
+    )  # fmt: skip
+    arms = {arm: result.model_copy(update={"bench": bench}) for arm, result in report.arms.items()}
+    comparison = report.comparison.model_copy(update={"fidelity": fidelity})
+    whole = report.model_copy(update={"arms": arms, "comparison": comparison})
+    frame = history.read(history.append(whole, tmp_path))
+    row = frame[frame.arm == "quantized"].iloc[0]
+    assert (row.lowest_concurrency, row.highest_concurrency) == (1, 16)
+    assert (row.lowest_tpot_ms, row.highest_tpot_ms) == (3.0, 4.0)
+    assert row.highest_output_tokens_per_second == 400.0
+    assert (row.weights_memory_bytes, row.process_memory_bytes) == (5, 7)
+    assert (row.agreement, row.kl_mean, row.perplexity) == (0.95, 0.01, 5.75)
+    assert frame[frame.arm == "base"].perplexity.unique().tolist() == [5.5]
+
+
+def test_with_run_is_what_append_would_leave(report: Report, tmp_path: Path) -> None:
+    path = history.append(_named(report, "first"), tmp_path)
+    for run in (report, _named(report, "first")):
+        expected = history.with_run(history.read(path), run)
+        history.append(run, tmp_path)
+        pd.testing.assert_frame_equal(history.read(path), expected)
+
+
 def test_a_retry_replaces_its_own_rows(report: Report, tmp_path: Path) -> None:
     history.append(_named(report, "first"), tmp_path)
     history.append(_named(report, "second"), tmp_path)
@@ -125,6 +182,14 @@ def test_a_file_that_is_no_history_is_left_alone(
     with pytest.raises(HistoryError, match=message):
         history.append(report, tmp_path)
     assert path.read_text() == text
+
+
+@pytest.mark.parametrize("text", ["run_id,value\nx,1\ny,1,2\n", "run_id,n\nx,many\n", "name\nx\n"])
+def test_a_damaged_table_is_not_read(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text(text)
+    with pytest.raises(HistoryError, match=r"history\.csv cannot be read as a history of runs"):
+        history.read(path)
 
 
 def test_an_empty_file_is_a_new_history(report: Report, tmp_path: Path) -> None:

@@ -12,17 +12,21 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
+from deployments.overrides import override
+from deployments.recipes import sample
 from infra import preflight
 from infra.contracts.errors import AssayError, EnvironmentBuildError, PreflightError
 from infra.contracts.specs import DatasetSpec, RunSpec
 from infra.device import Device
 from infra.evaluation.catalog import Leaf
+from infra.evaluation.prepared import check_exam
 from infra.hubs.base import connect
 from infra.memory import GIB, from_name
-from infra.preflight import access, interpreters, machine, model, room
+from infra.preflight import access, interpreters, machine, model, plan, room
 from infra.preflight.access import PrefectUnreachable
 from infra.preflight.findings import Finding, note, ok, problem, table
 from infra.preflight.machine import NotEnough
+from infra.progress import Silent
 from infra.settings import Settings
 from tests import stub_hub
 
@@ -301,3 +305,90 @@ def test_the_prefect_api_is_asked_whether_it_is_well() -> None:
         assert isinstance(unkeyed, Finding) and unkeyed.status == "note"
     with pytest.raises(PrefectUnreachable, match="does not answer"):
         access.prefect_api(f"{url}/api")
+
+
+# What the run can show
+
+
+@pytest.fixture(scope="module")
+def exam(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunSpec, Settings]:
+    """The sample's exam, cut short and loaded: 5 rows, and 2 of each of six subjects."""
+    folder = tmp_path_factory.mktemp("exam")
+    tasks = [{"name": "gsm8k", "limit": 5}, {"name": "global_mmlu_en", "limit": 2}]
+    here = Settings(cache=folder / "cache", runs=folder / "runs")
+    wanted = override(sample(), [f"evaluation.tasks={json.dumps(tasks)}"])
+    assert plan.planned(wanted, here) is None
+    check_exam(wanted.evaluation, settings=here, progress=Silent())
+    return wanted, here
+
+
+def test_the_plan_knows_the_rows_of_a_loaded_exam(exam: tuple[RunSpec, Settings]) -> None:
+    power = plan.planned(*exam)
+    assert power is not None
+    rows = {name: task.rows for name, task in power.tasks.items()}
+    assert rows == {"gsm8k": 5, "global_mmlu_en": 12}
+    assert power.rows == 17
+
+
+def test_a_margin_that_the_rows_cannot_resolve_is_refused_or_widened(
+    exam: tuple[RunSpec, Settings],
+) -> None:
+    asked, here = exam
+    refuse = override(asked, ["verdict.if_unresolvable=refuse", "verdict.flip_rate=null"])
+    refused, tasks = plan.look_at(refuse, here, Silent())
+    # (1.644854 + 0.841621) sqrt(0.1 / 17) is 19.07 points; 10 points take 61.8 rows
+    assert refused.status == "problem"
+    assert "10 points cannot be resolved by 17 rows" in refused.found
+    assert "19.1 points" in refused.found and "10 %" in refused.cause
+    assert "62 rows, 45 more" in refused.remedy and "margin_points to 19.1," in refused.remedy
+    assert tasks.status == "ok" and "global_mmlu_en 53.5 (12 rows)" in tasks.found
+    with pytest.raises(PreflightError, match="cannot be resolved"):
+        preflight.refuse([refused, tasks])
+
+    widen = override(refuse, ["verdict.if_unresolvable=widen"])
+    widened = plan.look_at(widen, here, Silent())[0]
+    assert widened.status == "note"
+    assert "widened from 10 points to 19.1 points" in widened.found
+    enough = override(refuse, ["verdict.task_margin_points=50", "verdict.margin_points=19.1"])
+    assert plan.look_at(enough, here, Silent())[0].status == "ok"
+
+
+def test_the_guard_of_the_tasks_is_named_where_it_would_be_too_narrow(
+    exam: tuple[RunSpec, Settings],
+) -> None:
+    asked, here = exam
+    narrow = override(asked, ["verdict.if_unresolvable=refuse"])  # 30 % flip: 33.1 points
+    assert "task_margin_points to no less" in plan.look_at(narrow, here, Silent())[0].remedy
+    wide = override(narrow, ["verdict.task_margin_points=40"])
+    assert "task_margin_points" not in plan.look_at(wide, here, Silent())[0].remedy
+
+
+def test_earlier_runs_tell_how_many_rows_flip_and_how_long_it_takes(
+    exam: tuple[RunSpec, Settings], tmp_path: Path
+) -> None:
+    asked, here = exam
+    settings = here.model_copy(update={"runs": tmp_path})
+    asked = override(asked, ["verdict.flip_rate=null", "results.label=earlier"])
+    columns = "run_id,label,model,primary,arm,task,n,lost,gained,startup_seconds,evaluation_seconds"
+    rows = [
+        f"run,earlier,{asked.model.id},True,{arm},{task},{n},{n // 2},0,60,120"
+        for arm in ("base", "quantized")
+        for task, n in (("gsm8k", 30), ("global_mmlu_en", 38))
+    ]
+    (tmp_path / "history.csv").write_text("\n".join([columns, *rows]))
+    power, _, time = plan.look_at(asked, settings, Silent())
+    # 15 of 30 rows and 19 of 38, each drawn towards 10 %, weighted by 5 and 12 rows
+    assert "20.5 % of them" in power.found and "learned from 1 earlier run" in power.found
+    # Two arms of 60 s, and 120 s for 68 rows, of which 17 are asked now
+    assert "about 3 min at the accelerator" in time.found
+
+
+def test_rows_that_are_not_here_are_planned_later(
+    hub: stub_hub.StubHub, settings: Settings, tmp_path: Path
+) -> None:
+    rows = {"README.md": b"# Rows", "data/test.parquet": b"PAR1"}
+    hub.repos["datasets/openai/gsm8k"] = stub_hub.Repo(rows)
+    findings = preflight.survey(spec(id="m", source="local"), settings=settings, progress=Silent())
+    (said,) = [one for one in findings if one.name == "power"]
+    assert said.status == "note"
+    assert "gsm8k are downloaded" in said.found and "takes 6,183 rows" in said.found

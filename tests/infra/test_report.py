@@ -14,19 +14,20 @@ from urllib.parse import unquote
 import pytest
 
 from infra import report as reports
-from infra.comparison import verdict
 from infra.contracts.errors import ComparisonError
-from infra.contracts.records import Adjustment, Comparison, Report, Restart
+from infra.contracts.records import Adjustment, Report, Restart
 from infra.report import plots
 from infra.report.html import render
 from infra.report.rows import FLIPS, SAMPLES, rows_of, split_prompt
+from infra.verdict import decide
+from tests.infra.made_records import with_everything
 from tests.infra.made_runs import GROUP, make_run
 
 HOSTILE = (
     "<script>alert(1)</script><img src=http://evil.example/x.png onerror=alert(2)></pre>"
     "</details><style>*{display:none}</style>\"'&amp;{{ 7 * 7 }}\x1b[31m\x00\ud800\u202e| pipe"
 )
-_VOID = {"meta", "img", "source", "br", "wbr", "line", "rect"}
+_VOID = {"meta", "img", "source", "br", "wbr", "line", "rect", "circle", "path"}
 
 
 class Page(HTMLParser):
@@ -80,7 +81,7 @@ def page(run: tuple[Report, Path]) -> Page:
 def test_numbers_come_back_as_they_were(run: tuple[Report, Path]) -> None:
     report, folder = run
     text = (folder / "report.json").read_text(encoding="utf-8")
-    assert Report.model_validate_json(text) == report
+    assert Report.model_validate_json(text).model_copy(update={"receipt": None}) == report
     arms = json.loads(text)["arms"]
     assert arms["quantized"]["checkpoint"]["quantization"]["quant_method"] == "awq"
     assert {"value", "stderr", "n"} <= set(arms["base"]["tasks"][GROUP]["metrics"]["acc,none"])
@@ -89,17 +90,17 @@ def test_numbers_come_back_as_they_were(run: tuple[Report, Path]) -> None:
 def test_page_says_it_in_order(run: tuple[Report, Path], page: Page) -> None:
     report, _ = run
     sections = [attributes["id"] for attributes in page.of("section")]
-    assert sections == ["cost", "bought", "time", "calibration", "rows", "provenance"]
-    first, _, rest = report.verdict.headline.partition("; ")
-    assert first in page.text
-    assert rest[1:] in page.text
-    assert page.text.index(first) < page.text.index("What it cost")
+    assert sections == ["quality", "memory", "rows", "calibration", "time", "provenance"]
+    headline = report.verdict.headline.removeprefix("FAIL: ")
+    assert page.text.index("FAIL") < page.text.index(headline) < page.text.index("Quality: what")
     for row in reports.artifact_table(report):
-        for cell in row.values():
-            assert cell in page.text
+        for head, cell in row.items():
+            assert (cell if head != "Rows" else f"{int(cell):,}") in page.text.replace(
+                "3 tasks together", "pooled"
+            )
     for fact in (
         "15.2 GB → 5.57 GB", "37 %", "CPUWNA16LinearKernel", "1 min 52 s", "evaluate-base: gsm8k",
-        "128 of 240 conversations", report.calibration.fingerprint, "vLLM 0.32.0",
+        "128 of 240", report.calibration.fingerprint, "vLLM 0.32.0",
         report.arms["base"].checkpoint.digest, "3.8.8", "--generation-config vllm",
         '"quant_method": "awq"', "http://127.0.0.1:4200/runs/flow-run/",
     ):  # fmt: skip
@@ -154,7 +155,7 @@ def test_rows_are_shown_whole(run: tuple[Report, Path], page: Page) -> None:
 
 
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
-    report = make_run(tmp_path, rows=30, hostile=HOSTILE)
+    report = with_everything(make_run(tmp_path, rows=30, hostile=HOSTILE), hostile=HOSTILE)
     spec = report.spec.model_copy(
         update={"model": report.spec.model.model_copy(update={"id": HOSTILE, "source": "local"})}
     )
@@ -162,6 +163,9 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
         update={
             "spec": spec,
             "reused": (HOSTILE,),
+            "verdict": report.verdict.model_copy(
+                update={"headline": HOSTILE, "reasons": (HOSTILE,), "needed": f"`{HOSTILE}`"}
+            ),
             "provenance": {"prefect_url": "javascript:alert(3)", HOSTILE: HOSTILE},
         }
     )
@@ -176,8 +180,10 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     assert "<script>alert(1)</script>" in page.text
     assert "{{ 7 * 7 }}" in page.text
     assert "\x1b" not in text
-    markdown = re.sub(r"`[^`]*`", "", reports.artifact_markdown(report))
-    assert not re.search(r"(?<!\\)[<>]", markdown)
+    for brief in (reports.artifact_markdown(report), reports.model_card(report)):
+        brief.encode()
+        markdown = re.sub(r"`[^`]*`", "", brief.rpartition("---\n\n")[2])
+        assert not re.search(r"(?<!\\)[<>]", markdown)
 
 
 def test_refused_rows_leave_no_page(tmp_path: Path) -> None:
@@ -200,8 +206,9 @@ def test_many_rows_make_no_large_page(tmp_path: Path) -> None:
 
 def _with(report: Report, **metric: Any) -> Report:
     changed = tuple(m.model_copy(update=metric) for m in report.comparison.metrics)
-    comparison = Comparison(metrics=changed, size_ratio=report.comparison.size_ratio)
-    return report.model_copy(update={"comparison": comparison, "verdict": verdict(comparison)})
+    comparison = report.comparison.model_copy(update={"metrics": changed, "pooled": None})
+    judged = decide(comparison, report.spec.verdict)
+    return report.model_copy(update={"comparison": comparison, "verdict": judged})
 
 
 def test_without_intervals_or_points(run: tuple[Report, Path]) -> None:
@@ -213,9 +220,9 @@ def test_without_intervals_or_points(run: tuple[Report, Path]) -> None:
     assert "none: a test" in page.text
     assert "data:image" not in reports.artifact_markdown(bare)
     assert reports.artifact_table(bare)[0]["Interval"] == "-"
-    assert plots.draw(bare.comparison) is None
+    assert plots.draw(bare) is None
     no_interval = _with(report, low=None, high=None)
-    assert plots.draw(no_interval.comparison) is not None
+    assert plots.draw(no_interval) is not None
 
 
 def test_same_report_same_bytes(run: tuple[Report, Path]) -> None:
@@ -227,12 +234,12 @@ def test_same_report_same_bytes(run: tuple[Report, Path]) -> None:
 def test_markdown_is_what_the_ui_renders(run: tuple[Report, Path]) -> None:
     report, _ = run
     text = reports.artifact_markdown(report)
-    assert text.startswith("# Loss\n")
+    assert text.startswith("# ❌ FAIL\n")
     assert "<" not in text  # no HTML, no inline SVG, no style
     images = re.findall(r"!\[[^\]]*\]\(data:image/png;base64,([^)]+)\)", text)
     assert len(images) == 1
     tables = re.findall(r"(?:^\|.*\|\n?)+", text, re.MULTILINE)
-    assert len(tables) == 3
+    assert len(tables) == 4
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1
     assert "global\\_mmlu\\_en" in tables[0]
@@ -243,7 +250,7 @@ def test_figure_is_white_where_the_ui_may_be_dark(run: tuple[Report, Path]) -> N
 
     report, _ = run
     description = reports.artifact_description(report)
-    assert description.replace("\\", "").startswith(f"{report.verdict.headline}.\n")
+    assert description.replace("\\", "").startswith(f"❌ {report.verdict.headline}\n")
     for text in (description, reports.artifact_markdown(report)):
         data = base64.b64decode(text.partition("base64,")[2].partition(")")[0])
         pixels = imread(io.BytesIO(data), format="png")
@@ -255,11 +262,11 @@ def test_figure_is_white_where_the_ui_may_be_dark(run: tuple[Report, Path]) -> N
 def test_table_has_plain_cells(run: tuple[Report, Path]) -> None:
     report, _ = run
     table = reports.artifact_table(report)
-    assert len(table) == len(report.comparison.metrics)
+    assert len(table) == len(report.comparison.metrics) + 1
     assert len({tuple(row) for row in table}) == 1
     assert all(isinstance(cell, str) for row in table for cell in row.values())
-    assert [row["Task"] for row in table][:2] == ["gsm8k", "gsm8k"]
-    assert [row["Task"] for row in table][3] == "gpqa_main_zeroshot"  # subtasks come last
+    assert [row["Task"] for row in table][:3] == ["All rows", "gsm8k", "gsm8k"]
+    assert [row["Task"] for row in table][4] == "gpqa_main_zeroshot"  # subtasks come last
 
 
 @pytest.mark.parametrize(("prompt", "doc", "question"), [

@@ -2,36 +2,55 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
 
 from infra.statistics import (
+    CLUSTERED,
+    TANGO,
+    Effect,
     PairedCounts,
+    binary_effect,
+    clustered_mean,
+    effect_of,
     exact_mcnemar,
+    holm,
     paired_means,
+    paired_power,
     paired_proportions,
+    pooled_difference,
+    pooled_limits,
+    rows_for_drop,
+    rows_for_margin,
+    smallest_drop,
+    smallest_margin,
 )
 
 PUBLISHED = [
-    # Newcombe (1998), the example taken from Armitage & Berry: method 10.
-    ((20, 12, 2, 16), (0.0562, 0.3292), 5e-5),
+    # Tango (1998), both of his examples, the second at 90 %.
+    ((4, 9, 3, 16), 0.95, (-0.027, 0.390), 5e-4),
+    ((43, 0, 1, 0), 0.90, (-0.096, 0.037), 5e-4),
+    # Agresti & Min (2005), and Tang et al. (2010), as quoted by the tests of the R package ratesci.
+    ((53, 16, 8, 9), 0.95, (-0.020, 0.207), 5e-4),
+    ((8, 3, 1, 2), 0.95, (-0.1670, 0.4327), 5e-5),
     # Fagerland, Lydersen & Laake (2014), Table V: airway hyper-responsiveness (Bentur 2009).
-    ((1, 1, 7, 12), (-0.507, -0.026), 5e-4),
+    ((1, 1, 7, 12), 0.95, (-0.517, -0.026), 5e-4),
     # Fagerland, Lydersen & Laake (2017), chapter 8: response to consolidation (Cavo 2012).
-    ((59, 6, 16, 80), (-0.1186, -0.0046), 5e-5),
-    # Tang et al. (2010), as the tests of the R package ratesci quote it.
-    ((8, 3, 1, 2), (-0.1574, 0.4136), 5e-5),
-    # R package contingencytables, its test of a table without discordant pairs.
-    ((1, 0, 0, 1), (-0.5734, 0.5734), 5e-5),
+    ((59, 6, 16, 80), 0.95, (-0.1240, -0.0054), 5e-5),
 ]
 
 
-@pytest.mark.parametrize(("cells", "interval", "rounding"), PUBLISHED)
+@pytest.mark.parametrize(("cells", "confidence", "interval", "rounding"), PUBLISHED)
 def test_published_intervals(
-    cells: tuple[int, int, int, int], interval: tuple[float, float], rounding: float
+    cells: tuple[int, int, int, int],
+    confidence: float,
+    interval: tuple[float, float],
+    rounding: float,
 ) -> None:
-    assert paired_proportions(PairedCounts(*cells)) == pytest.approx(interval, abs=rounding)
+    found = paired_proportions(PairedCounts(*cells), confidence)
+    assert found == pytest.approx(interval, abs=rounding)
 
 
 @pytest.mark.parametrize(("cells", "p"), [
@@ -42,24 +61,26 @@ def test_published_p_values(cells: tuple[int, int, int, int], p: float) -> None:
     assert exact_mcnemar(PairedCounts(*cells)) == pytest.approx(p, abs=5e-4)
 
 
-def test_equal_to_statsmodels() -> None:
+@pytest.mark.parametrize("cells", [(90, 3, 11, 40), (700, 30, 61, 209), (5, 0, 4, 1)])
+def test_equal_to_statsmodels(cells: tuple[int, int, int, int]) -> None:
     from statsmodels.stats.contingency_tables import mcnemar
-    from statsmodels.stats.proportion import proportion_confint
 
-    assert exact_mcnemar(PairedCounts(90, 3, 11, 40)) == pytest.approx(
-        mcnemar([[90, 3], [11, 40]], exact=True).pvalue, abs=1e-12
-    )
-    # Against an arm that is always right, the interval is all but the Wilson interval's mirror.
-    low, high = paired_proportions(PairedCounts(63, 0, 37, 0))
-    wilson_low, wilson_high = proportion_confint(63, 100, method="wilson")
-    _, sure = proportion_confint(100, 100, method="wilson")
-    sure_low, _ = proportion_confint(100, 100, method="wilson")
-    assert low == pytest.approx(
-        -0.37 - ((0.63 - wilson_low) ** 2 + (sure - 1) ** 2) ** 0.5, abs=1e-12
-    )
-    assert high == pytest.approx(
-        -0.37 + ((wilson_high - 0.63) ** 2 + (1 - sure_low) ** 2) ** 0.5, abs=1e-12
-    )  # fmt: skip
+    counts = PairedCounts(*cells)
+    table = [[counts.both, counts.first_only], [counts.second_only, counts.neither]]
+    exact = mcnemar(table, exact=True).pvalue
+    assert exact_mcnemar(counts) == pytest.approx(exact, abs=1e-12)
+    # The interval that just touches zero has McNemar's p-value, the asymptotic one.
+    p = mcnemar(table, exact=False, correction=False).pvalue
+    assert paired_proportions(counts, 1 - p)[1] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_without_flips_the_interval_is_known() -> None:
+    """The score is then n D / (1 - D): its limits are z^2 / (n + z^2) to both sides."""
+    from scipy.stats import norm
+
+    square = norm.isf(0.025) ** 2
+    found = paired_proportions(PairedCounts(300, 0, 0, 100))
+    assert found == pytest.approx((-square / (400 + square), square / (400 + square)), abs=1e-9)
 
 
 @pytest.mark.parametrize("cells", [(400, 0, 0, 0), (0, 0, 0, 400), (90, 0, 0, 310), (1, 0, 0, 0)])
@@ -120,3 +141,169 @@ def test_means_are_scipys_bootstrap() -> None:
 @pytest.mark.parametrize("differences", [[], [0.3], [0.1, 0.4, 0.2], [0.0] * 50, [0.25] * 50])
 def test_means_without_a_basis_have_no_interval(differences: list[float]) -> None:
     assert paired_means(differences) is None
+
+
+def test_holms_adjustment() -> None:
+    # `p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm")` in R.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02], abs=1e-12)
+    assert holm([0.4, 0.9]) == pytest.approx([0.8, 0.9])
+    assert holm([]) == []
+
+
+def _effect(counts: tuple[int, int, int, int], confidence: float = 0.95) -> Effect:
+    return binary_effect(PairedCounts(*counts), confidence)
+
+
+def _plain(rows: int, difference: float, low: float, high: float) -> Effect:
+    return Effect(rows, 0, difference, (low, high), (low, high), "m", None)
+
+
+def test_pooled_limits_recover_newcombes_difference() -> None:
+    """Two proportions with Wilson limits, one of them turned: his method 10 for two samples."""
+    from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
+
+    one = _plain(80, 56 / 80, *proportion_confint(56, 80, method="wilson"))
+    other = _plain(80, 48 / 80, *proportion_confint(48, 80, method="wilson")).mirrored()
+    low, high = pooled_limits([one, other], lambda effect: effect.limits)
+    expected = confint_proportions_2indep(56, 80, 48, 80, compare="diff", method="newcomb")
+    assert (2 * low, 2 * high) == pytest.approx(expected, abs=1e-9)
+
+
+def test_pooled_limits_are_the_normal_ones_of_normal_limits() -> None:
+    """Symmetric limits of strata give the symmetric limits of the stratified mean."""
+    rows, means, errors = (1319, 400, 448), (-0.02, 0.01, -0.03), (0.008, 0.015, 0.02)
+    effects = [
+        _plain(n, d, d - 1.96 * e, d + 1.96 * e)
+        for n, d, e in zip(rows, means, errors, strict=True)
+    ]
+    mean = sum(n * d for n, d in zip(rows, means, strict=True)) / 2167
+    error = math.sqrt(sum((n * e / 2167) ** 2 for n, e in zip(rows, errors, strict=True)))
+    assert pooled_difference(effects) == pytest.approx(mean, abs=1e-12)
+    assert pooled_limits(effects, lambda effect: effect.limits) == pytest.approx(
+        (mean - 1.96 * error, mean + 1.96 * error), abs=1e-12
+    )
+
+
+def test_pooling_one_task_changes_nothing_and_three_narrow() -> None:
+    effect = _effect((1000, 51, 68, 200))
+    low, high = pooled_limits([effect], lambda effect: effect.limits)
+    assert (low, high) == pytest.approx(effect.limits, abs=1e-12)
+    narrow = pooled_limits([effect] * 3, lambda effect: effect.limits)
+    assert narrow[1] - narrow[0] == pytest.approx((high - low) / math.sqrt(3), abs=1e-12)
+
+
+def test_the_same_questions_thrice_are_no_more_evidence() -> None:
+    effect = _effect((1000, 51, 68, 200))
+    overlap = {(0, 1): 1.0, (0, 2): 1.0, (1, 2): 1.0}
+    assert pooled_limits([effect] * 3, lambda e: e.limits, overlap) == pytest.approx(effect.limits)
+
+
+def test_one_sided_bounds_lie_inside_and_a_mirror_swaps_them() -> None:
+    effect = _effect((1000, 51, 68, 200))
+    assert effect.difference == -17 / 1319
+    assert effect.limits[0] < effect.bounds[0] < effect.difference
+    assert effect.bounds == pytest.approx(
+        paired_proportions(PairedCounts(1000, 51, 68, 200), 0.9), abs=1e-12
+    )
+    mirrored = effect.mirrored()
+    assert mirrored.limits == (-effect.limits[1], -effect.limits[0])
+    assert mirrored.bounds == (-effect.bounds[1], -effect.bounds[0])
+
+
+def test_clusters_by_the_sandwich_formula() -> None:
+    """Liang & Zeger's variance of a mean, with the factor G/(G-1) and t limits."""
+    from scipy.stats import t
+
+    chance = random.Random(3)
+    subjects = [n % 12 for n in range(240)]
+    values = [chance.gauss(0.1 * (subject - 6), 1.0) for subject in subjects]
+    mean = sum(values) / 240
+    sums = [
+        sum(v - mean for v, s in zip(values, subjects, strict=True) if s == g) for g in range(12)
+    ]
+    error = math.sqrt(12 / 11 * sum(x * x for x in sums)) / 240
+    reach = t.ppf(0.975, 11) * error
+    assert clustered_mean(values, subjects, 0.95) == pytest.approx(
+        (mean - reach, mean + reach), abs=1e-9
+    )
+
+
+def test_subjects_that_suffer_together_widen() -> None:
+    base = [1.0] * 400
+    together = [0.0 if n // 20 in (3, 7) else 1.0 for n in range(400)]
+    subjects = [str(n // 20) for n in range(400)]
+    alone = effect_of(base, together, 0.95)
+    clustered = effect_of(base, together, 0.95, subjects)
+    assert alone is not None
+    assert clustered is not None
+    assert (alone.clusters, clustered.clusters) == (None, 20)
+    assert clustered.limits[0] < alone.limits[0]
+    assert clustered.limits[1] > 0 > alone.limits[1]
+    assert clustered.bounds[0] < alone.bounds[0]
+    assert CLUSTERED in clustered.method
+
+
+def test_clustering_never_narrows() -> None:
+    """Losses spread evenly over subjects look surer than independent rows can be."""
+    base, other = [1.0] * 400, [float(n % 20 != 0) for n in range(400)]
+    subjects = [str(n // 20) for n in range(400)]
+    assert clustered_mean([o - b for b, o in zip(base, other, strict=True)], subjects, 0.95) == (
+        pytest.approx((-0.05, -0.05))
+    )
+    alone, clustered = effect_of(base, other, 0.95), effect_of(base, other, 0.95, subjects)
+    assert alone is not None
+    assert clustered is not None
+    assert clustered.limits == alone.limits
+
+
+def test_few_subjects_are_not_clustered() -> None:
+    effect = effect_of(
+        [1.0] * 90, [float(n % 9 > 0) for n in range(90)], 0.95, list("abcdefghi") * 10
+    )
+    assert effect is not None
+    assert (effect.clusters, effect.method) == (None, TANGO)
+
+
+def test_rows_between_right_and_wrong_are_resampled() -> None:
+    chance = random.Random(5)
+    base = [chance.random() for _ in range(60)]
+    other = [max(0.0, value - 0.2 * chance.random()) for value in base]
+    effect = effect_of(base, other, 0.9)
+    assert effect is not None
+    differences = [two - one for one, two in zip(base, other, strict=True)]
+    assert effect.limits == paired_means(differences, 0.9)
+    assert effect.bounds == paired_means(differences, 2 * 0.9 - 1)
+    assert effect.p_value is None
+
+
+@pytest.mark.parametrize(("rows", "points"), [(1319, 2.4), (400, 4.4)])
+def test_what_known_tasks_can_show(rows: int, points: float) -> None:
+    """gsm8k and Global-MMLU-Lite at a flip rate of 10 %, 80 % power, two-sided 5 %."""
+    assert round(100 * smallest_drop(rows, 0.1, 0.8, 0.05), 1) == points
+
+
+def test_published_sample_size() -> None:
+    """Chow, Shao & Wang (2008), section 6.4.3: p10 = 0.2, p01 = 0.5, 80 % power take 59 pairs."""
+    assert rows_for_drop(0.3, 0.7, 0.8, 0.05) == 59
+    assert paired_power(58, 0.7, 0.3, 0.05) < 0.8 < paired_power(59, 0.7, 0.3, 0.05)
+
+
+@pytest.mark.parametrize("rows", [200, 1319, 14_042])
+@pytest.mark.parametrize("flip_rate", [0.02, 0.1, 0.3])
+def test_plans_invert_each_other(rows: int, flip_rate: float) -> None:
+    drop = smallest_drop(rows, flip_rate, 0.8, 0.05)
+    assert paired_power(rows, max(flip_rate, drop), drop, 0.05) == pytest.approx(0.8, abs=1e-9)
+    assert abs(rows_for_drop(drop, flip_rate, 0.8, 0.05) - rows) <= 1
+    margin = smallest_margin(rows, flip_rate, 0.8, 0.95)
+    # (1.644854 + 0.841621) sqrt(psi / n)
+    assert margin == pytest.approx(2.486475 * math.sqrt(flip_rate / rows), abs=1e-6)
+    assert abs(rows_for_margin(margin, flip_rate, 0.8, 0.95) - rows) <= 1
+
+
+def test_plans_without_a_chance() -> None:
+    assert smallest_drop(0, 0.1, 0.8, 0.05) == 1.0
+    assert smallest_drop(3, 0.1, 0.8, 0.05) == 1.0  # even if all three are lost
+    assert smallest_margin(0, 0.1, 0.8, 0.95) == 1.0
+    assert 0.1 < smallest_drop(20, 0.1, 0.8, 0.05) < 0.5  # a loss beyond the flip rate raises it
+    with pytest.raises(ValueError, match=r"allows no loss of 0\.2"):
+        paired_power(100, 0.1, 0.2, 0.05)

@@ -82,6 +82,18 @@ def test_the_users_own_number_of_sequences_comes_last_and_wins(model: Path) -> N
     assert built[-4:] == ["--max-num-seqs", "512", "--max-num-seqs", "64"]
 
 
+@pytest.mark.parametrize(("logprobs", "raised"), [(5, False), (20, False), (21, True)])
+def test_likely_tokens_are_raised_above_the_default_only(
+    model: Path, logprobs: int, raised: bool
+) -> None:
+    built = build_command(
+        python=Path("/env/bin/python"), model=model, served_name="base-1", port=20001,
+        spec=ServingSpec(), device=GPU, concurrency=None, logprobs=logprobs,
+        free_memory_bytes=20 * GIB,
+    )  # fmt: skip
+    assert (f"--max-logprobs {logprobs}" in " ".join(built)) is raised
+
+
 def test_the_key_is_in_the_environment() -> None:
     environment = engine_environment(GPU, "the-key", cores=2, given={})
     assert environment["VLLM_API_KEY"] == "the-key"

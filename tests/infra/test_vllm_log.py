@@ -1,4 +1,4 @@
-"""The lines are the engine's own (vLLM 0.32), shortened."""
+"""The lines are the engine's own, most of them of vLLM 0.32, shortened."""
 
 from __future__ import annotations
 
@@ -27,6 +27,20 @@ FAILURE = """\
 (EngineCore pid=8) ERROR 11-21 04:37:41 [core.py:1] ValueError: No available memory for the cache.
 Traceback (most recent call last):
 RuntimeError: Engine core initialization failed. See root cause above.
+"""
+ON_GPU = """\
+(Worker_TP0 pid=244) INFO 09-27 08:00:01 [gpu_model_runner.py:5355] Model loading took 67.7038 GiB \
+memory and 421.882142 seconds
+(Worker_TP0 pid=244) INFO 09-27 08:07:10 [gpu_worker.py:693] Available KV cache memory: 13.72 GiB
+(EngineCore pid=172) INFO 09-27 08:07:12 [kv_cache_utils.py:2410] GPU KV cache size: 1,109,643 \
+tokens, Maximum concurrency for 131,072 tokens per request: 8.47x
+"""
+ON_CPU = """\
+(EngineCore pid=30300) INFO 11-24 12:27:53 [default_loader.py:501] Loading weights took 0.11 seconds
+(EngineCore pid=30300) INFO 11-24 12:27:54 [cpu_worker.py:260] Explicitly set (0.25/19.71) GiB for \
+KV cache on node 0.
+(EngineCore pid=30300) INFO 11-24 12:27:54 [kv_cache_utils.py:2327] CPU KV cache size: 87,360 \
+tokens, Maximum concurrency for 2,048 tokens per request: 42.66x
 """
 
 
@@ -102,3 +116,24 @@ def test_a_start_that_went_well_explains_no_failure() -> None:
     up = "INFO:     Application startup complete.\n"
     assert vllm_log.failure(FAILURE + up) == ""
     assert "Engine core" in vllm_log.failure(up + FAILURE)
+
+
+def test_memory_is_what_the_engine_says_it_took_on_one_accelerator() -> None:
+    assert vllm_log.weights_bytes(START + ON_GPU) == round(67.7038 * 2**30)
+    assert vllm_log.kv_cache_tokens(START + ON_GPU) == 1_109_643
+    older = "[gpu_model_runner.py:1347] Model loading took 27.5185 GiB and 4.229864 seconds\n"
+    assert vllm_log.weights_bytes(older) == round(27.5185 * 2**30)
+    assert vllm_log.weights_bytes(ON_GPU + older) == round(67.7038 * 2**30)
+    second = ON_GPU.replace("1,109,643", "1,109,600")
+    assert vllm_log.kv_cache_tokens(ON_GPU + second) == 1_109_600
+
+
+def test_on_a_processor_nobody_says_what_the_weights_take() -> None:
+    assert vllm_log.weights_bytes(START + ENGINE + ON_CPU) is None
+    assert vllm_log.kv_cache_tokens(START + ENGINE + ON_CPU) == 87_360
+    assert vllm_log.kv_cache_tokens(START + ENGINE) is None
+
+
+def test_logs_that_were_captured_tell_their_cache() -> None:
+    captured = Path(__file__).parent / "engine_logs" / "engine-process-killed--serving.log"
+    assert vllm_log.kv_cache_tokens(captured.read_text()) == 87_360

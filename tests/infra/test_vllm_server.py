@@ -30,6 +30,7 @@ from infra.contracts.specs import ServingSpec
 from infra.device import detect
 from infra.vllm_check import has_chat_template
 from infra.vllm_server import LiveServer, serve, serve_command
+from tests.infra.bench.real import time_it
 from tests.process_marks import Marked, lives
 
 ROOT = Path(__file__).parents[2]
@@ -286,4 +287,5 @@ def test_the_real_engine(server_environment: PythonEnvironment, tmp_path: Path) 
         assert server.api_key.get_secret_value() not in log.read_text()
         processes = psutil.Process().children(recursive=True)
         assert len(processes) >= 3  # supervisor, API server, engine
+        time_it(server, sample, server_environment, tmp_path)
     assert not [process for process in processes if lives(process)]

@@ -132,6 +132,10 @@ def test_the_record_of_a_task(exam: Exam, sit: Callable[..., TaskScores], tmp_pa
     assert scores.primary_metric == "exact_match,strict-match"
     assert set(scores.metrics) == {"exact_match,strict-match", "exact_match,flexible-extract"}
     assert (scores.n, scores.num_fewshot, scores.version, scores.subtasks) == (12, 5, "3.0", {})
+    assert scores.conditions == {
+        "limit": 12, "max_gen_toks": 64, "chat_template": False, "fewshot_as_multiturn": False,
+        "system_instruction": None, "seed": 1234,
+    }  # fmt: skip
     assert scores.dataset.startswith("openai/gsm8k from /")
     assert (scores.samples, scores.truncated) == ("gsm8k.jsonl", 12)
     rows = lines(tmp_path / "gsm8k.jsonl")
@@ -157,6 +161,8 @@ def test_the_record_of_a_group(exam: Exam, sit: Callable[..., TaskScores], tmp_p
     assert scores.n == scores.metrics["acc,none"].n == 24
     assert len(scores.subtasks) == 6
     assert {task.n for task in scores.subtasks.values()} == {4}
+    assert all(task.conditions == scores.conditions for task in scores.subtasks.values())
+    assert scores.conditions["limit"] == 4
     mean = sum(task.metrics["acc,none"].value for task in scores.subtasks.values()) / 6
     assert scores.metrics["acc,none"].value == pytest.approx(mean)
     assert len({task.exam for task in scores.subtasks.values()}) == 6

@@ -17,11 +17,16 @@ _FORMAT = {"bits": BITS, "group_size": GROUP, "version": "gemm", "zero_point": T
 _NEVER_IN_UTF8 = (0xC0, 0xC1, *range(0xF5, 0x100))
 
 
-def write_awq(base: Path, folder: Path) -> Path:
+def write_awq(base: Path, folder: Path, bits: int = BITS) -> Path:
     """Write a model's AWQ checkpoint, each weight rounded to the nearest of its group's levels.
 
     It has the layout that AutoAWQ writes and takes a second to make; what it lacks is AutoAWQ's
     search for better scales, which matters to scores and not to how they are asked for.
+
+    Args:
+        base: The model.
+        folder: Receives the checkpoint.
+        bits: Fewer than four use fewer levels, and are packed as four all the same.
     """
     from safetensors.numpy import load_file, save_file
 
@@ -39,19 +44,19 @@ def write_awq(base: Path, folder: Path) -> Path:
     for name, tensor in load_file(base / "model.safetensors").items():
         if name.endswith("_proj.weight"):
             layer = name.removesuffix(".weight")
-            tensors |= {f"{layer}.{key}": part for key, part in _quantized(tensor).items()}
+            tensors |= {f"{layer}.{key}": part for key, part in _quantized(tensor, bits).items()}
         else:
             tensors[name] = tensor.astype(np.float16)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 
 
-def _quantized(weight: Any) -> dict[str, Any]:
+def _quantized(weight: Any, bits: int) -> dict[str, Any]:
     """Return the packed tensors of a layer whose weight is [outputs, inputs]."""
     outputs, inputs = weight.shape
     groups = weight.astype(np.float32).reshape(outputs, inputs // GROUP, GROUP)
     low, high = groups.min(-1), groups.max(-1)
-    steps = 2**BITS - 1
+    steps = 2**bits - 1
     scales = np.maximum(high - low, 1e-5).astype(np.float32) / steps
     zeros = np.clip(-np.round(low / scales), 0, steps)
     levels = np.clip(np.round(groups / scales[..., None]) + zeros[..., None], 0, steps)

@@ -90,6 +90,29 @@ def test_an_empty_context_stands_for_bos_or_else_eos(
         assert server.prompts == [[1], [prefix]]
 
 
+@pytest.mark.parametrize("reads", [True, False], ids=["reads", "echoes"])
+def test_another_order_asks_the_same_and_answers_the_same(
+    reads: bool, model: Callable[..., Any]
+) -> None:
+    asked = []
+    with serving(Completions(reply=likely, reads=reads, max_model_len=WINDOW)) as server:
+        for order in (None, "2", 2, 3):
+            one = model(server, num_concurrent=1, order=order)
+            answers, sent = [], []
+            for made in everything(one):
+                server.requests.clear()
+                answers.append(getattr(one, made.kind)(made.instances(), disable_tqdm=True))
+                sent.append([prompt for prompt in server.prompts if prompt != [1]])
+            asked.append((answers, sent))
+    plain, text, number, other = asked
+    assert plain[0] == text[0] == number[0] == other[0]
+    assert [sorted(part) for part in plain[1]] == [sorted(part) for part in number[1]]
+    assert text[1] == number[1]
+    for part in range(len(plain[1])):
+        orders = {json.dumps(one[1][part]) for one in (plain, number, other)}
+        assert len(orders) == 3 or len(plain[1][part]) < 4
+
+
 def test_equal_questions_are_asked_once_and_answered_each(
     server: Completions, model: Callable[..., Any]
 ) -> None:

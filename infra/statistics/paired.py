@@ -1,4 +1,4 @@
-"""Paired statistics: two arms answered the same rows, so each row is its own control.
+"""Intervals and tests of one task's rows.
 
 Pairing is what makes small losses visible: rows that both arms get right, or both get wrong,
 say nothing about their difference and add nothing to its spread.
@@ -14,8 +14,11 @@ from dataclasses import dataclass
 CONFIDENCE = 0.95
 """Coverage of every interval in a report."""
 
-NEWCOMBE = "Newcombe 1998, method 10: Wilson score limits, squared and added, paired"
+TANGO = "Tango 1998: score interval for paired proportions"
 BOOTSTRAP = "BCa bootstrap of the rows' differences (Efron 1987), 9,999 resamples"
+
+_TINY = 1e-14
+"""Without flips the score is zero over zero at no difference at all: the search ends beside it."""
 
 _RESAMPLES = 9_999
 _FEWEST = 10
@@ -41,15 +44,21 @@ class PairedCounts:
 def paired_proportions(counts: PairedCounts, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return the interval for the first arm's proportion minus the second's.
 
-    Method 10 of R. G. Newcombe (1998), "Improved confidence intervals for the difference between
-    binomial proportions based on paired data", Statistics in Medicine 17, 2635-2650. With Wilson
-    limits l, u of each margin p, and phi the correlation of the table:
+    T. Tango (1998), "Equivalence test and confidence interval for the difference in proportions for
+    the paired-sample design", Statistics in Medicine 17, 891-908. Of n rows only the first arm has
+    b right, only the second c. The interval holds every difference D that its score test keeps:
 
-        low  = d - sqrt((p1 - l1)^2 - 2 phi (p1 - l1)(u2 - p2) + (u2 - p2)^2)
-        high = d + sqrt((u1 - p1)^2 - 2 phi (u1 - p1)(p2 - l2) + (p2 - l2)^2)
+        |b - c - n D| <= z sqrt(n (2 q + D (1 - D)))
 
-    Chosen over Wald's interval because it keeps its coverage with few discordant pairs, near 0
-    and 1, and never has width zero; Fagerland, Lydersen & Laake (2014) recommend it.
+    with q the likeliest share of rows that only the second arm has right if D is true: the larger
+    root of 2n q^2 + ((2n - b + c) D - b - c) q - c D (1 - D) = 0.
+
+    Made for non-inferiority: the spread is that under the margin itself, not the one seen, which is
+    too small whenever few rows happen to be lost. Wald's interval and Newcombe's (1998) tenth
+    method use the latter: of 400 rows of which 3 % flip, they pass a loss of just the margin of 2.5
+    points 10 and 7 times in 100 instead of 5. This one has a width where nothing flips, and at
+    D = 0 it is McNemar's test, whose power `planning` computes. Fagerland, Lydersen & Laake (2014)
+    recommend it.
 
     Args:
         counts: The table; at least one row.
@@ -64,38 +73,27 @@ def paired_proportions(counts: PairedCounts, confidence: float = CONFIDENCE) -> 
     n = counts.n
     if n == 0:
         raise ValueError("no rows, no interval")
-    first, second = counts.both + counts.first_only, counts.both + counts.second_only
-    p1, p2 = first / n, second / n
-    low1, high1 = _wilson(first, n, confidence)
-    low2, high2 = _wilson(second, n, confidence)
-    phi = _phi(counts)
-    below = _combine(p1 - low1, high2 - p2, phi)
-    above = _combine(high1 - p1, p2 - low2, phi)
-    difference = (counts.first_only - counts.second_only) / n
-    return max(-1.0, difference - below), min(1.0, difference + above)
+    low = _score_limit(counts.first_only, counts.second_only, n, confidence)
+    return low, -_score_limit(counts.second_only, counts.first_only, n, confidence)
 
 
-def _wilson(successes: int, n: int, confidence: float) -> tuple[float, float]:
-    from scipy.stats import binomtest
+def _score_limit(b: int, c: int, n: int, confidence: float) -> float:
+    """Return the lower limit; the upper one is that of the arms the other way round."""
+    from scipy.optimize import brentq
+    from scipy.stats import norm
 
-    limits = binomtest(successes, n).proportion_ci(confidence, method="wilson")
-    return float(limits.low), float(limits.high)
+    z = float(norm.isf((1 - confidence) / 2))
 
+    def beyond(difference: float) -> float:
+        half = ((2 * n - b + c) * difference - b - c) / (4 * n)
+        product = c * difference * (1 - difference) / (2 * n)
+        q = math.sqrt(max(0.0, half * half + product)) - half
+        spread = math.sqrt(max(0.0, n * (2 * q + difference * (1 - difference))))
+        return b - c - n * difference - z * spread
 
-def _combine(a: float, b: float, phi: float) -> float:
-    return math.sqrt(max(0.0, a * a - 2 * phi * a * b + b * b))
-
-
-def _phi(counts: PairedCounts) -> float:
-    """Correlation of the table, shrunk towards zero where it is positive."""
-    first, second = counts.both + counts.first_only, counts.both + counts.second_only
-    margins = first * (counts.n - first) * second * (counts.n - second)
-    if margins == 0:
-        return 0.0
-    cross = counts.both * counts.neither - counts.first_only * counts.second_only
-    if cross > 0:
-        return max(cross - counts.n / 2, 0.0) / math.sqrt(margins)
-    return cross / math.sqrt(margins)
+    if c == n:  # every row lost
+        return -1.0
+    return float(brentq(beyond, -1.0, (b - c) / n - _TINY, xtol=_TINY))
 
 
 def exact_mcnemar(counts: PairedCounts) -> float:

@@ -1,0 +1,65 @@
+"""Commands about runs that are over: `verify` and `history`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from infra.contracts.specs import ResultsSpec
+from infra.run_folder import runs_folder
+from infra.settings import Settings
+
+COMMANDS = ("verify", "history")
+
+_WRONG = 1
+
+
+def add_commands(commands: Any) -> None:
+    """Add both to the parsers of the command line."""
+    text = "check a report against its receipt: digests, sums, scores, comparison, verdict"
+    verify = commands.add_parser(
+        "verify", help=text, description=text,
+        epilog="Exit codes: 0 if the report holds; 1 if anything in it does not, each named; 2 if "
+        "there is no report with a receipt.",
+    )  # fmt: skip
+    verify.add_argument("report", type=Path, help="a run's report.json, or the run's folder")
+    verify.add_argument(
+        "--seal", help="the seal as the run's log has it: a report that was sealed again differs"
+    )
+    verify.add_argument(
+        "--weights", action="store_true", help="read the checkpoints too, not just their sizes"
+    )
+    text = "print how runs went over time, and write history.html anew"
+    history = commands.add_parser("history", help=text, description=text)
+    history.add_argument(
+        "folder", type=Path, nargs="?", help="folder of the runs (ASSAY_RUNS, or ./runs)"
+    )
+
+
+def look_back(given: argparse.Namespace) -> int:
+    """Carry out one of the two and return the exit code."""
+    if given.command == "verify":
+        return _verify(given.report, seal=given.seal, weights=given.weights)
+    return _history(given.folder or runs_folder(ResultsSpec(), Settings()))
+
+
+def _verify(path: Path, *, seal: str | None, weights: bool) -> int:
+    from infra import receipt
+
+    checks = receipt.verify(path, seal=seal, weights=weights)
+    print(receipt.table(checks))
+    return _WRONG if any(check.wrong for check in checks) else 0
+
+
+def _history(folder: Path) -> int:
+    from infra import history, trend
+
+    table = folder / history.NAME
+    if not table.is_file():
+        print(f"assay: there are no runs in {folder}", file=sys.stderr)
+        return 0
+    print(trend.text(trend.trends(history.read(table))))
+    print(f"history: {trend.write(folder)}")
+    return 0

@@ -1,0 +1,170 @@
+"""Runs `workers/bench_serve.py` beside a server, and watches both."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+from pydantic import ValidationError
+
+from infra.bench.plan import Point, Target, arguments, warm_up
+from infra.bench.results import Response, Result
+from infra.contracts.errors import ProcessError, ProcessTimedOut
+from infra.contracts.records import PythonEnvironment
+from infra.log_lines import tail
+from infra.processes import clean_environment, describe_exit, start
+from infra.progress import Progress
+from infra.vllm_server import LiveServer
+
+WORKER = Path(__file__).parents[1] / "workers" / "bench_serve.py"
+PROTOCOL = 1
+
+_LOOK_SECONDS = 1.0
+_POINT_SECONDS = 3600.0
+"""A point may take this long; a model that writes one token a second needs it for 28 answers."""
+_LAST_WORDS_SECONDS = 15.0
+"""A server whose engine died answers with errors for a while before it ends itself."""
+_HEALTH_SECONDS = 10.0
+_BAR = re.compile(r"\| (\d+)/(\d+) \[")
+_ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+
+
+def time_points(
+    points: Sequence[Point],
+    target: Target,
+    server: LiveServer,
+    *,
+    environment: PythonEnvironment,
+    folder: Path,
+    log: Path,
+    progress: Progress,
+    seconds_a_point: float = _POINT_SECONDS,
+) -> list[Result]:
+    """Return what was measured at each point. All are timed by one process.
+
+    Args:
+        points: Where to measure; without any nothing is run.
+        target: Who is timed.
+        server: The same, alive.
+        environment: Interpreter with vLLM.
+        folder: Receives the worker's request and response.
+        log: Receives all it prints; overwritten.
+        progress: Told every second.
+        seconds_a_point: How long each may take.
+
+    Raises:
+        ProcessError: The command failed, or left something else than measurements.
+        ServerError: The server ended meanwhile, or computes nothing any more.
+    """
+    if not points:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    asked, answered = folder / "request.json", folder / "response.json"
+    answered.unlink(missing_ok=True)
+    asked.write_text(json.dumps(request(points, target), indent=2), encoding="utf-8")
+    command = [str(word) for word in (environment.python, "-I", "-u", WORKER, asked, answered)]
+    started = time.monotonic()
+    deadline = started + seconds_a_point * len(points)
+    with start(command, log=log, env=_environment(server)) as child:
+        while (code := child.wait(_LOOK_SECONDS)) is None:
+            progress.update(*_news(log, int(time.monotonic() - started)))
+            server.raise_if_dead()
+            if time.monotonic() > deadline:
+                raise ProcessTimedOut(
+                    f"The timing did not finish within {deadline - started:g} seconds.",
+                    remedy="Lower speed.requests or speed.output_tokens.",
+                    log=str(log),
+                )
+    try:
+        results = _results(points, code, answered, log)
+    except ProcessError:
+        _blame(server)
+        raise
+    if any(result.failed for result in results):
+        _blame(server)
+    return results
+
+
+def request(points: Sequence[Point], target: Target) -> dict[str, object]:
+    """Return what the worker is asked: every point once to warm up, and once to be timed."""
+    runs: list[dict[str, object]] = []
+    for point in points:
+        warming = f"warming up, {point.what}"
+        runs += [
+            {"what": warming, "arguments": warm_up(point, target), "keep": False},
+            {"what": point.what, "arguments": arguments(point, target), "keep": True},
+        ]
+    return {"version": PROTOCOL, "runs": runs}
+
+
+def _environment(server: LiveServer) -> dict[str, str]:
+    clean = clean_environment()
+    # The server is on loopback, and the client would go through a proxy even there.
+    direct = {name: clean[name] for name in clean if not name.lower().endswith("_proxy")}
+    return direct | _ENVIRONMENT | {"OPENAI_API_KEY": server.api_key.get_secret_value()}
+
+
+def _news(log: Path, seconds: int) -> tuple[str, int, int | None, str]:
+    """Return what the worker is doing, and how many requests of it are answered."""
+    answered: tuple[int, int] | None = None
+    for line in reversed(tail(log, 100).splitlines()):
+        if line.startswith('{"event"'):
+            what = f"timing: {json.loads(line)['phase']}"
+            return (what, *answered, "requests") if answered else (what, seconds, None, "s")
+        if answered is None and (bar := _BAR.search(line)):
+            answered = int(bar[1]), int(bar[2])
+    return "timing", seconds, None, "s"
+
+
+def _results(points: Sequence[Point], code: int, answered: Path, log: Path) -> list[Result]:
+    if code != 0:
+        raise _failed(f"ended with {describe_exit(code)}", log)
+    try:
+        results = Response.model_validate_json(answered.read_bytes()).results
+    except OSError:
+        raise _failed("left no result", log) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise _failed(f"left a result that cannot be read ({place}: {first['msg']})", log) from None
+    if len(results) != len(points):
+        raise _failed(f"timed {len(results)} of {len(points)} points", log)
+    for point, result in zip(points, results, strict=True):
+        if not result.completed:
+            raise _failed(f"got no answer to {point.requests} requests ({point.what})", log)
+    return results
+
+
+def _failed(what: str, log: Path) -> ProcessError:
+    return ProcessError(
+        f"`vllm bench serve` {what}.",
+        cause=f"Its log ends with:\n{tail(log, 8)}",
+        remedy=f"Read {log}, and the server's log beside it.",
+        log=str(log),
+    )
+
+
+def _blame(server: LiveServer) -> None:
+    """Raise if it was the server that failed; give one that says so the time to end.
+
+    Raises:
+        ServerError: It ended, or computes nothing any more.
+    """
+    deadline = time.monotonic() + _LAST_WORDS_SECONDS
+    server.raise_if_dead()
+    while not _healthy(server) and time.monotonic() < deadline:
+        server.raise_if_dead()
+        time.sleep(_LOOK_SECONDS / 4)
+    server.raise_if_dead()
+
+
+def _healthy(server: LiveServer) -> bool:
+    root = server.base_url.removesuffix("/v1")
+    try:
+        return httpx.get(f"{root}/health", timeout=_HEALTH_SECONDS, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False

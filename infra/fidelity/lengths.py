@@ -1,0 +1,74 @@
+"""How long the written answers are, and how many never end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from infra.contracts.records import AnswerLengths, Arm, ArmResult, TaskScores
+
+_AT_A_TIME = 1024
+"""Answers that are made into tokens at a time."""
+
+
+def lengths(
+    base: ArmResult, quantized: ArmResult, folder: Path, tokenizer: Any
+) -> dict[str, dict[Arm, AnswerLengths]]:
+    """Return the lengths of both arms' answers, of every task that lets the model write.
+
+    A task that only scores given choices is left out. Tokens are those of the kept text: what came
+    after a stop string, and the token that ended it, are not in it.
+
+    Args:
+        base: The arm as it came.
+        quantized: The arm that was quantized.
+        folder: The run's folder, which holds the sample rows of both.
+        tokenizer: Of the model; both arms have the same.
+    """
+    arms: dict[Arm, ArmResult] = {"base": base, "quantized": quantized}
+    found: dict[str, dict[Arm, AnswerLengths]] = {}
+    for arm, result in arms.items():
+        for name, scores in result.tasks.items():
+            if measured := _measured(scores, folder, tokenizer):
+                found.setdefault(name, {})[arm] = measured
+    return found
+
+
+def _measured(scores: TaskScores, folder: Path, tokenizer: Any) -> AnswerLengths | None:
+    texts: list[str] = []
+    endless = 0
+    for row in _rows(folder / scores.samples):
+        written = list(_written(row["responses"]))
+        texts += written
+        endless += bool(written and row["truncated"])
+    if not texts:
+        return None
+    tokens: list[int] = []
+    for start in range(0, len(texts), _AT_A_TIME):
+        part = texts[start : start + _AT_A_TIME]
+        encoded = tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"]
+        tokens += map(len, encoded)
+    return AnswerLengths(
+        answers=len(texts),
+        tokens_mean=fmean(tokens),
+        tokens_median=median(tokens),
+        endless=endless,
+    )
+
+
+def _rows(samples: Path) -> Iterator[dict[str, Any]]:
+    with samples.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield json.loads(line)
+
+
+def _written(responses: Any) -> Iterator[str]:
+    """Yield the texts among the answers; log-likelihoods are numbers."""
+    if isinstance(responses, str):
+        yield responses
+    elif isinstance(responses, list):
+        for response in responses:
+            yield from _written(response)

@@ -1,0 +1,108 @@
+"""What a run can show, planned before anything is spent.
+
+Only rows that one arm alone has right tell the arms apart. Their expected share, the flip rate, and
+the number of rows decide which loss is found, and which margin can be kept at all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from infra.contracts.records import Power, TaskPower
+from infra.contracts.specs import VerdictSpec
+from infra.earlier_runs import Duration, Earlier
+from infra.statistics import rows_for_margin, smallest_drop, smallest_margin
+
+ASSUMED = 0.1
+"""Flip rate where nothing is known. A guess: smaller models flip more, and larger ones less."""
+
+_BELIEF = 100
+"""Rows that the assumption weighs against rows that were counted: no flip in a run of 40 rows does
+not mean that none will be."""
+
+_TENTH = 10
+_FLOAT_NOISE = 1e-9
+"""Points. Just as many rows as a margin takes are enough for it."""
+
+
+def plan(rows: Mapping[str, int], verdict: VerdictSpec, earlier: Earlier | None = None) -> Power:
+    """Return what a number of rows can show.
+
+    Each task alone, and all rows together, each counting once. The share that flips is as the spec
+    says; or else as earlier runs counted it, drawn towards the assumption where they had few rows;
+    or else assumed.
+
+    Args:
+        rows: Task or group → rows that are right or wrong, at least one in all.
+        verdict: Margin, confidence, power and flip rate.
+        earlier: What earlier runs tell.
+
+    Raises:
+        ValueError: There is no row.
+    """
+    total = sum(rows.values())
+    if total < 1:
+        raise ValueError("no rows, nothing to plan")
+    earlier = earlier or Earlier()
+    alpha = 1 - verdict.confidence
+    rates = {task: _flip_rate(task, verdict, earlier) for task in rows}
+    rate = sum(count * rates[task] for task, count in rows.items()) / total
+    learned = [run for task in rows for run in earlier.runs.get(task, ())]
+    return Power(
+        tasks={
+            task: TaskPower(
+                rows=count,
+                flip_rate=rates[task],
+                smallest_drop_points=100 * smallest_drop(count, rates[task], verdict.power, alpha),
+            )
+            for task, count in rows.items()
+        },
+        rows=total,
+        flip_rate=rate,
+        learned_from=() if verdict.flip_rate else tuple(dict.fromkeys(learned)),
+        smallest_drop_points=100 * smallest_drop(total, rate, verdict.power, alpha),
+        smallest_margin_points=100
+        * smallest_margin(total, rate, verdict.power, verdict.confidence),
+        rows_for_margin=rows_for_margin(
+            verdict.margin_points / 100, rate, verdict.power, verdict.confidence
+        ),
+        accelerator_minutes=_minutes(total, earlier.duration),
+    )
+
+
+def resolves(verdict: VerdictSpec, power: Power) -> bool:
+    """Return whether the rows are enough for the margin that is asked for."""
+    return power.smallest_margin_points <= verdict.margin_points + _FLOAT_NOISE
+
+
+def resolvable_margin(power: Power) -> float:
+    """Return the smallest margin that the rows resolve, rounded up to a tenth of a point."""
+    # Binary fractions are a hair off: six decimals drop it before rounding up.
+    return min(100.0, math.ceil(round(power.smallest_margin_points * _TENTH, 6)) / _TENTH)
+
+
+def margin(verdict: VerdictSpec, power: Power) -> tuple[float, float | None]:
+    """Return the margin to hold the verdict against, and the one asked for if that was widened.
+
+    Both in percentage points. Nothing is widened unless the spec allows it.
+    """
+    if verdict.if_unresolvable == "refuse" or resolves(verdict, power):
+        return verdict.margin_points, None
+    return max(resolvable_margin(power), verdict.margin_points), verdict.margin_points
+
+
+def _flip_rate(task: str, verdict: VerdictSpec, earlier: Earlier) -> float:
+    if verdict.flip_rate is not None:
+        return verdict.flip_rate
+    known = earlier.flips.get(task)
+    if known is None:
+        return ASSUMED
+    return (known.flipped + ASSUMED * _BELIEF) / (known.rows + _BELIEF)
+
+
+def _minutes(rows: int, earlier: Duration | None) -> float | None:
+    """Return the minutes of an earlier run, its evaluation drawn out by the number of rows."""
+    if earlier is None:
+        return None
+    return (earlier.startup_seconds + earlier.evaluation_seconds * rows / earlier.rows) / 60

@@ -1,0 +1,148 @@
+"""What the run could show: a margin that its rows cannot resolve is refused, or widened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from infra.contracts.errors import AssayError
+from infra.contracts.records import Power
+from infra.contracts.specs import RunSpec, VerdictSpec
+from infra.earlier_runs import learn
+from infra.evaluation.exam import known_rows
+from infra.power import ASSUMED, margin, plan, resolvable_margin, resolves
+from infra.preflight.findings import Finding, note, ok, problem
+from infra.progress import Progress, Silent
+from infra.run_folder import runs_folder
+from infra.settings import Settings
+from infra.statistics import rows_for_margin
+from infra.wording import duration, listed
+
+_POWER, _TASKS, _TIME = "power", "power by task", "expected time"
+_NAMED = 12
+"""Tasks that the table names; those that can show least stand first."""
+
+
+class MarginUnresolvable(AssayError):
+    """The rows are too few for the margin."""
+
+
+def planned(spec: RunSpec, settings: Settings, progress: Progress | None = None) -> Power | None:
+    """Return what the run can show, with what earlier runs of its label and model tell.
+
+    Quick, once `survey` has loaded the exam: its rows are remembered.
+
+    Args:
+        spec: What was asked.
+        settings: Where things are kept.
+        progress: Hears about what takes long.
+
+    Returns:
+        The plan; none if the exam was not loaded before, or has no rows that are right or wrong.
+    """
+    rows = known_rows(spec.evaluation, settings, progress or Silent())
+    if not rows:
+        return None
+    folder = runs_folder(spec.results, settings)
+    earlier = learn(folder, label=spec.results.label, model=spec.model.id, tasks=rows)
+    return plan(rows, spec.verdict, earlier)
+
+
+def look_at(spec: RunSpec, settings: Settings, progress: Progress) -> list[Finding]:
+    """Return what the rows can show, task by task and together, and how long it will take.
+
+    The exam has to be loaded.
+    """
+    power = planned(spec, settings, progress)
+    if power is None:
+        return [note(_POWER, "no task has rows that are right or wrong; a margin decides nothing")]
+    found = [_pooled(spec.verdict, power)]
+    if len(power.tasks) > 1:
+        found.append(ok(_TASKS, _by_task(power)))
+    if power.accelerator_minutes is not None:
+        took = duration(power.accelerator_minutes * 60)
+        found.append(ok(_TIME, f"about {took} at the accelerator for both exams, as before"))
+    return found
+
+
+def later(verdict: VerdictSpec, waiting: Iterable[str]) -> Finding:
+    """Return what can be said before rows are downloaded."""
+    rate = verdict.flip_rate or ASSUMED
+    needed = rows_for_margin(verdict.margin_points / 100, rate, verdict.power, verdict.confidence)
+    return note(
+        _POWER,
+        f"planned when the rows of {listed(list(waiting))} are downloaded, before anything else "
+        f"is spent; if {_percent(rate)} of the rows flip, a margin of "
+        f"{_points(verdict.margin_points)} takes {needed:,} rows",
+    )
+
+
+def _pooled(verdict: VerdictSpec, power: Power) -> Finding:
+    asked = _points(verdict.margin_points)
+    if resolves(verdict, power):
+        return ok(_POWER, f"{_shows(verdict, power)}; the margin is {asked}")
+    if verdict.if_unresolvable == "refuse":
+        return problem(_POWER, _unresolvable(verdict, power))
+    wider, _ = margin(verdict, power)
+    return note(
+        _POWER,
+        f"{_shows(verdict, power)}; the margin is widened from {asked} to {_points(wider)}, since "
+        f"it would take {power.rows_for_margin:,} rows",
+    )
+
+
+def _unresolvable(verdict: VerdictSpec, power: Power) -> MarginUnresolvable:
+    smallest = resolvable_margin(power)
+    guard = smallest > verdict.task_margin_points
+    return MarginUnresolvable(
+        f"A margin of {_points(verdict.margin_points)} cannot be resolved by {power.rows:,} rows; "
+        f"the smallest they resolve is {_points(smallest)}.",
+        cause=f"{_expected(verdict, power)}: even a model without any loss would be shown to be "
+        f"within the margin less often than the {_percent(verdict.power)} that verdict.power asks.",
+        remedy=f"Add tasks or raise their limit: it takes {power.rows_for_margin:,} rows, "
+        f"{power.rows_for_margin - power.rows:,} more. Or set verdict.margin_points to "
+        f"{smallest:g}{' and verdict.task_margin_points to no less' if guard else ''}, or "
+        "verdict.if_unresolvable to 'widen', which does that by itself and says so.",
+        rows=power.rows,
+        rows_for_margin=power.rows_for_margin,
+        smallest_margin_points=power.smallest_margin_points,
+    )
+
+
+def _shows(verdict: VerdictSpec, power: Power) -> str:
+    return (
+        f"{power.rows:,} rows. {_expected(verdict, power)}: with {_percent(verdict.power)} chance "
+        f"a drop of {power.smallest_drop_points:.1f} points is found, and a model without loss is "
+        f"shown to be within {_points(resolvable_margin(power))}"
+    )
+
+
+def _expected(verdict: VerdictSpec, power: Power) -> str:
+    if verdict.flip_rate:
+        source = "as verdict.flip_rate says"
+    elif power.learned_from:
+        count = len(power.learned_from)
+        source = f"learned from {count} earlier run{'s' if count > 1 else ''}"
+    else:
+        source = "assumed"
+    return (
+        f"{_percent(power.flip_rate)} of them are expected to be right in one arm alone ({source})"
+    )
+
+
+def _by_task(power: Power) -> str:
+    worst = sorted(power.tasks.items(), key=lambda item: -item[1].smallest_drop_points)
+    said = [
+        f"{name} {task.smallest_drop_points:.1f} ({task.rows:,} rows)"
+        for name, task in worst[:_NAMED]
+    ]
+    if more := worst[_NAMED:]:
+        said.append(f"and less in {len(more)} more")
+    return f"smallest drop that is found, points: {', '.join(said)}"
+
+
+def _points(value: float) -> str:
+    return f"{value:g} point{'' if value == 1 else 's'}"
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.3g} %"

@@ -1,0 +1,90 @@
+"""What all figures of a report share: colours, style, file format.
+
+Drawn without pyplot, so nothing is shared between threads. A figure names no date, so that the
+same report always gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Layout = Literal["wide", "narrow"]
+Kind = Literal["svg", "png"]
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """Colours of a figure. Loss and gain stay apart for every common kind of colour vision."""
+
+    paper: str
+    ink: str
+    soft: str
+    grid: str
+    loss: str
+    gain: str
+    unclear: str
+
+
+LIGHT = Palette(
+    paper="#ffffff", ink="#1b1f24", soft="#656d76", grid="#e4e7eb",
+    loss="#c2410c", gain="#0f766e", unclear="#4b5563",
+)  # fmt: skip
+DARK = Palette(
+    paper="#15181c", ink="#e6e8eb", soft="#9aa3ad", grid="#2b3036",
+    loss="#fb8a4c", gain="#4fd1c0", unclear="#b4bcc6",
+)  # fmt: skip
+
+
+def image(draw: Callable[[], Figure], palette: Palette, kind: Kind) -> bytes:
+    """Return a figure as an image file.
+
+    Args:
+        draw: Makes the figure.
+        palette: Colours, background included.
+        kind: File format.
+    """
+    import matplotlib as mpl
+
+    style = {
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same figure everywhere
+        "font.size": 9,
+        "text.color": palette.ink,
+        "axes.labelcolor": palette.soft,
+        "axes.edgecolor": palette.grid,
+        "xtick.color": palette.soft,
+        "ytick.color": palette.ink,
+        "figure.facecolor": palette.paper,
+        "axes.facecolor": palette.paper,
+        "savefig.facecolor": palette.paper,
+        "svg.hashsalt": "assay",
+    }
+    with mpl.rc_context(style):
+        stream = io.BytesIO()
+        metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
+        draw().savefig(stream, format=kind, dpi=144, metadata=metadata)
+    return stream.getvalue()
+
+
+def data_uri(image: bytes, kind: Kind) -> str:
+    """Return an image as a `data:` address, to stand in a page without a file beside it."""
+    media = {"svg": "image/svg+xml", "png": "image/png"}[kind]
+    return f"data:{media};base64,{base64.b64encode(image).decode()}"
+
+
+def frame(axes: Axes, rows: int, palette: Palette) -> None:
+    """Leave of an axis what helps to read it: a grid and figures below."""
+    axes.set_ylim(rows - 0.45, -0.55)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.set_axisbelow(True)
+    axes.grid(axis="x", color=palette.grid, linewidth=0.8)
+    axes.tick_params(axis="x", length=0, labelsize=8)

@@ -1,0 +1,110 @@
+"""Sentences under the tables: what was done, and how to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from infra import wording
+from infra.contracts.records import MetricComparison, Report
+from infra.report.text import capitalized
+
+
+def interval_note(metrics: Sequence[MetricComparison]) -> str:
+    """Return how the intervals of a table were made."""
+    methods = sorted({metric.method for metric in metrics})
+    clusters = sorted({m.clusters for m in metrics if m.clusters})
+    by = f" Rows are clustered by subject ({_counts(clusters)} of them)." if clusters else ""
+    holm = " Holm adjusts p-values for looking at several tasks; intervals are one task at a time."
+    adjusted = any(metric.p_adjusted is not None for metric in metrics)
+    return (
+        f"Interval: {100 * metrics[0].confidence:g} % for quantized minus base, paired by row, "
+        f"ends rounded outwards.{by}{holm if adjusted else ''} {'. '.join(methods)}."
+    )
+
+
+def pooled_note(report: Report) -> str:
+    """Return what the first row of the table is; empty without one."""
+    pooled = report.comparison.pooled
+    if pooled is None:
+        return ""
+    return (
+        f"All rows: {pooled.rows:,} of {wording.listed(list(pooled.tasks))}, of which "
+        f"{100 * pooled.flip_rate:.1f} % are right in one arm alone. {capitalized(pooled.method)}."
+    )
+
+
+def power_note(report: Report) -> str:
+    """Return what the rows can show, as planned; empty without a plan."""
+    plan = report.power
+    if plan is None:
+        return ""
+    source = "as was assumed"
+    if runs := len(plan.learned_from):
+        source = f"as in {runs} earlier run{'' if runs == 1 else 's'}"
+    drop = wording.possible_loss(plan.smallest_drop_points / 100, "points")
+    margin = wording.possible_loss(plan.smallest_margin_points / 100, "points")
+    return (
+        f"Planned before the run: if {100 * plan.flip_rate:.1f} % of the rows flip, {source}, a "
+        f"true loss of {drop} over all {plan.rows:,} rows is found with "
+        f"{100 * report.spec.verdict.power:g} % power, and a model without loss is shown to be "
+        f"within {margin}."
+    )
+
+
+def noise_note() -> str:
+    """Return how to read the noise floor."""
+    return (
+        "By chance: the base model sat the exam twice, asked in another order. What flips there "
+        "flips without any change of the model."
+    )
+
+
+def fidelity_note(report: Report) -> str:
+    """Return what was read; empty without fidelity."""
+    found = report.comparison.fidelity
+    if found is None:
+        return ""
+    return (
+        f"Both models read the same {found.documents:,} texts, {found.tokens:,} tokens "
+        f"({found.texts}). Divergence is over the base model's {found.top_k} likeliest tokens, all "
+        "others counted as one, so it is a lower bound."
+    )
+
+
+def overlap_note(report: Report) -> str:
+    """Return what the look for shared words found; empty if nobody looked."""
+    found = report.overlap
+    if found is None:
+        return ""
+    rows = sum(found.found.values())
+    share = f" ({100 * rows / found.rows:.1f} %)" if rows and found.rows else ""
+    return (
+        f"{rows:,} of {found.rows:,} exam rows{share} share {found.ngram} words in a row with the "
+        "calibration set; shorter texts, from 8 words up, are sought as a whole."
+    )
+
+
+def speed_note(report: Report) -> str:
+    """Return how speed was measured; empty if it was not."""
+    bench = report.arms["quantized"].bench or report.arms["base"].bench
+    if bench is None:
+        return ""
+    lengths = wording.listed([f"{n:,}" for n in sorted({p.output_tokens for p in bench.points})])
+    return (
+        f"vLLM {bench.engine_version} on {bench.device}, by `vllm bench serve`, {lengths} tokens "
+        "an answer, base → quantized, both with the flags of the exam. Below 1× a time is shorter."
+    )
+
+
+def exam_speed_note(report: Report) -> str:
+    """Return what the times of the exam are, and are not."""
+    count = report.arms["quantized"].server.concurrency
+    at = f" with {count} questions in flight" if count else ""
+    return (
+        f"The time is that of this exam{at}, not a benchmark of serving. Reused scores keep the "
+        "time they once took."
+    )
+
+
+def _counts(clusters: Sequence[int]) -> str:
+    return f"{clusters[0]}" if len(clusters) == 1 else f"{clusters[0]} to {clusters[-1]}"

@@ -1,0 +1,233 @@
+"""Tables of plain cells, the same on the page, in Markdown and on a model card.
+
+Each is none where the run has no such record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from infra import wording
+from infra.bench import SpeedPair, summary
+from infra.bench.comparing import NOTABLE
+from infra.comparison import decisive
+from infra.contracts.records import Arm, Bench, Report, SpeedPoint
+
+_ARMS: tuple[tuple[Arm, str], ...] = (("base", "Base"), ("quantized", "Quantized"))
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under the same heads; the first cell names the row."""
+
+    caption: str
+    rows: Sequence[Mapping[str, str]]
+    marked: frozenset[tuple[int, str]] = field(default_factory=frozenset)
+    """Row and head of cells that are bad news; their text says so too."""
+
+
+def fidelity(report: Report) -> Table | None:
+    """Return how closely the quantized model follows the base model."""
+    found = report.comparison.fidelity
+    if found is None:
+        return None
+    rows = [
+        ("Next-token agreement", wording.share(found.agreement)),
+        ("KL divergence, mean", f"{wording.number(found.kl_mean)} nats"),
+        ("KL divergence, median", f"{wording.number(found.kl_median)} nats"),
+        ("KL divergence, 99th percentile", f"{wording.number(found.kl_p99)} nats"),
+        ("Perplexity, base", f"{found.perplexity_base:.4g}"),
+        ("Perplexity, quantized", f"{found.perplexity_quantized:.4g}"),
+    ]
+    if found.perplexity_base:
+        change = 100 * (found.perplexity_quantized / found.perplexity_base - 1)
+        rows.append(("Perplexity, change", f"{change:+.2f} %".replace("-", "−")))
+    return Table("Fidelity", [{"Measure": name, "Value": value} for name, value in rows])
+
+
+def lengths(report: Report) -> Table | None:
+    """Return how long written answers are, and how many never stop."""
+    rows = [
+        {
+            "Task": task,
+            "Arm": name,
+            "Answers": f"{of.answers:,}",
+            "Tokens, mean": f"{of.tokens_mean:.1f}",
+            "Tokens, median": f"{of.tokens_median:g}",
+            "Endless": f"{of.endless:,}",
+        }
+        for task, arms in report.comparison.lengths.items()
+        for arm, name in _ARMS
+        if (of := arms.get(arm)) is not None
+    ]
+    return Table("Length of written answers", rows) if rows else None
+
+
+def noise(report: Report) -> Table | None:
+    """Return flips of base against base beside those of base against quantized."""
+    if report.comparison.noise is None:
+        return None
+    quantized = {metric.task: metric for metric in decisive(report.comparison)}
+    rows = []
+    for task, found in report.comparison.noise.tasks.items():
+        other = quantized.get(task)
+        rows.append({
+            "Task": task,
+            "Rows": f"{found.rows:,}",
+            "Flips by quantization": f"{other.lost + other.gained:,}" if other else "-",
+            "Flips by chance": f"{found.lost + found.gained:,}",
+            "Changed by quantization": f"{other.changed:,}" if other else "-",
+            "Changed by chance": f"{found.changed:,}",
+        })  # fmt: skip
+    return Table("Base against quantized, and base against itself", rows) if rows else None
+
+
+def power(report: Report) -> Table | None:
+    """Return the smallest loss that each task was planned to show."""
+    plan = report.power
+    if plan is None:
+        return None
+    parts = [(name, task.rows, task.flip_rate, task.smallest_drop_points)
+             for name, task in plan.tasks.items()]  # fmt: skip
+    whole = ("All rows", plan.rows, plan.flip_rate, plan.smallest_drop_points)
+    rows = [
+        {
+            "Task": name,
+            "Rows": f"{count:,}",
+            "Expected to flip": f"{100 * flips:.1f} %",
+            "Smallest loss found": wording.possible_loss(drop / 100, "points"),
+        }
+        for name, count, flips, drop in [whole, *parts]
+    ]
+    return Table("What the rows can show, as planned", rows)
+
+
+def calibration(report: Report) -> Table:
+    """Return what AWQ was shown."""
+    card = report.calibration
+    spec = card.spec
+    revision = f", {spec.revision}" if spec.revision else ""
+    rows = [
+        ("Source", f"{spec.path} ({spec.source}{revision})"),
+        ("Conversations used", f"{card.used:,} of {card.read:,}"),
+        ("Tokens each", f"{card.tokens_min:,} to {card.tokens_max:,}, "
+                        f"median {card.tokens_median:,}"),
+        ("Tokens together", f"{card.tokens_total:,}"),
+        ("Dropped", f"{card.dropped_too_long:,} longer than {spec.max_sequence_length:,} tokens, "
+                    f"{card.dropped_beyond_max:,} beyond the {spec.max_samples:,} asked for"),
+        ("Fingerprint", card.fingerprint),
+    ]  # fmt: skip
+    return Table("Calibration", [{"": name, "Calibration set": value} for name, value in rows])
+
+
+def overlap(report: Report) -> Table | None:
+    """Return how many exam rows share words with the calibration set, for tasks with any."""
+    if report.overlap is None:
+        return None
+    counts = {name: scores.n for name, scores in report.arms["base"].tasks.items()}
+    rows = [
+        {"Task": task, "Rows": f"{counts[task]:,}" if task in counts else "-", "Shared": f"{n:,}"}
+        for task, n in report.overlap.found.items()
+        if n
+    ]
+    return Table("Exam rows that share words with the calibration set", rows) if rows else None
+
+
+def speed(report: Report) -> Table | None:
+    """Return medians at every point that was timed."""
+    return _speed(report, "Speed, medians", {
+        "First token, ms": (lambda point: point.ttft_ms_median, False),
+        "Each further token, ms": (lambda point: point.tpot_ms_median, False),
+        "Written tokens a second": (lambda point: point.output_tokens_per_second, True),
+    })  # fmt: skip
+
+
+def slowest(report: Report) -> Table | None:
+    """Return the slowest in a hundred, and what all tokens together come to."""
+    return _speed(report, "Speed, slowest in a hundred requests", {
+        "First token, ms": (lambda point: point.ttft_ms_p99, False),
+        "Each further token, ms": (lambda point: point.tpot_ms_p99, False),
+        "All tokens a second": (lambda point: point.total_tokens_per_second, True),
+        "Requests": (lambda point: point.requests, None),
+        "Failed": (lambda point: point.failed, None),
+    })  # fmt: skip
+
+
+def memory(report: Report) -> Table:
+    """Return what both arms take, and how long they took."""
+    base, quantized = report.arms["base"], report.arms["quantized"]
+    rows = [
+        _pair("Weights on disk", base.checkpoint.size_bytes, quantized.checkpoint.size_bytes,
+              wording.size),
+        *_loaded(base.bench, quantized.bench),
+        _pair("Engine start", base.speed.startup_seconds, quantized.speed.startup_seconds,
+              wording.duration),
+        _pair("Evaluation", base.speed.evaluation_seconds, quantized.speed.evaluation_seconds,
+              wording.duration),
+        _pair("Documents a second in the exam", base.speed.documents_per_second,
+              quantized.speed.documents_per_second, wording.number),
+    ]  # fmt: skip
+    return Table("Size, memory and time", [row for row in rows if row])
+
+
+def _loaded(base: Bench | None, quantized: Bench | None) -> list[dict[str, str] | None]:
+    one, other = (bench.memory if bench else None for bench in (base, quantized))
+    if one is None and other is None:
+        return []
+    told: list[tuple[str, str, Callable[[float], str]]] = [
+        ("Weights, loaded", "weights_bytes", wording.size),
+        ("Room for tokens in the cache", "kv_cache_tokens", wording.number),
+        ("Memory of the whole engine", "process_bytes", wording.size),
+    ]
+    return [
+        _pair(name, getattr(one, key, None), getattr(other, key, None), show)
+        for name, key, show in told
+    ]
+
+
+def _pair(
+    name: str, base: float | None, quantized: float | None, show: Callable[[float], str]
+) -> dict[str, str] | None:
+    if base is None and quantized is None:
+        return None
+    ratio = f"{quantized / base:.2f}×" if base and quantized is not None else "-"
+    return {
+        "": name,
+        "Base": "-" if base is None else show(base),
+        "Quantized": "-" if quantized is None else show(quantized),
+        "Ratio": ratio,
+    }
+
+
+_Column = tuple[Callable[[SpeedPoint], float], bool | None]
+"""What it shows; whether more of it is better, none where it says nothing about speed."""
+
+
+def _speed(report: Report, caption: str, columns: dict[str, _Column]) -> Table | None:
+    pairs = summary(report.arms["base"].bench, report.arms["quantized"].bench)
+    rows, marked = [], set()
+    for place, pair in enumerate(pairs):
+        row = {
+            "Prompt, tokens": f"{pair.input_tokens:,}",
+            "At a time": f"{pair.concurrency:,}",
+        }
+        for head, (value, more_is_better) in columns.items():
+            row[head], worse = _beside(pair, value, more_is_better)
+            if worse:
+                marked.add((place, head))
+        rows.append(row)
+    return Table(caption, rows, frozenset(marked)) if rows else None
+
+
+def _beside(
+    pair: SpeedPair, value: Callable[[SpeedPoint], float], more_is_better: bool | None
+) -> tuple[str, bool]:
+    """Return `412 → 300 (0.73×)`, and whether the quantized model is clearly slower."""
+    base, quantized = (value(p) if p else None for p in (pair.base, pair.quantized))
+    text = " → ".join("-" if v is None else wording.number(v) for v in (base, quantized))
+    if more_is_better is None or not base or quantized is None:
+        return text, False
+    ratio = quantized / base
+    worse = ratio * (1 + NOTABLE) < 1 if more_is_better else ratio > 1 + NOTABLE
+    return f"{text} ({ratio:.2f}×{', slower' if worse else ''})", worse

@@ -1,0 +1,88 @@
+"""What a comparison shows about the margin, before it is put into words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from infra.comparison import decisive, effect
+from infra.contracts.records import Comparison, MetricComparison, Pooled
+from infra.contracts.specs import VerdictSpec
+
+_FLOAT_NOISE = 1e-9
+"""Points. 0.65 - 0.62 is a hair above 0.03, but a loss of just what is allowed is allowed."""
+
+Status = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found; no number in it is rounded."""
+
+    pooled: Pooled | None
+    within: bool
+    """The loss over all rows is shown to be smaller than the margin."""
+
+    shown: bool
+    """A loss over all rows is shown."""
+
+    lost: list[MetricComparison]
+    """Tasks that are shown to have lost, and lost more than a task may."""
+
+    beyond: list[MetricComparison]
+    """Tasks that lost more than a task may, but may have by chance."""
+
+    silent: list[MetricComparison]
+    """Tasks whose rows give no interval."""
+
+    unscaled: list[MetricComparison]
+    """Tasks that are shown to have lost, on a scale that has no points."""
+
+    @property
+    def status(self) -> Status:
+        """What it comes to; see `VerdictSpec`."""
+        if self.lost or (self.shown and not self.within):
+            return "FAIL"
+        if self.within and not (self.beyond or self.silent or self.unscaled):
+            return "PASS"
+        return "INCONCLUSIVE"
+
+
+def find(comparison: Comparison, spec: VerdictSpec, margin: float, *, sequential: bool) -> Findings:
+    """Hold a comparison against the margin; see `infra.verdict.decide`.
+
+    Args:
+        comparison: The comparison.
+        spec: Which loss is acceptable.
+        margin: Over all rows, percentage points.
+        sequential: Whether the exam may have been stopped early: then p-values of single tasks
+            decide nothing.
+    """
+    tasks, pooled = decisive(comparison), comparison.pooled
+    beyond = [
+        task
+        for task in tasks
+        if task.unit == "points" and loss_of(task) > spec.task_margin_points + _FLOAT_NOISE
+    ]
+    lost = [
+        task
+        for task in beyond
+        if not sequential
+        and effect(task) == "loss"
+        and task.p_adjusted is not None
+        and task.p_adjusted <= 1 - spec.confidence
+    ]
+    return Findings(
+        pooled=pooled,
+        within=pooled is not None and pooled.bound * 100 > -margin,
+        shown=pooled is not None and pooled.high < 0,
+        lost=lost,
+        beyond=[task for task in beyond if task not in lost],
+        silent=[task for task in tasks if task.low is None],
+        unscaled=[task for task in tasks if task.unit == "value" and effect(task) == "loss"],
+    )
+
+
+def loss_of(task: MetricComparison) -> float:
+    """Return the observed loss, percentage points; below zero for a gain."""
+    return -100 * task.difference if task.base.higher_is_better else 100 * task.difference

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import errno
+import os
+
+import httpx
+import pytest
+
+from deployments.__main__ import _of_the_machine
+
+
+def test_a_full_disk_and_a_lost_api_are_told_in_one_sentence() -> None:
+    full = _of_the_machine(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/runs/a/log"))
+    assert full is not None and "No space left on device: /runs/a/log" in str(full)
+    with pytest.raises(httpx.ConnectError) as refused:
+        httpx.get("http://127.0.0.1:9", trust_env=False)
+    lost = _of_the_machine(refused.value)
+    assert lost is not None and "Prefect API does not answer any more" in str(lost)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EACCES, "denied"), ValueError("other")])
+def test_other_errors_keep_their_traceback(error: Exception) -> None:
+    assert _of_the_machine(error) is None

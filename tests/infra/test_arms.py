@@ -1,0 +1,153 @@
+"""Whole arms on an engine that answers at once."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra import arms, noise
+from infra.contracts.records import ArmResult, PythonEnvironment, Weights
+from infra.contracts.specs import (
+    CalibrationSpec,
+    FidelitySpec,
+    ModelSpec,
+    QuantizationSpec,
+    RunSpec,
+    ServingSpec,
+    SpeedSpec,
+    TaskSpec,
+)
+from infra.run_folder import RunFolder
+from infra.settings import Settings
+from infra.weights import inspect_local
+from tests.broken_checkpoints import SAMPLE
+from tests.infra.evaluation.conftest import Heard, evaluation
+
+ENGINE = Path(__file__).parents[1] / "stand_in_engine.py"
+
+
+@pytest.fixture(scope="module")
+def weights() -> Weights:
+    return inspect_local(SAMPLE, settings=Settings())
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> PythonEnvironment:
+    python = tmp_path / "python"
+    engine = [sys.executable, str(ENGINE), "--fuse", str(tmp_path / "fuse")]
+    python.write_text(f'#!/bin/sh\nexec {shlex.join(engine)} "$@"\n')
+    python.chmod(0o755)
+    return PythonEnvironment(name="stand-in", python=python, digest="stand-in", provided=True)
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+Sit = Callable[..., ArmResult]
+
+
+@pytest.fixture
+def sit(weights: Weights, environment: PythonEnvironment, tmp_path: Path, heard: Heard) -> Sit:
+    """Return a function that lets the base model sit; `run` names the run's folder."""
+
+    def one(run: str, *, noise_floor: bool = False, top_k: int = 2, **options: Any) -> ArmResult:
+        spec = RunSpec(
+            model=ModelSpec(source="local", id=str(SAMPLE)),
+            quantization=QuantizationSpec(
+                calibration=CalibrationSpec(path=str(SAMPLE.parent / "data" / "calibration.jsonl"))
+            ),
+            serving=ServingSpec(device="cpu"),
+            evaluation=evaluation(
+                TaskSpec(name="gsm8k", num_fewshot=0, limit=12),
+                TaskSpec(name="gpqa_main_zeroshot", limit=12),
+                concurrency=1, triage={"enabled": False}, noise_floor=noise_floor,
+            ),
+            fidelity=FidelitySpec(documents=8, top_k=top_k),
+            speed=SpeedSpec(enabled=False),
+        )  # fmt: skip
+        return arms.evaluate(
+            "base", weights, spec,
+            environment=environment, run=RunFolder(id=run, path=tmp_path / run),
+            settings=Settings(cache=tmp_path / "cache"), progress=heard, **options,
+        )  # fmt: skip
+
+    return one
+
+
+def asked(log: Path, kind: str = "question") -> list[str]:
+    lines = log.read_text().splitlines()
+    return [line for line in lines if line.startswith(f"asked {kind} ")]
+
+
+def test_a_second_sitting_is_asked_everything_again_in_another_order(
+    sit: Sit, tmp_path: Path
+) -> None:
+    run, logs = tmp_path / "run", tmp_path / "run" / "logs"
+    first = sit("run", noise_floor=True)
+    second = sit("run", noise_floor=True, sitting=2)
+    one, other = asked(logs / "server-base.log"), asked(logs / "server-base-again.log")
+    assert len(one) >= 24
+    assert sorted(one) == sorted(other)
+    assert one != other != one[::-1]
+    # Whatever the order: the same documents have the same answers.
+    for name in first.tasks:
+        rows = [
+            (run / "samples" / arm / f"{name}.jsonl").read_text() for arm in ("base", "base-again")
+        ]
+        assert rows[0] == rows[1]
+        assert not second.tasks[name].reused
+        assert second.tasks[name].samples == f"samples/base-again/{name}.jsonl"
+    assert {task.changed for task in noise.floor(first, second, run).tasks.values()} == {0}
+    # It is neither read with nor looked at.
+    assert first.reading is not None
+    assert (second.reading, second.triage, second.bench) == (None, None, None)
+    assert len(asked(logs / "server-base.log", "text")) == 8
+    assert asked(logs / "server-base-again.log", "text") == []
+
+
+def test_both_sittings_are_kept_and_kept_apart(sit: Sit, tmp_path: Path) -> None:
+    sit("run")
+    sit("run", sitting=2)
+    for options in ({}, {"sitting": 2}, {"noise_floor": True}):
+        again = sit("later", **options)
+        assert all(task.reused for task in again.tasks.values())
+    logs = {log.name for log in (tmp_path / "later" / "logs").iterdir()}
+    assert logs == {"server-base-reused.log", "server-base-again-reused.log"}
+
+
+def test_a_reading_is_kept_and_asked_again_for_other_figures(sit: Sit, tmp_path: Path) -> None:
+    first = sit("run").reading
+    assert first is not None
+    assert (first.documents, first.file) == (8, "readings/base.npz")
+    assert sit("later").reading == first
+    assert (tmp_path / "later" / first.file).is_file()
+    assert not (tmp_path / "later" / "logs" / "server-base.log").exists()
+    other = sit("other", top_k=3)
+    assert all(task.reused for task in other.tasks.values())  # of the exam nothing is asked again
+    assert asked(tmp_path / "other" / "logs" / "server-base.log") == []
+    assert other.reading == first  # three likely tokens instead of two change no likelihood
+
+
+def test_an_engine_that_dies_while_it_reads_is_started_again(
+    sit: Sit, tmp_path: Path, heard: Heard
+) -> None:
+    fuse = tmp_path / "fuse"
+    fuse.touch()
+    result = sit("run")
+    assert not fuse.exists()
+    assert result.reading is not None
+    assert result.reading.documents == 8
+    assert [text for text in heard.said if "Starting it again" in text] != []
+    logs = tmp_path / "run" / "logs"
+    assert asked(logs / "server-base-2.log") == []  # the exam was over
+    assert len(asked(logs / "server-base-2.log", "text")) == 8
+    rows = (tmp_path / "run" / result.tasks["gsm8k"].samples).read_text().splitlines()
+    assert len([json.loads(row) for row in rows]) == 12

@@ -1,0 +1,174 @@
+"""Simulates whole comparisons and counts how often the verdict is wrong, and how often it is right.
+
+    python -m tests.simulate_verdict --repeats 2000 --sequences 2000
+
+Three tasks of 1,319, 400 and 448 rows are drawn as counts of a paired table, compared and judged by
+the code that compares and judges real runs. Exits with 1 if an error rate is above its level by
+more than chance explains, or power further than three points from the plan.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import math
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from infra import statistics
+from infra.comparison import Compared, combine
+from infra.contracts.records import Comparison, MetricComparison, MetricValue
+from infra.contracts.specs import VerdictSpec
+from infra.sequential import first_stop
+from infra.statistics import PairedCounts
+from infra.verdict import decide
+
+TASKS = {"gsm8k": (1319, 0.75), "global_mmlu_en": (400, 0.65), "gpqa_main_zeroshot": (448, 0.35)}
+"""Rows, and the base model's share of right ones."""
+
+FLIP_RATES = (0.05, 0.1, 0.2, 0.3)
+DROP = 0.03
+TOLERANCE = 0.03
+"""How far power may be from the plan."""
+
+Rng = np.random.Generator
+
+
+def compared(task: str, counts: PairedCounts, confidence: float) -> Compared:
+    """Return one task as the comparison of its rows would give it; the first arm is quantized."""
+    effect = statistics.binary_effect(counts, confidence)
+    base, quantized = (
+        MetricValue(value=(counts.both + only) / counts.n, stderr=None, n=counts.n)
+        for only in (counts.second_only, counts.first_only)
+    )
+    metric = MetricComparison.model_construct(
+        task=task, subtask_of=None, metric="acc,none", base=base, quantized=quantized,
+        unit="points", difference=effect.difference, low=effect.limits[0], high=effect.limits[1],
+        confidence=confidence, method=effect.method, p_value=effect.p_value, p_adjusted=None,
+        clusters=None, chance=0.25, recovery=None, recovery_above_chance=None, pairs=counts.n,
+        lost=counts.second_only, gained=counts.first_only, changed=effect.flips, primary=True,
+    )  # fmt: skip
+    return Compared(metric, effect)
+
+
+def comparison_of(tables: Mapping[str, PairedCounts], confidence: float = 0.95) -> Comparison:
+    """Return the comparison of made tables, one a task."""
+    return combine([compared(*item, confidence) for item in tables.items()], 0.36, confidence)
+
+
+def drawn(rng: Rng, flip_rate: float, drop: float) -> dict[str, PairedCounts]:
+    """Draw the rows of all tasks, which all lose the same."""
+    tables = {}
+    for task, (rows, right) in TASKS.items():
+        lost, gained = (flip_rate + drop) / 2, (flip_rate - drop) / 2
+        both = right - lost
+        gains, losses, right_twice, neither = rng.multinomial(
+            rows, [gained, lost, both, 1 - both - lost - gained]
+        )
+        tables[task] = PairedCounts(int(right_twice), int(gains), int(losses), int(neither))
+    return tables
+
+
+def statuses(
+    rng: Rng, repeats: int, spec: VerdictSpec, flip_rate: float, drop: float
+) -> dict[str, float]:
+    """Return how often each verdict was given."""
+    found: Counter[str] = Counter()
+    for _ in range(repeats):
+        gc.freeze()  # statsmodels collects garbage at every call, which takes as long as the rest
+        comparison = comparison_of(drawn(rng, flip_rate, drop), spec.confidence)
+        found[decide(comparison, spec).status] += 1
+    gc.unfreeze()
+    return {status: found[status] / repeats for status in ("PASS", "FAIL", "INCONCLUSIVE")}
+
+
+def sequence(rng: Rng, rows: int, flip_rate: float, drop: float) -> list[int]:
+    """Draw the differences of single rows."""
+    shares = [(flip_rate + drop) / 2, 1 - flip_rate, (flip_rate - drop) / 2]
+    return [int(d) for d in rng.choice([-1, 0, 1], rows, p=shares)]
+
+
+def stops(
+    rng: Rng, sequences: int, rows: int, flip_rate: float, drop: float, margin: float
+) -> tuple[dict[str | None, float], float]:
+    """Return how often the sequential test ended in each way, and the mean of the rows it took."""
+    ends = [first_stop(sequence(rng, rows, flip_rate, drop), margin) for _ in range(sequences)]
+    found = Counter(end.outcome for end in ends)
+    shares = {outcome: found[outcome] / sequences for outcome in ("PASS", "FAIL", None)}
+    return shares, float(np.mean([end.rows for end in ends]))
+
+
+def most(level: float, repeats: int) -> float:
+    """Return the largest share that a true rate of `level` still explains (99.9 %)."""
+    from scipy.stats import binom
+
+    return float(binom.ppf(0.999, repeats, level)) / repeats
+
+
+def fixed(rng: Rng, repeats: int, spec: VerdictSpec) -> bool:
+    """Print the table of the verdict over all rows; return whether it holds."""
+    rows, margin = sum(n for n, _ in TASKS.values()), spec.margin_points / 100
+    level = 1 - spec.confidence
+    print(
+        f"Verdict, margin {spec.margin_points:g} points, {rows:,} rows, {repeats:,} repeats a cell"
+    )
+    print("| flips | false FAIL, no change | false PASS, at the margin | FAIL, 3-point drop | "
+          "planned | not PASS, 3-point drop | smallest drop | PASS, no change |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|")
+    good = True
+    for flip_rate in FLIP_RATES:
+        none = statuses(rng, repeats, spec, flip_rate, 0.0)
+        edge = statuses(rng, repeats, spec, flip_rate, margin)
+        drop = statuses(rng, repeats, spec, flip_rate, DROP)
+        planned = statistics.paired_power(rows, flip_rate, DROP, level)
+        smallest = statistics.smallest_drop(rows, flip_rate, spec.power, level)
+        print(f"| {flip_rate:.0%} | {none['FAIL']:.1%} | {edge['PASS']:.1%} | {drop['FAIL']:.1%} | "
+              f"{planned:.1%} | {1 - drop['PASS']:.1%} | {smallest * 100:.1f} points | "
+              f"{none['PASS']:.1%} |")  # fmt: skip
+        good &= max(none["FAIL"], edge["PASS"]) <= most(level, repeats)
+        chance = 3 * math.sqrt(planned * (1 - planned) / repeats)
+        good &= abs(drop["FAIL"] - planned) <= TOLERANCE + chance
+    return good
+
+
+def sequential(rng: Rng, sequences: int, margin: float = 0.01) -> bool:
+    """Print the table of the sequential test; return whether it keeps its level."""
+    print(f"\nSequential test, stopped at any row, {sequences:,} sequences a cell")
+    print("| rows | flips | margin | FAIL ever, no change | PASS ever, at the margin | "
+          "FAIL ever, 3-point drop | its rows | PASS ever, no change | its rows |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|---|")
+    good = True
+    for rows, flip_rate, within in (
+        *((2167, rate, margin) for rate in FLIP_RATES),
+        (14_000, 0.1, margin),
+        (2167, 0.1, 0.03),
+    ):
+        none, until_pass = stops(rng, sequences, rows, flip_rate, 0.0, within)
+        edge, _ = stops(rng, sequences, rows, flip_rate, within, within)
+        drop, until_fail = stops(rng, sequences, rows, flip_rate, DROP, within)
+        print(f"| {rows:,} | {flip_rate:.0%} | {within * 100:g} | {none['FAIL']:.1%} | "
+              f"{edge['PASS']:.1%} | {drop['FAIL']:.1%} | {until_fail:,.0f} | {none['PASS']:.1%} | "
+              f"{until_pass:,.0f} |")  # fmt: skip
+        good &= max(none["FAIL"], edge["PASS"]) <= most(0.05, sequences)
+    return good
+
+
+def main() -> int:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=2000)
+    parser.add_argument("--sequences", type=int, default=2000)
+    parser.add_argument("--margin", type=float, default=1.0, help="points")
+    parser.add_argument("--seed", type=int, default=1)
+    chosen = parser.parse_args()
+    rng = np.random.default_rng(chosen.seed)
+    good = fixed(rng, chosen.repeats, VerdictSpec(margin_points=chosen.margin))
+    good &= sequential(rng, chosen.sequences, chosen.margin / 100)
+    print("\nAll levels are kept." if good else "\nA level is missed.")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,88 @@
+"""Answers in the place of vLLM's API server: any model at once, the same each time.
+
+    python stand_in_engine.py --fuse FILE … --port N --served-model-name NAME …
+
+Takes vLLM's command line. Prints `asked KIND DIGEST` for every prompt, so that the log tells what
+was asked in which order. Where the fuse is there, the first reading of a text removes it and ends
+the process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests import instant_server
+from tests.instant_server import Answers, Connection, Oracle
+
+
+class Engine(Answers):
+    """Answers that also tell what is expected at every position of a prompt."""
+
+    def __init__(self, oracle: Oracle, fuse: Path) -> None:
+        super().__init__(oracle)
+        self.fuse = fuse
+
+    def complete(self, asked: dict[str, Any]) -> tuple[int, str]:
+        prompts = asked["prompt"]
+        if isinstance(prompts, str):
+            return super().complete(asked)
+        reading = asked.get("prompt_logprobs") is not None
+        if reading and self.fuse.exists():
+            self.fuse.unlink()
+            os._exit(3)
+        for prompt in prompts:
+            print("asked", "text" if reading else "question", Oracle.state(prompt), flush=True)
+        if not reading:
+            return super().complete(asked)
+        choices = [
+            {"index": i, "text": "", "prompt_logprobs": self._positions(prompt)}
+            for i, prompt in enumerate(prompts)
+        ]
+        return 200, json.dumps({"choices": choices})
+
+    def _positions(self, prompt: Sequence[int]) -> list[Any]:
+        found: list[Any] = [None]
+        for place in range(1, len(prompt)):
+            state = Oracle.state(prompt[:place])
+            tokens = {prompt[place], self._oracle.likeliest(state), 300, 301}
+            scores = {token: float(self._oracle.score(state, token)) for token in tokens}
+            found.append({str(token): {"logprob": score} for token, score in scores.items()})
+        return found
+
+
+class Chatting(Connection):
+    """A connection that answers chats too."""
+
+    def _route(self, path: str, body: bytes) -> tuple[int, str, str]:
+        if path == "/v1/chat/completions":
+            message = {"role": "assistant", "content": "2"}
+            choice = {"index": 0, "message": message, "finish_reason": "stop"}
+            return 200, "application/json", json.dumps({"choices": [choice]})
+        return super()._route(path, body)
+
+
+async def listen(port: int, answers: Answers) -> None:
+    server = await asyncio.get_running_loop().create_server(
+        partial(Chatting, answers), "127.0.0.1", port
+    )
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--fuse", type=Path)
+    parser.add_argument("--served-model-name")
+    given, _ = parser.parse_known_args()
+    instant_server.MODEL = given.served_model_name
+    asyncio.run(listen(given.port, Engine(Oracle(range(256)), given.fuse)))
