@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from infra.contracts.records import PythonEnvironment, Report
-from tests.prefect_server import Prefect, prefect_server
+from tests.prefect_server import ROOT, Prefect, prefect_server
 from tests.secret_search import files_with, watched
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engine]
@@ -63,7 +63,13 @@ Secret(value=sys.stdin.read()).save("hf-token")
     prefect.call("work-pool", "create", "assay", *arguments)
 
 
-def run_deployment(prefect: Prefect, *, runs: Path, cache: Path, seconds: float) -> dict[str, Any]:
+GATE = {"margin_points": 0.1, "task_margin_points": 0.1, "flip_rate": 1e-6, "gate": True}
+"""A margin that so few rows cannot show, and a plan that believes they can: never a PASS."""
+
+
+def run_deployment(
+    prefect: Prefect, *parameters: str, runs: Path, cache: Path, seconds: float
+) -> dict[str, Any]:
     """Ask for a run as a user does, let a worker carry it out, return the flow run."""
     evaluation = {
         "tasks": TASKS,
@@ -76,6 +82,7 @@ def run_deployment(prefect: Prefect, *, runs: Path, cache: Path, seconds: float)
         "deployment", "run", "quantize-and-evaluate/adhoc",
         "--param", f"evaluation={json.dumps(evaluation)}",
         "--param", f"results={json.dumps({'folder': str(runs), 'label': 'e2e'})}",
+        *parameters,
         "--job-variable", f"env.ASSAY_CACHE={cache}",
     )  # fmt: skip
     prefect.call("worker", "start", "--pool", "assay", "--run-once", timeout=seconds)
@@ -100,6 +107,7 @@ def test_a_deployed_run_does_it_all_and_the_next_one_reuses_it(
     with watched(SECRETS, prefect.env["TMPDIR"]) as seen:
         first = run_deployment(prefect, runs=runs, cache=own_cache, seconds=800)
     assert first["state_type"] == "COMPLETED", first["state"]
+    assert first["state_name"] in ("Passed", "Regressed", "Inconclusive")
     folder = next(runs.glob("e2e-*"))
     report = Report.model_validate_json((folder / "report.json").read_text())
     check_report(report, folder)
@@ -114,6 +122,7 @@ def test_a_deployed_run_does_it_all_and_the_next_one_reuses_it(
     by_key = {artifact["key"]: artifact for artifact in artifacts if artifact["key"]}
     assert "![" in by_key["report-e2e"]["data"] and "gsm8k" in by_key["report-e2e"]["data"]
     assert len(json.loads(by_key["metrics-e2e"]["data"])) == len(report.comparison.metrics)
+    assert "gsm8k" in by_key["history-e2e"]["data"]
     assert any(artifact["type"] == "progress" for artifact in artifacts)
     assert f"{first['id']}" in report.provenance["prefect_url"]
 
@@ -127,8 +136,10 @@ def test_a_deployed_run_does_it_all_and_the_next_one_reuses_it(
     assert [c for c in seen.commands if any(secret in c for secret in secrets)] == []
     assert files_with(secrets, [prefect.home, runs, own_cache]) == []
 
-    second = run_deployment(prefect, runs=runs, cache=own_cache, seconds=300)
-    assert second["state_type"] == "COMPLETED", second["state"]
+    verdict = f"verdict={json.dumps(GATE)}"
+    second = run_deployment(prefect, "--param", verdict, runs=runs, cache=own_cache, seconds=300)
+    assert second["state_type"] == "FAILED", second["state"]
+    assert second["state_name"] in ("Regressed", "Inconclusive")
     states = {
         t["name"]: t["state_name"]
         for t in prefect.read("task_runs/filter", flow_runs={"id": {"any_": [second["id"]]}})
@@ -141,6 +152,28 @@ def test_a_deployed_run_does_it_all_and_the_next_one_reuses_it(
     logs = {path.name for path in (later / "logs").glob("server-*")}
     assert logs == {"server-base-reused.log", "server-quantized-reused.log"}
     assert len(pd.read_csv(runs / "history.csv")) == 2 * rows
+    assert second["state"]["message"] == again.verdict.headline
+    told = prefect.read("events/filter", filter={"event": {"name": ["assay.verdict"]}})["events"]
+    assert {event["payload"]["run"] for event in told} == {report.run_id, again.run_id}
+
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "deployments", *arguments], cwd=ROOT, check=False, text=True,
+            env={**prefect.env, "ASSAY_CACHE": str(own_cache)}, capture_output=True,
+        )  # fmt: skip
+
+    asked = command("run", str(later / "spec.json"))
+    assert "Nothing changed since run" in asked.stdout, asked.stdout + asked.stderr
+    assert asked.returncode == {"FAIL": 3, "INCONCLUSIVE": 4}[again.verdict.status]
+
+    verified = command("verify", str(folder))
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    page = (folder / "report.json").read_text()
+    seconds = json.dumps(report.arms["base"].speed.startup_seconds)
+    (folder / "report.json").write_text(page.replace(seconds, "0.5", 1))
+    tampered = command("verify", str(folder))
+    assert tampered.returncode == 1
+    assert "arms.base.speed.startup_seconds" in tampered.stdout
 
 
 def check_report(report: Report, folder: Path) -> None:
@@ -160,11 +193,17 @@ def check_report(report: Report, folder: Path) -> None:
     assert quantized.checkpoint.size_bytes < base.checkpoint.size_bytes
     assert quantized.triage is not None
     assert quantized.triage.agreement is not None and quantized.triage.agreement > 0.9
+    assert report.comparison.fidelity is not None
+    assert report.comparison.fidelity.agreement > 0.5
+    assert report.comparison.pooled is not None and report.power is not None
+    for arm in (base, quantized):
+        assert arm.bench is not None and all(point.failed == 0 for point in arm.bench.points)
+    assert report.verdict.margin_points > 0
     assert quantized.server.kernel is not None
     assert quantized.server.kernel in (folder / quantized.server.log).read_text()
     for name, scores in base.tasks.items():
         assert scores.exam == quantized.tasks[name].exam
-    for name in ("report.html", "report.md", "report.json", "spec.json"):
+    for name in ("report.html", "report.md", "model-card.md", "report.json", "spec.json"):
         assert (folder / name).stat().st_size > 0
 
 

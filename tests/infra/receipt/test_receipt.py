@@ -274,6 +274,16 @@ def test_checkpoints_are_looked_at_where_they_still_are(run: Path) -> None:
         aside.rename(checkpoints["base"])
 
 
+def test_the_list_of_a_checkpoints_files_has_its_digest(run: Path) -> None:
+    path = run / "weights.json"
+    listed = json.loads(path.read_text())
+    listed["files"][0]["sha256"] = "0" * 64
+    path.write_text(json.dumps(listed))
+    reseal(run)
+    told = "arms.base.checkpoint.digest is not that of the files in weights.json"
+    assert wrong(run) == {"checkpoints": (told,)}
+
+
 def test_a_group_may_weigh_its_parts_alike(tmp_path: Path) -> None:
     """As lm-eval does where a group's definition says `weight_by_size: false`."""
     told = make_run(tmp_path, rows=44)
