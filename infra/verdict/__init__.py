@@ -48,6 +48,9 @@ def decide(
             f"computed at {comparison.pooled.confidence:g}, to be judged at {spec.confidence:g}"
         )
     margin = spec.margin_points if margin_points is None else margin_points
+    # One task has fewer rows than all of them: a widened margin widens its own.
+    guard = max(spec.task_margin_points, margin)
+    spec = spec.model_copy(update={"task_margin_points": guard})
     findings = find(comparison, spec, margin, sequential=stopped_after is not None)
     words = Words(findings, spec, what, margin, widened_from)
     reasons = words.reasons()

@@ -249,3 +249,12 @@ def test_error_rates(flip_rate: float) -> None:
     found = statuses(rng, REPEATS, SPEC, flip_rate, 0.03)["FAIL"]
     planned = paired_power(2167, flip_rate, 0.03, 0.05)
     assert abs(found - planned) <= 0.03 + 3 * (planned * (1 - planned) / REPEATS) ** 0.5
+
+
+def test_a_widened_margin_widens_that_of_a_task() -> None:
+    wide = _pooled(-0.02, -0.055, 0.012, -0.049)
+    task = _metric("a", -0.045, -0.12, 0.03)
+    assert _decide(wide, task, margin_points=3.5, widened_from=1.0).status == "INCONCLUSIVE"
+    told = _decide(wide, task, margin_points=5.0, widened_from=1.0)
+    assert told.status == "PASS"  # 4.5 points in one task, of 5 that are allowed over all
+    assert "1" in told.headline and told.widened_from_points == 1.0
