@@ -85,7 +85,9 @@ def test_a_run_like_the_last_good_one_is_no_alert(runs: Path) -> None:
     now = _now(runs)
     assert alerts.alert(now, runs) is None
     history.append(now, runs)
-    assert alerts.alert(now, runs) is None, "a retry is not compared with itself"
+    assert alerts.alert(now, runs) is None
+    again = _verdict(now.model_copy(update={"created": now.created + LATER}), "FAIL")
+    assert _alert(again, runs).good_run == "good", "a retry is not compared with itself"
 
 
 def test_the_first_run_of_its_kind_is_no_alert(runs: Path, tmp_path: Path) -> None:

@@ -78,3 +78,5 @@ def test_eight_in_a_row_tell_a_shift() -> None:
     assert flags == [None] * 27 + ["run below"]
     assert judge([*around, *lower], 200)[-1].flag is None, "fewer than ten rows of 200"
     assert judge([*around, *lower[:4], 0.62, *lower[4:]], 1_000)[-1].flag is None
+    judged = judge([*around, *lower[:4], 0.9, *lower[4:]], 1_000)
+    assert [judged[24].flag, judged[-1].flag] == ["above", None], "not in a row"
