@@ -121,7 +121,7 @@ def test_a_deployed_run_does_it_all_and_the_next_one_reuses_it(
     artifacts = prefect.read("artifacts/filter", flow_runs={"id": {"any_": [first["id"]]}})
     by_key = {artifact["key"]: artifact for artifact in artifacts if artifact["key"]}
     assert "![" in by_key["report-e2e"]["data"] and "gsm8k" in by_key["report-e2e"]["data"]
-    assert len(json.loads(by_key["metrics-e2e"]["data"])) == len(report.comparison.metrics)
+    assert len(json.loads(by_key["metrics-e2e"]["data"])) == 1 + len(report.comparison.metrics)
     assert "gsm8k" in by_key["history-e2e"]["data"]
     assert any(artifact["type"] == "progress" for artifact in artifacts)
     assert f"{first['id']}" in report.provenance["prefect_url"]
