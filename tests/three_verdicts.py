@@ -1,10 +1,11 @@
 """Show the verdicts on three arms whose worth is known: no change, 4 bits, 3 bits.
 
-    python -m tests.three_verdicts [--rows 100] [--margin 8]
+    python -m tests.three_verdicts [--rows 100] [--margin 1]
 
 The sample model sits its exam, and so do the same model again in another order (a no-op: whatever
-is found there is noise), its checkpoint of 4 bits a weight, and one of 3 bits, which is known to
-be bad. Each is held against the same margin by the same code as a run. Some minutes on two cores.
+is found there is noise), checkpoints of 4 bits a weight, by AWQ and by plain rounding, and one of
+3 bits, which is known to be bad. Each is held against the same margin by the same code as a run.
+Some minutes on two cores.
 """
 
 from __future__ import annotations
@@ -80,12 +81,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, default=100, help="of each task or subtask")
-    parser.add_argument("--margin", type=float, default=8.0, help="points")
+    parser.add_argument("--margin", type=float, default=1.0, help="points")
     given = parser.parse_args()
     recipe = sample()
     tasks = tuple(task.model_copy(update={"limit": given.rows}) for task in recipe.evaluation.tasks)
     triage = recipe.evaluation.triage.model_copy(update={"enabled": False})
-    verdict = VerdictSpec(margin_points=given.margin, task_margin_points=2 * given.margin)
+    verdict = VerdictSpec(margin_points=given.margin, task_margin_points=3 * given.margin)
     spec = recipe.model_copy(
         update={
             "evaluation": recipe.evaluation.model_copy(update={"tasks": tasks, "triage": triage}),
