@@ -12,7 +12,7 @@ from pathlib import Path
 from deployments.looking_back import COMMANDS, add_commands, look_back
 from deployments.overrides import override, parse
 from deployments.recipes import RECIPES
-from infra.contracts.errors import AssayError, NotPassed, SpecError
+from infra.contracts.errors import AssayError, NotPassed, PreflightError, SpecError
 from infra.contracts.specs import RunSpec
 from infra.progress import Progress, Silent
 from infra.settings import Settings
@@ -91,8 +91,9 @@ def _parser() -> argparse.ArgumentParser:
         )  # fmt: skip
         if name == "run":
             command.epilog = (
-                "Exit codes: 0 for a PASS, or any verdict with verdict.gate=false; 2 for what "
-                "cannot run; 3 for a FAIL; 4 for an INCONCLUSIVE verdict."
+                "Exit codes: 0 for a PASS, or any verdict with verdict.gate=false; 1 for a run that "
+                "failed on its way; 2 for what cannot run, with nothing spent; 3 for a FAIL; 4 for "
+                "an INCONCLUSIVE verdict."
             )
             command.add_argument(
                 "--again", action="store_true", help="run even if nothing changed since last time"
@@ -165,16 +166,22 @@ def _run(spec: RunSpec, *, again: bool) -> int:
     terminal.say("starting Prefect")
     from flows.quantize_and_evaluate import quantize_and_evaluate
 
-    page = quantize_and_evaluate(
-        model=spec.model,
-        quantization=spec.quantization,
-        evaluation=spec.evaluation,
-        serving=spec.serving,
-        fidelity=spec.fidelity,
-        speed=spec.speed,
-        verdict=spec.verdict,
-        results=spec.results,
-    )
+    try:
+        page = quantize_and_evaluate(
+            model=spec.model,
+            quantization=spec.quantization,
+            evaluation=spec.evaluation,
+            serving=spec.serving,
+            fidelity=spec.fidelity,
+            speed=spec.speed,
+            verdict=spec.verdict,
+            results=spec.results,
+        )
+    except (NotPassed, PreflightError):
+        raise
+    except AssayError as error:
+        print(f"assay: {error}", file=sys.stderr)
+        return _FAILED
     print(f"report: {page}")
     return 0
 

@@ -72,7 +72,7 @@ def quantize_and_evaluate(
     checkpoint = quantize(weights, spec, quantizer.result(), run)
 
     base = evaluate_arm("base", weights, spec, server.result(), run)
-    quantized = evaluate_arm("quantized", checkpoint, spec, server.result(), run)
+    quantized = evaluate_arm("quantized", checkpoint, spec, server.result(), run, base=base)
     again = None
     if evaluation.noise_floor:
         again = evaluate_arm("base", weights, spec, server.result(), run, sitting=2)

@@ -8,15 +8,15 @@ given, so a run that dies pays again only for the questions that were in flight.
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+from infra import early_stop
 from infra.bench import BenchProbe
-from infra.content import build_once, digest_of, write_atomically
+from infra.content import build_once, digest_of
 from infra.contracts.records import (
     Arm,
     ArmResult,
@@ -25,7 +25,6 @@ from infra.contracts.records import (
     PythonEnvironment,
     QuantizedCheckpoint,
     Restart,
-    ServerRecord,
     TaskScores,
     Weights,
 )
@@ -33,14 +32,17 @@ from infra.contracts.specs import RunSpec
 from infra.device import Device, detect
 from infra.evaluation.exam import AnswerFile, Exam
 from infra.evaluation.keys import task_keys
+from infra.evaluation.narrowing import Documents
 from infra.evaluation.prepared import prepared
 from infra.fidelity import ReadingProbe
 from infra.leases import Lease, lease
+from infra.power import planned
 from infra.progress import Progress
 from infra.restarts import work_through
 from infra.run_folder import RunFolder
 from infra.scoring.answers import count_kept
 from infra.settings import Settings
+from infra.stored_scores import Stored
 from infra.triage import Look
 from infra.vllm_command import DEFAULT_LOGPROBS
 from infra.vllm_server import LiveServer, serve
@@ -66,6 +68,7 @@ def evaluate(
     settings: Settings,
     progress: Progress,
     sitting: int = 1,
+    base: ArmResult | None = None,
 ) -> ArmResult:
     """Return what one arm scored on every task of the spec.
 
@@ -81,6 +84,7 @@ def evaluate(
         settings: Where finished tasks are kept.
         progress: Hears what happens.
         sitting: Which time it sits the exam: 1 or 2.
+        base: The arm beside which this one may be stopped early, if the spec wants that.
 
     Raises:
         AcceleratorsTaken: Other runs held the accelerators for too long.
@@ -95,10 +99,10 @@ def evaluate(
     bench: BenchProbe | None = None
     if sitting == 1:
         name: str = arm
-        base = model.base_digest if isinstance(model, QuantizedCheckpoint) else model.digest
+        origin = model.base_digest if isinstance(model, QuantizedCheckpoint) else model.digest
         look = Look(
             model, spec, conditions=conditions,
-            base_conditions=_conditions(base, spec, environment, device),
+            base_conditions=_conditions(origin, spec, environment, device),
             run=run, settings=settings, progress=progress,
         )  # fmt: skip
         reading = ReadingProbe(
@@ -111,10 +115,18 @@ def evaluate(
     else:
         name = f"{arm}-again"
         conditions.append({"sitting": sitting})
+    keys = task_keys(spec.evaluation, settings)
     stored = {
-        task: _Stored(settings.scores / digest_of([key, conditions])[:32])
-        for task, key in task_keys(spec.evaluation, settings).items()
+        task: Stored(settings.scores / digest_of([key, conditions])[:32])
+        for task, key in keys.items()
     }
+    rounds: early_stop.Rounds | None = None
+    if base is not None and spec.verdict.early_stop:
+        _, (margin_points, _) = planned(spec.verdict, run.path)
+        rounds = early_stop.rounds(base, spec.verdict, margin_points, run.path)
+        # Scores over a part of the rows must never be taken for whole ones, nor apart.
+        together = settings.scores / digest_of([keys, conditions, rounds.identity()])[:32]
+        stored |= {task: Stored(together / task) for task in rounds.tasks}
     missing = [task for task, entry in stored.items() if not entry.present]
     if missing or _wanted(reading, bench):
         with lease(
@@ -124,8 +136,8 @@ def evaluate(
             # Another run may have answered while this one waited for its accelerators.
             missing = [task for task in missing if not stored[task].present]
             if missing or _wanted(reading, bench):
-                _sit(name, arm, model, spec, conditions, missing, stored, environment, device, held,
-                     look, (reading, bench), run, settings, progress)  # fmt: skip
+                _sit(name, arm, model, spec, conditions, missing, stored, rounds, environment,
+                     device, held, look, (reading, bench), run, settings, progress)  # fmt: skip
     tasks = {
         task: entry.bring(name, run, reused=task not in missing) for task, entry in stored.items()
     }
@@ -169,7 +181,8 @@ def _sit(
     spec: RunSpec,
     conditions: list[object],
     missing: list[str],
-    stored: dict[str, _Stored],
+    stored: dict[str, Stored],
+    rounds: early_stop.Rounds | None,
     environment: PythonEnvironment,
     device: Device,
     lease: Lease,
@@ -179,10 +192,10 @@ def _sit(
     settings: Settings,
     progress: Progress,
 ) -> None:
-    to_sit: list[tuple[str, Exam]] = []
+    exams: dict[str, Exam] = {}
     if missing:
         exam = prepared(spec.evaluation, settings=settings, progress=progress)
-        to_sit = [(task, exam) for task in missing]
+        exams = dict.fromkeys(missing, exam)
     identity = digest_of(conditions)
     answers = AnswerFile(settings.answers / f"{identity[:32]}.sqlite", identity)
     order = None if name == arm else _SECOND_ORDER
@@ -209,22 +222,32 @@ def _sit(
         record = server.record.model_copy(update=here)
         if look:
             look.take(server)
-        for task, exam in to_sit:
+        together = rounds.tasks if rounds else ()
 
-            def sit(folder: Path, exam: Exam = exam, task: str = task) -> None:
-                scores = exam.evaluate(
-                    task, server, model.path, folder / _Stored.SAMPLES, progress, answers,
-                    order=order,
-                )  # fmt: skip
-                write_atomically(folder / _Stored.SCORES, scores.model_dump_json(indent=2))
-                write_atomically(folder / _Stored.SERVER, record.model_dump_json(indent=2))
-                shutil.copyfile(log, folder / _Stored.LOG)
-
-            build_once(
-                stored[task].folder,
-                sit,
-                on_wait=partial(progress.say, f"another run is at {task}; waiting for it"),
+        def ask(task: str, only: Documents | None, samples: Path) -> TaskScores:
+            return exams[task].evaluate(
+                task, server, model.path, samples, progress, answers, order=order, only=only
             )
+
+        def sit(task: str, folder: Path) -> None:
+            Stored(folder).keep(ask(task, None, folder / Stored.SAMPLES), record, log)
+
+        def sit_in_rounds(rounds: early_stop.Rounds, folder: Path) -> None:
+            whole = {task: one.scores for task, one in stored.items() if task not in together}
+            found = rounds.ask(ask, whole, lambda task: folder / task / Stored.SAMPLES, progress)
+            for task, scores in found.items():
+                Stored(folder / task).keep(scores, record, log)
+
+        def once(what: str, folder: Path, build: Callable[[Path], None]) -> None:
+            wait = partial(progress.say, f"another run is at {what}; waiting for it")
+            build_once(folder, build, on_wait=wait)
+
+        for task in (task for task in missing if task not in together):
+            once(task, stored[task].folder, partial(sit, task))
+        if rounds and not stored[together[0]].present:
+            # Last, since the verdict after each round is about all tasks.
+            once(", ".join(together), stored[together[0]].folder.parent,
+                 partial(sit_in_rounds, rounds))  # fmt: skip
         for probe in _wanted(*probes):
             probe.take(server)
 
@@ -235,40 +258,6 @@ def _sit(
         answered=partial(count_kept, answers.path),
         progress=progress,
     )
-
-
-class _Stored:
-    """One finished task of one checkpoint, in the cache."""
-
-    SCORES = "scores.json"
-    SERVER = "server.json"
-    SAMPLES = "samples.jsonl"
-    LOG = "server.log"
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @property
-    def present(self) -> bool:
-        return self.folder.is_dir()
-
-    def bring_server(self, arm: str, run: RunFolder, *, reused: bool) -> ServerRecord:
-        """Return the engine that answered; bring its log if that was in an earlier run."""
-        record = ServerRecord.model_validate_json((self.folder / self.SERVER).read_text())
-        if not reused:
-            return record
-        log = run.log(f"server-{arm}-reused")
-        shutil.copyfile(self.folder / self.LOG, log)
-        return record.model_copy(update={"log": log.relative_to(run.path).as_posix()})
-
-    def bring(self, arm: str, run: RunFolder, *, reused: bool) -> TaskScores:
-        """Copy the sample rows into the run's folder and return the scores."""
-        scores = TaskScores.model_validate_json((self.folder / self.SCORES).read_text())
-        rows = run.samples(arm) / f"{scores.name}.jsonl"
-        shutil.copyfile(self.folder / self.SAMPLES, rows)
-        here = {"samples": rows.relative_to(run.path).as_posix(), "reused": reused}
-        subtasks = {name: sub.model_copy(update=here) for name, sub in scores.subtasks.items()}
-        return scores.model_copy(update={**here, "subtasks": subtasks})
 
 
 def _conditions(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infra import comparison, fidelity, noise
+from infra import asked, comparison, fidelity, noise
 from infra.calibration import load_tokenizer
 from infra.contracts.records import ArmResult, Comparison
 from infra.contracts.specs import RunSpec
@@ -26,11 +26,17 @@ def compare(
     Raises:
         ComparisonError: The arms did not sit the same exam, or read different texts.
     """
+    whole = base
+    if spec.verdict.early_stop:
+        base = asked.asked_of(whole, quantized, folder)
     exam = comparison.compare(base, quantized, folder, spec.verdict.confidence)
+    if spec.verdict.early_stop:
+        pooled = asked.pooled(base, quantized, exam, folder)
+        exam = exam.model_copy(update={"pooled": pooled})
     tokenizer = load_tokenizer(base.checkpoint.path, trust_remote_code=spec.model.trust_remote_code)
     return exam.model_copy(
         update={
-            "noise": noise.floor(base, again, folder) if again else None,
+            "noise": noise.floor(whole, again, folder) if again else None,
             "fidelity": (
                 fidelity.compare(base.reading, quantized.reading, folder)
                 if base.reading and quantized.reading

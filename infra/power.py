@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
 from infra.contracts.records import Power, TaskPower
 from infra.contracts.specs import VerdictSpec
@@ -90,6 +91,23 @@ def margin(verdict: VerdictSpec, power: Power) -> tuple[float, float | None]:
     if verdict.if_unresolvable == "refuse" or resolves(verdict, power):
         return verdict.margin_points, None
     return max(resolvable_margin(power), verdict.margin_points), verdict.margin_points
+
+
+def planned(verdict: VerdictSpec, folder: Path) -> tuple[Power | None, tuple[float, float | None]]:
+    """Return what was planned before anything was spent, and the margin that goes with it.
+
+    Args:
+        verdict: As it was asked for.
+        folder: The run's folder, which holds the plan.
+
+    Returns:
+        The plan, if there is one; and as `margin`.
+    """
+    file = folder / "plan.json"
+    if not file.is_file():
+        return None, (verdict.margin_points, None)
+    power = Power.model_validate_json(file.read_text(encoding="utf-8"))
+    return power, margin(verdict, power)
 
 
 def _flip_rate(task: str, verdict: VerdictSpec, earlier: Earlier) -> float:

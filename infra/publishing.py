@@ -9,12 +9,12 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-from infra import alerts, overlap
+from infra import alerts, asked, overlap
 from infra.comparison import recipe_name
-from infra.contracts.records import ArmResult, Comparison, Power, QuantizedCheckpoint, Report
+from infra.contracts.records import Alert, ArmResult, Comparison, QuantizedCheckpoint, Report
 from infra.contracts.specs import RunSpec
 from infra.device import detect
-from infra.power import margin
+from infra.power import planned
 from infra.run_folder import RunFolder, runs_folder
 from infra.run_key import run_key
 from infra.settings import Settings
@@ -47,7 +47,10 @@ def assemble(
         settings: This machine's.
         prefect_url: Page of the flow run.
     """
-    power, (margin_points, widened_from) = _plan(spec, run)
+    power, (margin_points, widened_from) = planned(spec.verdict, run.path)
+    whole, pooled = base, comparison.pooled
+    if spec.verdict.early_stop:
+        base = asked.asked_of(whole, quantized, run.path)
     stages = run.stages()
     reused = [stage.name for stage in stages if stage.reused]
     for name, arm in (("base", base), ("quantized", quantized)):
@@ -66,6 +69,8 @@ def assemble(
             what=recipe_name(spec.quantization),
             margin_points=margin_points,
             widened_from=widened_from,
+            stopped_after=pooled.rows if pooled and spec.verdict.early_stop else None,
+            of=sum(whole.tasks[task].n for task in pooled.tasks) if pooled else None,
         ),
         power=power,
         overlap=overlap.of_run(base, checkpoint.calibration, run.path, settings=settings),
@@ -78,17 +83,16 @@ def assemble(
             "run_key": run_key(spec, settings) or "",
         },
     )
-    runs = runs_folder(spec.results, settings)
-    return finished.model_copy(update={"alert": alerts.alert(finished, runs)})
+    return finished.model_copy(update={"alert": _alert(finished, spec, settings)})
 
 
-def _plan(spec: RunSpec, run: RunFolder) -> tuple[Power | None, tuple[float, float | None]]:
-    """Return what was planned before anything was spent, and the margin that goes with it."""
-    file = run.path / "plan.json"
-    if not file.is_file():
-        return None, (spec.verdict.margin_points, None)
-    power = Power.model_validate_json(file.read_text(encoding="utf-8"))
-    return power, margin(spec.verdict, power)
+def _alert(finished: Report, spec: RunSpec, settings: Settings) -> Alert | None:
+    try:
+        return alerts.alert(finished, runs_folder(spec.results, settings))
+    except Exception as error:
+        # Rows of other runs, in a table that anybody may edit, must not cost this one its report.
+        unread = f"Earlier runs could not be compared with: {type(error).__name__}: {error}"
+        return Alert(reasons=(unread,), good_run=None)
 
 
 def _provenance(spec: RunSpec) -> dict[str, str]:

@@ -98,6 +98,9 @@ def open_run(spec: RunSpec, settings: Settings, *, created: datetime, key: str) 
     run = RunFolder(id=name, path=runs_folder(spec.results, settings) / name)
     try:
         run.write("spec", spec)
+        report = run.path / "report.json"
+        if report.is_file():  # a retry: what it sealed is about to change
+            report.replace(run.path / "report-before-retry.json")
     except OSError as error:
         raise PreflightError(
             f"The run's folder {run.path} cannot be written.",

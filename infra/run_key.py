@@ -12,7 +12,7 @@ from pathlib import Path
 
 from infra import weights
 from infra.content import digest_file, digest_files, digest_of
-from infra.contracts.errors import AssayError
+from infra.contracts.errors import AssayError, ReceiptError
 from infra.contracts.records import Report
 from infra.contracts.specs import CalibrationSpec, ModelSpec, RunSpec
 from infra.device import detect
@@ -20,6 +20,8 @@ from infra.environments import locate
 from infra.evaluation.keys import exam_entries
 from infra.evaluation.sources import find_rows
 from infra.progress import Silent
+from infra.receipt.contents import check_seal, check_values
+from infra.receipt.sealing import load
 from infra.run_folder import runs_folder
 from infra.settings import Settings
 
@@ -61,8 +63,18 @@ def finished_run(spec: RunSpec, settings: Settings) -> tuple[Report, Path] | Non
         except ValueError:
             continue  # written by another version
         if report.provenance.get("run_key") == key and page.is_file() and _whole(report, path):
+            if not _as_sealed(path):
+                continue  # somebody changed it: its verdict counts no more
             return report, page
     return None
+
+
+def _as_sealed(path: Path) -> bool:
+    try:
+        document = load(path)
+    except ReceiptError:
+        return False
+    return not (check_seal(document, None).wrong or check_values(document).wrong)
 
 
 def _whole(report: Report, path: Path) -> bool:

@@ -28,10 +28,12 @@ def evaluate_arm(
     environment: PythonEnvironment,
     run: RunFolder,
     sitting: int = 1,
+    base: ArmResult | None = None,
 ) -> ArmResult:
     """Return what the arm scored. The server lives and ends inside this task.
 
-    A second sitting asks all of it again, in another order: for the noise floor.
+    A second sitting asks all of it again, in another order: for the noise floor. Beside the base
+    arm, the quantized one may be stopped early, if the spec wants that.
 
     Tasks that an earlier run has paid for, on the same checkpoint under the same conditions, are
     taken from there; if that is all of them, no server is started.
@@ -41,7 +43,7 @@ def evaluate_arm(
         result = arms.evaluate(
             arm, model, spec,
             environment=environment, run=run, settings=Settings(), progress=progress,
-            sitting=sitting,
+            sitting=sitting, base=base,
         )  # fmt: skip
         timed.reused = all(task.reused for task in result.tasks.values())
     run.write(f"arm-{name}", result)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from prefect import task
@@ -42,17 +42,32 @@ def publish(
         settings=Settings(), prefect_url=_run_page(),
     )  # fmt: skip
     path = report.write(finished, folder=run.path)
-    runs = runs_folder(spec.results, Settings())
-    table = history.append(finished, runs)
-    trend.write(runs)
-    _show(finished, trend.trends(history.read(table), trend.kind_of(finished)))
-    for event in alerts.events(finished):
-        emit_event(**event)
     _log(finished, path)
+    # The report stands. Whatever else cannot be told now must not turn its verdict into a failure.
+    for tell in (_emit, partial(_remember, runs=runs_folder(spec.results, Settings())), _show):
+        try:
+            tell(finished)
+        except Exception as error:
+            get_run_logger().warning(f"The report is written, but not all of it is told: {error}")
     return Published(path, finished.verdict)
 
 
-def _show(finished: Report, over_time: Sequence[trend.Trend]) -> None:
+def _emit(finished: Report) -> None:
+    for event in alerts.events(finished):
+        emit_event(**event)
+
+
+def _remember(finished: Report, runs: Path) -> None:
+    table = history.append(finished, runs)
+    trend.write(runs)
+    create_markdown_artifact(
+        trend.markdown(trend.trends(history.read(table), trend.kind_of(finished))),
+        key=f"history-{finished.spec.results.label}",
+        description="Runs of this kind over time",
+    )
+
+
+def _show(finished: Report) -> None:
     label = finished.spec.results.label
     create_markdown_artifact(
         report.artifact_markdown(finished),
@@ -63,9 +78,6 @@ def _show(finished: Report, over_time: Sequence[trend.Trend]) -> None:
         report.artifact_table(finished),
         key=f"metrics-{label}",
         description=finished.verdict.headline,
-    )
-    create_markdown_artifact(
-        trend.markdown(over_time), key=f"history-{label}", description="Runs of this kind over time"
     )
 
 

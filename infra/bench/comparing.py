@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from infra import wording
 from infra.contracts.records import Bench, Record, SpeedPoint
 
 NOTABLE = 0.05
@@ -76,20 +77,26 @@ def _worse(pair: SpeedPair, limit: float) -> Iterator[str]:
         return
     if pair.ttft_ratio is not None and pair.ttft_ratio > limit:
         yield (
-            f"the first token comes after {pair.quantized.ttft_ms_median:.4g} ms instead of "
-            f"{pair.base.ttft_ms_median:.4g} ({pair.ttft_ratio - 1:+.0%})"
+            f"the first token comes after {wording.number(pair.quantized.ttft_ms_median)} ms "
+            f"instead of {wording.number(pair.base.ttft_ms_median)} ({_change(pair.ttft_ratio)})"
         )
     if pair.tpot_ratio is not None and pair.tpot_ratio > limit:
         yield (
-            f"each further one takes {pair.quantized.tpot_ms_median:.4g} ms instead of "
-            f"{pair.base.tpot_ms_median:.4g} ({pair.tpot_ratio - 1:+.0%})"
+            f"each further one takes {wording.number(pair.quantized.tpot_ms_median)} ms instead "
+            f"of {wording.number(pair.base.tpot_ms_median)} ({_change(pair.tpot_ratio)})"
         )
     # Times grow where rates shrink: 5 % longer is 1/1.05 of the rate.
     if pair.throughput_ratio is not None and pair.throughput_ratio < 1 / limit:
         yield (
-            f"it writes {pair.quantized.output_tokens_per_second:.4g} tokens a second instead of "
-            f"{pair.base.output_tokens_per_second:.4g} ({pair.throughput_ratio - 1:+.0%})"
+            f"it writes {wording.number(pair.quantized.output_tokens_per_second)} tokens a second "
+            f"instead of {wording.number(pair.base.output_tokens_per_second)} "
+            f"({_change(pair.throughput_ratio)})"
         )
+
+
+def _change(ratio: float) -> str:
+    """Return a ratio as a change: `+23 %`, `−25 %`."""
+    return f"{100 * (ratio - 1):+.0f} %".replace("-", "−")
 
 
 def _by_place(bench: Bench | None) -> dict[tuple[int, int, int], SpeedPoint]:

@@ -597,7 +597,8 @@ class Verdict(Record):
     """The margin that was asked for, if the rows could not resolve it."""
 
     stopped_after: int | None = None
-    """Rows after which a sequential test ended the exam; none if all were asked."""
+    """Rows after which a sequential test ended the exam, all of them if it did not end it; none if
+    there was no such test."""
 
 
 class Alert(Record):

@@ -410,7 +410,8 @@ class VerdictSpec(Spec):
 
     early_stop: bool = False
     """Stop asking the quantized model as soon as the verdict is certain, by a test that may be
-    looked at after every row. Loses some power for the time saved."""
+    looked at after every row. Loses some power for the time saved. Takes tasks whose rows are right
+    or wrong."""
 
     @model_validator(mode="after")
     def _guard_is_wider(self) -> Self:

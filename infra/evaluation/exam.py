@@ -17,6 +17,7 @@ from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.evaluation.catalog import Entry
 from infra.evaluation.fit import Prompt, longest_prompts
 from infra.evaluation.keys import exam_entries, task_key, task_keys
+from infra.evaluation.narrowing import Documents
 from infra.evaluation.quiet import quiet, ticking
 from infra.evaluation.sources import Rows, find_rows, write_definitions
 from infra.progress import Progress
@@ -103,6 +104,7 @@ class Exam:
         answers: AnswerFile | None = None,
         *,
         order: int | None = None,
+        only: Documents | None = None,
     ) -> TaskScores:
         """Ask the served model one task or group, as lm-eval does, and mark the answers.
 
@@ -117,13 +119,16 @@ class Exam:
             answers: Where every answer is kept at once; None keeps none.
             order: Seed of the order in which questions are asked; None asks those that begin alike
                 one after the other, which is quickest.
+            only: Documents that are asked, in the words they have among all others; None asks all.
 
         Raises:
             EvaluationError: The server died or refused, or a prompt does not fit its window.
         """
         from infra.evaluation.harness import evaluate
 
-        return evaluate(self, name, server, tokenizer_path, samples, progress, answers, order=order)
+        return evaluate(
+            self, name, server, tokenizer_path, samples, progress, answers, order=order, only=only
+        )
 
 
 def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> Exam:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from infra.contracts.errors import AssayError, EvaluationError
 from infra.contracts.records import TaskScores
+from infra.evaluation.narrowing import Documents, narrowed
 from infra.evaluation.quiet import quiet, ticking
 from infra.evaluation.samples import sample_rows, write_rows
 from infra.evaluation.scores import task_scores
@@ -33,6 +34,7 @@ def evaluate(
     answers: AnswerFile | None = None,
     *,
     order: int | None = None,
+    only: Documents | None = None,
 ) -> TaskScores:
     """Ask one part of the exam and return its scores; see `Exam.evaluate`."""
     spec, part = exam.spec, exam.parts[name]
@@ -64,6 +66,7 @@ def evaluate(
             closing(model),
             ticking(progress, name, lambda: (model.done, model.total or None), "documents"),
             _explained(name, server),
+            narrowed(part.tasks, only),
         ):
             results = evaluator.evaluate(
                 model,

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from infra.content import digest_file
+from infra.content import digest_folder
 from infra.receipt.checks import Checked, checked, counted
 from infra.receipt.sealing import (
+    NAME,
     ROW_DIGITS,
     Document,
     leaves,
@@ -62,13 +63,15 @@ def check_files(document: Document, folder: Path) -> Checked:
     wrong = []
     listed = document["receipt"]["files"]
     files = [file for file in listed if isinstance(file, dict)] if isinstance(listed, list) else []
+    there = {file.name: file for file in digest_folder(folder, skip=[NAME])}
     for file in files:
         name = str(file.get("name", ""))
-        path = folder / name
-        if not path.is_file():
+        real = there.pop(name, None)
+        if real is None:
             wrong.append(f"{name} is missing")
-        elif (real := digest_file(path)).sha256 != file.get("sha256"):
+        elif real.sha256 != file.get("sha256"):
             wrong.append(f"{name} was changed: {_sizes(file.get('size'), real.size)}")
+    wrong += [f"{name} was added" for name in there]
     return checked("files", counted(len(files), "file"), wrong)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from infra import fidelity, noise
+from infra import asked, fidelity, noise
 from infra.comparison import compare, recipe_name
 from infra.contracts.errors import AssayError
 from infra.contracts.records import ArmResult, Comparison, Record, Report, TaskScores
@@ -20,6 +20,8 @@ Row = dict[str, Any]
 
 _SECOND_SITTING = "arm-base-again.json"
 """Of the base model, for the noise floor; in the run's folder."""
+
+_FIRST_SITTING = "arm-base.json"
 
 _NEEDED = {
     "task", "doc_id", "doc_hash", "prompt_hash", "target_hash", "metrics", "truncated",
@@ -66,10 +68,6 @@ def check_comparison(report: Report, folder: Path) -> tuple[Checked, Comparison 
     if told.lengths:
         notes.append("lengths of written answers were not made again: that takes the tokenizer")
         again = again.model_copy(update={"lengths": told.lengths})
-    if report.verdict.stopped_after is not None:
-        notes.append("the exam was stopped early, so the pooled effect is that of the sequential "
-                     "test, which was not made again")  # fmt: skip
-        again = again.model_copy(update={"pooled": told.pooled})
     wrong = [*_unequal("comparison", _plain(told), _plain(again))]
     what = f"{counted(len(again.metrics), 'difference')} with intervals and tests, made again"
     return checked("comparison", what, wrong, notes), again
@@ -79,17 +77,26 @@ def _compared(report: Report, folder: Path) -> Comparison:
     base, quantized = report.arms["base"], report.arms["quantized"]
     found: dict[str, Any] = {}
     if report.comparison.noise is not None:
-        again = ArmResult.model_validate_json((folder / _SECOND_SITTING).read_text("utf-8"))
-        found["noise"] = noise.floor(base, again, folder)
+        again = _arm(folder / _SECOND_SITTING)
+        # Of an exam that was stopped early the report holds the rows that both arms were asked.
+        first = _arm(folder / _FIRST_SITTING) if report.spec.verdict.early_stop else base
+        found["noise"] = noise.floor(first, again, folder)
     if base.reading is not None and quantized.reading is not None:
         found["fidelity"] = fidelity.compare(base.reading, quantized.reading, folder)
     exam = compare(base, quantized, folder, report.spec.verdict.confidence)
+    if report.spec.verdict.early_stop:
+        found["pooled"] = asked.pooled(base, quantized, exam, folder)
     return exam.model_copy(update=found)
+
+
+def _arm(path: Path) -> ArmResult:
+    return ArmResult.model_validate_json(path.read_text("utf-8"))
 
 
 def check_verdict(report: Report, comparison: Comparison | None) -> Checked:
     """Return where the verdict is not what the comparison gives."""
     verdict = report.verdict
+    early_stop = report.spec.verdict.early_stop
     if comparison is None:
         wrong = ["it cannot be made again, since the comparison cannot"]
         return checked("verdict", verdict.status, wrong)
@@ -100,7 +107,7 @@ def check_verdict(report: Report, comparison: Comparison | None) -> Checked:
             what=recipe_name(report.spec.quantization),
             margin_points=verdict.margin_points,
             widened_from=verdict.widened_from_points,
-            stopped_after=verdict.stopped_after,
+            stopped_after=(comparison.pooled.rows if early_stop and comparison.pooled else None),
         )
     except ValueError as error:
         return checked("verdict", verdict.status, [f"it cannot be made again: {error}"])

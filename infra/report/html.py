@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra import wording
+from infra.bench.comparing import NOTABLE
 from infra.comparison import effect
 from infra.contracts.records import MetricComparison, Pooled, Report
 from infra.report import plots, prose, speed_plot, tables
@@ -19,6 +20,7 @@ from infra.report.figures import DARK, LIGHT, data_uri
 from infra.report.rows import FLIPS, rows_of
 from infra.report.summary import loaded_weights, ratio_span, summarize, throughput_ratios
 from infra.report.text import capitalized, printable
+from infra.report.words import CHANGES, words
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -100,6 +102,8 @@ def render(report: Report, folder: Path) -> str:
         speed_text=speed_plot.describe(report),
         tables=_tables(report),
         prose=prose,
+        words=words(report),
+        changes=CHANGES,
         engine_notes=engine_notes(report),
         tasks=rows_of(report, folder),
         flips_limit=FLIPS,
@@ -124,23 +128,37 @@ def _tables(report: Report) -> Mapping[str, tables.Table | None]:
     }
 
 
-def _tiles(report: Report) -> list[tuple[str, str]]:
-    """Return the numbers that stand large below the verdict, each with what it is."""
+def _tiles(report: Report) -> list[tuple[str, str, str]]:
+    """Return the numbers that stand large below the verdict: cost or gain, number, what it is.
+
+    Costs come first.
+    """
     base, quantized = report.arms["base"].checkpoint, report.arms["quantized"].checkpoint
     sizes = f"{wording.size(base.size_bytes)} → {wording.size(quantized.size_bytes)}"
-    tiles = [(f"{100 * report.comparison.size_ratio:.0f} %", f"of the size on disk: {sizes}")]
+    ratio = report.comparison.size_ratio
+    bought = [("Bought", f"{100 * ratio:.0f} %", f"of the size on disk: {sizes}")]
     if loaded := loaded_weights(report):
         sizes = " → ".join(map(wording.size, loaded))
-        tiles.append((f"{100 * loaded[1] / loaded[0]:.0f} %", f"of the memory, loaded: {sizes}"))
+        share = f"{100 * loaded[1] / loaded[0]:.0f} %"
+        bought.append(("Bought", share, f"of the memory, loaded: {sizes}"))
     if ratios := throughput_ratios(report):
-        tiles.append((f"{ratio_span(ratios)}×", "the written tokens a second"))
+        what = "the base model's written tokens a second"
+        bought.append((_gain(ratios), f"{ratio_span(ratios)}×", what))
     decisive = [m for m in report.comparison.metrics if m.primary and m.subtask_of is None]
     lost, gained = sum(m.lost for m in decisive), sum(m.gained for m in decisive)
     rows = sum(m.pairs for m in decisive)
-    tiles.append((f"{lost:,} / {gained:,}", f"rows lost / gained, of {rows:,}"))
+    cost = [("Cost", f"{lost:,} / {gained:,}", f"rows lost / gained, of {rows:,}")]
     if fidelity := report.comparison.fidelity:
-        tiles.append((wording.share(fidelity.agreement), "of next tokens are the same"))
-    return tiles
+        cost.append(("Cost", wording.share(fidelity.agreement), "of next tokens are the same"))
+    return sorted(cost + bought, key=lambda tile: tile[0] != "Cost")
+
+
+def _gain(ratios: Sequence[float]) -> str:
+    """Say whether a speed was bought or paid for."""
+    slower, faster = min(ratios) * (1 + NOTABLE) < 1, max(ratios) > 1 + NOTABLE
+    if slower:
+        return "Bought and cost" if faster else "Cost"
+    return "Bought" if faster else "Alike"
 
 
 def _groups(

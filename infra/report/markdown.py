@@ -15,7 +15,8 @@ from infra.report.engines import engine_notes
 from infra.report.figures import data_uri
 from infra.report.grid import grid, table
 from infra.report.summary import Summary, summarize
-from infra.report.text import code, escaped
+from infra.report.text import code, coded, escaped
+from infra.report.words import CHANGES
 
 ICONS = {"PASS": "✅", "FAIL": "❌", "INCONCLUSIVE": "⚠️"}
 
@@ -30,7 +31,7 @@ def artifact_markdown(report: Report) -> str:
         _figure(plots.draw(report, kind="png"), "Differences with their intervals"),
         grid(artifact_table(report)),
         escaped(prose.pooled_note(report)),
-        escaped(prose.interval_note(report.comparison.metrics)),
+        escaped(f"{prose.interval_note(report.comparison.metrics)} {CHANGES}"),
         escaped(prose.power_note(report)),
         table(tables.power(report)),
         table(tables.noise(report)),
@@ -63,11 +64,11 @@ def first_lines(report: Report, told: Summary) -> Iterator[str]:
     if told.alert_changes:
         yield "What changed since:"
         yield _list(told.alert_changes)
-    yield _list(told.caveats)
     yield _list(told.reasons)
     if told.needed:
-        yield f"**What would make it conclusive:** {escaped(told.needed)}"
+        yield f"**What would make it conclusive:** {coded(told.needed)}"
     yield escaped(told.margin)
+    yield _list(told.caveats)
     yield escaped(" ".join(told.bought))
 
 
@@ -87,7 +88,7 @@ def artifact_description(report: Report) -> str:
 
 
 def _section(name: str, of: tables.Table | None, note: str = "", figure: str = "") -> list[str]:
-    return [f"## {name}", figure, table(of), escaped(note)] if of else []
+    return [f"## {name}", figure, table(of), coded(note)] if of else []
 
 
 def _triage(report: Report) -> list[str]:

@@ -15,7 +15,7 @@ from infra.contracts.records import MetricComparison, Report
 from infra.report import prose, tables
 from infra.report.grid import grid, table
 from infra.report.summary import summarize
-from infra.report.text import code, escaped, printable
+from infra.report.text import code, coded, escaped, printable
 
 _VERSIONS = ("autoawq", "torch", "transformers", "lm-eval")
 
@@ -32,7 +32,7 @@ def model_card(report: Report) -> str:
         "\n".join(f"- {escaped(line)}" for line in told.caveats),
         "### Quality",
         grid(_tasks(report)),
-        escaped(prose.interval_note(decisive(report.comparison))),
+        escaped(prose.interval_note(decisive(report.comparison), p_values=False)),
         *_titled("Fidelity", tables.fidelity(report), _fidelity_note(report)),
         *_titled("Speed", tables.speed(report), prose.speed_note(report)),
         "### Recipe",
@@ -121,7 +121,7 @@ def _tasks(report: Report) -> list[dict[str, str]]:
 
 
 def _titled(name: str, of: tables.Table | None, note: str) -> list[str]:
-    return [f"### {name}", table(of), escaped(note)] if of else []
+    return [f"### {name}", table(of), coded(note)] if of else []
 
 
 def _fidelity_note(report: Report) -> str:
@@ -133,19 +133,26 @@ def _recipe(report: Report) -> list[dict[str, str]]:
     fields = report.spec.quantization.model_dump(mode="json", exclude={"calibration"})
     made = report.arms["quantized"].checkpoint.quantization or {}
     told = fields | {key: value for key, value in made.items() if not isinstance(value, dict)}
-    return [{"Field": key, "Value": str(value)} for key, value in told.items()]
+    return [{"Field": key, "Value": _value(value)} for key, value in told.items()]
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _calibration(report: Report) -> str:
     card = report.calibration
     # The name of a file of one's own, not where it lies.
     source = card.spec.path if card.spec.source != "file" else PurePath(card.spec.path).name
+    dropped = card.dropped_too_long
     return (
         f"AWQ was shown {card.used:,} of {card.read:,} conversations from {code(source)}, "
         f"{card.tokens_min:,} to {card.tokens_max:,} tokens each (median {card.tokens_median:,}, "
-        f"{card.tokens_total:,} together). {card.dropped_too_long:,} longer than "
-        f"{card.spec.max_sequence_length:,} tokens were left out. Fingerprint "
-        f"{code(card.fingerprint)}."
+        f"{card.tokens_total:,} together). {dropped:,} longer than "
+        f"{card.spec.max_sequence_length:,} tokens {'was' if dropped == 1 else 'were'} left out. "
+        f"Fingerprint {code(card.fingerprint)}."
     )
 
 

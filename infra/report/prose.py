@@ -7,18 +7,24 @@ from collections.abc import Sequence
 from infra import wording
 from infra.contracts.records import MetricComparison, Report
 from infra.report.text import capitalized
+from infra.report.words import FIDELITY, RECOVERY
 
 
-def interval_note(metrics: Sequence[MetricComparison]) -> str:
-    """Return how the intervals of a table were made."""
+def interval_note(metrics: Sequence[MetricComparison], *, p_values: bool = True) -> str:
+    """Return how the intervals of a table were made, and its p-values if it has them."""
     methods = sorted({metric.method for metric in metrics})
+    # A method with an addition tells the method as well.
+    methods = [m for m in methods if not any(o != m and o.startswith(f"{m};") for o in methods)]
     clusters = sorted({m.clusters for m in metrics if m.clusters})
-    by = f" Rows are clustered by subject ({_counts(clusters)} of them)." if clusters else ""
+    by = ""
+    if clusters:
+        by = f" Where rows have a subject, each subject is a cluster ({_counts(clusters)} of them)."
     holm = " Holm adjusts p-values for looking at several tasks; intervals are one task at a time."
-    adjusted = any(metric.p_adjusted is not None for metric in metrics)
+    adjusted = p_values and any(metric.p_adjusted is not None for metric in metrics)
     return (
         f"Interval: {100 * metrics[0].confidence:g} % for quantized minus base, paired by row, "
-        f"ends rounded outwards.{by}{holm if adjusted else ''} {'. '.join(methods)}."
+        f"ends rounded outwards.{by}{holm if adjusted else ''} {'. '.join(methods)}. "
+        f"{RECOVERY}"
     )
 
 
@@ -67,7 +73,7 @@ def fidelity_note(report: Report) -> str:
     return (
         f"Both models read the same {found.documents:,} texts, {found.tokens:,} tokens "
         f"({found.texts}). Divergence is over the base model's {found.top_k} likeliest tokens, all "
-        "others counted as one, so it is a lower bound."
+        f"others counted as one, so it is a lower bound. {FIDELITY}"
     )
 
 
@@ -78,8 +84,9 @@ def overlap_note(report: Report) -> str:
         return ""
     rows = sum(found.found.values())
     share = f" ({100 * rows / found.rows:.1f} %)" if rows and found.rows else ""
+    verb = "shares" if rows == 1 else "share"
     return (
-        f"{rows:,} of {found.rows:,} exam rows{share} share {found.ngram} words in a row with the "
+        f"{rows:,} of {found.rows:,} exam rows{share} {verb} {found.ngram} words in a row with the "
         "calibration set; shorter texts, from 8 words up, are sought as a whole."
     )
 
@@ -90,9 +97,11 @@ def speed_note(report: Report) -> str:
     if bench is None:
         return ""
     lengths = wording.listed([f"{n:,}" for n in sorted({p.output_tokens for p in bench.points})])
+    requests = wording.listed([f"{n:,}" for n in sorted({p.requests for p in bench.points})])
     return (
         f"vLLM {bench.engine_version} on {bench.device}, by `vllm bench serve`, {lengths} tokens "
-        "an answer, base → quantized, both with the flags of the exam. Below 1× a time is shorter."
+        "an answer, base → quantized, both with the flags of the exam. Times are medians of "
+        f"{requests} requests a point; below 1× a time is shorter."
     )
 
 

@@ -51,6 +51,9 @@ class Shown:
     """Instruction and worked examples before the question; may be empty."""
 
     question: str
+    title: str
+    """The question in the document's own words, without what the prompt puts around it."""
+
     target: str
     base_score: float | None
     quantized_score: float | None
@@ -144,6 +147,7 @@ def _shown(pair: Pair, metric: str) -> Shown:
         row=row,
         context=context,
         question=question,
+        title=own_question(row.doc, question),
         target=_text(row.target),
         base_score=_number(row.metrics, metric),
         quantized_score=_number(pair.quantized.metrics, metric),
@@ -177,6 +181,13 @@ def split_prompt(prompt: str, doc: dict[str, Any]) -> tuple[str, str]:
         left_out = len(context) - _LONGEST_CONTEXT
         context = f"{context[:_LONGEST_CONTEXT]}\n[… {left_out:,} characters more]"
     return context, prompt[start:]
+
+
+def own_question(doc: dict[str, Any], asked: str) -> str:
+    """Return what the document calls its question; what was asked if that is not part of it."""
+    texts = [text for key, text in doc.items() if key.lower() in _QUESTIONS]
+    own = (text.strip() for text in texts if isinstance(text, str))
+    return next((text for text in own if text and text in asked), asked)
 
 
 def _choices(pair: Pair, metric: str) -> tuple[Choice, ...]:

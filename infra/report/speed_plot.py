@@ -69,7 +69,7 @@ def _figure(points: Sequence[_Both], layout: Layout, palette: Palette) -> Figure
     block = _ROW_INCHES * len(points)
     wide = layout == "wide"
     count = len(_PANELS)
-    height = 0.85 + block if wide else count * (block + 0.62) + 0.25
+    height = 0.85 + block if wide else count * (block + 0.62) + 0.4
     figure = Figure(figsize=(7.6 if wide else 3.9, height))
     left = 0.175 if wide else 0.34
     for place, (head, value, more) in enumerate(_PANELS):
@@ -77,7 +77,7 @@ def _figure(points: Sequence[_Both], layout: Layout, palette: Palette) -> Figure
             width = (0.985 - left) / count
             box = (left + place * width, 0.46 / height, width - 0.03, block / height)
         else:
-            bottom = height - (place + 1) * (block + 0.62) + 0.3
+            bottom = height - (place + 1) * (block + 0.62) + 0.34
             box = (left, bottom / height, 0.97 - left, block / height)
         axes = figure.add_axes(box)
         _panel(axes, points, value, more, palette)
@@ -85,9 +85,10 @@ def _figure(points: Sequence[_Both], layout: Layout, palette: Palette) -> Figure
         axes.set_yticks(range(len(points)), names if labelled else [""] * len(points), fontsize=8)
         title: dict[str, Any] = {"fontsize": 9, "fontweight": "bold", "color": palette.ink}
         axes.set_title(f"{head} {'→' if more else '←'}", loc="left", pad=6, **title)
-    figure.text(0.985 if wide else 0.97, 0.06 / height,
-                "prompt × requests at a time    ○ base    ● quantized    arrow: better",
-                ha="right", fontsize=8 if wide else 6.5, color=palette.soft)  # fmt: skip
+    gap = "    " if wide else "\n"  # two lines on a telephone
+    legend = f"prompt × requests at a time{gap}○ base    ● quantized    arrow: better"
+    figure.text(0.985 if wide else 0.97, 0.06 / height, legend,
+                ha="right", fontsize=8, color=palette.soft)  # fmt: skip
     return figure
 
 

@@ -29,6 +29,18 @@ def code(text: str) -> str:
     return f"`{line or '-'}`"
 
 
+def coded(sentence: str) -> str:
+    """Return a sentence as `escaped` does, but what stands between backticks as code."""
+    parts = printable(sentence).split("`")
+    if len(parts) % 2 == 0:  # one without its fellow
+        return escaped(sentence)
+    told = [
+        code(part) if place % 2 else re.sub(r"\S.*\S|\S", lambda m: escaped(m[0]), part, flags=re.S)
+        for place, part in enumerate(parts)
+    ]
+    return " ".join("".join(told).split())
+
+
 def capitalized(sentence: str) -> str:
     """Return a sentence with its first letter large, all others as they are."""
     return sentence[:1].upper() + sentence[1:]

@@ -68,6 +68,7 @@ def render(folder: Path) -> str:
             "recipe_name": members[0].recipe_name,
             "charts": charts,
             "rows": _linked(table(members), folder),
+            "flagged": any(chart.out for chart in charts),
             "tasks": [trend.task for trend in members],
             "runs": len({point.run_id for trend in members for point in trend.points}),
         })  # fmt: skip

@@ -99,7 +99,7 @@ def _figure(trend: Trend, palette: Palette) -> Figure:
 
     base = [scale * point.base for point in points]
     quantized = [scale * point.quantized for point in points]
-    scores.plot(places, base, "o-", color=palette.soft, markersize=4.5, linewidth=1,
+    scores.plot(places, base, "s-", color=palette.soft, markersize=6.5, linewidth=1,
                 markerfacecolor=palette.paper)  # fmt: skip
     _limits(scores, [point.judged_quantized for point in points], scale, palette)
     scores.plot(places, quantized, "-", color=palette.ink, linewidth=1, zorder=3)
@@ -113,14 +113,18 @@ def _figure(trend: Trend, palette: Palette) -> Figure:
         for place, point in zip(places, points, strict=True)
         if point.low is not None and point.high is not None
     ]
+    ends: list[float] = []
     if bars:
         at, lows, highs = zip(*bars, strict=True)
         differences.vlines(at, lows, highs, colors=palette.grid, linewidth=3, zorder=1)
+        ends = [*lows, *highs] if max(values) - min(values) < 1e-9 else []
     _limits(differences, [point.judged_difference for point in points], scale, palette)
     _marks(differences, values, points, [p.judged_difference for p in points], trend, palette)
 
-    _frame(scores, base + quantized)
-    _frame(differences, values)
+    least = 1.0 if trend.percent else 0.01 * max(map(abs, base + quantized))
+    _frame(scores, base + quantized, least)
+    # Runs that are all alike set no scale; the intervals do then.
+    _frame(differences, values + ends, least)
     scores.tick_params(axis="x", labelbottom=False)
     shown = sorted({0, len(points) // 2, len(points) - 1})
     differences.set_xticks(shown, [f"{points[place].created:%Y-%m-%d}" for place in shown])
@@ -130,7 +134,7 @@ def _figure(trend: Trend, palette: Palette) -> Figure:
         labels[-1].set_horizontalalignment("right")
     differences.set_xlim(-0.6, max(len(points) - 0.4, 1.6))
     unit = ("Score, %", "Difference, points") if trend.percent else ("Score", "Difference")
-    scores.set_title(f"{unit[0]}   ○ base   ● quantized", fontsize=9, loc="left")
+    scores.set_title(f"{unit[0]}   □ base   ● quantized", fontsize=9, loc="left")
     differences.set_title(f"{unit[1]} (quantized − base)", fontsize=9, loc="left")
     return figure
 
@@ -175,7 +179,8 @@ def _rings(axes: Axes, values: Sequence[float], which: Sequence[bool], colour: s
               markeredgecolor=colour, markeredgewidth=1.5, zorder=5)  # fmt: skip
 
 
-def _frame(axes: Axes, values: Sequence[float]) -> None:
+def _frame(axes: Axes, values: Sequence[float], least: float) -> None:
+    """Scale an axis to its values, with `least` of room at least: one run has no spread."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     for side in ("top", "right"):
@@ -184,7 +189,7 @@ def _frame(axes: Axes, values: Sequence[float]) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}".replace("-", "−")))
     # Limits of few runs are wide; the runs themselves decide the scale, with room around them.
-    room = max(0.6 * (max(values) - min(values)), 1e-9)
+    room = max(0.6 * (max(values) - min(values)), least, 1e-9)
     low, high = axes.get_ylim()
     axes.set_ylim(
         max(low, min(values) - 2 * room) - 0.2 * room,

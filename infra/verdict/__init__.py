@@ -27,6 +27,7 @@ def decide(
     margin_points: float | None = None,
     widened_from: float | None = None,
     stopped_after: int | None = None,
+    of: int | None = None,
 ) -> Verdict:
     """Return what the comparison shows about the margin.
 
@@ -38,7 +39,9 @@ def decide(
         widened_from: The margin that was asked for, if the rows could not resolve it.
         stopped_after: Rows after which a sequential test ended the exam. The pooled effect then
             has to come from that test, and p-values of single tasks, which do not allow to stop
-            when they please, decide nothing.
+            when they please, decide nothing. It may be all rows: limits of a test that may stop
+            early hold then, too.
+        of: Rows that there are; none if that is not known.
 
     Raises:
         ValueError: The comparison was computed at another confidence.
@@ -48,14 +51,11 @@ def decide(
             f"computed at {comparison.pooled.confidence:g}, to be judged at {spec.confidence:g}"
         )
     margin = spec.margin_points if margin_points is None else margin_points
-    # One task has fewer rows than all of them: a widened margin widens its own.
-    guard = max(spec.task_margin_points, margin)
-    spec = spec.model_copy(update={"task_margin_points": guard})
     findings = find(comparison, spec, margin, sequential=stopped_after is not None)
     words = Words(findings, spec, what, margin, widened_from)
     reasons = words.reasons()
     if stopped_after is not None:
-        reasons.append(f"The exam was stopped after {stopped_after:,} rows, as was asked.")
+        reasons.append(_stopped(stopped_after, of))
     return Verdict(
         status=findings.status,
         headline=words.headline(),
@@ -65,3 +65,12 @@ def decide(
         widened_from_points=widened_from,
         stopped_after=stopped_after,
     )
+
+
+def _stopped(rows: int, of: int | None) -> str:
+    if rows == of:
+        return (
+            f"The exam could have been stopped early; all {rows:,} rows were asked, and the limits "
+            "are those of a test that may stop."
+        )
+    return f"The exam was stopped after {rows:,}{f' of {of:,}' if of else ''} rows, as was asked."

@@ -18,7 +18,7 @@ from infra.contracts.errors import ComparisonError
 from infra.contracts.records import Adjustment, Report, Restart
 from infra.report import plots
 from infra.report.html import render
-from infra.report.rows import FLIPS, SAMPLES, rows_of, split_prompt
+from infra.report.rows import FLIPS, SAMPLES, own_question, rows_of, split_prompt
 from infra.verdict import decide
 from tests.infra.made_records import with_everything
 from tests.infra.made_runs import GROUP, make_run
@@ -313,3 +313,12 @@ def test_a_changed_or_restarted_engine_is_told_once_an_arm(run: tuple[Report, Pa
     assert line in Page(render(told, folder)).text
     assert line in reports.artifact_markdown(told).replace("\\", "")
     assert render(told, folder).count("The engine of") == 1
+
+
+@pytest.mark.parametrize(("doc", "asked", "title"), [
+    ({"Question": " How far? "}, "What is right:How far?\nChoices:", "How far?"),
+    ({"question": "How far?"}, "Wie weit?", "Wie weit?"),  # not asked as it stands there
+    ({"question": 3, "text": "How far?"}, "How far?\nA:", "How far?\nA:"),
+])  # fmt: skip
+def test_a_row_is_called_by_its_own_question(doc: dict[str, Any], asked: str, title: str) -> None:
+    assert own_question(doc, asked) == title

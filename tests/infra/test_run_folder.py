@@ -27,6 +27,14 @@ def test_a_retry_finds_its_folder_again(tmp_path: Path) -> None:
     assert opened(tmp_path, "9876543210").path != run.path
 
 
+def test_a_retry_puts_the_sealed_report_aside(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    (run.path / "report.json").write_text("sealed")
+    assert opened(tmp_path).path == run.path
+    assert not (run.path / "report.json").exists()
+    assert (run.path / "report-before-retry.json").read_text() == "sealed"
+
+
 def test_only_finished_stages_are_recorded_in_order(tmp_path: Path) -> None:
     run = opened(tmp_path)
     with run.stage("weights") as stage:

@@ -43,10 +43,10 @@ def test_a_time_of_zero_has_no_ratio() -> None:
     ("worse", "told"),
     [
         ({"ttft_ms_median": 123.4},
-         "the first token comes after 123.4 ms instead of 100 (+23%)."),
-        ({"tpot_ms_median": 12.5}, "each further one takes 12.5 ms instead of 10 (+25%)."),
+         "the first token comes after 123 ms instead of 100 (+23 %)."),
+        ({"tpot_ms_median": 12.5}, "each further one takes 12.5 ms instead of 10 (+25 %)."),
         ({"output_tokens_per_second": 60.0},
-         "it writes 60 tokens a second instead of 80 (-25%)."),
+         "it writes 60 tokens a second instead of 80 (−25 %)."),
     ],
 )  # fmt: skip
 def test_every_way_to_be_slower_is_told(worse: dict[str, float], told: str) -> None:
@@ -62,7 +62,7 @@ def test_a_point_is_told_in_one_sentence_and_the_long_prompt_with_its_separator(
         bench(point(input_tokens=2048, concurrency=16)), bench(point(input_tokens=2048, **both))
     )
     assert "prompts of 2,048 tokens and 16 requests at a time" in sentence
-    assert "200 ms instead of 100 (+100%), each further one" in sentence
+    assert "200 ms instead of 100 (+100 %), each further one" in sentence
 
 
 @pytest.mark.parametrize(

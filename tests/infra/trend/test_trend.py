@@ -13,6 +13,7 @@ import pytest
 from deployments.__main__ import main
 from infra import history, trend
 from infra.contracts.records import Report
+from infra.trend import plots
 from tests.infra.made_runs import GROUP, make_run
 from tests.infra.trend.histories import days, write_history
 
@@ -169,3 +170,24 @@ def test_the_command(report: Report, tmp_path: Path, capsys: pytest.CaptureFixtu
     said = capsys.readouterr().out
     assert said.splitlines()[0].startswith("sample: Qwen/")
     assert said.endswith(f"history: {tmp_path / 'history.html'}\n")
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+def test_runs_that_are_all_alike_have_a_scale_to_read(
+    report: Report, tmp_path: Path, runs: int
+) -> None:
+    base = report.arms["base"].tasks["gsm8k"].metrics["exact_match,strict-match"].value
+    rows = days(report, {"gsm8k": [base] * runs})
+    found = trend.trends(history.read(write_history(tmp_path, rows)))
+    picture = plots.draw(found[0])
+    ticks = [tick.replace("−", "-") for tick in re.findall("<!-- ([−0-9.e]+) -->", picture)]
+    assert len(ticks) >= 4
+    assert all(len(tick) <= 5 and "e" not in tick for tick in ticks)
+    assert len(set(ticks)) == len(ticks), "scores and differences each have their own"
+
+
+def test_a_table_without_flags_has_no_column_for_them(report: Report, tmp_path: Path) -> None:
+    write_history(tmp_path, days(report, {"gsm8k": STEADY}))
+    assert "Out of control" not in trend.write(tmp_path).read_text()
+    write_history(tmp_path, days(report, {"gsm8k": [*STEADY, 0.4]}))
+    assert "Out of control" in trend.write(tmp_path).read_text()

@@ -1,0 +1,51 @@
+"""The words of a report that are not everybody's, each in a sentence or two."""
+
+from __future__ import annotations
+
+from infra.contracts.records import Report
+from infra.report.text import capitalized
+
+FIDELITY = (
+    "Agreement is how often both find the same next token likeliest. KL divergence is how far the "
+    "quantized model's chances for the next token are from the base model's; 0 is alike. "
+    "Perplexity is how much a text surprises a model; lower is better."
+)
+RECOVERY = (
+    "Recovery is the quantized score as a share of the base score; above chance, of what the base "
+    "model scores above guessing."
+)
+CHANGES = (
+    "Lost rows are right before and wrong after, gained ones the other way; changed is every row "
+    "whose answer differs, right or wrong."
+)
+
+
+def words(report: Report) -> list[tuple[str, str]]:
+    """Return the words that the page uses, and what they mean.
+
+    Args:
+        report: What the page shows.
+    """
+    recipe, verdict = report.spec.quantization, report.spec.verdict
+    told = [
+        ("AWQ", f"Activation-aware weight quantization. The weights are stored in {recipe.bits} "
+                "bits each; those that matter most for the calibration texts lose least."),
+        ("Base, quantized", "The two arms: the model as it came, and the same model with smaller "
+                            "weights."),
+        ("Row", "One question of the exam, put to both arms."),
+        ("Point", "One right answer in a hundred: from 73 % to 68 % is a loss of 5 points."),
+        ("Interval", f"The differences that go with the rows seen: {100 * verdict.confidence:g} of "
+                     "100 such intervals hold the true one. The verdict asks one side alone, how "
+                     "large the loss may be, so its limit lies a little inside."),
+        ("Margin", "The loss that was called acceptable before the run. PASS: a larger one is "
+                   "excluded. FAIL: a loss too large is shown. INCONCLUSIVE: neither; most "
+                   "often there are too few rows."),
+        ("Lost, gained, changed", CHANGES),
+        ("Flip", "A row lost or gained."),
+        ("p", "How often chance alone makes a difference this large between equally good models. "
+              "Holm: the same, corrected for looking at several tasks."),
+        ("Recovery", capitalized(RECOVERY.removeprefix("Recovery is "))),
+    ]  # fmt: skip
+    if report.comparison.fidelity:
+        told.append(("Agreement, KL divergence, perplexity", FIDELITY))
+    return told
