@@ -91,9 +91,9 @@ def _parser() -> argparse.ArgumentParser:
         )  # fmt: skip
         if name == "run":
             command.epilog = (
-                "Exit codes: 0 for a PASS, or any verdict with verdict.gate=false; 1 for a run that "
-                "failed on its way; 2 for what cannot run, with nothing spent; 3 for a FAIL; 4 for "
-                "an INCONCLUSIVE verdict."
+                "Exit codes: 0 for a PASS, or any verdict with verdict.gate=false; 1 for a run "
+                "that failed on its way; 2 for what cannot run, with nothing spent; 3 for a FAIL; "
+                "4 for an INCONCLUSIVE verdict."
             )
             command.add_argument(
                 "--again", action="store_true", help="run even if nothing changed since last time"
