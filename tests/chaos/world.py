@@ -48,7 +48,7 @@ SPEC: dict[str, Any] = {
         "device": "cpu",
         "max_model_len": 2048,
         "enforce_eager": True,
-        "hang_timeout_seconds": 30,
+        "hang_timeout_seconds": 15,
     },
     "evaluation": {
         "tasks": [{"name": "gsm8k", "num_fewshot": 5, "limit": DOCUMENTS, "max_gen_toks": 160}],
@@ -149,7 +149,7 @@ class World:
     def deploy(self) -> str:
         """Ask for a run through the Prefect API, and return its id."""
         assert self.prefect
-        self.prefect.call(
+        said = self.prefect.call(
             "deployment", "run", "quantize-and-evaluate/adhoc",
             *(
                 word
@@ -157,7 +157,9 @@ class World:
                 for word in ("--param", f"{key}={json.dumps(value)}")
             ),
         )  # fmt: skip
-        return str(self.prefect.read("flow_runs/filter", sort="ID_DESC", limit=200)[0]["id"])
+        found = re.search(r"UUID: ([0-9a-f-]{36})", said)
+        assert found, said
+        return found[1]
 
     def work(self) -> subprocess.Popen[bytes]:
         """Start a worker."""
