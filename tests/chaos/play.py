@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
@@ -145,7 +146,10 @@ def _hurt(case: Case, world: World, row: Row) -> None:
     _await_end(case, scene, row)
     if scene.worker:
         scene.worker.terminate()
-        scene.worker.wait(60)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            scene.worker.wait(60)
+        scene.worker.kill()  # how long Prefect's worker takes for its own end is not ours
+        scene.worker.wait()
     ended = time.monotonic()
     row.orphans += _await_nothing(world, CLEAN_SECONDS)
     row.seconds = max(row.seconds, time.monotonic() - ended)
