@@ -173,7 +173,7 @@ def test_a_deployed_run_does_it_all_and_the_next_one_reuses_it(
     (folder / "report.json").write_text(page.replace(seconds, "0.5", 1))
     tampered = command("verify", str(folder))
     assert tampered.returncode == 1
-    assert "arms.base.speed.startup_seconds" in tampered.stdout
+    assert "arms.base.server.startup_seconds" in tampered.stdout
 
 
 def check_report(report: Report, folder: Path) -> None:
