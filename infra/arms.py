@@ -17,6 +17,7 @@ from typing import TypeAlias
 from infra import early_stop
 from infra.bench import BenchProbe
 from infra.content import build_once, digest_of
+from infra.contracts.errors import ServerError
 from infra.contracts.records import (
     Arm,
     ArmResult,
@@ -249,15 +250,20 @@ def _sit(
             once(", ".join(together), stored[together[0]].folder.parent,
                  partial(sit_in_rounds, rounds))  # fmt: skip
         for probe in _wanted(*probes):
-            probe.take(server)
+            probe.take(server, restarts_left=spec.serving.max_restarts - len(restarts))
 
-    work_through(
-        served,
-        work,
-        most=spec.serving.max_restarts,
-        answered=partial(count_kept, answers.path),
-        progress=progress,
-    )
+    try:
+        work_through(
+            served,
+            work,
+            most=spec.serving.max_restarts,
+            answered=partial(count_kept, answers.path),
+            progress=progress,
+        )
+    except ServerError as error:
+        if not all(entry.present for entry in stored.values()):
+            raise
+        progress.say(f"{name}: every score is kept; what was asked beside them is not. {error}")
 
 
 def _conditions(

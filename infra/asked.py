@@ -214,7 +214,7 @@ def steps(base: TaskScores, quantized: TaskScores, folder: Path) -> Iterator[int
     metric = base.primary_metric
     better = 1 if base.metrics[metric].higher_is_better else -1
     for pair in paired_rows(base, quantized, folder):
-        one, other = pair.base.metrics.get(metric), pair.quantized.metrics.get(metric)
+        one, other = pair.base.score(metric), pair.quantized.score(metric)
         if one not in (0, 1) or other not in (0, 1):
             raise ComparisonError(
                 f"A row of {base.name} scores {one!r:.40} in the base arm and {other!r:.40} in the "

@@ -34,7 +34,7 @@ class Compared:
     """Other arm minus base arm; none if the rows give no basis for an interval."""
 
     documents: frozenset[str] = frozenset()
-    """Hashes of the questions, without the words they were asked in."""
+    """What tells the questions, without the words they were asked in."""
 
 
 def compare(
@@ -131,7 +131,8 @@ def _compare_task(
     parent: str | None,
     confidence: float,
 ) -> Iterator[Compared]:
-    for metric in sorted(base.metrics, key=lambda name: name != base.primary_metric):
+    both = [metric for metric in base.metrics if metric in quantized.metrics]
+    for metric in sorted(both, key=lambda name: name != base.primary_metric):
         yield _compare_metric(base, quantized, metric, pairs, parent, confidence)
     for name, subtask in base.subtasks.items():
         members = [pair for pair in pairs if pair.base.task in _leaves(subtask)]
@@ -155,10 +156,10 @@ def _compare_metric(
     values = base.metrics[metric], quantized.metrics[metric]
     # Corpus metrics (BLEU, perplexity) keep tuples or nothing in their rows.
     scored = [
-        (float(one), float(other))
+        (one, other)
         for pair in pairs
-        if isinstance(one := pair.base.metrics.get(metric), int | float)
-        and isinstance(other := pair.quantized.metrics.get(metric), int | float)
+        if (one := pair.base.score(metric)) is not None
+        and (other := pair.quantized.score(metric)) is not None
     ]
     found, method = _effect(scored, values, pairs, confidence)
     better = 1 if values[0].higher_is_better else -1
@@ -194,7 +195,7 @@ def _compare_metric(
         changed=sum(pair.differs(metric) for pair in pairs),
         primary=metric == base.primary_metric,
     )
-    documents = frozenset(pair.base.doc_hash for pair in pairs)
+    documents = frozenset(pair.base.question for pair in pairs)
     return Compared(compared, found, documents if _decides(compared) else frozenset())
 
 

@@ -6,9 +6,10 @@ document, prompt and target are the same, told by lm-eval's own hashes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -19,6 +20,12 @@ from infra.contracts.records import TaskScores
 _HASHES = ("doc_hash", "prompt_hash", "target_hash")
 _SUBJECTS = ("subject", "Subdomain", "category", "subject_category")
 """Columns that tell what a question is about: MMLU and its kin, gpqa, MMLU-Pro."""
+
+_QUESTIONS = ("question", "problem", "query")
+"""Columns that hold the question itself, the most literal first; a query may be a whole prompt."""
+
+_FLOAT_NOISE = 1e-9
+"""A metric's own rounding may put a right answer at 1.0000000002."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,19 @@ class Row:
         told = (self.doc[column] for column in _SUBJECTS if self.doc.get(column))
         return self.task, str(next(told, ""))
 
+    @property
+    def question(self) -> str:
+        """Return what tells a question in whatever task, and in whatever words, it is asked."""
+        return question_of(self.doc, self.doc_hash)
+
+    def score(self, metric: str) -> float | None:
+        """Return what the row scores, a hair beside 0 or 1 as 0 or 1; none if that is no number."""
+        value = self.metrics.get(metric)
+        if not isinstance(value, int | float):
+            return None
+        ends = (end for end in (0.0, 1.0) if abs(value - end) <= _FLOAT_NOISE)
+        return next(ends, float(value))
+
     def answer(self, metric: str) -> Any:
         """Return what a metric judged: a text, or the index of the likeliest choice."""
         filtered = self.filtered.get(metric.partition(",")[2])
@@ -76,6 +96,24 @@ class Pair:
             self.base.answer(metric) != self.quantized.answer(metric)
             or self.base.metrics.get(metric) != self.quantized.metrics.get(metric)
         )
+
+
+def question_of(doc: Mapping[str, Any], doc_hash: str) -> str:
+    """Return what tells a question from others: the hash of its text, without regard to spaces.
+
+    lm-eval hashes a document as the task prepared it: gpqa's tasks shuffle the choices each in its
+    own way, and the same question would be another one in each of them.
+
+    Args:
+        doc: The document as the task prepared it.
+        doc_hash: lm-eval's hash of it, which stands in where no column is called a question.
+    """
+    columns = {str(key).lower(): value for key, value in doc.items()}
+    for name in _QUESTIONS:
+        text = columns.get(name)
+        if isinstance(text, str) and (words := " ".join(text.split())):
+            return hashlib.sha256(words.encode(errors="surrogatepass")).hexdigest()
+    return doc_hash
 
 
 def choice_likelihoods(filtered: Any) -> list[float] | None:
@@ -119,8 +157,10 @@ def _require_same_conditions(base: TaskScores, quantized: TaskScores) -> None:
     for field in ("version", "num_fewshot", "n", "primary_metric"):
         if (one := getattr(base, field)) != (other := getattr(quantized, field)):
             _refuse(base.name, field, one, other)
-    if base.metrics.keys() != quantized.metrics.keys():
-        _refuse(base.name, "metrics", sorted(base.metrics), sorted(quantized.metrics))
+    # The same metrics were computed where one came out as no finite number.
+    computed = [sorted([*one.metrics, *one.left_out]) for one in (base, quantized)]
+    if computed[0] != computed[1]:
+        _refuse(base.name, "metrics", *computed)
     for name, subtask in base.subtasks.items():
         _require_same_conditions(subtask, quantized.subtasks[name])
 

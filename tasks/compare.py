@@ -8,6 +8,7 @@ from infra import evidence
 from infra.contracts.records import ArmResult, Comparison
 from infra.contracts.specs import RunSpec
 from infra.run_folder import RunFolder
+from tasks.progress import told_to_prefect
 
 
 @task(name="compare", task_run_name="compare")
@@ -21,7 +22,7 @@ def compare(
     Raises:
         ComparisonError: The arms did not sit the same exam.
     """
-    with run.stage("compare"):
-        compared = evidence.compare(base, quantized, again, spec, run.path)
+    with told_to_prefect() as progress, run.stage("compare"):
+        compared = evidence.compare(base, quantized, again, spec, run.path, progress)
     run.write("comparison", compared)
     return compared

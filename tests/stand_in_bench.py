@@ -3,7 +3,8 @@
     stand_in_bench.py MODE FOLDER -I -u WORKER REQUEST RESPONSE
 
 FOLDER receives each run's environment. Modes: `good`, `fails`, `hangs`, `silent`, `broken`,
-`lacks`, `nan`, `few`, `unanswered`, `some-failed`, `other-lengths`; `kills` ends the server and
+`lacks`, `nan`, `few`, `unanswered`, `some-failed`, `other-lengths`; `torn` writes half a line and
+waits a moment; `kills` ends the server and
 goes on, `kills-and-ends` fails as one does whose server is gone.
 """
 
@@ -25,6 +26,9 @@ def main() -> int:
     kept = [run for run in request["runs"] if run["keep"]]
     print(json.dumps({"event": "progress", "phase": kept[0]["what"]}), flush=True)
     print("\r 50%|#####     | 8/16 [00:01<00:01,  8.0it/s]", end="", flush=True)
+    if mode == "torn":
+        print('\n{"event": "progr', flush=True)
+        time.sleep(2)
     if mode in ("kills", "kills-and-ends"):
         server(kept[0]["arguments"]).kill()
     if mode in ("hangs", "kills"):

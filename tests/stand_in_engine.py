@@ -3,8 +3,13 @@
     python stand_in_engine.py --fuse FILE … --port N --served-model-name NAME …
 
 Takes vLLM's command line. Prints `asked KIND DIGEST` for every prompt, so that the log tells what
-was asked in which order. Where the fuse is there, the first reading of a text removes it and ends
-the process.
+was asked in which order. Where the fuse is there, a reading of a text fails as it says:
+
+    (empty)   the process ends, and the fuse is removed
+    always    the process ends, each time
+    for good  the process ends, and no other comes up
+    refuse    it is answered with an error
+    wide      a token has a log-probability that no float32 holds
 """
 
 from __future__ import annotations
@@ -37,8 +42,14 @@ class Engine(Answers):
         if isinstance(prompts, str):
             return super().complete(asked)
         reading = asked.get("prompt_logprobs") is not None
-        if reading and self.fuse.exists():
-            self.fuse.unlink()
+        mode = self.fuse.read_text() if reading and self.fuse.exists() else None
+        if mode == "refuse":
+            return 500, '{"error": {"message": "Out of range float values"}}'
+        if mode in ("", "always", "for good"):
+            if mode == "":
+                self.fuse.unlink()
+            if mode == "for good":
+                self.fuse.write_text("burnt")
             os._exit(3)
         for prompt in prompts:
             print("asked", "text" if reading else "question", Oracle.state(prompt), flush=True)
@@ -48,6 +59,9 @@ class Engine(Answers):
             {"index": i, "text": "", "prompt_logprobs": self._positions(prompt)}
             for i, prompt in enumerate(prompts)
         ]
+        if mode == "wide":
+            for entry in choices[0]["prompt_logprobs"][1].values():
+                entry["logprob"] = -1e300
         return 200, json.dumps({"choices": choices})
 
     def _positions(self, prompt: Sequence[int]) -> list[Any]:
@@ -84,5 +98,7 @@ if __name__ == "__main__":
     parser.add_argument("--fuse", type=Path)
     parser.add_argument("--served-model-name")
     given, _ = parser.parse_known_args()
+    if given.fuse.exists() and given.fuse.read_text() == "burnt":
+        raise SystemExit(3)
     instant_server.MODEL = given.served_model_name
     asyncio.run(listen(given.port, Engine(Oracle(range(256)), given.fuse)))

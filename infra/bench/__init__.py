@@ -37,7 +37,7 @@ class BenchProbe:
     """The timing of one arm while it is served.
 
     It never costs a run its scores: a timing that fails is told and left out, and an engine that
-    dies of it is started again once at most.
+    dies of it is started again once at most, if the run may start it again at all.
 
     What is kept says nothing of when it was measured, so one arm's timing may be of another day
     than the other's. It is kept for this machine alone, for its driver and for all that decides
@@ -83,8 +83,12 @@ class BenchProbe:
         """Whether nothing has to be timed: it is not wanted, or an earlier run has timed it."""
         return not self._spec.speed.enabled or self._kept.is_file()
 
-    def take(self, server: LiveServer) -> None:
+    def take(self, server: LiveServer, *, restarts_left: int) -> None:
         """Time the arm, and keep what was measured. Whatever fails is told, and nothing is kept.
+
+        Args:
+            server: Serves the arm.
+            restarts_left: How often the run may still start it again.
 
         Raises:
             ServerError: The engine died or hung; it is worth another start.
@@ -94,15 +98,14 @@ class BenchProbe:
         log = self._run.log(f"bench-{self._arm}{suffix}")
         try:
             bench = self._measure(server, log)
-        except ProcessError as error:
-            self._say(f"not timed. {error} The scores are not touched by this.")
-        except (ServerDied, ServerHung) as error:
-            if self._tries == 1 and self._spec.serving.max_restarts:
-                raise
-            self._say(f"not timed. {error} The scores are kept; it is not started again for this.")
-        else:
             write_atomically(self._kept, bench.model_dump_json(indent=2))
             self._here = True
+        except (ProcessError, OSError, ValueError) as error:
+            self._say(f"not timed. {error} The scores are not touched by this.")
+        except (ServerDied, ServerHung) as error:
+            if self._tries == 1 and restarts_left > 0:
+                raise
+            self._say(f"not timed. {error} The scores are kept; it is not started again for this.")
 
     def found(self) -> Bench | None:
         """Return what is kept; None if nothing is, or if no point could be measured."""

@@ -8,13 +8,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import httpx
 from pydantic import ValidationError
 
 from infra.bench.plan import Point, Target, arguments, warm_up
 from infra.bench.results import Response, Result
 from infra.contracts.errors import ProcessError, ProcessTimedOut
 from infra.contracts.records import PythonEnvironment
+from infra.extras import blame
 from infra.log_lines import tail
 from infra.processes import clean_environment, describe_exit, start
 from infra.progress import Progress
@@ -26,9 +26,6 @@ PROTOCOL = 1
 _LOOK_SECONDS = 1.0
 _POINT_SECONDS = 3600.0
 """A point may take this long; a model that writes one token a second needs it for 28 answers."""
-_LAST_WORDS_SECONDS = 15.0
-"""A server whose engine died answers with errors for a while before it ends itself."""
-_HEALTH_SECONDS = 10.0
 _BAR = re.compile(r"\| (\d+)/(\d+) \[")
 _ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 
@@ -82,10 +79,10 @@ def time_points(
     try:
         results = _results(points, code, answered, log)
     except ProcessError:
-        _blame(server)
+        blame(server)
         raise
     if any(result.failed for result in results):
-        _blame(server)
+        blame(server)
     return results
 
 
@@ -112,12 +109,21 @@ def _news(log: Path, seconds: int) -> tuple[str, int, int | None, str]:
     """Return what the worker is doing, and how many requests of it are answered."""
     answered: tuple[int, int] | None = None
     for line in reversed(tail(log, 100).splitlines()):
-        if line.startswith('{"event"'):
-            what = f"timing: {json.loads(line)['phase']}"
+        if phase := _phase(line):
+            what = f"timing: {phase}"
             return (what, *answered, "requests") if answered else (what, seconds, None, "s")
         if answered is None and (bar := _BAR.search(line)):
             answered = int(bar[1]), int(bar[2])
     return "timing", seconds, None, "s"
+
+
+def _phase(line: str) -> str | None:
+    if not line.startswith('{"event"'):
+        return None
+    try:
+        return str(json.loads(line)["phase"])
+    except (ValueError, KeyError):
+        return None  # torn: it is being written, or something else wrote into it
 
 
 def _results(points: Sequence[Point], code: int, answered: Path, log: Path) -> list[Result]:
@@ -146,25 +152,3 @@ def _failed(what: str, log: Path) -> ProcessError:
         remedy=f"Read {log}, and the server's log beside it.",
         log=str(log),
     )
-
-
-def _blame(server: LiveServer) -> None:
-    """Raise if it was the server that failed; give one that says so the time to end.
-
-    Raises:
-        ServerError: It ended, or computes nothing any more.
-    """
-    deadline = time.monotonic() + _LAST_WORDS_SECONDS
-    server.raise_if_dead()
-    while not _healthy(server) and time.monotonic() < deadline:
-        server.raise_if_dead()
-        time.sleep(_LOOK_SECONDS / 4)
-    server.raise_if_dead()
-
-
-def _healthy(server: LiveServer) -> bool:
-    root = server.base_url.removesuffix("/v1")
-    try:
-        return httpx.get(f"{root}/health", timeout=_HEALTH_SECONDS, trust_env=False).is_success
-    except httpx.HTTPError:
-        return False

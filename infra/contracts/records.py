@@ -225,6 +225,9 @@ class TaskScores(Record):
     metrics: dict[str, MetricValue]
     """`<metric>,<filter>` as lm-eval names it → value."""
 
+    left_out: tuple[str, ...] = ()
+    """Metrics whose value is no finite number; never the primary one."""
+
     primary_metric: str
     """The one a reader looks at first: the task's first metric under its strictest filter."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from infra.content import digest_of
+from infra.contracts.errors import EvaluationError
 from infra.contracts.records import MetricValue, TaskScores
 
 
@@ -67,6 +69,9 @@ def task_scores(
         conditions: How it was asked; see `TaskScores`.
         samples: Name of the samples file.
         seconds: Wall time of the whole entry.
+
+    Raises:
+        EvaluationError: A primary metric is no finite number. Another one is left out.
     """
     group = loaded.get("groups", {}).get(name)
     members = [task.task_name for task in group.get_all_tasks()] if group else [name]
@@ -85,6 +90,16 @@ def task_scores(
         )
         for child in (group.child_names if group else [])
     }  # fmt: skip
+    primary = primary_metric(order, keys)
+    values = {key: value for key in keys if (value := _finite(result[key])) is not None}
+    if primary and primary not in values:
+        raise EvaluationError(
+            f"{name} was asked, but its score {primary} is {result[primary]}, no finite number.",
+            cause="The metric divides by nothing, or an answer has no likelihood.",
+            remedy="Take the task out of evaluation.tasks, or let another metric come first in its "
+            "definition. All answers are kept.",
+            task=name, metric=primary,
+        )  # fmt: skip
     shots = results["n-shot"].get(name)
     if shots is None:
         shots = max((task.num_fewshot for task in subtasks.values()), default=0)
@@ -92,14 +107,15 @@ def task_scores(
         name=name,
         metrics={
             key: MetricValue(
-                value=float(result[key]),
-                stderr=_number(result.get(_stderr_key(key))),
+                value=value,
+                stderr=_finite(result.get(_stderr_key(key))),
                 n=int(result.get("sample_len", len(own))),
                 higher_is_better=better.get(key.partition(",")[0]) is not False,
             )
-            for key in keys
+            for key, value in values.items()
         },
-        primary_metric=primary_metric(order, keys),
+        left_out=tuple(key for key in keys if key not in values),
+        primary_metric=primary,
         n=len(own),
         num_fewshot=int(shots),
         version=str(results["versions"].get(name, "")),
@@ -118,5 +134,9 @@ def _stderr_key(key: str) -> str:
     return f"{metric}_stderr,{filter_name}"
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+def _finite(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):  # lm-eval writes N/A where it has no formula
+        return None
+    return number if math.isfinite(number) else None

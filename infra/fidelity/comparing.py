@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -34,14 +35,15 @@ def compare(base: Reading, quantized: Reading, folder: Path) -> Fidelity:
         folder: The run's folder, which holds both files.
 
     Raises:
-        ComparisonError: They read different texts, or a file cannot be used.
+        ComparisonError: They read different texts, a file cannot be used, or a figure is no
+            finite number.
     """
     import numpy as np
 
     one, other = (Positions.load(folder / arm.file) for arm in (base, quantized))
     _require_same(base, quantized, one, other)
     divergence = kl_at_least(one, other)
-    return Fidelity(
+    found = Fidelity(
         documents=len(one.lengths),
         tokens=len(one.own),
         agreement=float(agreed(one, other).mean()),
@@ -53,6 +55,8 @@ def compare(base: Reading, quantized: Reading, folder: Path) -> Fidelity:
         perplexity_quantized=quantized.perplexity,
         texts=one.origin,
     )
+    _require_finite(found)
+    return found
 
 
 def agreed(base: Positions, quantized: Positions) -> NDArray[np.bool_]:
@@ -127,6 +131,18 @@ def _parts(base: Positions, quantized: Positions) -> Iterator[tuple[Ids, Floats,
             base.ids[here], base.logprobs[here].astype(np.float64),
             quantized.ids[here], quantized.logprobs[here].astype(np.float64),
         )  # fmt: skip
+
+
+def _require_finite(found: Fidelity) -> None:
+    figures = found.model_dump(exclude={"documents", "tokens", "top_k", "texts"})
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            raise ComparisonError(
+                f"The arms cannot be compared on the fidelity texts: {name} is {value}.",
+                cause="An arm gave a token of the texts no probability that is a number.",
+                remedy="Run the evaluation again.",
+                field=name,
+            )
 
 
 def _require_same(base: Reading, quantized: Reading, one: Positions, other: Positions) -> None:

@@ -55,18 +55,20 @@ class Positions:
         """Make arrays of lists; see the fields.
 
         Raises:
-            ValueError: There are not as many positions as the texts have.
+            ValueError: There are not as many positions as the texts have, or a log-probability is
+                no finite number.
         """
         import numpy as np
 
-        found = cls(
-            tokens=np.array([token for text in texts for token in text], np.int32),
-            lengths=np.array([len(text) for text in texts], np.int32),
-            own=np.array(own, np.float32),
-            ids=np.array(ids, np.int32),
-            logprobs=np.array(logprobs, np.float32),
-            origin=origin,
-        )
+        with np.errstate(over="ignore"):  # refused below
+            found = cls(
+                tokens=np.array([token for text in texts for token in text], np.int32),
+                lengths=np.array([len(text) for text in texts], np.int32),
+                own=np.array(own, np.float32),
+                ids=np.array(ids, np.int32),
+                logprobs=np.array(logprobs, np.float32),
+                origin=origin,
+            )
         found._check()
         return found
 
@@ -121,12 +123,16 @@ class Positions:
         return found
 
     def _check(self) -> None:
+        import numpy as np
+
         count = len(self.tokens) - len(self.lengths)
         shapes = (self.own.shape, self.ids.shape, self.logprobs.shape)
         if count < 1 or shapes != ((count,), (count, self.ids.shape[-1]), self.ids.shape):
             raise ValueError(f"{count} positions, but arrays of {shapes}")
         if int(self.lengths.sum()) != len(self.tokens):
             raise ValueError("the texts are not as long as their tokens are many")
+        if not all(np.isfinite(values).all() for values in (self.own, self.logprobs)):
+            raise ValueError("a log-probability is no finite number")
 
 
 _ARRAYS = ("tokens", "lengths", "own", "ids", "logprobs")

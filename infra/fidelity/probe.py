@@ -9,10 +9,12 @@ from pathlib import Path
 
 from infra import calibration
 from infra.content import build_once, digest_file, digest_of, write_atomically
+from infra.contracts.errors import ServerDied, ServerHung, ServerUnverified
 from infra.contracts.records import QuantizedCheckpoint, Reading, Weights
 from infra.contracts.specs import RunSpec
 from infra.evaluation.keys import task_keys
 from infra.evaluation.prepared import prepared
+from infra.extras import blame
 from infra.fidelity import texts
 from infra.fidelity.reading import read
 from infra.progress import Progress
@@ -27,7 +29,11 @@ _LARGEST_NLL = 700.0
 
 
 class ReadingProbe:
-    """What one arm expects next in the fidelity texts, asked while it is served."""
+    """What one arm expects next in the fidelity texts, asked while it is served.
+
+    It never costs a run its scores: a reading that fails is told and left out, and an engine that
+    dies of it is started again once at most, if the run may start it again at all.
+    """
 
     def __init__(
         self,
@@ -58,6 +64,7 @@ class ReadingProbe:
         self._run = run
         self._settings = settings
         self._progress = progress
+        self._tries = 0
 
     @property
     def present(self) -> bool:
@@ -68,14 +75,32 @@ class ReadingProbe:
         """
         return not self._spec.fidelity.enabled or not self._texts.tokens or self._kept.is_dir()
 
-    def take(self, server: LiveServer) -> None:
-        """Let the arm read, and keep what it expects.
+    def take(self, server: LiveServer, *, restarts_left: int) -> None:
+        """Let the arm read, and keep what it expects. Whatever fails is told, and nothing is kept.
+
+        Args:
+            server: Serves the arm.
+            restarts_left: How often the run may still start it again.
 
         Raises:
-            ServerUnverified: The server does not answer.
+            ServerError: The engine died or hung; it is worth another start.
         """
         if self.present:
             return
+        self._tries += 1
+        try:
+            self._read(server)
+        except (ServerDied, ServerHung) as error:
+            if self._tries == 1 and restarts_left > 0:
+                raise
+            self._miss(f"{error} The scores are kept; it is not started again for this.")
+        except (ServerUnverified, OSError, ValueError) as error:
+            self._miss(f"{error} The scores are not touched by this.")
+
+    def _miss(self, why: str) -> None:
+        self._progress.say(f"{self._arm}: the fidelity texts were not read. {why}")
+
+    def _read(self, server: LiveServer) -> None:
         # One token is always generated. A server that had to be started with a shorter window
         # than was asked for reads shorter texts, which the comparison sees.
         whole = self._texts.cut(server.max_model_len - 1)
@@ -99,11 +124,12 @@ class ReadingProbe:
                 f"fidelity: read {reading.tokens:,} tokens, perplexity {reading.perplexity:.3f}"
             )
 
-        build_once(
-            self._kept,
-            build,
-            on_wait=partial(self._progress.say, "another run reads the same texts; waiting for it"),
-        )
+        wait = partial(self._progress.say, "another run reads the same texts; waiting for it")
+        try:
+            build_once(self._kept, build, on_wait=wait)
+        except ServerUnverified:
+            blame(server)
+            raise
 
     def found(self) -> Reading | None:
         """Return what is kept, with its file brought into the run's folder."""

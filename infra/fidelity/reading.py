@@ -56,7 +56,10 @@ def read(
                 raise _unanswered(error) from None  # it may hold the request's headers
             done += len(part)
             tell(done)
-    return Positions.of(texts, own, ids, logprobs, origin=origin)
+    try:
+        return Positions.of(texts, own, ids, logprobs, origin=origin)
+    except ValueError as error:
+        raise _unanswered(error) from None
 
 
 def _ask(

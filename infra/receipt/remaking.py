@@ -81,7 +81,8 @@ def _compared(report: Report, folder: Path) -> Comparison:
         # Of an exam that was stopped early the report holds the rows that both arms were asked.
         first = _arm(folder / _FIRST_SITTING) if report.spec.verdict.early_stop else base
         found["noise"] = noise.floor(first, again, folder)
-    if base.reading is not None and quantized.reading is not None:
+    # Without one although both were read: the readings could not be compared, which was told.
+    if report.comparison.fidelity and base.reading is not None and quantized.reading is not None:
         found["fidelity"] = fidelity.compare(base.reading, quantized.reading, folder)
     exam = compare(base, quantized, folder, report.spec.verdict.confidence)
     if report.spec.verdict.early_stop:

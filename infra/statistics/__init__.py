@@ -14,11 +14,13 @@ from infra.statistics.clustered import CLUSTERED, FEWEST_SUBJECTS, clustered_mea
 from infra.statistics.effects import Effect, binary_effect, effect_of
 from infra.statistics.family import holm
 from infra.statistics.paired import (
+    AMOUNTS,
     BOOTSTRAP,
     CONFIDENCE,
     TANGO,
     PairedCounts,
     exact_mcnemar,
+    paired_amounts,
     paired_means,
     paired_proportions,
 )
@@ -32,6 +34,7 @@ from infra.statistics.planning import (
 from infra.statistics.pooling import MOVER, pooled_difference, pooled_limits
 
 __all__ = [
+    "AMOUNTS",
     "BOOTSTRAP",
     "CLUSTERED",
     "CONFIDENCE",
@@ -45,6 +48,7 @@ __all__ = [
     "effect_of",
     "exact_mcnemar",
     "holm",
+    "paired_amounts",
     "paired_means",
     "paired_power",
     "paired_proportions",

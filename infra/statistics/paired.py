@@ -16,6 +16,7 @@ CONFIDENCE = 0.95
 
 TANGO = "Tango 1998: score interval for paired proportions"
 BOOTSTRAP = "BCa bootstrap of the rows' differences (Efron 1987), 9,999 resamples"
+AMOUNTS = "Tango's interval (1998) of the amounts lost and gained, where wider"
 
 _TINY = 1e-14
 """Without flips the score is zero over zero at no difference at all: the search ends beside it."""
@@ -70,14 +71,42 @@ def paired_proportions(counts: PairedCounts, confidence: float = CONFIDENCE) -> 
     Raises:
         ValueError: There are no rows.
     """
-    n = counts.n
+    return _score_limits(counts.first_only, counts.second_only, counts.n, confidence)
+
+
+def paired_amounts(
+    differences: Sequence[float], confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Return Tango's interval for rows that score anything between 0 and 1.
+
+    b and c of `paired_proportions` are then the sums of what the rows gained and lost, in place of
+    their counts; where every row gained or lost all, it is the same interval. As if each row were
+    rounded by lot to all or nothing, whose mean is the same and whose spread is no smaller: a row
+    that lost 0.2 counts as lost with a chance of 1 in 5. It therefore allows for whole rows being
+    lost of which none happens to be among these, which no resampling of these rows can do.
+
+    Args:
+        differences: One number a row, first arm minus second, within [-1, 1]; at least one.
+        confidence: Nominal coverage.
+
+    Returns:
+        Both ends, within [-1, 1].
+
+    Raises:
+        ValueError: There are no rows.
+    """
+    gained = math.fsum(difference for difference in differences if difference > 0)
+    lost = math.fsum(-difference for difference in differences if difference < 0)
+    return _score_limits(gained, lost, len(differences), confidence)
+
+
+def _score_limits(b: float, c: float, n: int, confidence: float) -> tuple[float, float]:
     if n == 0:
         raise ValueError("no rows, no interval")
-    low = _score_limit(counts.first_only, counts.second_only, n, confidence)
-    return low, -_score_limit(counts.second_only, counts.first_only, n, confidence)
+    return _score_limit(b, c, n, confidence), -_score_limit(c, b, n, confidence)
 
 
-def _score_limit(b: int, c: int, n: int, confidence: float) -> float:
+def _score_limit(b: float, c: float, n: int, confidence: float) -> float:
     """Return the lower limit; the upper one is that of the arms the other way round."""
     from scipy.optimize import brentq
     from scipy.stats import norm
@@ -91,7 +120,7 @@ def _score_limit(b: int, c: int, n: int, confidence: float) -> float:
         spread = math.sqrt(max(0.0, n * (2 * q + difference * (1 - difference))))
         return b - c - n * difference - z * spread
 
-    if c == n:  # every row lost
+    if beyond(-1.0) <= 0:  # every row lost, to a hair
         return -1.0
     return float(brentq(beyond, -1.0, (b - c) / n - _TINY, xtol=_TINY))
 

@@ -38,6 +38,12 @@ class Findings:
     unscaled: list[MetricComparison]
     """Tasks that are shown to have lost, on a scale that has no points."""
 
+    unjudged: list[MetricComparison]
+    """Tasks that may have lost, on a scale that has no points: no margin can be held against them.
+
+    They hinder no PASS, which is about the rows in points, but whoever reads one has to know.
+    """
+
     @property
     def status(self) -> Status:
         """What it comes to; see `VerdictSpec`."""
@@ -80,6 +86,11 @@ def find(comparison: Comparison, spec: VerdictSpec, margin: float, *, sequential
         beyond=[task for task in beyond if task not in lost],
         silent=[task for task in tasks if task.low is None],
         unscaled=[task for task in tasks if task.unit == "value" and effect(task) == "loss"],
+        unjudged=[
+            task
+            for task in tasks
+            if task.unit == "value" and task.low is not None and effect(task) == "unclear"
+        ],
     )
 
 

@@ -48,7 +48,8 @@ class Words:
         found, margin = self.found, _points(self.margin)
         possible = f"{self._possible(pooled)} points"
         if found.status == "PASS":
-            return f"a loss of {margin} or more is excluded"
+            unjudged = "".join(f"; {self._not_judged(task)}" for task in found.unjudged)
+            return f"a loss of {margin} or more is excluded{unjudged}"
         if found.status == "FAIL":
             if pooled.high * 100 < -self.margin:
                 return f"that is beyond the margin of {margin}"
@@ -92,6 +93,7 @@ class Words:
                 said.append("A loss is shown: the interval over all rows lies below zero.")
         else:
             said.append("No task gives an effect in points.")
+        said += [f"{self._not_judged(task)}." for task in found.unjudged]
         for task in found.beyond:
             said.append(
                 f"{self._task_loss(task)} of {task.pairs:,} rows, more than the "
@@ -158,6 +160,15 @@ class Words:
     def _task_loss(self, task: MetricComparison) -> str:
         loss = _beside(loss_of(task), self.spec.task_margin_points, ROUND_HALF_EVEN)
         return f"{task.task} lost {loss} points"
+
+    @staticmethod
+    def _not_judged(task: MetricComparison) -> str:
+        ends = wording.interval(task.low or 0.0, task.high or 0.0, "value")
+        return (
+            f"{task.task} has no points and is not judged: difference "
+            f"{wording.difference(task.difference, 'value')}, {task.confidence * 100:g} % "
+            f"interval {ends}{'' if task.base.higher_is_better else ', lower is better'}"
+        )
 
     @staticmethod
     def _names(tasks: list[MetricComparison]) -> str:

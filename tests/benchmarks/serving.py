@@ -95,7 +95,7 @@ def _timed(arm: str, model: Path, given: argparse.Namespace) -> Bench | None:
             device=device, trust_remote_code=False, log=run.log(f"server-{arm}"),
             progress=progress,
         ) as server:  # fmt: skip
-            probe.take(server)
+            probe.take(server, restarts_left=0)
     bench = probe.found()
     if bench:
         run.write(f"bench-{arm}", bench)

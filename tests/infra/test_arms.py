@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from infra import arms, noise
+from infra.contracts.errors import ServerDied
 from infra.contracts.records import ArmResult, PythonEnvironment, Weights
 from infra.contracts.specs import (
     CalibrationSpec,
@@ -58,13 +59,20 @@ Sit = Callable[..., ArmResult]
 def sit(weights: Weights, environment: PythonEnvironment, tmp_path: Path, heard: Heard) -> Sit:
     """Return a function that lets the base model sit; `run` names the run's folder."""
 
-    def one(run: str, *, noise_floor: bool = False, top_k: int = 2, **options: Any) -> ArmResult:
+    def one(
+        run: str,
+        *,
+        noise_floor: bool = False,
+        top_k: int = 2,
+        max_restarts: int = 2,
+        **options: Any,
+    ) -> ArmResult:
         spec = RunSpec(
             model=ModelSpec(source="local", id=str(SAMPLE)),
             quantization=QuantizationSpec(
                 calibration=CalibrationSpec(path=str(SAMPLE.parent / "data" / "calibration.jsonl"))
             ),
-            serving=ServingSpec(device="cpu"),
+            serving=ServingSpec(device="cpu", max_restarts=max_restarts),
             evaluation=evaluation(
                 TaskSpec(name="gsm8k", num_fewshot=0, limit=12),
                 TaskSpec(name="gpqa_main_zeroshot", limit=12),
@@ -151,3 +159,36 @@ def test_an_engine_that_dies_while_it_reads_is_started_again(
     assert len(asked(logs / "server-base-2.log", "text")) == 8
     rows = (tmp_path / "run" / result.tasks["gsm8k"].samples).read_text().splitlines()
     assert len([json.loads(row) for row in rows]) == 12
+
+
+@pytest.mark.parametrize(
+    ("fuse", "max_restarts", "told", "servers"),
+    [
+        ("refuse", 2, "status 500", 1),
+        ("wide", 2, "ValueError", 1),
+        ("always", 2, "not started again for this", 2),
+        ("always", 0, "not started again for this", 1),
+        ("for good", 2, "every score is kept", 2),
+    ],
+)
+def test_a_reading_that_fails_costs_no_score(
+    sit: Sit, tmp_path: Path, heard: Heard, fuse: str, max_restarts: int, told: str, servers: int
+) -> None:
+    (tmp_path / "fuse").write_text(fuse)
+    result = sit("run", max_restarts=max_restarts)
+    assert [task.n for task in result.tasks.values()] == [12, 12]
+    assert result.reading is None
+    assert [text for text in heard.said if told in text] != []
+    assert len(list((tmp_path / "run" / "logs").glob("server-base*.log"))) == servers
+    (tmp_path / "fuse").unlink()
+    again = sit("later")  # nothing was stored: the next run asks again, and only this
+    assert again.reading is not None
+    assert all(task.reused for task in again.tasks.values())
+
+
+def test_without_its_scores_a_server_that_does_not_come_up_ends_the_run(
+    sit: Sit, tmp_path: Path
+) -> None:
+    (tmp_path / "fuse").write_text("burnt")
+    with pytest.raises(ServerDied):
+        sit("run")

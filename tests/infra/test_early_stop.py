@@ -472,7 +472,7 @@ def test_a_much_worse_model_is_not_asked_to_the_end(
     weights = base.checkpoint.model_copy(update={"path": tokenizer})
     base = base.model_copy(update={"checkpoint": weights})
     spec = made.spec.model_copy(update={"verdict": verdict})
-    compared = evidence.compare(base, quantized, None, spec, tmp_path)
+    compared = evidence.compare(base, quantized, None, spec, tmp_path, Silent())
     told = decide(compared, verdict, stopped_after=rows)
     assert told.status == "FAIL"
     assert compared.pooled is not None

@@ -8,6 +8,8 @@ import random
 import pytest
 
 from infra.statistics import (
+    AMOUNTS,
+    BOOTSTRAP,
     CLUSTERED,
     TANGO,
     Effect,
@@ -17,6 +19,7 @@ from infra.statistics import (
     effect_of,
     exact_mcnemar,
     holm,
+    paired_amounts,
     paired_means,
     paired_power,
     paired_proportions,
@@ -264,16 +267,78 @@ def test_few_subjects_are_not_clustered() -> None:
     assert (effect.clusters, effect.method) == (None, TANGO)
 
 
-def test_rows_between_right_and_wrong_are_resampled() -> None:
+@pytest.mark.parametrize("beyond", [1.5, -0.5])
+def test_rows_on_a_scale_of_their_own_are_resampled(beyond: float) -> None:
+    chance = random.Random(5)
+    base = [beyond, *(chance.random() for _ in range(59))]
+    other = [value - 0.2 * chance.random() for value in base]
+    effect = effect_of(base, other, 0.9)
+    assert effect is not None
+    differences = [two - one for one, two in zip(base, other, strict=True)]
+    assert effect.limits == paired_means(differences, 0.9)
+    assert effect.bounds == paired_means(differences, 2 * 0.9 - 1)
+    assert (effect.p_value, effect.method) == (None, BOOTSTRAP)
+
+
+def test_rows_between_right_and_wrong_get_the_outer_ends_of_both() -> None:
     chance = random.Random(5)
     base = [chance.random() for _ in range(60)]
     other = [max(0.0, value - 0.2 * chance.random()) for value in base]
     effect = effect_of(base, other, 0.9)
     assert effect is not None
     differences = [two - one for one, two in zip(base, other, strict=True)]
-    assert effect.limits == paired_means(differences, 0.9)
-    assert effect.bounds == paired_means(differences, 2 * 0.9 - 1)
+    for found, confidence in ((effect.limits, 0.9), (effect.bounds, 2 * 0.9 - 1)):
+        resampled = paired_means(differences, confidence)
+        scored = paired_amounts(differences, confidence)
+        assert resampled is not None
+        assert found == (min(resampled[0], scored[0]), max(resampled[1], scored[1]))
     assert effect.p_value is None
+    assert effect.method == f"{BOOTSTRAP}; {AMOUNTS}"
+
+
+def test_amounts_of_whole_rows_are_counts() -> None:
+    differences = [1.0] * 9 + [-1.0] * 31 + [0.0] * 160
+    counts = PairedCounts(120, 9, 31, 40)
+    assert paired_amounts(differences) == pytest.approx(paired_proportions(counts), abs=1e-12)
+    halves = [0.5] * 18 + [-0.5] * 62 + [0.0] * 120
+    assert paired_amounts(halves) == pytest.approx(paired_proportions(counts), abs=1e-12)
+
+
+@pytest.mark.parametrize("differences", [
+    [-1.0] * 30, [-1.0 + 1e-12] * 30, [1.0] * 30, [1.0 - 1e-12] * 30, [1e-12] * 30,
+    [-0.1, 0.1], [0.0] * 30,
+])  # fmt: skip
+def test_amounts_at_the_ends_of_the_scale(differences: list[float]) -> None:
+    low, high = paired_amounts(differences)
+    mean = sum(differences) / len(differences)
+    assert -1 <= low <= mean + 1e-9
+    assert mean - 1e-9 <= high <= 1
+    assert low < high
+
+
+@pytest.mark.parametrize("rest", [
+    [(1.0, 0.5)],  # one row that is neither right nor wrong
+    [(0.5, 0.51)] * 60,  # many that gained a little, and none that lost
+])  # fmt: skip
+def test_what_was_not_seen_is_not_excluded(rest: list[tuple[float, float]]) -> None:
+    """Of 100 rows of which 3 % are lost, none is among them 5 times in 100."""
+    base, other = zip(*rest, *[(1.0, 1.0)] * (100 - len(rest)), strict=True)
+    differences = [two - one for one, two in zip(base, other, strict=True)]
+    resampled, effect = paired_means(differences, 0.9), effect_of(base, other, 0.95)
+    assert resampled is not None
+    assert effect is not None
+    assert resampled[0] >= -0.02
+    assert effect.bounds[0] < -0.02
+
+
+def test_a_loss_of_the_margin_rarely_passes_beside_a_row_at_one_half() -> None:
+    chance = random.Random(11)
+    passed = 0
+    for _ in range(60):
+        other = [0.5, *(float(chance.random() >= 0.03) for _ in range(99))]
+        effect = effect_of([0.6, *[1.0] * 99], other, 0.95)
+        passed += effect is not None and effect.bounds[0] > -0.03
+    assert passed <= 9  # of a chance of 5 %, 99.8 % of the time; the bootstrap alone passes 18
 
 
 @pytest.mark.parametrize(("rows", "points"), [(1319, 2.4), (400, 4.4)])

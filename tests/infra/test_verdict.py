@@ -114,6 +114,13 @@ EVEN = _metric("a", -0.001, -0.02, 0.018)
         "INCONCLUSIVE: 4-bit AWQ costs 0.3 points (95 % interval −0.8 to +0.2) over 2,167 rows; "
         "but wmt got worse, on a scale without points.",
     ),
+    # A task that may have lost on a scale of its own hinders no PASS, but is named in it.
+    (
+        SOUND, [EVEN, _metric("t", -0.74, -1.74, 0.4, unit="value", p_adjusted=None)],
+        "PASS: 4-bit AWQ costs 0.3 points (95 % interval −0.8 to +0.2) over 2,167 rows; "
+        "a loss of 1 point or more is excluded; t has no points and is not judged: "
+        "difference −0.740, 95 % interval −1.740 to +0.400.",
+    ),
     (None, [_metric("a", -0.01, None, None)], "INCONCLUSIVE: the rows of a give no interval."),
     (
         None, [_metric("wmt", 0.1, -1.0, 2.0, unit="value")],
@@ -166,6 +173,19 @@ def test_lower_is_better() -> None:
     assert _decide(SOUND, EVEN, more).status == "FAIL"
     less = _metric("b", -0.05, -0.07, -0.03, p_adjusted=0.003, base=value, quantized=value)
     assert _decide(SOUND, EVEN, less).status == "PASS"
+
+
+def test_a_task_without_points_is_told_whatever_the_verdict() -> None:
+    less = {"value": 9.0, "stderr": None, "n": 400, "higher_is_better": False}
+    made = {"unit": "value", "p_adjusted": None, "base": less, "quantized": less}
+    unclear = _metric("ppl", 0.7, -0.1, 1.5, **made)
+    said = "ppl has no points and is not judged: difference +0.700, 95 % interval −0.100 to +1.500"
+    for pooled in (SOUND, UNSURE, LOST, None):
+        told = _decide(pooled, EVEN, unclear)
+        assert f"{said}, lower is better." in told.reasons[:3]
+        assert (said in told.headline) == (told.status == "PASS")
+    gained = _decide(SOUND, EVEN, _metric("ppl", -0.7, -1.5, -0.1, **made))
+    assert "ppl" not in " ".join([gained.headline, *gained.reasons])
 
 
 def test_a_wider_margin_is_told() -> None:
@@ -234,7 +254,7 @@ def test_real_rows_of_base_against_itself(tmp_path: Path) -> None:
     base = make_run(tmp_path, rows=300).arms["base"]
     told = decide(compare(base, base, tmp_path), SPEC, what="Nothing")
     assert told.status == "PASS"
-    assert told.headline.startswith("PASS: Nothing makes no difference (95 % interval −0.")
+    assert told.headline.startswith("PASS: Nothing makes no difference (95 % interval −")
 
 
 REPEATS = 250

@@ -47,7 +47,7 @@ def time_it(server: LiveServer, model: Path, environment: PythonEnvironment, fol
     )
     key = server.api_key.get_secret_value()
     with watched([], "") as seen:
-        probe.take(server)
+        probe.take(server, restarts_left=0)
     bench = probe.found()
     assert bench is not None
     assert [(point.input_tokens, point.concurrency) for point in bench.points] == [(24, 1), (24, 2)]

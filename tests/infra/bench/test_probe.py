@@ -79,14 +79,14 @@ class Stage:
             yield server
 
     def take(self, probe: BenchProbe) -> Bench | None:
-        probe.take(self.server)
+        probe.take(self.server, restarts_left=2)
         return probe.found()
 
     def through(self, probe: BenchProbe, *, most: int = 2) -> None:
         """Do as an arm does: what dies is started again."""
 
-        def work(server: LiveServer, _: tuple[Restart, ...]) -> None:
-            probe.take(server)
+        def work(server: LiveServer, restarts: tuple[Restart, ...]) -> None:
+            probe.take(server, restarts_left=most - len(restarts))
 
         work_through(self.serve, work, most=most, answered=lambda: 0, progress=self)
 
@@ -254,7 +254,7 @@ def test_a_server_that_dies_of_the_timing_is_started_again_once(stage: Stage, mo
 
 
 def test_without_restarts_the_timing_is_given_up_at_once(stage: Stage) -> None:
-    probe = stage.probe("kills", serving={"max_restarts": 0})
+    probe = stage.probe("kills")
     stage.through(probe, most=0)
     assert stage.starts == 1
     assert probe.found() is None
@@ -262,14 +262,35 @@ def test_without_restarts_the_timing_is_given_up_at_once(stage: Stage) -> None:
 
 def test_a_first_death_is_the_servers(stage: Stage) -> None:
     with pytest.raises(ServerDied), stage.serve() as server:
-        stage.probe("kills").take(server)
+        stage.probe("kills").take(server, restarts_left=1)
+
+
+def test_a_first_death_when_the_exam_has_used_up_the_restarts_is_told(stage: Stage) -> None:
+    probe = stage.probe("kills")
+    with stage.serve() as server:
+        probe.take(server, restarts_left=0)
+    assert probe.found() is None
+    assert "not started again for this" in stage.said[-1]
+
+
+def test_a_torn_line_of_its_log_is_no_end(stage: Stage) -> None:
+    bench = stage.take(stage.probe("torn"))
+    assert bench is not None
+    assert stage.updates != []
+
+
+def test_a_disk_that_takes_nothing_is_told(stage: Stage) -> None:
+    (stage.folder / "cache").mkdir()
+    (stage.folder / "cache" / "benches").write_text("no folder")
+    assert stage.take(stage.probe("good")) is None
+    assert "not timed" in stage.said[-1]
 
 
 def test_a_server_that_hangs_does_not_hold_the_timing(stage: Stage) -> None:
-    probe = stage.probe("hangs", serving={"max_restarts": 0})
+    probe = stage.probe("hangs")
     log = stage.run.log("server-base")
     with serving(stage.marked, log, stage, "stalls", hang_seconds=2.0) as server:
-        probe.take(server)
+        probe.take(server, restarts_left=0)
     assert probe.found() is None
     assert "not timed" in stage.said[-1]
     assert stage.runs()  # it was under way

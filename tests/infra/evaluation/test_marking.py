@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from lm_eval.evaluator import evaluate, simple_evaluate
 from lm_eval.tasks import TaskManager
+from lm_eval.utils import hash_string
 
 from infra.contracts.errors import DatasetError, EvaluationError, MarkingError
 from infra.contracts.specs import TaskSpec
@@ -15,6 +16,7 @@ from infra.evaluation.exam import Exam, prepare
 from infra.evaluation.keys import exam_entries
 from infra.evaluation.quiet import quiet
 from infra.evaluation.sources import find_rows, write_definitions
+from infra.pairing import question_of
 from infra.progress import Silent
 from infra.settings import Settings
 from tests.infra.evaluation.conftest import DATA, evaluation
@@ -62,6 +64,24 @@ def test_the_exam_does_not_depend_on_what_is_loaded_beside_it(used: Settings) ->
     right = prepare(alone, settings=used, progress=Silent()).parts["gpqa_main_n_shot"].tasks
     (one,), (other,) = left.values(), right.values()
     assert one.eval_docs.to_list() == other.eval_docs.to_list()
+
+
+def test_one_question_is_the_same_in_every_task_that_asks_it(used: Settings) -> None:
+    """A verdict would count it as new evidence otherwise."""
+    names = [f"gpqa_main_{how}" for how in ("zeroshot", "n_shot", "cot_zeroshot")]
+    spec = evaluation(*names, "gpqa_main_generative_n_shot")
+    parts = prepare(spec, settings=used, progress=Silent()).parts
+    documents = [
+        [(doc, hash_string(json.dumps(doc))) for doc in task.eval_docs.to_list()]
+        for part in parts.values()
+        for task in part.tasks.values()
+    ]
+    asked = [[question_of(*document) for document in task] for task in documents]
+    assert len(asked) == 4
+    assert asked[0] == asked[1] == asked[2] == asked[3]
+    assert len(set(asked[0])) == len(asked[0]) > 100
+    hashes = [{digest for _, digest in task} for task in documents]
+    assert not hashes[0] & hashes[2]  # lm-eval's own tell them apart
 
 
 def test_the_stock_harness_marks_against_another_key_in_a_fresh_cache(settings: Settings) -> None:

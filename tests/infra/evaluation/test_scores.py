@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from infra.contracts.errors import EvaluationError
+from infra.contracts.records import TaskScores
 from infra.evaluation.samples import sample_rows, write_rows
-from infra.evaluation.scores import exam_digest, metric_keys, primary_metric
+from infra.evaluation.scores import exam_digest, metric_keys, primary_metric, task_scores
 
 
 @pytest.mark.parametrize(
@@ -63,3 +65,40 @@ def test_the_exam_digest_sees_what_was_asked(field: str) -> None:
     assert exam_digest(rows) == before
     rows[1][field] = "other"
     assert exam_digest(rows) != before
+
+
+class Defined:
+    """As much of an lm-eval task as its scores need."""
+
+    def aggregation(self) -> dict[str, Any]:
+        return {"acc": None, "loss": None}
+
+
+def scored(**result: Any) -> TaskScores:
+    rows = sample_rows({"t": [logged(0, "f", 1)]})
+    results = {
+        "results": {"t": result}, "higher_is_better": {"t": {"loss": False}},
+        "n-shot": {"t": 0}, "versions": {"t": 1},
+    }  # fmt: skip
+    found = task_scores(
+        "t", results, {"tasks": {"t": Defined()}}, rows,
+        dataset={}, conditions={}, samples="t.jsonl", seconds=1.0,
+    )  # fmt: skip
+    # Whatever is stored can be read back.
+    assert TaskScores.model_validate_json(found.model_dump_json()) == found
+    return found
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, np.float64("nan"), "N/A"])
+def test_what_is_no_finite_number_is_never_stored(bad: Any) -> None:
+    good = {"acc,none": 0.5, "acc_stderr,none": 0.1, "loss,none": 2.0, "loss_stderr,none": 0.2}
+    assert scored(**good).left_out == ()
+    found = scored(**{**good, "acc_stderr,none": bad})
+    assert found.metrics["acc,none"].stderr is None
+    assert (found.metrics["loss,none"].stderr, found.left_out) == (0.2, ())
+    found = scored(**{**good, "loss,none": bad})
+    assert (found.metrics.keys(), found.left_out) == ({"acc,none"}, ("loss,none",))
+    with pytest.raises(EvaluationError, match=r"t was asked, but its score acc,none is") as caught:
+        scored(**{**good, "acc,none": bad})
+    print(caught.value)
+    assert caught.value.facts["metric"] == "acc,none"

@@ -78,7 +78,7 @@ def bench(
         )  # fmt: skip
         assert not probe.present
         assert probe.found() is None
-        probe.take(server)
+        probe.take(server, restarts_left=0)
         assert probe.present
         found = probe.found()
         assert found is not None

@@ -83,6 +83,7 @@ def test_a_server_that_fails_is_told_without_its_key(
         [None, {}, {}, {}],
         [None, {"1": {"logprob": None}}],
         [None, {"1": {"logprob": -1.0}}],
+        [None, *[{"1": {"logprob": -1e300}, "2": {"logprob": -1.0}, "3": {"logprob": -1.0}}] * 3],
     ],
 )
 def test_an_answer_of_another_shape_is_told(server: Completions, wrong: Any) -> None:
@@ -91,4 +92,4 @@ def test_an_answer_of_another_shape_is_told(server: Completions, wrong: Any) -> 
 
     server.change = change
     with pytest.raises(ServerUnverified):
-        read(server, TEXTS[:2], 2, "here", lambda done: None)
+        read(server, TEXTS[:1], 2, "here", lambda done: None)
