@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -153,8 +154,7 @@ def test_a_deployed_run_does_it_all_and_the_next_one_reuses_it(
     assert logs == {"server-base-reused.log", "server-quantized-reused.log"}
     assert len(pd.read_csv(runs / "history.csv")) == 2 * rows
     assert second["state"]["message"] == again.verdict.headline
-    told = prefect.read("events/filter", filter={"event": {"name": ["assay.verdict"]}})["events"]
-    assert {event["payload"]["run"] for event in told} == {report.run_id, again.run_id}
+    await_verdicts(prefect, {report.run_id, again.run_id})
 
     def command(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -174,6 +174,18 @@ def test_a_deployed_run_does_it_all_and_the_next_one_reuses_it(
     tampered = command("verify", str(folder))
     assert tampered.returncode == 1
     assert "arms.base.speed.startup_seconds" in tampered.stdout
+
+
+def await_verdicts(prefect: Prefect, runs: set[str]) -> None:
+    """Wait until the server has recorded the runs' events, which takes it some seconds."""
+    wanted = {"event": {"name": ["assay.verdict"]}}
+    deadline = time.monotonic() + 120
+    while True:
+        told = prefect.read("events/filter", filter=wanted)["events"]
+        if (found := {event["payload"]["run"] for event in told}) == runs:
+            return
+        assert time.monotonic() < deadline, found
+        time.sleep(0.5)
 
 
 def check_report(report: Report, folder: Path) -> None:
