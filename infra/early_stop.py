@@ -40,6 +40,7 @@ from infra.content import digest_file, digest_of
 from infra.contracts.errors import EvaluationError
 from infra.contracts.records import ArmResult, TaskScores, Verdict
 from infra.contracts.specs import VerdictSpec
+from infra.pairing import question_of
 from infra.progress import Progress
 from infra.sequential import lower_limits
 from infra.verdict import decide
@@ -191,7 +192,9 @@ def rounds(base: ArmResult, verdict: VerdictSpec, margin_points: float, run: Pat
         if _is_pooled(scores, rows):
             _require_right_or_wrong(scores, rows)
             tasks.append(name)
-            documents += [(str(row["task"]), str(row["doc_hash"])) for row in rows]
+            documents += [
+                (str(row["task"]), question_of(row["doc"], str(row["doc_hash"]))) for row in rows
+            ]
     if not tasks:
         raise EvaluationError(
             "verdict.early_stop is on, but no task has rows that are right or wrong.",

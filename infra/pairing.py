@@ -102,7 +102,8 @@ def question_of(doc: Mapping[str, Any], doc_hash: str) -> str:
     """Return what tells a question from others: the hash of its text, without regard to spaces.
 
     lm-eval hashes a document as the task prepared it: gpqa's tasks shuffle the choices each in its
-    own way, and the same question would be another one in each of them.
+    own way, and the same question would be another one in each of them. Questions that differ in
+    nothing but their choices count as one; that can only widen the limits over all tasks.
 
     Args:
         doc: The document as the task prepared it.

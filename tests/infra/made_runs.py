@@ -288,11 +288,13 @@ def _choices(
         options = [f"{chance.randint(2, 99)} {thing}" for thing in chance.sample(THINGS, 4)]
         letters = "ABCD"
         key = chance.randrange(4)
-        doc = {"question": f"Which of these weighs most ({doc_id})?{hostile}", "choices": options}
+        task = tasks[doc_id % len(tasks)]
+        question = f"Which of these weighs most ({task} {doc_id})?{hostile}"
+        doc = {"question": question, "choices": options}
         lines = "\n".join(
             f"{letter}. {text}" for letter, text in zip(letters, options, strict=True)
         )
-        prompt = f"{doc['question']}\n{lines}\nAnswer:"
+        prompt = f"{question}\n{lines}\nAnswer:"
         right = chance.random() < share
         still = right if chance.random() < 0.9 else chance.random() < share
         likelihoods = [-2.0 - chance.random() for _ in range(4)]
@@ -300,7 +302,6 @@ def _choices(
             pick = key if correct else (key + 1 + chance.randrange(3)) % 4
             found = [[round(value + (2 if place == pick else 0), 6), place == pick]
                      for place, value in enumerate(likelihoods)]  # fmt: skip
-            task = tasks[doc_id % len(tasks)]
             rows.append(
                 make_row(
                     task, doc_id, prompt, letters[key], found, {"acc,none": float(correct)}, doc

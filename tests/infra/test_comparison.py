@@ -173,8 +173,7 @@ def test_all_tasks_together(tmp_path: Path) -> None:
         sum(task.gained - task.lost for task in tasks) / 270, abs=1e-12
     )
     below = sum((task.difference - (task.low or 0.0)) ** 2 for task in tasks) ** 0.5 / 3
-    # The made-up tasks share questions, which makes the interval wider and never narrower.
-    assert pooled.low <= pooled.difference - below + 1e-12
+    assert pooled.low == pytest.approx(pooled.difference - below, abs=1e-12)
     assert pooled.low < pooled.bound < pooled.difference < pooled.high
 
 

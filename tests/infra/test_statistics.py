@@ -317,7 +317,7 @@ def test_amounts_at_the_ends_of_the_scale(differences: list[float]) -> None:
 
 
 @pytest.mark.parametrize("rest", [
-    [(1.0, 0.5)],  # one row that is neither right nor wrong
+    [(1.0, 0.9)],  # one row that is neither right nor wrong
     [(0.5, 0.51)] * 60,  # many that gained a little, and none that lost
 ])  # fmt: skip
 def test_what_was_not_seen_is_not_excluded(rest: list[tuple[float, float]]) -> None:
@@ -327,18 +327,22 @@ def test_what_was_not_seen_is_not_excluded(rest: list[tuple[float, float]]) -> N
     resampled, effect = paired_means(differences, 0.9), effect_of(base, other, 0.95)
     assert resampled is not None
     assert effect is not None
-    assert resampled[0] >= -0.02
+    assert resampled[0] > -0.02
     assert effect.bounds[0] < -0.02
 
 
-def test_a_loss_of_the_margin_rarely_passes_beside_a_row_at_one_half() -> None:
+def test_a_loss_of_the_margin_does_not_pass_beside_a_row_at_one_half() -> None:
+    """Of 100 rows of which 1 % are lost, none is 37 times in 100: nothing to resample."""
     chance = random.Random(11)
-    passed = 0
+    base, resampled, passed = [0.5, *[1.0] * 99], 0, 0
     for _ in range(60):
-        other = [0.5, *(float(chance.random() >= 0.03) for _ in range(99))]
-        effect = effect_of([0.6, *[1.0] * 99], other, 0.95)
-        passed += effect is not None and effect.bounds[0] > -0.03
-    assert passed <= 9  # of a chance of 5 %, 99.8 % of the time; the bootstrap alone passes 18
+        other = [0.6, *(float(chance.random() >= 0.01) for _ in range(99))]
+        differences = [two - one for one, two in zip(base, other, strict=True)]
+        alone, effect = paired_means(differences, 0.9), effect_of(base, other, 0.95)
+        resampled += alone is not None and alone[0] > -0.01
+        passed += effect is not None and effect.bounds[0] > -0.01
+    assert resampled > 12
+    assert passed == 0
 
 
 @pytest.mark.parametrize(("rows", "points"), [(1319, 2.4), (400, 4.4)])

@@ -254,7 +254,7 @@ def test_real_rows_of_base_against_itself(tmp_path: Path) -> None:
     base = make_run(tmp_path, rows=300).arms["base"]
     told = decide(compare(base, base, tmp_path), SPEC, what="Nothing")
     assert told.status == "PASS"
-    assert told.headline.startswith("PASS: Nothing makes no difference (95 % interval −")
+    assert told.headline.startswith("PASS: Nothing makes no difference (95 % interval −0.")
 
 
 REPEATS = 250
