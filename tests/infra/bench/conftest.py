@@ -10,7 +10,7 @@ from tests.infra.bench.served import serving
 from tests.process_marks import Marked
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """A server for all who do not kill it."""
     log = tmp_path_factory.mktemp("server") / "server.log"
