@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
 from infra import early_stop
 from infra.bench import BenchProbe
@@ -35,6 +34,7 @@ from infra.evaluation.exam import AnswerFile, Exam
 from infra.evaluation.keys import task_keys
 from infra.evaluation.narrowing import Documents
 from infra.evaluation.prepared import prepared
+from infra.extras import Probe
 from infra.fidelity import ReadingProbe
 from infra.leases import Lease, lease
 from infra.power import planned
@@ -55,8 +55,6 @@ _SERVING_WITHOUT_EFFECT_ON_SCORES = {
 
 _SECOND_ORDER = 2
 """Seed of the order in which a second sitting is asked."""
-
-_Probe: TypeAlias = ReadingProbe | BenchProbe | None
 
 
 def evaluate(
@@ -107,8 +105,9 @@ def evaluate(
             run=run, settings=settings, progress=progress,
         )  # fmt: skip
         reading = ReadingProbe(
-            arm, model, spec, conditions=conditions, run=run, settings=settings, progress=progress
-        )
+            arm, model, spec, environment=environment, conditions=conditions,
+            run=run, settings=settings, progress=progress,
+        )  # fmt: skip
         bench = BenchProbe(
             arm, model, spec, environment=environment, conditions=conditions,
             run=run, settings=settings, progress=progress,
@@ -170,7 +169,7 @@ def evaluate(
     )
 
 
-def _wanted(*probes: _Probe) -> list[ReadingProbe | BenchProbe]:
+def _wanted(*probes: Probe | None) -> list[Probe]:
     """Return the probes that have to ask."""
     return [probe for probe in probes if probe and not probe.present]
 
@@ -188,7 +187,7 @@ def _sit(
     device: Device,
     lease: Lease,
     look: Look | None,
-    probes: Sequence[_Probe],
+    probes: Sequence[Probe | None],
     run: RunFolder,
     settings: Settings,
     progress: Progress,

@@ -44,7 +44,7 @@ _POLL_SECONDS = 0.25
 _FIRST_ANSWER_SECONDS = 60.0
 """The first question may take this long, even if the start used up its time."""
 _HEARTBEAT_SECONDS = 2.0
-_LAST_WORDS_SECONDS = 15.0
+LAST_WORDS_SECONDS = 15.0
 """A server whose engine died answers with errors for a while before it ends itself."""
 
 
@@ -71,6 +71,15 @@ class LiveServer:
     def alive(self) -> bool:
         """Tell whether the engine still runs."""
         return self._child.poll() is None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it answers, and thinks that its engine lives."""
+        url = f"{self.base_url.removesuffix('/v1')}/health"
+        try:
+            return httpx.get(url, timeout=_FIRST_ANSWER_SECONDS, trust_env=False).is_success
+        except httpx.HTTPError:
+            return False
 
     def raise_if_dead(self) -> None:
         """Raise if the engine has ended, or computes nothing any more.
@@ -239,10 +248,10 @@ def serve_command(
                 # Whoever talks to a dead server sees only a closed connection, or an answer
                 # that tells of an engine that is about to end.
                 unanswered = _unanswered(error)
-                child.wait(_LAST_WORDS_SECONDS if unanswered else 1)
+                child.wait(LAST_WORDS_SECONDS if unanswered else 1)
                 with _because_of(error):
                     server.raise_if_dead()
-                    if unanswered and not _healthy(root):
+                    if unanswered and not server.healthy:
                         raise hung(child.log) from error
                 raise
 
@@ -255,15 +264,6 @@ def _unanswered(error: Exception) -> bool:
         return False
     status = error.facts["status"]
     return status is None or status >= httpx.codes.INTERNAL_SERVER_ERROR
-
-
-def _healthy(root: str) -> bool:
-    """Tell whether a server thinks that its engine lives."""
-    try:
-        answer = httpx.get(f"{root}/health", timeout=_FIRST_ANSWER_SECONDS, trust_env=False)
-    except httpx.HTTPError:
-        return False
-    return answer.is_success
 
 
 @contextlib.contextmanager

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Literal
 
 Unit = Literal["points", "value"]
 
 _MINUS = "−"
+_WIDTH = 100
+"""Characters of a terminal's line."""
 
 
 def difference(value: float, unit: Unit, *, signed: bool = True) -> str:
@@ -90,6 +93,14 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def wrapped(first: str, rest: str, text: str) -> list[str]:
+    """Return lines of a terminal: the first begins with `first`, all others with `rest`."""
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent=first, subsequent_indent=rest,
+        break_long_words=False, break_on_hyphens=False,
+    ) or [first.rstrip()]  # fmt: skip
 
 
 def listed(words: list[str]) -> str:

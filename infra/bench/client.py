@@ -39,7 +39,6 @@ def time_points(
     folder: Path,
     log: Path,
     progress: Progress,
-    seconds_a_point: float = _POINT_SECONDS,
 ) -> list[Result]:
     """Return what was measured at each point. All are timed by one process.
 
@@ -51,7 +50,6 @@ def time_points(
         folder: Receives the worker's request and response.
         log: Receives all it prints; overwritten.
         progress: Told every second.
-        seconds_a_point: How long each may take.
 
     Raises:
         ProcessError: The command failed, or left something else than measurements.
@@ -65,7 +63,7 @@ def time_points(
     asked.write_text(json.dumps(request(points, target), indent=2), encoding="utf-8")
     command = [str(word) for word in (environment.python, "-I", "-u", WORKER, asked, answered)]
     started = time.monotonic()
-    deadline = started + seconds_a_point * len(points)
+    deadline = started + _POINT_SECONDS * len(points)
     with start(command, log=log, env=_environment(server)) as child:
         while (code := child.wait(_LOOK_SECONDS)) is None:
             progress.update(*_news(log, int(time.monotonic() - started)))

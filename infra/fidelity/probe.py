@@ -9,17 +9,13 @@ from pathlib import Path
 
 from infra import calibration
 from infra.content import build_once, digest_file, digest_of, write_atomically
-from infra.contracts.errors import ServerDied, ServerHung, ServerUnverified
-from infra.contracts.records import QuantizedCheckpoint, Reading, Weights
-from infra.contracts.specs import RunSpec
+from infra.contracts.errors import ServerUnverified
+from infra.contracts.records import Reading
 from infra.evaluation.keys import task_keys
 from infra.evaluation.prepared import prepared
-from infra.extras import blame
+from infra.extras import Probe, blame
 from infra.fidelity import texts
 from infra.fidelity.reading import read
-from infra.progress import Progress
-from infra.run_folder import RunFolder
-from infra.settings import Settings
 from infra.triage.answers import Tell
 from infra.vllm_server import LiveServer
 
@@ -28,43 +24,10 @@ _LARGEST_NLL = 700.0
 """Nats a token: the exponential of more is no number. No vocabulary makes a model so surprised."""
 
 
-class ReadingProbe:
-    """What one arm expects next in the fidelity texts, asked while it is served.
+class ReadingProbe(Probe):
+    """What one arm expects next in the fidelity texts."""
 
-    It never costs a run its scores: a reading that fails is told and left out, and an engine that
-    dies of it is started again once at most, if the run may start it again at all.
-    """
-
-    def __init__(
-        self,
-        arm: str,
-        model: Weights | QuantizedCheckpoint,
-        spec: RunSpec,
-        *,
-        conditions: object,
-        run: RunFolder,
-        settings: Settings,
-        progress: Progress,
-    ) -> None:
-        """Prepare; nothing is asked yet.
-
-        Args:
-            arm: Which of the two.
-            model: What is served.
-            spec: The run.
-            conditions: All that decides its answers besides the texts.
-            run: Receives the single positions.
-            settings: Where readings are kept.
-            progress: Hears what happens.
-        """
-        self._arm = arm
-        self._model = model
-        self._spec = spec
-        self._conditions = conditions
-        self._run = run
-        self._settings = settings
-        self._progress = progress
-        self._tries = 0
+    missed = "the fidelity texts were not read"
 
     @property
     def present(self) -> bool:
@@ -75,32 +38,7 @@ class ReadingProbe:
         """
         return not self._spec.fidelity.enabled or not self._texts.tokens or self._kept.is_dir()
 
-    def take(self, server: LiveServer, *, restarts_left: int) -> None:
-        """Let the arm read, and keep what it expects. Whatever fails is told, and nothing is kept.
-
-        Args:
-            server: Serves the arm.
-            restarts_left: How often the run may still start it again.
-
-        Raises:
-            ServerError: The engine died or hung; it is worth another start.
-        """
-        if self.present:
-            return
-        self._tries += 1
-        try:
-            self._read(server)
-        except (ServerDied, ServerHung) as error:
-            if self._tries == 1 and restarts_left > 0:
-                raise
-            self._miss(f"{error} The scores are kept; it is not started again for this.")
-        except (ServerUnverified, OSError, ValueError) as error:
-            self._miss(f"{error} The scores are not touched by this.")
-
-    def _miss(self, why: str) -> None:
-        self._progress.say(f"{self._arm}: the fidelity texts were not read. {why}")
-
-    def _read(self, server: LiveServer) -> None:
+    def _measure(self, server: LiveServer) -> None:
         # One token is always generated. A server that had to be started with a shorter window
         # than was asked for reads shorter texts, which the comparison sees.
         whole = self._texts.cut(server.max_model_len - 1)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from infra.contracts.errors import AssayError
 from infra.contracts.records import Record
+from infra.wording import wrapped
 
 Status = Literal["ok", "note", "problem"]
-_WIDTH = 100
 
 
 class Finding(Record):
@@ -79,19 +78,12 @@ def table(findings: Sequence[Finding]) -> str:
     lines = []
     for finding in findings:
         head = f"{finding.status:<8} {finding.name:<{names}}  "
-        lines += _wrap(head, " " * (names + 11), finding.found)
+        lines += wrapped(head, " " * (names + 11), finding.found)
         for label in ("cause", "remedy"):
             if text := getattr(finding, label):
                 indent = " " * (names + 11)
-                lines += _wrap(f"{indent}{label}: ", f"{indent}  ", text)
+                lines += wrapped(f"{indent}{label}: ", f"{indent}  ", text)
     return "\n".join([*lines, "", _verdict(findings)])
-
-
-def _wrap(first: str, rest: str, text: str) -> list[str]:
-    return textwrap.wrap(
-        text, _WIDTH, initial_indent=first, subsequent_indent=rest,
-        break_long_words=False, break_on_hyphens=False,
-    ) or [first.rstrip()]  # fmt: skip
 
 
 def _verdict(findings: Sequence[Finding]) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 from infra.receipt.checks import Checked, counted
-
-_WIDTH = 100
+from infra.wording import wrapped
 
 
 def table(checks: Sequence[Checked]) -> str:
@@ -17,19 +15,12 @@ def table(checks: Sequence[Checked]) -> str:
     lines = []
     for check in checks:
         status = "WRONG" if check.wrong else "ok"
-        lines += _wrap(f"{status:<6} {check.name:<{names}}  ", indent, check.what)
+        lines += wrapped(f"{status:<6} {check.name:<{names}}  ", indent, check.what)
         for wrong in check.wrong:
-            lines += _wrap(f"{indent}- ", f"{indent}  ", wrong)
+            lines += wrapped(f"{indent}- ", f"{indent}  ", wrong)
         for note in check.notes:
-            lines += _wrap(f"{indent}note: ", f"{indent}  ", note)
+            lines += wrapped(f"{indent}note: ", f"{indent}  ", note)
     return "\n".join([*lines, "", _verdict(checks)])
-
-
-def _wrap(first: str, rest: str, text: str) -> list[str]:
-    return textwrap.wrap(
-        text, _WIDTH, initial_indent=first, subsequent_indent=rest,
-        break_long_words=False, break_on_hyphens=False,
-    ) or [first.rstrip()]  # fmt: skip
 
 
 def _verdict(checks: Sequence[Checked]) -> str:

@@ -10,7 +10,7 @@ from infra import wording
 from infra.bench import summary
 from infra.bench.comparing import NOTABLE
 from infra.contracts.records import Report, SpeedPoint
-from infra.report.figures import LIGHT, Kind, Layout, Palette, frame, image
+from infra.figures import LIGHT, Kind, Layout, Palette, frame, image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

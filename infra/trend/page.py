@@ -8,6 +8,7 @@ from pathlib import Path
 
 from infra import history
 from infra.content import write_atomically
+from infra.figures import data_uri
 from infra.trend import plots
 from infra.trend.brief import ROWS, out_of_control, scored, table
 from infra.trend.control import FEWEST
@@ -82,7 +83,7 @@ def render(folder: Path) -> str:
 
 
 def _chart(trend: Trend, *, drawn: bool) -> _Chart:
-    picture = plots.data_uri(plots.draw(trend)) if drawn else ""
+    picture = data_uri(plots.draw(trend), "svg") if drawn else ""
     out = [
         f"{point.created:%Y-%m-%d}, {what.partition(', ')[2]}"
         for point in reversed(trend.points)

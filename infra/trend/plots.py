@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from infra.figures import DARK, LIGHT, Palette, image
 from infra.trend.control import Judged
 from infra.trend.series import Point, Trend
 
@@ -18,60 +17,19 @@ if TYPE_CHECKING:
 MOST = 60
 """Runs in a chart: the latest ones."""
 
-
-@dataclass(frozen=True, slots=True)
-class Palette:
-    """Colours of a chart."""
-
-    paper: str
-    ink: str
-    soft: str
-    grid: str
-    loss: str
-    gain: str
-    limit: str
-
-
-_LIGHT = Palette("#ffffff", "#1b1f24", "#656d76", "#e4e7eb", "#c2410c", "#0f766e", "#4b5563")
-_DARK = Palette("#15181c", "#e6e8eb", "#9aa3ad", "#2b3036", "#fb8a4c", "#4fd1c0", "#b4bcc6")
-_PAINT = Palette("#000001", "#000002", "#000003", "#000004", "#000005", "#000006", "#000007")
+_PAINT = Palette(
+    paper="#000001", ink="#000002", soft="#000003", grid="#000004",
+    loss="#000005", gain="#000006", unclear="#000007",
+)  # fmt: skip
 """Colours that nothing else has, so that the picture can change them: see `_themed`."""
 
 _SIZE = 5.2, 3.5
 """Inches: one size that can be read on a telephone, and two of which stand side by side."""
 
 
-def draw(trend: Trend) -> str:
-    """Return the chart as SVG, light or dark as its reader's screen is.
-
-    Drawn without pyplot, so nothing is shared between threads, and without a date, so that the
-    same history gives the same bytes.
-    """
-    import matplotlib as mpl
-
-    palette = _PAINT
-    style = {
-        "font.family": "sans-serif",
-        "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same chart everywhere
-        "font.size": 9,
-        "text.color": palette.ink,
-        "axes.edgecolor": palette.grid,
-        "xtick.color": palette.soft,
-        "ytick.color": palette.soft,
-        "figure.facecolor": palette.paper,
-        "axes.facecolor": palette.paper,
-        "savefig.facecolor": palette.paper,
-        "svg.hashsalt": "assay",
-    }
-    with mpl.rc_context(style):
-        stream = io.StringIO()
-        _figure(trend, palette).savefig(stream, format="svg", metadata={"Date": None})
-    return _themed(stream.getvalue())
-
-
-def data_uri(svg: str) -> str:
-    """Return a picture as a `data:` address, to stand in a page without a file beside it."""
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+def draw(trend: Trend) -> bytes:
+    """Return the chart as SVG, light or dark as its reader's screen is."""
+    return _themed(image(lambda: _figure(trend, _PAINT), _PAINT, "svg").decode()).encode()
 
 
 def _themed(svg: str) -> str:
@@ -80,7 +38,7 @@ def _themed(svg: str) -> str:
         svg = svg.replace(paint, f"var(--{name})")
     light, dark = (
         ";".join(f"--{name}:{colour}" for name, colour in asdict(palette).items())
-        for palette in (_LIGHT, _DARK)
+        for palette in (LIGHT, DARK)
     )
     rules = f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}"
     head, tag, rest = svg.partition("<defs>")
@@ -151,8 +109,8 @@ def _limits(axes: Axes, judged: Sequence[Judged], scale: float, palette: Palette
     if not places:
         return
     for ends in (lows, highs):
-        axes.plot(places, ends, color=palette.limit, linewidth=0.9, linestyle=(0, (4, 2)))
-    axes.plot(places, centres, color=palette.limit, linewidth=0.6)
+        axes.plot(places, ends, color=palette.unclear, linewidth=0.9, linestyle=(0, (4, 2)))
+    axes.plot(places, centres, color=palette.unclear, linewidth=0.6)
 
 
 def _marks(

@@ -73,7 +73,8 @@ def bench(
 
     def reading(name: str, model: Weights, server: LiveServer) -> Reading:
         probe = ReadingProbe(
-            name, model, spec, conditions=[name], run=RunFolder(id="run", path=work / "run"),
+            name, model, spec, environment=server_environment, conditions=[name],
+            run=RunFolder(id="run", path=work / "run"),
             settings=Settings(cache=work / "cache"), progress=Silent(),
         )  # fmt: skip
         assert not probe.present

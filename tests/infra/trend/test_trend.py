@@ -179,7 +179,7 @@ def test_runs_that_are_all_alike_have_a_scale_to_read(
     base = report.arms["base"].tasks["gsm8k"].metrics["exact_match,strict-match"].value
     rows = days(report, {"gsm8k": [base] * runs})
     found = trend.trends(history.read(write_history(tmp_path, rows)))
-    picture = plots.draw(found[0])
+    picture = plots.draw(found[0]).decode()
     ticks = [tick.replace("−", "-") for tick in re.findall("<!-- ([−0-9.e]+) -->", picture)]
     assert len(ticks) >= 4
     assert all(len(tick) <= 5 and "e" not in tick for tick in ticks)

@@ -1,7 +1,7 @@
-"""What all figures of a report share: colours, style, file format.
+"""What all figures share: colours, style, file format.
 
 Drawn without pyplot, so nothing is shared between threads. A figure names no date, so that the
-same report always gives the same bytes.
+same numbers always gives the same bytes.
 """
 
 from __future__ import annotations

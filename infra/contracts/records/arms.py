@@ -1,0 +1,245 @@
+"""What one arm did: its server, scores, readings and speed."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from infra.contracts.records.base import Record
+from infra.contracts.records.models import CheckpointSummary
+
+
+class Restart(Record):
+    """One time that the engine had to be started again during the evaluation."""
+
+    reason: str
+    """Why it ended, in one sentence."""
+
+    answered: int
+    """Questions that had been answered by then, and were not asked again."""
+
+
+class Adjustment(Record):
+    """One setting that was changed because the engine did not fit the device."""
+
+    field: str
+    """Of the spec: `serving.max_model_len`."""
+
+    before: str
+    after: str
+    reason: str
+
+
+class ServerRecord(Record):
+    """The engine as it really ran."""
+
+    engine: Literal["vllm"] = "vllm"
+    version: str
+    """As the engine reports it."""
+
+    command: tuple[str, ...]
+    """No secret in it."""
+
+    device: str
+    """Name of the accelerator or processor."""
+
+    kernel: str | None
+    """Class of the linear kernel that the engine's log names for quantized layers."""
+
+    dtype: str | None
+    """Data type that the engine's log names."""
+
+    max_model_len: int
+    """Tokens."""
+
+    concurrency: int | None
+    """Questions in flight at a time; none where it followed the server's counters."""
+
+    startup_seconds: float
+    log: str
+    """Path of the log, below the run's folder."""
+
+    restarts: tuple[Restart, ...] = ()
+    adjustments: tuple[Adjustment, ...] = ()
+
+
+class MetricValue(Record):
+    """One number an evaluation gave."""
+
+    value: float
+    stderr: float | None
+    """Standard error as lm-eval computes it; none where it has no formula."""
+
+    n: int
+    """Documents."""
+
+    higher_is_better: bool = True
+
+
+class TaskScores(Record):
+    """What one arm scored on one task or group."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    metrics: dict[str, MetricValue]
+    """`<metric>,<filter>` as lm-eval names it → value."""
+
+    left_out: tuple[str, ...] = ()
+    """Metrics whose value is no finite number; never the primary one."""
+
+    primary_metric: str
+    """The one a reader looks at first: the task's first metric under its strictest filter."""
+
+    n: int
+    """Documents."""
+
+    num_fewshot: int
+    version: str
+    """Task version in lm-eval."""
+
+    conditions: dict[str, Any] = Field(default_factory=dict)
+    """How it was asked, by the names of the spec's fields: both arms have to agree."""
+
+    dataset: str
+    """Dataset the rows belong to, and where they were read."""
+
+    exam: str
+    """SHA-256 over the doc, prompt and target hashes of all rows: equal for equal exams."""
+
+    subtasks: dict[str, TaskScores] = Field(default_factory=dict)
+    """Of a group; empty for a plain task."""
+
+    samples: str
+    """JSONL of the rows, below the run's folder."""
+
+    seconds: float
+    truncated: int = 0
+    """Answers that ran into the token limit."""
+
+    reused: bool = False
+    """True if an earlier run had already paid for it."""
+
+
+class Check(Record):
+    """One thing that triage looked at."""
+
+    name: str
+    value: str
+    """What was found."""
+
+    wanted: str
+    """What it should be."""
+
+    ok: bool
+
+
+class Triage(Record):
+    """The look at the quantized model before its exam."""
+
+    schema_version: Literal[1] = 1
+    checks: tuple[Check, ...]
+    agreement: float | None
+    """Share of next tokens on which it agrees with the base model; none if that was not asked."""
+
+    seconds: float
+
+
+class Reading(Record):
+    """What one arm expected next in the fidelity texts; compared, but too long for a report."""
+
+    schema_version: Literal[1] = 1
+    texts: str
+    """SHA-256 over the token ids of all texts: equal for equal texts."""
+
+    file: str
+    """Of the single positions, below the run's folder."""
+
+    documents: int
+    tokens: int
+    """Positions that were read."""
+
+    nll: float
+    """Mean negative log-likelihood, nats a token."""
+
+    perplexity: float
+
+
+class SpeedPoint(Record):
+    """One measurement of `vllm bench serve`."""
+
+    input_tokens: int
+    output_tokens: int
+    concurrency: int
+    requests: int
+    """That were answered."""
+
+    failed: int
+    ttft_ms_median: float
+    """Time to first token."""
+
+    ttft_ms_p99: float
+    tpot_ms_median: float
+    """Time per output token after the first."""
+
+    tpot_ms_p99: float
+    output_tokens_per_second: float
+    total_tokens_per_second: float
+    requests_per_second: float
+    seconds: float
+
+
+class MemoryAtLoad(Record):
+    """What the engine took when it had loaded the model. None where it was not told."""
+
+    weights_bytes: int | None
+    """Of the weights on the device, as the engine's log says."""
+
+    kv_cache_tokens: int | None
+    """Tokens for which the engine then had room."""
+
+    process_bytes: int | None
+    """Resident memory of the engine's processes, on a CPU; memory on the accelerators elsewhere."""
+
+
+class Bench(Record):
+    """How fast one arm was, and what it took."""
+
+    schema_version: Literal[1] = 1
+    engine_version: str
+    device: str
+    points: tuple[SpeedPoint, ...]
+    memory: MemoryAtLoad
+    command: tuple[str, ...]
+    """Of the first point."""
+
+    seconds: float
+    """That all of it took."""
+
+    reused: bool = False
+    """True if it was measured in an earlier run."""
+
+
+class ArmSpeed(Record):
+    """How long one arm took."""
+
+    startup_seconds: float
+    evaluation_seconds: float
+    documents_per_second: float
+
+
+class ArmResult(Record):
+    """One arm: what was served, how, and what it scored."""
+
+    checkpoint: CheckpointSummary
+    server: ServerRecord
+    tasks: dict[str, TaskScores]
+    speed: ArmSpeed
+    triage: Triage | None = None
+    """Of the quantized arm."""
+
+    reading: Reading | None = None
+    """None if fidelity was not asked for."""
+
+    bench: Bench | None = None
+    """None if speed was not asked for."""

@@ -1,0 +1,160 @@
+"""The two arms beside each other."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from infra.contracts.records.arms import MetricValue
+from infra.contracts.records.base import Arm, Record
+
+
+class MetricComparison(Record):
+    """Base beside quantized, row by row."""
+
+    task: str
+    subtask_of: str | None = None
+    metric: str
+    base: MetricValue
+    quantized: MetricValue
+    unit: Literal["points", "value"]
+    """`points`: every row scores between 0 and 1, so differences are told as hundredths."""
+
+    difference: float
+    """Quantized minus base."""
+
+    low: float | None
+    high: float | None
+    """Ends of the interval for the difference; none where rows give no basis for one."""
+
+    confidence: float
+    method: str
+    """Name of the interval, with its source; or why there is none."""
+
+    p_value: float | None
+    """Exact McNemar test of no difference, two-sided; none where a row is not right or wrong."""
+
+    p_adjusted: float | None = None
+    """The same after Holm, over the primary metrics of all tasks; none for all others."""
+
+    clusters: int | None = None
+    """Subjects by which the interval is clustered; none where rows count as independent."""
+
+    chance: float | None = None
+    """What guessing scores; none where that is not known."""
+
+    recovery: float | None = None
+    """Quantized over base."""
+
+    recovery_above_chance: float | None = None
+    """The same after taking from both what guessing scores; none if base does not beat it."""
+
+    pairs: int
+    """Rows in both arms."""
+
+    lost: int
+    """Rows that the base model has right (or better) and the quantized model does not."""
+
+    gained: int
+    """Rows that the quantized model has right (or better) and the base model does not."""
+
+    changed: int
+    """Rows whose answer differs, right or wrong."""
+
+    primary: bool
+    """True for the metric a reader looks at first."""
+
+
+class Pooled(Record):
+    """The effect over all tasks whose primary metric scores rows between 0 and 1."""
+
+    tasks: tuple[str, ...]
+    rows: int
+    flip_rate: float
+    """Share of rows that only one arm has right."""
+
+    difference: float
+    """Quantized minus base, over all rows, each counting once; good is up."""
+
+    low: float
+    high: float
+    """Ends of the two-sided interval."""
+
+    confidence: float
+    bound: float
+    """One-sided lower limit: the largest loss that is not excluded, at `VerdictSpec.confidence`."""
+
+    method: str
+    """Name of the interval, with its source."""
+
+
+class NoiseTask(Record):
+    """How one task's rows differ between two sittings of the base model."""
+
+    rows: int
+    changed: int
+    """Rows whose answer differs."""
+
+    lost: int
+    gained: int
+    """Rows that only the first sitting, only the second sitting has right."""
+
+
+class NoiseFloor(Record):
+    """What changes with no change of the model: base against base, asked in another order."""
+
+    tasks: dict[str, NoiseTask]
+
+
+class Fidelity(Record):
+    """How closely the quantized model follows the base model on the same texts."""
+
+    documents: int
+    tokens: int
+    """Positions that both arms read."""
+
+    agreement: float
+    """Share of positions at which both expect the same token first."""
+
+    kl_mean: float
+    kl_median: float
+    kl_p99: float
+    """Kullback-Leibler divergence of the quantized model's next token from the base model's, nats:
+    over the base model's likeliest tokens, all others counted as one, which makes it a lower
+    bound."""
+
+    top_k: int
+    perplexity_base: float
+    perplexity_quantized: float
+    texts: str
+    """Where the texts are from."""
+
+
+class AnswerLengths(Record):
+    """How long one arm's written answers are."""
+
+    answers: int
+    tokens_mean: float
+    tokens_median: float
+    endless: int
+    """Answers that ran into the token limit."""
+
+
+class Comparison(Record):
+    """The whole comparison."""
+
+    schema_version: Literal[2] = 2
+    metrics: tuple[MetricComparison, ...]
+    size_ratio: float
+    """Bytes of quantized weights over bytes of base weights."""
+
+    pooled: Pooled | None = None
+    """None if no task scores its rows between 0 and 1."""
+
+    noise: NoiseFloor | None = None
+    """None if it was not asked for."""
+
+    fidelity: Fidelity | None = None
+    lengths: dict[str, dict[Arm, AnswerLengths]] = Field(default_factory=dict)
+    """Of every task that lets the model write."""

@@ -1,0 +1,133 @@
+"""What a run is for: plan, verdict, alert, and the report that holds everything."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from infra.contracts.records.arms import ArmResult
+from infra.contracts.records.base import Arm, FileDigest, Record
+from infra.contracts.records.comparison import Comparison
+from infra.contracts.records.models import CalibrationCard, Overlap
+from infra.contracts.specs import RunSpec
+
+
+class TaskPower(Record):
+    """What one task can show."""
+
+    rows: int
+    flip_rate: float
+    """Assumed share of rows that only one arm has right."""
+
+    smallest_drop_points: float
+    """Smallest true loss that is found with the planned power."""
+
+
+class Power(Record):
+    """What a run can show, planned before anything is spent."""
+
+    tasks: dict[str, TaskPower]
+    rows: int
+    flip_rate: float
+    learned_from: tuple[str, ...] = ()
+    """Runs whose flips were counted; empty if the rate is assumed."""
+
+    smallest_drop_points: float
+    """Smallest true loss over all rows that is found with the planned power."""
+
+    smallest_margin_points: float
+    """Smallest margin within which a model without loss is shown to be, with the planned power."""
+
+    rows_for_margin: int
+    """Rows that the asked margin takes."""
+
+    accelerator_minutes: float | None
+    """Expected, both arms; none before there was a run to learn from."""
+
+
+class Verdict(Record):
+    """What the comparison shows, held against the margin."""
+
+    status: Literal["PASS", "FAIL", "INCONCLUSIVE"]
+    """See `VerdictSpec`."""
+
+    headline: str
+    """One sentence."""
+
+    reasons: tuple[str, ...] = ()
+    """Why it is so, one sentence each, the most important first."""
+
+    needed: str = ""
+    """What would make it conclusive; empty if it is."""
+
+    margin_points: float
+    """That the verdict was held against."""
+
+    widened_from_points: float | None = None
+    """The margin that was asked for, if the rows could not resolve it."""
+
+    stopped_after: int | None = None
+    """Rows after which a sequential test ended the exam, all of them if it did not end it; none if
+    there was no such test."""
+
+
+class Alert(Record):
+    """Why this run is worse than the last good one of its kind."""
+
+    reasons: tuple[str, ...]
+    """One sentence each."""
+
+    good_run: str | None
+    """The last run of its kind that passed; none if there is none."""
+
+    changes: tuple[str, ...] = ()
+    """What is different since then: `engine: 0.31.0 → 0.32.0`."""
+
+
+class Receipt(Record):
+    """What lets anybody check a report later; see `infra.receipt`."""
+
+    files: tuple[FileDigest, ...]
+    """Of the run's folder, all but `report.json` itself."""
+
+    rows: dict[str, str]
+    """Samples file → the first 6 hexadecimal digits of the SHA-256 of each line, joined."""
+
+    values: dict[str, str]
+    """Path of a value in the report → the first 12 hexadecimal digits of its SHA-256."""
+
+    seal: str
+    """SHA-256 over everything else in the report."""
+
+
+class Report(Record):
+    """One finished run."""
+
+    schema_version: Literal[2] = 2
+    run_id: str
+    created: datetime
+    spec: RunSpec
+    arms: dict[Arm, ArmResult]
+    calibration: CalibrationCard
+    comparison: Comparison
+    verdict: Verdict
+    power: Power | None = None
+    """As it was planned."""
+
+    overlap: Overlap | None = None
+    """Of calibration set and exam; none if the conversations could not be read again."""
+
+    alert: Alert | None = None
+    """None if the run is no worse than earlier ones of its kind."""
+
+    timings: dict[str, float]
+    """Seconds by stage."""
+
+    reused: tuple[str, ...]
+    """Stages whose result an earlier run had already paid for."""
+
+    provenance: dict[str, str]
+    """Versions, commit, host, device, Prefect run."""
+
+    receipt: Receipt | None = None
+    """None until the report is written."""
