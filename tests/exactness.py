@@ -44,9 +44,8 @@ from tests.infra.scoring.suites import Bench
 ALONE = ("--max-num-seqs", "1", "--no-enable-prefix-caching", "--max-num-batched-tokens", "4096")
 """One request is computed at a time, whole; `max_model_len` must not be more than that."""
 
-_THREADS = "VLLM_CPU_OMP_THREADS_BIND"
-"""Variable that names the cores of the engine's threads: two threads of attention split a long sum
-by its length."""
+_ONE_THREAD = "OMP_NUM_THREADS"
+"""Two threads of attention split a long sum by its length."""
 
 SAMPLE = Path(__file__).parent.parent / "infra" / "sample" / "model"
 
@@ -70,15 +69,15 @@ def served_alone(
     model: Path, dtype: str, environment: PythonEnvironment, log: Path
 ) -> Iterator[LiveServer]:
     """Serve a checkpoint so that what an answer is computed with cannot change it, on a CPU."""
-    before = os.environ.get(_THREADS)
-    os.environ[_THREADS] = str(min(os.sched_getaffinity(0)))
+    before = os.environ.get(_ONE_THREAD)
+    os.environ[_ONE_THREAD] = "1"
     try:
         with served(model, dtype, environment, log, extra_args=ALONE) as server:
             yield server
     finally:
-        del os.environ[_THREADS]
+        del os.environ[_ONE_THREAD]
         if before is not None:
-            os.environ[_THREADS] = before
+            os.environ[_ONE_THREAD] = before
 
 
 def dtype_for(model: Path, dtype: str) -> Any:
