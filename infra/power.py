@@ -13,6 +13,7 @@ from pathlib import Path
 from infra.contracts.records import Power, TaskPower
 from infra.contracts.specs import VerdictSpec
 from infra.earlier_runs import Duration, Earlier
+from infra.sequential import LOOKING_EARLY
 from infra.statistics import rows_for_margin, smallest_drop, smallest_margin
 
 ASSUMED = 0.1
@@ -32,7 +33,7 @@ def plan(rows: Mapping[str, int], verdict: VerdictSpec, earlier: Earlier | None 
 
     Each task alone, and all rows together, each counting once. The share that flips is as the spec
     says; or else as earlier runs counted it, drawn towards the assumption where they had few rows;
-    or else assumed.
+    or else assumed. A verdict that may come early resolves less.
 
     Args:
         rows: Task or group → rows that are right or wrong, at least one in all.
@@ -49,6 +50,7 @@ def plan(rows: Mapping[str, int], verdict: VerdictSpec, earlier: Earlier | None 
     alpha = 1 - verdict.confidence
     rates = {task: _flip_rate(task, verdict, earlier) for task in rows}
     rate = sum(count * rates[task] for task, count in rows.items()) / total
+    wider = LOOKING_EARLY if verdict.early_stop else 1.0
     learned = [run for task in rows for run in earlier.runs.get(task, ())]
     return Power(
         tasks={
@@ -62,11 +64,14 @@ def plan(rows: Mapping[str, int], verdict: VerdictSpec, earlier: Earlier | None 
         rows=total,
         flip_rate=rate,
         learned_from=() if verdict.flip_rate else tuple(dict.fromkeys(learned)),
-        smallest_drop_points=100 * smallest_drop(total, rate, verdict.power, alpha),
-        smallest_margin_points=100
-        * smallest_margin(total, rate, verdict.power, verdict.confidence),
+        smallest_drop_points=min(
+            100 * wider * smallest_drop(total, rate, verdict.power, alpha), 100.0
+        ),
+        smallest_margin_points=min(
+            100 * wider * smallest_margin(total, rate, verdict.power, verdict.confidence), 100.0
+        ),
         rows_for_margin=rows_for_margin(
-            verdict.margin_points / 100, rate, verdict.power, verdict.confidence
+            verdict.margin_points / 100 / wider, rate, verdict.power, verdict.confidence
         ),
         accelerator_minutes=_minutes(total, earlier.duration),
     )

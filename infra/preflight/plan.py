@@ -13,6 +13,7 @@ from infra.power import ASSUMED, margin, plan, resolvable_margin, resolves
 from infra.preflight.findings import Finding, note, ok, problem
 from infra.progress import Progress, Silent
 from infra.run_folder import runs_folder
+from infra.sequential import LOOKING_EARLY
 from infra.settings import Settings
 from infra.statistics import rows_for_margin
 from infra.wording import duration, listed
@@ -60,14 +61,16 @@ def look_at(spec: RunSpec, settings: Settings, progress: Progress) -> list[Findi
         found.append(ok(_TASKS, _by_task(power)))
     if power.accelerator_minutes is not None:
         took = duration(power.accelerator_minutes * 60)
-        found.append(ok(_TIME, f"about {took} at the accelerator for both exams, as before"))
+        whole = ", if it takes all rows" if spec.verdict.early_stop else ""
+        found.append(ok(_TIME, f"about {took} at the accelerator for both exams, as before{whole}"))
     return found
 
 
 def later(verdict: VerdictSpec, waiting: Iterable[str]) -> Finding:
     """Return what can be said before rows are downloaded."""
     rate = verdict.flip_rate or ASSUMED
-    needed = rows_for_margin(verdict.margin_points / 100, rate, verdict.power, verdict.confidence)
+    margin_points = verdict.margin_points / (LOOKING_EARLY if verdict.early_stop else 1)
+    needed = rows_for_margin(margin_points / 100, rate, verdict.power, verdict.confidence)
     return note(
         _POWER,
         f"planned when the rows of {listed(list(waiting))} are downloaded, before anything else "
@@ -109,10 +112,11 @@ def _unresolvable(verdict: VerdictSpec, power: Power) -> MarginUnresolvable:
 
 
 def _shows(verdict: VerdictSpec, power: Power) -> str:
+    early = ", with limits wide enough to stop early" if verdict.early_stop else ""
     return (
-        f"{power.rows:,} rows. {_expected(verdict, power)}: with {_percent(verdict.power)} chance "
-        f"a drop of {power.smallest_drop_points:.1f} points is found, and a model without loss is "
-        f"shown to be within {_points(resolvable_margin(power))}"
+        f"{power.rows:,} rows. {_expected(verdict, power)}: with {_percent(verdict.power)} chance"
+        f"{early} a drop of {power.smallest_drop_points:.1f} points is found, and a model without "
+        f"loss is shown to be within {_points(resolvable_margin(power))}"
     )
 
 

@@ -107,9 +107,21 @@ def test_a_margin_is_widened_only_if_need_be_and_only_if_allowed() -> None:
     assert margin(VerdictSpec(if_unresolvable="widen", margin_points=2), power) == (2.0, None)
 
 
+def test_a_verdict_that_may_come_early_takes_more_rows() -> None:
+    asked, early = VerdictSpec(), VerdictSpec(early_stop=True)
+    one, other = plan(QWEN, asked), plan(QWEN, early)
+    assert other.smallest_margin_points == pytest.approx(1.65 * one.smallest_margin_points)
+    assert other.smallest_drop_points == pytest.approx(1.65 * one.smallest_drop_points)
+    assert other.tasks == one.tasks  # a single task is not looked at early
+    enough = plan({"gsm8k": other.rows_for_margin}, early)
+    assert resolves(early, enough)
+    assert not resolves(early, plan({"gsm8k": other.rows_for_margin - 1}, early))
+
+
+@pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize("rows", [1, 2, 7, 60, 192, 1319, 100_000])
-def test_the_margin_that_is_told_is_resolved(rows: int) -> None:
-    power = plan({"gsm8k": rows}, VerdictSpec())
+def test_the_margin_that_is_told_is_resolved(rows: int, early: bool) -> None:
+    power = plan({"gsm8k": rows}, VerdictSpec(early_stop=early))
     told = resolvable_margin(power)
     assert resolves(VerdictSpec(margin_points=told, task_margin_points=100), power)
     assert told - power.smallest_margin_points < 0.1 + 1e-9

@@ -9,8 +9,8 @@ import pytest
 
 from infra.contracts.records import Comparison
 from infra.contracts.specs import VerdictSpec
-from infra.sequential import Stop, first_stop, lower_limits, pooled_so_far
-from infra.statistics import PairedCounts
+from infra.sequential import LOOKING_EARLY, Stop, first_stop, lower_limits, pooled_so_far
+from infra.statistics import PairedCounts, smallest_margin
 from infra.verdict import decide
 from tests.simulate_verdict import comparison_of, most, sequence, stops
 
@@ -24,6 +24,18 @@ def test_it_keeps_its_level_at_any_time(flip_rate: float) -> None:
     edge, _ = stops(rng, SEQUENCES, 1000, flip_rate, 0.02, 0.02)
     assert none["FAIL"] <= most(0.025, SEQUENCES)
     assert edge["PASS"] <= most(0.05, SEQUENCES)
+
+
+@pytest.mark.parametrize(("rows", "flip_rate"), [(400, 0.1), (400, 0.3), (1500, 0.1)])
+def test_what_the_leave_to_look_at_any_time_costs(rows: int, flip_rate: float) -> None:
+    rng = np.random.default_rng(13)
+    limits = [
+        lower_limits(sequence(rng, rows, flip_rate, 0.0), 0.95)[-1] for _ in range(SEQUENCES // 3)
+    ]
+    kept = -np.quantile(limits, 0.2)  # by four of five models without loss
+    assert kept / smallest_margin(rows, flip_rate, 0.8, 0.95) == pytest.approx(
+        LOOKING_EARLY, rel=0.15
+    )
 
 
 def test_a_great_loss_is_found_early() -> None:
