@@ -44,7 +44,7 @@ def power_note(report: Report) -> str:
     plan = report.power
     if plan is None:
         return ""
-    source = "as was assumed"
+    source = "as verdict.flip_rate says" if report.spec.verdict.flip_rate else "as was assumed"
     if runs := len(plan.learned_from):
         source = f"as in {runs} earlier run{'' if runs == 1 else 's'}"
     drop = wording.possible_loss(plan.smallest_drop_points / 100, "points")
