@@ -45,7 +45,7 @@ from infra.scoring.answers import count_kept
 from infra.settings import Settings
 from infra.stored_scores import Stored
 from infra.triage import Look
-from infra.vllm_command import DEFAULT_LOGPROBS
+from infra.vllm_command import DEFAULT_LOGPROBS, user_variables
 from infra.vllm_server import LiveServer, serve
 
 _SERVING_WITHOUT_EFFECT_ON_SCORES = {
@@ -275,14 +275,5 @@ def _conditions(
     serving = spec.serving.model_dump(mode="json", exclude=_SERVING_WITHOUT_EFFECT_ON_SCORES)
     return [
         digest, serving, spec.model.trust_remote_code,
-        environment.digest, device.kind, device.name, _engine_variables(),
+        environment.digest, device.kind, device.name, user_variables(os.environ),
     ]  # fmt: skip
-
-
-def _engine_variables() -> dict[str, str]:
-    """The user's own settings of the engine, which reach it through the environment."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith("VLLM_") and name != "VLLM_API_KEY"
-    }

@@ -214,7 +214,8 @@ def _effect(
             return None, "none: the score is not the mean of its rows"
     base, other = zip(*scored, strict=True)
     subjects = [pair.base.subject for pair in pairs]
-    found = statistics.effect_of(base, other, confidence, subjects)
+    questions = [pair.base.question for pair in pairs]
+    found = statistics.effect_of(base, other, confidence, subjects, questions)
     if found is None:
         return None, "none: too few rows differ to resample them"
     return found, found.method

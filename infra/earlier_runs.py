@@ -120,15 +120,18 @@ def _duration(rows: Iterable[dict[str, str]], tasks: set[str]) -> Duration | Non
         if {row.get("task") for row in of_run} != tasks or set(arms) != {"base", "quantized"}:
             continue
         startup = [_number(row, "startup_seconds") for row in arms.values()]
-        evaluation = [_number(row, "evaluation_seconds") for row in arms.values()]
+        rates = [_number(row, "documents_per_second") for row in arms.values()]
         counts = [_number(row, "n") for row in of_run if row.get("arm") == "base"]
-        if None in [*startup, *evaluation, *counts] or not any(counts):
+        if None in [*startup, *rates, *counts] or not any(counts) or 0 in rates:
             continue
+        rows_told = sum(count or 0 for count in counts)
         return Duration(
             run=run,
-            rows=int(sum(count or 0 for count in counts)),
+            rows=int(rows_told),
             startup_seconds=sum(seconds or 0 for seconds in startup),
-            evaluation_seconds=sum(seconds or 0 for seconds in evaluation),
+            # An exam that was stopped early counts the same rows in both arms, but the base model
+            # was asked all: only the rate is of what is counted.
+            evaluation_seconds=sum(rows_told / (rate or 1) for rate in rates),
         )
     return None
 

@@ -91,10 +91,14 @@ def resolvable_margin(power: Power) -> float:
 def margin(verdict: VerdictSpec, power: Power) -> tuple[float, float | None]:
     """Return the margin to hold the verdict against, and the one asked for if that was widened.
 
-    Both in percentage points. Nothing is widened unless the spec allows it.
+    Both in percentage points. Nothing is widened unless the spec allows it, and no further than an
+    assumed rate of flips asks: what earlier runs showed may be these very answers, and a margin
+    that grew with what was lost would be no margin.
     """
     if verdict.if_unresolvable == "refuse" or resolves(verdict, power):
         return verdict.margin_points, None
+    if power.learned_from and power.flip_rate > ASSUMED:
+        power = plan({"": power.rows}, verdict)
     return max(resolvable_margin(power), verdict.margin_points), verdict.margin_points
 
 

@@ -8,10 +8,11 @@ import socket
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from infra import alerts, asked, overlap
 from infra.comparison import recipe_name
-from infra.contracts.records import Alert, ArmResult, Comparison, QuantizedCheckpoint, Report
+from infra.contracts.records import ArmResult, Comparison, QuantizedCheckpoint, Report
 from infra.contracts.specs import RunSpec
 from infra.device import detect
 from infra.power import planned
@@ -83,16 +84,16 @@ def assemble(
             "run_key": run_key(spec, settings) or "",
         },
     )
-    return finished.model_copy(update={"alert": _alert(finished, spec, settings)})
+    return finished.model_copy(update=beside_earlier(finished, spec, settings))
 
 
-def _alert(finished: Report, spec: RunSpec, settings: Settings) -> Alert | None:
+def beside_earlier(finished: Report, spec: RunSpec, settings: Settings) -> dict[str, Any]:
+    """Return the fields of a report that tell how it stands beside earlier runs."""
     try:
-        return alerts.alert(finished, runs_folder(spec.results, settings))
+        return {"alert": alerts.alert(finished, runs_folder(spec.results, settings))}
     except Exception as error:
         # Rows of other runs, in a table that anybody may edit, must not cost this one its report.
-        unread = f"Earlier runs could not be compared with: {type(error).__name__}: {error}"
-        return Alert(reasons=(unread,), good_run=None)
+        return {"not_compared": f"{type(error).__name__}: {error}"}
 
 
 def _provenance(spec: RunSpec) -> dict[str, str]:

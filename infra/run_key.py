@@ -7,6 +7,8 @@ could hold something else by now, there is no key.
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
 import re
 from pathlib import Path
 
@@ -24,9 +26,12 @@ from infra.receipt.contents import check_seal, check_values
 from infra.receipt.sealing import load
 from infra.run_folder import runs_folder
 from infra.settings import Settings
+from infra.vllm_command import user_variables
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _CODE = ("infra", "tasks", "flows")
+_MARKING = ("lm_eval", "datasets", "transformers")
+"""Packages that decide what is asked and how it is marked."""
 
 
 def run_key(spec: RunSpec, settings: Settings) -> str | None:
@@ -36,6 +41,7 @@ def run_key(spec: RunSpec, settings: Settings) -> str | None:
             _model(spec.model, settings),
             _calibration(spec.quantization.calibration),
             *_rows(spec, settings),
+            digest_file(Path(texts).expanduser()).sha256 if (texts := spec.fidelity.texts) else "",
         ]
         device = detect(spec.serving.device)
         environments = [
@@ -46,7 +52,10 @@ def run_key(spec: RunSpec, settings: Settings) -> str | None:
     if None in inputs:
         return None
     asked = spec.model_dump(mode="json", exclude={"results"})
-    return digest_of([asked, inputs, environments, device.kind, device.name, _code()])
+    return digest_of([
+        asked, inputs, environments, device.kind, device.name, user_variables(os.environ), _code(),
+        [importlib.metadata.version(name) for name in _MARKING],
+    ])  # fmt: skip
 
 
 def finished_run(spec: RunSpec, settings: Settings) -> tuple[Report, Path] | None:

@@ -86,6 +86,8 @@ def _log(finished: Report, path: Path) -> None:
     logger.info(finished.verdict.headline)
     for reason in finished.alert.reasons if finished.alert else ():
         logger.warning(f"worse than before: {reason}")
+    if finished.not_compared:
+        logger.warning(f"earlier runs could not be compared with: {finished.not_compared}")
     if finished.reused:
         logger.info(f"reused from earlier runs: {', '.join(finished.reused)}")
     logger.info(f"Prefect UI: {finished.provenance['prefect_url']}")

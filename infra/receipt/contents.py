@@ -20,6 +20,8 @@ from infra.receipt.sealing import (
 )
 
 _LONGEST_VALUE = 60
+_SEAL_DIGITS = 12
+"""Of a seal that is given: fewer could fit another report by chance."""
 
 
 def check_seal(document: Document, given: str | None) -> Checked:
@@ -36,7 +38,9 @@ def check_seal(document: Document, given: str | None) -> Checked:
     if given is None:
         notes.append("no seal from elsewhere was given (--seal), so a report that was sealed again "
                      "would not be noticed")  # fmt: skip
-    elif not given or not found.startswith(given.lower()):
+    elif len(given) < _SEAL_DIGITS:
+        wrong.append(f"the given seal, {given!r}, is too short: at least {_SEAL_DIGITS} digits")
+    elif not found.startswith(given.lower()):
         wrong.append(f"the report's seal is {found}, not {given}: it was sealed again")
     return checked("seal", told, wrong, notes)
 

@@ -61,7 +61,7 @@ def load(path: Path) -> Document:
         ReceiptError: There is none.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
     except (OSError, ValueError) as error:
         raise ReceiptError(
             f"{path} cannot be read: {error}.",
@@ -78,6 +78,16 @@ def load(path: Path) -> Document:
             path=str(path),
         )
     found: Document = document
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a key that stands twice: people may read the one, and we would check the other."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} stands twice in one object")
     return found
 
 

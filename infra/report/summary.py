@@ -13,6 +13,9 @@ from infra.contracts.records import Report
 _SLOW_POINTS = 2
 """Points at which it is slower that are told in full; the table has them all."""
 
+_NOTABLE_CUT = 0.1
+"""Share of answers that ran into the token limit."""
+
 _NOTABLE_OVERLAP = 0.01
 """Share of the exam's rows from which on an overlap with the calibration set is told early."""
 
@@ -62,7 +65,7 @@ def summarize(report: Report) -> Summary:
         if alert
         else (),
         alert_changes=alert.changes if alert else (),
-        caveats=(*_slower(report), *_overlap(report)),
+        caveats=(*_cut(report), *_slower(report), *_overlap(report), *_alone(report)),
         bought=tuple(_bought(report)),
     )
 
@@ -94,6 +97,21 @@ def _slower(report: Report) -> Iterator[str]:
         yield f"It is slower at {len(more)} more of the points that were measured."
     if in_different_runs(base, quantized):
         yield "The arms were timed in different runs, so load, heat or drivers may differ."
+
+
+def _cut(report: Report) -> Iterator[str]:
+    for arm, result in report.arms.items():
+        for task in result.tasks.values():
+            if task.truncated > _NOTABLE_CUT * task.n:
+                yield (
+                    f"{task.truncated:,} of {task.n:,} answers of the {arm} model on {task.name} "
+                    "ran into the token limit and were marked as far as they went."
+                )
+
+
+def _alone(report: Report) -> Iterator[str]:
+    if report.not_compared:
+        yield f"Earlier runs could not be compared with ({report.not_compared})."
 
 
 def _overlap(report: Report) -> Iterator[str]:

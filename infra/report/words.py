@@ -38,8 +38,8 @@ def words(report: Report) -> list[tuple[str, str]]:
                      "100 such intervals hold the true one. The verdict asks one side alone, how "
                      "large the loss may be, so its limit lies a little inside."),
         ("Margin", "The loss that was called acceptable before the run. PASS: a larger one is "
-                   "excluded. FAIL: a loss too large is shown. INCONCLUSIVE: neither; most "
-                   "often there are too few rows."),
+                   "excluded. FAIL: a loss is shown, and not shown to be smaller. "
+                   "INCONCLUSIVE: neither; most often there are too few rows."),
         ("Lost, gained, changed", CHANGES),
         ("Flip", "A row lost or gained."),
         ("p", "How often chance alone makes a difference this large between equally good models. "

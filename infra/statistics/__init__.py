@@ -10,7 +10,7 @@ planning   what a number of rows can show
 
 from __future__ import annotations
 
-from infra.statistics.clustered import CLUSTERED, FEWEST_SUBJECTS, clustered_mean
+from infra.statistics.clustered import CLUSTERED, FEWEST_SUBJECTS, REPEATED, clustered_mean
 from infra.statistics.effects import Effect, binary_effect, effect_of
 from infra.statistics.family import holm
 from infra.statistics.paired import (
@@ -40,6 +40,7 @@ __all__ = [
     "CONFIDENCE",
     "FEWEST_SUBJECTS",
     "MOVER",
+    "REPEATED",
     "TANGO",
     "Effect",
     "PairedCounts",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 CLUSTERED = "cluster-robust by subject (Liang & Zeger 1986), t limits, where wider"
+REPEATED = "cluster-robust by question, since some are asked more than once, where wider"
 FEWEST_SUBJECTS = 10
 """With fewer, the spread between subjects is itself hardly known."""
 

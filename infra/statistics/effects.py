@@ -6,7 +6,12 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from infra.statistics.clustered import CLUSTERED, FEWEST_SUBJECTS, clustered_mean
+from infra.statistics.clustered import (
+    CLUSTERED,
+    FEWEST_SUBJECTS,
+    REPEATED,
+    clustered_mean,
+)
 from infra.statistics.paired import (
     AMOUNTS,
     BOOTSTRAP,
@@ -19,6 +24,9 @@ from infra.statistics.paired import (
 )
 
 Limits = tuple[float, float]
+
+_FEW_REPEATED = 0.01
+"""Share of rows that may ask a question again: some data sets repeat a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,7 @@ def effect_of(
     other: Sequence[float],
     confidence: float,
     subjects: Sequence[Hashable] = (),
+    questions: Sequence[Hashable] = (),
 ) -> Effect | None:
     """Return what paired rows show.
 
@@ -67,13 +76,15 @@ def effect_of(
     amounts lost and gained. Else a single row at 0.5 would take a task out of Tango's care.
 
     Rows of enough subjects get the outer ends of that and of the interval clustered by subject:
-    clustering can only make it wider, since few subjects can look alike by chance.
+    clustering can only make it wider, since few subjects can look alike by chance. The same goes
+    for questions that are asked more than once.
 
     Args:
         base: One score a row.
         other: The same rows of the other arm.
         confidence: Of two-sided limits and of one-sided bounds.
         subjects: Which subject each row is of; empty if they have none.
+        questions: Which question each row asks; empty if all are known to be different.
 
     Returns:
         The effect; none if the rows give no basis for an interval.
@@ -91,21 +102,21 @@ def effect_of(
             confidence,
         )
     else:
+        shares = all(0 <= value <= 1 for value in (*base, *other))
         found = _mean_effect(differences, confidence)
-        if found is None:
+        if found is not None:
+            effect = _no_narrower(found, differences, confidence) if shares else found
+        elif shares and differences and not any(differences):
+            effect = _no_change(differences, confidence)
+        else:
             return None
-        effect = found
-        if all(0 <= value <= 1 for value in (*base, *other)):
-            effect = _no_narrower(effect, differences, confidence)
-    if (count := len(set(subjects))) < FEWEST_SUBJECTS:
-        return effect
-    return replace(
-        effect,
-        limits=_outer(effect.limits, clustered_mean(differences, subjects, confidence)),
-        bounds=_outer(effect.bounds, clustered_mean(differences, subjects, 2 * confidence - 1)),
-        method=f"{effect.method}; {CLUSTERED}",
-        clusters=count,
-    )
+    distinct = len(set(questions))
+    if 1 < distinct < (1 - _FEW_REPEATED) * len(questions):
+        effect = _clustered(effect, differences, questions, confidence, REPEATED)
+    if (count := len(set(subjects))) >= FEWEST_SUBJECTS:
+        effect = _clustered(effect, differences, subjects, confidence, CLUSTERED)
+        effect = replace(effect, clusters=count)
+    return effect
 
 
 @lru_cache(maxsize=65_536)
@@ -140,6 +151,34 @@ def _mean_effect(differences: Sequence[float], confidence: float) -> Effect | No
         bounds=bounds,
         method=BOOTSTRAP,
         p_value=None,
+    )
+
+
+def _no_change(differences: Sequence[float], confidence: float) -> Effect:
+    """Return what rows show of which none differs; there is nothing to resample."""
+    return Effect(
+        rows=len(differences),
+        flips=0,
+        difference=0.0,
+        limits=paired_amounts(differences, confidence),
+        bounds=paired_amounts(differences, 2 * confidence - 1),
+        method=AMOUNTS,
+        p_value=None,
+    )
+
+
+def _clustered(
+    effect: Effect,
+    differences: Sequence[float],
+    clusters: Sequence[Hashable],
+    confidence: float,
+    method: str,
+) -> Effect:
+    return replace(
+        effect,
+        limits=_outer(effect.limits, clustered_mean(differences, clusters, confidence)),
+        bounds=_outer(effect.bounds, clustered_mean(differences, clusters, 2 * confidence - 1)),
+        method=f"{effect.method}; {method}",
     )
 
 

@@ -12,6 +12,9 @@ from infra.contracts.specs import VerdictSpec
 _FLOAT_NOISE = 1e-9
 """Points. 0.65 - 0.62 is a hair above 0.03, but a loss of just what is allowed is allowed."""
 
+_LEAST_ROOM = 1.0
+"""Points above guessing. With less there is nothing to lose."""
+
 Status = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 
@@ -44,12 +47,18 @@ class Findings:
     They hinder no PASS, which is about the rows in points, but whoever reads one has to know.
     """
 
+    blind: list[MetricComparison]
+    """Tasks on which the base model has too little to lose: it scores hardly more than guessing."""
+
+    tested: bool
+    """Whether p-values of single tasks decide anything."""
+
     @property
     def status(self) -> Status:
         """What it comes to; see `VerdictSpec`."""
         if self.lost or (self.shown and not self.within):
             return "FAIL"
-        if self.within and not (self.beyond or self.silent or self.unscaled):
+        if self.within and not (self.beyond or self.silent or self.unscaled or self.blind):
             return "PASS"
         return "INCONCLUSIVE"
 
@@ -91,7 +100,26 @@ def find(comparison: Comparison, spec: VerdictSpec, margin: float, *, sequential
             for task in tasks
             if task.unit == "value" and task.low is not None and effect(task) == "unclear"
         ],
+        blind=[task for task in tasks if _blind(task, 1 - spec.confidence)],
+        tested=not sequential,
     )
+
+
+def _blind(task: MetricComparison, alpha: float) -> bool:
+    """Tell whether a task could not show a loss, since the base model has nothing to lose there.
+
+    It has if its score is above guessing by more than a point, and by more than chance explains
+    (exact binomial test, one-sided).
+    """
+    if task.unit != "points" or not task.base.higher_is_better:
+        return False
+    chance = task.chance or 0.0
+    if 100 * (task.base.value - chance) <= _LEAST_ROOM + _FLOAT_NOISE:
+        return True
+    from scipy.stats import binomtest
+
+    right = round(task.base.value * task.pairs)
+    return bool(binomtest(right, task.pairs, chance, alternative="greater").pvalue > alpha)
 
 
 def loss_of(task: MetricComparison) -> float:

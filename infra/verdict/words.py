@@ -12,6 +12,8 @@ from infra.sequential import LOOKING_EARLY
 from infra.statistics import rows_for_drop, rows_for_margin
 from infra.verdict.findings import Findings, loss_of
 
+_TOO_LITTLE = "the base model is hardly better than guessing"
+
 
 @dataclass(frozen=True)
 class Words:
@@ -66,6 +68,8 @@ class Words:
             return f"{tasks}, and a task may lose {_points(self.spec.task_margin_points)}"
         if found.silent:
             return f"the rows of {self._names(found.silent)} give no interval"
+        if found.blind:
+            return f"{self._names(found.blind)} could show no loss: {_TOO_LITTLE}"
         return f"{self._names(found.unscaled)} got worse, on a scale without points"
 
     def _widened(self) -> str:
@@ -98,9 +102,15 @@ class Words:
         for task in found.beyond:
             said.append(
                 f"{self._task_loss(task)} of {task.pairs:,} rows, more than the "
-                f"{_points(spec.task_margin_points)} that a task may lose; it may be chance."
+                f"{_points(spec.task_margin_points)} that a task may lose; {self._doubt(task)}."
             )
         said += [f"{task.task}: no interval ({task.method})." for task in found.silent]
+        for task in found.blind:
+            guessing = "" if task.chance is None else f", and guessing {task.chance:.1%}"
+            said.append(
+                f"{task.task} could show no loss: the base model scores {task.base.value:.1%}"
+                f"{guessing}.".replace("%", " %")
+            )
         for task in found.unscaled:
             said.append(f"{task.task} got worse, and its {_name(task)} has no margin in points.")
         if self.widened_from is not None:
@@ -116,6 +126,10 @@ class Words:
         if found.pooled and not found.within:
             said.append(self._rows_needed(found.pooled))
         for task in found.beyond:
+            if not self._tested(task):
+                whole = " with verdict.early_stop=False" if self.spec.early_stop else ""
+                said.append(f"a look at {task.task} alone{whole}")
+                continue
             flips = max(task.lost + task.gained, 1) / task.pairs
             loss = loss_of(task) / 100
             rows = rows_for_drop(loss, flips, self.spec.power, 1 - self.spec.confidence)
@@ -126,12 +140,27 @@ class Words:
                 f"for {self._names(found.silent)}, a first metric that is the mean of its rows, "
                 "on more rows; or the run without"
             )
+        if found.blind:
+            said.append(
+                f"instead of {self._names(found.blind)}, a task that the base model can do, or the "
+                "same with a chat template, other shots or room for longer answers"
+            )
         if found.unscaled:
             said.append(f"a look at {self._names(found.unscaled)} by somebody who knows its scale")
         if not found.pooled and not found.silent:
             said.append("a task whose rows are right or wrong")
         text = "; ".join(said)
         return f"{text[:1].upper()}{text[1:]}."
+
+    def _tested(self, task: MetricComparison) -> bool:
+        return self.found.tested and task.p_adjusted is not None
+
+    def _doubt(self, task: MetricComparison) -> str:
+        if self._tested(task):
+            return "it may be chance"
+        if not self.found.tested:
+            return "single tasks are not tested where an exam may be stopped early"
+        return "rows that are not right or wrong have no test of their own"
 
     def _rows_needed(self, pooled: Pooled) -> str:
         # Rates of nothing cannot be planned with: at least one row may flip.

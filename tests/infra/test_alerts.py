@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from infra import alerts, history
+from infra import alerts, history, publishing
 from infra.contracts.records import Alert, Report
 from infra.receipt import sealed
+from infra.report.summary import summarize
+from infra.settings import Settings
 from tests.infra.made_runs import make_run
 from tests.infra.trend.histories import days, write_history
 
@@ -92,6 +94,19 @@ def test_a_run_like_the_last_good_one_is_no_alert(runs: Path) -> None:
 
 def test_the_first_run_of_its_kind_is_no_alert(runs: Path, tmp_path: Path) -> None:
     assert alerts.alert(_now(runs, "FAIL"), tmp_path / "empty") is None
+
+
+def test_what_cannot_be_compared_with_is_no_regression(runs: Path) -> None:
+    now = _now(runs)
+    foreign = {"arms": {"base": {"server": {"command": 5}}}}
+    (runs / "good" / "report.json").write_text(json.dumps(foreign))
+    results = now.spec.results.model_copy(update={"folder": str(runs)})
+    spec = now.spec.model_copy(update={"results": results})
+    told = now.model_copy(update=publishing.beside_earlier(now, spec, Settings()))
+    assert told.alert is None
+    assert [event["event"] for event in alerts.events(told)] == [alerts.VERDICT]
+    assert any("could not be compared with" in caveat for caveat in summarize(told).caveats)
+    assert not summarize(told).alert
 
 
 @pytest.mark.parametrize("status", ["FAIL", "INCONCLUSIVE"])

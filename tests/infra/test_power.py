@@ -118,6 +118,19 @@ def test_a_verdict_that_may_come_early_takes_more_rows() -> None:
     assert not resolves(early, plan({"gsm8k": other.rows_for_margin - 1}, early))
 
 
+def test_what_was_lost_before_widens_no_margin() -> None:
+    asked = VerdictSpec(if_unresolvable="widen")
+    runs = {"gsm8k": ("run-1",)}
+    many = plan(QWEN, asked, Earlier(flips={"gsm8k": Flips(1319, 600)}, runs=runs))
+    few = plan(QWEN, asked, Earlier(flips={"gsm8k": Flips(1319, 20)}, runs=runs))
+    assert many.smallest_margin_points > 2.5
+    assert margin(asked, many) == margin(asked, plan(QWEN, asked)) == (1.7, 1.0)
+    assert margin(asked, few)[0] < 1.7
+    # A rate that was stated beforehand is another thing.
+    stated = asked.model_copy(update={"flip_rate": 0.3})
+    assert margin(stated, plan(QWEN, stated))[0] > 2.5
+
+
 @pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize("rows", [1, 2, 7, 60, 192, 1319, 100_000])
 def test_the_margin_that_is_told_is_resolved(rows: int, early: bool) -> None:
@@ -204,7 +217,7 @@ def test_a_history_of_real_reports_is_understood(tmp_path: Path) -> None:
     same = plan(dict.fromkeys(tasks, 60), spec.verdict, earlier)
     twice = plan(dict.fromkeys(tasks, 120), spec.verdict, earlier)
     startup = sum(arm.speed.startup_seconds for arm in report.arms.values())
-    evaluation = sum(arm.speed.evaluation_seconds for arm in report.arms.values())
+    evaluation = sum(180 / arm.speed.documents_per_second for arm in report.arms.values())
     assert same.accelerator_minutes == pytest.approx((startup + evaluation) / 60)
     assert twice.accelerator_minutes == pytest.approx((startup + 2 * evaluation) / 60)
 
@@ -213,10 +226,11 @@ def test_minutes_are_of_the_newest_run_of_the_same_tasks(tmp_path: Path) -> None
     times = {"task": "gsm8k", "n": 100, "startup_seconds": 30}
     write_history(
         tmp_path,
-        {**times, "evaluation_seconds": 60},
-        {**times, "evaluation_seconds": 90},
-        {**times, "evaluation_seconds": 500, "task": "arc"},
-        {**times, "evaluation_seconds": ""},
+        {**times, "evaluation_seconds": 60, "documents_per_second": 100 / 60},
+        # Stopped early: 100 rows are told of, but the base model was asked more in its 900 s.
+        {**times, "evaluation_seconds": 900, "documents_per_second": 100 / 90},
+        {**times, "evaluation_seconds": 500, "documents_per_second": 0.2, "task": "arc"},
+        {**times, "evaluation_seconds": 90, "documents_per_second": ""},
     )
     # Two arms of 30 s and 90 s; half as many rows
     power = plan({"gsm8k": 50}, VerdictSpec(), learned(tmp_path))

@@ -122,6 +122,16 @@ def test_first_lines_say_where_it_is_slower(
     assert not tables.speed(alike).marked  # type: ignore[union-attr]
 
 
+def test_many_answers_that_were_cut_weaken_the_verdict(full: tuple[Report, Path]) -> None:
+    report = full[0]
+    assert not any("token limit" in caveat for caveat in summarize(report).caveats)
+    base = report.arms["base"]
+    cut = base.tasks["gsm8k"].model_copy(update={"truncated": 60})
+    arms = report.arms | {"base": base.model_copy(update={"tasks": base.tasks | {"gsm8k": cut}})}
+    told = summarize(report.model_copy(update={"arms": arms})).caveats
+    assert any("of the base model on gsm8k ran into the token limit" in caveat for caveat in told)
+
+
 def test_a_large_overlap_weakens_the_verdict_in_the_first_lines(full: tuple[Report, Path]) -> None:
     report = full[0]
     told = "19 of 360 exam rows share 13 words in a row"

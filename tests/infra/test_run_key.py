@@ -41,6 +41,23 @@ def test_the_key_sees_every_field_and_every_row(tmp_path: Path, spec: RunSpec) -
     assert run_key(spec, settings) not in {key, None}
 
 
+def test_the_key_sees_the_engines_settings_and_the_texts(
+    tmp_path: Path, spec: RunSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(cache=tmp_path / "cache")
+    texts = tmp_path / "texts.txt"
+    texts.write_text("one")
+    spec = override(spec, [f"fidelity.texts={texts}"])
+    key = run_key(spec, settings)
+    texts.write_text("two")
+    other = run_key(spec, settings)
+    monkeypatch.setenv("VLLM_ATTENTION_BACKEND", "TORCH_SDPA")
+    assert None not in {key, other}
+    assert len({key, other, run_key(spec, settings)}) == 3
+    texts.unlink()
+    assert run_key(spec, settings) is None
+
+
 def test_what_a_hub_may_have_changed_has_no_key(tmp_path: Path, spec: RunSpec) -> None:
     settings = Settings(cache=tmp_path / "cache")
     on_a_hub = ["model.source=huggingface", "model.id=some/model"]

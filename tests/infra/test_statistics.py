@@ -11,6 +11,7 @@ from infra.statistics import (
     AMOUNTS,
     BOOTSTRAP,
     CLUSTERED,
+    REPEATED,
     TANGO,
     Effect,
     PairedCounts,
@@ -265,6 +266,36 @@ def test_few_subjects_are_not_clustered() -> None:
     )
     assert effect is not None
     assert (effect.clusters, effect.method) == (None, TANGO)
+
+
+def test_questions_that_are_asked_again_are_no_news() -> None:
+    """Two rows of one question, which always fare alike, say what one of them says."""
+    base, other = [1.0] * 300, [float(n % 15 != 0) for n in range(300)]
+    questions = [str(n) for n in range(300)]
+    once = effect_of(base, other, 0.95, questions=questions)
+    twice = effect_of(base * 2, other * 2, 0.95, questions=questions * 2)
+    blind = effect_of(base * 2, other * 2, 0.95)
+    assert once is not None
+    assert twice is not None
+    assert blind is not None
+    assert once.method == TANGO
+    assert REPEATED in twice.method
+    assert twice.limits[0] == pytest.approx(once.limits[0], abs=0.006)
+    assert twice.limits[0] < blind.limits[0]
+    assert twice.bounds[0] == pytest.approx(once.bounds[0], abs=0.006)
+    assert twice.bounds[0] < blind.bounds[0]
+    few = effect_of(base, other, 0.95, questions=[*questions[:-2], "0", "1"])
+    assert few is not None
+    assert few.limits == once.limits
+
+
+def test_shares_that_do_not_change_have_limits_too() -> None:
+    base = [0.5, 0.25, 1.0] * 40
+    effect = effect_of(base, base, 0.95)
+    assert effect is not None
+    assert (effect.difference, effect.flips, effect.method) == (0.0, 0, AMOUNTS)
+    assert effect.limits[0] == -effect.limits[1] < 0
+    assert effect_of([1.5, *base], [1.5, *base], 0.95) is None  # on a scale without ends
 
 
 @pytest.mark.parametrize("beyond", [1.5, -0.5])

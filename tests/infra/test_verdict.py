@@ -279,3 +279,46 @@ def test_a_widened_margin_does_not_widen_that_of_a_task() -> None:
     told = _decide(wide, lost, margin_points=25.0, widened_from=1.0)
     assert told.status == "FAIL"
     assert "a task may lose 3 points" in told.headline
+
+
+@pytest.mark.parametrize(
+    ("value", "chance", "able"),
+    [
+        (0.0, 0.0, False),  # every answer wrong, such as cut at the token limit
+        (0.0, None, False),
+        (0.01, 0.0, False),  # a single point to lose
+        (0.02, 0.0, True),
+        (0.27, 0.25, False),  # 108 of 400: as good as guessing
+        (0.285, 0.25, False),  # p = 0.06
+        (0.29, 0.25, True),  # p = 0.04
+        (0.5, None, True),
+    ],
+)
+def test_an_exam_that_the_base_model_cannot_pass_shows_no_loss(
+    value: float, chance: float | None, able: bool
+) -> None:
+    score = {"value": value, "stderr": None, "n": 400}
+    told = _decide(SOUND, EVEN, _metric("b", 0, -0.005, 0.005, base=score, chance=chance))
+    if able:
+        assert told.status == "PASS"
+        return
+    assert told.status == "INCONCLUSIVE"
+    assert "b could show no loss: the base model is hardly better than guessing" in told.headline
+    assert any(f"the base model scores {100 * value:.1f} %" in why for why in told.reasons)
+    assert told.needed.startswith("Instead of b, a task that the base model can do")
+
+
+def test_a_loss_that_nothing_tests_is_not_called_chance() -> None:
+    lost = _metric("b", -0.1, -0.13, -0.07, p_adjusted=1e-11)
+    early = SPEC.model_copy(update={"early_stop": True})
+    comparison = Comparison(metrics=(EVEN, lost), size_ratio=0.4, pooled=SOUND)
+    stopped = decide(comparison, early, stopped_after=2167)
+    assert stopped.status == "INCONCLUSIVE"
+    assert "not tested where an exam may be stopped early" in " ".join(stopped.reasons)
+    assert stopped.needed == "A look at b alone with verdict.early_stop=False."
+    shares = _decide(SOUND, EVEN, lost.model_copy(update={"p_adjusted": None}))
+    assert "rows that are not right or wrong have no test" in " ".join(shares.reasons)
+    assert shares.needed == "A look at b alone."
+    chance = _decide(SOUND, EVEN, lost.model_copy(update={"p_adjusted": 0.2}))
+    assert "it may be chance" in " ".join(chance.reasons)
+    assert "rows of b instead of 400" in chance.needed

@@ -118,7 +118,10 @@ class Report(Record):
     """Of calibration set and exam; none if the conversations could not be read again."""
 
     alert: Alert | None = None
-    """None if the run is no worse than earlier ones of its kind."""
+    """None if the run is no worse than earlier ones of its kind, or could not be compared."""
+
+    not_compared: str = ""
+    """Why earlier runs could not be compared with; empty if they could, or if there were none."""
 
     timings: dict[str, float]
     """Seconds by stage."""

@@ -133,6 +133,21 @@ def test_values_that_nothing_else_tells(
     assert any(told.startswith(path) for told in found["values"]), found
 
 
+def test_a_key_that_stands_twice_is_refused(run: Path) -> None:
+    """Readers see the first, and a parser takes the last."""
+    path = run / "report.json"
+    text = path.read_text()
+    path.write_text(text.replace('"headline":', '"headline": "PASS: costs nothing.", "headline":'))
+    with pytest.raises(ReceiptError, match="'headline' stands twice"):
+        receipt.verify(run)
+
+
+@pytest.mark.parametrize("digits", [0, 1, 11])
+def test_the_beginning_of_a_seal_is_no_seal(run: Path, digits: int) -> None:
+    short = receipt.seal_of(run)[:digits]
+    assert "is too short" in wrong(run, seal=short)["seal"][0]
+
+
 def test_a_score_that_does_not_follow_from_the_rows(run: Path) -> None:
     def better(document: Document) -> None:
         metrics = document["arms"]["quantized"]["tasks"]["gsm8k"]["metrics"]
