@@ -378,8 +378,8 @@ class SpeedSpec(Spec):
 class VerdictSpec(Spec):
     """Which loss is acceptable, and how sure one has to be. A test of non-inferiority.
 
-    PASS: the loss over all rows is shown to be smaller than the margin, and no task lost more than
-    its own. FAIL: a loss is shown, and not shown to be within the margin; or one task is shown to
+    PASS: the loss over all rows is shown to be smaller than the margin, no task lost more than its
+    own, and the base model does better than guessing at each. FAIL: a loss is shown, and not shown to be within the margin; or one task is shown to
     have lost, and more than its margin. Everything else is INCONCLUSIVE.
     """
 
@@ -402,7 +402,8 @@ class VerdictSpec(Spec):
 
     if_unresolvable: Literal["refuse", "widen"] = "refuse"
     """What to do before a run whose rows are too few for the margin: refuse it, or widen the margin
-    to what they can resolve, which the verdict then says."""
+    to what they can resolve, which the verdict then says. What earlier runs lost widens it no
+    further than the rate that is assumed without them."""
 
     gate: bool = True
     """A verdict other than PASS ends the run as failed (`Regressed`, `Inconclusive`), so that
