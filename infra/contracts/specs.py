@@ -379,8 +379,9 @@ class VerdictSpec(Spec):
     """Which loss is acceptable, and how sure one has to be. A test of non-inferiority.
 
     PASS: the loss over all rows is shown to be smaller than the margin, no task lost more than its
-    own, and the base model does better than guessing at each. FAIL: a loss is shown, and not shown to be within the margin; or one task is shown to
-    have lost, and more than its margin. Everything else is INCONCLUSIVE.
+    own, and the base model does better than guessing at each. FAIL: a loss is shown, and not shown
+    to be within the margin; or one task is shown to have lost, and more than its margin. Everything
+    else is INCONCLUSIVE.
     """
 
     margin_points: float = Field(default=1.0, gt=0, le=100)

@@ -369,7 +369,9 @@ def test_earlier_runs_tell_how_many_rows_flip_and_how_long_it_takes(
     asked, here = exam
     settings = here.model_copy(update={"runs": tmp_path})
     asked = override(asked, ["verdict.flip_rate=null", "results.label=earlier"])
-    columns = "run_id,label,model,primary,arm,task,n,lost,gained,startup_seconds,documents_per_second"
+    columns = (
+        "run_id,label,model,primary,arm,task,n,lost,gained,startup_seconds,documents_per_second"
+    )
     rows = [
         f"run,earlier,{asked.model.id},True,{arm},{task},{n},{n // 2},0,60,{68 / 120}"
         for arm in ("base", "quantized")
