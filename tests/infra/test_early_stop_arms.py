@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,10 +28,10 @@ from infra.run_folder import RunFolder
 from infra.settings import Settings
 from infra.weights import inspect_local
 from tests.broken_checkpoints import SAMPLE
-from tests.infra.evaluation.conftest import Heard, evaluation
+from tests.infra.evaluation.conftest import DATA, Heard, evaluation
 
 ENGINE = Path(__file__).parents[1] / "stand_in_engine.py"
-ROWS = 40 + 40
+ROWS = 80
 
 Sit = Callable[..., ArmResult]
 
@@ -46,7 +48,11 @@ def heard() -> Heard:
 
 @pytest.fixture
 def sit(weights: Weights, tmp_path: Path, heard: Heard) -> Sit:
-    """Return a function that lets one arm sit. Both models give the same answers."""
+    """Return a function that lets one arm sit. Both models give the same answers, all right."""
+    answers_known = tmp_path / "data"
+    shutil.copytree(DATA, answers_known)
+    questions = answers_known / "openai" / "gsm8k" / "main" / "test.jsonl"
+    questions.write_text(re.sub(r"#### \d+", "#### 7", questions.read_text()))
     python = tmp_path / "python"
     engine = [sys.executable, str(ENGINE), "--fuse", str(tmp_path / "fuse")]
     python.write_text(f'#!/bin/sh\nexec {shlex.join(engine)} "$@"\n')
@@ -62,9 +68,8 @@ def sit(weights: Weights, tmp_path: Path, heard: Heard) -> Sit:
             ),
             serving=ServingSpec(device="cpu"),
             evaluation=evaluation(
-                TaskSpec(name="gsm8k", num_fewshot=0, limit=40),
-                TaskSpec(name="gpqa_main_zeroshot", limit=40),
-                concurrency=1, triage={"enabled": False},
+                TaskSpec(name="gsm8k", num_fewshot=0, limit=ROWS),
+                data=answers_known, concurrency=1, triage={"enabled": False},
             ),
             fidelity=FidelitySpec(enabled=False),
             speed=SpeedSpec(enabled=False),
