@@ -14,6 +14,7 @@ from infra.run_folder import RunFolder
 from infra.settings import Settings
 from infra.vllm_server import LAST_WORDS_SECONDS, LiveServer
 
+_HEALTH_SECONDS = 10.0
 _LOOK_SECONDS = 0.25
 
 
@@ -107,7 +108,7 @@ def blame(server: LiveServer) -> None:
     """
     deadline = time.monotonic() + LAST_WORDS_SECONDS
     server.raise_if_dead()
-    while not server.healthy and time.monotonic() < deadline:
+    while not server.healthy(_HEALTH_SECONDS) and time.monotonic() < deadline:
         server.raise_if_dead()
         time.sleep(_LOOK_SECONDS)
     server.raise_if_dead()

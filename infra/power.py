@@ -13,7 +13,7 @@ from pathlib import Path
 from infra.contracts.records import Power, TaskPower
 from infra.contracts.specs import VerdictSpec
 from infra.earlier_runs import Duration, Earlier
-from infra.sequential import LOOKING_EARLY
+from infra.sequential import room
 from infra.statistics import rows_for_margin, smallest_drop, smallest_margin
 
 ASSUMED = 0.1
@@ -50,7 +50,7 @@ def plan(rows: Mapping[str, int], verdict: VerdictSpec, earlier: Earlier | None 
     alpha = 1 - verdict.confidence
     rates = {task: _flip_rate(task, verdict, earlier) for task in rows}
     rate = sum(count * rates[task] for task, count in rows.items()) / total
-    wider = LOOKING_EARLY if verdict.early_stop else 1.0
+    wider = room(verdict)
     learned = [run for task in rows for run in earlier.runs.get(task, ())]
     return Power(
         tasks={

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from infra.contracts.records import Pooled
+from infra.contracts.specs import VerdictSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +46,11 @@ _SMALLEST_STAKE, _LARGEST_STAKE = 0.004, 0.98
 """The best stake is about effect over flip rate: 0.1 points of 25 %, up to every flip a loss."""
 
 _HALVINGS = 40
+
+
+def room(verdict: VerdictSpec) -> float:
+    """Return how many times as wide a loss or margin has to be as for a single look at the end."""
+    return LOOKING_EARLY if verdict.early_stop else 1.0
 
 
 @dataclass(frozen=True, slots=True)

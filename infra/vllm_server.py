@@ -72,12 +72,11 @@ class LiveServer:
         """Tell whether the engine still runs."""
         return self._child.poll() is None
 
-    @property
-    def healthy(self) -> bool:
-        """Whether it answers, and thinks that its engine lives."""
+    def healthy(self, seconds: float) -> bool:
+        """Tell whether it answers in time, and thinks that its engine lives."""
         url = f"{self.base_url.removesuffix('/v1')}/health"
         try:
-            return httpx.get(url, timeout=_FIRST_ANSWER_SECONDS, trust_env=False).is_success
+            return httpx.get(url, timeout=seconds, trust_env=False).is_success
         except httpx.HTTPError:
             return False
 
@@ -251,7 +250,7 @@ def serve_command(
                 child.wait(LAST_WORDS_SECONDS if unanswered else 1)
                 with _because_of(error):
                     server.raise_if_dead()
-                    if unanswered and not server.healthy:
+                    if unanswered and not server.healthy(_FIRST_ANSWER_SECONDS):
                         raise hung(child.log) from error
                 raise
 

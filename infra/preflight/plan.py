@@ -13,7 +13,7 @@ from infra.power import ASSUMED, margin, plan, resolvable_margin, resolves
 from infra.preflight.findings import Finding, note, ok, problem
 from infra.progress import Progress, Silent
 from infra.run_folder import runs_folder
-from infra.sequential import LOOKING_EARLY
+from infra.sequential import room
 from infra.settings import Settings
 from infra.statistics import rows_for_margin
 from infra.wording import duration, listed
@@ -69,8 +69,8 @@ def look_at(spec: RunSpec, settings: Settings, progress: Progress) -> list[Findi
 def later(verdict: VerdictSpec, waiting: Iterable[str]) -> Finding:
     """Return what can be said before rows are downloaded."""
     rate = verdict.flip_rate or ASSUMED
-    margin_points = verdict.margin_points / (LOOKING_EARLY if verdict.early_stop else 1)
-    needed = rows_for_margin(margin_points / 100, rate, verdict.power, verdict.confidence)
+    margin_share = verdict.margin_points / 100 / room(verdict)
+    needed = rows_for_margin(margin_share, rate, verdict.power, verdict.confidence)
     return note(
         _POWER,
         f"planned when the rows of {listed(list(waiting))} are downloaded, before anything else "

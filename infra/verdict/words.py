@@ -8,7 +8,7 @@ from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 from infra import wording
 from infra.contracts.records import MetricComparison, Pooled
 from infra.contracts.specs import VerdictSpec
-from infra.sequential import LOOKING_EARLY
+from infra.sequential import room
 from infra.statistics import rows_for_drop, rows_for_margin
 from infra.verdict.findings import Findings, loss_of
 
@@ -165,10 +165,10 @@ class Words:
     def _rows_needed(self, pooled: Pooled) -> str:
         # Rates of nothing cannot be planned with: at least one row may flip.
         flips = max(pooled.flip_rate, 1 / pooled.rows)
-        wider = LOOKING_EARLY if self.spec.early_stop else 1.0
-        room = self.margin / 100 + pooled.difference
-        if room > 1e-9:  # 0.01 - 0.01 may be a hair above zero
-            rows = rows_for_margin(room / wider, flips, self.spec.power, self.spec.confidence)
+        wider = room(self.spec)
+        left = self.margin / 100 + pooled.difference
+        if left > 1e-9:  # 0.01 - 0.01 may be a hair above zero
+            rows = rows_for_margin(left / wider, flips, self.spec.power, self.spec.confidence)
             aim = "to show that the loss is within the margin"
         else:
             loss = -pooled.difference
