@@ -210,6 +210,8 @@ import sys
 from pathlib import Path
 from infra.processes import start
 import os
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts with "&"
 with start(sys.argv[2:], log=Path(sys.argv[1]), env=dict(os.environ), grace_seconds=0.2):
     print("started", flush=True)
     __import__("time").sleep(600)
