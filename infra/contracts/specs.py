@@ -5,9 +5,10 @@ Every field carries its meaning and unit as a docstring: the Prefect form shows 
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from infra.contracts.errors import SpecError
 
@@ -277,17 +278,43 @@ class TriageSpec(Spec):
     agree. Sound 4-bit checkpoints reach 0.9 and more; two exchanged layers leave 0.45."""
 
 
+_TEMPLATE_ARGUMENTS = frozenset(
+    ["conversation", "messages", "tools", "documents", "chat_template", "add_generation_prompt",
+     "continue_final_message", "tokenize", "sanitize_control_tokens", "padding", "truncation",
+     "max_length", "return_tensors", "return_dict", "return_assistant_tokens_mask",
+     "tokenizer_kwargs"]
+)  # fmt: skip
+"""Arguments of transformers' `apply_chat_template` that are no variables of the template."""
+
+
 class EvaluationSpec(Spec):
     """Which exam both arms sit, and under which conditions."""
 
     tasks: tuple[TaskSpec, ...] = Field(min_length=1)
     """The tasks, in the order they are run."""
 
+    include_path: str | None = None
+    """Folder with task definitions of your own, as lm-eval's `--include_path`: YAML files, and the
+    Python files they name with `!function`. They are code, and are run."""
+
     datasets: dict[str, DatasetSpec] = Field(default_factory=dict)
     """Dataset id that a task names → where its rows really are. Others come from Hugging Face."""
 
+    add_bos_token: bool | None = None
+    """Begin each prompt with the tokenizer's BOS. Empty: as lm-eval's Hugging Face backend, which
+    leaves it to the tokenizer. A prompt that has one, as a chat template may write it, gets no
+    second."""
+
     chat_template: bool = False
     """Put each question to the model as a chat turn, in the model's own template."""
+
+    chat_template_kwargs: dict[str, JsonValue] = Field(default_factory=dict)
+    """Further variables of the chat template, for every prompt and for the calibration
+    conversations: `{"enable_thinking": false}`."""
+
+    moment: datetime | Literal["now"] = datetime(2026, 1, 1)
+    """What templates that write the date take for now, in calibration and in both arms. A fixed
+    one, so that runs of different days ask the same; `now` is the time at which the run starts."""
 
     fewshot_as_multiturn: bool = False
     """Show the worked examples as earlier turns of the chat. Needs `chat_template`."""
@@ -321,6 +348,12 @@ class EvaluationSpec(Spec):
                 "evaluation.fewshot_as_multiturn needs chat_template.",
                 cause="Without a chat template there are no turns.",
                 remedy="Set evaluation.chat_template to True, or fewshot_as_multiturn to False.",
+            )
+        if taken := sorted(self.chat_template_kwargs.keys() & _TEMPLATE_ARGUMENTS):
+            raise SpecError(
+                f"evaluation.chat_template_kwargs sets {', '.join(taken)}.",
+                cause="Assay and transformers fill these themselves.",
+                remedy="Leave them out; name variables that the chat template reads.",
             )
         return self
 

@@ -1,0 +1,99 @@
+"""A model's own chat template, told one time for the whole run.
+
+Templates may write the date (Llama 3, gpt-oss). Were each rendering told the clock's, a run across
+midnight would ask its arms different questions, and no later run could reuse an answer.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+_CLOCK = threading.Lock()
+
+
+class ChatTemplate:
+    """The template of one tokenizer, with the variables and the time of one run."""
+
+    def __init__(self, tokenizer: Any, *, moment: datetime, variables: Mapping[str, Any]) -> None:
+        """Take a template; nothing is rendered yet.
+
+        Args:
+            tokenizer: What `AutoTokenizer` returns.
+            moment: What the template is told when it asks for the time.
+            variables: Further variables of the template; see `EvaluationSpec.chat_template_kwargs`.
+        """
+        self._tokenizer = tokenizer
+        self._moment = moment
+        self._variables = dict(variables)
+        self.dated = False
+        """True once a rendering has asked for the time."""
+
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        add_generation_prompt: bool = False,
+        continue_final_message: bool = False,
+    ) -> str:
+        """Return a conversation as the text that the model reads.
+
+        Args:
+            messages: Role and content of each, the first one first.
+            tools: Functions that the model may call, as JSON schemas; none if it has none.
+            add_generation_prompt: End with the beginning of an answer.
+            continue_final_message: End within the last message, for the model to go on.
+
+        Raises:
+            jinja2.TemplateError: The template refuses the conversation, or has a fault.
+            TypeError, ValueError: The same, told by transformers or by an expression of the
+                template.
+        """
+        with _told(self._moment) as clock:
+            try:
+                text = self._tokenizer.apply_chat_template(
+                    [dict(message) for message in messages],
+                    tools=[dict(tool) for tool in tools] if tools else None,
+                    tokenize=False,
+                    add_generation_prompt=add_generation_prompt,
+                    continue_final_message=continue_final_message,
+                    **self._variables,
+                )
+            finally:
+                self.dated = self.dated or clock.asked
+        return str(text)
+
+
+class _Clock:
+    """Stands in for `datetime` where transformers asks it what the time is."""
+
+    def __init__(self, moment: datetime) -> None:
+        self._moment = moment
+        self.asked = False
+
+    def now(self) -> datetime:
+        self.asked = True
+        return self._moment
+
+
+@contextmanager
+def _told(moment: datetime) -> Iterator[_Clock]:
+    """Let templates see a time, while the block lasts.
+
+    transformers turns every variable of a template into plain data, so a function of ours cannot be
+    handed in; its own `strftime_now` reads the time from its module.
+    """
+    from transformers.utils import chat_template_utils
+
+    clock = _Clock(moment)
+    with _CLOCK:
+        real = chat_template_utils.datetime
+        chat_template_utils.datetime = clock
+        try:
+            yield clock
+        finally:
+            chat_template_utils.datetime = real
