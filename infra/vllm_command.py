@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from infra.contracts.engine_flags import flag_names
 from infra.contracts.specs import ServingSpec
 from infra.device import Device
 
@@ -49,6 +50,7 @@ def build_command(
         logprobs: Likeliest tokens that a question may ask for at each position.
         free_memory_bytes: Main memory that nobody uses now.
     """
+    users = flag_names(spec.extra_args)  # of `MERGED` flags the user's replace ours
     # The module, not the `vllm` command: that one does not start with the CPU build.
     command = [str(python), "-I", "-u", "-m", "vllm.entrypoints.openai.api_server"]
     command += ["--model", str(model), "--served-model-name", served_name]
@@ -62,17 +64,18 @@ def build_command(
         command += ["--gpu-memory-utilization", str(spec.memory_fraction)]
     elif device.kind == "cuda":
         command += ["--gpu-memory-utilization", str(GPU_MEMORY_FRACTION)]
-    else:
+    elif "--kv-cache-memory-bytes" not in users:
         # A stated size also spares the engine its trial run at start.
         sequences = concurrency or _DEFAULT_MAX_NUM_SEQS["cpu"]
         cache = kv_cache_bytes(_config(model), spec, sequences, free_memory_bytes)
         command += ["--kv-cache-memory-bytes", str(cache)]
-    if device.kind == "cpu":
+    if device.kind == "cpu" and "--block-size" not in users:
         command += ["--block-size", str(_CPU_BLOCK_TOKENS)]
     # On a CPU compilation needs a C++ compiler and minutes.
     if spec.enforce_eager or device.kind == "cpu":
         command.append("--enforce-eager")
-    if concurrency and concurrency > _DEFAULT_MAX_NUM_SEQS[device.kind]:
+    many = concurrency and concurrency > _DEFAULT_MAX_NUM_SEQS[device.kind]
+    if many and "--max-num-seqs" not in users:
         command += ["--max-num-seqs", str(concurrency)]
     if logprobs > DEFAULT_LOGPROBS:
         command += ["--max-logprobs", str(logprobs)]

@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from infra.contracts.engine_flags import owned_among
 from infra.contracts.errors import SpecError
 
 
@@ -139,41 +140,6 @@ class QuantizationSpec(Spec):
         return self
 
 
-OWNED_ENGINE_FLAGS = frozenset(
-    [
-        "--model",
-        "--served-model-name",
-        "--host",
-        "--port",
-        "--api-key",
-        "--dtype",
-        "--max-model-len",
-        "--quantization",
-        "--tensor-parallel-size",
-        "--pipeline-parallel-size",
-        "--data-parallel-size",
-        "--gpu-memory-utilization",
-        "--enforce-eager",
-        "--trust-remote-code",
-        "--generation-config",
-        "--seed",
-        "--tokenizer",
-        "--config",
-        "--uds",
-        "--ssl-keyfile",
-        "--ssl-certfile",
-        "--chat-template",
-        "--disable-log-stats",
-        "-tp",
-        "-pp",
-        "-dp",
-        "-q",
-        "-O",
-    ]
-)
-"""Engine flags that Assay sets itself, from fields of the spec or for safety."""
-
-
 class ServingSpec(Spec):
     """How vLLM serves both arms. One setting for both, or the comparison would mean little."""
 
@@ -216,16 +182,16 @@ class ServingSpec(Spec):
     window, a smaller memory fraction, eager mode. The report says what was changed."""
 
     extra_args: tuple[str, ...] = ()
-    """Further arguments of `vllm serve`, for example `["--max-num-seqs", "64"]`."""
+    """Further arguments of `vllm serve`, for example `["--max-num-seqs", "64"]`. Flags that Assay
+    sets itself are refused, in every spelling."""
 
     @model_validator(mode="after")
     def _flags_not_owned(self) -> Self:
-        given = {arg.split("=", 1)[0].replace("_", "-") for arg in self.extra_args}
-        if owned := sorted(given & OWNED_ENGINE_FLAGS):
+        if owned := owned_among(self.extra_args):
             raise SpecError(
                 f"serving.extra_args sets {', '.join(owned)}.",
                 cause="Assay sets these itself, so that both arms are served alike.",
-                remedy="Use the field of the same name in `serving`, or leave the flag out.",
+                remedy="; ".join(f"{name}: {instead}" for name, instead in owned.items()) + ".",
             )
         if self.device == "cpu" and self.tensor_parallel_size > 1:
             raise SpecError(

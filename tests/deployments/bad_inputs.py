@@ -323,6 +323,8 @@ CASES: list[tuple[Callable[[Case], None], tuple[str, ...]]] = [
     (setting("serving.port=80"), ("serving.port", "1024")),
     (setting("serving.memory_fraction=1.5"), ("serving.memory_fraction", "1.5")),
     (setting('serving.extra_args=["--api-key", "secret"]'), ("--api-key",)),
+    (setting('serving.extra_args=["-O3"]'), ("--optimization-level", "serving.enforce_eager")),
+    (setting('serving.extra_args=["--max-num-seqs", "6", "7"]'), ("'7'", "no flag")),
     (setting("serving.extra_args=--max-num-seqs"), ("serving.extra_args",)),
     (setting("serving.device=cpu", "serving.tensor_parallel_size=2"), ("tensor_parallel_size",)),
     (setting("serving.max_model_len=128"), ("160 tokens", "serving.max_model_len")),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from infra.contracts.engine_flags import MERGED, OWNED
 from infra.contracts.specs import ServingSpec
 from infra.device import Device
 from infra.vllm_command import build_command, engine_environment, kv_cache_bytes
@@ -77,9 +78,22 @@ def test_sequences_are_raised_above_the_default_only(
     assert ("--max-num-seqs" in command(model, device, concurrency)) is raised
 
 
-def test_the_users_own_number_of_sequences_comes_last_and_wins(model: Path) -> None:
-    built = command(model, GPU, 512, extra_args=("--max-num-seqs", "64"))
-    assert built[-4:] == ["--max-num-seqs", "512", "--max-num-seqs", "64"]
+@pytest.mark.parametrize("device", [CPU, GPU])
+def test_every_flag_is_the_users_or_ours_but_never_both(model: Path, device: Device) -> None:
+    def flags(**spec: Any) -> list[str]:
+        built = build_command(
+            python=Path("/env/bin/python"), model=model, served_name="base-1", port=20001,
+            spec=ServingSpec(**spec), device=device, concurrency=512, trust_remote_code=True,
+            logprobs=100, free_memory_bytes=20 * GIB,
+        )  # fmt: skip
+        return [part for part in built[5:] if part.startswith("--")]
+
+    everything = {"max_model_len": 4096, "enforce_eager": True}
+    for emitted in flags(**everything) + flags(**everything, memory_fraction=0.5):
+        assert emitted in MERGED or emitted in OWNED
+    for name in MERGED:
+        assert flags(extra_args=(name.replace("-", "_").replace("__", "--"), "64")).count(name) == 0
+        assert flags(extra_args=(name, "64")).count(name) == 1
 
 
 @pytest.mark.parametrize(("logprobs", "raised"), [(5, False), (20, False), (21, True)])
