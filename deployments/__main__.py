@@ -96,7 +96,10 @@ def _parser() -> argparse.ArgumentParser:
                 "4 for an INCONCLUSIVE verdict."
             )
             command.add_argument(
-                "--again", action="store_true", help="run even if nothing changed since last time"
+                "--again",
+                action="store_true",
+                help="run even if nothing changed since last time; it is a run and a report of its "
+                "own, and takes what has not changed from earlier ones",
             )
     add_commands(commands)
     return parser
@@ -158,6 +161,13 @@ def _run(spec: RunSpec, *, again: bool) -> int:
         print("Run it all the same with --again.")
         print(f"report: {page}")
         return _NOT_PASSED[report.verdict.status] if spec.verdict.gate else 0
+    if again:
+        terminal.say(
+            "--again makes a run and a report of its own. Checkpoints, answers, scores, readings "
+            "and timings are not made anew as long as all that they depend on is the same; the "
+            f"report names them. To ask everything anew, set ASSAY_CACHE to another folder than "
+            f"{settings.cache}."
+        )
     # Before Prefect is even started: bad input shall cost seconds.
     check(spec, settings=settings, progress=terminal)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from prefect import flow
+from prefect.runtime import flow_run
 
 from infra.contracts.specs import (
     EvaluationSpec,
@@ -63,7 +64,7 @@ def quantize_and_evaluate(
         speed=speed,
         verdict=verdict,
         results=results,
-    )
+    ).starting(flow_run.scheduled_start_time)
     run = check_prerequisites(spec)
 
     server = build_environment.submit("server", serving, run)

@@ -7,7 +7,6 @@ given, so a run that dies pays again only for the questions that were in flight.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -15,6 +14,8 @@ from pathlib import Path
 
 from infra import early_stop
 from infra.bench import BenchProbe
+from infra.conditions import answers_of as answers_identity
+from infra.conditions import conditions as conditions_of
 from infra.content import build_once, digest_of
 from infra.contracts.errors import ServerError
 from infra.contracts.records import (
@@ -45,13 +46,8 @@ from infra.scoring.answers import count_kept
 from infra.settings import Settings
 from infra.stored_scores import Stored
 from infra.triage import Look
-from infra.vllm_command import DEFAULT_LOGPROBS, user_variables
+from infra.vllm_command import DEFAULT_LOGPROBS
 from infra.vllm_server import LiveServer, serve
-
-_SERVING_WITHOUT_EFFECT_ON_SCORES = {
-    "port", "startup_timeout_seconds", "memory_fraction", "device", "max_restarts",
-    "hang_timeout_seconds",
-}  # fmt: skip
 
 _SECOND_ORDER = 2
 """Seed of the order in which a second sitting is asked."""
@@ -92,7 +88,7 @@ def evaluate(
         EvaluationError: The harness failed.
     """
     device = detect(spec.serving.device)
-    conditions = _conditions(model.digest, spec, environment, device)
+    conditions = conditions_of(model.digest, model.path, spec, environment, device)
     look: Look | None = None
     reading: ReadingProbe | None = None
     bench: BenchProbe | None = None
@@ -101,7 +97,7 @@ def evaluate(
         origin = model.base_digest if isinstance(model, QuantizedCheckpoint) else model.digest
         look = Look(
             model, spec, conditions=conditions,
-            base_conditions=_conditions(origin, spec, environment, device),
+            base_conditions=conditions_of(origin, model.path, spec, environment, device),
             run=run, settings=settings, progress=progress,
         )  # fmt: skip
         reading = ReadingProbe(
@@ -115,11 +111,17 @@ def evaluate(
     else:
         name = f"{arm}-again"
         conditions.append({"sitting": sitting})
-    keys = task_keys(spec.evaluation, settings)
+    # Where nobody knows whether the rows are still the same, nothing is taken from another run.
+    keys = {
+        task: key or digest_of(["of one run", run.id, task])
+        for task, key in task_keys(spec.evaluation, settings).items()
+    }
     stored = {
         task: Stored(settings.scores / digest_of([key, conditions])[:32])
         for task, key in keys.items()
     }
+    if look:
+        look.require_bound()
     rounds: early_stop.Rounds | None = None
     if base is not None and spec.verdict.early_stop:
         _, (margin_points, _) = planned(spec.verdict, run.path)
@@ -196,9 +198,8 @@ def _sit(
     if missing:
         exam = prepared(spec.evaluation, settings=settings, progress=progress)
         exams = dict.fromkeys(missing, exam)
-    identity = digest_of(conditions)
-    answers = AnswerFile(settings.answers / f"{identity[:32]}.sqlite", identity)
     order = None if name == arm else _SECOND_ORDER
+    asked: list[AnswerFile] = []
 
     def served(started_before: int) -> AbstractContextManager[LiveServer]:
         number = f"-{started_before + 1}" if started_before else ""
@@ -216,12 +217,18 @@ def _sit(
             logprobs=max(spec.fidelity.top_k, DEFAULT_LOGPROBS),
         )
 
+    def answers_of(server: LiveServer) -> AnswerFile:
+        identity = answers_identity(conditions, server.record.adjustments)
+        asked.append(AnswerFile(settings.answers / f"{identity[:32]}.sqlite", identity))
+        return asked[-1]
+
     def work(server: LiveServer, restarts: tuple[Restart, ...]) -> None:
         log = Path(server.record.log)
         here = {"log": log.relative_to(run.path).as_posix(), "restarts": restarts}
         record = server.record.model_copy(update=here)
         if look:
             look.take(server)
+        answers = answers_of(server)
         together = rounds.tasks if rounds else ()
 
         def ask(task: str, only: Documents | None, samples: Path) -> TaskScores:
@@ -256,24 +263,10 @@ def _sit(
             served,
             work,
             most=spec.serving.max_restarts,
-            answered=partial(count_kept, answers.path),
+            answered=lambda: count_kept(asked[-1].path) if asked else 0,
             progress=progress,
         )
     except ServerError as error:
         if not all(entry.present for entry in stored.values()):
             raise
         progress.say(f"{name}: every score is kept; what was asked beside them is not. {error}")
-
-
-def _conditions(
-    digest: str,
-    spec: RunSpec,
-    environment: PythonEnvironment,
-    device: Device,
-) -> list[object]:
-    """Everything besides the exam that decides scores. Concurrency and memory do not."""
-    serving = spec.serving.model_dump(mode="json", exclude=_SERVING_WITHOUT_EFFECT_ON_SCORES)
-    return [
-        digest, serving, spec.model.trust_remote_code,
-        environment.digest, device.kind, device.name, user_variables(os.environ),
-    ]  # fmt: skip

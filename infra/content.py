@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,24 @@ def digest_folder(folder: Path, skip: Iterable[str] = ()) -> tuple[FileDigest, .
 def digest_files(files: Iterable[FileDigest]) -> str:
     """Return one digest for a set of files: the identity of a checkpoint."""
     return digest_of(sorted([file.name, file.sha256] for file in files))
+
+
+@cache
+def code_digest(*parts: str) -> str:
+    """Return the digest of some of this package's own code.
+
+    Args:
+        parts: Files and folders below `infra`; of a folder every Python file in it counts.
+    """
+    here = Path(__file__).parent
+    files = [
+        file
+        for part in parts
+        for file in ([here / part] if part.endswith(".py") else sorted((here / part).rglob("*.py")))
+    ]
+    return digest_of(
+        [[file.relative_to(here).as_posix(), file.read_text(encoding="utf-8")] for file in files]
+    )
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from infra import calibration_source
 from infra.contracts.errors import CalibrationError, WeightsError
 from infra.contracts.records import ArmResult, CalibrationCard, Overlap
 from infra.conversations import read
@@ -129,6 +130,8 @@ def of_run(
         The overlap; none if the conversations cannot be read again, or are others by now.
     """
     try:
+        if card.source is None or calibration_source.identity(card.spec, settings) != card.source:
+            return None
         source = read(card.spec, settings=settings)
         if source.total != card.read:
             return None

@@ -5,9 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import socket
-import subprocess
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from infra import alerts, asked, overlap
@@ -17,7 +15,7 @@ from infra.contracts.specs import RunSpec
 from infra.device import detect
 from infra.power import planned
 from infra.run_folder import RunFolder, runs_folder
-from infra.run_key import run_key
+from infra.run_key import INPUTS, RunInputs, key_of_finished
 from infra.settings import Settings
 from infra.verdict import decide
 
@@ -48,6 +46,9 @@ def assemble(
         settings: This machine's.
         prefect_url: Page of the flow run.
     """
+    inputs = RunInputs.model_validate_json(
+        (run.path / f"{INPUTS}.json").read_text(encoding="utf-8")
+    )
     power, (margin_points, widened_from) = planned(spec.verdict, run.path)
     whole, pooled = base, comparison.pooled
     if spec.verdict.early_stop:
@@ -78,10 +79,10 @@ def assemble(
         timings={stage.name: stage.seconds for stage in stages},
         reused=tuple(reused),
         provenance={
-            **_provenance(spec),
+            **_provenance(spec, inputs.commit),
             **{f"version of {name}": checkpoint.versions[name] for name in _QUANTIZER_PACKAGES},
             "prefect_url": prefect_url,
-            "run_key": run_key(spec, settings) or "",
+            "run_key": key_of_finished(inputs, checkpoint.calibration) or "",
         },
     )
     return finished.model_copy(update=beside_earlier(finished, spec, settings))
@@ -96,7 +97,7 @@ def beside_earlier(finished: Report, spec: RunSpec, settings: Settings) -> dict[
         return {"not_compared": f"{type(error).__name__}: {error}"}
 
 
-def _provenance(spec: RunSpec) -> dict[str, str]:
+def _provenance(spec: RunSpec, commit: str | None) -> dict[str, str]:
     device = detect(spec.serving.device)
     facts = {f"version of {name}": importlib.metadata.version(name) for name in _PACKAGES}
     facts |= {
@@ -107,22 +108,6 @@ def _provenance(spec: RunSpec) -> dict[str, str]:
     }
     if device.driver:
         facts["driver"] = device.driver
-    if commit := _commit():
+    if commit:
         facts["assay commit"] = commit
     return facts
-
-
-def _commit() -> str | None:
-    """Return the commit of this checkout, marked if files were changed; none outside of git."""
-    here = Path(__file__).parent
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(here), *arguments],
-            capture_output=True, text=True, check=True, timeout=10,
-        ).stdout.strip()  # fmt: skip
-
-    try:
-        return git("rev-parse", "HEAD") + (" with changes" if git("status", "--porcelain") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None

@@ -9,20 +9,28 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 from pydantic import ValidationError
 
-from infra import awq_limits, awq_worker, calibration
+from infra import awq_limits, awq_worker, calibration, calibration_source
 from infra.awq_worker import Recipe, Request, Response, Samples
 from infra.calibration import Calibration
-from infra.content import build_once, digest_files, digest_folder, digest_of, write_atomically
+from infra.content import (
+    build_once,
+    code_digest,
+    digest_files,
+    digest_folder,
+    digest_of,
+    write_atomically,
+)
 from infra.contracts.errors import CorruptWeights, QuantizationError
 from infra.contracts.records import PythonEnvironment, QuantizedCheckpoint, Weights
 from infra.contracts.specs import QuantizationSpec
-from infra.device import detect
+from infra.device import Device, detect
 from infra.file_digests import check_sizes, hash_files
 from infra.leases import lease
 from infra.model_folder import is_weight
@@ -79,6 +87,8 @@ def quantize(
     """
     check(weights, spec)
     versions = awq_worker.versions(environment)
+    device = detect("cpu" if environment.name.endswith("-cpu") else "auto")
+    source = calibration_source.identity(spec.calibration, settings)
     samples = calibration.prepare(
         weights.path,
         spec.calibration,
@@ -86,12 +96,15 @@ def quantize(
         progress=progress,
         trust_remote_code=trust_remote_code,
     )
+    if source != calibration_source.identity(spec.calibration, settings):
+        source = None  # edited while it was read
+    samples = replace(samples, card=samples.card.model_copy(update={"source": source}))
     _tell(samples, progress)
-    key = _key(weights, spec, samples, versions)
+    search_dtype = _search_dtype(device, versions)
+    key = _key(weights, spec, samples, versions, device, search_dtype)
     final = settings.checkpoints.absolute() / key[:16]
 
     def build(partial: Path) -> None:
-        device = detect("cpu" if environment.name.endswith("-cpu") else "auto")
         what = f"quantizing {weights.id}"
         with lease(device, what=what, settings=settings, progress=progress) as held:
             progress.say(f"quantizing {weights.id} with AutoAWQ")
@@ -104,6 +117,7 @@ def quantize(
                 lease=held,
             )
         _check_seen(response, samples)
+        _check_searched(response, search_dtype)
         _complete(partial, weights, response.quantization_config)
         record = _record(final, partial, weights, spec, samples, response)
         write_atomically(partial / MANIFEST, record.model_dump_json(indent=2) + "\n")
@@ -141,8 +155,19 @@ def _tell(samples: Calibration, progress: Progress) -> None:
     progress.say(text)
 
 
+def _search_dtype(device: Device, versions: dict[str, str]) -> str:
+    """Return in which type AWQ will search for scales: the worker's rule, before it runs."""
+    on_a_gpu = device.kind == "cuda" and not versions["torch"].endswith("+cpu")
+    return "float16" if on_a_gpu else "float32"
+
+
 def _key(
-    weights: Weights, spec: QuantizationSpec, samples: Calibration, versions: dict[str, str]
+    weights: Weights,
+    spec: QuantizationSpec,
+    samples: Calibration,
+    versions: dict[str, str],
+    device: Device,
+    search_dtype: str,
 ) -> str:
     return digest_of(
         {
@@ -152,6 +177,9 @@ def _key(
             "block": spec.calibration.max_sequence_length,
             "calibration": samples.card.fingerprint,
             "versions": versions,
+            "device": [device.kind, device.name],
+            "search": search_dtype,
+            "code": code_digest("workers/quantize_awq.py", "quantizer.py"),
         }
     )
 
@@ -191,6 +219,18 @@ def _check_seen(response: Response, samples: Calibration) -> None:
             f"not {blocks}.",
             cause="This version of AutoAWQ treats samples in another way.",
             remedy="Unset ASSAY_QUANTIZER_PYTHON, so that Assay builds its own environment.",
+        )
+
+
+def _check_searched(response: Response, expected: str) -> None:
+    """Check that AWQ searched as the checkpoint's key says."""
+    if response.search_dtype != expected:
+        where = response.device or "the processor"
+        raise QuantizationError(
+            f"AutoAWQ searched in {response.search_dtype} on {where}, not in {expected}.",
+            cause="Driver and torch tell different things of the accelerator.",
+            remedy="Unset ASSAY_QUANTIZER_PYTHON, so that Assay builds its own environment, or set "
+            "serving.device to 'cpu'.",
         )
 
 

@@ -7,31 +7,42 @@ could hold something else by now, there is no key.
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import re
+import subprocess
 from pathlib import Path
 
-from infra import weights
+from infra import calibration_source, weights
+from infra.conditions import deciding_variables
 from infra.content import digest_file, digest_files, digest_of
 from infra.contracts.errors import AssayError, ReceiptError
-from infra.contracts.records import Report
+from infra.contracts.records import CalibrationCard, Record, Report
 from infra.contracts.specs import CalibrationSpec, ModelSpec, RunSpec
 from infra.device import detect
 from infra.environments import locate
-from infra.evaluation.keys import exam_entries
-from infra.evaluation.sources import find_rows
-from infra.progress import Silent
+from infra.evaluation.keys import task_keys
+from infra.hubs.base import COMMIT
+from infra.processes import clean_environment
 from infra.receipt.contents import check_seal, check_values
 from infra.receipt.sealing import load
 from infra.run_folder import runs_folder
 from infra.settings import Settings
-from infra.vllm_command import user_variables
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+INPUTS = "inputs"
+"""Name of the record of what a run started from, in its folder."""
+
 _CODE = ("infra", "tasks", "flows")
-_MARKING = ("lm_eval", "datasets", "transformers")
-"""Packages that decide what is asked and how it is marked."""
+
+
+class RunInputs(Record):
+    """What a run starts from."""
+
+    run_key: str | None
+    """See `run_key`."""
+
+    conversations: str | None
+    """What identifies the calibration set; see `infra.calibration_source`."""
+
+    commit: str | None
+    """Of this checkout, marked if files were changed; none outside of git."""
 
 
 def run_key(spec: RunSpec, settings: Settings) -> str | None:
@@ -40,8 +51,9 @@ def run_key(spec: RunSpec, settings: Settings) -> str | None:
         inputs = [
             _model(spec.model, settings),
             _calibration(spec.quantization.calibration),
-            *_rows(spec, settings),
+            *_tasks(spec, settings),
             digest_file(Path(texts).expanduser()).sha256 if (texts := spec.fidelity.texts) else "",
+            None if spec.evaluation.moment == "now" else "",
         ]
         device = detect(spec.serving.device)
         environments = [
@@ -53,9 +65,30 @@ def run_key(spec: RunSpec, settings: Settings) -> str | None:
         return None
     asked = spec.model_dump(mode="json", exclude={"results"})
     return digest_of([
-        asked, inputs, environments, device.kind, device.name, user_variables(os.environ), _code(),
-        [importlib.metadata.version(name) for name in _MARKING],
+        asked, inputs, environments, device.kind, device.name,
+        deciding_variables(clean_environment()), _code(),
     ])  # fmt: skip
+
+
+def inputs_of(spec: RunSpec, settings: Settings) -> RunInputs:
+    """Return what a run starts from, told when it starts.
+
+    Files may be edited while it runs: what they hold at its end is not what it used.
+    """
+    calibration = spec.quantization.calibration
+    return RunInputs(
+        run_key=run_key(spec, settings),
+        conversations=calibration_source.identity(calibration, settings),
+        commit=_commit(),
+    )
+
+
+def key_of_finished(inputs: RunInputs, card: CalibrationCard) -> str | None:
+    """Return the key under which a finished run is found again.
+
+    None if the calibration set was edited between the start of the run and its quantization.
+    """
+    return inputs.run_key if card.source == inputs.conversations else None
 
 
 def finished_run(spec: RunSpec, settings: Settings) -> tuple[Report, Path] | None:
@@ -112,15 +145,13 @@ def _calibration(spec: CalibrationSpec) -> str | None:
 
 
 def _pinned(revision: str | None) -> str | None:
-    return revision if revision and _COMMIT.fullmatch(revision) else None
+    return revision if revision and COMMIT.fullmatch(revision) else None
 
 
-def _rows(spec: RunSpec, settings: Settings) -> list[str | None]:
-    entries = [entry for entry, _ in exam_entries(spec.evaluation).values()]
+def _tasks(spec: RunSpec, settings: Settings) -> list[str | None]:
     if any(dataset.source != "local" for dataset in spec.evaluation.datasets.values()):
         return [None]  # finding out could mean a download
-    found = find_rows(entries, spec.evaluation, settings=settings, progress=Silent())
-    return [rows.digest for rows in found.values()]
+    return list(task_keys(spec.evaluation, settings).values())
 
 
 def _code() -> str:
@@ -132,3 +163,19 @@ def _code() -> str:
         for path in sorted((root / package).rglob(pattern))
     ]
     return digest_files(files)
+
+
+def _commit() -> str | None:
+    """Return the commit of this checkout, marked if files were changed; none outside of git."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(here), *arguments],
+            capture_output=True, text=True, check=True, timeout=10,
+        ).stdout.strip()  # fmt: skip
+
+    try:
+        return git("rev-parse", "HEAD") + (" with changes" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -30,7 +30,7 @@ class Stored:
     def scores(self) -> TaskScores:
         """Its scores, with the rows where they are kept."""
         scores = TaskScores.model_validate_json((self.folder / self._SCORES).read_text())
-        return scores.model_copy(update={"samples": str(self.folder / self.SAMPLES)})
+        return _placed(scores, samples=str(self.folder / self.SAMPLES))
 
     def keep(self, scores: TaskScores, server: ServerRecord, log: Path) -> None:
         """Put everything but the rows into the folder, which is still being built.
@@ -40,7 +40,7 @@ class Stored:
             server: The engine that answered.
             log: Its log.
         """
-        scores = scores.model_copy(update={"samples": self.SAMPLES})
+        scores = _placed(scores, samples=self.SAMPLES)
         write_atomically(self.folder / self._SCORES, scores.model_dump_json(indent=2))
         write_atomically(self.folder / self._SERVER, server.model_dump_json(indent=2))
         shutil.copyfile(log, self.folder / self._LOG)
@@ -59,6 +59,10 @@ class Stored:
         scores = self.scores
         rows = run.samples(arm) / f"{scores.name}.jsonl"
         shutil.copyfile(self.folder / self.SAMPLES, rows)
-        here = {"samples": rows.relative_to(run.path).as_posix(), "reused": reused}
-        subtasks = {name: sub.model_copy(update=here) for name, sub in scores.subtasks.items()}
-        return scores.model_copy(update={**here, "subtasks": subtasks})
+        return _placed(scores, samples=rows.relative_to(run.path).as_posix(), reused=reused)
+
+
+def _placed(scores: TaskScores, **here: object) -> TaskScores:
+    """Return scores that say where their rows are, and so do all below them."""
+    subtasks = {name: _placed(sub, **here) for name, sub in scores.subtasks.items()}
+    return scores.model_copy(update={**here, "subtasks": subtasks})

@@ -111,15 +111,6 @@ def engine_environment(
     return variables
 
 
-def user_variables(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the user's own settings of the engine, which reach it through the environment."""
-    return {
-        name: value
-        for name, value in given.items()
-        if name.startswith("VLLM_") and name != "VLLM_API_KEY"
-    }
-
-
 def kv_cache_bytes(
     config: Mapping[str, Any], spec: ServingSpec, concurrency: int, free_memory_bytes: int
 ) -> int:

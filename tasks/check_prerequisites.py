@@ -12,13 +12,16 @@ from infra.parent import end_with
 from infra.preflight import refuse, survey, table
 from infra.preflight.plan import planned
 from infra.run_folder import RunFolder, open_run
+from infra.run_key import INPUTS, inputs_of
 from infra.settings import Settings
 from tasks.progress import told_to_prefect
 
 
 @task(name="check-prerequisites", task_run_name="check-prerequisites")
 def check_prerequisites(spec: RunSpec) -> RunFolder:
-    """Look at everything the run needs, log the table, open the run's folder, keep the plan there.
+    """Look at everything the run needs, log the table, open the run's folder.
+
+    It keeps there what the run starts from, and the plan.
 
     Raises:
         PreflightError: Something is missing; every problem is named at once.
@@ -31,6 +34,7 @@ def check_prerequisites(spec: RunSpec) -> RunFolder:
         progress.say(f"preflight\n{table(findings)}")
         refuse(findings)
         run = open_run(spec, settings, created=flow_run.scheduled_start_time, key=str(flow_run.id))
+        run.write(INPUTS, inputs_of(spec, settings))
         if (power := planned(spec, settings, progress)) is not None:
             run.write("plan", power)
     return run

@@ -18,7 +18,7 @@ from infra.bench import memory, plan
 from infra.bench.client import time_points
 from infra.bench.comparing import SpeedPair, in_different_runs, slower, summary
 from infra.bench.results import doubts, speed_point
-from infra.content import digest_of, write_atomically
+from infra.content import code_digest, digest_of, write_atomically
 from infra.contracts.records import Bench
 from infra.contracts.specs import RunSpec
 from infra.device import detect
@@ -26,9 +26,6 @@ from infra.extras import Probe
 from infra.vllm_server import LiveServer
 
 __all__ = ["BenchProbe", "SpeedPair", "in_different_runs", "slower", "summary"]
-
-_VERSION = 1
-"""Raise it when the same conditions would be timed in another way."""
 
 
 class BenchProbe(Probe):
@@ -125,6 +122,6 @@ def _key(spec: RunSpec, conditions: object) -> str:
     device = detect(spec.serving.device)
     speed = spec.speed.model_dump(mode="json", exclude={"enabled"})
     return digest_of([
-        _VERSION, conditions, speed, spec.serving.memory_fraction, spec.evaluation.concurrency,
-        device.driver, platform.node(),
+        code_digest("bench"), conditions, speed, spec.serving.memory_fraction,
+        spec.evaluation.concurrency, device.driver, platform.node(),
     ])  # fmt: skip

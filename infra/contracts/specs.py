@@ -463,6 +463,13 @@ class RunSpec(Spec):
     results: ResultsSpec = ResultsSpec()
     """Where the results go."""
 
+    def starting(self, moment: datetime) -> Self:
+        """Return the run as it starts at a moment: with that for `now`, where it is asked for."""
+        if self.evaluation.moment != "now":
+            return self
+        at = {"moment": moment.replace(tzinfo=None, microsecond=0)}
+        return self.model_copy(update={"evaluation": self.evaluation.model_copy(update=at)})
+
     @model_validator(mode="after")
     def _answers_fit(self) -> Self:
         window = self.serving.max_model_len

@@ -1,55 +1,32 @@
-"""Which names lm-eval knows, and what they stand for, without importing lm-eval.
-
-lm-eval's own index parses some 14,000 YAML files, which takes half a minute on a small machine.
-Names, tags and includes stand at the start of a line in all of them, so reading these lines gives
-the same index in a second or two (a test compares the two, name by name). The definitions
-themselves are loaded by lm-eval alone.
-"""
+"""What the names of an exam stand for, without importing lm-eval."""
 
 from __future__ import annotations
 
 import difflib
 import importlib.metadata
-import importlib.util
-import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
+from infra.content import digest_of
 from infra.contracts.errors import EvaluationError, UnknownTask
+from infra.evaluation.definitions import chain, task_folder
+from infra.evaluation.definitions import load as load_definition
+from infra.evaluation.index import Name, index, own_folder, own_index
 
-Kind = Literal["task", "class", "group", "tag"]
-
-_HEAD = re.compile(
-    r"""^["']?(task|group|tag|include|class)["']?\s*:[ \t]*(.*?)[ \t]*(?:\#.*)?$"""
-    r"""((?:\n[ \t]*-[ \t]+.*)*)""",
-    re.MULTILINE,
-)
-_IGNORED_FOLDERS = {"__pycache__", ".ipynb_checkpoints"}  # as lm-eval does
 _GROUP_FIELDS = {"group", "group_alias", "task", "aggregate_metric_list", "metadata", "include"}
+
+FORMATS = {"json", "csv", "parquet", "arrow", "text", "xml"}
+"""Names that `datasets` takes for a file format, not for a repository."""
 
 _BEYOND = {
     "unsafe_code": "runs code that the model writes, and Assay has no sandbox around it",
     "doc_to_image": "shows pictures, and scores are read from an interface that takes text alone",
     "doc_to_audio": "plays sound, and scores are read from an interface that takes text alone",
 }
-
-
-@dataclass
-class Name:
-    """One name of the index."""
-
-    kind: Kind
-    definition: Path | None
-    """YAML file; none for a tag."""
-
-    members: set[str] = field(default_factory=set)
-    """Of a tag: the tasks that carry it."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +49,29 @@ class Leaf:
     beyond: str | None
     """What it asks that cannot be done here, if anything."""
 
+    folders: tuple[Path, ...] = ()
+    """Where relative paths of rows are sought beside the current folder: beside its definition, and
+    beside those that it includes."""
+
     metrics: tuple[str, ...] = ()
     """Names of the metrics that its definition lists."""
 
     hub_metrics: tuple[str, ...] = ()
     """Those among them that `evaluate` loads from the hub."""
+
+    @property
+    def source(self) -> str | None:
+        """What tells its rows from those of other tasks; none if its code decides.
+
+        Name and revision of a repository; of files, also which ones.
+        """
+        if self.dataset is None:
+            return None
+        if self.dataset in FORMATS or is_a_path(self.dataset):
+            named = {key: self.options.get(key) for key in ("data_files", "data_dir")}
+            return f"{self.dataset} {digest_of([named, [str(one) for one in self.folders]])[:16]}"
+        revision = self.options.get("revision")
+        return f"{self.dataset}@{revision}" if revision else self.dataset
 
 
 @dataclass(frozen=True)
@@ -93,8 +88,24 @@ class Entry:
 class Catalog:
     """Every name that lm-eval knows."""
 
-    def __init__(self, names: Mapping[str, Name]) -> None:
+    def __init__(
+        self,
+        names: Mapping[str, Name],
+        *,
+        own: Path | None = None,
+        faults: Sequence[tuple[str, EvaluationError]] = (),
+    ) -> None:
+        """Take an index.
+
+        Args:
+            names: Every name.
+            own: The user's folder of definitions, if there is one.
+            faults: What is wrong with some files in there, each with the name that it concerns, or
+                with all that the file says.
+        """
         self.names = names
+        self.own = own
+        self.faults = faults
 
     def entries(self, requested: Iterable[str]) -> dict[str, Entry]:
         """Return what the requested names stand for, in order, each once.
@@ -123,7 +134,7 @@ class Catalog:
         if known.kind == "tag":
             yield from sorted(known.members)
         elif known.kind == "group":
-            definition = _load(known.definition) if known.definition else {}
+            definition = load_definition(known.definition) if known.definition else {}
             if definition.get("aggregate_metric_list"):
                 yield name
                 return
@@ -141,15 +152,34 @@ class Catalog:
             yield name
 
     def _find(self, name: str) -> Name:
+        for concerned, error in self.faults:
+            if concerned == name or (name not in self.names and name in concerned):
+                raise error
         if name in self.names:
             return self.names[name]
         close = difflib.get_close_matches(name, self.names, n=5, cutoff=0.6)
+        where = f", nor does {self.own}" if self.own else ""
         raise UnknownTask(
-            f"lm-eval {lm_eval_version()} knows no task, group or tag named {name!r}.",
+            f"lm-eval {lm_eval_version()} knows no task, group or tag named {name!r}{where}.",
             cause=f"Similar names: {', '.join(close)}." if close else "",
-            remedy="Correct the name in evaluation.tasks; `lm-eval ls all` lists every one.",
+            remedy=self._remedy(name),
             task=name,
             close=close,
+        )
+
+    def _remedy(self, name: str) -> str:
+        if name.endswith((".yaml", ".yml")):
+            return (
+                "Set evaluation.include_path to the folder of that file, and name the task as its "
+                "`task:` does."
+            )
+        for path in sorted(self.own.rglob("*.yml")) if self.own else ():
+            if name in path.read_text(encoding="utf-8", errors="replace"):
+                return f"Rename {path} to *.yaml: lm-eval reads no other definitions."
+        listing = f" --include_path {shlex.quote(str(self.own))}" if self.own else ""
+        return (
+            f"Correct the name in evaluation.tasks; `lm-eval ls tasks{listing}` lists every one. "
+            "Definitions of your own are found in evaluation.include_path."
         )
 
     def _entry(self, name: str) -> Entry:
@@ -172,7 +202,7 @@ class Catalog:
                 continue
             if known.definition:
                 definitions[name] = known.definition
-            own = _load(known.definition) if known.definition else {}
+            own = load_definition(known.definition) if known.definition else {}
             if known.kind == "group":
                 below = own.get("task", item.get("task"))
                 below = below if isinstance(below, list) else []
@@ -194,13 +224,21 @@ def _leaf(
     return Leaf(
         name=name,
         definition=definition,
-        dataset=merged.get("dataset_path"),
+        dataset=merged.get("dataset_path") or None,
         options=merged.get("dataset_kwargs") or {},
         own=definition is not None and not extra.keys() & {"dataset_path", "dataset_kwargs"},
         beyond=next((what for key, what in _BEYOND.items() if merged.get(key)), None),
         metrics=tuple(str(metric.get("metric")) for metric in metrics),
         hub_metrics=tuple(str(m.get("metric")) for m in metrics if m.get("hf_evaluate")),
+        folders=tuple(dict.fromkeys(file.parent for file in chain(definition)))
+        if definition
+        else (),
     )
+
+
+def is_a_path(dataset: str) -> bool:
+    """Tell whether `dataset_path` names a folder or file here rather than a repository."""
+    return dataset.startswith(("/", ".", "~")) or dataset.count("/") > 1 or Path(dataset).exists()
 
 
 def lm_eval_version() -> str:
@@ -208,88 +246,26 @@ def lm_eval_version() -> str:
     return importlib.metadata.version("lm-eval")
 
 
-def task_folder() -> Path:
-    """Return the folder of lm-eval's task definitions."""
-    spec = importlib.util.find_spec("lm_eval")
-    if spec is None or not spec.submodule_search_locations:
-        raise EvaluationError(
-            "lm-eval is not installed in this environment.",
-            remedy="Install the packages of infra/environments/orchestrator.txt.",
-        )
-    return Path(spec.submodule_search_locations[0]) / "tasks"
+def catalog(include_path: str | None = None) -> Catalog:
+    """Return every name that a run may use.
+
+    lm-eval's own are read once per process. Where the user's folder has the same name, the user's
+    counts, as for lm-eval's `--include_path`.
+
+    Args:
+        include_path: `EvaluationSpec.include_path`.
+
+    Raises:
+        EvaluationError: There is no such folder, or it defines nothing.
+    """
+    known = _lm_evals_own()
+    if include_path is None:
+        return known
+    own = own_folder(include_path)
+    names, faults = own_index(own)
+    return Catalog({**known.names, **names}, own=own, faults=faults)
 
 
 @cache
-def catalog() -> Catalog:
-    """Return lm-eval's names, read once per process."""
-    return Catalog(_index(task_folder()))
-
-
-def _index(root: Path) -> dict[str, Name]:
-    """Index as `lm_eval.tasks._index.TaskIndex.build` does: sorted files, first come first."""
-    files: list[str] = []
-    for folder, below, names in os.walk(root):
-        below[:] = [name for name in below if name not in _IGNORED_FOLDERS]
-        files += [os.path.join(folder, name) for name in names if name.endswith(".yaml")]  # noqa: PTH118
-    heads: dict[str, dict[str, list[str]]] = {}
-    index: dict[str, Name] = {}
-    for path in sorted(files):
-        head = _head(path, heads)
-        is_group = "group" in head and "class" not in head
-        name = next(iter(head.get("group" if is_group else "task", [])), None)
-        if name is None or name in index:
-            continue
-        if is_group:
-            index[name] = Name("group", Path(path))
-            continue
-        index[name] = Name("class" if "class" in head else "task", Path(path))
-        for tag in head.get("tag", []):
-            index.setdefault(tag, Name("tag", None)).members.add(name)
-    return index
-
-
-def _head(path: str, heads: dict[str, dict[str, list[str]]]) -> dict[str, list[str]]:
-    """Return the naming keys of a definition, those of the files it includes among them."""
-    if path not in heads:
-        own = {key: _values(*rest) for key, *rest in _HEAD.findall(_text(path))}
-        merged: dict[str, list[str]] = {}
-        for included in own.pop("include", []):
-            below = os.path.join(os.path.dirname(path), included)  # noqa: PTH118, PTH120
-            merged |= _head(os.path.normpath(below), heads)
-        heads[path] = merged | own
-    return heads[path]
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, "rb") as stream:  # noqa: PTH123 -- 15,000 files; pathlib takes thrice as long
-            return stream.read().decode()
-    except OSError:
-        return ""
-
-
-def _values(inline: str, below: str) -> list[str]:
-    if not inline:
-        items = re.split(r"\n[ \t]*-[ \t]+", below)
-    elif inline.startswith("["):
-        items = inline.strip("[]").split(",")
-    else:
-        items = [inline]
-    return [text for item in items if (text := item.strip().strip("\"'"))]
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Reads definitions; code they name stays a name."""
-
-
-_Loader.add_constructor("!function", lambda loader, node: loader.construct_scalar(node))
-
-
-def _load(path: Path) -> dict[str, Any]:
-    """Read a definition with what it includes; its own keys win."""
-    own: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
-    includes = own.pop("include", [])
-    merged: dict[str, Any] = {}
-    for included in [includes] if isinstance(includes, str) else includes:
-        merged |= {k: v for k, v in _load(path.parent / included).items() if k != "task_list"}
-    return merged | own
+def _lm_evals_own() -> Catalog:
+    return Catalog(index(task_folder()))

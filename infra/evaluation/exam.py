@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from infra.evaluation.fit import Prompt, longest_prompts
 from infra.evaluation.keys import exam_entries, task_key, task_keys
 from infra.evaluation.narrowing import Documents
 from infra.evaluation.quiet import quiet, ticking
-from infra.evaluation.sources import Rows, find_rows, write_definitions
+from infra.evaluation.sources import Rows, find_rows, prepared_folder, write_definitions
 from infra.progress import Progress
 from infra.settings import Settings
 
@@ -78,7 +79,7 @@ class Exam:
     spec: EvaluationSpec
     parts: Mapping[str, Part]
     rows: Mapping[str, Rows]
-    keys: Mapping[str, str]
+    keys: Mapping[str, str | None]
     definitions: Path
     """Folder that makes the stock `lm_eval` read the same rows, as `--include_path`."""
 
@@ -90,8 +91,8 @@ class Exam:
         """Tasks and groups in the order they are asked; tags are expanded."""
         return tuple(self.parts)
 
-    def key(self, name: str) -> str:
-        """Return the digest of all that decides the scores besides the model."""
+    def key(self, name: str) -> str | None:
+        """Return the digest of all that decides the scores besides the model; see `task_keys`."""
         return self.keys[name]
 
     def evaluate(
@@ -162,6 +163,8 @@ def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> 
         from infra.evaluation.marking import check_marking
 
         loaded = load_tasks(definitions, entries, progress)
+        again = find_rows(entries.values(), spec, settings=settings, progress=progress)
+        _require_unchanged(rows, again, settings)
         parts = {name: Part(entry, lines[name][1], loaded[name]) for name, entry in entries.items()}
         notes = [note for part in parts.values() for note in _configure(part, spec)]
         for number, part in enumerate(parts.values(), 1):
@@ -171,23 +174,41 @@ def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> 
         progress.say(note)
     prompts = [prompt for part in parts.values() for prompt in longest_prompts(part.tasks)]
     counts = {name: count for name, part in parts.items() if (count := _rows_marked(part))}
-    stamp = _Stamp(notes=tuple(notes), prompts=tuple(prompts), rows=counts)
-    write_atomically(_stamp(keys, settings), stamp.model_dump_json())
+    facts = _Facts(notes=tuple(notes), prompts=tuple(prompts), rows=counts)
+    _loaded_here[spec.model_dump_json()] = facts
+    if (kept := _kept(keys, settings)) is not None:
+        write_atomically(kept, facts.model_dump_json())
     return Exam(spec, parts, rows, keys, definitions, tuple(notes))
 
 
+def _require_unchanged(
+    before: Mapping[str, Rows], after: Mapping[str, Rows], settings: Settings
+) -> None:
+    """Refuse rows that were edited while they were read: nobody knows which of them were loaded."""
+    for source, rows in before.items():
+        if after[source].digest != rows.digest:
+            # What was made of them must not be found again under their old digest.
+            shutil.rmtree(prepared_folder(rows, settings), ignore_errors=True)
+            raise DatasetError(
+                f"The rows of {rows.dataset} in {rows.origin} changed while they were loaded.",
+                remedy="Start the run again when nobody writes there any more.",
+                dataset=rows.dataset,
+            )
+
+
 def is_known_good(spec: EvaluationSpec, settings: Settings, progress: Progress) -> bool:
-    """Return whether exactly this exam has been loaded and checked before, on these rows."""
-    return _stamp(task_keys(spec, settings, progress), settings).is_file()
+    """Return whether exactly this exam has been loaded and checked before, on these rows.
+
+    Where nobody can tell whether the rows are still these, it has not.
+    """
+    kept = _kept(task_keys(spec, settings, progress), settings)
+    return kept is not None and kept.is_file()
 
 
 def known_prompts(spec: EvaluationSpec, settings: Settings, progress: Progress) -> list[Prompt]:
     """Return the longest of the first questions of an exam that has been loaded before."""
-    try:
-        text = _stamp(task_keys(spec, settings, progress), settings).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return []
-    return list(_Stamp.model_validate_json(text).prompts)
+    facts = _known(spec, settings, progress)
+    return list(facts.prompts) if facts else []
 
 
 def known_rows(
@@ -198,14 +219,11 @@ def known_rows(
     Texts whose likelihood alone is measured are no rows that a model gets right or wrong, and are
     left out. None if the exam has not been loaded.
     """
-    try:
-        text = _stamp(task_keys(spec, settings, progress), settings).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    return _Stamp.model_validate_json(text).rows
+    facts = _known(spec, settings, progress)
+    return facts.rows if facts else None
 
 
-class _Stamp(Record):
+class _Facts(Record):
     """What is remembered of an exam that is known to be good."""
 
     notes: tuple[str, ...]
@@ -214,7 +232,23 @@ class _Stamp(Record):
     """Task or group → documents that are asked; without those that are only read."""
 
 
-def _stamp(keys: Mapping[str, str], settings: Settings) -> Path:
+_loaded_here: dict[str, _Facts] = {}
+"""By the exam's spec: what this process has loaded, also of rows whose content is unknown."""
+
+
+def _known(spec: EvaluationSpec, settings: Settings, progress: Progress) -> _Facts | None:
+    kept = _kept(task_keys(spec, settings, progress), settings)
+    if kept is None:
+        return _loaded_here.get(spec.model_dump_json())
+    try:
+        return _Facts.model_validate_json(kept.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def _kept(keys: Mapping[str, str | None], settings: Settings) -> Path | None:
+    if None in keys.values():
+        return None
     return settings.cache / "exams" / digest_of(list(keys.values()))[:32]
 
 

@@ -86,9 +86,9 @@ def evaluate(
         part.loaded,
         rows,
         dataset={
-            leaf.name: f"{leaf.dataset} from {exam.rows[leaf.dataset].origin}"
+            leaf.name: f"{leaf.dataset} from {exam.rows[leaf.source].origin}"
             for leaf in part.entry.leaves
-            if leaf.dataset
+            if leaf.source
         },
         conditions={
             "limit": part.line.limit,

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 
-from infra.content import digest_of
+from infra.content import code_digest, digest_of
 from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.evaluation.catalog import Entry, catalog
+from infra.evaluation.definitions import digest
+from infra.evaluation.index import own_folder
 from infra.evaluation.sources import Rows, find_rows
 from infra.progress import Progress, Silent
 from infra.settings import Settings
 
-_LIBRARIES = ("lm-eval", "datasets", "transformers")
-_NOT_THE_EXAM = {"tasks", "datasets", "concurrency", "triage", "noise_floor"}
-"""Of the evaluation: told apart task by task, or without effect on scores."""
+_LIBRARIES = ("lm-eval", "datasets", "transformers", "tokenizers", "jinja2", "evaluate")
+_NOT_THE_EXAM = {"tasks", "datasets", "include_path", "concurrency", "triage", "noise_floor"}
+"""Of the evaluation: told apart task by task, by its content, or without effect on scores."""
 
 
 def exam_entries(spec: EvaluationSpec) -> dict[str, tuple[Entry, TaskSpec]]:
@@ -25,9 +25,10 @@ def exam_entries(spec: EvaluationSpec) -> dict[str, tuple[Entry, TaskSpec]]:
     Where a tag or group and a line of its own name the same task, the line of its own counts.
 
     Raises:
-        UnknownTask: lm-eval does not know a name.
+        UnknownTask: Nobody knows a name.
+        EvaluationError: A definition of the user's cannot be read.
     """
-    known = catalog()
+    known = catalog(spec.include_path)
     lines = {task.name: task for task in spec.tasks}
     return {
         name: (entry, lines.get(name, task))
@@ -38,14 +39,16 @@ def exam_entries(spec: EvaluationSpec) -> dict[str, tuple[Entry, TaskSpec]]:
 
 def task_keys(
     spec: EvaluationSpec, settings: Settings, progress: Progress | None = None
-) -> dict[str, str]:
+) -> dict[str, str | None]:
     """Return the digest of each task and group of the exam, in order.
 
-    It covers lm-eval's version, the rows, the shots, the limits, the chat settings, the seed,
-    this package and the scoring client. Concurrency is not in it: it must not decide a score.
+    It covers the definition with all it includes, the code that it names, the libraries, the rows,
+    the shots, the limits, the chat settings, the seed, this package and the scoring client.
+    Concurrency is not in it: it must not decide a score. Where the content of the rows is not
+    known, there is no digest: nothing may be taken for the result of that task.
 
     Raises:
-        UnknownTask: lm-eval does not know a name.
+        UnknownTask: Nobody knows a name.
         DatasetError: The rows of a dataset cannot be had.
     """
     exam = exam_entries(spec)
@@ -54,23 +57,22 @@ def task_keys(
     return {name: task_key(entry, task, rows, spec) for name, (entry, task) in exam.items()}
 
 
-def task_key(entry: Entry, task: TaskSpec, rows: Mapping[str, Rows], spec: EvaluationSpec) -> str:
-    """Return the digest of one task or group, with its rows found already."""
-    read = {leaf.dataset: rows[leaf.dataset].digest for leaf in entry.leaves if leaf.dataset}
+def task_key(
+    entry: Entry, task: TaskSpec, rows: Mapping[str, Rows], spec: EvaluationSpec
+) -> str | None:
+    """Return the digest of one task or group, with its rows found already; see `task_keys`."""
+    read = {leaf.name: rows[leaf.source].digest if leaf.source else None for leaf in entry.leaves}
+    if None in read.values():
+        return None
+    own = own_folder(spec.include_path) if spec.include_path else None
     return digest_of(
         {
             "entry": entry.name,
+            "definitions": digest(entry.definitions.values(), own),
             "rows": read,
             "task": task.model_dump(mode="json", exclude={"name"}),
             "exam": spec.model_dump(mode="json", exclude=_NOT_THE_EXAM),
             "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
-            "code": _code(),
+            "code": code_digest("evaluation", "scoring", "chat_template.py"),
         }
     )
-
-
-@cache
-def _code() -> str:
-    here = Path(__file__).parent
-    files = sorted([*here.glob("*.py"), *(here.parent / "scoring").glob("*.py")])
-    return digest_of([[file.name, file.read_text(encoding="utf-8")] for file in files])

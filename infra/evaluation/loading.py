@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from datasets import Dataset, DatasetDict, load_dataset
+from datasets import Dataset, DatasetDict
 from datasets.exceptions import DatasetNotFoundError
 from lm_eval.api.task import Task
 from lm_eval.tasks import TaskManager
@@ -23,6 +23,7 @@ from lm_eval.utils import env as templates
 from infra.contracts.errors import AssayError, DatasetError, EvaluationError
 from infra.evaluation.catalog import Entry
 from infra.evaluation.purity import prepared_once
+from infra.evaluation.row_folders import read_rows
 from infra.progress import Progress
 
 # lm-eval compiles a task's template anew for every document and example, which takes ten times as
@@ -114,7 +115,7 @@ class _Factory(TaskFactory):  # type: ignore[misc]
         if key not in self._datasets:
             self._progress.say(f"reading the rows of {dataset}")
             try:
-                self._datasets[key] = load_dataset(**place)
+                self._datasets[key] = read_rows(config, **place)
             except Exception as error:  # any library of any file format may be at its root
                 raise _unreadable(task, dataset, place, error) from error
         splits = self._datasets[key]

@@ -7,7 +7,8 @@ line too, as `--include_path`.
 Files are found in a folder as `datasets` finds them in a repository of the same layout: by the
 `configs:` block of its README, or by their names. `datasets` remembers prepared rows under a name
 that does not change when a file is edited in place, so it gets a cache folder of its own for each
-content.
+content. Rows whose content nobody can tell (a hub that does not answer, code that makes them, an
+address on the web) have no digest.
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ from typing import Any
 
 import yaml
 
-from infra.content import build_once, digest_files, digest_folder, digest_of
+from infra.content import build_once, digest_file, digest_files, digest_folder, digest_of
 from infra.contracts.errors import DatasetError, HubUnreachable, WeightsError
+from infra.contracts.records import FileDigest
 from infra.contracts.specs import DatasetSpec, EvaluationSpec
-from infra.evaluation.catalog import Entry, Leaf
+from infra.evaluation.catalog import Entry, Leaf, is_a_path
+from infra.evaluation.row_files import folder_named_by, in_files, named_by
 from infra.progress import Progress
 from infra.settings import Settings
 
-FORMATS = {"json", "csv", "parquet", "arrow", "text", "xml"}
-"""Names that `datasets` takes for a file format, not for a repository."""
+_NO_ROWS = (".py", ".lock")
+_CACHED = "cache-"
+"""Beginning of the files that `datasets` leaves in a folder it has read from."""
 
 _HUB_SECONDS = 5.0
 _OF_A_REPOSITORY = {"revision", "token", "trust_remote_code", "cache_dir"}
@@ -50,24 +54,30 @@ class Rows:
     origin: str
     """Where they are, for people."""
 
+    elsewhere: bool = False
+    """True if `evaluation.datasets` says so, not the task."""
+
+    options: Mapping[str, Any] | None = None
+    """`dataset_kwargs` of the task, with the absolute paths of its files; none if it names none."""
+
 
 def find_rows(
     entries: Iterable[Entry], spec: EvaluationSpec, *, settings: Settings, progress: Progress
 ) -> dict[str, Rows]:
-    """Return where the rows of every dataset are that the entries name.
+    """Return where the rows of every task are, by `Leaf.source`.
 
     Datasets that the spec takes from a hub are downloaded if need be.
 
     Raises:
         DatasetError: A folder is missing or empty, or a hub does not give a dataset.
     """
-    leaves = {leaf.dataset: leaf for entry in entries for leaf in entry.leaves if leaf.dataset}
+    leaves = {leaf.source: leaf for entry in entries for leaf in entry.leaves}
     return {
-        dataset: _elsewhere(dataset, spec.datasets[dataset], settings, progress)
-        if dataset in spec.datasets
+        source: _elsewhere(leaf.dataset, spec.datasets[leaf.dataset], settings, progress)
+        if leaf.dataset in spec.datasets
         else _as_lm_eval_does(leaf)
-        for dataset, leaf in leaves.items()
-        if dataset
+        for source, leaf in leaves.items()
+        if source and leaf.dataset
     }
 
 
@@ -83,7 +93,20 @@ def _elsewhere(dataset: str, spec: DatasetSpec, settings: Settings, progress: Pr
     except WeightsError as error:
         raise refused(dataset, error) from error
     identity = f"{spec.source}:{spec.path}@{folder.name}"
-    return Rows(dataset, folder, identity, identity)
+    return Rows(dataset, folder, identity, identity, elsewhere=True)
+
+
+def is_here(leaf: Leaf, given: Mapping[str, DatasetSpec]) -> bool:
+    """Tell whether the rows of a task are on this machine, in files that anybody may edit.
+
+    Args:
+        leaf: The task.
+        given: `EvaluationSpec.datasets`.
+    """
+    dataset = leaf.dataset or ""
+    if dataset in given:
+        return given[dataset].source == "local"
+    return bool(dataset) and (in_files(leaf) or is_a_path(dataset))
 
 
 def rows_in_folder(dataset: str, spec: DatasetSpec) -> Rows:
@@ -93,8 +116,8 @@ def rows_in_folder(dataset: str, spec: DatasetSpec) -> Rows:
         DatasetError: There is no such folder, or it holds no files.
     """
     folder = Path(spec.path).expanduser().absolute()
-    files = digest_folder(folder, skip=["README.md"]) if folder.is_dir() else ()
-    if not files:
+    files = _content(folder) if folder.is_dir() else []
+    if not any(file.name != "README.md" for file in files):
         raise DatasetError(
             f"The rows of {dataset} should be in {folder}, but "
             + ("it holds no files." if folder.is_dir() else "there is no such folder."),
@@ -103,23 +126,55 @@ def rows_in_folder(dataset: str, spec: DatasetSpec) -> Rows:
             dataset=dataset,
             folder=str(folder),
         )
-    return Rows(dataset, folder, digest_files(digest_folder(folder)), str(folder))
+    return Rows(dataset, folder, digest_files(files), str(folder), elsewhere=True)
+
+
+def _content(folder: Path) -> list[FileDigest]:
+    """Return what of a folder may be rows: no code, nothing that `datasets` left there."""
+    return [
+        file
+        for file in digest_folder(folder)
+        if not file.name.endswith(_NO_ROWS) and not Path(file.name).name.startswith(_CACHED)
+    ]
 
 
 def _as_lm_eval_does(leaf: Leaf) -> Rows:
     dataset = str(leaf.dataset)
-    if dataset in FORMATS:
-        return Rows(dataset, None, digest_of(dict(leaf.options)), "as the task says")
+    if is_here(leaf, {}):
+        return rows_here(leaf)
     commit = _commit(dataset, str(leaf.options.get("revision", "main")))
     return Rows(dataset, None, commit, f"huggingface:{dataset}" + (f"@{commit}" if commit else ""))
+
+
+def rows_here(leaf: Leaf) -> Rows:
+    """Return the rows of a task whose definition names files or a folder here.
+
+    Raises:
+        DatasetError: They are not there, or two files could be meant.
+    """
+    dataset = str(leaf.dataset)
+    if in_files(leaf):
+        named = named_by(leaf)
+        return Rows(dataset, None, named.digest, _told(named.files), options=named.options)
+    place = folder_named_by(leaf)
+    content = _content(place) if place.is_dir() else [digest_file(place)]
+    return Rows(dataset, place, digest_files(content), str(place))
+
+
+def _told(files: tuple[Path, ...]) -> str:
+    if len(files) == 1:
+        return str(files[0])
+    return f"{len(files)} files, the first {files[0]}" if files else "as the task says"
 
 
 @cache
 def _commit(dataset: str, revision: str) -> str | None:
     """Return what the hub has under a revision now, so that all of a run reads the same."""
-    from infra.hubs.base import Repository, connect
+    from infra.hubs.base import COMMIT, Repository, connect
     from infra.hubs.revisions import ask
 
+    if COMMIT.fullmatch(revision):
+        return revision
     try:
         repository = Repository("huggingface", "dataset", dataset)
         hub = connect("huggingface")
@@ -170,15 +225,21 @@ def write_definitions(
     return folder
 
 
+def prepared_folder(rows: Rows, settings: Settings) -> Path:
+    """Return where `datasets` keeps what it made of rows in files here."""
+    return settings.cache.absolute() / "rows" / digest_of(rows.digest)[:32]
+
+
 def _place(leaf: Leaf, rows: Mapping[str, Rows], settings: Settings) -> dict[str, Any]:
     """Return the keys of a definition that say where the rows are."""
-    if leaf.dataset is None or (place := rows[leaf.dataset]).digest is None:
+    if leaf.source is None or (place := rows[leaf.source]).digest is None:
         return {}
+    prepared = prepared_folder(place, settings)
+    if place.options is not None:
+        return {"dataset_kwargs": {**place.options, "cache_dir": str(prepared)}}
     if place.folder is None:
-        pinned = {} if leaf.dataset in FORMATS else {"revision": place.digest}
-        return {"dataset_kwargs": {**leaf.options, **pinned}} if pinned else {}
+        return {"dataset_kwargs": {**leaf.options, "revision": place.digest}}
     options = {key: val for key, val in leaf.options.items() if key not in _OF_A_REPOSITORY}
-    prepared = settings.cache.absolute() / "rows" / digest_of(place.digest)[:32]
     return {
         "dataset_path": str(place.folder),
         "dataset_kwargs": {**options, "cache_dir": str(prepared)},
@@ -186,7 +247,7 @@ def _place(leaf: Leaf, rows: Mapping[str, Rows], settings: Settings) -> dict[str
 
 
 def _require_redirectable(leaf: Leaf, rows: Mapping[str, Rows], entry: str) -> None:
-    if leaf.dataset and rows[leaf.dataset].folder and not leaf.own:
+    if leaf.source and rows[leaf.source].elsewhere and not leaf.own:
         raise DatasetError(
             f"The rows of {leaf.dataset} cannot be taken from elsewhere for {leaf.name}.",
             cause=f"The group {entry} names the dataset itself, above its tasks' definitions.",

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from infra import calibration
-from infra.content import build_once, digest_file, digest_of, write_atomically
+from infra.content import build_once, code_digest, digest_file, digest_of, write_atomically
 from infra.contracts.errors import ServerUnverified
 from infra.contracts.records import Reading
 from infra.evaluation.keys import task_keys
@@ -81,7 +81,8 @@ class ReadingProbe(Probe):
 
     @property
     def _kept(self) -> Path:
-        key = [self._conditions, self._texts.digest, self._spec.fidelity.top_k]
+        code = code_digest("fidelity")
+        key = [self._conditions, self._texts.digest, self._spec.fidelity.top_k, code]
         return self._folder / digest_of(key)[:32]
 
     @property
@@ -100,19 +101,22 @@ class ReadingProbe(Probe):
             _content(calibrated_on.path) if calibrated_on.source == "file" else "",
         ]  # fmt: skip
         kept = self._folder / "texts" / f"{digest_of(key)[:32]}.json"
-        if kept.is_file():
+        known = key[2] is not None
+        if known and kept.is_file():
             found = texts.Texts.model_validate_json(kept.read_text(encoding="utf-8"))
         else:
             found = self._choose()
-            write_atomically(kept, found.model_dump_json())
+            if known:
+                write_atomically(kept, found.model_dump_json())
         return found.cut(window - 1) if window else found
 
     def _source(self) -> object:
-        """Return what decides which texts there are."""
+        """Return what decides which texts there are; none if nobody can tell what it is."""
         if file := self._spec.fidelity.texts:
             texts.read(self._spec.fidelity)  # says what is wrong with it
             return _content(file)
-        return task_keys(self._spec.evaluation, self._settings, self._progress)
+        keys = task_keys(self._spec.evaluation, self._settings, self._progress)
+        return None if None in keys.values() else keys
 
     def _choose(self) -> texts.Texts:
         spec, settings, progress = self._spec.fidelity, self._settings, self._progress

@@ -16,7 +16,7 @@ import httpx
 from infra.contracts.errors import AssayError, GatedRepository, HubUnreachable
 from infra.contracts.specs import CalibrationSpec, DatasetSpec, ModelSpec
 from infra.evaluation.catalog import Leaf
-from infra.evaluation.sources import FORMATS, rows_in_folder
+from infra.evaluation.sources import is_here, rows_here, rows_in_folder
 from infra.hubs.base import Listing, Repository, Source, connect, site
 from infra.hubs.revisions import ask, resolve
 from infra.preflight.findings import Finding, note
@@ -59,6 +59,8 @@ def rows(leaf: Leaf, spec: DatasetSpec | None, settings: Settings) -> Finding | 
         WeightsError: The hub does not give them.
     """
     dataset = str(leaf.dataset)
+    if spec is None and is_here(leaf, {}):
+        return rows_here(leaf).origin
     if spec is None:
         return _as_the_task_says(dataset, str(leaf.options.get("revision", "main")))
     if spec.source == "local":
@@ -134,8 +136,6 @@ def _on_a_hub(source: Source, id: str, revision: str | None, settings: Settings)
 
 def _as_the_task_says(dataset: str, revision: str) -> Finding | str:
     """Check rows that `datasets` itself will fetch from Hugging Face."""
-    if dataset in FORMATS:
-        return "as the task says"
     hub = connect("huggingface")
     repository = Repository("huggingface", "dataset", dataset)
     cached = _cached(dataset)

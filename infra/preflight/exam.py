@@ -16,7 +16,7 @@ from infra.evaluation.catalog import Leaf, catalog
 from infra.evaluation.exam import known_prompts
 from infra.evaluation.fit import check_fit
 from infra.evaluation.prepared import check_exam
-from infra.evaluation.sources import refused
+from infra.evaluation.sources import is_here, refused
 from infra.preflight import access
 from infra.preflight.findings import Finding, look, named, note, ok, problem
 from infra.preflight.model import Model
@@ -25,8 +25,8 @@ from infra.settings import Settings
 
 _TASKS, _METRICS, _ROWS, _MARKING, _FIT = "tasks", "metrics", "rows", "marking", "fit"
 
-Asked = list[tuple[str, Future[Finding | str]]]
-"""Dataset → what is known once its hub has answered."""
+Asked = list[tuple[Leaf, Future[Finding | str]]]
+"""One task of each source of rows, and what is known of them once their hub has answered."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Tasks:
 
     @property
     def datasets(self) -> dict[str, Leaf]:
-        """Dataset → one task that reads it."""
+        """`Leaf.source` → one task that reads from there."""
         leaves = [leaf for _, below in self.lines.values() for leaf in below]
-        return {leaf.dataset: leaf for leaf in leaves if leaf.dataset}
+        return {leaf.source: leaf for leaf in leaves if leaf.source}
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def read(spec: EvaluationSpec) -> Tasks:
     lines: dict[str, tuple[TaskSpec, tuple[Leaf, ...]]] = {}
     for task in spec.tasks:
         try:
-            entries = catalog().entries([task.name]).values()
+            entries = catalog(spec.include_path).entries([task.name]).values()
         except EvaluationError as error:
             findings.append(problem(_TASKS, error))
             continue
@@ -83,31 +83,32 @@ def read(spec: EvaluationSpec) -> Tasks:
 def ask_for_rows(tasks: Tasks, spec: EvaluationSpec, settings: Settings, pool: Executor) -> Asked:
     """Start to ask for every dataset."""
     return [
-        (dataset, pool.submit(access.rows, leaf, spec.datasets.get(dataset), settings))
-        for dataset, leaf in tasks.datasets.items()
+        (leaf, pool.submit(access.rows, leaf, spec.datasets.get(str(leaf.dataset)), settings))
+        for leaf in tasks.datasets.values()
     ]
 
 
 def rows(asked: Asked, spec: EvaluationSpec) -> tuple[list[Finding], set[str]]:
-    """Return what became of every dataset, and which cannot be had.
+    """Return what became of every dataset, and the sources of those that cannot be had.
 
     Datasets that share a problem share a line: a hub that does not answer is one problem.
     """
     findings: list[Finding] = []
     missing: set[str] = set()
     refusals: dict[str, tuple[list[str], WeightsError]] = {}
-    for dataset, answer in asked:
+    for leaf, answer in asked:
+        dataset = str(leaf.dataset)
         try:
             findings.append(named(_ROWS, f"{dataset}: ", answer.result()))
         except DatasetError as error:  # of a folder here; it names the dataset
             findings.append(problem(_ROWS, error))
-            missing.add(dataset)
+            missing.add(str(leaf.source))
         except WeightsError as error:
             refusals.setdefault(str(error), ([], error))[0].append(dataset)
-            missing.add(dataset)
+            missing.add(str(leaf.source))
     for names, refusal in refusals.values():
         findings.append(problem(_ROWS, refused(", ".join(names), refusal)))
-    read = [dataset for dataset, _ in asked]
+    read = [str(leaf.dataset) for leaf, _ in asked]
     for unused in sorted(spec.datasets.keys() - set(read)) if read else ():
         text = f"{unused}: no task of this run reads it; they read {', '.join(read)}"
         findings.append(note(_ROWS, text))
@@ -128,7 +129,7 @@ def load(
 
     Args:
         tasks: What `read` found.
-        missing: Datasets that cannot be had; their tasks are left out.
+        missing: Sources of rows that cannot be had; their tasks are left out.
         spec: What is asked.
         model: Where its tokenizer is at hand, questions are measured against its window.
         settings: Where rows and definitions are kept.
@@ -139,10 +140,9 @@ def load(
     ready: list[TaskSpec] = []
     waiting: list[TaskSpec] = []
     for task, leaves in tasks.lines.values():
-        datasets = {leaf.dataset for leaf in leaves if leaf.dataset}
-        if datasets & missing:
+        if {leaf.source for leaf in leaves} & missing:
             continue
-        local = all(dataset in given and given[dataset].source == "local" for dataset in datasets)
+        local = all(is_here(leaf, given) for leaf in leaves)
         (ready if local or whole else waiting).append(task)
     findings = [
         note(_MARKING, f"{', '.join(t.name for t in waiting)}: when its rows are downloaded")

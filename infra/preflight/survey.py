@@ -16,6 +16,7 @@ from infra.contracts.errors import AssayError
 from infra.contracts.specs import RunSpec
 from infra.device import Device, detect
 from infra.environments import Stage
+from infra.evaluation.sources import is_here
 from infra.fidelity import texts
 from infra.hubs.base import connect
 from infra.preflight import access, exam, interpreters, machine, model, plan, room
@@ -48,7 +49,12 @@ def survey(
     """
     with ThreadPoolExecutor(_THREADS) as pool:
         tasks = exam.read(spec.evaluation)
-        elsewhere = [spec.evaluation.datasets.get(dataset) for dataset in tasks.datasets]
+        given = spec.evaluation.datasets
+        elsewhere = [
+            given.get(str(leaf.dataset))
+            for leaf in tasks.datasets.values()
+            if not is_here(leaf, given)
+        ]
         for hub in access.hubs(spec.model, spec.quantization.calibration, elsewhere):
             connect(hub)  # imports its client: two threads must not do that at once
         api = pool.submit(look, "Prefect API", _given_api if in_flow else _prefect_api)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from infra.content import digest_of, write_atomically
+from infra.content import code_digest, digest_of, write_atomically
 from infra.contracts.records import Check, QuantizedCheckpoint, Triage, Weights
 from infra.contracts.specs import RunSpec, TriageSpec
 from infra.progress import Progress
@@ -80,19 +80,35 @@ class Look:
         """
         self._model = model
         self._spec = spec
-        self._kept = settings.triage / f"{digest_of(conditions)[:32]}.json"
-        self._base_answers = settings.triage / digest_of(base_conditions)[:32]
+        code = code_digest("triage")
+        self._kept = settings.triage / f"{digest_of([conditions, code])[:32]}.json"
+        self._base_answers = settings.triage / digest_of([base_conditions, code])[:32]
         self._run = run
         self._settings = settings
         self._progress = progress
 
     def found(self) -> Triage | None:
-        """Return what was found the last time that this quantized model was served."""
+        """Return what was found the last time that this quantized model was served.
+
+        It is judged by the bound of this run's spec.
+        """
         if not isinstance(self._model, QuantizedCheckpoint) or not self._kept.is_file():
             return None
         if not self._spec.evaluation.triage.enabled:
             return None
-        return Triage.model_validate_json(self._kept.read_text(encoding="utf-8"))
+        kept = Triage.model_validate_json(self._kept.read_text(encoding="utf-8"))
+        least = self._spec.evaluation.triage.min_agreement
+        checks = tuple(served.judged(check, kept.agreement, least) for check in kept.checks)
+        return kept.model_copy(update={"checks": checks})
+
+    def require_bound(self) -> None:
+        """Refuse a model of which an earlier run has found that it is beyond this run's bound.
+
+        Raises:
+            BrokenCheckpoint: It is not worth an evaluation, nor to be taken from an earlier one.
+        """
+        if (found := self.found()) is not None:
+            stop_if_broken(found.checks, str(self._model.path), self._progress)
 
     def take(self, server: LiveServer) -> None:
         """Keep the base model's answers, or judge the quantized model by them.

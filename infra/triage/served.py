@@ -108,6 +108,19 @@ def agreement(baseline: Baseline, readings: Sequence[Reading], least: float) -> 
     return check, share
 
 
+def judged(check: Check, share: float | None, least: float) -> Check:
+    """Return a check of an earlier look, held against a bound of today.
+
+    Args:
+        check: What was found.
+        share: Of next tokens on which both models agreed; none if that was not asked.
+        least: Share that is wanted now.
+    """
+    if check.name != AGREEMENT or share is None:
+        return check
+    return check.model_copy(update={"wanted": f"at least {least:g}", "ok": share >= least})
+
+
 def not_asked(why: str) -> Check:
     """Tell that there was nothing to compare answers with."""
     return Check(name=AGREEMENT, value=f"not asked: {why}", wanted="-", ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.content import digest_of
+from infra.content import digest_file, digest_of
 from infra.contracts.records import ArmResult, CalibrationCard
 from infra.contracts.specs import CalibrationSpec
 from infra.overlap import NGRAM, Ngrams, of_run, overlap, words
@@ -83,6 +83,7 @@ def _card(path: Path, conversations: list[list[str]], **facts: int) -> Calibrati
     return CalibrationCard(
         spec=CalibrationSpec(path=str(path), min_samples=1),
         fingerprint=digest_of(conversations),
+        source=digest_file(path).sha256,
         **(known | facts),
         dropped_beyond_max=0, tokens_min=1, tokens_median=1, tokens_max=1, tokens_total=1,
     )  # fmt: skip
@@ -114,6 +115,9 @@ def test_other_or_missing_conversations_tell_nothing(tmp_path: Path, exam: ArmRe
     path = tmp_path / "chat.jsonl"
     card = _card(path, [["hello"], ["you"]])
     path.write_text(path.read_text().splitlines()[0] + "\n")
+    assert of_run(exam, card, tmp_path, settings=Settings()) is None
+    # As many as before, but others: edited after the model was quantized.
+    path.write_text(path.read_text().replace("hello", "howdy") + '{"messages": []}\n')
     assert of_run(exam, card, tmp_path, settings=Settings()) is None
     path.unlink()
     assert of_run(exam, card, tmp_path, settings=Settings()) is None

@@ -16,10 +16,11 @@ from typing import Any
 import psutil
 import pytest
 
-from infra import quantizer
+from infra import calibration, quantizer
 from infra.contracts.errors import QuantizationError, UnsupportedModel
 from infra.contracts.records import PythonEnvironment, QuantizedCheckpoint, Weights
 from infra.contracts.specs import CalibrationSpec, QuantizationSpec
+from infra.device import Device
 from infra.settings import Settings
 from infra.weights import inspect_local
 from tests import tiny_model
@@ -101,6 +102,28 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
+
+
+def test_the_device_and_the_type_of_the_search_are_in_the_key(bench: Bench) -> None:
+    weights, recipe = bench.weights(), bench.recipe()
+    samples = calibration.prepare(
+        weights.path, recipe.calibration, settings=bench.settings, progress=bench.heard
+    )
+    versions = {"torch": "2"}
+    devices = [
+        Device(kind=kind, name=name, count=1, memory_bytes=1)
+        for kind, name in (("cpu", "a processor"), ("cuda", "H100"), ("cuda", "H200"))
+    ]
+    keys = {
+        quantizer._key(weights, recipe, samples, versions, device, dtype)
+        for device in devices
+        for dtype in ("float16", "float32")
+    }
+    assert len(keys) == 6
+    assert [quantizer._search_dtype(device, versions) for device in devices] == [
+        "float32", "float16", "float16"
+    ]  # fmt: skip
+    assert quantizer._search_dtype(devices[1], {"torch": "2.13.0+cpu"}) == "float32"
 
 
 def test_a_checkpoint_is_whole_and_says_what_made_it(bench: Bench) -> None:

@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from deployments.overrides import override
 from deployments.recipes import sample
+from infra import calibration_source
 from infra.contracts.specs import RunSpec
-from infra.run_key import finished_run, run_key
+from infra.run_key import finished_run, inputs_of, key_of_finished, run_key
 from infra.settings import Settings
 from tests.conftest import ROOT
+from tests.infra.evaluation.own_tasks import DEFINITION, rows, write, write_rows
+from tests.infra.made_runs import make_run
 
 GSM8K = ROOT / "infra" / "sample" / "data" / "openai" / "gsm8k"
 
@@ -36,8 +40,8 @@ def test_the_key_sees_every_field_and_every_row(tmp_path: Path, spec: RunSpec) -
     keys = {run_key(override(spec, [change]), settings) for change in changes}
     assert len(keys) == len(changes)
     assert key not in keys
-    rows = tmp_path / "gsm8k" / "main" / "test.jsonl"
-    rows.write_text(rows.read_text().replace("marbles", "pebbles"))
+    file = tmp_path / "gsm8k" / "main" / "test.jsonl"
+    file.write_text(file.read_text().replace("marbles", "pebbles"))
     assert run_key(spec, settings) not in {key, None}
 
 
@@ -56,6 +60,55 @@ def test_the_key_sees_the_engines_settings_and_the_texts(
     assert len({key, other, run_key(spec, settings)}) == 3
     texts.unlink()
     assert run_key(spec, settings) is None
+
+
+def test_the_key_sees_the_users_own_definitions(tmp_path: Path, spec: RunSpec) -> None:
+    settings = Settings(cache=tmp_path / "cache")
+    folder = write(tmp_path / "tasks")
+    spec = override(
+        spec, [f"evaluation.include_path={folder}", 'evaluation.tasks=[{"name": "house_exam"}]']
+    )
+    key = run_key(spec, settings)
+    write_rows(folder / "rows.jsonl", rows(first=50))
+    others = run_key(spec, settings)
+    write(folder, DEFINITION.replace("Question", "Frage"))
+    assert len({key, others, run_key(spec, settings), None}) == 4
+
+
+def test_a_run_at_the_time_it_starts_has_no_key_before(tmp_path: Path, spec: RunSpec) -> None:
+    settings = Settings(cache=tmp_path / "cache")
+    now = override(spec, ["evaluation.moment=now"])
+    assert run_key(now, settings) is None
+    started = now.starting(datetime(2026, 3, 1, 12, 30, 5, 77, tzinfo=UTC))
+    assert started.evaluation.moment == datetime(2026, 3, 1, 12, 30, 5)
+    assert spec.starting(datetime(2026, 3, 1, tzinfo=UTC)) == spec
+    keys = {run_key(one, settings) for one in (spec, started)}
+    assert len(keys - {None}) == 2
+
+
+@pytest.mark.parametrize("edited", ["before quantizing", "after quantizing", "never"])
+def test_a_calibration_file_that_was_edited_is_not_taken_for_the_one_that_was_used(
+    edited: str, tmp_path: Path, spec: RunSpec
+) -> None:
+    settings = Settings(cache=tmp_path / "cache")
+    file = tmp_path / "chat.jsonl"
+    file.write_text((ROOT / "infra/sample/data/calibration.jsonl").read_text())
+    spec = override(spec, [f"quantization.calibration.path={file}"])
+    inputs = inputs_of(spec, settings)
+    if edited == "before quantizing":
+        file.write_text(file.read_text().replace("lamps", "pears"))
+    card = make_run(tmp_path / "made", rows=4).calibration
+    card = card.model_copy(
+        update={"source": calibration_source.identity(spec.quantization.calibration, settings)}
+    )
+    if edited == "after quantizing":
+        file.write_text(file.read_text() + "\n")
+    used = key_of_finished(inputs, card)
+    if edited == "before quantizing":
+        assert used is None
+    else:
+        assert used == inputs.run_key
+        assert (run_key(spec, settings) == used) is (edited == "never")
 
 
 def test_what_a_hub_may_have_changed_has_no_key(tmp_path: Path, spec: RunSpec) -> None:

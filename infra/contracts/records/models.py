@@ -41,6 +41,9 @@ class CalibrationCard(Record):
     fingerprint: str
     """SHA-256 over the rendered conversations that were used, in order."""
 
+    source: str | None = None
+    """SHA-256 of the file, or commit of the dataset; none if that is not known."""
+
     read: int
     """Conversations in the source."""
 

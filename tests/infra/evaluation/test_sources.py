@@ -106,7 +106,7 @@ def test_rows_of_a_task_inside_a_group_cannot_be_taken_from_elsewhere(settings: 
         tasks=(TaskSpec(name="anli_r1"),), datasets={dataset: DatasetSpec(path=str(DATA))}
     )
     rows = {
-        leaf.dataset: Rows(leaf.dataset, DATA if leaf.dataset == dataset else None, "d", "here")
+        leaf.source: Rows(leaf.dataset, DATA, "d", "here", elsewhere=leaf.dataset == dataset)
         for leaf in entries["t0_eval"].leaves
         if leaf.dataset
     }

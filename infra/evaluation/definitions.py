@@ -1,0 +1,277 @@
+"""What a task's definition says, and everything it depends on, without importing lm-eval.
+
+A definition is a YAML file. It may include others, and name code with `!function`; code may import
+further files, and packages. A score depends on all of that, so its key digests all of that. What
+stands beside code of the user's own counts whole, since nobody can tell which files code opens.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import importlib.util
+import os
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from infra.content import digest_file, digest_of
+from infra.contracts.errors import EvaluationError
+
+_OURS_TO_FIND = "lm_eval.tasks."
+"""Modules below this name are files of lm-eval's task folder."""
+
+_NO_CONTENT = {"__pycache__", ".ipynb_checkpoints"}
+
+
+class Code(str):
+    """The name of a function as a definition has it: `utils.process_docs`."""
+
+    __slots__ = ()
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads definitions; code they name stays a name."""
+
+
+_Loader.add_constructor("!function", lambda loader, node: Code(loader.construct_scalar(node)))
+
+
+def task_folder() -> Path:
+    """Return the folder of lm-eval's task definitions.
+
+    Raises:
+        EvaluationError: lm-eval is not installed.
+    """
+    spec = importlib.util.find_spec("lm_eval")
+    if spec is None or not spec.submodule_search_locations:
+        raise EvaluationError(
+            "lm-eval is not installed in this environment.",
+            remedy="Install the packages of infra/environments/orchestrator.txt.",
+        )
+    return Path(spec.submodule_search_locations[0]) / "tasks"
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a definition with what it includes; its own keys win.
+
+    Raises:
+        EvaluationError: A file is missing, is no definition, or includes itself.
+    """
+    merged: dict[str, Any] = {}
+    own = dict(_read(path))
+    for included in _included(own.pop("include", []), path):
+        if included in chain(included)[1:]:
+            raise _cycle(path)
+        merged |= {key: value for key, value in load(included).items() if key != "task_list"}
+    return merged | own
+
+
+def chain(path: Path) -> list[Path]:
+    """Return a definition's file and those it includes, each followed by its own.
+
+    Raises:
+        EvaluationError: As for `load`.
+    """
+    found: list[Path] = []
+
+    def walk(file: Path, above: tuple[Path, ...]) -> None:
+        if file in above:
+            raise _cycle(path)
+        found.append(file)
+        for included in _included(_read(file).get("include", []), file):
+            walk(included, (*above, file))
+
+    walk(path, ())
+    return found
+
+
+def digest(paths: Iterable[Path], own: Path | None = None) -> str:
+    """Return one digest for some definitions and all they depend on but rows.
+
+    Args:
+        paths: Their YAML files.
+        own: The user's own folder of definitions; beside code in there all files count.
+
+    Raises:
+        EvaluationError: As for `load`.
+    """
+    found: list[object] = []
+    for path in paths:
+        files = chain(path)
+        found.append([[file.name, _sha(file)] for file in files])
+        code: dict[Path, None] = {}
+        packages: set[str] = set()
+        for file in files:
+            for name in _code_names(_read(file)):
+                _follow(file.parent, str(name).rpartition(".")[0], own, code, packages)
+        found.append(
+            [
+                sorted([str(_place(file)), _sha(file)] for file in [*code, *_beside(code, own)]),
+                sorted([package, _version(package)] for package in packages),
+            ]
+        )
+    return digest_of(found)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        return _parsed(path.read_bytes(), path)
+    except OSError as error:
+        raise EvaluationError(
+            f"The task definition {path} cannot be read: {error.strerror}.",
+            remedy="Correct the `include:` that names it, or restore the file.",
+            path=str(path),
+        ) from error
+
+
+@cache
+def _parsed(content: bytes, path: Path) -> Mapping[str, Any]:
+    try:
+        found = yaml.load(content, Loader=_Loader)  # noqa: S506
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise EvaluationError(
+            f"The task definition {path} is no YAML: {' '.join(str(error).split())}.",
+            remedy="Mend the file.",
+            path=str(path),
+        ) from error
+    if not isinstance(found, dict):
+        raise EvaluationError(
+            f"The task definition {path} holds a {type(found).__name__}, not keys with values.",
+            remedy="Write it as the definitions of lm-eval: `task: …`, `dataset_path: …`, ….",
+            path=str(path),
+        )
+    return found
+
+
+def _included(names: Any, path: Path) -> list[Path]:
+    listed = [names] if isinstance(names, str) else names
+    return [Path(os.path.normpath(path.parent / name)) for name in listed]
+
+
+def _cycle(path: Path) -> EvaluationError:
+    return EvaluationError(
+        f"The task definition {path} includes itself.", remedy="Mend its `include:`."
+    )
+
+
+def _code_names(value: Any) -> Iterator[Code]:
+    if isinstance(value, Code):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _code_names(part)
+
+
+def _follow(
+    folder: Path, module: str, own: Path | None, code: dict[Path, None], packages: set[str]
+) -> None:
+    """Note the files of a module that is named in a folder, and of all that it imports."""
+    files = _files_of(folder, module, own) if module else []
+    if not files:
+        if (top := module.partition(".")[0]) and top not in sys.stdlib_module_names:
+            packages.add(top)
+        return
+    for file in files:
+        if file not in code:
+            code[file] = None
+            for below, name in _imports(file):
+                _follow(below, name, own, code, packages)
+
+
+def _files_of(folder: Path, module: str, own: Path | None) -> list[Path]:
+    """Return a module's files, where they lie beside its user, below `own`, or in no package."""
+    parts = module.split(".")
+    if module.startswith(_OURS_TO_FIND):
+        places, parts = [task_folder()], parts[2:]
+    else:
+        places = [folder, *([own] if own else [])]
+    for place in places:
+        below = place.joinpath(*parts)
+        if (file := below.with_suffix(".py")).is_file():
+            return [file]
+        if (below / "__init__.py").is_file():
+            return sorted(below.rglob("*.py"))
+    return _loose(parts[0]) if places[0] == folder else []
+
+
+@cache
+def _loose(top: str) -> list[Path]:
+    """Return the files of a module that Python finds outside of its installed packages."""
+    if not top or top in sys.stdlib_module_names or top == "lm_eval":
+        return []
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return []
+    if spec is None or not spec.origin:
+        return []
+    origin = Path(spec.origin)
+    installed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    if any(origin.is_relative_to(place) for place in installed) or origin.suffix != ".py":
+        return []
+    return sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
+
+
+def _imports(file: Path) -> Iterator[tuple[Path, str]]:
+    """Yield folder and name of each module that a file imports, wherever in it."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):
+        return  # loading it will say so
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                yield file.parent, name.name
+        elif isinstance(node, ast.ImportFrom):
+            folder = file.parent
+            for _ in range(node.level - 1):
+                folder = folder.parent
+            if node.module:
+                yield folder, node.module
+            # What is imported from a package may be a module of it.
+            for name in node.names:
+                if not node.module and node.level:
+                    yield folder, name.name
+                elif node.module and _files_of(folder, f"{node.module}.{name.name}", None):
+                    yield folder, f"{node.module}.{name.name}"
+
+
+def _beside(code: Iterable[Path], own: Path | None) -> list[Path]:
+    """Return what stands beside code of the user's own and is no definition."""
+    if own is None:
+        return []
+    folders = {file.parent for file in code if file.is_relative_to(own)}
+    found = {
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file()
+        and path.suffix != ".yaml"
+        and not any(p in _NO_CONTENT or p[0] == "." for p in path.relative_to(folder).parts)
+    }
+    return sorted(found - set(code))
+
+
+def _place(file: Path) -> str:
+    """Return a file's name with its folder's: where all of it lies decides nothing."""
+    return "/".join(file.parts[-2:])
+
+
+def _sha(file: Path) -> str:
+    return digest_file(file).sha256
+
+
+def _version(package: str) -> str:
+    names = _distributions().get(package, [])
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in sorted(set(names)))
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()
