@@ -87,7 +87,9 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument(
             "--set", action="append", default=[], metavar="FIELD=VALUE",
-            help="change one field: evaluation.tasks.gsm8k.limit=50 (may be repeated)",
+            help="""change one field: evaluation.tasks.gsm8k.limit=50,
+            evaluation.tasks[+].name=arc_easy, 'evaluation.datasets["a.b/c"].path=rows'
+            (may be repeated)""",
         )  # fmt: skip
         if name == "run":
             command.epilog = (

@@ -1,15 +1,31 @@
-"""Change single fields of a spec from the command line: `serving.dtype=float16`."""
+"""Change single fields of a spec from the command line: `serving.dtype=float16`.
+
+A path is written as receipts print it: `evaluation.datasets["a.b/c"].path`, `evaluation.tasks[0]`.
+Quotes are needed only where a key could be read in two ways: without them the longest key that is
+there counts.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Any
+import re
+import types
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Union, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from infra.contracts.errors import AssayError, SpecError
 from infra.contracts.specs import RunSpec
+
+_SHOW = "`python -m deployments show RECIPE` prints every field of a recipe."
+
+_STEP = re.compile(
+    r"""(?: \.?\[ (?: (?P<quoted>"(?:[^"\\]|\\.)*") | (?P<number>\d+) | (?P<append>\+) ) \]
+          | (?:^|(?<!^)\.) (?P<plain>[^.\[\]="\s][^.\[\]="]*) )""",
+    re.VERBOSE,
+)
 
 
 def parse(data: dict[str, Any]) -> RunSpec:
@@ -30,31 +46,67 @@ def override(spec: RunSpec, assignments: Iterable[str]) -> RunSpec:
     Args:
         spec: The spec to start from.
         assignments: `path.to.field=value`; the value is JSON, or else taken as text. A list is
-            indexed by number, or by name where its items have one:
-            `evaluation.tasks.gsm8k.limit=50`.
+            indexed by number, or by name where its items have one, and grows by `[+]`:
+            `evaluation.tasks.gsm8k.limit=50`, `evaluation.tasks[+].name=arc_easy`. Keys that are
+            not there yet may be set where the spec takes keys of one's own.
 
     Raises:
         SpecError: As `parse`, or the path leads nowhere.
     """
     data = spec.model_dump(mode="json")
+    texts = {}
     for assignment in assignments:
-        path, equals, text = assignment.partition("=")
-        if not equals:
-            raise SpecError(
-                f"{assignment!r} is not an assignment.",
-                remedy="Write it as field=value, for example serving.dtype=float16.",
-            )
-        *parents, last = path.split(".")
-        target: Any = data
-        for parent in parents:
-            target = _step(target, parent, path)
-        if isinstance(target, list):
-            target[_index(target, last, path)] = _value(text)
-        elif isinstance(target, dict):
-            target[last] = _value(text)
-        else:
-            raise _nowhere(path)
+        path, steps, text = _split(assignment)
+        texts[_assign(data, RunSpec, steps, _value(text), path)] = text
+    try:
+        return RunSpec.model_validate(data)
+    except ValidationError as error:
+        # `model.revision=1234567` is a commit, though it reads as a number.
+        if not _read_as_text(data, texts, error):
+            raise _readable(error) from error
     return parse(data)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A part of a path."""
+
+    name: str
+    exact: bool = False
+    """It stood in brackets: it is one whole key, name or number."""
+
+
+_APPEND = _Step("+", exact=True)
+
+
+def _split(assignment: str) -> tuple[str, list[_Step], str]:
+    """Return path, its steps and the value's text."""
+    steps, place = [], 0
+    while place < len(assignment) and (found := _STEP.match(assignment, place)):
+        if quoted := found["quoted"]:
+            try:
+                steps.append(_Step(json.loads(quoted), exact=True))
+            except ValueError:
+                break
+        else:
+            name = found["plain"] or found["number"] or found["append"]
+            steps.append(_Step(name.rstrip(), exact=found["plain"] is None))
+        place = found.end()
+    path, equals, text = assignment[:place], assignment[place : place + 1], assignment[place + 1 :]
+    if not steps or equals not in ("=", ""):
+        raise SpecError(
+            f"{assignment!r} names no field.",
+            cause="A path is names with dots between them; other keys stand in brackets and "
+            "quotes.",
+            remedy="Write it like serving.dtype=float16, evaluation.tasks[0].limit=50 or "
+            "'evaluation.datasets[\"a.b/c\"].path=rows'.",
+        )
+    if not equals:
+        raise SpecError(
+            f"{assignment!r} is not an assignment.",
+            remedy="Write it as field=value, for example serving.dtype=float16.",
+        )
+    return path, steps, text
 
 
 def _value(text: str) -> Any:
@@ -64,32 +116,119 @@ def _value(text: str) -> Any:
         return text
 
 
-def _step(target: Any, name: str, path: str) -> Any:
+def _assign(
+    target: Any, kind: Any, steps: Sequence[_Step], value: Any, path: str
+) -> tuple[str | int, ...]:
+    """Set what the steps lead to, and return where that is."""
+    key, used = _key(target, kind, steps, path)
+    rest, inner = steps[used:], _inside(kind, key)
+    if isinstance(target, list) and key == len(target):
+        target.append({})
+    elif isinstance(target, dict) and rest and key not in target:
+        target[key] = {}
+    if not rest:
+        target[key] = value
+        return (key,)
+    return (key, *_assign(target[key], inner, rest, value, path))
+
+
+def _key(target: Any, kind: Any, steps: Sequence[_Step], path: str) -> tuple[Any, int]:
+    """Return key or index of the next step, and how many parts of the path it takes."""
+    if not isinstance(target, dict | list):
+        raise _nowhere(path)
+    names = _names(target)
+    if steps[0].exact:
+        if steps[0] == _APPEND and isinstance(target, list):
+            return len(target), 1
+        joined = [steps[0].name]
+    else:
+        plain = next((n for n, step in enumerate(steps) if step.exact), len(steps))
+        parts = [step.name for step in steps[:plain]]
+        joined = [".".join(parts[:count]) for count in range(plain, 0, -1)]
+    for name in joined:
+        if name in names:
+            return names[name], len(joined) - joined.index(name)
     if isinstance(target, list):
-        return target[_index(target, name, path)]
-    if isinstance(target, dict) and name in target:
-        return target[name]
-    raise _nowhere(path)
+        raise _nowhere(path, names, remedy="Name one of them, count from 0, or append with [+].")
+    return _new_key(kind, steps, joined, path, names)
 
 
-def _index(items: list[Any], name: str, path: str) -> int:
-    for index, item in enumerate(items):
-        if name == str(index) or (isinstance(item, dict) and item.get("name") == name):
-            return index
-    raise _nowhere(path)
+def _new_key(
+    kind: Any, steps: Sequence[_Step], joined: list[str], path: str, names: dict[str, Any]
+) -> tuple[str, int]:
+    """Return a key that is not there yet."""
+    if _is_spec(kind):
+        if len(steps) > 1:
+            raise _nowhere(path, names)
+        return steps[0].name, 1  # refused with the rest of the spec
+    inner = _inside(kind, "")
+    if not _is_spec(inner):
+        return joined[-1], 1
+    # The last part may be a field of what the key stands for.
+    fields = len(joined) > 1 and steps[len(joined) - 1].name in inner.model_fields
+    return (joined[1], len(joined) - 1) if fields else (joined[0], len(joined))
 
 
-def _nowhere(path: str) -> SpecError:
+def _names(target: dict[str, Any] | list[Any]) -> dict[str, Any]:
+    """Return what the items can be called → key or index."""
+    if isinstance(target, dict):
+        return {key: key for key in target}
+    names: dict[str, Any] = {str(index): index for index in range(len(target))}
+    for index, item in enumerate(target):
+        if isinstance(item, dict) and isinstance(item.get("name"), str):
+            names.setdefault(item["name"], index)
+    return names
+
+
+def _is_spec(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _inside(kind: Any, key: str | int) -> Any:
+    """Return the type of what lies under a key; None where anything may."""
+    if _is_spec(kind):
+        field = kind.model_fields.get(key)
+        return field and _without_none(field.annotation)
+    if get_origin(kind) in (dict, tuple, list):
+        return _without_none(get_args(kind)[1 if get_origin(kind) is dict else 0])
+    return None
+
+
+def _without_none(annotation: Any) -> Any:
+    if get_origin(annotation) in (Union, types.UnionType):
+        kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+        return kinds[0] if len(kinds) == 1 else None
+    return annotation
+
+
+def _read_as_text(
+    data: Any, texts: dict[tuple[str | int, ...], str], error: ValidationError
+) -> bool:
+    """Put back as text what was read as a number though a text is wanted; tell if any was."""
+    places = [problem["loc"] for problem in error.errors() if problem["type"] == "string_type"]
+    for place in places:
+        if place in texts:
+            target = data
+            for step in place[:-1]:
+                target = target[step]
+            if target[place[-1]] is not None:
+                target[place[-1]] = texts[place]
+    return any(place in texts for place in places)
+
+
+def _nowhere(path: str, names: Iterable[str] = (), remedy: str = _SHOW) -> SpecError:
+    there = [name for name in names if not name.isdigit()]
     return SpecError(
         f"No field {path!r} in the spec.",
-        remedy="`python -m deployments show RECIPE` prints every field of a recipe.",
+        cause=f"There are {', '.join(there)}." if there else "",
+        remedy=remedy,
     )
 
 
 def _readable(error: ValidationError) -> SpecError:
     lines = []
     for problem in error.errors():
-        place = ".".join(str(part) for part in problem["loc"])
+        place = _written(problem["loc"])
         inner = problem.get("ctx", {}).get("error")
         if isinstance(inner, AssayError):
             lines.append(str(inner))
@@ -99,6 +238,11 @@ def _readable(error: ValidationError) -> SpecError:
             lines.append(f"{place}: {problem['msg']} (got {problem['input']!r}).")
     return SpecError(
         "\n".join(lines),
-        remedy="" if "remedy:" in lines[0] else
-        "`python -m deployments show RECIPE` prints every field of a recipe.",
-    )  # fmt: skip
+        remedy="" if "remedy:" in lines[0] else _SHOW,
+    )
+
+
+def _written(place: Sequence[str | int]) -> str:
+    """Return a place in the spec as a path that `override` reads."""
+    steps = [f".{part}" if str(part).isidentifier() else f"[{json.dumps(part)}]" for part in place]
+    return "".join(steps).removeprefix(".")
