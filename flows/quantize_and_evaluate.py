@@ -41,6 +41,10 @@ def quantize_and_evaluate(
 ) -> Path:
     """Quantize a model, let the original and the quantized one sit the same exam, compare them.
 
+    Each parameter is one object, and a run that is given one gets it instead of the deployment's,
+    as a whole: fields that it leaves out have their defaults, not the deployment's values. Without
+    `evaluation.datasets`, say, rows come from Hugging Face.
+
     Args:
         model: Which model is examined, and where its weights come from.
         quantization: How it is quantized, on which conversations.

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from typing import Any
 
+import httpx
 from prefect import task
-from prefect.runtime import flow_run
+from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectException
+from prefect.runtime import deployment, flow_run
 
 from infra.contracts.specs import RunSpec
 from infra.parent import end_with
 from infra.preflight import refuse, survey, table
 from infra.preflight.plan import planned
+from infra.preflight.replaced import replaced
 from infra.run_folder import RunFolder, open_run
 from infra.run_key import INPUTS, inputs_of
 from infra.settings import Settings
@@ -31,6 +37,7 @@ def check_prerequisites(spec: RunSpec) -> RunFolder:
         _end_with_worker()
     with told_to_prefect() as progress:
         findings = survey(spec, settings=settings, progress=progress, fetch_rows=True, in_flow=True)
+        findings += replaced(_deployed(), spec)
         progress.say(f"preflight\n{table(findings)}")
         refuse(findings)
         run = open_run(spec, settings, created=flow_run.scheduled_start_time, key=str(flow_run.id))
@@ -38,6 +45,15 @@ def check_prerequisites(spec: RunSpec) -> RunFolder:
         if (power := planned(spec, settings, progress)) is not None:
             run.write("plan", power)
     return run
+
+
+def _deployed() -> dict[str, Any]:
+    """Return the parameters of the deployment that this run is of; nothing if it is of none."""
+    if deployment.id is None:
+        return {}
+    with suppress(PrefectException, httpx.HTTPError), get_client(sync_client=True) as client:
+        return dict(client.read_deployment(deployment.id).parameters)
+    return {}
 
 
 def _end_with_worker() -> None:

@@ -32,6 +32,9 @@ _KNOWN_GATED = {"Idavidrein/gpqa"}
 
 _MEGABYTE = 1_000_000
 
+NOT_NAMED = "; evaluation.datasets does not name it"
+"""Ends what is said of rows that come from where their task says."""
+
 
 class PrefectUnreachable(AssayError):
     """The configured Prefect API does not answer."""
@@ -151,10 +154,10 @@ def _as_the_task_says(dataset: str, revision: str) -> Finding | str:
         _check_access(repository, listing)
     except (HubUnreachable, GatedRepository) as error:
         if cached:
-            return note("rows", f"from {cached}; {error.fact}")
+            return note("rows", f"from {cached}; {error.fact}{NOT_NAMED}")
         raise
     size = sum(file.size for file in listing.files)
-    return f"{listing.commit[:12]} on huggingface, {size / _MEGABYTE:.1f} MB"
+    return f"{listing.commit[:12]} on huggingface, {size / _MEGABYTE:.1f} MB{NOT_NAMED}"
 
 
 def _check_access(repository: Repository, listing: Listing) -> None:

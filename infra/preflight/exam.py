@@ -99,7 +99,11 @@ def rows(asked: Asked, spec: EvaluationSpec) -> tuple[list[Finding], set[str]]:
     for leaf, answer in asked:
         dataset = str(leaf.dataset)
         try:
-            findings.append(named(_ROWS, f"{dataset}: ", answer.result()))
+            found = named(_ROWS, f"{dataset}: ", answer.result())
+            # Where others are named, one that is not may have been forgotten.
+            if spec.datasets and found.found.endswith(access.NOT_NAMED):
+                found = note(_ROWS, found.found)
+            findings.append(found)
         except DatasetError as error:  # of a folder here; it names the dataset
             findings.append(problem(_ROWS, error))
             missing.add(str(leaf.source))
