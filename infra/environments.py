@@ -34,6 +34,13 @@ _IMPORTS: dict[Stage, str] = {"quantizer": "awq", "server": "vllm"}
 _BUILT_WITH_TORCH = ("autoawq",)
 """Source distributions whose set-up imports torch: installed second, without build isolation."""
 
+_LOST = re.compile(
+    r"error sending request|HTTP status server error|429 Too Many Requests|connection reset"
+    r"|timed out",
+    re.IGNORECASE,
+)
+"""What the installer says when the network fails it, and not the lock, the disk or the index."""
+
 _BUILD_TIMEOUT_SECONDS = 3600.0
 _HEARTBEAT_SECONDS = 5.0
 
@@ -160,9 +167,11 @@ def _install(lock: Path, folder: Path, name: str, log: Path, progress: Progress)
         ok = call("pip", "install", "--require-hashes", "--no-deps", "--no-build-isolation",
                   "-r", str(second))  # fmt: skip
     if not ok:
+        said = tail(log, 8)
         raise EnvironmentBuildError(
             f"The {name} environment could not be built.",
-            cause=f"The installer said:\n{tail(log, 8)}",
+            cause=f"The installer said:\n{said}",
+            may_heal=_LOST.search(said) is not None,
             remedy=(
                 "Check network, disk and package index, or point ASSAY_"
                 f"{name.split('-', maxsplit=1)[0].upper()}_PYTHON at an interpreter of your own. "

@@ -10,11 +10,17 @@ from infra.device import detect
 from infra.environments import Stage, ensure, locate
 from infra.run_folder import RunFolder
 from infra.settings import Settings
-from tasks.outcomes import outcome
+from tasks.outcomes import may_heal, outcome
 from tasks.progress import told_to_prefect
 
 
-@task(name="build-environment", task_run_name="build-environment-{stage}", retries=1)
+@task(
+    name="build-environment",
+    task_run_name="build-environment-{stage}",
+    retries=1,
+    retry_delay_seconds=10,
+    retry_condition_fn=may_heal,
+)
 def build_environment(stage: Stage, serving: ServingSpec, run: RunFolder) -> PythonEnvironment:
     """Return the environment of a stage, built once per machine and lock."""
     settings = Settings()

@@ -9,10 +9,17 @@ from infra.contracts.records import Weights
 from infra.contracts.specs import ModelSpec
 from infra.run_folder import RunFolder
 from infra.settings import Settings
+from tasks.outcomes import may_heal
 from tasks.progress import told_to_prefect
 
 
-@task(name="fetch-weights", task_run_name="fetch-weights", retries=2, retry_delay_seconds=[10, 60])
+@task(
+    name="fetch-weights",
+    task_run_name="fetch-weights",
+    retries=2,
+    retry_delay_seconds=[10, 60],
+    retry_condition_fn=may_heal,
+)
 def fetch_weights(model: ModelSpec, run: RunFolder) -> Weights:
     """Return the model's folder; a download that was cut goes on where it stopped."""
     with told_to_prefect() as progress, run.stage("weights"):

@@ -1,14 +1,16 @@
-"""How outcomes are told to Prefect: a result that was already paid for, and a verdict."""
+"""How outcomes are told to Prefect: a paid result, a verdict, and a failure that may heal."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
+from prefect import Task
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed, Failed
 
-from infra.contracts.errors import NotPassed
+from infra.contracts.errors import AssayError, NotPassed
 from infra.contracts.records import Verdict
 from infra.contracts.specs import VerdictSpec
 
@@ -21,6 +23,15 @@ def outcome(value: T, *, reused: bool) -> T:
         return value
     # Prefect takes a returned state as the run's own and hands its data to the caller.
     return cast(T, Completed(name="Reused", message="An earlier run made this.", data=value))
+
+
+def may_heal(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
+    """Tell Prefect whether to try a failed task again: only where nobody has to do anything first.
+
+    A refusal, a full disk or a wrong name are told at once.
+    """
+    error = state.data
+    return isinstance(error, AssayError) and error.may_heal
 
 
 @dataclass(frozen=True)

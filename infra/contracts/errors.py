@@ -59,6 +59,11 @@ class AssayError(Exception):
         self.facts = facts
         super().__init__(self._message())
 
+    @property
+    def may_heal(self) -> bool:
+        """Whether the same, tried again in a while, may work without anybody doing anything."""
+        return bool(self.facts.get("may_heal"))
+
     def _message(self) -> str:
         lines = [self.fact]
         if self.cause:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from infra.contracts.errors import (
 
 Source = Literal["modelscope", "huggingface"]
 COMMIT = re.compile(r"[0-9a-f]{40}")
+TRANSIENT = frozenset([408, 425, 429, 500, 502, 503, 504])
+"""Statuses after which the same request may be answered in a while."""
 WORKERS = 4
 """Files downloaded at a time."""
 
@@ -146,21 +149,39 @@ def site(hub: Hub) -> str:
 
 def raise_unreachable(
     hub: Hub,
-    reason: str,
+    reason: str | BaseException,
     *,
     status: int | None = None,
     cause: str = "No network, or a proxy in the way.",
+    may_heal: bool = False,
 ) -> NoReturn:
-    """Raise HubUnreachable; `reason` must hold no URL, because URLs can hold secrets."""
+    """Raise HubUnreachable.
+
+    Args:
+        hub: The one that was asked.
+        reason: Why, if there was no answer. Holds no URL, because URLs can hold secrets.
+        status: What the hub answered, if it did.
+        cause: The probable cause, if there was no answer.
+        may_heal: Whether it may answer in a while; told from an exception or a status by itself.
+    """
     host = urlsplit(site(hub)).netloc
+    if isinstance(reason, BaseException):
+        may_heal = not any(
+            isinstance(link, ssl.SSLCertVerificationError) for link in _chain(reason)
+        )
+        reason = why(reason)
     fact = f"answers HTTP {status}" if status else f"does not answer ({reason})"
+    if status:
+        may_heal = status in TRANSIENT
+        cause = "The hub is down or busy." if may_heal else "It is no hub, or refuses the request."
     raise HubUnreachable(
         f"{host} {fact}.",
-        cause="The hub is down or busy." if status else cause,
+        cause=cause,
         remedy=f"Check the network, set {hub.endpoint_variable} to a mirror you can reach, "
         "or name a folder here with the source 'local'.",
         host=host,
         status=status,
+        may_heal=may_heal,
     ) from None
 
 
@@ -199,17 +220,23 @@ def raise_corrupt(file: str, expected: str, real: str) -> NoReturn:
         file=file,
         expected=expected,
         real=real,
+        may_heal=True,
     ) from None
 
 
 def why(error: BaseException) -> str:
     """Say in a few words, without any URL, why a connection failed."""
+    for cause in reversed(_chain(error)):
+        if isinstance(cause, OSError) and cause.strerror and isinstance(cause.errno, int):
+            return cause.strerror
+    return type(error).__name__
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """Return an error, what it came from, and so on."""
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in chain:
         chain.append(link)
         link = link.__cause__ or link.__context__
-    for cause in reversed(chain):
-        if isinstance(cause, OSError) and cause.strerror and isinstance(cause.errno, int):
-            return cause.strerror
-    return type(error).__name__
+    return chain

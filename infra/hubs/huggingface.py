@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.hubs.base import (
+    TRANSIENT,
     WORKERS,
     Listing,
     RemoteFile,
@@ -26,13 +27,11 @@ from infra.hubs.base import (
     raise_not_found,
     raise_unreachable,
     site,
-    why,
 )
 
 _PARTIAL = ".incomplete"
 _PATIENCE = 2
 """Failures in a row, without a new byte between them, before a download is given up."""
-_TRANSIENT = frozenset([408, 425, 429, 500, 502, 503, 504])
 
 
 class HuggingFace:
@@ -170,7 +169,7 @@ class HuggingFace:
             except HfHubHTTPError as error:
                 if error.response.status_code == 416:
                     break  # the hub has less than is here already
-                if error.response.status_code not in _TRANSIENT or idle == _PATIENCE:
+                if error.response.status_code not in TRANSIENT or idle == _PATIENCE:
                     raise
             except HTTPError:
                 if idle == _PATIENCE:
@@ -221,6 +220,6 @@ class HuggingFace:
         except OfflineModeIsEnabled:
             raise_unreachable(self, "not asked", cause="HF_HUB_OFFLINE is set.")
         except HTTPError as error:
-            raise_unreachable(self, why(error))
+            raise_unreachable(self, error)
         except json.JSONDecodeError:
             raise_unreachable(self, "the answer is not a hub's")

@@ -23,7 +23,6 @@ from infra.hubs.base import (
     raise_not_found,
     raise_unreachable,
     site,
-    why,
 )
 
 
@@ -126,7 +125,7 @@ class ModelScope:
         except json.JSONDecodeError:
             raise_unreachable(self, "the answer is not a hub's")
         except RequestException as error:
-            raise_unreachable(self, why(error))
+            raise_unreachable(self, error)
 
     def _translate(
         self, error: BaseException, repository: Repository, revision: str, name: str
@@ -138,12 +137,12 @@ class ModelScope:
         if not isinstance(error, APIError):
             if isinstance(error, OSError) and error.errno is not None:
                 raise error  # the disk's fault
-            raise_unreachable(self, why(error))
+            raise_unreachable(self, error)
         if error.status_code in (401, 403):
             raise_gated(self, repository, f"{site(self)}/{repository.kind}s/{repository.id}")
         if error.status_code == 404:
             raise_not_found(self, repository)
-        raise_unreachable(self, why(error), status=error.status_code)
+        raise_unreachable(self, error, status=error.status_code)
 
 
 def _integrity(error: BaseException) -> bool:

@@ -102,10 +102,10 @@ def ask(
             listing = _within(
                 timeout,
                 lambda: hub.list(repository, revision, timeout=timeout),
-                lambda: raise_unreachable(hub, f"no answer within {timeout:g} s"),
+                lambda: raise_unreachable(hub, f"no answer within {timeout:g} s", may_heal=True),
             )
         except HubUnreachable as error:
-            if attempts <= 0 or not error.facts["status"]:
+            if attempts <= 0 or not error.facts["status"] or not error.may_heal:
                 raise
             time.sleep(1)
             continue
