@@ -189,9 +189,11 @@ def _run(spec: RunSpec, *, again: bool) -> int:
             verdict=spec.verdict,
             results=spec.results,
         )
-    except (NotPassed, PreflightError):
+    except NotPassed:
         raise
     except AssayError as error:
+        if isinstance(error, PreflightError) and error.nothing_spent:
+            raise
         print(f"assay: {error}", file=sys.stderr)
         return _FAILED
     print(f"report: {page}")

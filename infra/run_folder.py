@@ -106,5 +106,6 @@ def open_run(spec: RunSpec, settings: Settings, *, created: datetime, key: str) 
             f"The run's folder {run.path} cannot be written.",
             cause=error.strerror or type(error).__name__,
             remedy="Set results.folder or ASSAY_RUNS to a folder you may write to.",
+            nothing_spent=True,
         ) from error
     return run

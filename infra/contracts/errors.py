@@ -87,19 +87,35 @@ class SpecError(AssayError, ValueError):
 
 
 class PreflightError(AssayError):
-    """Something the run needs is missing. `facts["problems"]` lists every problem at once."""
+    """Something the run needs is missing. `facts["problems"]` lists every problem at once.
+
+    What a machine lacks may show later than in preflight; `nothing_spent` tells the two apart.
+    """
+
+    @property
+    def nothing_spent(self) -> bool:
+        """Whether it was found before anything was started."""
+        return bool(self.facts.get("nothing_spent"))
 
     @classmethod
-    def of(cls, problems: Sequence[AssayError]) -> PreflightError:
-        """Join several problems into one error, numbered, each with its own remedy."""
+    def of(cls, problems: Sequence[AssayError], *, downloaded: bool = False) -> PreflightError:
+        """Join what preflight found into one error, numbered, each with its own remedy.
+
+        Args:
+            problems: All of them.
+            downloaded: Whether rows were downloaded before some of them were found.
+        """
         lines = []
         for number, problem in enumerate(problems, 1):
             lines.append(f"{number}. {problem.fact}")
             lines += [f"   {line}" for line in str(problem).splitlines()[1:]]
+        spent = "rows were downloaded, nothing was started" if downloaded else \
+            "nothing was downloaded or started"  # fmt: skip
         count = "1 thing is" if len(problems) == 1 else f"{len(problems)} things are"
         return cls(
-            "\n".join([f"{count} missing; nothing was downloaded or started.", *lines]),
+            "\n".join([f"{count} missing; {spent}.", *lines]),
             problems=[problem.fact for problem in problems],
+            nothing_spent=True,
         )
 
 

@@ -36,4 +36,5 @@ def refuse(findings: list[Finding]) -> None:
         PreflightError: Something is. The message numbers every problem with its remedy.
     """
     if missing := problems(findings):
-        raise PreflightError.of(missing)
+        downloaded = any(finding.downloaded for finding in findings)
+        raise PreflightError.of(missing, downloaded=downloaded)

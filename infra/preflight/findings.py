@@ -28,6 +28,9 @@ class Finding(Record):
     remedy: str = ""
     """What to do about a problem."""
 
+    downloaded: bool = False
+    """Whether rows were downloaded to find it."""
+
     @property
     def error(self) -> AssayError:
         """The problem as an error."""

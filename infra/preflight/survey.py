@@ -91,6 +91,8 @@ def survey(
                 findings += plan.look_at(spec, usable, progress)
             elif loaded.waiting:
                 findings.append(plan.later(spec.verdict, loaded.waiting))
+            if whole and any(place is None or place.source != "local" for place in elsewhere):
+                findings[-1] = findings[-1].model_copy(update={"downloaded": True})
     return findings
 
 
