@@ -12,7 +12,14 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+from infra.contracts.specs import EvaluationSpec
+
 _CLOCK = threading.Lock()
+
+
+def moment_of(spec: EvaluationSpec) -> datetime:
+    """Return what a run's templates take for now."""
+    return spec.moment if isinstance(spec.moment, datetime) else datetime.now()
 
 
 class ChatTemplate:

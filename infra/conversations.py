@@ -1,21 +1,40 @@
-"""Read conversations from a JSONL file or a dataset on a hub; say which line is none."""
+"""Conversations of a file or of a dataset on a hub; which row is none."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from infra.content import digest_of
 from infra.contracts.errors import CalibrationError
 from infra.contracts.specs import CalibrationSpec
+from infra.conversation_forms import (
+    COLUMNS,
+    EXAMPLE,
+    LISTS,
+    SHAPE,
+    Conversation,
+    Message,
+    is_message,
+    read_row,
+)
 from infra.progress import Progress, Silent
+from infra.reading.rows import Wanted, read_rows, without_nulls
 from infra.settings import Settings
 
-Messages = list[dict[str, Any]]
-SHAPE = 'A conversation is {"messages": [{"role": "user", "content": "…"}, …]}, one a line.'
+__all__ = ["Conversation", "Conversations", "Message", "read"]
+
+_WANTED = Wanted(
+    field="quantization.calibration.path",
+    error=CalibrationError,
+    example=EXAMPLE,
+    columns=COLUMNS,
+    is_part=is_message,
+)
 
 
 @dataclass(frozen=True)
@@ -23,14 +42,14 @@ class Conversations:
     """What the source holds, in its order."""
 
     total: int
-    rows: Iterable[tuple[str, Messages]]
-    """Place (`Line 3 of calibration.jsonl`) and messages."""
+    rows: Iterable[Conversation]
+    """May be gone through more than once; nothing is held in memory."""
 
 
 def read(
     spec: CalibrationSpec, *, settings: Settings, progress: Progress | None = None
 ) -> Conversations:
-    """Read the conversations. Of a file every line is checked; rows of a dataset as they are used.
+    """Read the conversations. Of a file every row is checked; rows of a dataset as they are used.
 
     Args:
         spec: Where they are.
@@ -39,57 +58,113 @@ def read(
 
     Raises:
         CalibrationError: There is no such file or dataset, it holds too few conversations, or a
-            line is none; the message names the line.
+            row is none; the message names the row.
         WeightsError: The hub did not give the dataset.
     """
-    if spec.source == "file":
-        rows = list(_read_file(Path(spec.path).expanduser(), spec.messages_field))
-        found = Conversations(len(rows), rows)
-    else:
-        found = _read_dataset(spec, spec.source, settings, progress or Silent())
-    if found.total < spec.min_samples:
+    total, rows = _source(spec, settings, progress or Silent())
+    found = _Rows(rows, spec)
+    if total is None:
+        total = sum(1 for _ in found)
+    if total < spec.min_samples:
         raise CalibrationError(
-            f"{spec.path} holds {found.total or 'no'} conversations; "
+            f"{spec.path} holds {total or 'no'} conversations; "
             f"quantization.calibration.min_samples asks for {spec.min_samples}.",
             remedy=f"Give more, or lower quantization.calibration.min_samples. {SHAPE}",
-            total=found.total,
+            total=total,
         )
-    return found
+    return Conversations(total, found)
 
 
-def _read_file(path: Path, field: str) -> Iterator[tuple[str, Messages]]:
-    try:
-        # Bytes: a broken encoding then is the error of a line and not of the file.
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise CalibrationError(
-            f"The calibration file {path} cannot be read: {error.strerror}.",
-            cause=f"The path is relative to {Path.cwd()}." if not path.is_absolute() else "",
-            remedy="Set quantization.calibration.path to a JSONL file of conversations.",
-            path=str(path),
-        ) from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        place = f"Line {number} of {path}"
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise CalibrationError(
-                f"{place} is not JSON: {error}.",
-                remedy="Mend or remove it. Each line has to be one JSON object.",
-                line=number,
-            ) from error
-        yield place, _messages(row, field, place)
+def raw_rows(
+    spec: CalibrationSpec, *, settings: Settings, progress: Progress | None = None
+) -> Iterable[tuple[str, Any]]:
+    """Return the rows as they are, whether conversations or not, each with its place.
+
+    Raises:
+        CalibrationError, WeightsError: As for `read`.
+    """
+    return _source(spec, settings, progress or Silent())[1]
 
 
-def _read_dataset(
+class _Again:
+    """Rows that are read anew each time they are gone through."""
+
+    def __init__(self, start: Callable[[], Iterator[tuple[str, Any]]]) -> None:
+        self._start = start
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return self._start()
+
+
+class _Rows:
+    def __init__(self, rows: Iterable[tuple[str, Any]], spec: CalibrationSpec) -> None:
+        self._rows = rows
+        self._spec = spec
+
+    def __iter__(self) -> Iterator[Conversation]:
+        for place, row in self._rows:
+            yield read_row(row, self._spec.messages_field, place, self._convert)
+
+    def _convert(self, arguments: str) -> str:
+        return conversion(self._spec, arguments)
+
+
+def conversion(spec: CalibrationSpec, arguments: str) -> str:
+    """Return the sentence with the command that converts a dataset; see `conversions.py`."""
+    target = f"{Path(spec.path).name.partition('.')[0] or 'calibration'}.messages.jsonl"
+    given = spec.model_dump_json(
+        include={"path", "source", "config", "split", "revision"}, exclude_defaults=True
+    )
+    words = (sys.executable, "-m", "infra.conversions", given, target)
+    command = " ".join([*map(shlex.quote, words), arguments])
+    source = " and quantization.calibration.source=file" if spec.source != "file" else ""
+    return f"Convert it: `{command}`, then set quantization.calibration.path={target}{source}."
+
+
+def _source(
+    spec: CalibrationSpec, settings: Settings, progress: Progress
+) -> tuple[int | None, Iterable[tuple[str, Any]]]:
+    """Return how many rows there are, if that is known beforehand, and the rows."""
+    if spec.source == "file":
+        path = Path(spec.path).expanduser()
+        return None, _Again(lambda: _unwrapped(read_rows(path, _WANTED)))
+    return _dataset(spec, spec.source, settings, progress)
+
+
+def _unwrapped(rows: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Yield rows; those that stand together in a single field of an object one by one."""
+    for place, row in rows:
+        inside = _inside(row)
+        if inside is None:
+            yield place, row
+        else:
+            for number, one in enumerate(inside, 1):
+                yield f"Row {number} in {place[0].lower()}{place[1:]}", one
+
+
+def _inside(row: Any) -> list[Any] | None:
+    """Return the rows in an object such as `{"data": [{"messages": …}, …]}`."""
+    if not isinstance(row, dict):
+        return None
+    lists = [value for value in row.values() if isinstance(value, list) and value]
+    if len(lists) != 1 or set(row) & (COLUMNS - LISTS):
+        return None
+    first = lists[0][0]
+    if isinstance(first, list):
+        holds = bool(first) and is_message(first[0])
+    else:
+        holds = isinstance(first, dict) and bool(set(first) & COLUMNS) and not is_message(first)
+    return lists[0] if holds else None
+
+
+def _dataset(
     spec: CalibrationSpec,
     source: Literal["modelscope", "huggingface"],
     settings: Settings,
     progress: Progress,
-) -> Conversations:
+) -> tuple[int, Iterable[tuple[str, Any]]]:
     from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
 
     from infra.weights import fetch_dataset
 
@@ -98,41 +173,14 @@ def _read_dataset(
     cache = settings.datasets / ".arrow" / digest_of(str(folder))[:16]
     try:
         rows = load_dataset(str(folder), name=spec.config, split=spec.split, cache_dir=str(cache))
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, DatasetsError) as error:
         raise CalibrationError(
             f"Split {spec.split!r} of {spec.path} cannot be loaded.",
             cause=str(error).partition("\n")[0],
             remedy="Correct quantization.calibration.config and .split.",
         ) from error
-    return Conversations(
-        rows.num_rows,
-        (
-            (place, _messages(row, spec.messages_field, place))
-            for number, row in enumerate(rows)
-            for place in [f"Row {number} of {spec.path}"]
-        ),
-    )
-
-
-def _messages(row: object, field: str, place: str) -> Messages:
-    if not isinstance(row, dict):
-        _misshapen(place, f"is a JSON {type(row).__name__}, not an object")
-    if field not in row:
-        _misshapen(place, f"has no field {field!r}; it has {', '.join(row) or 'none'}")
-    messages = row[field]
-    if not isinstance(messages, list) or not messages:
-        _misshapen(place, f"has no list of messages in {field!r}")
-    for number, message in enumerate(messages, 1):
-        texts = message if isinstance(message, dict) else {}
-        if not all(isinstance(texts.get(key), str) for key in ("role", "content")):
-            _misshapen(place, f"has a message without text in role and content: number {number}")
-    return messages
-
-
-def _misshapen(place: str, fact: str) -> NoReturn:
-    raise CalibrationError(
-        f"{place} {fact}.",
-        cause=SHAPE,
-        remedy="Convert the data, or set quantization.calibration.messages_field.",
-        place=place,
+    return rows.num_rows, _Again(
+        lambda: (
+            (f"Row {number} of {spec.path}", without_nulls(row)) for number, row in enumerate(rows)
+        )
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -135,12 +136,8 @@ def of_run(
         source = read(card.spec, settings=settings)
         if source.total != card.read:
             return None
-        seen = source.rows, range(card.used + card.dropped_too_long)
-        conversations = [
-            str(message["content"])
-            for (_, messages), _ in zip(*seen, strict=False)
-            for message in messages
-        ]
+        talks = islice(source.rows, card.looked_at)
+        conversations = [text for talk in talks for text in talk.texts]
     except (CalibrationError, WeightsError):
         return None
     rows = {name: _rows(folder / scores.samples) for name, scores in base.tasks.items()}

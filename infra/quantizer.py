@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,8 @@ def quantize(
     spec: QuantizationSpec,
     *,
     environment: PythonEnvironment,
+    moment: datetime,
+    template_variables: Mapping[str, Any],
     settings: Settings,
     progress: Progress,
     log: Path,
@@ -70,6 +74,8 @@ def quantize(
         weights: The model, whole and verified.
         spec: The recipe.
         environment: Interpreter that has AutoAWQ.
+        moment: What the chat template takes for now.
+        template_variables: Further variables of the chat template.
         settings: Where checkpoints are kept.
         progress: Told at least every two seconds.
         log: File for all that the quantizer prints.
@@ -92,6 +98,8 @@ def quantize(
     samples = calibration.prepare(
         weights.path,
         spec.calibration,
+        moment=moment,
+        variables=template_variables,
         settings=settings,
         progress=progress,
         trust_remote_code=trust_remote_code,
@@ -152,7 +160,7 @@ def _tell(samples: Calibration, progress: Progress) -> None:
         text += (
             f"; {card.dropped_too_long} dropped, longer than {card.spec.max_sequence_length} tokens"
         )
-    progress.say(text)
+    progress.say("; ".join([text, *card.told]))
 
 
 def _search_dtype(device: Device, versions: dict[str, str]) -> str:

@@ -18,11 +18,30 @@ _ANSWER_SECONDS = 2.0
 
 
 def has_chat_template(model: Path) -> bool:
-    """Tell whether the tokenizer in a model folder knows how to write a chat."""
+    """Tell whether the tokenizer in a model folder knows how to write a chat.
+
+    Of several templates with names one has to be the default, as transformers sees it: files with
+    names stand before what the tokenizer's configuration says.
+    """
     if any((model / name).exists() for name in ("chat_template.jinja", "chat_template.json")):
         return True
+    if names := named_chat_templates(model):
+        return "default" in names
+    return bool(_configured_template(model))
+
+
+def named_chat_templates(model: Path) -> dict[str, Path]:
+    """Return the names of templates that have one, each with the file it stands in."""
+    if files := sorted((model / "additional_chat_templates").glob("*.jinja")):
+        return {file.stem: file for file in files}
+    named = _configured_template(model)
+    file = model / "tokenizer_config.json"
+    return {str(one["name"]): file for one in named} if isinstance(named, list) else {}
+
+
+def _configured_template(model: Path) -> Any:
     config = model / "tokenizer_config.json"
-    return config.exists() and bool(json.loads(config.read_text("utf-8")).get("chat_template"))
+    return json.loads(config.read_text("utf-8")).get("chat_template") if config.exists() else None
 
 
 def list_models(client: httpx.Client) -> list[dict[str, Any]] | None:

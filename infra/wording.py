@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Literal
@@ -11,6 +12,7 @@ Unit = Literal["points", "value"]
 _MINUS = "−"
 _WIDTH = 100
 """Characters of a terminal's line."""
+_NO_BREAK = "\x1f"
 
 
 def difference(value: float, unit: Unit, *, signed: bool = True) -> str:
@@ -96,11 +98,16 @@ def duration(seconds: float) -> str:
 
 
 def wrapped(first: str, rest: str, text: str) -> list[str]:
-    """Return lines of a terminal: the first begins with `first`, all others with `rest`."""
-    return textwrap.wrap(
-        text, _WIDTH, initial_indent=first, subsequent_indent=rest,
+    """Return lines of a terminal: the first begins with `first`, all others with `rest`.
+
+    A command in backticks stays on one line, so that it can be copied.
+    """
+    whole = re.sub(r"`[^`\n]+`", lambda command: command[0].replace(" ", _NO_BREAK), text)
+    lines = textwrap.wrap(
+        whole, _WIDTH, initial_indent=first, subsequent_indent=rest,
         break_long_words=False, break_on_hyphens=False,
     ) or [first.rstrip()]  # fmt: skip
+    return [line.replace(_NO_BREAK, " ") for line in lines]
 
 
 def listed(words: list[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import task
 
 from infra import quantizer
+from infra.chat_template import moment_of
 from infra.contracts.records import PythonEnvironment, QuantizedCheckpoint, Weights
 from infra.contracts.specs import RunSpec
 from infra.run_folder import RunFolder
@@ -27,6 +28,8 @@ def quantize(
             weights,
             spec.quantization,
             environment=environment,
+            moment=moment_of(spec.evaluation),
+            template_variables=spec.evaluation.chat_template_kwargs,
             settings=Settings(),
             progress=progress,
             log=run.log("quantize"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from infra.contracts.records import PythonEnvironment
 from infra.environments import Stage, ensure
 from infra.settings import Settings
+
+MOMENT = datetime(2026, 1, 1)
+"""What chat templates take for now."""
 
 ROOT = Path(__file__).parent.parent
 

@@ -25,7 +25,7 @@ from infra.run_folder import RunFolder
 from infra.settings import Settings
 from infra.verdict import decide
 from infra.weights import inspect_local
-from tests.conftest import PrintProgress
+from tests.conftest import MOMENT, PrintProgress
 from tests.infra.scoring.checkpoints import write_awq
 
 
@@ -49,6 +49,7 @@ class Examination:
         """Return the checkpoint that AutoAWQ makes."""
         made, _ = quantizer.quantize(
             self.base, quantization, environment=self._quantizer, settings=self._settings,
+            moment=MOMENT, template_variables={},
             progress=PrintProgress(), log=self._run.log("quantize"),
         )  # fmt: skip
         return made

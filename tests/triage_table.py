@@ -25,6 +25,7 @@ from infra.settings import Settings
 from infra.triage import Look, look_at_files
 from infra.weights import inspect_local
 from tests.broken_checkpoints import SAMPLE, SPOILERS, spoil, write_garbage
+from tests.conftest import MOMENT
 from tests.exactness import served
 from tests.infra.triage.conftest import make_spec
 
@@ -45,6 +46,7 @@ class Bench:
     def quantize(self, spec: RunSpec) -> QuantizedCheckpoint:
         made, _ = quantizer.quantize(
             self.weights, spec.quantization, environment=self.quantizer, settings=Settings(),
+            moment=MOMENT, template_variables={},
             progress=Silent(), log=self.work / "quantize.log",
         )  # fmt: skip
         return made

@@ -6,10 +6,9 @@ shown those, and would look better there than elsewhere.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from infra.contracts.errors import DatasetError
 from infra.contracts.records import Record
 from infra.contracts.specs import CalibrationSpec, FidelitySpec
 from infra.progress import Progress
+from infra.reading.rows import Wanted, is_rows, paragraphs, read_rows
 from infra.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 _SEED = 0
 _CONVERSATIONS_A_SAMPLE = 8
 """AWQ takes the first `max_samples` that are short enough. So many times as many are looked at."""
+
+_WANTED = Wanted(
+    field="fidelity.texts",
+    error=DatasetError,
+    example='{"text": "…"}',
+    columns=frozenset(["text"]),
+)
 
 _CANDIDATES_A_DOCUMENT = 4
 """Questions that are looked at for each that is wanted; some overlap, or are there twice."""
@@ -101,40 +108,28 @@ def of_file(
     return texts
 
 
-def read(spec: FidelitySpec) -> list[str]:
-    """Return the texts of a file: paragraphs, or the `text` column of JSONL.
+def read(spec: FidelitySpec) -> Iterator[str]:
+    """Yield the texts of a file: rows with a column `text`, or paragraphs.
+
+    Rows are read from whatever `infra.reading` knows, by the file's content.
 
     Raises:
-        DatasetError: It cannot be read, is empty, or a line of it is no text.
+        DatasetError: It cannot be read, is empty, or a row of it is no text.
     """
     path = Path(spec.texts or "").expanduser()
-    try:
-        content = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "it is not UTF-8" if isinstance(error, ValueError) else error.strerror
-        raise DatasetError(
-            f"The texts for fidelity in {path} cannot be read: {reason}.",
-            cause=f"The path is relative to {Path.cwd()}." if not path.is_absolute() else "",
-            remedy="Set fidelity.texts to a text file or a JSONL file with a `text` column.",
-            path=str(path),
-        ) from error
-    if path.suffix in {".jsonl", ".ndjson"}:
-        texts = [
-            _text(line, f"Line {number} of {path}")
-            for number, line in enumerate(content.split("\n"), 1)
-            if line.strip()
-        ]
-    else:
-        texts = _paragraphs(content)
-    texts = [text for text in texts if text.strip()]
-    if not texts:
+    found = _rows(path) if is_rows(path, _WANTED) else paragraphs(path, _WANTED)
+    empty = True
+    for text in found:
+        if text.strip():
+            empty = False
+            yield text
+    if empty:
         raise DatasetError(
             f"{path} holds no text for fidelity.",
             remedy="Put texts into it, paragraphs apart by blank lines, or leave fidelity.texts "
             "empty for questions of the exam.",
             path=str(path),
         )
-    return texts
 
 
 def check(spec: FidelitySpec) -> str:
@@ -143,35 +138,21 @@ def check(spec: FidelitySpec) -> str:
     Raises:
         DatasetError: As for `read`.
     """
-    count = len(read(spec))
+    count = sum(1 for _ in read(spec))
     return f"{count} texts in {spec.texts}, of which at most {spec.documents} are read"
 
 
-def _paragraphs(content: str) -> list[str]:
-    found, lines = [], list[str]()
-    for line in [*content.splitlines(), ""]:
-        if line.strip():
-            lines.append(line)
-        elif lines:
-            found.append("\n".join(lines))
-            lines = []
-    return found
-
-
-def _text(line: str, place: str) -> str:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
+def _rows(path: Path) -> Iterator[str]:
+    for place, row in read_rows(path, _WANTED):
+        text = row.get("text") if isinstance(row, dict) else row
+        if isinstance(text, str):
+            yield text
+            continue
+        has = f"; it has {', '.join(map(str, row))}" if isinstance(row, dict) and row else ""
         raise DatasetError(
-            f"{place} is not JSON: {error}.",
-            remedy='Mend or remove it. Each line of fidelity.texts has to be {"text": "…"}.',
-        ) from error
-    if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-        raise DatasetError(
-            f"{place} has no text in the column `text`.",
-            remedy='Mend or remove it. Each line of fidelity.texts has to be {"text": "…"}.',
+            f"{place} has no text in the column `text`{has}.",
+            remedy=f"Mend or remove it. Each row of fidelity.texts has to be {_WANTED.example}.",
         )
-    return str(row["text"])
 
 
 def _questions(task: Any) -> Iterator[str]:
@@ -226,4 +207,4 @@ def _chosen(
 def _messages(spec: CalibrationSpec, settings: Settings, progress: Progress) -> Sequence[str]:
     rows = conversations.read(spec, settings=settings, progress=progress).rows
     seen = islice(rows, spec.max_samples * _CONVERSATIONS_A_SAMPLE)
-    return [message["content"] for message in chain.from_iterable(row for _, row in seen)]
+    return [text for talk in seen for text in talk.texts]

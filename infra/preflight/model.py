@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from infra import awq_limits, calibration, conversations, quantizer, weights
+from infra.chat_template import moment_of
 from infra.contracts.errors import AssayError
 from infra.contracts.specs import RunSpec
 from infra.memory import Shape, from_config, from_name, with_weights
@@ -89,21 +90,24 @@ def on_a_hub(spec: RunSpec, settings: Settings) -> Model:
 def look_at_conversations(
     spec: RunSpec, model: Model, settings: Settings, progress: Progress
 ) -> Finding:
-    """Check a calibration file; count its tokens where the model's tokenizer is at hand."""
+    """Check a calibration file; render it where the model's template and tokenizer are at hand."""
     wanted = spec.quantization.calibration
 
-    def check() -> str:
+    def check() -> Finding | str:
         if model.folder is None:
             total = conversations.read(wanted, settings=settings).total
             return f"{total} conversations in {wanted.path}"
         card = calibration.prepare(
             model.folder,
             wanted,
+            moment=moment_of(spec.evaluation),
+            variables=spec.evaluation.chat_template_kwargs,
             settings=settings,
             progress=progress,
             trust_remote_code=spec.model.trust_remote_code,
         ).card
-        return f"{card.used} of {card.read} conversations, {card.tokens_total} tokens"
+        found = f"{card.used} of {card.read} conversations, {card.tokens_total} tokens"
+        return note("calibration", "; ".join([found, *card.told])) if card.told else found
 
     return look("calibration", check)
 

@@ -84,7 +84,7 @@ def survey(
             looked, missing = exam.rows(rows, spec.evaluation)
             findings += [*tasks.findings, *looked]
             whole = fetch_rows and not problems(findings)
-            measured = found if said.status == "ok" else replace(found, folder=None)
+            measured = found if said.status != "problem" else replace(found, folder=None)
             loaded = exam.load(tasks, missing, spec, measured, usable, progress, whole=whole)
             findings += loaded.findings
             if loaded.whole:

@@ -116,6 +116,7 @@ def calibration(report: Report) -> Table:
         ("Tokens together", f"{card.tokens_total:,}"),
         ("Dropped", f"{card.dropped_too_long:,} longer than {spec.max_sequence_length:,} tokens, "
                     f"{card.dropped_beyond_max:,} beyond the {spec.max_samples:,} asked for"),
+        *(("Worth knowing", told) for told in card.told),
         ("Fingerprint", card.fingerprint),
     ]  # fmt: skip
     return Table("Calibration", [{"": name, "Calibration set": value} for name, value in rows])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from infra.chat_template import moment_of
 from infra.content import code_digest, digest_of, write_atomically
 from infra.contracts.records import Check, QuantizedCheckpoint, Triage, Weights
 from infra.contracts.specs import RunSpec, TriageSpec
@@ -193,6 +194,8 @@ class Look:
             self._spec.quantization.calibration,
             self._spec.evaluation.triage.prompts,
             longest=min(server.max_model_len - answers.ANSWER_TOKENS - 1, _LONGEST_PROMPT),
+            moment=moment_of(self._spec.evaluation),
+            variables=self._spec.evaluation.chat_template_kwargs,
             settings=self._settings,
             progress=self._progress,
             trust_remote_code=self._spec.model.trust_remote_code,

@@ -12,6 +12,7 @@ from infra.contracts.specs import CalibrationSpec
 from infra.progress import Silent
 from infra.settings import Settings
 from tests import tiny_model
+from tests.conftest import MOMENT
 
 OVERHEAD = len("<|bos|>user\n<|eos|>\n") - len("<|bos|><|eos|>") + 2
 """Tokens of the template around one user message: each byte is one, each special token is one."""
@@ -24,7 +25,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def calibrate(model: Path, path: Path, **fields: Any) -> Calibration:
     spec = CalibrationSpec(path=str(path), **{"min_samples": 1, "max_sequence_length": 64} | fields)
-    return prepare(model, spec, settings=Settings(cache=path.parent), progress=Silent())
+    return prepare(
+        model, spec, moment=MOMENT, variables={},
+        settings=Settings(cache=path.parent), progress=Silent(),
+    )  # fmt: skip
 
 
 def test_tokens_are_those_of_the_chat_template_and_no_more(model: Path, tmp_path: Path) -> None:

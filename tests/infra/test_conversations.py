@@ -25,7 +25,7 @@ def test_a_file_keeps_its_order_and_knows_its_lines(tmp_path: Path) -> None:
     path.write_bytes(f"\ufeff{GOOD}\r\n\n{GOOD.replace('Grüße', 'two')}".encode())
     found = read(spec(path), settings=Settings(cache=tmp_path))
     assert found.total == 2
-    assert [(place, messages[0]["content"]) for place, messages in found.rows] == [
+    assert [(talk.place, talk.messages[0]["content"]) for talk in found.rows] == [
         (f"Line 1 of {path}", "Grüße"),
         (f"Line 3 of {path}", "two"),
     ]
@@ -35,9 +35,11 @@ def test_a_file_keeps_its_order_and_knows_its_lines(tmp_path: Path) -> None:
     ("line", "says"),
     [
         (b'{"messages": [', "is not JSON"),
-        (b'{"messages": "\xff"}', "is not JSON"),
-        (b"[]", "is a JSON list, not an object"),
+        (b'{"messages": "\xff"}', "is not utf-8 (byte 0xff)"),
+        (b"[]", "has no list of messages"),
+        (b"7", "is a JSON number, not an object"),
         (b'{"conversations": [], "id": 1}', "has no field 'messages'; it has conversations, id"),
+        (b'{"messages": [{"role": "user", "content": 3}]}', "has number for content in message 1"),
         (b'{"messages": []}', "has no list of messages"),
         (b'{"messages": "hello"}', "has no list of messages"),
         (b'{"messages": [{"role": "user", "content": null}]}', "number 1"),
@@ -99,8 +101,8 @@ def test_rows_of_a_hub_are_checked_as_they_are_used(hub: Settings) -> None:
     found = read(asked, settings=hub)
     assert found.total == 2
     rows = iter(found.rows)
-    place, messages = next(rows)
-    assert (place, messages[0]["content"]) == ("Row 0 of me/chats", "Grüße")
+    talk = next(rows)
+    assert (talk.place, talk.messages[0]["content"]) == ("Row 0 of me/chats", "Grüße")
     with pytest.raises(CalibrationError, match="Row 1 of me/chats has no list of messages"):
         next(rows)
 

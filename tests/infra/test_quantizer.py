@@ -24,6 +24,7 @@ from infra.device import Device
 from infra.settings import Settings
 from infra.weights import inspect_local
 from tests import tiny_model
+from tests.conftest import MOMENT
 
 ROOT = Path(__file__).parents[2]
 STAND_IN = ROOT / "tests" / "stand_in_quantizer.py"
@@ -84,6 +85,8 @@ class Bench:
         return quantizer.quantize(
             self.weights(),
             recipe or self.recipe(),
+            moment=MOMENT,
+            template_variables={},
             environment=self.python(mode),
             settings=self.settings,
             progress=heard or self.heard,
@@ -303,7 +306,7 @@ def processes_of(bench: Bench) -> list[list[str]]:
 DRIVER = """
     import sys
     from pathlib import Path
-    from tests.infra.test_quantizer import Bench, quantizer
+    from tests.infra.test_quantizer import MOMENT, Bench, quantizer
     from infra.contracts.records import PythonEnvironment
 
     class Printed:
@@ -312,7 +315,8 @@ DRIVER = """
 
     bench = Bench(Path(sys.argv[1]))
     quantizer.quantize(
-        bench.weights(), bench.recipe(), settings=bench.settings, progress=Printed(),
+        bench.weights(), bench.recipe(), moment=MOMENT, template_variables={},
+        settings=bench.settings, progress=Printed(),
         environment=PythonEnvironment(name="q", python=sys.argv[2], digest="", provided=True),
         log=bench.folder / "killed.log",
     )
@@ -342,6 +346,8 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_succeeds(
     made, reused = quantizer.quantize(
         bench.weights(),
         bench.recipe(),
+        moment=MOMENT,
+        template_variables={},
         environment=quantizer_environment,
         settings=bench.settings,
         progress=bench.heard,

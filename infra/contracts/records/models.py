@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from infra.contracts.records.base import FileDigest, Record
 from infra.contracts.specs import CalibrationSpec, QuantizationSpec
 
@@ -54,11 +56,31 @@ class CalibrationCard(Record):
     dropped_beyond_max: int
     """Not looked at, because `max_samples` usable ones had been found before."""
 
+    duplicates: int = 0
+    """Rendered to the same text as one that is used: each text counts once."""
+
+    left_out: dict[str, int] = Field(default_factory=dict)
+    """What the chat template leaves out, such as `tools` → conversations that have it."""
+
     tokens_min: int
     tokens_median: int
     tokens_max: int
     tokens_total: int
     """Tokens of the used conversations."""
+
+    @property
+    def looked_at(self) -> int:
+        """Conversations from the first one to the last one that is used."""
+        return self.used + self.dropped_too_long + self.duplicates
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What is worth knowing about those that were looked at, for people."""
+        same = f"{self.duplicates:,} of {self.looked_at:,} render to the same text as one before"
+        parts = [
+            f"the chat template leaves out {what} ({n:,})" for what, n in self.left_out.items()
+        ]
+        return ((same,) if self.duplicates else ()) + tuple(parts)
 
 
 class Overlap(Record):

@@ -50,13 +50,13 @@ def written(folder: Path, name: str, content: str | bytes) -> FidelitySpec:
 
 def test_paragraphs_are_apart_by_blank_lines(tmp_path: Path) -> None:
     spec = written(tmp_path, "t.txt", "\n\nOne\nstill one.\r\n \nTwo.\n\n\n\nThree.")
-    assert texts.read(spec) == ["One\nstill one.", "Two.", "Three."]
+    assert list(texts.read(spec)) == ["One\nstill one.", "Two.", "Three."]
     assert texts.check(spec).startswith("3 texts")
 
 
 def test_lines_of_jsonl_are_texts(tmp_path: Path) -> None:
     lines = '{"text": "One\\n\\nstill one."}\n\n{"text": " "}\n{"text": "Two\u2028.", "id": 3}\n'
-    assert texts.read(written(tmp_path, "t.jsonl", lines)) == ["One\n\nstill one.", "Two\u2028."]
+    assert [*texts.read(written(tmp_path, "t.jsonl", lines))] == ["One\n\nstill one.", "Two\u2028."]
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,10 @@ def test_lines_of_jsonl_are_texts(tmp_path: Path) -> None:
         ("t.jsonl", "", "holds no text"),
         ("t.jsonl", '{"text": "One."}\n{"text": 2}\n', "Line 2 of"),
         ("t.jsonl", '{"text": "One."}\n{"content": "Two."}\n', "Line 2 of"),
-        ("t.jsonl", '["One."]\n', "Line 1 of"),
+        ("t.jsonl", '[["One."]]\n', "Line 1 of"),
         ("t.jsonl", '{"text": "One."}\n\nTwo.\n', "Line 3 of"),
-        ("t.txt", b"\xff\xfe", "not UTF-8"),
+        ("t.txt", b"\xff\xfe", "holds no text"),
+        ("t.txt", "One.\n\nGrüße".encode("latin-1"), "Line 3 of .* not utf-8"),
     ],
 )
 def test_a_file_without_texts_is_told(

@@ -1,0 +1,49 @@
+"""Tokens that the tokenizer knows and the model does not.
+
+A tokenizer of another model, or tokens that were added to it alone: the first such token ends the
+quantizer, minutes later, with an index that is out of range.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from infra.contracts.errors import CalibrationError
+
+
+def size(model: Path) -> int | None:
+    """Return how many tokens a model in a folder has embeddings for; none if it does not say."""
+    try:
+        config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    for part in (config, config.get("text_config"), config.get("llm_config")):
+        found = part.get("vocab_size") if isinstance(part, dict) else None
+        if isinstance(found, int):
+            return found
+    return None
+
+
+def check(ids: Sequence[int], known: int | None, tokenizer: Any, place: str) -> None:
+    """Refuse tokens beyond the embeddings.
+
+    Raises:
+        CalibrationError: There is one; the error names it and both sizes.
+    """
+    if known is None or not ids or max(ids) < known:
+        return
+    number = next(one for one in ids if one >= known)
+    raise CalibrationError(
+        f"The tokenizer makes token {number}, {tokenizer.convert_ids_to_tokens(number)!r}, of "
+        f"{place}, and the model knows {known} tokens.",
+        cause=f"The tokenizer knows {len(tokenizer)}, config.json says vocab_size={known}: it is "
+        "another model's, or tokens were added to it and not to the model.",
+        remedy="Copy all tokenizer files of this model again, or give the model embeddings for the "
+        "added tokens (`resize_token_embeddings` of transformers).",
+        token=number,
+        vocab_size=known,
+        tokenizer_size=len(tokenizer),
+    )
