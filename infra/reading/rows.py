@@ -18,6 +18,7 @@ from lzma import LZMAError
 from pathlib import Path
 from typing import Any, NoReturn
 
+from infra import lfs
 from infra.contracts.errors import AssayError
 from infra.reading.containers import Foreign, Kind, kind_of, open_text
 from infra.reading.json_values import NotJson, begins_as_json, check_decoded, rows
@@ -154,6 +155,7 @@ def _told(path: Path, wanted: Wanted) -> Iterator[None]:
 def _kind(path: Path, wanted: Wanted) -> Kind:
     if path.is_dir():
         raise _folder(path, wanted)
+    lfs.check(path, wanted.error)
     return kind_of(path)
 
 
