@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -111,7 +112,8 @@ class _Rows:
 
 def conversion(spec: CalibrationSpec, arguments: str) -> str:
     """Return the sentence with the command that converts a dataset; see `conversions.py`."""
-    target = f"{Path(spec.path).name.partition('.')[0] or 'calibration'}.messages.jsonl"
+    name = re.sub(r"[^\w-]+", "-", Path(spec.path).name.partition(".")[0]).strip("-")
+    target = f"{name or 'calibration'}.messages.jsonl"
     given = spec.model_dump_json(
         include={"path", "source", "config", "split", "revision"}, exclude_defaults=True
     )
@@ -153,7 +155,8 @@ def _inside(row: Any) -> list[Any] | None:
     if isinstance(first, list):
         holds = bool(first) and is_message(first[0])
     else:
-        holds = isinstance(first, dict) and bool(set(first) & COLUMNS) and not is_message(first)
+        holds = isinstance(first, dict) and bool(set(first) & (COLUMNS - {"content"}))
+        holds = holds and not is_message(first)
     return lists[0] if holds else None
 
 

@@ -86,11 +86,11 @@ def begins_as_json(text: TextIO) -> bool:
     if not head.startswith(("{", "[")):
         return False
     try:
-        _DECODER.raw_decode(head)
+        _, end = _DECODER.raw_decode(head)
     except (ValueError, RecursionError):
         # The first of many lines: an array or object that goes on.
         return bool(re.match(r'\{\s*("|\Z)|\[\s*([\[{"]|\Z)', head))
-    return True
+    return head[end:].strip()[:1] in {"", ",", "{", "["}  # and no text that begins so
 
 
 def _head(text: TextIO) -> str:

@@ -7,6 +7,7 @@ at a time. What is something else is called by its name, with a command that mak
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shlex
 import sys
@@ -163,9 +164,9 @@ def _folder(path: Path, wanted: Wanted) -> Foreign:
     """Return what to say of a folder: a dataset that was saved, or one with files in it."""
     what = "is a folder (Is a directory), not a file"
     if (path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists():
-        target = f"{path.resolve().name}.jsonl"
-        part = "['train']" if (path / "dataset_dict.json").exists() else ""
-        code = f"import datasets; datasets.load_from_disk({str(path)!r}){part}.to_json({target!r})"
+        target = re.sub(r"[^\w.-]+", "-", path.resolve().name) + ".jsonl"
+        source = f"datasets.load_from_disk({json.dumps(str(path))}){_first_split(path)}"
+        code = f"import datasets; {source}.to_json({json.dumps(target)})"
         return Foreign(
             f"{what}: `save_to_disk` of datasets wrote it",
             remedy=f"Convert it: `{shlex.quote(sys.executable)} -c {shlex.quote(code)}`, and set "
@@ -174,6 +175,14 @@ def _folder(path: Path, wanted: Wanted) -> Foreign:
     inside = sorted(one.name for one in path.iterdir() if one.is_file() and one.name[0] != ".")
     named = f" It holds {', '.join(inside[:5])}{' …' if inside[5:] else ''}." if inside else ""
     return Foreign(what, remedy=f"Set {wanted.field} to a file in it.{named}")
+
+
+def _first_split(path: Path) -> str:
+    try:
+        splits = json.loads((path / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
+    except (OSError, ValueError, LookupError):
+        return ""
+    return f"[{json.dumps(splits[0])}]" if splits else ""
 
 
 def _of_json(path: Path, wanted: Wanted) -> Iterator[tuple[str, Any]]:

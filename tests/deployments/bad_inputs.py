@@ -229,7 +229,7 @@ def a_message_that_is_text(case: Case) -> None:
 
 
 def another_messages_field(case: Case) -> None:
-    case.say({"conversations": [{"role": "user", "content": "Hello"}]})
+    case.say({"dialog": [{"role": "user", "content": "Hello"}]})
 
 
 def a_role_that_the_template_refuses(case: Case) -> None:
@@ -381,7 +381,7 @@ CASES: list[tuple[Callable[[Case], None], tuple[str, ...]]] = [
     (a_calibration_line_cut_off, ("calibration.jsonl", "Line 7")),
     (a_message_without_a_role, ("Line 1", "role")),
     (a_message_that_is_text, ("Line 1", "role")),
-    (another_messages_field, ("conversations", "messages_field")),
+    (another_messages_field, ("it has dialog", "messages_field=dialog")),
     (a_role_that_the_template_refuses, ("Line 1", "no tools")),
     (
         setting(

@@ -110,8 +110,9 @@ def bench(tmp_path: Path) -> Bench:
 def test_the_device_and_the_type_of_the_search_are_in_the_key(bench: Bench) -> None:
     weights, recipe = bench.weights(), bench.recipe()
     samples = calibration.prepare(
-        weights.path, recipe.calibration, settings=bench.settings, progress=bench.heard
-    )
+        weights.path, recipe.calibration, moment=MOMENT, variables={},
+        settings=bench.settings, progress=bench.heard,
+    )  # fmt: skip
     versions = {"torch": "2"}
     devices = [
         Device(kind=kind, name=name, count=1, memory_bytes=1)
