@@ -45,6 +45,9 @@ _KEPT = (
     *("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT", "HF_MODULES_CACHE"),
     "DO_NOT_TRACK",
 )
+_SET_BY_LIBRARIES = frozenset(["KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"])
+"""scikit-learn sets them when it is imported, which one arm may see and the other not."""
+
 _SECRET_WORDS = frozenset(
     ["TOKEN", "KEY", "APIKEY", "SECRET", "PASSWORD", "PASSWD", "CREDENTIALS", "AUTH"]
 )
@@ -70,6 +73,7 @@ def clean_environment(
         if any(fnmatchcase(name, pattern) for pattern in keep)
         or (
             any(fnmatchcase(name, pattern) for pattern in _KEPT)
+            and name not in _SET_BY_LIBRARIES
             and _SECRET_WORDS.isdisjoint(name.upper().split("_"))
         )
     }

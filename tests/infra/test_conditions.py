@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +101,16 @@ def test_what_was_adjusted_keeps_answers_of_its_own() -> None:
     plain = answers_of(["asked"], [])
     assert adjusted("serving.enforce_eager", "true") != plain
     assert adjusted("serving.memory_fraction", "0.5") == plain
+
+
+def test_what_is_imported_meanwhile_changes_no_key() -> None:
+    """Libraries set variables for themselves; the second arm must not get other keys for that."""
+    code = (
+        "from infra.conditions import deciding_variables as deciding\n"
+        "from infra.processes import clean_environment as clean\n"
+        "before = deciding(clean())\n"
+        "import datasets, lm_eval.evaluator, matplotlib, scipy.stats, sklearn.metrics\n"
+        "import modelscope, prefect, statsmodels, transformers\n"
+        "assert deciding(clean()) == before, (before, deciding(clean()))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
