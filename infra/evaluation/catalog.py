@@ -15,7 +15,7 @@ from infra.content import digest_of
 from infra.contracts.errors import EvaluationError, UnknownTask
 from infra.evaluation.definitions import chain, task_folder
 from infra.evaluation.definitions import load as load_definition
-from infra.evaluation.index import Name, index, own_folder, own_index
+from infra.evaluation.index import ANY, Name, index, own_folder, own_index
 
 _GROUP_FIELDS = {"group", "group_alias", "task", "aggregate_metric_list", "metadata", "include"}
 
@@ -153,7 +153,8 @@ class Catalog:
 
     def _find(self, name: str) -> Name:
         for concerned, error in self.faults:
-            if concerned == name or (name not in self.names and name in concerned):
+            unknown = name not in self.names
+            if concerned == name or (unknown and (concerned == ANY or name in concerned)):
                 raise error
         if name in self.names:
             return self.names[name]

@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from infra import lfs
 from infra.content import digest_file, digest_of
 from infra.contracts.errors import EvaluationError
 
@@ -140,6 +141,7 @@ def _parsed(content: bytes, path: Path) -> Mapping[str, Any]:
             remedy="Mend the file.",
             path=str(path),
         ) from error
+    lfs.check(path, EvaluationError)
     if not isinstance(found, dict):
         raise EvaluationError(
             f"The task definition {path} holds a {type(found).__name__}, not keys with values.",

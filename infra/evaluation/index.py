@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from infra import lfs
 from infra.contracts.errors import EvaluationError
 from infra.evaluation.definitions import load as load_definition
 
@@ -25,6 +26,9 @@ _HEAD = re.compile(
     r"""((?:\n[ \t]*-[ \t]+.*)*)""",
     re.MULTILINE,
 )
+ANY = "any"
+"""Stands for the names of a file that does not tell them."""
+
 _NAMING = ("task", "group", "tag", "class")
 _IGNORED_FOLDERS = {"__pycache__", ".ipynb_checkpoints"}  # as lm-eval does
 
@@ -135,7 +139,8 @@ def own_index(root: Path) -> tuple[dict[str, Name], list[tuple[str, EvaluationEr
         try:
             found = load_definition(path)
         except EvaluationError as error:
-            faults.append((path.read_text(encoding="utf-8", errors="replace"), error))
+            text = path.read_text(encoding="utf-8", errors="replace")
+            faults.append((ANY if lfs.is_pointer(path) else text, error))
             continue
         head = {key: _listed(found[key]) for key in _NAMING if found.get(key)}
         name = next(iter(head.get("task", head.get("group", []))), "")

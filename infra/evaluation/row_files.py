@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infra import lfs
 from infra.content import digest_file, digest_of
 from infra.contracts.errors import DatasetError
 from infra.evaluation.catalog import FORMATS, Leaf
@@ -52,6 +53,8 @@ def named_by(leaf: Leaf) -> RowFiles:
             remedy="Name it in the definition: `dataset_kwargs: {data_files: {test: rows.jsonl}}`.",
             task=leaf.name,
         )
+    for path in found.files:
+        lfs.check(path, DatasetError)
     content = [[path.name, digest_file(path).sha256] for path in dict.fromkeys(sorted(found.files))]
     return RowFiles(
         options=options,

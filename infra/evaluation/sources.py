@@ -21,6 +21,7 @@ from typing import Any
 
 import yaml
 
+from infra import lfs
 from infra.content import build_once, digest_file, digest_files, digest_folder, digest_of
 from infra.contracts.errors import DatasetError, HubUnreachable, WeightsError
 from infra.contracts.records import FileDigest
@@ -130,12 +131,19 @@ def rows_in_folder(dataset: str, spec: DatasetSpec) -> Rows:
 
 
 def _content(folder: Path) -> list[FileDigest]:
-    """Return what of a folder may be rows: no code, nothing that `datasets` left there."""
-    return [
+    """Return what of a folder may be rows: no code, nothing that `datasets` left there.
+
+    Raises:
+        DatasetError: A file only stands for another.
+    """
+    files = [
         file
         for file in digest_folder(folder)
         if not file.name.endswith(_NO_ROWS) and not Path(file.name).name.startswith(_CACHED)
     ]
+    for file in files:
+        lfs.check(folder / file.name, DatasetError)
+    return files
 
 
 def _as_lm_eval_does(leaf: Leaf) -> Rows:
@@ -157,6 +165,7 @@ def rows_here(leaf: Leaf) -> Rows:
         named = named_by(leaf)
         return Rows(dataset, None, named.digest, _told(named.files), options=named.options)
     place = folder_named_by(leaf)
+    lfs.check(place, DatasetError)
     content = _content(place) if place.is_dir() else [digest_file(place)]
     return Rows(dataset, place, digest_files(content), str(place))
 

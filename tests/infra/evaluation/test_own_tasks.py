@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.contracts.errors import DatasetError, EvaluationError, UnknownTask
+from infra.contracts.specs import DatasetSpec, EvaluationSpec, TaskSpec
 from infra.evaluation.catalog import catalog
 from infra.evaluation.exam import is_known_good, known_rows, prepare
 from infra.evaluation.keys import task_keys
@@ -268,6 +269,24 @@ def test_a_broken_definition_is_told_where_its_task_is_asked(
     with pytest.raises(EvaluationError, match=says):
         catalog(str(folder)).entries([NAME])
     assert catalog(str(folder)).entries(["gsm8k"])
+
+
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 123\n"
+
+
+@pytest.mark.parametrize("file", ["rows.jsonl", "house_exam.yaml", "data/test.jsonl"])
+def test_a_pointer_of_git_lfs_is_named_as_such(file: str, folder: Path, settings: Settings) -> None:
+    spec = own(folder)
+    if file.startswith("data"):
+        (folder / "data").mkdir()
+        spec = EvaluationSpec(
+            tasks=(TaskSpec(name="gsm8k"),),
+            datasets={"openai/gsm8k": DatasetSpec(path=str(folder / "data"))},
+        )
+    (folder / file).write_text(POINTER)
+    with pytest.raises(EvaluationError, match="Git LFS pointer") as refused:
+        task_keys(spec, settings)
+    assert "git lfs pull" in refused.value.remedy
 
 
 def test_one_name_for_two_definitions_is_refused(folder: Path) -> None:
