@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
+from infra import safetensors_header
 from infra.contracts.errors import UnsupportedModel
 from infra.contracts.records import Weights
 from infra.contracts.specs import QuantizationSpec
@@ -135,16 +135,8 @@ def _linears(weights: Weights) -> Iterator[tuple[str, int, int]]:
     """Yield name, inputs and outputs of every linear layer inside a numbered block."""
     for file in weights.files:
         if file.name.endswith(".safetensors"):
-            for name, tensor in _header(weights.path / file.name).items():
+            for name, tensor in safetensors_header.read(weights.path / file.name).items():
                 numbered = any(part.isdigit() for part in name.split("."))
-                if name.endswith(".weight") and numbered and len(tensor["shape"]) == 2:
-                    outputs, inputs = tensor["shape"]
+                if name.endswith(".weight") and numbered and len(tensor.shape) == 2:
+                    outputs, inputs = tensor.shape
                     yield name, inputs, outputs
-
-
-def _header(path: Path) -> dict[str, Any]:
-    """Return the header of a safetensors file: 8 bytes N, little-endian, then N bytes of JSON."""
-    with path.open("rb") as stream:
-        header: dict[str, Any] = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-    header.pop("__metadata__", None)
-    return header

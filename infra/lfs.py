@@ -12,7 +12,7 @@ from pathlib import Path
 
 from infra.contracts.errors import AssayError
 
-_LONGEST = 1024
+LONGEST = 1024
 """Bytes: the specification's own limit of a pointer."""
 
 _LFS = (b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/")
@@ -32,7 +32,7 @@ def remedy(path: Path) -> str:
     command = "git lfs pull" if program == "git-lfs" else "git annex get ."
     folder = path.expanduser().absolute().parent
     if any((above / ".git").exists() for above in (folder, *folder.resolve().parents)):
-        return f"cd {shlex.quote(str(folder))} && {command} (with {program} installed)"
+        return f"With {program} installed: `cd {shlex.quote(str(folder))} && {command}`."
     return (
         f"{folder} is no clone: run `{command}` in the clone that it is a copy of, with {program} "
         "installed, and copy it again; or download the file itself."
@@ -44,21 +44,28 @@ def check(path: Path, error: type[AssayError]) -> None:
     if program := _program(path):
         name = {"git-lfs": "a Git LFS pointer", "git-annex": "a git-annex pointer"}[program]
         raise error(
-            f"{path} is {name}, a text of {path.stat().st_size} bytes in place of the file.",
+            f"{path} is {name} in place of the file itself.",
             cause=f"The repository was cloned without {program}, or not all of it was fetched.",
             remedy=remedy(path),
             file=str(path),
         )
 
 
-def _program(path: Path) -> str | None:
-    """Return which program fetches what a pointer stands for; none if it is no pointer."""
-    try:
-        if not path.is_file() or path.stat().st_size > _LONGEST:
-            return None
-        content = path.read_bytes()
-    except OSError:
+def program_of(content: bytes) -> str | None:
+    """Return which program fetches what a content stands for; none if it is no pointer."""
+    if len(content) > LONGEST:
         return None
     if content.startswith(_LFS):
         return "git-lfs"
     return "git-annex" if content.startswith(_ANNEX) else None
+
+
+def _program(path: Path) -> str | None:
+    try:
+        if path.is_symlink() and not path.exists() and "annex/objects" in str(path.readlink()):
+            return "git-annex"
+        if not path.is_file() or path.stat().st_size > LONGEST:
+            return None
+        return program_of(path.read_bytes())
+    except OSError:
+        return None

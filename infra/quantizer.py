@@ -35,7 +35,7 @@ from infra.contracts.specs import QuantizationSpec
 from infra.device import Device, detect
 from infra.file_digests import check_sizes, hash_files
 from infra.leases import lease
-from infra.model_folder import is_weight
+from infra.model_files import is_weight
 from infra.progress import Progress
 from infra.settings import Settings
 

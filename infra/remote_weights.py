@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +10,14 @@ from infra.contracts.errors import HubUnreachable
 from infra.contracts.specs import ModelSpec
 from infra.hubs.base import Repository, connect
 from infra.hubs.revisions import resolve
-from infra.model_folder import choose, is_weight
+from infra.model_files import choose, is_weight
+from infra.model_folder import config_of
+from infra.model_place import Place, on_hub
 from infra.progress import Silent
 from infra.settings import Settings
+
+_OF_A_POINTER = range(100, 200)
+"""Bytes that a pointer of Git LFS has: the sizes of files that may be one."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ def remote_size(
         RepositoryNotFound: No such repository or revision for this token.
         GatedRepository: Access has to be asked for; the message says where.
         UnsafeWeights: There are only pickles.
-        WeightsError: There are no weights.
+        CorruptWeights: config.json or the index is missing or broken, or a file is a pointer.
+        WeightsError: There are no weights, or more than one model.
     """
     if spec.source == "local":
         return RemoteSize(commit=None, bytes=0, files=0, present=True)
@@ -69,28 +73,37 @@ def remote_size(
         progress=Silent(),
     )
     if what.listing is None or what.folder.is_dir():
-        here = [file for file in what.folder.iterdir() if is_weight(file.name)]
+        place = on_hub(spec, what.folder)
+        names = _choose([path.name for path in what.folder.iterdir()], place, spec)
+        found = config_of(names, place)
+        weights = [what.folder / name for name in names if is_weight(name)]
         return RemoteSize(
             commit=what.commit,
             bytes=0,
             files=0,
             present=True,
-            weight_bytes=sum(file.stat().st_size for file in here),
-            config=_config((what.folder / "config.json").read_bytes()) if read_config else None,
+            weight_bytes=sum(path.stat().st_size for path in weights),
+            config=found if read_config else None,
         )
     sizes = {file.name: file.size for file in what.listing.files}
-    names = choose(
-        list(sizes),
-        what=f"model {spec.id}",
-        allow_pickle=spec.allow_pickle,
-        trust_remote_code=spec.trust_remote_code,
-    )
-    config = None
-    if read_config and "config.json" in sizes:
-        with suppress(HubUnreachable):
-            config = _config(
-                connect(spec.source).read(repository, what.listing, "config.json", timeout=timeout)
-            )
+    hub, listing = connect(spec.source), what.listing
+
+    def read(name: str) -> bytes | None:
+        try:
+            content = hub.read(repository, listing, name, timeout=timeout)
+        except HubUnreachable:
+            return None
+        # What is kept elsewhere comes as a word about where.
+        return content if len(content) == sizes[name] else None
+
+    place = on_hub(spec, read)
+    names = _choose(list(sizes), place, spec)
+    config: Mapping[str, Any] | None = None
+    if read_config:
+        config = config_of(names, place)
+        for name in names:
+            if sizes[name] in _OF_A_POINTER and (content := read(name)):
+                place.check_content(name, content)
     return RemoteSize(
         commit=what.commit,
         bytes=sum(sizes[name] for name in names),
@@ -101,9 +114,10 @@ def remote_size(
     )
 
 
-def _config(content: bytes) -> Mapping[str, Any] | None:
-    try:
-        found = json.loads(content)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
+def _choose(names: list[str], place: Place, spec: ModelSpec) -> list[str]:
+    return choose(
+        names,
+        place,
+        allow_pickle=spec.allow_pickle,
+        trust_remote_code=spec.trust_remote_code,
+    )

@@ -6,7 +6,6 @@ Mirrors, proxies and tokens are those of the hubs' own clients (`HF_ENDPOINT`, `
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,10 @@ from infra.contracts.specs import ModelSpec
 from infra.file_digests import cached_digests, check_sizes, hash_files
 from infra.hubs.base import Repository, Source
 from infra.hubs.snapshots import fetch_snapshot
-from infra.model_folder import ModelFolder, choose, inspect, is_weight
+from infra.model_files import choose, is_weight, refuse_adapter_alone
+from infra.model_folder import ModelFolder, inspect
+from infra.model_place import in_folder, on_hub
+from infra.model_view import view
 from infra.progress import Progress, Silent
 from infra.settings import Settings
 
@@ -54,9 +56,9 @@ def fetch(spec: ModelSpec, *, settings: Settings, progress: Progress) -> Weights
         Repository(spec.source, "model", spec.id),
         spec.revision,
         settings.weights,
-        choose=functools.partial(
-            choose,
-            what=f"model {spec.id}",
+        choose=lambda names, folder: choose(
+            names,
+            on_hub(spec, folder),
             allow_pickle=spec.allow_pickle,
             trust_remote_code=spec.trust_remote_code,
         ),
@@ -64,8 +66,10 @@ def fetch(spec: ModelSpec, *, settings: Settings, progress: Progress) -> Weights
         check=lambda folder, names: _check(folder, names, spec),
         progress=progress,
     )
-    facts = _check(folder, [file.name for file in snapshot.files], spec)
-    return _weights(folder, spec, snapshot.revision, snapshot.files, facts)
+    names = [file.name for file in snapshot.files]
+    facts = _check(folder, names, spec)
+    there = view(folder, _names(folder), names, settings)
+    return _weights(there, spec, snapshot.revision, snapshot.files, facts)
 
 
 def inspect_local(
@@ -106,17 +110,16 @@ def inspect_local(
             remedy="Set model.id to a folder with a model, or model.source to a hub.",
             path=str(path),
         )
-    if not (folder / "config.json").is_file():  # before looking through what may be a whole disk
-        _check(folder, [], spec)
+    place = in_folder(folder, str(path))
     memory = settings.weights / "local" / f"{digest_of(str(folder))}.json"
     try:
-        names = choose(
-            [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()],
-            what=str(path),
-            allow_pickle=allow_pickle,
-            trust_remote_code=trust_remote_code,
-        )
-        facts = _check(folder, names, spec)
+        top = [file.name for file in folder.iterdir()]
+        if "config.json" not in top:  # before looking through what may be a whole disk
+            refuse_adapter_alone(top, place)
+            place.lacks("config.json")
+        there = _names(folder)
+        names = choose(there, place, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
+        facts = inspect(folder, names, place, trust_remote_code=trust_remote_code)
         files = cached_digests(folder, names, memory, progress or Silent())
     except OSError as error:
         raise WeightsError(
@@ -124,7 +127,7 @@ def inspect_local(
             remedy="Let this user read the folder and all its files.",
             path=str(error.filename or folder),
         ) from error
-    return _weights(folder, spec, None, files, facts)
+    return _weights(view(folder, there, names, settings), spec, None, files, facts)
 
 
 def verify(weights: Weights, full: bool = False) -> None:
@@ -172,7 +175,7 @@ def fetch_dataset(
     """
     repository = Repository(source, "dataset", id)
 
-    def rows(names: Sequence[str]) -> list[str]:
+    def rows(names: Sequence[str], folder: Path | None) -> list[str]:
         found = [
             name
             for name in names
@@ -192,7 +195,17 @@ def fetch_dataset(
 
 
 def _check(folder: Path, names: Sequence[str], spec: ModelSpec) -> ModelFolder:
-    return inspect(folder, names, trust_remote_code=spec.trust_remote_code)
+    place = on_hub(spec, folder)
+    return inspect(folder, names, place, trust_remote_code=spec.trust_remote_code)
+
+
+def _names(folder: Path) -> list[str]:
+    """Return all files below a folder, with forward slashes; also links that lead nowhere."""
+    return [
+        file.relative_to(folder).as_posix()
+        for file in folder.rglob("*")
+        if file.is_file() or file.is_symlink()
+    ]
 
 
 def _weights(

@@ -28,8 +28,12 @@ _MANIFEST = ".manifest.json"
 _LIST_SECONDS = 30.0
 _LIST_ATTEMPTS = 3
 
-Choose = Callable[[Sequence[str]], Sequence[str]]
-"""Picks the wanted names from those of a repository; raises if they will not do."""
+Choose = Callable[[Sequence[str], Path | None], Sequence[str]]
+"""Picks the wanted names from those of a repository; raises if they will not do.
+
+Its second argument is the folder in which the files that are not late can be read; none while they
+are not here. Then it picks all that may be wanted.
+"""
 
 
 class Snapshot(Record):
@@ -92,7 +96,7 @@ def fetch_snapshot(
     try:
         snapshot = _whole(what.folder)
         have = {file.name for file in snapshot.files} if snapshot else set()
-        if snapshot is None or not have.issuperset(choose([*have, *snapshot.left_out])):
+        if snapshot is None or not have.issuperset(_chosen(choose, snapshot, what.folder)):
             _Download(repository, what, choose, late, check, progress).run()
             snapshot = _read(what.folder)
         remember(what)
@@ -102,9 +106,14 @@ def fetch_snapshot(
             remedy="Make room there, or set ASSAY_CACHE to a folder that you may write to.",
             path=str(error.filename or what.folder),
         ) from error
-    wanted = set(choose([*(file.name for file in snapshot.files), *snapshot.left_out]))
+    wanted = _chosen(choose, snapshot, what.folder)
     files = tuple(file for file in snapshot.files if file.name in wanted)
     return what.folder, snapshot.model_copy(update={"files": files})
+
+
+def _chosen(choose: Choose, snapshot: Snapshot, folder: Path) -> set[str]:
+    names = [*(file.name for file in snapshot.files), *snapshot.left_out]
+    return set(choose(names, folder))
 
 
 def _read(folder: Path) -> Snapshot:
@@ -152,13 +161,18 @@ class _Download:
         self.listing: Listing = what.listing or ask(
             self.hub, repository, what.commit, timeout=_LIST_SECONDS, attempts=_LIST_ATTEMPTS
         )
-        chosen = set(choose([file.name for file in self.listing.files]))
+        self.choose = choose
+        self._want(self.folder if self.folder.is_dir() else None)
+
+    def _want(self, folder: Path | None) -> None:
+        """Choose the files, by what stands in a folder if there is one."""
+        chosen = set(self.choose([file.name for file in self.listing.files], folder))
         self.files = [file for file in self.listing.files if file.name in chosen]
         self.total = sum(file.size for file in self.files)
         for name in chosen:
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts:
-                raise WeightsError(f"{repository} lists a file outside of itself: {name!r}.")
+                raise WeightsError(f"{self.repository} lists a file outside of itself: {name!r}.")
 
     def run(self) -> None:
         """Build the folder, or add what one lacks that was built for a smaller choice."""
@@ -179,9 +193,33 @@ class _Download:
                 self._fill(self.folder)
 
     def _fill(self, folder: Path) -> None:
-        keep = {_MANIFEST, *(file.name for file in self.files)}
-        _sweep(folder, keep, unfinished=True)
-        missing = self.total - _bytes_in(folder)
+        _sweep(folder, self._kept(), unfinished=True)
+        digests = self._get(folder, late=False)
+        self.check(folder, [file.name for file in digests])
+        self._want(folder)  # by what the early files say
+        _sweep(folder, self._kept(), unfinished=True)
+        digests += self._get(folder, late=True)
+        self.check(folder, [file.name for file in digests])
+        _sweep(folder, self._kept(), unfinished=False)
+        snapshot = Snapshot(
+            source=self.repository.source,
+            kind=self.repository.kind,
+            id=self.repository.id,
+            revision=self.listing.commit,
+            files=tuple(sorted(digests, key=lambda file: file.name)),
+            left_out=tuple(
+                file.name for file in self.listing.files if file.name not in self._kept()
+            ),
+        )
+        write_atomically(folder / _MANIFEST, snapshot.model_dump_json(indent=2))
+
+    def _kept(self) -> set[str]:
+        return {_MANIFEST, *(file.name for file in self.files)}
+
+    def _get(self, folder: Path, *, late: bool) -> list[FileDigest]:
+        """Download and compare the early files, or the late ones."""
+        batch = [file for file in self.files if self.late(file.name) == late]
+        missing = (self.total if late else sum(file.size for file in batch)) - _bytes_in(folder)
         if missing > (free := shutil.disk_usage(folder).free):
             raise WeightsError(
                 f"{self.repository} needs {missing / 1e9:.1f} GB more, "
@@ -190,22 +228,8 @@ class _Download:
                 missing=missing,
                 free=free,
             )
-        digests: list[FileDigest] = []
-        for late in (False, True):
-            batch = [file for file in self.files if self.late(file.name) == late]
-            self.hub.download(self.repository, self.listing, batch, folder)
-            digests += self._compare(folder, batch)
-            self.check(folder, [file.name for file in digests])
-        _sweep(folder, keep, unfinished=False)
-        snapshot = Snapshot(
-            source=self.repository.source,
-            kind=self.repository.kind,
-            id=self.repository.id,
-            revision=self.listing.commit,
-            files=tuple(sorted(digests, key=lambda file: file.name)),
-            left_out=tuple(file.name for file in self.listing.files if file.name not in keep),
-        )
-        write_atomically(folder / _MANIFEST, snapshot.model_dump_json(indent=2))
+        self.hub.download(self.repository, self.listing, batch, folder)
+        return list(self._compare(folder, batch))
 
     def _compare(self, folder: Path, files: Sequence[RemoteFile]) -> Iterator[FileDigest]:
         """Give the digests of files; remove the one that is not what the hub lists."""

@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra import wording
+from infra.contracts.errors import WeightsError
 from infra.contracts.records import Check
 from infra.file_digests import tell_bytes
+from infra.model_files import choose, is_weight
+from infra.model_place import in_folder
 from infra.progress import Progress
 from infra.triage.layers import (
     BITS,
@@ -66,10 +69,15 @@ def look(folder: Path, base: Iterable[Path], progress: Progress) -> tuple[Check,
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     recipe = config["quantization_config"]
     try:
-        tensors = tensors_of(sorted(folder.glob("*.safetensors")))
+        names = [path.name for path in folder.iterdir()]
+        chosen = choose(names, in_folder(folder), allow_pickle=False, trust_remote_code=False)
+        weights = [folder / name for name in chosen if is_weight(name)]
+        tensors = tensors_of(weights)
         theirs = _renamed(tensors_of(base), tensors)
-    except (ValueError, KeyError, TypeError) as error:
-        return (_check(SHAPES, [str(error)], "", "whole files"),)
+    except WeightsError as error:
+        cut = error.facts.get("real", 0) < error.facts.get("expected", 0)
+        what = f"{Path(error.facts['file']).name} is cut off: " if cut else ""
+        return (_check(SHAPES, [what + error.fact], "", "whole files"),)
     layers, torn = layers_of(tensors)
     group_size = recipe["group_size"]
     misshapen = [name for name, layer in layers.items() if is_misshapen(layer, group_size)]

@@ -1,12 +1,7 @@
-"""Tensors in safetensors files, read piece by piece: no torch, no more than a piece in memory.
-
-Layout (https://huggingface.co/docs/safetensors): 8 bytes N, little-endian; N bytes of JSON,
-name → {dtype, shape, data_offsets: [begin, end]}; the data.
-"""
+"""Tensors in safetensors files, read piece by piece: no torch, no more than a piece in memory."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +9,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+
+from infra import safetensors_header
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
@@ -62,22 +59,13 @@ def tensors_of(files: Iterable[Path]) -> dict[str, Tensor]:
     """Return every tensor of some safetensors files, in the order of files and data.
 
     Raises:
-        ValueError: A file is cut off, or is no safetensors file.
+        CorruptWeights: A file is cut off, or is no safetensors file.
     """
-    found = {}
-    for file in files:
-        with file.open("rb") as stream:
-            start = 8 + int.from_bytes(stream.read(8), "little")
-            header: dict[str, Any] = json.loads(stream.read(start - 8))
-        header.pop("__metadata__", None)
-        for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
-            begin, end = entry["data_offsets"]
-            if start + end > file.stat().st_size:
-                raise ValueError(f"{file.name} is cut off before the end of {name}")
-            found[name] = Tensor(
-                name, entry["dtype"], tuple(entry["shape"]), file, start + begin, end - begin
-            )
-    return found
+    return {
+        name: Tensor(name, entry.dtype, entry.shape, file, entry.begin, entry.size)
+        for file in files
+        for name, entry in safetensors_header.read(file).items()
+    }
 
 
 def pieces(tensor: Tensor) -> Iterator[Array]:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests import tiny_model
+from tests import tiny_model, two_models
 from tests.conftest import ROOT
 
 SAMPLE = ROOT / "infra" / "sample"
@@ -144,6 +144,43 @@ def weights_that_are_a_page(case: Case) -> None:
 def an_index_names_a_missing_shard(case: Case) -> None:
     index = {"weight_map": {"lm_head.weight": "model-00002-of-00002.safetensors"}}
     (case.model / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def an_older_model_beside_its_shards(case: Case) -> None:
+    older = (case.model / "model.safetensors").read_bytes()
+    two_models.split(case.model)
+    (case.model / "model.safetensors").write_bytes(older[:-4] + b"old!")
+
+
+def shards_without_an_index(case: Case) -> None:
+    two_models.split(case.model)
+    (case.model / "model.safetensors.index.json").unlink()
+
+
+def a_copy_of_the_weights(case: Case) -> None:
+    shutil.copyfile(case.model / "model.safetensors", case.model / "model_old.safetensors")
+
+
+def an_index_that_leads_out_of_the_folder(case: Case) -> None:
+    index = {"weight_map": {"lm_head.weight": "../model.safetensors"}}
+    (case.model / "model.safetensors").rename(case.model / "model-1.safetensors")
+    (case.model / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def an_adapter_alone(case: Case) -> None:
+    (case.model / "config.json").unlink()
+    (case.model / "model.safetensors").rename(case.model / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "base_model_name_or_path": "Qwen/Qwen2.5-0.5B-Instruct"}
+    (case.model / "adapter_config.json").write_text(json.dumps(config))
+
+
+def pointer(name: str) -> Callable[[Case], None]:
+    def spoil(case: Case) -> None:
+        text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 2916416\n"
+        (case.model / name).write_text(text)
+
+    spoil.__name__ = f"{name} is a pointer"
+    return spoil
 
 
 def no_config(case: Case) -> None:
@@ -360,6 +397,14 @@ CASES: list[tuple[Callable[[Case], None], tuple[str, ...]]] = [
     (truncated_weights, ("model.safetensors", "bytes")),
     (weights_that_are_a_page, ("model.safetensors",)),
     (an_index_names_a_missing_shard, ("model-00002-of-00002.safetensors",)),
+    (an_older_model_beside_its_shards, ("two models", "model.safetensors,", *two_models.SHARDS)),
+    (shards_without_an_index, ("model.safetensors.index.json", *two_models.SHARDS)),
+    (a_copy_of_the_weights, ("model.safetensors", "model_old.safetensors")),
+    (an_index_that_leads_out_of_the_folder, ("../model.safetensors",)),
+    (an_adapter_alone, ("adapter", "Qwen/Qwen2.5-0.5B-Instruct", "merge_and_unload")),
+    (pointer("model.safetensors"), ("model.safetensors", "git lfs pull")),
+    (pointer("tokenizer.json"), ("tokenizer.json", "git lfs pull")),
+    (pointer("config.json"), ("config.json", "git lfs pull")),
     (no_config, ("config.json",)),
     (a_config_that_is_no_json, ("config.json", "JSON")),
     (a_config_that_is_a_list, ("config.json", "JSON")),

@@ -22,7 +22,7 @@ from infra.contracts.errors import (
 from infra.contracts.records import Weights
 from infra.contracts.specs import ModelSpec
 from infra.progress import Silent
-from infra.remote_weights import remote_size
+from infra.remote_weights import RemoteSize, remote_size
 from infra.settings import Settings
 from infra.weights import fetch, fetch_dataset, verify
 from tests.stub_hub import PASS, Repo, StubHub, model_files, running, safetensors
@@ -283,6 +283,135 @@ def test_shards_and_subfolders(hub: StubHub, settings: Settings, source: str) ->
     assert "additional_chat_templates/tools.jinja" in names
     assert "consolidated.safetensors" not in names
     assert weights.size_bytes == sum(len(files[name]) for name in shards)
+
+
+def sharded() -> dict[str, bytes]:
+    """Return a repository with two shards and an index, and a leftover of another count."""
+    files = model_files()
+    del files["model.safetensors"]
+    shards = {f"model-0000{n}-of-00002.safetensors": {f"t{n}": 5_000} for n in (1, 2)}
+    files |= {name: safetensors(tensors) for name, tensors in shards.items()}
+    placed = {tensor: name for name, tensors in shards.items() for tensor in tensors}
+    files["model.safetensors.index.json"] = json.dumps({"weight_map": placed}).encode()
+    return files
+
+
+def seen(source: str, settings: Settings) -> RemoteSize:
+    """Return what the preflight sees."""
+    spec = ModelSpec(id="some/model", source=source)
+    return remote_size(spec, timeout=5, settings=settings, read_config=True)
+
+
+def test_strays_beside_an_index_are_neither_counted_nor_downloaded(
+    hub: StubHub, settings: Settings, source: str
+) -> None:
+    files = sharded()
+    strays = [
+        "model-00003-of-00003.safetensors",
+        "adapter_model.safetensors",
+        "model.fp16.safetensors",
+    ]
+    hub.repos["models/some/model"] = Repo(
+        files | dict.fromkeys([*strays, "adapter_config.json"], safetensors({"other": 70_000})),
+        branch=BRANCH[source],
+    )
+    size = seen(source, settings)
+    assert size.weight_bytes == sum(len(c) for n, c in files.items() if n.startswith("model-0"))
+    hub.served.clear()
+    weights = get(source, settings)
+    assert not {*strays, "adapter_config.json"} & {*hub.served}
+    assert not {*strays} & {file.name for file in weights.files}
+    assert weights.size_bytes == seen(source, settings).weight_bytes == size.weight_bytes
+
+
+def test_two_models_in_one_repository_are_refused_before_weights_come(
+    hub: StubHub, settings: Settings, source: str
+) -> None:
+    files = sharded() | {"model.safetensors": safetensors({"other": 70_000})}
+    hub.repos["models/some/model"] = Repo(files, branch=BRANCH[source])
+    for ask in (seen, get):
+        with pytest.raises(WeightsError, match="holds two models") as caught:
+            ask(source, settings)
+        assert "download some/model --local-dir model" in caught.value.remedy
+        assert "model.source=local" in caught.value.remedy
+    assert not [name for name in hub.served if name.endswith(".safetensors")]
+
+
+def test_a_shard_that_a_repository_lacks_is_missed_before_others_come(
+    hub: StubHub, settings: Settings, source: str
+) -> None:
+    files = sharded()
+    del files["model-00002-of-00002.safetensors"]
+    hub.repos["models/some/model"] = Repo(files, branch=BRANCH[source])
+    for ask in (seen, get):
+        with pytest.raises(CorruptWeights, match=r"model-00002-of-00002\.safetensors is missing"):
+            ask(source, settings)
+    assert "model-00001-of-00002.safetensors" not in hub.served
+
+
+def test_an_adapter_on_a_hub_names_its_base(hub: StubHub, settings: Settings, source: str) -> None:
+    adapter = json.dumps({"base_model_name_or_path": "org/base", "peft_type": "LORA"}).encode()
+    files = {"adapter_model.safetensors": safetensors({"a": 10}), "adapter_config.json": adapter}
+    hub.repos["models/some/model"] = Repo(files, branch=BRANCH[source])
+    with pytest.raises(WeightsError, match=r"adapter .* of the model org/base") as caught:
+        seen(source, settings)
+    assert "merge_and_unload" in caught.value.remedy
+    with pytest.raises(WeightsError, match="adapter"):
+        get(source, settings)
+    assert "adapter_model.safetensors" not in hub.served
+
+
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 9\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("config.json", None, "no config.json"),
+        ("config.json", b"{", "not JSON"),
+        ("config.json", b"[]", "no JSON object"),
+        ("config.json", POINTER, "pointer of git-lfs"),
+        ("tokenizer.json", POINTER, "pointer of git-lfs"),
+        ("model.safetensors", POINTER, "pointer of git-lfs"),
+    ],
+)
+def test_what_a_repository_lacks_is_said_before_anything_is_downloaded(
+    hub: StubHub, settings: Settings, source: str, name: str, content: bytes | None, said: str
+) -> None:
+    files = model_files() | {name: content or b""}
+    if content is None:
+        del files[name]
+    hub.repos["models/some/model"] = Repo(files, branch=BRANCH[source])
+    for ask in (seen, get):
+        with pytest.raises(CorruptWeights, match=said) as caught:
+            ask(source, settings)
+        assert name in caught.value.fact
+        assert "model.id" in caught.value.remedy
+        assert str(settings.cache) not in str(caught.value)
+    assert whole_folders(settings) == []
+
+
+@pytest.mark.parametrize("content", [None, b"{", POINTER], ids=["gone", "broken", "pointer"])
+def test_a_snapshot_here_without_its_config_is_one_error(
+    hub: StubHub, settings: Settings, source: str, content: bytes | None
+) -> None:
+    config = get(source, settings).path / "config.json"
+    config.unlink()
+    if content:
+        config.write_bytes(content)
+    with pytest.raises(CorruptWeights, match=r"config\.json"):
+        seen(source, settings)
+
+
+def test_strays_of_an_earlier_download_do_not_mislead(
+    hub: StubHub, settings: Settings, source: str
+) -> None:
+    first = get(source, settings)
+    (first.path / "adapter_model.safetensors").write_bytes(safetensors({"other": 10}))
+    again = get(source, settings, revision=first.revision)
+    assert again.digest == first.digest
+    assert again.path != first.path
+    assert [path.name for path in again.path.glob("*.safetensors")] == ["model.safetensors"]
 
 
 @pytest.fixture
