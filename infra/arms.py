@@ -35,6 +35,7 @@ from infra.evaluation.exam import AnswerFile, Exam
 from infra.evaluation.keys import task_keys
 from infra.evaluation.narrowing import Documents
 from infra.evaluation.prepared import prepared
+from infra.evaluation.prompts import check as check_prompts
 from infra.extras import Probe
 from infra.fidelity import ReadingProbe
 from infra.leases import Lease, lease
@@ -130,6 +131,8 @@ def evaluate(
         together = settings.scores / digest_of([keys, conditions, rounds.identity()])[:32]
         stored |= {task: Stored(together / task) for task in rounds.tasks}
     missing = [task for task, entry in stored.items() if not entry.present]
+    if missing:
+        check_prompts(spec, model.path, settings=settings, progress=progress)
     if missing or _wanted(reading, bench):
         with lease(
             device, count=spec.serving.tensor_parallel_size, what=f"run {run.id}, {name} arm",
@@ -233,8 +236,9 @@ def _sit(
 
         def ask(task: str, only: Documents | None, samples: Path) -> TaskScores:
             return exams[task].evaluate(
-                task, server, model.path, samples, progress, answers, order=order, only=only
-            )
+                task, server, model.path, samples, progress, answers,
+                order=order, only=only, trust_remote_code=spec.model.trust_remote_code,
+            )  # fmt: skip
 
         def sit(task: str, folder: Path) -> None:
             Stored(folder).keep(ask(task, None, folder / Stored.SAMPLES), record, log)

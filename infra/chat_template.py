@@ -15,6 +15,7 @@ from typing import Any
 from infra.contracts.specs import EvaluationSpec
 
 _CLOCK = threading.Lock()
+_ALWAYS_THERE = ("messages", "tools", "documents", "add_generation_prompt")
 
 
 def moment_of(spec: EvaluationSpec) -> datetime:
@@ -73,6 +74,20 @@ class ChatTemplate:
             finally:
                 self.dated = self.dated or clock.asked
         return str(text)
+
+    def reads(self) -> set[str]:
+        """Return the names that the template looks up, without those that are always there."""
+        import jinja2.meta
+        from transformers.utils import chat_template_utils
+
+        text = self._tokenizer.get_chat_template()
+        environment = chat_template_utils._compile_jinja_template(text).environment
+        found = jinja2.meta.find_undeclared_variables(environment.parse(text))
+        return found - {*_ALWAYS_THERE, *environment.globals}
+
+    def without_variables(self) -> ChatTemplate:
+        """Return the same template without the further variables."""
+        return ChatTemplate(self._tokenizer, moment=self._moment, variables={})
 
 
 class _Clock:

@@ -8,6 +8,7 @@ from infra import quantizer
 from infra.chat_template import moment_of
 from infra.contracts.records import PythonEnvironment, QuantizedCheckpoint, Weights
 from infra.contracts.specs import RunSpec
+from infra.evaluation import prompts
 from infra.run_folder import RunFolder
 from infra.settings import Settings
 from infra.triage import look_at_files
@@ -21,9 +22,11 @@ def quantize(
 ) -> QuantizedCheckpoint:
     """Return the quantized checkpoint; the same recipe on the same weights is made once.
 
-    One whose files are broken stops here, before any arm is evaluated.
+    An exam that cannot be put to the model stops here, before anything is paid for; so does a
+    checkpoint whose files are broken, before any arm is evaluated.
     """
     with told_to_prefect() as progress, run.stage("quantize") as timed:
+        prompts.check(spec, weights.path, settings=Settings(), progress=progress)
         checkpoint, timed.reused = quantizer.quantize(
             weights,
             spec.quantization,

@@ -16,9 +16,9 @@ from infra.contracts.errors import DatasetError
 from infra.contracts.records import Record, TaskScores
 from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.evaluation.catalog import Entry
-from infra.evaluation.fit import Prompt, longest_prompts
 from infra.evaluation.keys import exam_entries, task_key, task_keys
 from infra.evaluation.narrowing import Documents
+from infra.evaluation.questions import Questions, first_questions
 from infra.evaluation.quiet import quiet, ticking
 from infra.evaluation.sources import Rows, find_rows, prepared_folder, write_definitions
 from infra.progress import Progress
@@ -86,6 +86,9 @@ class Exam:
     notes: tuple[str, ...]
     """What was not as asked, or could not be checked, for people."""
 
+    questions: tuple[Questions, ...]
+    """The first questions of each task, as any model will be asked them."""
+
     @property
     def names(self) -> tuple[str, ...]:
         """Tasks and groups in the order they are asked; tags are expanded."""
@@ -106,6 +109,7 @@ class Exam:
         *,
         order: int | None = None,
         only: Documents | None = None,
+        trust_remote_code: bool = False,
     ) -> TaskScores:
         """Ask the served model one task or group, as lm-eval does, and mark the answers.
 
@@ -121,6 +125,7 @@ class Exam:
             order: Seed of the order in which questions are asked; None asks those that begin alike
                 one after the other, which is quickest.
             only: Documents that are asked, in the words they have among all others; None asks all.
+            trust_remote_code: Allow a tokenizer that is code of the repository.
 
         Raises:
             EvaluationError: The server died or refused, or a prompt does not fit its window.
@@ -128,8 +133,9 @@ class Exam:
         from infra.evaluation.harness import evaluate
 
         return evaluate(
-            self, name, server, tokenizer_path, samples, progress, answers, order=order, only=only
-        )
+            self, name, server, tokenizer_path, samples, progress, answers,
+            order=order, only=only, trust_remote_code=trust_remote_code,
+        )  # fmt: skip
 
 
 def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> Exam:
@@ -170,15 +176,17 @@ def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> 
         for number, part in enumerate(parts.values(), 1):
             notes += check_marking(part, spec)
             progress.update("marking checked", number, len(parts), "parts")
+        questions = [
+            one for part in parts.values() for one in first_questions(part.tasks, part.line, spec)
+        ]
     for note in notes:
         progress.say(note)
-    prompts = [prompt for part in parts.values() for prompt in longest_prompts(part.tasks)]
     counts = {name: count for name, part in parts.items() if (count := _rows_marked(part))}
-    facts = _Facts(notes=tuple(notes), prompts=tuple(prompts), rows=counts)
+    facts = _Facts(notes=tuple(notes), questions=tuple(questions), rows=counts)
     _loaded_here[spec.model_dump_json()] = facts
     if (kept := _kept(keys, settings)) is not None:
         write_atomically(kept, facts.model_dump_json())
-    return Exam(spec, parts, rows, keys, definitions, tuple(notes))
+    return Exam(spec, parts, rows, keys, definitions, tuple(notes), tuple(questions))
 
 
 def _require_unchanged(
@@ -205,10 +213,12 @@ def is_known_good(spec: EvaluationSpec, settings: Settings, progress: Progress) 
     return kept is not None and kept.is_file()
 
 
-def known_prompts(spec: EvaluationSpec, settings: Settings, progress: Progress) -> list[Prompt]:
-    """Return the longest of the first questions of an exam that has been loaded before."""
+def known_questions(
+    spec: EvaluationSpec, settings: Settings, progress: Progress
+) -> list[Questions]:
+    """Return the first questions of an exam that has been loaded before."""
     facts = _known(spec, settings, progress)
-    return list(facts.prompts) if facts else []
+    return list(facts.questions) if facts else []
 
 
 def known_rows(
@@ -227,7 +237,7 @@ class _Facts(Record):
     """What is remembered of an exam that is known to be good."""
 
     notes: tuple[str, ...]
-    prompts: tuple[Prompt, ...]
+    questions: tuple[Questions, ...]
     rows: dict[str, int]
     """Task or group → documents that are asked; without those that are only read."""
 

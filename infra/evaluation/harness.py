@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import random
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra.contracts.errors import AssayError, EvaluationError
+import aiohttp
+import httpx
+
+from infra.contracts.errors import AssayError, EvaluationError, ServerError
 from infra.contracts.records import TaskScores
 from infra.evaluation.narrowing import Documents, narrowed
 from infra.evaluation.quiet import quiet, ticking
@@ -35,6 +39,7 @@ def evaluate(
     *,
     order: int | None = None,
     only: Documents | None = None,
+    trust_remote_code: bool = False,
 ) -> TaskScores:
     """Ask one part of the exam and return its scores; see `Exam.evaluate`."""
     spec, part = exam.spec, exam.parts[name]
@@ -45,19 +50,15 @@ def evaluate(
         from infra.evaluation.client import build_model
 
         server.raise_if_dead()
-        model = build_model(
-            server,
-            tokenizer_path,
-            concurrency=spec.concurrency,
-            seed=spec.seed,
-            answers=answers,
-            order=order,
-            say=progress.say,
-        )
-        if spec.chat_template and not model.tokenizer.chat_template:
-            raise EvaluationError(
-                f"The tokenizer in {tokenizer_path} has no chat template.",
-                remedy="Set evaluation.chat_template to False, or add the model's template.",
+        with _explained(name, server):
+            model = build_model(
+                server,
+                tokenizer_path,
+                spec,
+                answers=answers,
+                order=order,
+                trust_remote_code=trust_remote_code,
+                say=progress.say,
             )
         for task in part.tasks.values():
             task.set_fewshot_seed(spec.seed)
@@ -97,6 +98,10 @@ def evaluate(
             "fewshot_as_multiturn": spec.fewshot_as_multiturn,
             "system_instruction": spec.system_instruction,
             "seed": spec.seed,
+            "chat_template_kwargs": spec.chat_template_kwargs,
+            "moment": str(spec.moment),
+            "add_bos_token": spec.add_bos_token,
+            "prompts_begin_with": model.asking.frame.shown,
         },
         samples=samples.name,
         seconds=round(time.monotonic() - started, 2),
@@ -105,19 +110,22 @@ def evaluate(
 
 @contextmanager
 def _explained(name: str, server: Server) -> Iterator[None]:
-    """Turn what the client raises into an error that says what the server did."""
+    """Turn what is raised into an error that says what happened: in the server, or before it.
+
+    The client tells by an EvaluationError what became of a request.
+    """
     try:
         yield
-    except AssayError as error:
-        if isinstance(error, EvaluationError):
-            raise
+    except ServerError as error:
         raise EvaluationError(
             f"The server died while it was asked {name}. {error.fact}",
             cause=error.cause,
             remedy=error.remedy,
             **{**error.facts, "task": name},
         ) from error
-    except Exception as error:
+    except AssayError:
+        raise
+    except (aiohttp.ClientError, httpx.HTTPError, ConnectionError) as error:
         with _explained(name, server):
             server.raise_if_dead()
         raise EvaluationError(
@@ -125,6 +133,29 @@ def _explained(name: str, server: Server) -> Iterator[None]:
             remedy="Read the server's log for what went wrong there.",
             task=name,
         ) from None  # the exception may hold the headers of a request
+    except Exception as error:
+        task, place = _where(error)
+        raise EvaluationError(
+            f"{task or name} could not be put or marked: {type(error).__name__}: "
+            f"{str(error)[:300] or 'without a word'}",
+            cause=f"This happened here, at {place}, and not in the server.",
+            remedy="Mend the task's definition or its rows, or leave "
+            f"{name} out of evaluation.tasks.",
+            task=task or name,
+        ) from error
+
+
+def _where(error: Exception) -> tuple[str, str]:
+    """Return the task whose own code was running, if any was, and the line that failed."""
+    from lm_eval.api.task import Task
+
+    task = place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        place = f"{Path(code.co_filename).name}:{line} in {code.co_name}"
+        if isinstance(owner := frame.f_locals.get("self"), Task):
+            task = str(owner.config.task)
+    return task, place
 
 
 @contextmanager

@@ -5,8 +5,9 @@ from __future__ import annotations
 from threading import Lock
 
 from infra.contracts.specs import EvaluationSpec
-from infra.evaluation.exam import Exam, is_known_good, prepare
+from infra.evaluation.exam import Exam, is_known_good, known_questions, prepare
 from infra.evaluation.keys import task_keys
+from infra.evaluation.questions import Questions
 from infra.progress import Progress
 from infra.settings import Settings
 
@@ -37,3 +38,15 @@ def check_exam(spec: EvaluationSpec, *, settings: Settings, progress: Progress) 
     """
     if not is_known_good(spec, settings, progress):
         prepared(spec, settings=settings, progress=progress)
+
+
+def questions_of(
+    spec: EvaluationSpec, *, settings: Settings, progress: Progress
+) -> tuple[Questions, ...]:
+    """Return the first questions of each task; load the exam unless they are remembered.
+
+    Raises:
+        EvaluationError: As `infra.evaluation.exam.prepare`.
+    """
+    known = known_questions(spec, settings, progress)
+    return tuple(known) or prepared(spec, settings=settings, progress=progress).questions

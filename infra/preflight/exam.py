@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from pathlib import Path
 
-from infra.calibration import load_tokenizer
-from infra.contracts.errors import DatasetError, EvaluationError, WeightsError
+from infra.contracts.errors import CalibrationError, DatasetError, EvaluationError, WeightsError
 from infra.contracts.specs import EvaluationSpec, RunSpec, TaskSpec
+from infra.evaluation import prompts
 from infra.evaluation.catalog import Leaf, catalog
-from infra.evaluation.exam import known_prompts
-from infra.evaluation.fit import check_fit
-from infra.evaluation.prepared import check_exam
+from infra.evaluation.prepared import check_exam, questions_of
 from infra.evaluation.sources import is_here, refused
 from infra.preflight import access
 from infra.preflight.findings import Finding, look, named, note, ok, problem
@@ -23,7 +22,13 @@ from infra.preflight.model import Model
 from infra.progress import Progress
 from infra.settings import Settings
 
-_TASKS, _METRICS, _ROWS, _MARKING, _FIT = "tasks", "metrics", "rows", "marking", "fit"
+_TASKS, _METRICS, _ROWS, _MARKING = "tasks", "metrics", "rows", "marking"
+_PROMPTS, _BOS = "prompts", "BOS"
+
+_WITH_THE_MODEL = (
+    "the first questions are put through the tokenizer and chat template when the model is "
+    "downloaded, before anything is started with it"
+)
 
 Asked = list[tuple[Leaf, Future[Finding | str]]]
 """One task of each source of rows, and what is known of them once their hub has answered."""
@@ -155,11 +160,13 @@ def load(
     if ready:
         part = spec.evaluation.model_copy(update={"tasks": tuple(ready)})
         findings.append(look(_MARKING, lambda: _load(part, settings, progress)))
-        trusted = spec.model.trust_remote_code
         marked = findings[-1].status == "ok"
         everything = marked and len(ready) == len(spec.evaluation.tasks)
-        if model.folder and model.window and marked:
-            findings.append(look(_FIT, lambda: _fit(part, model, trusted, settings, progress)))
+        if model.folder and marked:
+            trusted = spec.model.trust_remote_code
+            findings += _prompts(part, model.folder, model.window, trusted, settings, progress)
+        elif spec.model.source != "local":
+            findings.append(note(_PROMPTS, _WITH_THE_MODEL))
     return Loaded(findings, whole=everything, waiting=tuple(task.name for task in waiting))
 
 
@@ -168,10 +175,25 @@ def _load(spec: EvaluationSpec, settings: Settings, progress: Progress) -> str:
     return f"right answers to {', '.join(task.name for task in spec.tasks)} are marked right"
 
 
-def _fit(
-    spec: EvaluationSpec, model: Model, trusted: bool, settings: Settings, progress: Progress
-) -> str:
-    prompts = known_prompts(spec, settings, progress)
-    if model.folder and model.window and prompts:
-        check_fit(prompts, load_tokenizer(model.folder, trusted), model.window)
-    return f"the first questions and their answers fit {model.window} tokens"
+def _prompts(
+    spec: EvaluationSpec,
+    folder: Path,
+    window: int | None,
+    trusted: bool,
+    settings: Settings,
+    progress: Progress,
+) -> list[Finding]:
+    """Return what becomes of the first questions in the hands of this model."""
+    try:
+        exam = questions_of(spec, settings=settings, progress=progress)
+        found = prompts.look(exam, folder, spec, window=window, trust_remote_code=trusted)
+    except CalibrationError:
+        return []  # the tokenizer cannot be loaded; the line of the calibration says so
+    findings = [problem(_PROMPTS, error) for error in found.problems]
+    if found.rendered:
+        findings.append(ok(_PROMPTS, found.rendered))
+    if found.unread:
+        findings.append(note(_PROMPTS, found.unread))
+    if found.beginning:
+        findings.append(ok(_BOS, found.beginning))
+    return findings

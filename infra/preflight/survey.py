@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -84,8 +83,7 @@ def survey(
             looked, missing = exam.rows(rows, spec.evaluation)
             findings += [*tasks.findings, *looked]
             whole = fetch_rows and not problems(findings)
-            measured = found if said.status != "problem" else replace(found, folder=None)
-            loaded = exam.load(tasks, missing, spec, measured, usable, progress, whole=whole)
+            loaded = exam.load(tasks, missing, spec, found, usable, progress, whole=whole)
             findings += loaded.findings
             if loaded.whole:
                 findings += plan.look_at(spec, usable, progress)

@@ -24,6 +24,7 @@ from lm_eval.models.openai_completions import LocalCompletionsAPI
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from infra.contracts.errors import EvaluationError
+from infra.scoring.address import Address
 from infra.scoring.answers import Answers
 from infra.scoring.batches import batches
 from infra.scoring.client import Client, Counts, Server
@@ -84,7 +85,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
                 "assay-completions sends tokens; it needs a tokenizer and tokenized_requests"
             )
         self._say = say or _log
-        self._server: Server = server or _Address(self)
+        self._server: Server = server or Address(self)
         self._order = None if order in (None, "None") else int(order)
         self._refuse_cut = refuse_cut
         self._pace = Pace(fixed)
@@ -129,7 +130,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         """Return log-likelihood (nats) of each continuation, and whether it is the greedy one."""
         pairs = [request.args for request in requests]
         try:
-            split = split_pairs(pairs, self._encode, self.prefix_token_id)
+            split = split_pairs(pairs, self._encode, self.prefix_token_id, self._encode_alone)
         except NothingBefore as error:
             raise EvaluationError(
                 f"{_name(_whose(requests[error.place]))} cannot be scored: {error}.",
@@ -145,7 +146,13 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
     ) -> list[float]:
         """Return the log-likelihood (nats) of whole texts, in windows where they are longer."""
         texts = [request.args[0] for request in requests]
-        tokens = dict(zip(texts, self._encode(texts), strict=True)) if texts else {}
+        if texts and self.prefix_token_id is None:
+            raise EvaluationError(
+                f"{_name(_whose(requests[0]))} cannot be read: its first token needs a BOS or EOS "
+                "token before it, which the tokenizer lacks.",
+                remedy="Take the task out of evaluation.tasks, or give the tokenizer a BOS token.",
+            )
+        tokens = dict(zip(texts, self._encode_whole(texts), strict=True)) if texts else {}
         asked, whose, sizes = [], [], []
         for request, text in zip(requests, texts, strict=True):
             windows = [
@@ -304,6 +311,14 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
                 ) from None
         return json.dumps([version, model.get("root"), model.get("max_model_len"), self.model])
 
+    def _encode_alone(self, texts: Sequence[str]) -> Sequence[Sequence[int]]:
+        """Return the tokens of what follows an empty context."""
+        return self._encode(texts)
+
+    def _encode_whole(self, texts: Sequence[str]) -> Sequence[Sequence[int]]:
+        """Return the tokens of texts that nothing follows."""
+        return self._encode(texts)
+
     def _encode(self, texts: Sequence[str]) -> Sequence[Sequence[int]]:
         if self.tokenizer_backend != "huggingface":
             return [self.tok_encode(text) for text in texts]
@@ -353,29 +368,6 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             + (" or max_gen_toks of the task." if answer else " of the task."),
             task=whose[0], document=whose[1], needed=needed, window=self.max_length + 1,
         )  # fmt: skip
-
-
-class _Address:
-    """The server of a model that was given an address and nothing else."""
-
-    def __init__(self, model: AssayCompletions) -> None:
-        self._model = model
-
-    @property
-    def base_url(self) -> str:
-        return str(self._model.base_url).rstrip("/").removesuffix("/completions")
-
-    @property
-    def headers(self) -> dict[str, str]:
-        # Without a key stock sends a bare "Bearer ", which strict HTTP clients refuse.
-        return {k: v for k, v in self._model.header.items() if v.strip() != "Bearer"}
-
-    @property
-    def model_name(self) -> str:
-        return str(self._model.model)
-
-    def raise_if_dead(self) -> None:
-        """Do nothing: nobody told us how to find out."""
 
 
 def _whose(request: Any) -> Whose:

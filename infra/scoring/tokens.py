@@ -69,7 +69,10 @@ class NothingBefore(ValueError):
 
 
 def split_pairs(
-    pairs: Sequence[tuple[str, str]], encode: Encode, prefix_token: int | None
+    pairs: Sequence[tuple[str, str]],
+    encode: Encode,
+    prefix_token: int | None,
+    bare: Encode | None = None,
 ) -> list[tuple[Packed, Packed]]:
     """Return context and continuation of each pair as tokens, split where lm-eval splits them.
 
@@ -82,24 +85,27 @@ def split_pairs(
         pairs: Context and continuation.
         encode: Texts → token ids, as lm-eval's `tok_encode` gives them.
         prefix_token: What an empty context stands for.
+        bare: The same as `encode` for what follows an empty context, where `encode` would add a
+            beginning; by default `encode` itself.
 
     Raises:
         NothingBefore: A context is empty and the tokenizer has neither BOS nor EOS, or it consists
             of whitespace alone and no BOS is added; stock fails there as well.
     """
     moved = [_move_spaces(*pair) for pair in pairs]
-    packed = pack_texts(
-        (
-            text
-            for (given, _), (context, whole) in zip(pairs, moved, strict=True)
-            for text in ((context, whole) if given else (whole,))
-        ),
-        encode,
-    )
+    texts = [
+        text
+        for (given, _), pair in zip(pairs, moved, strict=True)
+        for text in (pair if given else () if bare else pair[1:])
+    ]
+    packed = pack_texts(texts, encode)
+    alone = packed
+    if bare:
+        alone = pack_texts((text for given, text in pairs if not given), bare)
     split = []
     for place, ((given, _), (context, whole)) in enumerate(zip(pairs, moved, strict=True)):
-        tokens = packed[whole]
         if given:
+            tokens = packed[whole]
             if not (before := packed[context]):
                 raise NothingBefore(
                     "a context of whitespace alone gives the first token nothing to follow", place
@@ -110,6 +116,7 @@ def split_pairs(
                 "an empty context needs a BOS or EOS token, which the tokenizer lacks", place
             )
         else:
+            tokens = alone[whole]
             prefix = pack([prefix_token])
             split.append((prefix, tokens[WIDTH:] if tokens[:WIDTH] == prefix else tokens))
     return split

@@ -134,7 +134,8 @@ def test_the_record_of_a_task(exam: Exam, sit: Callable[..., TaskScores], tmp_pa
     assert (scores.n, scores.num_fewshot, scores.version, scores.subtasks) == (12, 5, "3.0", {})
     assert scores.conditions == {
         "limit": 12, "max_gen_toks": 64, "chat_template": False, "fewshot_as_multiturn": False,
-        "system_instruction": None, "seed": 1234,
+        "system_instruction": None, "seed": 1234, "chat_template_kwargs": {},
+        "moment": "2026-01-01 00:00:00", "add_bos_token": None, "prompts_begin_with": "",
     }  # fmt: skip
     assert scores.dataset.startswith("openai/gsm8k from /")
     assert (scores.samples, scores.truncated) == ("gsm8k.jsonl", 12)

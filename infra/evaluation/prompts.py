@@ -1,0 +1,111 @@
+"""An exam's first questions as one model will read them: rendered, begun and measured.
+
+Done in preflight where the model is here, and again when it is downloaded, before anything starts.
+Imports no lm-eval if the exam has been loaded before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.calibration import load_tokenizer
+from infra.contracts.errors import AssayError, EvaluationError
+from infra.contracts.specs import EvaluationSpec, RunSpec
+from infra.evaluation.asking import Asking
+from infra.evaluation.fit import check_fit
+from infra.evaluation.prepared import questions_of
+from infra.evaluation.questions import Questions
+from infra.evaluation.rendering import faults, render, unread_variables
+from infra.memory import from_config
+from infra.progress import Progress
+from infra.settings import Settings
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was found."""
+
+    problems: Sequence[AssayError]
+    """Why the exam cannot be put to this model."""
+
+    rendered: str
+    """How questions become prompts, for people; empty with problems."""
+
+    beginning: str
+    """What comes before each prompt."""
+
+    unread: str
+    """Variables that the template never reads, for people; empty if it reads all."""
+
+
+def look(
+    exam: Sequence[Questions],
+    folder: Path,
+    spec: EvaluationSpec,
+    *,
+    window: int | None,
+    trust_remote_code: bool = False,
+) -> Look:
+    """Render the first questions of an exam with a model's own template, and measure them.
+
+    Args:
+        exam: The first questions of each task.
+        folder: The model.
+        spec: The exam.
+        window: Tokens of prompt and answer together; None does not measure.
+        trust_remote_code: Allow a tokenizer that is code of the repository.
+
+    Raises:
+        CalibrationError: The tokenizer cannot be loaded.
+    """
+    tokenizer = load_tokenizer(folder, trust_remote_code)
+    try:
+        asking = Asking.of(tokenizer, folder, spec, trust_remote_code=trust_remote_code)
+    except EvaluationError as error:
+        return Look([error], "", "", "")
+    template = asking.template
+    unread = unread_variables(template, spec) if template else ""
+    if template and (refused := faults(exam, template, spec)):
+        return Look(refused, "", asking.beginning, unread)
+    rendered = [(one, render(one, template) if template else {}) for one in exam]
+    how = f"the first questions of {len(exam)} {'task' if len(exam) == 1 else 'tasks'}"
+    how += ", rendered with the model's chat template" if template else ", as plain text"
+    try:
+        if window:
+            check_fit(rendered, asking, window)
+            how += f", fit {window} tokens with their answers"
+    except EvaluationError as error:
+        return Look([error], "", asking.beginning, unread)
+    return Look([], how, asking.beginning, unread)
+
+
+def check(spec: RunSpec, folder: Path, *, settings: Settings, progress: Progress) -> None:
+    """Refuse an exam that cannot be put to a model that is here now.
+
+    Raises:
+        EvaluationError: The template refuses or leaves out a part of a first question, or one does
+            not fit, or there is no template or BOS, although one is asked for.
+    """
+    exam = questions_of(spec.evaluation, settings=settings, progress=progress)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    shape = from_config(config, 0)
+    found = look(
+        exam,
+        folder,
+        spec.evaluation,
+        window=spec.serving.max_model_len or (shape.window if shape else None),
+        trust_remote_code=spec.model.trust_remote_code,
+    )
+    if found.unread:
+        progress.say(found.unread)
+    progress.say(f"BOS: {found.beginning}")
+    if found.problems:
+        first, *more = found.problems
+        raise EvaluationError(
+            " ".join(error.fact for error in found.problems),
+            cause=first.cause,
+            remedy=" ".join(dict.fromkeys(error.remedy for error in (first, *more))),
+        )

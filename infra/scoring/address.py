@@ -1,0 +1,31 @@
+"""The server of a model of lm-eval that was given an address and nothing else."""
+
+from __future__ import annotations
+
+from lm_eval.models.openai_completions import LocalCompletionsAPI
+
+
+class Address:
+    """The server of a model that was given an address and nothing else."""
+
+    def __init__(self, model: LocalCompletionsAPI) -> None:
+        self._model = model
+
+    @property
+    def base_url(self) -> str:
+        """Address, with `/v1`."""
+        return str(self._model.base_url).rstrip("/").removesuffix("/completions")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What each request carries."""
+        # Without a key stock sends a bare "Bearer ", which strict HTTP clients refuse.
+        return {k: v for k, v in self._model.header.items() if v.strip() != "Bearer"}
+
+    @property
+    def model_name(self) -> str:
+        """Name it serves the model under."""
+        return str(self._model.model)
+
+    def raise_if_dead(self) -> None:
+        """Do nothing: nobody told us how to find out."""
