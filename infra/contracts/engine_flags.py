@@ -71,7 +71,6 @@ OWNED = {
     "--runner": _LEFT_OUT,
     "--convert": _LEFT_OUT,
     "--logprobs-mode": _LEFT_OUT,
-    "--chat-template": _LEFT_OUT,
     "--disable-log-stats": _LEFT_OUT,
     "--disable-uvicorn-access-log": _LEFT_OUT,
     "--help": _LEFT_OUT,
@@ -84,6 +83,39 @@ OWNED = {
 }
 """Engine flags that Assay sets itself, from fields of the spec or for safety, and those that would
 bring the same by another road → what to do instead. All data-parallel flags count as owned too."""
+
+CHAT_ONLY = frozenset(
+    [
+        "--anthropic-disabled-thinking-effort",
+        "--chat-template",
+        "--chat-template-content-format",
+        "--cohere-format",
+        "--cohere-is-reasoning-model",
+        "--default-chat-template-kwargs",
+        "--enable-auto-tool-choice",
+        "--exclude-tools-when-tool-choice-none",
+        "--reasoning-config",
+        "--reasoning-parser",
+        "--reasoning-parser-plugin",
+        "--response-role",
+        "--tool-call-parser",
+        "--tool-parser-plugin",
+        "--tool-server",
+        "--tool-strict-level",
+        "--trust-request-chat-template",
+        # of earlier versions
+        "--enable-reasoning",
+    ]
+)
+"""Engine flags that act on requests for a chat alone. The evaluation renders its questions itself
+and sends tokens, so that these would change nothing, whatever they were meant to change."""
+
+_CHAT_FIELDS = {
+    "--default-chat-template-kwargs": "use evaluation.chat_template_kwargs",
+    "--chat-template": "put the template into the model's folder as chat_template.jinja",
+    "--reasoning-parser": "leave it out, and switch thinking on or off with "
+    "evaluation.chat_template_kwargs",
+}
 
 MERGED = frozenset(["--max-num-seqs", "--kv-cache-memory-bytes", "--block-size"])
 """Engine flags that Assay sets unless the user does."""
@@ -118,6 +150,19 @@ def owned_among(arguments: Sequence[str]) -> dict[str, str]:
         name: OWNED.get(name, _LEFT_OUT)
         for name in sorted(flag_names(arguments))
         if name in OWNED or name.startswith("--data-parallel-")
+    }
+
+
+def chat_only_among(arguments: Sequence[str]) -> dict[str, str]:
+    """Return the flags among these arguments that act on chats alone → what to do instead.
+
+    Raises:
+        SpecError: As `flag_names`.
+    """
+    return {
+        name: _CHAT_FIELDS.get(name, _LEFT_OUT)
+        for name in sorted(flag_names(arguments))
+        if name in CHAT_ONLY
     }
 
 

@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from infra.contracts.engine_flags import owned_among
+from infra.contracts.engine_flags import chat_only_among, owned_among
 from infra.contracts.errors import SpecError
 
 
@@ -192,6 +192,13 @@ class ServingSpec(Spec):
                 f"serving.extra_args sets {', '.join(owned)}.",
                 cause="Assay sets these itself, so that both arms are served alike.",
                 remedy="; ".join(f"{name}: {instead}" for name, instead in owned.items()) + ".",
+            )
+        if idle := chat_only_among(self.extra_args):
+            raise SpecError(
+                f"serving.extra_args sets {', '.join(idle)}.",
+                cause="That acts on requests for a chat alone. The evaluation renders each "
+                "question itself and sends its tokens to /v1/completions: it would change nothing.",
+                remedy="; ".join(f"{name}: {instead}" for name, instead in idle.items()) + ".",
             )
         if self.device == "cpu" and self.tensor_parallel_size > 1:
             raise SpecError(

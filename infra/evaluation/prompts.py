@@ -28,17 +28,24 @@ from infra.settings import Settings
 class Look:
     """What was found."""
 
-    problems: Sequence[AssayError]
-    """Why the exam cannot be put to this model."""
+    refused: Sequence[AssayError] = ()
+    """Why questions cannot become prompts of this model."""
 
-    rendered: str
-    """How questions become prompts, for people; empty with problems."""
+    too_long: AssayError | None = None
 
-    beginning: str
-    """What comes before each prompt."""
+    measured: bool = False
+    """True if prompts were measured against the window."""
 
-    unread: str
+    beginning: str = ""
+    """What comes before each prompt, for people; empty if it is not known."""
+
+    unread: str = ""
     """Variables that the template never reads, for people; empty if it reads all."""
+
+    @property
+    def problems(self) -> list[AssayError]:
+        """All that keeps the exam from being put to this model."""
+        return [*self.refused, *([self.too_long] if self.too_long else [])]
 
 
 def look(
@@ -65,21 +72,19 @@ def look(
     try:
         asking = Asking.of(tokenizer, folder, spec, trust_remote_code=trust_remote_code)
     except EvaluationError as error:
-        return Look([error], "", "", "")
+        return Look([error])
     template = asking.template
     unread = unread_variables(template, spec) if template else ""
     if template and (refused := faults(exam, template, spec)):
-        return Look(refused, "", asking.beginning, unread)
+        return Look(refused, beginning=asking.beginning, unread=unread)
     rendered = [(one, render(one, template) if template else {}) for one in exam]
-    how = f"the first questions of {len(exam)} {'task' if len(exam) == 1 else 'tasks'}"
-    how += ", rendered with the model's chat template" if template else ", as plain text"
+    too_long = None
     try:
         if window:
             check_fit(rendered, asking, window)
-            how += f", fit {window} tokens with their answers"
     except EvaluationError as error:
-        return Look([error], "", asking.beginning, unread)
-    return Look([], how, asking.beginning, unread)
+        too_long = error
+    return Look([], too_long, bool(window), asking.beginning, unread)
 
 
 def check(spec: RunSpec, folder: Path, *, settings: Settings, progress: Progress) -> None:

@@ -98,6 +98,7 @@ class ReadingProbe(Probe):
         calibrated_on = self._spec.quantization.calibration
         key = [
             self._model.digest, chosen, self._source(), calibrated_on.model_dump(mode="json"),
+            self._spec.evaluation.add_bos_token,
             _content(calibrated_on.path) if calibrated_on.source == "file" else "",
         ]  # fmt: skip
         kept = self._folder / "texts" / f"{digest_of(key)[:32]}.json"
@@ -123,13 +124,25 @@ class ReadingProbe(Probe):
         trusted = self._spec.model.trust_remote_code
         tokenizer = calibration.load_tokenizer(self._model.path, trusted)
         calibrated_on = self._spec.quantization.calibration
+        bos = self._spec.evaluation.add_bos_token
         if spec.texts:
             return texts.of_file(
-                spec, calibrated_on, tokenizer, settings=settings, progress=progress
+                spec,
+                calibrated_on,
+                tokenizer,
+                settings=settings,
+                progress=progress,
+                add_bos_token=bos,
             )
         exam = prepared(self._spec.evaluation, settings=settings, progress=progress)
         found = texts.of_exam(
-            exam, spec, calibrated_on, tokenizer, settings=settings, progress=progress
+            exam,
+            spec,
+            calibrated_on,
+            tokenizer,
+            settings=settings,
+            progress=progress,
+            add_bos_token=bos,
         )
         if not found.tokens:
             progress.say("fidelity: no question of the exam can be read; nothing is compared")

@@ -19,6 +19,8 @@ from infra.contracts.records import Record
 from infra.contracts.specs import CalibrationSpec, FidelitySpec
 from infra.progress import Progress
 from infra.reading.rows import Wanted, is_rows, paragraphs, read_rows
+from infra.scoring.frame import encoder, frame
+from infra.scoring.tokens import Encode
 from infra.settings import Settings
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ def of_exam(
     *,
     settings: Settings,
     progress: Progress,
+    add_bos_token: bool | None = None,
 ) -> Texts:
     """Return questions of the exam, without worked examples, evenly over its tasks.
 
@@ -76,11 +79,13 @@ def of_exam(
         tokenizer: Of the model.
         settings: Where datasets of a hub are kept.
         progress: Hears what is left out.
+        add_bos_token: As for the questions of the exam; see `EvaluationSpec`.
     """
     tasks = [task for part in exam.parts.values() for task in part.tasks.values()]
     found = islice(_by_turns(map(_questions, tasks)), spec.documents * _CANDIDATES_A_DOCUMENT)
     origin = f"questions of {', '.join(exam.names)}"
-    return _chosen(found, origin, spec, calibrated_on, tokenizer, settings, progress)
+    encode = _encoder(tokenizer, add_bos_token)
+    return _chosen(found, origin, spec, calibrated_on, encode, settings, progress)
 
 
 def of_file(
@@ -90,6 +95,7 @@ def of_file(
     *,
     settings: Settings,
     progress: Progress,
+    add_bos_token: bool | None = None,
 ) -> Texts:
     """Return the first texts of the user's own file; see `of_exam`.
 
@@ -97,7 +103,8 @@ def of_file(
         DatasetError: There is no such file, or no text in it that can be read.
     """
     path = Path(spec.texts or "")
-    texts = _chosen(read(spec), path.name, spec, calibrated_on, tokenizer, settings, progress)
+    encode = _encoder(tokenizer, add_bos_token)
+    texts = _chosen(read(spec), path.name, spec, calibrated_on, encode, settings, progress)
     if not texts.tokens:
         raise DatasetError(
             f"No text of {path} can be read for fidelity.",
@@ -176,12 +183,18 @@ def _by_turns(sources: Iterable[Iterator[str]]) -> Iterator[str]:
                 yield found
 
 
+def _encoder(tokenizer: Any, add_bos_token: bool | None) -> Encode:
+    """Return how texts are encoded, with the tokens that a text of this model begins with."""
+    around, bare = frame(tokenizer, add_bos_token), encoder(tokenizer)
+    return lambda texts: around.encode_whole(texts, bare)
+
+
 def _chosen(
     found: Iterable[str],
     origin: str,
     spec: FidelitySpec,
     calibrated_on: CalibrationSpec,
-    tokenizer: Any,
+    encode: Encode,
     settings: Settings,
     progress: Progress,
 ) -> Texts:
@@ -195,8 +208,7 @@ def _chosen(
         if known.shared(text):
             left_out += 1
             continue
-        # With the tokens that a text of this model begins with, if it has any.
-        ids = tuple(tokenizer(text, verbose=False)["input_ids"][: spec.max_tokens])
+        ids = tuple(encode([text])[0][: spec.max_tokens])
         if len(ids) > 1:  # nothing comes before the first token
             chosen.setdefault(ids)
     if left_out:

@@ -23,7 +23,7 @@ from infra.progress import Progress
 from infra.settings import Settings
 
 _TASKS, _METRICS, _ROWS, _MARKING = "tasks", "metrics", "rows", "marking"
-_PROMPTS, _BOS = "prompts", "BOS"
+_PROMPTS, _BOS, _FIT = "prompts", "BOS", "fit"
 
 _WITH_THE_MODEL = (
     "the first questions are put through the tokenizer and chat template when the model is "
@@ -189,11 +189,16 @@ def _prompts(
         found = prompts.look(exam, folder, spec, window=window, trust_remote_code=trusted)
     except CalibrationError:
         return []  # the tokenizer cannot be loaded; the line of the calibration says so
-    findings = [problem(_PROMPTS, error) for error in found.problems]
-    if found.rendered:
-        findings.append(ok(_PROMPTS, found.rendered))
+    findings = [problem(_PROMPTS, error) for error in found.refused]
+    if spec.chat_template and not found.refused:
+        text = "the model's chat template takes the first questions and shows all of them"
+        findings.append(ok(_PROMPTS, text))
     if found.unread:
         findings.append(note(_PROMPTS, found.unread))
     if found.beginning:
         findings.append(ok(_BOS, found.beginning))
+    if found.too_long:
+        findings.append(problem(_FIT, found.too_long))
+    elif found.measured:
+        findings.append(ok(_FIT, f"the first questions and their answers fit {window} tokens"))
     return findings

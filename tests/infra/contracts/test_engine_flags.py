@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from infra.contracts import engine_flags
-from infra.contracts.engine_flags import MERGED, OWNED, flag_names, owned_among
+from infra.contracts.engine_flags import CHAT_ONLY, MERGED, OWNED, flag_names, owned_among
 from infra.contracts.errors import SpecError
 from infra.contracts.records import PythonEnvironment
 from infra.contracts.specs import ServingSpec
@@ -120,9 +120,42 @@ def test_a_flag_of_another_version_is_left_to_the_engine() -> None:
     assert not owned_among(arguments)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "name", "instead"),
+    [
+        ("--chat-template x.jinja", "--chat-template", "chat_template.jinja"),
+        ("--chat_template=x.jinja", "--chat-template", "chat_template.jinja"),
+        (
+            "--default-chat-template-kwargs {}",
+            "--default-chat-template-kwargs",
+            "chat_template_kwargs",
+        ),
+        (
+            "--default-chat.enable_thinking=false",
+            "--default-chat-template-kwargs",
+            "chat_template_kwargs",
+        ),
+        ("--reasoning-parser qwen3", "--reasoning-parser", "evaluation.chat_template_kwargs"),
+        ("--enable-reasoning", "--enable-reasoning", "leave it out"),
+        ("--no-enable-auto-tool-choice", "--enable-auto-tool-choice", "leave it out"),
+        ("--tool-call hermes", "--tool-call-parser", "leave it out"),
+        ("--response-role model", "--response-role", "leave it out"),
+        ("--chat-template-content openai", "--chat-template-content-format", "leave it out"),
+    ],
+)
+def test_a_flag_that_acts_on_chats_alone_is_refused(
+    arguments: str, name: str, instead: str
+) -> None:
+    with pytest.raises(SpecError, match=f"sets {name}\\.") as caught:
+        _spec(["--max-num-seqs", "8", *arguments.split()])
+    assert "/v1/completions" in caught.value.cause
+    assert caught.value.remedy.startswith(f"{name}: ")
+    assert instead in caught.value.remedy
+
+
 def test_every_flag_named_here_is_one_of_the_engine() -> None:
     known = {name for line in _table() for name in line.split()[1:]}
-    assert not {*OWNED, *MERGED} - known
+    assert {*OWNED, *MERGED, *CHAT_ONLY} - known == {"--enable-reasoning"}
 
 
 @pytest.mark.engine
