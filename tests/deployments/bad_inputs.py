@@ -14,6 +14,15 @@ from tests.conftest import ROOT
 SAMPLE = ROOT / "infra" / "sample"
 
 
+_ALL = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
+_USER_ONLY = "{% for m in messages if m.role == 'user' %}{{ m.content }}\n{% endfor %}"
+_NO_SYSTEM = (
+    "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}"
+    "{% endif %}" + _ALL
+)
+_BRIEF = "evaluation.system_instruction=Be brief."
+
+
 class Case:
     """A copy of the sample's inputs that a test can spoil."""
 
@@ -234,6 +243,23 @@ def a_chat_template_with_a_mistake(case: Case) -> None:
     case.edit("tokenizer_config.json", lambda c: c.update(chat_template="{% for m in messages %}"))
 
 
+def template(text: str, *assignments: str) -> Callable[[Case], None]:
+    """Give the model another template, and ask in chats."""
+
+    def spoil(case: Case) -> None:
+        case.edit("tokenizer_config.json", lambda config: config.update(chat_template=text))
+        case.set = ["evaluation.chat_template=true", *assignments]
+
+    spoil.__name__ = text
+    return spoil
+
+
+def named_templates_without_a_default(case: Case) -> None:
+    named = [{"name": "tool_use", "template": _ALL}, {"name": "rag", "template": _ALL}]
+    case.edit("tokenizer_config.json", lambda config: config.update(chat_template=named))
+    case.set = ["evaluation.chat_template=true"]
+
+
 def no_calibration_file(case: Case) -> None:
     case.calibration.unlink()
 
@@ -447,6 +473,21 @@ CASES: list[tuple[Callable[[Case], None], tuple[str, ...]]] = [
     (a_csv_with_nothing_but_its_header, ("Idavidrein/gpqa",)),
     (answers_as_long_as_the_window, ("gsm8k", "1024 for the answer")),
     (more_shots_than_rows, ("gsm8k", "5 worked examples")),
+    # how the model is asked
+    (
+        template(_NO_SYSTEM, _BRIEF),
+        ("gsm8k", "system message", "System role not supported", "evaluation.system_instruction"),
+    ),
+    (template("{{ 1 // 0 }}" + _ALL), ("chat template", "zero")),
+    (setting("evaluation.add_bos_token=true"), ("evaluation.add_bos_token", "no BOS token")),
+    (
+        setting('serving.extra_args=["--reasoning-parser", "qwen3"]'),
+        ("--reasoning-parser", "/v1/completions", "evaluation.chat_template_kwargs"),
+    ),
+    (
+        setting('serving.extra_args=["--chat-template=x.jinja"]'),
+        ("--chat-template", "chat_template.jinja"),
+    ),
     # the texts for fidelity
     (setting("fidelity.texts=no/texts.txt"), ("no/texts.txt", "No such file", "fidelity.texts")),
     # the verdict
