@@ -18,6 +18,7 @@ from infra.evaluation.questions import Conversation, Questions
 from infra.wording import listed
 
 _PLAIN = "set evaluation.chat_template to False"
+_ITSELF = "the question itself"
 _LINES = "{tasks}"
 """Stands in a remedy for what the spec names."""
 
@@ -136,7 +137,7 @@ def _explained(
     conversation: Conversation, fault: _Fault, template: ChatTemplate, spec: EvaluationSpec
 ) -> tuple[str, str, str]:
     """Return what is at fault, the template's words, and a remedy, each tried on the template."""
-    what, remedy = "the question itself", _PLAIN
+    what, remedy = _ITSELF, _PLAIN
     cures = _cures(conversation, template, spec)
     for count in range(1, len(cures) + 1):
         for chosen in combinations(cures, count):
@@ -176,6 +177,8 @@ def _error(
         else f"It was given {roles}, and what it made of them does not hold that.",
         remedy=f"{fully[0].upper()}{fully[1:]}.",
         tasks=tasks,
+        words=words,
+        nothing_helps=what == _ITSELF,
     )
 
 

@@ -129,6 +129,7 @@ def load(
     missing: set[str],
     spec: RunSpec,
     model: Model,
+    conversations: Finding,
     settings: Settings,
     progress: Progress,
     *,
@@ -141,6 +142,7 @@ def load(
         missing: Sources of rows that cannot be had; their tasks are left out.
         spec: What is asked.
         model: Where its tokenizer is at hand, questions are measured against its window.
+        conversations: What became of those for calibration, with the same tokenizer.
         settings: Where rows and definitions are kept.
         progress: Hears about every step.
         whole: Load tasks whose rows are on a hub too, which downloads them.
@@ -164,9 +166,13 @@ def load(
         everything = marked and len(ready) == len(spec.evaluation.tasks)
         if model.folder and marked:
             trusted = spec.model.trust_remote_code
-            findings += _prompts(part, model.folder, model.window, trusted, settings, progress)
-        elif spec.model.source != "local":
-            findings.append(note(_PROMPTS, _WITH_THE_MODEL))
+            # What the conversations do not get through has its line there.
+            window = model.window if conversations.status == "ok" else None
+            findings += _prompts(
+                part, model.folder, window, trusted, conversations.cause, settings, progress
+            )
+    if tasks.lines and spec.model.source != "local" and not model.folder:
+        findings.append(note(_PROMPTS, _WITH_THE_MODEL))
     return Loaded(findings, whole=everything, waiting=tuple(task.name for task in waiting))
 
 
@@ -180,16 +186,24 @@ def _prompts(
     folder: Path,
     window: int | None,
     trusted: bool,
+    told: str,
     settings: Settings,
     progress: Progress,
 ) -> list[Finding]:
-    """Return what becomes of the first questions in the hands of this model."""
+    """Return what becomes of the first questions in the hands of this model.
+
+    A template that takes no conversation at all is told once.
+    """
     try:
         exam = questions_of(spec, settings=settings, progress=progress)
         found = prompts.look(exam, folder, spec, window=window, trust_remote_code=trusted)
     except CalibrationError:
         return []  # the tokenizer cannot be loaded; the line of the calibration says so
-    findings = [problem(_PROMPTS, error) for error in found.refused]
+    findings = [
+        problem(_PROMPTS, error)
+        for error in found.refused
+        if not (told and error.facts.get("words") == told and error.facts["nothing_helps"])
+    ]
     if spec.chat_template and not found.refused:
         text = "the model's chat template takes the first questions and shows all of them"
         findings.append(ok(_PROMPTS, text))

@@ -83,7 +83,7 @@ def survey(
             looked, missing = exam.rows(rows, spec.evaluation)
             findings += [*tasks.findings, *looked]
             whole = fetch_rows and not problems(findings)
-            loaded = exam.load(tasks, missing, spec, found, usable, progress, whole=whole)
+            loaded = exam.load(tasks, missing, spec, found, said, usable, progress, whole=whole)
             findings += loaded.findings
             if loaded.whole:
                 findings += plan.look_at(spec, usable, progress)

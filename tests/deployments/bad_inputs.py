@@ -15,10 +15,9 @@ SAMPLE = ROOT / "infra" / "sample"
 
 
 _ALL = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
-_USER_ONLY = "{% for m in messages if m.role == 'user' %}{{ m.content }}\n{% endfor %}"
 _NO_SYSTEM = (
-    "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}"
-    "{% endif %}" + _ALL
+    "{% if messages[0].content == 'Be brief.' %}"
+    "{{ raise_exception('System role not supported') }}{% endif %}" + _ALL
 )
 _BRIEF = "evaluation.system_instruction=Be brief."
 
@@ -250,14 +249,8 @@ def template(text: str, *assignments: str) -> Callable[[Case], None]:
         case.edit("tokenizer_config.json", lambda config: config.update(chat_template=text))
         case.set = ["evaluation.chat_template=true", *assignments]
 
-    spoil.__name__ = text
+    spoil.__name__ = f"template {text[:40]}"
     return spoil
-
-
-def named_templates_without_a_default(case: Case) -> None:
-    named = [{"name": "tool_use", "template": _ALL}, {"name": "rag", "template": _ALL}]
-    case.edit("tokenizer_config.json", lambda config: config.update(chat_template=named))
-    case.set = ["evaluation.chat_template=true"]
 
 
 def no_calibration_file(case: Case) -> None:
@@ -478,7 +471,7 @@ CASES: list[tuple[Callable[[Case], None], tuple[str, ...]]] = [
         template(_NO_SYSTEM, _BRIEF),
         ("gsm8k", "system message", "System role not supported", "evaluation.system_instruction"),
     ),
-    (template("{{ 1 // 0 }}" + _ALL), ("chat template", "zero")),
+    (template("{{ 'a' + 1 }}" + _ALL), ("chat template", "concatenate")),
     (setting("evaluation.add_bos_token=true"), ("evaluation.add_bos_token", "no BOS token")),
     (
         setting('serving.extra_args=["--reasoning-parser", "qwen3"]'),

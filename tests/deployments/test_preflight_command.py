@@ -82,7 +82,7 @@ def test_nobody_but_the_configured_hub_is_asked_and_nothing_is_downloaded(tmp_pa
     for name in ("model", "quantizable", "servable", "rows", "tasks", "metrics", "cache folder"):
         assert statuses[name] == "ok", done.stdout
     assert statuses["accelerator"] == statuses["calibration"] == "problem", done.stdout
-    assert statuses["power"] == "note", done.stdout
+    assert statuses["power"] == statuses["prompts"] == "note", done.stdout
 
 
 def test_the_sample_lacks_nothing(
@@ -97,8 +97,8 @@ def test_the_sample_lacks_nothing(
     assert said.err == ""
     assert "Nothing is missing" in said.out
     assert "problem" not in said.out
-    for name in ("interpreter", "disk", "memory to quantize", "memory to serve", "marking", "fit",
-                 "power", "power by task"):  # fmt: skip
+    for name in ("interpreter", "disk", "memory to quantize", "memory to serve", "marking", "BOS",
+                 "fit", "power", "power by task"):  # fmt: skip
         assert f"ok       {name} " in said.out, said.out
     assert not (tmp_path / "runs").exists()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from infra import arms, noise
-from infra.contracts.errors import ServerDied
+from infra.contracts.errors import EvaluationError, ServerDied
 from infra.contracts.records import ArmResult, PythonEnvironment, Weights
 from infra.contracts.specs import (
     CalibrationSpec,
@@ -65,6 +66,8 @@ def sit(weights: Weights, environment: PythonEnvironment, tmp_path: Path, heard:
         noise_floor: bool = False,
         top_k: int = 2,
         max_restarts: int = 2,
+        asked_as: dict[str, Any] | None = None,
+        model: Weights = weights,
         **options: Any,
     ) -> ArmResult:
         spec = RunSpec(
@@ -77,12 +80,13 @@ def sit(weights: Weights, environment: PythonEnvironment, tmp_path: Path, heard:
                 TaskSpec(name="gsm8k", num_fewshot=0, limit=12),
                 TaskSpec(name="gpqa_main_zeroshot", limit=12),
                 concurrency=1, triage={"enabled": False}, noise_floor=noise_floor,
+                **(asked_as or {}),
             ),
             fidelity=FidelitySpec(documents=8, top_k=top_k),
             speed=SpeedSpec(enabled=False),
         )  # fmt: skip
         return arms.evaluate(
-            "base", weights, spec,
+            "base", model, spec,
             environment=environment, run=RunFolder(id=run, path=tmp_path / run),
             settings=Settings(cache=tmp_path / "cache"), progress=heard, **options,
         )  # fmt: skip
@@ -192,3 +196,20 @@ def test_without_its_scores_a_server_that_does_not_come_up_ends_the_run(
     (tmp_path / "fuse").write_text("burnt")
     with pytest.raises(ServerDied):
         sit("run")
+
+
+def test_an_exam_that_the_template_refuses_takes_no_accelerator(
+    sit: Sit, weights: Weights, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(SAMPLE, folder)
+    told = folder / "tokenizer_config.json"
+    template = "{% for m in messages if m.role != 'system' %}{{ m.content }}{% endfor %}"
+    told.write_text(json.dumps(json.loads(told.read_text()) | {"chat_template": template}))
+    asked_as = {"chat_template": True, "system_instruction": "Be brief."}
+    model = weights.model_copy(update={"path": folder})
+    with pytest.raises(EvaluationError, match="leaves out the system message") as refused:
+        sit("run", model=model, asked_as=asked_as)
+    assert refused.value.remedy == "Leave evaluation.system_instruction empty."
+    assert not (tmp_path / "run" / "logs").exists()
+    assert not (tmp_path / "cache" / "leases").exists()

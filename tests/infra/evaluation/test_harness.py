@@ -274,3 +274,68 @@ def test_a_task_that_says_nothing_of_its_answers_may_use_1024_tokens(
     with serving(Completions()) as server:
         sit(exam, "gpqa_main_cot_zeroshot", server)
         assert {request["max_tokens"] for request in server.requests} == {1024}
+
+
+def test_what_fails_here_is_not_blamed_on_the_server(
+    cache: Settings, tokenizer: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    picky = AutoTokenizer.from_pretrained(tokenizer)
+    picky.chat_template = "{{ raise_exception('Only one turn, please') }}"
+    picky.save_pretrained(tmp_path / "picky")
+    spec = evaluation(
+        TaskSpec(name="global_mmlu_en", limit=2), chat_template=True, system_instruction="Be brief."
+    )
+    exam = prepare(spec, settings=cache, progress=Silent())
+    with serving(Completions()) as server, pytest.raises(EvaluationError) as failed:
+        exam.evaluate("global_mmlu_en", server, tmp_path / "picky", tmp_path / "s", Silent())
+    assert server.requests == []
+    assert failed.value.fact.startswith("global_mmlu_en_")
+    assert "TemplateError: Only one turn, please" in failed.value.fact
+    assert "not in the server" in failed.value.cause
+    assert "log" not in failed.value.remedy
+
+
+def test_a_mark_that_fails_is_not_blamed_on_the_server(
+    exam: Exam, sit: Callable[..., TaskScores], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("answer_key")
+
+    task = exam.parts["gsm8k"].tasks["gsm8k"]
+    monkeypatch.setattr(task, "process_results", fail)
+    with serving(Completions()) as server, pytest.raises(EvaluationError) as failed:
+        sit(exam, "gsm8k", server)
+    assert "gsm8k could not be put or marked: KeyError: 'answer_key'" in failed.value.fact
+    assert "not in the server" in failed.value.cause
+
+
+def test_arms_that_were_asked_otherwise_are_not_compared(
+    cache: Settings, tokenizer: Path, tmp_path: Path
+) -> None:
+    from infra.contracts.errors import ComparisonError
+    from infra.pairing import paired_rows
+
+    line = TaskSpec(name="gpqa_main_zeroshot", limit=2)
+    (tmp_path / "samples").mkdir()
+
+    def asked(name: str, **fields: Any) -> TaskScores:
+        exam = prepare(evaluation(line, **fields), settings=cache, progress=Silent())
+        samples = tmp_path / "samples" / name
+        with serving(Completions()) as server:
+            scores = exam.evaluate(line.name, server, tokenizer, samples, Silent())
+        return scores.model_copy(update={"samples": f"samples/{name}"})
+
+    one = asked("one", chat_template=True)
+    for number, fields in enumerate(
+        ({"chat_template_kwargs": {"x": 1}}, {"moment": "2027-01-01T00:00:00"},
+         {"add_bos_token": False})
+    ):  # fmt: skip
+        other = asked(str(number), chat_template=True, **fields)
+        with pytest.raises(ComparisonError, match=f"differs in {next(iter(fields))}"):
+            paired_rows(one, other, tmp_path)
+    new = ("chat_template_kwargs", "moment", "add_bos_token", "prompts_begin_with")
+    before = {name: value for name, value in one.conditions.items() if name not in new}
+    old = one.model_copy(update={"conditions": before})
+    assert len(paired_rows(old, one, tmp_path)) == len(paired_rows(one, old, tmp_path)) == 2
