@@ -173,12 +173,12 @@ def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> 
         _require_unchanged(rows, again, settings)
         parts = {name: Part(entry, lines[name][1], loaded[name]) for name, entry in entries.items()}
         notes = [note for part in parts.values() for note in _configure(part, spec)]
-        for number, part in enumerate(parts.values(), 1):
-            notes += check_marking(part, spec)
-            progress.update("marking checked", number, len(parts), "parts")
         questions = [
             one for part in parts.values() for one in first_questions(part.tasks, part.line, spec)
         ]
+        for number, part in enumerate(parts.values(), 1):
+            notes += check_marking(part, spec)
+            progress.update("marking checked", number, len(parts), "parts")
     for note in notes:
         progress.say(note)
     counts = {name: count for name, part in parts.items() if (count := _rows_marked(part))}

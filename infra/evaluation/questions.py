@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from infra.contracts.errors import EvaluationError
+from infra.contracts.errors import DatasetError
 from infra.contracts.records import Record
 from infra.contracts.specs import EvaluationSpec, TaskSpec
 
@@ -80,7 +80,7 @@ def first_questions(
         spec: The exam.
 
     Raises:
-        EvaluationError: A task's own code fails.
+        DatasetError: A question cannot be put: the task's own code fails.
     """
     found = []
     for name, task in tasks.items():
@@ -105,10 +105,11 @@ def first_questions(
                 chat_template=keep if spec.chat_template else None,
             )
         except Exception as error:  # of a task's own code
-            raise EvaluationError(
+            raise DatasetError(
                 f"The first question of {name} cannot be put: {type(error).__name__}: {error}",
-                cause="The task's own definition, or lm-eval, fails before any model is asked.",
-                remedy="Mend the task's definition or its rows, or leave the task out.",
+                cause="A field of the first rows is empty or of another type than the task's "
+                "definition takes, or the definition is at fault.",
+                remedy="Mend the rows or the definition, or leave the task out.",
                 task=name,
             ) from error
         found.append(_chosen(name, line.name, list(task.instances), kept))

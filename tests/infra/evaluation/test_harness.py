@@ -18,6 +18,7 @@ from infra.evaluation.quiet import quiet
 from infra.evaluation.scores import exam_digest
 from infra.progress import Silent
 from infra.settings import Settings
+from tests.infra.evaluation import own_tasks
 from tests.infra.evaluation.completions_server import Completions, serving
 from tests.infra.evaluation.conftest import Heard, evaluation
 
@@ -298,17 +299,24 @@ def test_what_fails_here_is_not_blamed_on_the_server(
 
 
 def test_a_mark_that_fails_is_not_blamed_on_the_server(
-    exam: Exam, sit: Callable[..., TaskScores], monkeypatch: pytest.MonkeyPatch
+    cache: Settings, sit: Callable[..., TaskScores], tmp_path: Path
 ) -> None:
-    def fail(*_: object) -> None:
-        raise KeyError("answer_key")
-
-    task = exam.parts["gsm8k"].tasks["gsm8k"]
-    monkeypatch.setattr(task, "process_results", fail)
-    with serving(Completions()) as server, pytest.raises(EvaluationError) as failed:
-        sit(exam, "gsm8k", server)
-    assert "gsm8k could not be put or marked: KeyError: 'answer_key'" in failed.value.fact
-    assert "not in the server" in failed.value.cause
+    definition = own_tasks.DEFINITION.replace("multiple_choice", "generate_until").replace(
+        "metric_list:", "process_results: !function marks.mark\nmetric_list:"
+    )
+    marks = """
+def mark(doc, results):
+    points = {"A": 1, "B": 0}
+    return {"acc": points[results[0]]}
+"""
+    spec = own_tasks.own(own_tasks.write(tmp_path / "own", definition, marks_py=marks))
+    exam = prepare(spec, settings=cache, progress=Silent())
+    server = Completions(reply=lambda prompt: "neither")
+    with serving(server), pytest.raises(EvaluationError) as failed:
+        sit(exam, own_tasks.NAME, server)
+    assert "house_exam could not be put or marked: KeyError: 'neither'" in failed.value.fact
+    assert "in mark, and not in the server" in failed.value.cause
+    assert "log" not in failed.value.remedy
 
 
 def test_arms_that_were_asked_otherwise_are_not_compared(
