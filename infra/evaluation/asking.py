@@ -6,11 +6,10 @@ The same for the look before a run and for the run itself. Imports no lm-eval.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from infra.chat_template import ChatTemplate
+from infra.chat_template import ChatTemplate, moment_of
 from infra.contracts.errors import EvaluationError
 from infra.contracts.specs import EvaluationSpec
 from infra.scoring.frame import Frame, frame
@@ -70,8 +69,8 @@ class Asking:
 
 def chat_template(tokenizer: Any, spec: EvaluationSpec) -> ChatTemplate:
     """Return a model's chat template as the exam fills it in."""
-    moment = spec.moment if isinstance(spec.moment, datetime) else datetime.now()
-    return ChatTemplate(tokenizer, moment=moment, variables=spec.chat_template_kwargs)
+    variables = spec.chat_template_kwargs
+    return ChatTemplate(tokenizer, moment=moment_of(spec), variables=variables)
 
 
 def _require_template(tokenizer: Any, folder: Path) -> None:

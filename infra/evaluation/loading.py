@@ -84,6 +84,13 @@ class _Factory(TaskFactory):  # type: ignore[misc]
             ) from error
         except _UNFIT as error:
             raise _unfit(entry.name, dataset, error, self._columns) from error
+        except Exception as error:  # of the task's own code, which lm-eval tries on the first row
+            raise EvaluationError(
+                f"The task {entry.name} cannot be loaded: {type(error).__name__}: {_short(error)}.",
+                cause="Its own code fails, before any model is asked.",
+                remedy="Mend the task's code or its rows, or leave the task out.",
+                task=entry.name,
+            ) from error
         self._built += 1
         self._progress.update("tasks loaded", self._built, self._total, "tasks")
         return task

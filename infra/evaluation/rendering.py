@@ -178,7 +178,7 @@ def _error(
         remedy=f"{fully[0].upper()}{fully[1:]}.",
         tasks=tasks,
         words=words,
-        nothing_helps=what == _ITSELF,
+        nothing_helps=bool(words) and what == _ITSELF,
     )
 
 

@@ -167,10 +167,11 @@ def load(
         if model.folder and marked:
             trusted = spec.model.trust_remote_code
             # What the conversations do not get through has its line there.
-            window = model.window if conversations.status == "ok" else None
-            findings += _prompts(
-                part, model.folder, window, trusted, conversations.cause, settings, progress
-            )
+            told = ""
+            if conversations.status == "problem":
+                told = f"{conversations.found} {conversations.cause}"
+            window = None if told else model.window
+            findings += _prompts(part, model.folder, window, trusted, told, settings, progress)
     if tasks.lines and spec.model.source != "local" and not model.folder:
         findings.append(note(_PROMPTS, _WITH_THE_MODEL))
     return Loaded(findings, whole=everything, waiting=tuple(task.name for task in waiting))
@@ -202,7 +203,7 @@ def _prompts(
     findings = [
         problem(_PROMPTS, error)
         for error in found.refused
-        if not (told and error.facts.get("words") == told and error.facts["nothing_helps"])
+        if not (error.facts.get("nothing_helps") and error.facts["words"] in told)
     ]
     if spec.chat_template and not found.refused:
         text = "the model's chat template takes the first questions and shows all of them"
