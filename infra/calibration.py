@@ -128,6 +128,24 @@ def prepare(
     return Calibration(card, token_ids)
 
 
+def check_unrendered(spec: CalibrationSpec, *, settings: Settings) -> int:
+    """Return how many conversations there are; refuse what no template could make enough of.
+
+    Raises:
+        CalibrationError, WeightsError: As for `read`; or too few of them differ.
+    """
+    conversations = read(spec, settings=settings)
+    different = set[str]()
+    for talk in conversations.rows:
+        different.add(digest_of([talk.messages, talk.tools]))
+        if len(different) == spec.min_samples:
+            return conversations.total
+    same = conversations.total - len(different)
+    raise _too_few(
+        spec, len(different), f"{same} of {conversations.total} are the same as one before"
+    )
+
+
 def check_template(model: Path) -> None:
     """Refuse a model folder without a chat template to use, without loading the tokenizer.
 
@@ -242,22 +260,16 @@ def _check_enough(
 ) -> None:
     longest = spec.max_sequence_length
     if len(lengths) < spec.min_samples and duplicates > len(too_long):
-        raise CalibrationError(
-            f"{len(lengths)} different conversations in {spec.path}; "
-            f"quantization.calibration.min_samples asks for {spec.min_samples}.",
-            cause=f"{duplicates} of {total} render to the same text as one before, and each text "
-            f"counts once{_and_too_long(too_long, longest)}.",
-            remedy="Give more that differ, or lower quantization.calibration.min_samples.",
-            used=len(lengths),
-            duplicates=duplicates,
-        )
+        more = f"; {len(too_long)} have more than {longest} tokens" if too_long else ""
+        same = f"{duplicates} of {total} render to the same text as one before{more}"
+        raise _too_few(spec, len(lengths), same)
     if len(lengths) < spec.min_samples:
         raise CalibrationError(
             f"{len(lengths) or 'No'} usable conversations in {spec.path}; "
             f"quantization.calibration.min_samples asks for {spec.min_samples}.",
             cause=f"{len(too_long)} of {total} have more than max_sequence_length={longest} "
             f"tokens, the shortest of them {min(too_long)}; AutoAWQ skips those.",
-            remedy="Raise quantization.calibration.max_sequence_length, or give shorter ones.",
+            remedy=_longer(spec, lengths, too_long),
             used=len(lengths),
             dropped_too_long=len(too_long),
         )
@@ -271,5 +283,22 @@ def _check_enough(
         )
 
 
-def _and_too_long(lengths: list[int], longest: int) -> str:
-    return f"; {len(lengths)} have more than {longest} tokens" if lengths else ""
+def _longer(spec: CalibrationSpec, lengths: list[int], too_long: list[int]) -> str:
+    missing = spec.min_samples - len(lengths)
+    if missing > len(too_long):
+        return "Give more and shorter ones, or lower quantization.calibration.min_samples."
+    enough = sorted(too_long)[missing - 1]
+    return (
+        f"Raise quantization.calibration.max_sequence_length to {enough} or more, or give shorter "
+        "ones."
+    )
+
+
+def _too_few(spec: CalibrationSpec, different: int, same: str) -> CalibrationError:
+    return CalibrationError(
+        f"{different} different conversations in {spec.path}; "
+        f"quantization.calibration.min_samples asks for {spec.min_samples}.",
+        cause=f"{same}, and each counts once.",
+        remedy="Give more that differ, or lower quantization.calibration.min_samples.",
+        different=different,
+    )

@@ -31,6 +31,7 @@ __all__ = ["Conversation", "Conversations", "Message", "read"]
 
 _WANTED = Wanted(
     field="quantization.calibration.path",
+    called="The calibration file",
     error=CalibrationError,
     example=EXAMPLE,
     columns=COLUMNS,
@@ -166,7 +167,7 @@ def _dataset(
     settings: Settings,
     progress: Progress,
 ) -> tuple[int, Iterable[tuple[str, Any]]]:
-    from datasets import load_dataset
+    from datasets import disable_progress_bars, load_dataset
     from datasets.exceptions import DatasetsError
 
     from infra.weights import fetch_dataset
@@ -174,6 +175,7 @@ def _dataset(
     folder = fetch_dataset(source, spec.path, spec.revision, settings=settings, progress=progress)
     # A cache for this folder alone: the library's own has confused folders of the same name.
     cache = settings.datasets / ".arrow" / digest_of(str(folder))[:16]
+    disable_progress_bars()  # they would run through the table of the preflight
     try:
         rows = load_dataset(str(folder), name=spec.config, split=spec.split, cache_dir=str(cache))
     except (ValueError, OSError, RuntimeError, DatasetsError) as error:

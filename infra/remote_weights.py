@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from infra.contracts.errors import HubUnreachable
@@ -33,6 +34,8 @@ class RemoteSize:
     """True if nothing has to be downloaded; then `bytes` and `files` are 0."""
     weight_bytes: int = 0
     """Of the weight files, wherever they are; 0 for a local folder."""
+    folder: Path | None = None
+    """Where the model is, if it is here already; none for a local folder."""
     config: Mapping[str, Any] | None = None
     """The model's config.json, if it was asked for and could be read."""
 
@@ -82,6 +85,7 @@ def remote_size(
             bytes=0,
             files=0,
             present=True,
+            folder=what.folder,
             weight_bytes=sum(path.stat().st_size for path in weights),
             config=found if read_config else None,
         )

@@ -53,7 +53,8 @@ class CalibrationSpec(Spec):
     """Conversations that AWQ watches the model read, to learn which weights matter."""
 
     path: str = Field(min_length=1, title="Calibration data")
-    """JSONL file of `{"messages": [{"role": …, "content": …}, …]}`, or a dataset id on the hub."""
+    """File of conversations, or a dataset id on the hub. `{"messages": [{"role": …, "content": …},
+    …]}` and the other usual forms, in JSON, JSONL, Parquet, Arrow or CSV."""
 
     source: Literal["file", "modelscope", "huggingface"] = "file"
     """Whether `path` is a file here or a dataset on a hub."""
@@ -68,7 +69,8 @@ class CalibrationSpec(Spec):
     """Dataset revision, for a dataset on a hub."""
 
     messages_field: str = "messages"
-    """Column that holds the list of chat messages."""
+    """Column that holds the list of chat messages. Left alone, the other usual forms are looked
+    for where there is none of this name."""
 
     max_samples: int = Field(default=128, ge=1, le=4096)
     """At most this many conversations are used, the first usable ones in file order."""
@@ -77,7 +79,8 @@ class CalibrationSpec(Spec):
     """Tokens. AutoAWQ uses no conversation longer than this; the report counts those it dropped."""
 
     min_samples: int = Field(default=16, ge=1)
-    """Refuse to quantize when fewer usable conversations than this remain."""
+    """Refuse to quantize when fewer usable conversations than this remain. Those that render to the
+    same text count once."""
 
     @model_validator(mode="after")
     def _enough_samples_possible(self) -> Self:
@@ -338,8 +341,8 @@ class FidelitySpec(Spec):
     """Let both models read the same texts, and compare what they expect next."""
 
     texts: str | None = None
-    """Text file, paragraphs apart by blank lines; or JSONL with a `text` column. Empty: questions
-    of the exam, which AWQ was not calibrated on."""
+    """Text file, paragraphs apart by blank lines; or rows with a `text` column, in JSON, JSONL,
+    Parquet, Arrow or CSV. Empty: questions of the exam, which AWQ was not calibrated on."""
 
     documents: int = Field(default=64, ge=4, le=4096)
     """At most this many texts are read."""

@@ -32,6 +32,7 @@ _CONVERSATIONS_A_SAMPLE = 8
 
 _WANTED = Wanted(
     field="fidelity.texts",
+    called="The file of texts for fidelity",
     error=DatasetError,
     example='{"text": "…"}',
     columns=frozenset(["text"]),

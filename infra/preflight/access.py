@@ -31,6 +31,7 @@ _KNOWN_GATED = {"Idavidrein/gpqa"}
 """Datasets of lm-eval's tasks that are gated: without a token there is no use in asking."""
 
 _MEGABYTE = 1_000_000
+_HERE = "is here already"
 
 NOT_NAMED = "; evaluation.datasets does not name it"
 """Ends what is said of rows that come from where their task says."""
@@ -71,14 +72,18 @@ def rows(leaf: Leaf, spec: DatasetSpec | None, settings: Settings) -> Finding | 
     return _on_a_hub(spec.source, spec.path, spec.revision, settings)
 
 
-def conversations(spec: CalibrationSpec, settings: Settings) -> Finding | str:
+def conversations(spec: CalibrationSpec, settings: Settings) -> tuple[str, bool]:
     """Check that a calibration set on a hub can be had by this user.
+
+    Returns:
+        What was found, and whether it is here already.
 
     Raises:
         WeightsError: It cannot.
     """
     source: Source = "modelscope" if spec.source == "modelscope" else "huggingface"
-    return _on_a_hub(source, spec.path, spec.revision, settings)
+    found = _on_a_hub(source, spec.path, spec.revision, settings)
+    return found, found.endswith(_HERE)
 
 
 def prefect_api(url: str) -> Finding | str:
@@ -131,7 +136,7 @@ def _on_a_hub(source: Source, id: str, revision: str | None, settings: Settings)
         repository, revision, settings.datasets, timeout=SECONDS, attempts=1, progress=Silent()
     )
     if what.listing is None or what.folder.is_dir():
-        return f"{id}@{what.commit[:12]} is here already"
+        return f"{id}@{what.commit[:12]} {_HERE}"
     _check_access(repository, what.listing)
     size = sum(file.size for file in what.listing.files)
     return f"{id}@{what.commit[:12]} on {source}, {size / _MEGABYTE:.1f} MB"

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra import awq_limits, calibration, conversations, quantizer, weights
+from infra import awq_limits, calibration, quantizer, weights
 from infra.chat_template import moment_of
 from infra.contracts.errors import AssayError
 from infra.contracts.specs import RunSpec
 from infra.memory import Shape, from_config, from_name, with_weights
 from infra.preflight import access
-from infra.preflight.findings import Finding, look, note, ok, problem
+from infra.preflight.findings import Finding, look, note, ok, problem, problems
 from infra.progress import Progress
 from infra.settings import Settings
 
@@ -84,19 +85,37 @@ def on_a_hub(spec: RunSpec, settings: Settings) -> Model:
         _quantizable(spec.model.id, config),
         _servable(spec, shape, config or {}),
     ]
-    return Model(findings, shape, size.bytes, None)
+    whole = size.folder if not problems(findings) else None
+    window = spec.serving.max_model_len or (shape.window if shape else None)
+    return Model(findings, shape, size.bytes, whole, window)
 
 
 def look_at_conversations(
-    spec: RunSpec, model: Model, settings: Settings, progress: Progress
+    spec: RunSpec,
+    model: Model,
+    settings: Settings,
+    progress: Progress,
+    asked: Future[tuple[str, bool]] | None,
 ) -> Finding:
-    """Check a calibration file; render it where the model's template and tokenizer are at hand."""
+    """Check the conversations; render them where the model's template and tokenizer are at hand.
+
+    Args:
+        spec: The run.
+        model: What is known of the model.
+        settings: Where datasets of a hub are kept.
+        progress: Told how many are rendered.
+        asked: The hub's answer about a dataset there: what was found, and whether it is here.
+    """
     wanted = spec.quantization.calibration
 
     def check() -> Finding | str:
+        if asked:
+            found, is_here = asked.result()
+            if not is_here:
+                return found
         if model.folder is None:
-            total = conversations.read(wanted, settings=settings).total
-            return f"{total} conversations in {wanted.path}"
+            total = calibration.check_unrendered(wanted, settings=settings)
+            return f"{total} conversations in {wanted.path}; the model's template is not here yet"
         card = calibration.prepare(
             model.folder,
             wanted,

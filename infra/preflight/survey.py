@@ -66,11 +66,7 @@ def survey(
         findings, device, to_build = _machine(spec, settings)
         with _usable(settings, findings) as usable:
             found = asked.result() if asked else model.here(spec, usable, progress)
-            said = (
-                talks.result()
-                if talks
-                else model.look_at_conversations(spec, found, usable, progress)
-            )
+            said = model.look_at_conversations(spec, found, usable, progress, talks)
             findings += [*found.findings, said]
             if spec.fidelity.enabled and spec.fidelity.texts:
                 findings.append(look("fidelity texts", lambda: texts.check(spec.fidelity)))
@@ -141,11 +137,11 @@ def _given_api() -> Finding | str:
 
 def _remote_conversations(
     spec: RunSpec, settings: Settings, pool: Executor
-) -> Future[Finding] | None:
+) -> Future[tuple[str, bool]] | None:
     wanted = spec.quantization.calibration
     if wanted.source == "file":
         return None
-    return pool.submit(look, "calibration", lambda: access.conversations(wanted, settings))
+    return pool.submit(access.conversations, wanted, settings)
 
 
 @contextmanager

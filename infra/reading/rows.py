@@ -39,6 +39,9 @@ class Wanted:
     field: str
     """Field of the spec that names the file."""
 
+    called: str
+    """The file, for people, before its path."""
+
     error: type[AssayError]
     """What is raised."""
 
@@ -147,7 +150,7 @@ def _told(path: Path, wanted: Wanted) -> Iterator[None]:
             refuse(f"{path} is damaged or cut off: {_first_line(found)}.", "", whole)
         cause = f"The path is relative to {Path.cwd()}." if not path.is_absolute() else ""
         refuse(
-            f"{path} cannot be read: {found.strerror}.",
+            f"{wanted.called} {path} cannot be read: {found.strerror}.",
             cause,
             f"Set {wanted.field} to a file of rows such as {wanted.example}.",
         )

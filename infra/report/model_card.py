@@ -152,7 +152,8 @@ def _calibration(report: Report) -> str:
         f"{card.tokens_min:,} to {card.tokens_max:,} tokens each (median {card.tokens_median:,}, "
         f"{card.tokens_total:,} together). {dropped:,} longer than "
         f"{card.spec.max_sequence_length:,} tokens {'was' if dropped == 1 else 'were'} left out. "
-        f"Fingerprint {code(card.fingerprint)}."
+        + "".join(f"{told[0].upper()}{told[1:]}. " for told in card.told)
+        + f"Fingerprint {code(card.fingerprint)}."
     )
 
 

@@ -25,6 +25,7 @@ from tests.conftest import ROOT
 
 WANTED = Wanted(
     field="fidelity.texts",
+    called="The file",
     error=DatasetError,
     example='{"text": "…"}',
     columns=frozenset(["text"]),
