@@ -19,6 +19,12 @@ TEMPLATE = (
 """Shows tools and calls, has a system prompt of its own, passes over roles it does not know."""
 
 WITHOUT_TOOLS = TEMPLATE.replace("{%- if tools -%}", "{%- if false -%}")
+CALLS_IF_DEFINED = TEMPLATE.replace(
+    "{%- for t in m.tool_calls or [] -%}",
+    "{%- if m.tool_calls is defined -%}{{- m.tool_calls[0].function.name + '' -}}{%- endif -%}"
+    "{%- for t in m.tool_calls or [] -%}",
+)
+"""Takes for granted that a list of calls holds one."""
 DATED = (
     "{{- '<|im_start|>system\\nToday is ' + strftime_now('%d %b %Y %H:%M') + '<|im_end|>\\n' -}}"
     "{%- for m in messages -%}{{- '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' -}}"

@@ -183,7 +183,7 @@ def test_tools_are_rendered(bench: Bench, columns: dict[str, Any], arguments: An
 
 
 def test_empty_calls_and_no_tools_are_no_error(bench: Bench) -> None:
-    bench.template(inputs.TEMPLATE)
+    bench.template(inputs.CALLS_IF_DEFINED)
     rows = [
         {"messages": [m | {"tool_calls": [None, []][n % 2]} for m in row["messages"]], "tools": []}
         for n, row in enumerate(ROWS)
