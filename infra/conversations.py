@@ -15,6 +15,7 @@ from infra.contracts.errors import CalibrationError
 from infra.contracts.specs import CalibrationSpec
 from infra.conversation_forms import (
     COLUMNS,
+    DEFAULT_FIELD,
     EXAMPLE,
     LISTS,
     SHAPE,
@@ -147,7 +148,7 @@ def _unwrapped(rows: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 def _inside(row: Any) -> list[Any] | None:
     """Return the rows in an object such as `{"data": [{"messages": …}, …]}`."""
-    if not isinstance(row, dict):
+    if not isinstance(row, dict) or DEFAULT_FIELD in row:
         return None
     lists = [value for value in row.values() if isinstance(value, list) and value]
     if len(lists) != 1 or set(row) & (COLUMNS - LISTS):

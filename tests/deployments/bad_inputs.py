@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -295,6 +296,68 @@ def a_role_that_the_template_refuses(case: Case) -> None:
     case.say(*[{"messages": [{"role": "tool", "content": "42"}]}] * 20)
 
 
+def preference_data(case: Case) -> None:
+    case.say(*[{"prompt": "1 + 1?", "chosen": "2", "rejected": "3"}] * 20)
+
+
+def plain_texts(case: Case) -> None:
+    case.say(*[{"text": f"Once upon a time, {number} times."} for number in range(20)])
+
+
+def an_image_in_a_message(case: Case) -> None:
+    part = {"type": "image_url", "image_url": {"url": "cat.png"}}
+    case.say({"messages": [{"role": "user", "content": [part]}]})
+
+
+def calibration_is_a_workbook(case: Case) -> None:
+    with zipfile.ZipFile(case.calibration, "w") as archive:
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+
+
+def calibration_in_utf_16_without_a_mark(case: Case) -> None:
+    case.calibration.write_bytes(case.calibration.read_text().encode("utf-16-be"))
+
+
+def calibration_is_a_page(case: Case) -> None:
+    case.calibration.write_text("<!DOCTYPE html><title>Log in</title>")
+
+
+def functions_without_names(case: Case) -> None:
+    case.say({"messages": [{"role": "user", "content": "1 + 1?"}], "tools": [{"type": "x"}]})
+
+
+def the_same_conversation_each_time(case: Case) -> None:
+    case.say(*[{"messages": [{"role": "user", "content": "1 + 1?"}]}] * 40)
+
+
+def _template_of_roles(case: Case, *roles: str) -> None:
+    said = "{{- m.role + '\n' + m.content + '\n' -}}"
+    text = f"{{%- for m in messages if m.role in {list(roles)} -%}}{said}{{%- endfor -%}}"
+    case.edit("tokenizer_config.json", lambda config: config.update(chat_template=text))
+
+
+def a_system_message_that_the_template_passes_over(case: Case) -> None:
+    _template_of_roles(case, "user", "assistant")
+
+
+def answers_that_the_template_passes_over(case: Case) -> None:
+    _template_of_roles(case, "user", "system")
+
+
+def templates_with_names_and_no_default(case: Case) -> None:
+    named = [{"name": "tool_use", "template": "{{ messages }}"}]
+    case.edit("tokenizer_config.json", lambda config: config.update(chat_template=named))
+
+
+def a_template_that_names_what_does_not_exist(case: Case) -> None:
+    text = "{% for m in messages %}{{ m.content + ending() }}{% endfor %}"
+    case.edit("tokenizer_config.json", lambda config: config.update(chat_template=text))
+
+
+def the_tokenizer_of_a_larger_model(case: Case) -> None:
+    case.edit("config.json", lambda config: config.update(vocab_size=300))
+
+
 def no_such_rows(case: Case) -> None:
     shutil.rmtree(case.rows)
 
@@ -447,6 +510,19 @@ CASES: list[tuple[Callable[[Case], None], tuple[str, ...]]] = [
     (a_message_that_is_text, ("Line 1", "role")),
     (another_messages_field, ("it has dialog", "messages_field=dialog")),
     (a_role_that_the_template_refuses, ("Line 1", "no tools")),
+    (preference_data, ("preference data", "infra.conversions", "--chosen")),
+    (plain_texts, ("texts and no conversations", "infra.conversions", "--user text")),
+    (an_image_in_a_message, ("image_url", "Line 1", "--text-only")),
+    (calibration_is_a_workbook, ("calibration.jsonl", "Excel", "CSV")),
+    (calibration_in_utf_16_without_a_mark, ("UTF-16BE", "iconv")),
+    (calibration_is_a_page, ("calibration.jsonl", "HTML")),
+    (functions_without_names, ("Line 1", "'tools'", "function without a name")),
+    (the_same_conversation_each_time, ("1 different", "39 of 40 render to the same text")),
+    (a_system_message_that_the_template_passes_over, ("'system'", "--merge-system")),
+    (answers_that_the_template_passes_over, ("'assistant'", "passes over")),
+    (templates_with_names_and_no_default, ("named tool_use", "`default`")),
+    (a_template_that_names_what_does_not_exist, ("chat template", "'ending' is undefined")),
+    (the_tokenizer_of_a_larger_model, ("vocab_size=300", "knows 300 tokens")),
     (
         setting(
             "quantization.calibration.max_sequence_length=16",

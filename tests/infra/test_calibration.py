@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra.calibration import Calibration, check_template, prepare
+from infra.calibration import Calibration, check_template, check_unrendered, prepare
 from infra.contracts.errors import CalibrationError
 from infra.contracts.specs import CalibrationSpec
 from infra.progress import Silent
@@ -89,6 +89,40 @@ def test_less_than_one_block_is_refused(model: Path, tmp_path: Path) -> None:
         calibrate(model, path)
     path = tiny_model.write_conversations(path, [lengths[0], lengths[1] + 1])
     assert calibrate(model, path).card.tokens_total == 64
+
+
+def test_what_renders_to_the_same_text_counts_once(model: Path, tmp_path: Path) -> None:
+    path = tiny_model.write_conversations(tmp_path / "c.jsonl", [40, 30, 35])
+    first, second, third = path.read_text().splitlines()
+    once = calibrate(model, path)
+    path.write_text("\n".join([first, first.replace("{", " { ", 1), second, first, third]))
+    found = calibrate(model, path)
+    assert found.token_ids == once.token_ids
+    assert found.card.fingerprint == once.card.fingerprint
+    assert (found.card.used, found.card.duplicates, found.card.looked_at) == (3, 2, 5)
+    assert found.card.told == ("2 of 5 render to the same text as one before",)
+    with pytest.raises(CalibrationError, match="3 different conversations") as caught:
+        calibrate(model, path, min_samples=4)
+    assert "2 of 5 render to the same text" in caught.value.cause
+
+
+def test_the_remedy_for_long_ones_is_enough(model: Path, tmp_path: Path) -> None:
+    path = tiny_model.write_conversations(tmp_path / "c.jsonl", [100, 120, 110])
+    with pytest.raises(CalibrationError) as caught:
+        calibrate(model, path, min_samples=2)
+    length = int(caught.value.remedy.partition("max_sequence_length to ")[2].split()[0])
+    assert calibrate(model, path, min_samples=2, max_sequence_length=length).card.used == 2
+    with pytest.raises(CalibrationError):
+        calibrate(model, path, min_samples=2, max_sequence_length=length - 1)
+
+
+def test_without_a_template_identical_ones_are_told_too(tmp_path: Path) -> None:
+    path = tiny_model.write_conversations(tmp_path / "c.jsonl", [40, 30])
+    spec = CalibrationSpec(path=str(path), min_samples=2)
+    assert check_unrendered(spec, settings=Settings(cache=tmp_path)) == 2
+    path.write_text(path.read_text().splitlines()[0] + "\n" + path.read_text().splitlines()[0])
+    with pytest.raises(CalibrationError, match="1 different conversations"):
+        check_unrendered(spec, settings=Settings(cache=tmp_path))
 
 
 def test_a_conversation_the_template_refuses_is_named(model: Path, tmp_path: Path) -> None:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from infra.wording import difference, duration, interval, listed, possible_loss, score, size
+from infra.wording import (
+    difference,
+    duration,
+    interval,
+    listed,
+    possible_loss,
+    score,
+    size,
+    wrapped,
+)
 
 
 @pytest.mark.parametrize(("low", "high", "text"), [
@@ -43,3 +52,11 @@ def test_sizes_and_durations() -> None:
         "a and b",
         "a, b and c",
     ]
+
+
+def test_a_command_stays_on_one_line() -> None:
+    command = "`" + "cp 'a  b' " * 20 + "c`"
+    lines = wrapped("remedy: ", "  ", f"Do this: {command}, and then that. " + "word " * 30)
+    assert any(command in line for line in lines)
+    assert all(len(line) <= 100 for line in lines if command not in line)
+    assert lines[0] == "remedy: Do this:"
