@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from infra.contracts.specs import CalibrationSpec, QuantizationSpec
 from infra.device import Device
 from infra.settings import Settings
 from infra.weights import inspect_local
-from tests import tiny_model
+from tests import tiny_model, two_models
 from tests.conftest import MOMENT
 
 ROOT = Path(__file__).parents[2]
@@ -370,6 +371,36 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_succeeds(
     name = "model.layers.1.self_attn.o_proj"
     weight = base[f"{name}.weight"].astype("float32")
     assert abs(unpack(tensors, name) - weight).mean() < 0.01  # a step is about 0.015
+
+
+@pytest.mark.engine
+def test_shards_and_what_lies_beside_make_no_other_checkpoint(
+    bench: Bench, quantizer_environment: PythonEnvironment
+) -> None:
+    """The real AutoAWQ takes the index's shards, and nothing of an adapter or an older model."""
+
+    def made() -> dict[str, str]:
+        checkpoint, reused = quantizer.quantize(
+            bench.weights(),
+            bench.recipe(),
+            moment=MOMENT,
+            template_variables={},
+            environment=quantizer_environment,
+            settings=bench.settings,
+            progress=bench.heard,
+            log=bench.folder / "quantize.log",
+        )
+        assert not reused
+        return {file.name: file.sha256 for file in checkpoint.files}
+
+    whole = made()
+    two_models.split(bench.model)
+    shutil.copyfile(bench.model / two_models.SHARDS[0], bench.model / "adapter_model.safetensors")
+    adapter = {"base_model_name_or_path": str(bench.folder / "nowhere"), "peft_type": "LORA"}
+    (bench.model / "adapter_config.json").write_text(json.dumps(adapter))
+    shutil.copyfile(bench.model / two_models.SHARDS[1], bench.model / "consolidated.safetensors")
+    shutil.copyfile(bench.model / two_models.SHARDS[1], bench.model / "model-3-of-3.safetensors")
+    assert made() == whole
 
 
 def unpack(tensors: dict[str, Any], name: str) -> Any:
