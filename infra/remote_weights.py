@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.contracts.errors import HubUnreachable
+from infra.contracts.errors import CorruptWeights, HubUnreachable
 from infra.contracts.specs import ModelSpec
 from infra.hubs.base import Repository, connect
 from infra.hubs.revisions import resolve
+from infra.hubs.snapshots import files_in
 from infra.model_files import choose, is_weight
 from infra.model_folder import config_of
 from infra.model_place import Place, on_hub
@@ -77,17 +79,16 @@ def remote_size(
     )
     if what.listing is None or what.folder.is_dir():
         place = on_hub(spec, what.folder)
-        names = _choose([path.name for path in what.folder.iterdir()], place, spec)
-        found = config_of(names, place)
-        weights = [what.folder / name for name in names if is_weight(name)]
+        here = files_in(what.folder)
+        names = _choose(list(here), place, spec)
         return RemoteSize(
             commit=what.commit,
             bytes=0,
             files=0,
             present=True,
             folder=what.folder,
-            weight_bytes=sum(path.stat().st_size for path in weights),
-            config=found if read_config else None,
+            weight_bytes=sum(here[name] for name in names if is_weight(name)),
+            config=_config_here(what.folder, place) if read_config else None,
         )
     sizes = {file.name: file.size for file in what.listing.files}
     hub, listing = connect(spec.source), what.listing
@@ -116,6 +117,19 @@ def remote_size(
         weight_bytes=sum(sizes[name] for name in names if is_weight(name)),
         config=config,
     )
+
+
+def _config_here(folder: Path, place: Place) -> Mapping[str, Any] | None:
+    try:
+        return config_of([path.name for path in folder.iterdir()], place)
+    except CorruptWeights as error:
+        raise CorruptWeights(
+            error.fact,
+            cause=f"It was downloaded whole to {folder}, and changed there later.",
+            remedy=f"Remove that download: `rm -r {shlex.quote(str(folder))}`. The next run "
+            "downloads it again.",
+            file=str(folder / "config.json"),
+        ) from error
 
 
 def _choose(names: list[str], place: Place, spec: ModelSpec) -> list[str]:

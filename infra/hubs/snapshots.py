@@ -116,6 +116,17 @@ def _chosen(choose: Choose, snapshot: Snapshot, folder: Path) -> set[str]:
     return set(choose(names, folder))
 
 
+def files_in(folder: Path) -> dict[str, int]:
+    """Return the files that a snapshot's folder should hold, with their bytes.
+
+    Without a readable manifest these are the files that it holds.
+    """
+    try:
+        return {file.name: file.size for file in _read(folder).files}
+    except (OSError, ValueError):
+        return {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
+
+
 def _read(folder: Path) -> Snapshot:
     return Snapshot.model_validate_json((folder / _MANIFEST).read_text(encoding="utf-8"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -399,8 +400,22 @@ def test_a_snapshot_here_without_its_config_is_one_error(
     config.unlink()
     if content:
         config.write_bytes(content)
-    with pytest.raises(CorruptWeights, match=r"config\.json"):
+    with pytest.raises(CorruptWeights, match=r"config\.json") as caught:
         seen(source, settings)
+    (command,) = re.findall(r"`([^`]+)`", caught.value.remedy)
+    subprocess.run(["bash", "-c", command], check=True)
+    assert not seen(source, settings).present
+    verify(get(source, settings), full=True)
+
+
+def test_a_snapshot_that_lost_a_shard_is_still_mended_by_the_next_download(
+    hub: StubHub, settings: Settings, source: str
+) -> None:
+    hub.repos["models/some/model"] = Repo(sharded(), branch=BRANCH[source])
+    whole = get(source, settings)
+    (whole.path / "model-00002-of-00002.safetensors").unlink()
+    assert seen(source, settings).weight_bytes == whole.size_bytes
+    assert get(source, settings) == whole
 
 
 def test_strays_of_an_earlier_download_do_not_mislead(
