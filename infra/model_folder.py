@@ -13,14 +13,15 @@ from typing import Any, NoReturn
 from infra import lfs, safetensors_header
 from infra.contracts.errors import CorruptWeights, UnsafeWeights
 from infra.model_files import is_weight
-from infra.model_place import Place, beginning
+from infra.model_place import Place, beginning, begins
 from infra.safetensors_header import Entry
 
 _CONFIG = "config.json"
+_TOKENIZER = "tokenizer.json"
 _INDEX = "model.safetensors.index.json"
 
 _TOKENIZERS = (
-    {"tokenizer.json"},
+    {_TOKENIZER},
     {"tokenizer.model"},
     {"vocab.json", "merges.txt"},
     {"vocab.txt"},
@@ -60,7 +61,10 @@ def inspect(
     if not isinstance(architectures, list) or not architectures:
         place.broken(_CONFIG, "names no architecture")
     for name in names:
-        place.check_content(name, beginning(folder / name, lfs.LONGEST + 1))
+        content = beginning(folder / name, lfs.LONGEST + 1)
+        place.check_content(name, content)
+        if name == _TOKENIZER and not content.lstrip().startswith(b"{"):  # it may be very long
+            place.broken(name, "is no JSON object", begins(content))
     if not any(needed.issubset(names) for needed in _TOKENIZERS) and not any(
         name.endswith(".tiktoken") for name in names
     ):
@@ -68,7 +72,7 @@ def inspect(
             f"{place.what} has no tokenizer.",
             cause="Neither tokenizer.json nor the files of a slow tokenizer are there.",
             remedy="Copy the tokenizer's files from where the model comes from.",
-            file=str(folder / "tokenizer.json"),
+            file=str(folder / _TOKENIZER),
         )
     for name in _SETTINGS.intersection(names):
         place.read_object(name)

@@ -63,8 +63,7 @@ class Place:
         try:
             found = json.loads(content.decode("utf-8"))
         except ValueError as error:
-            begin = content[:40].decode("utf-8", "replace").strip().partition("\n")[0]
-            self.broken(name, f"is not JSON: {error}", f"It begins with {begin!r}.")
+            self.broken(name, f"is not JSON: {error}", begins(content))
         if not isinstance(found, dict):
             self.broken(name, "is no JSON object")
         return found
@@ -125,6 +124,12 @@ def on_hub(spec: ModelSpec, read: Read | Path | None) -> Place:
         f"&& cd {name}",
         afterwards=f". Then set model.source=local, model.id={name}{unset}.",
     )
+
+
+def begins(content: bytes) -> str:
+    """Say what stands at the beginning of a file: a page in place of a file is known by that."""
+    text = content[:40].decode("utf-8", "replace").strip().partition("\n")[0]
+    return f"It begins with {text!r}." if text else "It is empty."
 
 
 def beginning(path: Path, count: int = -1) -> bytes:

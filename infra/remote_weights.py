@@ -86,7 +86,7 @@ def remote_size(
             bytes=0,
             files=0,
             present=True,
-            folder=what.folder,
+            folder=what.folder if _is_whole(what.folder, here) else None,
             weight_bytes=sum(here[name] for name in names if is_weight(name)),
             config=_config_here(what.folder, place) if read_config else None,
         )
@@ -117,6 +117,11 @@ def remote_size(
         weight_bytes=sum(sizes[name] for name in names if is_weight(name)),
         config=config,
     )
+
+
+def _is_whole(folder: Path, files: Mapping[str, int]) -> bool:
+    there = {name: folder / name for name in files}
+    return all(path.is_file() and path.stat().st_size == files[n] for n, path in there.items())
 
 
 def _config_here(folder: Path, place: Place) -> Mapping[str, Any] | None:
