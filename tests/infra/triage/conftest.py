@@ -19,7 +19,7 @@ from infra.run_folder import RunFolder
 from infra.settings import Settings
 from infra.weights import inspect_local
 from tests.broken_checkpoints import SAMPLE
-from tests.conftest import PrintProgress
+from tests.conftest import MOMENT, PrintProgress
 
 CONVERSATIONS = SAMPLE.parent / "data" / "calibration.jsonl"
 
@@ -53,6 +53,8 @@ def checkpoint(
     made, _ = quantizer.quantize(
         weights,
         make_spec().quantization,
+        moment=MOMENT,
+        template_variables={},
         environment=quantizer_environment,
         settings=Settings(),
         progress=PrintProgress(),
