@@ -13,7 +13,9 @@ Other rows are refused by their name, with a command that converts them: see `co
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -77,6 +79,27 @@ class Conversation:
 
 
 REASONING = ("reasoning_content", "reasoning", "thinking")
+
+
+_HEAD = re.compile(
+    r"(?:<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>|^### ?)"
+    r"(system|user|assistant|model|tool|human|instruction|response)"
+    r"(?:<\|end_header_id\|>|:)?[ \t]*\n*",
+    re.I | re.M,
+)
+_END = re.compile(
+    r"<\|(?:im_end|eot_id|end_of_text|endoftext|begin_of_text)\|>|<end_of_turn>|<eos>|<bos>|</?s>"
+)
+_WRITTEN_ROLES = {"instruction": "user", "response": "assistant"}
+
+
+def turns_of(text: str) -> list[Message]:
+    """Return the messages of a text that a usual chat template has written; none if none has."""
+    parts = _HEAD.split(text)[1:]
+    turns = zip(parts[::2], parts[1::2], strict=True)
+    found = ((role.lower(), _END.sub("", said).strip()) for role, said in turns)
+    roles = SHAREGPT_ROLES | _WRITTEN_ROLES
+    return [{"role": roles.get(role, role), "content": said} for role, said in found if said]
 
 
 def is_message(value: Any) -> bool:
@@ -272,9 +295,11 @@ class _Row:
             return value
         found = _json(value)
         if found is None and value.lstrip()[0] in "[{":
+            found = _literal(value)
+        if found is None and value.lstrip()[0] in "[{":
             self.refuse(
                 f"has text in {field!r} that is not JSON: {value.strip()[:60]!r}",
-                "Write it with json.dumps: pandas and str() write lists of Python, not JSON.",
+                "Write it with json.dumps.",
                 cause="",
             )
         return value if found is None else found
@@ -300,11 +325,15 @@ class _Row:
                     self._convert(f"--user {asked} --assistant {answer}"),
                 )
         for name in ALONE:
+            if name in texts and len(turns_of(row[name])) > 1:
+                self.refuse(
+                    f"{has}: texts that a chat template has written already",
+                    self._convert(f"--rendered {name}"),
+                )
             if name in texts:
                 self.refuse(
                     f"{has}: texts and no conversations",
-                    f"{self._convert(f'--user {name}')} Each text becomes a question. If they are "
-                    "whole conversations, written with a chat template, give those instead.",
+                    f"{self._convert(f'--user {name}')} Each text becomes a question.",
                 )
         self.refuse(has)
 
@@ -320,6 +349,15 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
+
+
+def _literal(text: str) -> Any:
+    """Return a list or object as Python writes it: pandas does, into CSV."""
+    try:
+        found = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+    return found if isinstance(found, list | dict) else None
 
 
 def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> str:

@@ -4,6 +4,7 @@
 `quantization.calibration` as JSON (`{"path": "chats.parquet"}`), TARGET a new JSONL file.
 
     --user C [--assistant D]    column C is a question, D its answer
+    --rendered C                column C is text that a chat template has written
     --chosen                    of preference data the preferred answers
     --roles                     human, gpt and the like become user and assistant
     --merge-system              system messages become the beginning of the next user message
@@ -15,14 +16,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from infra.contracts.errors import AssayError, CalibrationError
 from infra.contracts.specs import CalibrationSpec
-from infra.conversation_forms import SHAREGPT_ROLES, Conversation, Message, read_row
+from infra.conversation_forms import SHAREGPT_ROLES, Conversation, Message, read_row, turns_of
 from infra.conversations import raw_rows
 from infra.settings import Settings
 
@@ -40,9 +41,16 @@ def converted(
         if given.text_only:
             with suppress(CalibrationError):
                 yield _plain(_read(spec, row, place))
-        elif given.chosen or given.user:
-            _check_columns(row, given, place)
-            yield {"messages": _chosen(row) if given.chosen else _pair(row, given)}
+        elif given.rendered:
+            _check_columns(row, [given.rendered], place)
+            if turns := turns_of(str(row[given.rendered])):
+                yield {"messages": turns}
+        elif given.chosen:
+            _check_columns(row, ["chosen"], place)
+            yield {"messages": _chosen(row)}
+        elif given.user:
+            _check_columns(row, [given.user, given.assistant], place)
+            yield {"messages": _pair(row, given)}
         else:
             found = _plain(_read(spec, row, place))
             if given.roles:
@@ -62,11 +70,9 @@ def _plain(found: Conversation) -> dict[str, Any]:
     return plain | {"tools": found.tools} if found.tools else plain
 
 
-def _check_columns(row: Any, given: argparse.Namespace, place: str) -> None:
-    names = ["chosen"] if given.chosen else [given.user, given.assistant]
-    missing = [
-        name for name in names if name and name not in (row if isinstance(row, dict) else ())
-    ]
+def _check_columns(row: Any, names: Sequence[str | None], place: str) -> None:
+    has = row if isinstance(row, dict) else ()
+    missing = [name for name in names if name and name not in has]
     if missing:
         raise CalibrationError(
             f"{place} has no column {missing[0]!r}.", remedy="Name columns that every row has."
@@ -118,6 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("target", type=Path)
     parser.add_argument("--user", metavar="COLUMN")
     parser.add_argument("--assistant", metavar="COLUMN")
+    parser.add_argument("--rendered", metavar="COLUMN")
     for flag in ("--chosen", "--roles", "--merge-system", "--text-only"):
         parser.add_argument(flag, action="store_true")
     given = parser.parse_args(arguments)

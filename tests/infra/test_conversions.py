@@ -31,6 +31,24 @@ def messages(path: Path | str) -> list[list[dict[str, Any]]]:
     [
         ({"text": "Größe?"}, [ASKED]),
         ({"question": "Größe?", "answer": "A"}, [ASKED, ANSWERED]),
+        (
+            {"text": "<|im_start|>user\nGröße?<|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n"},
+            [ASKED, ANSWERED],
+        ),
+        (
+            {
+                "text": "<|begin_of_text|>"
+                "<|start_header_id|>user<|end_header_id|>\n\nGröße?<|eot_id|>"
+                "<|start_header_id|>assistant<|end_header_id|>\n\nA<|eot_id|>"
+            },
+            [ASKED, ANSWERED],
+        ),
+        (
+            {"text": "<bos><start_of_turn>user\nGröße?<end_of_turn>\n<start_of_turn>model\nA"},
+            [ASKED, ANSWERED],
+        ),
+        ({"text": "### Human: Größe?\n### Assistant: A"}, [ASKED, ANSWERED]),
+        ({"text": "### Instruction:\nGröße?\n\n### Response:\nA"}, [ASKED, ANSWERED]),
         ({"prompt": "Größe?", "chosen": "A", "rejected": "B"}, [ASKED, ANSWERED]),
         ({"prompt": [ASKED], "chosen": [ANSWERED], "rejected": []}, [ASKED, ANSWERED]),
         ({"prompt": "Größe?", "chosen": [ASKED, ANSWERED], "rejected": []}, [ASKED, ANSWERED]),

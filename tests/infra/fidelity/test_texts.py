@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from collections import Counter
 from pathlib import Path
@@ -57,6 +58,22 @@ def test_paragraphs_are_apart_by_blank_lines(tmp_path: Path) -> None:
 def test_lines_of_jsonl_are_texts(tmp_path: Path) -> None:
     lines = '{"text": "One\\n\\nstill one."}\n\n{"text": " "}\n{"text": "Two\u2028.", "id": 3}\n'
     assert [*texts.read(written(tmp_path, "t.jsonl", lines))] == ["One\n\nstill one.", "Two\u2028."]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.jsonl", '["One.", "Two."]'),
+        ("t.json", '[\n {"text": "One."},\n {"text": "Two."}\n]'),
+        ("t.txt", '{"text": "One."}\n{"text": "Two."}'),
+        ("t.csv", "id,text\n1,One.\n2,Two.\n"),
+        ("t.gz", gzip.compress(b"One.\n\nTwo.")),
+        ("t.txt", "One.\n\nTwo.".encode("utf-8-sig")),
+        ("t.txt", "One.\n\nTwo.".encode("utf-16")),
+    ],
+)
+def test_texts_are_known_by_content(tmp_path: Path, name: str, content: str | bytes) -> None:
+    assert list(texts.read(written(tmp_path, name, content))) == ["One.", "Two."]
 
 
 @pytest.mark.parametrize(
