@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from infra import history, trend, wording
 from infra.changes import changes, changes_from_history
 from infra.contracts.errors import AssayError, HistoryError
+from infra.contracts.migration import migrated
 from infra.contracts.records import Alert, Report, TaskScores
+from infra.evaluation.metrics import in_points, is_corpus
 from infra.pairing import paired_rows
 from infra.statistics import holm
 
@@ -141,12 +143,12 @@ def _last_good(report: Report, frame: pd.DataFrame) -> str | None:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Return an earlier report as its JSON says it, whichever version wrote it."""
+    """Return an earlier report's JSON as this version has it, whichever version wrote it."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return migrated(found) if isinstance(found, dict) else None
 
 
 class _Test(NamedTuple):
@@ -225,13 +227,16 @@ def _unpaired(scores: TaskScores, rows: pd.DataFrame, good: str) -> _Test | None
     from scipy.stats import fisher_exact
 
     name, metric = scores.name, scores.primary_metric
+    value = scores.metrics[metric]
+    if not in_points(metric, name, value) or is_corpus(value):
+        return None  # no share of right answers
     told = rows[(rows["arm"] == "quantized") & (rows["task"] == name) & (rows["metric"] == metric)]
     if told.empty or told["exam"].iloc[0] != scores.exam or told["n"].iloc[0] != scores.n:
         return None
     before, now = float(told["value"].iloc[0]), scores.metrics[metric].value
     counts = [value * scores.n for value in (now, before)]
-    if not all(math.isclose(count, round(count), abs_tol=1e-6) for count in counts):
-        return None  # no share of right answers
+    if not all(math.isclose(count, min(round(count), scores.n), abs_tol=1e-6) for count in counts):
+        return None  # rows that are neither right nor wrong
     table = [[round(count), scores.n - round(count)] for count in counts]
     side = "less" if scores.metrics[metric].higher_is_better else "greater"
     return _Test(

@@ -16,6 +16,7 @@ from typing import Any
 from infra.content import write_atomically
 from infra.contracts.errors import ComparisonError
 from infra.contracts.records import ArmResult, Comparison, MetricValue, Pooled, TaskScores
+from infra.evaluation.metrics import is_corpus
 from infra.evaluation.scores import exam_digest
 from infra.pairing import paired_rows
 from infra.sequential import pooled_so_far
@@ -159,14 +160,12 @@ def _means(
         value = _value(whole, metric, all_rows, rows)
         if value is None:
             return None
-        found[metric] = MetricValue(
-            value=value,
-            stderr=_stderr(metric, rows)
-            if told.stderr is not None and not whole.subtasks
-            else None,
-            n=len(rows),
-            higher_is_better=told.higher_is_better,
-        )
+        made = told.stderr is not None and not whole.subtasks
+        found[metric] = told.model_copy(
+            update={
+                "value": value, "stderr": _stderr(metric, rows) if made else None, "n": len(rows)
+            }
+        )  # fmt: skip
     return found
 
 
@@ -174,6 +173,8 @@ def _value(
     whole: TaskScores, metric: str, all_rows: Sequence[Row], rows: Sequence[Row]
 ) -> float | None:
     """Return the metric over some rows, made as it is made over all of them."""
+    if is_corpus(whole.metrics[metric]):
+        return None
     told = whole.metrics[metric].value
     if _close(told, _mean(metric, all_rows)):
         return _mean(metric, rows)

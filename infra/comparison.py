@@ -7,10 +7,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, TypeAlias
 
 from infra import statistics
-from infra.chance import chance_of, recovery
+from infra.chance import Guessing, guessing, recovery
 from infra.contracts.errors import ComparisonError
 from infra.contracts.records import (
     ArmResult,
@@ -21,8 +21,38 @@ from infra.contracts.records import (
     TaskScores,
 )
 from infra.contracts.specs import QuantizationSpec
-from infra.pairing import Pair, paired_rows
+from infra.evaluation.metrics import in_points, is_corpus
+from infra.pairing import Pair, Row, paired_rows
 from infra.statistics import Effect
+
+Scored: TypeAlias = list[tuple[float, float]]
+"""What each row scores in the base arm and in the other one."""
+
+
+class Rules(Protocol):
+    """What differs between versions that judge the same rows; see `infra.receipt.rules`."""
+
+    def points(
+        self, metric: str, task: str, values: tuple[MetricValue, MetricValue], scored: Scored
+    ) -> bool:
+        """Return whether a metric has points."""
+
+    def guessing(self, metric: str, rows: Sequence[Row], better_higher: bool) -> Guessing:
+        """Return what guessing scores."""
+
+
+class Declared:
+    """The rules of this version: what a metric is has been declared."""
+
+    def points(
+        self, metric: str, task: str, values: tuple[MetricValue, MetricValue], scored: Scored
+    ) -> bool:
+        """Return whether a metric has points: it is declared so, and its rows have scores."""
+        return bool(scored) and in_points(metric, task, *values)
+
+    def guessing(self, metric: str, rows: Sequence[Row], better_higher: bool) -> Guessing:
+        """Return what guessing scores; nothing is known of losses."""
+        return guessing(metric, rows) if better_higher else Guessing(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +72,7 @@ def compare(
     quantized: ArmResult,
     folder: Path,
     confidence: float = statistics.CONFIDENCE,
+    rules: Rules | None = None,
 ) -> Comparison:
     """Return every metric of every task in both arms, with the interval of its difference.
 
@@ -52,6 +83,7 @@ def compare(
         quantized: The arm that was quantized.
         folder: The run's folder, which holds the sample rows of both.
         confidence: Of every interval; see `VerdictSpec`.
+        rules: Of another version, for a report that it made; none takes this one's.
 
     Raises:
         ComparisonError: The arms did not sit the same exam; names the task and the field.
@@ -66,7 +98,9 @@ def compare(
     compared: list[Compared] = []
     for name, scores in base.tasks.items():
         pairs = paired_rows(scores, quantized.tasks[name], folder)
-        compared += _compare_task(scores, quantized.tasks[name], pairs, None, confidence)
+        compared += _compare_task(
+            scores, quantized.tasks[name], pairs, None, confidence, rules or Declared()
+        )
     size_ratio = quantized.checkpoint.size_bytes / base.checkpoint.size_bytes
     return combine(compared, size_ratio, confidence)
 
@@ -79,12 +113,12 @@ def combine(compared: Sequence[Compared], size_ratio: float, confidence: float) 
         size_ratio: Bytes of quantized weights over bytes of base weights.
         confidence: That the effects were computed at.
     """
-    decisive = [one for one in compared if _decides(one.metric)]
+    decisive = [one for one in compared if decides(one.metric)]
     p_values = [p for one in decisive if (p := one.metric.p_value) is not None]
     adjusted = iter(statistics.holm(p_values))
     metrics = [
         one.metric.model_copy(update={"p_adjusted": next(adjusted)})
-        if _decides(one.metric) and one.metric.p_value is not None
+        if decides(one.metric) and one.metric.p_value is not None
         else one.metric
         for one in compared
     ]
@@ -130,13 +164,16 @@ def _compare_task(
     pairs: list[Pair],
     parent: str | None,
     confidence: float,
+    rules: Rules,
 ) -> Iterator[Compared]:
     both = [metric for metric in base.metrics if metric in quantized.metrics]
     for metric in sorted(both, key=lambda name: name != base.primary_metric):
-        yield _compare_metric(base, quantized, metric, pairs, parent, confidence)
+        yield _compare_metric(base, quantized, metric, pairs, parent, confidence, rules)
     for name, subtask in base.subtasks.items():
         members = [pair for pair in pairs if pair.base.task in _leaves(subtask)]
-        yield from _compare_task(subtask, quantized.subtasks[name], members, base.name, confidence)
+        yield from _compare_task(
+            subtask, quantized.subtasks[name], members, base.name, confidence, rules
+        )
 
 
 def _leaves(scores: TaskScores) -> set[str]:
@@ -152,6 +189,7 @@ def _compare_metric(
     pairs: list[Pair],
     parent: str | None,
     confidence: float,
+    rules: Rules,
 ) -> Compared:
     values = base.metrics[metric], quantized.metrics[metric]
     # Corpus metrics (BLEU, perplexity) keep tuples or nothing in their rows.
@@ -162,11 +200,16 @@ def _compare_metric(
         and (other := pair.quantized.score(metric)) is not None
     ]
     found, method = _effect(scored, values, pairs, confidence)
-    better = 1 if values[0].higher_is_better else -1
+    better_higher = values[0].higher_is_better
+    better = 1 if better_higher else -1
     signs = [better * (other - one) for one, other in scored]
-    points = bool(scored) and all(0 <= value <= 1 for row in scored for value in row)
-    chance = chance_of(metric, [pair.base for pair in pairs]) if points else None
-    ratio = points and values[0].higher_is_better
+    points = rules.points(metric, base.name, values, scored)
+    breach = _breach(metric, pairs) if points else ""
+    points = points and not breach
+    ratio = points and better_higher
+    rows = [pair.base for pair in pairs]
+    guessed = rules.guessing(metric, rows, better_higher) if points else Guessing(None)
+    chance = guessed.chance
     low, high = found.limits if found else (None, None)
     compared = MetricComparison(
         task=base.name,
@@ -175,6 +218,7 @@ def _compare_metric(
         base=values[0],
         quantized=values[1],
         unit="points" if points else "value",
+        breach=breach,
         difference=values[1].value - values[0].value,
         low=low,
         high=high,
@@ -183,6 +227,7 @@ def _compare_metric(
         p_value=found.p_value if found else None,
         clusters=found.clusters if found else None,
         chance=chance,
+        luck=guessed.luck,
         recovery=recovery(values[0].value, values[1].value) if ratio else None,
         recovery_above_chance=(
             recovery(values[0].value, values[1].value, chance)
@@ -196,7 +241,20 @@ def _compare_metric(
         primary=metric == base.primary_metric,
     )
     documents = frozenset(pair.base.question for pair in pairs)
-    return Compared(compared, found, documents if _decides(compared) else frozenset())
+    return Compared(compared, found, documents if decides(compared) else frozenset())
+
+
+def _breach(metric: str, pairs: Sequence[Pair]) -> str:
+    """Return the first row that does not lie between 0 and 1, as a metric in points has to."""
+    for pair in pairs:
+        for arm, row in (("base", pair.base), ("quantized", pair.quantized)):
+            value = row.score(metric)
+            if value is not None and not 0 <= value <= 1:
+                return (
+                    f"document {row.doc_id} of {row.task} scores {value:g} in the {arm} arm, "
+                    f"though {metric.partition(',')[0]} is declared to lie between 0 and 1"
+                )
+    return ""
 
 
 def _effect(
@@ -208,6 +266,8 @@ def _effect(
     """Return the effect and the name of its interval, or why there is none."""
     if not scored or len(scored) < len(pairs):
         return None, "none: the rows carry no score of their own"
+    if is_corpus(*values):
+        return None, "none: by its definition the score is not the mean of its rows"
     for arm, value in enumerate(values):
         mean = math.fsum(row[arm] for row in scored) / len(pairs)
         if not math.isclose(mean, value.value, rel_tol=1e-9, abs_tol=1e-9):
@@ -223,10 +283,11 @@ def _effect(
 
 def decisive(comparison: Comparison) -> list[MetricComparison]:
     """Return the comparisons a verdict rests on: each task's primary metric, no subtasks."""
-    return [metric for metric in comparison.metrics if _decides(metric)]
+    return [metric for metric in comparison.metrics if decides(metric)]
 
 
-def _decides(metric: MetricComparison) -> bool:
+def decides(metric: MetricComparison) -> bool:
+    """Return whether a comparison is of a task's primary metric, and of no subtask."""
     return metric.primary and metric.subtask_of is None
 
 

@@ -27,6 +27,7 @@ rows are no news twice, which the test cannot know.
 
 from __future__ import annotations
 
+import importlib.metadata
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ from infra.content import digest_file, digest_of
 from infra.contracts.errors import EvaluationError
 from infra.contracts.records import ArmResult, TaskScores, Verdict
 from infra.contracts.specs import VerdictSpec
+from infra.evaluation.metrics import in_points, is_corpus
 from infra.pairing import question_of
 from infra.progress import Progress
 from infra.sequential import lower_limits
@@ -59,8 +61,16 @@ _FEW = 0.01
 
 _FLOAT_NOISE = 1e-9
 
-_DECIDING = ("early_stop.py", "asked.py", "sequential.py")
-"""Files of this folder whose change may move the end of an exam."""
+_DECIDING = (
+    "asked.py", "chance.py", "comparison.py", "content.py", "contracts/errors.py",
+    "contracts/migration.py", "contracts/records/*.py", "contracts/specs.py", "early_stop.py",
+    "evaluation/metrics.py", "evaluation/scores.py", "labels.py", "pairing.py", "progress.py",
+    "sequential.py", "statistics/*.py", "verdict/*.py", "wording.py",
+)  # fmt: skip
+"""Files whose change may move the end of an exam: all that this one comes to import."""
+
+_LIBRARIES = ("numpy", "scipy", "statsmodels", "pydantic")
+"""Packages that compute limits, or read what was scored."""
 
 Documents: TypeAlias = Mapping[str, Collection[int]]
 Ask: TypeAlias = Callable[[str, Documents, Path], TaskScores]
@@ -206,14 +216,18 @@ def rounds(base: ArmResult, verdict: VerdictSpec, margin_points: float, run: Pat
 
 
 def _is_pooled(scores: TaskScores, rows: Sequence[asked.Row]) -> bool:
-    """Return whether the pooled effect counts a task: it is the mean of rows between 0 and 1."""
+    """Return whether the pooled effect counts a task: it has points, and is the mean of its rows.
+
+    As it is declared: rows that break it are refused, and not asked whole as if they had no points.
+    """
     metric = scores.primary_metric
+    told = scores.metrics.get(metric)
     values = [row["metrics"].get(metric) for row in rows]
-    if not values or not all(
-        isinstance(value, int | float) and 0 <= value <= 1 for value in values
-    ):
+    if told is None or not in_points(metric, scores.name, told) or is_corpus(told):
         return False
-    return bool(abs(sum(values) / len(values) - scores.metrics[metric].value) <= _FLOAT_NOISE)
+    if not values or not all(isinstance(value, int | float) for value in values):
+        return False
+    return bool(abs(sum(values) / len(values) - told.value) <= _FLOAT_NOISE)
 
 
 def _require_right_or_wrong(scores: TaskScores, rows: Sequence[asked.Row]) -> None:
@@ -281,4 +295,8 @@ def _places(part: str, size: int) -> list[float]:
 @cache
 def _code() -> str:
     here = Path(__file__).parent
-    return digest_of([(here / name).read_text(encoding="utf-8") for name in _DECIDING])
+    files = sorted(file for pattern in _DECIDING for file in here.glob(pattern))
+    return digest_of([
+        [[file.relative_to(here).as_posix(), file.read_text(encoding="utf-8")] for file in files],
+        [[name, importlib.metadata.version(name)] for name in _LIBRARIES],
+    ])  # fmt: skip

@@ -97,6 +97,9 @@ COLUMNS = {
     "highest_tpot_ms": "Float64",
     "highest_output_tokens_per_second": "Float64",
     "run_seconds": "Float64",  # all stages
+    # Since metrics are declared.
+    "unit": "string",
+    "aggregation": "string",  # how rows become the metric
 }
 """Columns in their order → pandas type, or `datetime`."""
 

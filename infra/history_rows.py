@@ -16,6 +16,7 @@ from infra.contracts.records import (
     Report,
     TaskScores,
 )
+from infra.evaluation.metrics import known_unit
 
 _COMPARED = {
     "difference", "low", "high", "lost", "gained", "changed", "pairs", "p_value", "p_adjusted",
@@ -145,6 +146,7 @@ def _score(scores: TaskScores, metric: str, value: MetricValue) -> dict[str, obj
         "metric": metric,
         "primary": metric == scores.primary_metric,
         **value.model_dump(),
+        "unit": value.unit or known_unit(metric, scores.name),
     }
 
 

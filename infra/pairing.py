@@ -162,6 +162,11 @@ def _require_same_conditions(base: TaskScores, quantized: TaskScores) -> None:
     computed = [sorted([*one.metrics, *one.left_out]) for one in (base, quantized)]
     if computed[0] != computed[1]:
         _refuse(base.name, "metrics", *computed)
+    for name, one in base.metrics.items():
+        for field in ("unit", "aggregation", "higher_is_better"):
+            told = [getattr(value, field) for value in (one, quantized.metrics.get(name, one))]
+            if None not in told and told[0] != told[1]:  # earlier versions declared nothing
+                _refuse(base.name, f"{field} of {name}", *told)
     for name, subtask in base.subtasks.items():
         _require_same_conditions(subtask, quantized.subtasks[name])
 

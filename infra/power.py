@@ -43,15 +43,49 @@ def plan(rows: Mapping[str, int], verdict: VerdictSpec, earlier: Earlier | None 
     Raises:
         ValueError: There is no row.
     """
+    earlier = earlier or Earlier()
+    total = sum(rows.values())
+    learned = [run for task in rows for run in earlier.runs.get(task, ())]
+    return _power(
+        rows,
+        {task: _flip_rate(task, verdict, earlier) for task in rows},
+        verdict,
+        () if verdict.flip_rate else tuple(dict.fromkeys(learned)),
+        _minutes(total, earlier.duration),
+    )
+
+
+def planned_again(verdict: VerdictSpec, told: Power) -> Power:
+    """Return a plan made once more from the rows and the flip rates that it tells of each task.
+
+    A rate that was learned from earlier runs is taken as it is told; another one follows from the
+    spec.
+
+    Raises:
+        ValueError: There is no row.
+    """
+    learned = () if verdict.flip_rate else told.learned_from
+    rates = {
+        task: power.flip_rate if learned else _flip_rate(task, verdict, Earlier())
+        for task, power in told.tasks.items()
+    }
+    rows = {task: power.rows for task, power in told.tasks.items()}
+    return _power(rows, rates, verdict, learned, told.accelerator_minutes)
+
+
+def _power(
+    rows: Mapping[str, int],
+    rates: Mapping[str, float],
+    verdict: VerdictSpec,
+    learned: tuple[str, ...],
+    minutes: float | None,
+) -> Power:
     total = sum(rows.values())
     if total < 1:
         raise ValueError("no rows, nothing to plan")
-    earlier = earlier or Earlier()
     alpha = 1 - verdict.confidence
-    rates = {task: _flip_rate(task, verdict, earlier) for task in rows}
     rate = sum(count * rates[task] for task, count in rows.items()) / total
     wider = room(verdict)
-    learned = [run for task in rows for run in earlier.runs.get(task, ())]
     return Power(
         tasks={
             task: TaskPower(
@@ -63,7 +97,7 @@ def plan(rows: Mapping[str, int], verdict: VerdictSpec, earlier: Earlier | None 
         },
         rows=total,
         flip_rate=rate,
-        learned_from=() if verdict.flip_rate else tuple(dict.fromkeys(learned)),
+        learned_from=learned,
         smallest_drop_points=min(
             100 * wider * smallest_drop(total, rate, verdict.power, alpha), 100.0
         ),
@@ -73,7 +107,7 @@ def plan(rows: Mapping[str, int], verdict: VerdictSpec, earlier: Earlier | None 
         rows_for_margin=rows_for_margin(
             verdict.margin_points / 100 / wider, rate, verdict.power, verdict.confidence
         ),
-        accelerator_minutes=_minutes(total, earlier.duration),
+        accelerator_minutes=minutes,
     )
 
 

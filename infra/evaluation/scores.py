@@ -9,6 +9,7 @@ from typing import Any
 from infra.content import digest_of
 from infra.contracts.errors import EvaluationError
 from infra.contracts.records import MetricValue, TaskScores
+from infra.evaluation.metrics import declared, is_better_higher
 
 
 def primary_metric(order: Iterable[str], found: Iterable[str]) -> str:
@@ -71,7 +72,8 @@ def task_scores(
         seconds: Wall time of the whole entry.
 
     Raises:
-        EvaluationError: A primary metric is no finite number. Another one is left out.
+        EvaluationError: A primary metric is no finite number; another one is left out. Or a
+            definition declares a unit that there is not.
     """
     group = loaded.get("groups", {}).get(name)
     members = [task.task_name for task in group.get_all_tasks()] if group else [name]
@@ -100,6 +102,7 @@ def task_scores(
             "definition. All answers are kept.",
             task=name, metric=primary,
         )  # fmt: skip
+    declarations = {key: declared(key.partition(",")[0], name, loaded) for key in values}
     shots = results["n-shot"].get(name)
     if shots is None:
         shots = max((task.num_fewshot for task in subtasks.values()), default=0)
@@ -110,7 +113,9 @@ def task_scores(
                 value=value,
                 stderr=_finite(result.get(_stderr_key(key))),
                 n=int(result.get("sample_len", len(own))),
-                higher_is_better=better.get(key.partition(",")[0]) is not False,
+                higher_is_better=is_better_higher(key, better.get(key.partition(",")[0])),
+                unit=declarations[key][0],
+                aggregation=declarations[key][1],
             )
             for key, value in values.items()
         },

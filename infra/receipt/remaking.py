@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from infra import asked, fidelity, noise
-from infra.comparison import compare, recipe_name
+from infra.comparison import Rules, compare, decides, recipe_name
 from infra.contracts.errors import AssayError
-from infra.contracts.records import ArmResult, Comparison, Record, Report, TaskScores
+from infra.contracts.records import ArmResult, Comparison, Report, TaskScores, Verdict
 from infra.evaluation.scores import exam_digest
 from infra.receipt.checks import Checked, checked, counted
+from infra.receipt.comparing import close, plain, reworded, unequal
+from infra.receipt.margins import check_plan, margin_of
+from infra.receipt.rules import NOT_IN_1, RULES, TOLD
 from infra.verdict import decide
 
 Row = dict[str, Any]
@@ -27,8 +30,8 @@ _NEEDED = {
     "task", "doc_id", "doc_hash", "prompt_hash", "target_hash", "metrics", "truncated",
 }  # fmt: skip
 
-_WORDS = ("method", "headline", "reasons", "needed")
-"""Fields that another version may word in another way; a change of theirs has its own digest."""
+_NOT_MADE = (AssayError, ArithmeticError, KeyError, OSError, TypeError, ValueError)
+"""What making a comparison again raises on rows and records that somebody changed."""
 
 
 def check_scores(report: Report, folder: Path) -> Checked:
@@ -56,24 +59,39 @@ def check_scores(report: Report, folder: Path) -> Checked:
 
 
 def check_comparison(report: Report, folder: Path) -> tuple[Checked, Comparison | None]:
-    """Return where the comparison is not what rows and readings give, and what they give."""
+    """Return where the comparison is not what rows and readings give, and what they give.
+
+    By the rules of the version that wrote the report; where those of this one give something else
+    that is a note.
+    """
     told = report.comparison
     notes = []
     try:
-        again = _compared(report, folder)
-    except (AssayError, ArithmeticError, KeyError, OSError, TypeError, ValueError) as error:
+        again = _compared(report, folder, RULES.get(report.rules))
+    except _NOT_MADE as error:
         fact = error.fact if isinstance(error, AssayError) else repr(error)
         wrong = [f"it cannot be made again: {fact:.300}"]
         return checked("comparison", "differences, intervals, tests", wrong), None
     if told.lengths:
         notes.append("lengths of written answers were not made again: that takes the tokenizer")
         again = again.model_copy(update={"lengths": told.lengths})
-    wrong = [*_unequal("comparison", _plain(told), _plain(again))]
     what = f"{counted(len(again.metrics), 'difference')} with intervals and tests, made again"
+    if report.rules == 1:
+        notes.append(
+            "intervals and tests were not made again: version 1, which wrote it, had another method"
+        )
+        what = f"{counted(len(again.metrics), 'difference')}, made again"
+        again = _as_1(again, told)
+    wrong = [*unequal("comparison", plain(told), plain(again))]
+    for place, (one, other) in enumerate(zip(told.metrics, again.metrics, strict=False)):
+        words = reworded(f"comparison.metrics[{place}]", plain(one), plain(other))
+        wrong += [text for text, number in words if number]
+    if report.rules in RULES:
+        notes += _otherwise(told, today(report, folder), report.rules)
     return checked("comparison", what, wrong, notes), again
 
 
-def _compared(report: Report, folder: Path) -> Comparison:
+def _compared(report: Report, folder: Path, rules: Rules | None) -> Comparison:
     base, quantized = report.arms["base"], report.arms["quantized"]
     found: dict[str, Any] = {}
     if report.comparison.noise is not None:
@@ -84,40 +102,105 @@ def _compared(report: Report, folder: Path) -> Comparison:
     # Without one although both were read: the readings could not be compared, which was told.
     if report.comparison.fidelity and base.reading is not None and quantized.reading is not None:
         found["fidelity"] = fidelity.compare(base.reading, quantized.reading, folder)
-    exam = compare(base, quantized, folder, report.spec.verdict.confidence)
+    exam = compare(base, quantized, folder, report.spec.verdict.confidence, rules)
     if report.spec.verdict.early_stop:
         found["pooled"] = asked.pooled(base, quantized, exam, folder)
     return exam.model_copy(update=found)
+
+
+def _as_1(again: Comparison, told: Comparison) -> Comparison:
+    """Return a comparison with all that version 1 did not compute taken from its own."""
+    metrics = tuple(
+        one.model_copy(update={name: getattr(other, name) for name in NOT_IN_1})
+        for one, other in zip(again.metrics, told.metrics, strict=False)
+    )
+    return again.model_copy(
+        update={"metrics": metrics if len(told.metrics) == len(metrics) else again.metrics,
+                "pooled": None}
+    )  # fmt: skip
+
+
+def today(report: Report, folder: Path) -> Comparison | None:
+    """Return the comparison by the rules of this version; none if it cannot be made."""
+    try:
+        return _compared(report, folder, None)
+    except _NOT_MADE:
+        return None
+
+
+def _otherwise(told: Comparison, now: Comparison | None, version: int) -> list[str]:
+    """Return what the rules of this version make of the same rows."""
+    said = [TOLD.format(version=version)]
+    for one, other in zip(told.metrics, now.metrics if now else (), strict=False):
+        where = f"{one.task}, {one.metric}"
+        if one.unit != other.unit:
+            said.append(f"by today's rules {where} is in {other.unit}, not in {one.unit}")
+        elif decides(one) and one.chance != other.chance:
+            said.append(f"by today's rules guessing scores {_share(other.chance)} on {where}, "
+                        f"not {_share(one.chance)}")  # fmt: skip
+    return said
+
+
+def _share(chance: float | None) -> str:
+    return "no known share" if chance is None else f"{chance:.1%}".replace("%", " %")
 
 
 def _arm(path: Path) -> ArmResult:
     return ArmResult.model_validate_json(path.read_text("utf-8"))
 
 
-def check_verdict(report: Report, comparison: Comparison | None) -> Checked:
-    """Return where the verdict is not what the comparison gives."""
+def check_verdict(report: Report, comparison: Comparison | None, folder: Path) -> Checked:
+    """Return where verdict, margin and plan are not what comparison, spec and rows give."""
     verdict = report.verdict
-    early_stop = report.spec.verdict.early_stop
     if comparison is None:
         wrong = ["it cannot be made again, since the comparison cannot"]
         return checked("verdict", verdict.status, wrong)
+    if report.rules == 1:
+        note = "it was judged before there were margins, and is not made again"
+        return checked("verdict", verdict.status, notes=[note])
     try:
-        again = decide(
-            comparison,
-            report.spec.verdict,
-            what=recipe_name(report.spec.quantization),
-            margin_points=verdict.margin_points,
-            widened_from=verdict.widened_from_points,
-            stopped_after=(comparison.pooled.rows if early_stop and comparison.pooled else None),
-        )
-    except ValueError as error:
+        whole = _whole(report, folder)
+        again = _decided(report, comparison, whole)
+    except (AssayError, OSError, ValueError) as error:
         return checked("verdict", verdict.status, [f"it cannot be made again: {error}"])
-    wrong = [*_unequal("verdict", _plain(verdict), _plain(again))]
-    asked = report.spec.verdict.margin_points
-    wanted = verdict.widened_from_points or verdict.margin_points
-    if wanted != asked:
-        wrong.append(f"the margin is {wanted:g} points, but {asked:g} was asked for")
-    return checked("verdict", f"{verdict.status}, made again", wrong)
+    wrong = [*unequal("verdict", plain(verdict), plain(again))]
+    words = [*reworded("verdict", plain(verdict), plain(again))]
+    wrong += [text for text, number in words if number and whole]
+    wrong += check_plan(report, whole, folder)
+    notes = [text for text, number in words if not (number and whole)]
+    now = today(report, folder) if report.rules in RULES else None
+    if now and (judged := _decided(report, now, whole)).status != verdict.status:
+        notes.append(f"by today's rules it would be {judged.headline}")
+    return checked("verdict", f"{verdict.status}, made again", wrong, notes)
+
+
+def _decided(report: Report, comparison: Comparison, whole: Mapping[str, TaskScores]) -> Verdict:
+    pooled, (margin, widened_from) = comparison.pooled, margin_of(report)
+    early_stop = report.spec.verdict.early_stop
+    return decide(
+        comparison,
+        report.spec.verdict,
+        what=recipe_name(report.spec.quantization),
+        margin_points=margin,
+        widened_from=widened_from,
+        stopped_after=pooled.rows if early_stop and pooled else None,
+        of=(
+            sum(whole[task].n for task in pooled.tasks)
+            if pooled and set(pooled.tasks) <= whole.keys()
+            else None
+        ),
+    )
+
+
+def _whole(report: Report, folder: Path) -> Mapping[str, TaskScores]:
+    """Return the base arm's tasks over all their rows, of which the report may tell a part.
+
+    Nothing where they are not there any more.
+    """
+    if not report.spec.verdict.early_stop:
+        return report.arms["base"].tasks
+    path = folder / _FIRST_SITTING
+    return _arm(path).tasks if path.is_file() else {}
 
 
 def _rows(path: Path) -> list[Row]:
@@ -136,9 +219,13 @@ def _with_subtasks(path: str, task: TaskScores) -> Iterator[tuple[str, TaskScore
 
 
 def _members(task: TaskScores) -> set[str]:
+    return {leaf.name for leaf in _leaves(task)}
+
+
+def _leaves(task: TaskScores) -> list[TaskScores]:
     if not task.subtasks:
-        return {task.name}
-    return set().union(*(_members(subtask) for subtask in task.subtasks.values()))
+        return [task]
+    return [leaf for subtask in task.subtasks.values() for leaf in _leaves(subtask)]
 
 
 def _counts(path: str, task: TaskScores, rows: Sequence[Row]) -> Iterator[str]:
@@ -153,7 +240,7 @@ def _counts(path: str, task: TaskScores, rows: Sequence[Row]) -> Iterator[str]:
 def _means(path: str, task: TaskScores, rows: Sequence[Row]) -> Iterator[tuple[str, bool]]:
     """Return what does not fit, and whether that is wrong or merely not to be derived.
 
-    A group's score is the mean of its rows, or of its parts where its definition weighs them
+    A group's score is the mean of its rows, or of its tasks where its definition weighs them
     alike (lm-eval's `weight_by_size`).
     """
     for metric, told in task.metrics.items():
@@ -164,40 +251,13 @@ def _means(path: str, task: TaskScores, rows: Sequence[Row]) -> Iterator[tuple[s
                   "made again", False  # fmt: skip
             continue
         mean = math.fsum(numbers) / len(numbers)
-        parts = [sub.metrics[metric].value for sub in task.subtasks.values()
-                 if metric in sub.metrics]  # fmt: skip
+        parts = [leaf.metrics[metric].value for leaf in _leaves(task) if metric in leaf.metrics]
         candidates = [mean, *([math.fsum(parts) / len(parts)] if parts else [])]
-        if any(_close(told.value, candidate) for candidate in candidates):
+        if any(close(told.value, candidate) for candidate in candidates):
             continue
-        # An accuracy is a mean; a corpus score (BLEU, a word error rate) need not be one.
-        derived = set(numbers) <= {0.0, 1.0} and 0 <= told.value <= 1
+        # An accuracy is a mean; a corpus score (BLEU, a word error rate) need not be one. Earlier
+        # versions did not declare which is which.
+        rights = set(numbers) <= {0.0, 1.0} and 0 <= told.value <= 1
+        derived = told.aggregation == "mean" or (told.aggregation is None and rights)
         yield (f"{path}.metrics.{metric}.value is {told.value}, but the mean of its rows is "
                f"{mean}", derived)  # fmt: skip
-
-
-def _plain(record: Record) -> Any:
-    return json.loads(record.model_dump_json())
-
-
-def _unequal(path: str, told: Any, found: Any) -> Iterator[str]:
-    """Return where two JSON documents differ; numbers may differ by rounding."""
-    if isinstance(told, dict) and isinstance(found, dict):
-        keys = dict.fromkeys([*told, *found])
-        for key in (key for key in keys if key not in _WORDS):
-            yield from _unequal(f"{path}.{key}", told.get(key), found.get(key))
-    elif isinstance(told, list) and isinstance(found, list) and len(told) == len(found):
-        for place, (one, other) in enumerate(zip(told, found, strict=True)):
-            yield from _unequal(f"{path}[{place}]", one, other)
-    elif _numeric(told) and _numeric(found):
-        if not _close(told, found):
-            yield f"{path} is {told}, but {found} follows from what is stored"
-    elif told != found:
-        yield f"{path} is {told!r:.200}, but {found!r:.200} follows from what is stored"
-
-
-def _numeric(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _close(one: float, other: float) -> bool:
-    return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9)

@@ -52,6 +52,6 @@ def _remade(document: Document, folder: Path, *, weights: bool) -> tuple[Checked
     return (
         scores,
         comparison,
-        check_verdict(report, again),
+        check_verdict(report, again, folder),
         check_weights(report, folder, read=weights),
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from infra.content import digest_of
 from infra.contracts.records import Report
+from infra.evaluation.metrics import known_unit
 from infra.trend.control import Judged, judge
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 _Row: TypeAlias = dict[str, Any]
 _COLUMNS = (
     "run_id", "created", "label", "model", "recipe", "recipe_name", "verdict", "arm", "task",
-    "metric", "exam", "higher_is_better", "value", "n", "low", "high", "reused",
+    "metric", "exam", "higher_is_better", "value", "n", "low", "high", "reused", "unit",
+    "aggregation",
 )  # fmt: skip
 
 
@@ -71,10 +73,8 @@ class Trend:
     other_exams: int
     """Runs of the kind that were asked something else; they are left out."""
 
-    @property
-    def percent(self) -> bool:
-        """Whether all scores are shares."""
-        return all(0 <= v <= 1 for point in self.points for v in (point.base, point.quantized))
+    percent: bool
+    """Whether scores are shares, as they are declared to be."""
 
     def worse(self, judged: Judged) -> bool:
         """Return whether a value is out of control on the bad side."""
@@ -143,7 +143,14 @@ def _trend(kind: Kind, task: str, metric: str, members: Sequence[_Row]) -> Trend
         rows=int(last["n"] or 0),
         points=tuple(_points(pairs, int(last["n"] or 0))),
         other_exams=len(others),
+        percent=_in_points(last),
     )
+
+
+def _in_points(row: _Row) -> bool:
+    """Return whether a metric has points as it is declared; older runs have the name alone."""
+    unit = row["unit"] or known_unit(row["metric"] or "", row["task"] or "")
+    return bool(unit == "points")
 
 
 def _points(pairs: Sequence[tuple[_Row, _Row]], rows: int) -> Iterator[Point]:
@@ -151,7 +158,11 @@ def _points(pairs: Sequence[tuple[_Row, _Row]], rows: int) -> Iterator[Point]:
         "base": [float(base["value"]) for base, _ in pairs],
         "quantized": [float(quantized["value"]) for _, quantized in pairs],
     }
-    shares = all(0 <= value <= 1 for column in values.values() for value in column)
+    last = pairs[-1][1]
+    # A row beyond what is declared (a verdict says so) has no share of the rows for its spread.
+    shares = _in_points(last) and last["aggregation"] != "corpus" and all(
+        0 <= value <= 1 for column in values.values() for value in column
+    )  # fmt: skip
     values["difference"] = [
         other - one for one, other in zip(values["base"], values["quantized"], strict=True)
     ]

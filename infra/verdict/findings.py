@@ -50,6 +50,9 @@ class Findings:
     blind: list[MetricComparison]
     """Tasks on which the base model has too little to lose: it scores hardly more than guessing."""
 
+    broken: list[MetricComparison]
+    """Tasks whose rows are not what their metric is declared to be: who knows what they score."""
+
     tested: bool
     """Whether p-values of single tasks decide anything."""
 
@@ -58,7 +61,8 @@ class Findings:
         """What it comes to; see `VerdictSpec`."""
         if self.lost or (self.shown and not self.within):
             return "FAIL"
-        if self.within and not (self.beyond or self.silent or self.unscaled or self.blind):
+        hindered = self.beyond or self.silent or self.unscaled or self.blind or self.broken
+        if self.within and not hindered:
             return "PASS"
         return "INCONCLUSIVE"
 
@@ -93,14 +97,22 @@ def find(comparison: Comparison, spec: VerdictSpec, margin: float, *, sequential
         shown=pooled is not None and pooled.high < 0,
         lost=lost,
         beyond=[task for task in beyond if task not in lost],
-        silent=[task for task in tasks if task.low is None],
-        unscaled=[task for task in tasks if task.unit == "value" and effect(task) == "loss"],
+        silent=[task for task in tasks if task.low is None and not task.breach],
+        unscaled=[
+            task
+            for task in tasks
+            if task.unit == "value" and effect(task) == "loss" and not task.breach
+        ],
         unjudged=[
             task
             for task in tasks
-            if task.unit == "value" and task.low is not None and effect(task) == "unclear"
+            if task.unit == "value"
+            and task.low is not None
+            and effect(task) == "unclear"
+            and not task.breach
         ],
         blind=[task for task in tasks if _blind(task, 1 - spec.confidence)],
+        broken=[task for task in tasks if task.breach],
         tested=not sequential,
     )
 
@@ -109,12 +121,14 @@ def _blind(task: MetricComparison, alpha: float) -> bool:
     """Tell whether a task could not show a loss, since the base model has nothing to lose there.
 
     It has if its score is above guessing by more than a point, and by more than chance explains
-    (exact binomial test, one-sided).
+    (exact binomial test, one-sided), and if its choices have to do with the questions.
     """
     if task.unit != "points" or not task.base.higher_is_better:
         return False
     chance = task.chance or 0.0
     if 100 * (task.base.value - chance) <= _LEAST_ROOM + _FLOAT_NOISE:
+        return True
+    if task.luck is not None and task.luck > alpha:
         return True
     from scipy.stats import binomtest
 

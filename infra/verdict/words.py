@@ -30,7 +30,9 @@ class Words:
         found = self.found
         if found.pooled is None:
             text = f"the rows of {self._names(found.silent)} give no interval"
-            if not found.silent:
+            if found.broken and not found.silent:
+                text = _broken(found.broken[0])
+            elif not found.silent:
                 text = "no task is scored in points, so nothing can be held against the margin"
             return f"{found.status}: {text}{self._widened()}."
         if found.lost:
@@ -68,6 +70,8 @@ class Words:
             return f"{tasks}, and a task may lose {_points(self.spec.task_margin_points)}"
         if found.silent:
             return f"the rows of {self._names(found.silent)} give no interval"
+        if found.broken:
+            return _broken(found.broken[0])
         if found.blind:
             return f"{self._names(found.blind)} could show no loss: {_TOO_LITTLE}"
         return f"{self._names(found.unscaled)} got worse, on a scale without points"
@@ -107,10 +111,15 @@ class Words:
         said += [f"{task.task}: no interval ({task.method})." for task in found.silent]
         for task in found.blind:
             guessing = "" if task.chance is None else f", and guessing {task.chance:.1%}"
+            if task.luck is not None and task.luck > 1 - spec.confidence:
+                guessing += (
+                    f"; the same answers, dealt out by lot, may score as much (p = {task.luck:.2g})"
+                )
             said.append(
                 f"{task.task} could show no loss: the base model scores {task.base.value:.1%}"
                 f"{guessing}.".replace("%", " %")
             )
+        said += [f"{_broken(task)}." for task in found.broken]
         for task in found.unscaled:
             said.append(f"{task.task} got worse, and its {_name(task)} has no margin in points.")
         if self.widened_from is not None:
@@ -140,6 +149,11 @@ class Words:
                 f"for {self._names(found.silent)}, a first metric that is the mean of its rows, "
                 "on more rows; or the run without"
             )
+        if found.broken:
+            said.append(
+                f"for {self._names(found.broken)}, a metric that keeps to what is declared of it, "
+                "or another unit under metadata.units of its definition; or the run without"
+            )
         if found.blind:
             said.append(
                 f"instead of {self._names(found.blind)}, a task that the base model can do, or the "
@@ -147,7 +161,7 @@ class Words:
             )
         if found.unscaled:
             said.append(f"a look at {self._names(found.unscaled)} by somebody who knows its scale")
-        if not found.pooled and not found.silent:
+        if not found.pooled and not (found.silent or found.broken):
             said.append("a task whose rows are right or wrong")
         text = "; ".join(said)
         return f"{text[:1].upper()}{text[1:]}."
@@ -204,6 +218,10 @@ class Words:
     @staticmethod
     def _names(tasks: list[MetricComparison]) -> str:
         return wording.listed([task.task for task in tasks])
+
+
+def _broken(task: MetricComparison) -> str:
+    return f"{task.task} is not counted: {task.breach}"
 
 
 def _name(task: MetricComparison) -> str:

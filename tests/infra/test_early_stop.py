@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import json
 import re
@@ -479,3 +480,39 @@ def test_a_much_worse_model_is_not_asked_to_the_end(
     assert compared.pooled is not None
     assert compared.pooled.rows == rows
     assert "anytime-valid" in compared.pooled.method
+
+
+def _imports(module: Path, root: Path) -> set[Path]:
+    """Return the files of this project that a file imports, anywhere in it."""
+    found: set[Path] = set()
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            stem = root.joinpath(*name.split("."))
+            found |= {
+                path for path in (stem.with_suffix(".py"), stem / "__init__.py")
+                if path.is_file() and name.startswith("infra.")
+            }  # fmt: skip
+    return found
+
+
+def test_all_code_that_may_move_the_end_is_in_the_key() -> None:
+    """Whatever it imports, directly or through others, decides where an exam ends."""
+    here = Path(early_stop.__file__).parent
+    seen, waiting = set(), [Path(early_stop.__file__)]
+    while waiting:
+        module = waiting.pop()
+        if module not in seen:
+            seen.add(module)
+            waiting += _imports(module, here.parent)
+    known = {path for pattern in early_stop._DECIDING for path in here.glob(pattern)}
+    empty = {path for path in seen if not path.read_text(encoding="utf-8").strip()}
+    assert {path.relative_to(here).as_posix() for path in seen - known - empty} == set()
+    for name in ("comparison.py", "pairing.py", "chance.py", "asked.py", "sequential.py",
+                 "verdict/findings.py", "statistics/paired.py"):  # fmt: skip
+        assert here / name in seen

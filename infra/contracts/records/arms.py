@@ -64,6 +64,13 @@ class ServerRecord(Record):
     adjustments: tuple[Adjustment, ...] = ()
 
 
+MetricUnit = Literal["points", "nats", "bits", "value"]
+"""`points`: between 0 and 1, told as hundredths. `value`: no unit of these."""
+
+Aggregation = Literal["mean", "corpus"]
+"""How rows become a metric: their mean, or something made of all of them together."""
+
+
 class MetricValue(Record):
     """One number an evaluation gave."""
 
@@ -75,6 +82,11 @@ class MetricValue(Record):
     """Documents."""
 
     higher_is_better: bool = True
+    unit: MetricUnit | None = None
+    """As it is declared; see `infra.evaluation.metrics`. None in scores of earlier versions."""
+
+    aggregation: Aggregation | None = None
+    """As it is declared. None in scores of earlier versions."""
 
 
 class TaskScores(Record):

@@ -19,7 +19,11 @@ class MetricComparison(Record):
     base: MetricValue
     quantized: MetricValue
     unit: Literal["points", "value"]
-    """`points`: every row scores between 0 and 1, so differences are told as hundredths."""
+    """`points`: every row scores between 0 and 1, so differences are told as hundredths. As it is
+    declared, see `MetricValue.unit`, and as the rows keep to it, see `breach`."""
+
+    breach: str = ""
+    """How the rows break what is declared of them, which allows no PASS; empty if they do not."""
 
     difference: float
     """Quantized minus base."""
@@ -44,6 +48,10 @@ class MetricComparison(Record):
     chance: float | None = None
     """What guessing scores; none where that is not known."""
 
+    luck: float | None = None
+    """Chance that the base model's choices, dealt out to the questions by lot, score as much: 1 if
+    it always makes the same; none where the choices are no few labels."""
+
     recovery: float | None = None
     """Quantized over base."""
 
@@ -67,7 +75,7 @@ class MetricComparison(Record):
 
 
 class Pooled(Record):
-    """The effect over all tasks whose primary metric scores rows between 0 and 1."""
+    """The effect over all tasks whose primary metric has points."""
 
     tasks: tuple[str, ...]
     rows: int
@@ -144,13 +152,13 @@ class AnswerLengths(Record):
 class Comparison(Record):
     """The whole comparison."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     metrics: tuple[MetricComparison, ...]
     size_ratio: float
     """Bytes of quantized weights over bytes of base weights."""
 
     pooled: Pooled | None = None
-    """None if no task scores its rows between 0 and 1."""
+    """None if no task has points."""
 
     noise: NoiseFloor | None = None
     """None if it was not asked for."""

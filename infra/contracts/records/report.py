@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
+from pydantic import model_validator
+
+from infra.contracts.migration import migrated
 from infra.contracts.records.arms import ArmResult
 from infra.contracts.records.base import Arm, FileDigest, Record
 from infra.contracts.records.comparison import Comparison
@@ -103,7 +106,10 @@ class Receipt(Record):
 class Report(Record):
     """One finished run."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
+    rules: Literal[1, 2, 3] = 3
+    """Version whose rules it was judged by: its own when it was written."""
+
     run_id: str
     created: datetime
     spec: RunSpec
@@ -134,3 +140,8 @@ class Report(Record):
 
     receipt: Receipt | None = None
     """None until the report is written."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_any_version(cls, document: Any) -> Any:
+        return migrated(document) if isinstance(document, dict) else document
