@@ -31,13 +31,12 @@ import importlib.metadata
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
 from infra import asked, comparison
-from infra.content import digest_file, digest_of
+from infra.content import code_digest, digest_file, digest_of
 from infra.contracts.errors import EvaluationError
 from infra.contracts.records import ArmResult, TaskScores, Verdict
 from infra.contracts.specs import VerdictSpec
@@ -62,12 +61,11 @@ _FEW = 0.01
 _FLOAT_NOISE = 1e-9
 
 _DECIDING = (
-    "asked.py", "chance.py", "comparison.py", "content.py", "contracts/errors.py",
-    "contracts/migration.py", "contracts/records/*.py", "contracts/specs.py", "early_stop.py",
+    "asked.py", "chance.py", "comparison.py", "content.py", "contracts", "early_stop.py",
     "evaluation/metrics.py", "evaluation/scores.py", "labels.py", "pairing.py", "progress.py",
-    "sequential.py", "statistics/*.py", "verdict/*.py", "wording.py",
+    "sequential.py", "statistics", "verdict", "wording.py",
 )  # fmt: skip
-"""Files whose change may move the end of an exam: all that this one comes to import."""
+"""Files and folders whose change may move the end of an exam: all that this one comes to import."""
 
 _LIBRARIES = ("numpy", "scipy", "statsmodels", "pydantic")
 """Packages that compute limits, or read what was scored."""
@@ -106,7 +104,8 @@ class Rounds:
             "task_margin": self.verdict.task_margin_points,
             "confidence": self.verdict.confidence,
             "shares": SHARES,
-            "code": _code(),
+            "code": code_digest(*_DECIDING),
+            "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
         }
 
     def ask(
@@ -290,13 +289,3 @@ def _places(part: str, size: int) -> list[float]:
     """Return the place of each document in the fixed order, in [0, 1)."""
     chance = random.Random(digest_of(["early stop", part, size]))  # noqa: S311
     return [(turn + chance.random()) / size for turn in chance.sample(range(size), size)]
-
-
-@cache
-def _code() -> str:
-    here = Path(__file__).parent
-    files = sorted(file for pattern in _DECIDING for file in here.glob(pattern))
-    return digest_of([
-        [[file.relative_to(here).as_posix(), file.read_text(encoding="utf-8")] for file in files],
-        [[name, importlib.metadata.version(name)] for name in _LIBRARIES],
-    ])  # fmt: skip

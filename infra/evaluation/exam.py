@@ -17,6 +17,7 @@ from infra.contracts.records import Record, TaskScores
 from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.evaluation.catalog import Entry
 from infra.evaluation.keys import exam_entries, task_key, task_keys
+from infra.evaluation.metrics import without_points
 from infra.evaluation.narrowing import Documents
 from infra.evaluation.questions import Questions, first_questions
 from infra.evaluation.quiet import quiet, ticking
@@ -176,12 +177,15 @@ def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> 
         questions = [
             one for part in parts.values() for one in first_questions(part.tasks, part.line, spec)
         ]
+        notes += [
+            note for name, part in parts.items() if (note := without_points(name, part.loaded))
+        ]
         for number, part in enumerate(parts.values(), 1):
             notes += check_marking(part, spec)
             progress.update("marking checked", number, len(parts), "parts")
     for note in notes:
         progress.say(note)
-    counts = {name: count for name, part in parts.items() if (count := _rows_marked(part))}
+    counts = {name: count for name, part in parts.items() if (count := _rows_marked(name, part))}
     facts = _Facts(notes=tuple(notes), questions=tuple(questions), rows=counts)
     _loaded_here[spec.model_dump_json()] = facts
     if (kept := _kept(keys, settings)) is not None:
@@ -226,8 +230,8 @@ def known_rows(
 ) -> dict[str, int] | None:
     """Return how many rows each task and group of an exam asks that has been loaded before.
 
-    Texts whose likelihood alone is measured are no rows that a model gets right or wrong, and are
-    left out. None if the exam has not been loaded.
+    Tasks that have no points, as those whose likelihood alone is measured, have no rows that a
+    model gets right or wrong, and are left out. None if the exam has not been loaded.
     """
     facts = _known(spec, settings, progress)
     return facts.rows if facts else None
@@ -239,7 +243,7 @@ class _Facts(Record):
     notes: tuple[str, ...]
     questions: tuple[Questions, ...]
     rows: dict[str, int]
-    """Task or group → documents that are asked; without those that are only read."""
+    """Task or group → documents that are asked; without tasks that have no points."""
 
 
 _loaded_here: dict[str, _Facts] = {}
@@ -262,8 +266,13 @@ def _kept(keys: Mapping[str, str | None], settings: Settings) -> Path | None:
     return settings.cache / "exams" / digest_of(list(keys.values()))[:32]
 
 
-def _rows_marked(part: Part) -> int:
-    """Return how many documents of a part are answered, within its limit for each task."""
+def _rows_marked(name: str, part: Part) -> int:
+    """Return how many documents of a part are answered, within its limit for each task.
+
+    None of a part that has no points: no margin can be held against it.
+    """
+    if without_points(name, part.loaded):
+        return 0
     return sum(
         min(len(task.eval_docs), part.line.limit or len(task.eval_docs))
         for task in part.tasks.values()

@@ -135,6 +135,28 @@ def first_metric(name: str, loaded: Mapping[str, Any]) -> str | None:
     return next(iter(names), None)
 
 
+def without_points(name: str, loaded: Mapping[str, Any]) -> str:
+    """Return why no margin can be held against a task or group; empty if one can.
+
+    Raises:
+        EvaluationError: A definition declares a unit that there is not.
+    """
+    metric = first_metric(name, loaded)
+    if metric is None:
+        return f"{name} has no metric of its own, so no margin is held against it"
+    unit, aggregation = declared(metric, name, loaded)
+    if aggregation == "corpus":
+        why = "is not declared to be the mean of its rows (aggregation: mean)"
+    elif unit != "points":
+        why = (
+            "is not declared to score every row between 0 and 1 (in its definition: "
+            f"metadata: {{units: {{{metric}: points}}}})"
+        )
+    else:
+        return ""
+    return f"{name} is scored by {metric}, which {why}, so no margin is held against it"
+
+
 def _unit(metric: str, task: Any) -> MetricUnit:
     metadata = task.get_config("metadata") if hasattr(task, "get_config") else None
     units = metadata.get("units") if isinstance(metadata, Mapping) else None

@@ -110,14 +110,13 @@ def _compared(report: Report, folder: Path, rules: Rules | None) -> Comparison:
 
 def _as_1(again: Comparison, told: Comparison) -> Comparison:
     """Return a comparison with all that version 1 did not compute taken from its own."""
-    metrics = tuple(
-        one.model_copy(update={name: getattr(other, name) for name in NOT_IN_1})
-        for one, other in zip(again.metrics, told.metrics, strict=False)
-    )
-    return again.model_copy(
-        update={"metrics": metrics if len(told.metrics) == len(metrics) else again.metrics,
-                "pooled": None}
-    )  # fmt: skip
+    metrics = again.metrics
+    if len(told.metrics) == len(metrics):
+        metrics = tuple(
+            one.model_copy(update={name: getattr(other, name) for name in NOT_IN_1})
+            for one, other in zip(metrics, told.metrics, strict=True)
+        )
+    return again.model_copy(update={"metrics": metrics, "pooled": None})
 
 
 def today(report: Report, folder: Path) -> Comparison | None:
@@ -251,7 +250,8 @@ def _means(path: str, task: TaskScores, rows: Sequence[Row]) -> Iterator[tuple[s
                   "made again", False  # fmt: skip
             continue
         mean = math.fsum(numbers) / len(numbers)
-        parts = [leaf.metrics[metric].value for leaf in _leaves(task) if metric in leaf.metrics]
+        leaves = _leaves(task) if task.subtasks else []
+        parts = [leaf.metrics[metric].value for leaf in leaves if metric in leaf.metrics]
         candidates = [mean, *([math.fsum(parts) / len(parts)] if parts else [])]
         if any(close(told.value, candidate) for candidate in candidates):
             continue

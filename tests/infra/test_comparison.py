@@ -12,9 +12,11 @@ import pytest
 from infra.comparison import compare, decisive, effect
 from infra.contracts.errors import ComparisonError
 from infra.contracts.records import ArmResult, Comparison, MetricComparison, TaskScores
+from infra.contracts.specs import VerdictSpec
 from infra.evaluation import samples
 from infra.pairing import question_of
 from infra.statistics import TANGO, PairedCounts, paired_proportions
+from infra.verdict import decide
 from tests.infra.made_runs import (
     GROUP,
     SUBJECTS,
@@ -270,8 +272,138 @@ def test_a_hair_above_one_is_one(tmp_path: Path, arms: tuple[ArmResult, ArmResul
     assert (metric.unit, metric.method) == ("points", TANGO)
     assert (metric.lost, metric.gained) == (1, 0)
     assert metric.low == paired_proportions(PairedCounts(39, 0, 1, 0))[0]
-    beyond = _arms_of(tmp_path, arms, base, _rows([1.00001, *[1.0] * 39])).metrics[0]
-    assert beyond.unit == "value"
+
+
+@pytest.mark.parametrize("value", [1.00001, 1.01, -0.5, 7.0])
+def test_a_row_that_breaks_what_is_declared_is_told_and_never_dropped_in_silence(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult], value: float
+) -> None:
+    base, other = _rows([1.0] * 40), _rows([value, *[1.0] * 39])
+    found = _arms_of(tmp_path, arms, base, other)
+    metric = found.metrics[0]
+    assert metric.breach.startswith(f"document 0 of t scores {value:g} in the quantized arm")
+    assert (metric.unit, found.pooled) == ("value", None)
+    told = decide(found, VerdictSpec())
+    assert told.status == "INCONCLUSIVE"
+    assert metric.breach in " ".join(told.reasons)
+    assert "metadata.units" in told.needed
+    assert _arms_of(tmp_path, arms, base, _rows([1.0] * 40)).metrics[0].breach == ""
+
+
+def test_a_pass_over_other_tasks_says_nothing_of_one_that_breaks_what_is_declared(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult]
+) -> None:
+    wide = VerdictSpec(margin_points=40, task_margin_points=50)
+    assert decide(compare(arms[0], arms[0], tmp_path), wide).status == "PASS"
+
+    def beyond(rows: list[Row]) -> None:
+        rows[7]["metrics"]["exact_match,strict-match"] = 1.01
+
+    name, metric = "gsm8k", "exact_match,strict-match"
+    _edit(tmp_path, arms[0].tasks[name], beyond)
+    found = compare(arms[0], arms[0], tmp_path)
+    assert found.pooled is not None
+    assert name not in found.pooled.tasks
+    told = decide(found, wide)
+    assert told.status == "INCONCLUSIVE"
+    assert f"document 7 of {name} scores 1.01" in told.headline
+    assert metric.partition(",")[0] in told.headline
+
+
+@pytest.mark.parametrize("metric", ["brier_score,none", "house_loss,none", "nll,none", "wer,none"])
+def test_a_loss_has_no_points_however_small_it_is(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult], metric: str
+) -> None:
+    base = _rows([0.1, 0.4] * 20, metric=metric)
+    other = _rows([0.2, 0.4, 0.1, 0.6] * 10, metric=metric)
+    found = _arms_of(tmp_path, arms, base, other)
+    assert (found.metrics[0].unit, found.pooled, found.metrics[0].chance) == ("value", None, None)
+    assert found.metrics[0].low is not None
+
+
+@pytest.mark.parametrize("declared", [(0, 1), (0,), (1,)])
+def test_a_unit_that_is_declared_counts_in_whichever_arm(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult], declared: tuple[int, ...]
+) -> None:
+    rows = [_rows([0.0, 1.0] * 20, metric="house_score,none") for _ in range(2)]
+    pair = []
+    for place, (arm, own) in enumerate(zip(arms, rows, strict=True)):
+        write_rows(tmp_path / f"{place}.jsonl", own)
+        scores = score("t", own, f"{place}.jsonl")
+        if place in declared:
+            scores = _declared(scores, unit="points", aggregation="mean")
+        pair.append(arm.model_copy(update={"tasks": {"t": scores}}))
+    found = compare(pair[0], pair[1], tmp_path)
+    assert found.metrics[0].unit == "points"
+    assert found.pooled is not None
+
+
+def _declared(scores: TaskScores, **changes: Any) -> TaskScores:
+    metrics = {key: value.model_copy(update=changes) for key, value in scores.metrics.items()}
+    return scores.model_copy(update={"metrics": metrics})
+
+
+def test_a_score_of_all_rows_together_is_no_mean_even_where_it_equals_one(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult]
+) -> None:
+    pair = []
+    for place, arm in enumerate(arms):
+        rows = _rows([1.0] * 40)
+        write_rows(tmp_path / f"{place}.jsonl", rows)
+        scores = _declared(score("t", rows, f"{place}.jsonl"), unit="points", aggregation="corpus")
+        pair.append(arm.model_copy(update={"tasks": {"t": scores}}))
+    metric = compare(pair[0], pair[1], tmp_path).metrics[0]
+    assert metric.low is None
+    assert "by its definition" in metric.method
+
+
+@pytest.mark.parametrize(("field", "one", "other"), [
+    ("unit", "points", "value"), ("aggregation", "mean", "corpus"),
+    ("higher_is_better", True, False),
+])  # fmt: skip
+def test_arms_that_declare_a_metric_in_other_ways_are_refused(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult], field: str, one: object, other: object
+) -> None:
+    base, quantized = (
+        _task(arm, "gsm8k", metrics=_declared(arm.tasks["gsm8k"], **{field: value}).metrics)
+        for arm, value in zip(arms, (one, other), strict=True)
+    )
+    with pytest.raises(ComparisonError, match=f"gsm8k differs in {field} of exact_match"):
+        compare(base, quantized, tmp_path)
+
+
+@pytest.mark.parametrize(("right", "status"), [(0.5, "INCONCLUSIVE"), (0.95, "PASS")])
+@pytest.mark.parametrize("keys", ["ABCB", ["yes", "no"], ["(A)", "B", "(C)", "b."]])
+def test_who_guesses_at_written_labels_shows_no_loss(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult], right: float, status: str, keys: list[str]
+) -> None:
+    rows = [
+        make_row("t", n, f"Question {n}", key, [key],
+                 {"exact_match,none": float(n % 20 < 20 * right)}, {"question": f"q{n}"})
+        for n, key in enumerate(list(keys) * 100)
+    ]  # fmt: skip
+    found = _arms_of(tmp_path, arms, rows, rows)
+    assert found.metrics[0].chance == 0.5
+    told = decide(found, VerdictSpec(margin_points=3, task_margin_points=5))
+    assert told.status == status
+
+
+def test_who_always_takes_the_same_choice_shows_no_loss(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult]
+) -> None:
+    """However many rows happen to have it for the right answer: here 26 of 72."""
+
+    def same(n: int, key: str) -> Row:
+        answer = [[0.0 if letter == "B" else -1.0, letter == "B"] for letter in "ABCD"]
+        return make_row("t", n, f"Question {n}", key, answer, {"acc,none": float(key == "B")},
+                        {"question": f"q{n}"})  # fmt: skip
+
+    rows = [same(n, key) for n, key in enumerate("B" * 26 + "A" * 17 + "C" * 15 + "D" * 14)]
+    found = _arms_of(tmp_path, arms, rows, rows)
+    assert (found.metrics[0].chance, found.metrics[0].luck) == (0.25, 1.0)
+    told = decide(found, VerdictSpec(margin_points=50, task_margin_points=60))
+    assert told.status == "INCONCLUSIVE"
+    assert "dealt out by lot" in " ".join(told.reasons)
 
 
 def test_subjects_are_clusters(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:

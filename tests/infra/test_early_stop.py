@@ -262,9 +262,16 @@ def test_shares_are_refused_since_the_verdict_would_be_about_fewer_tasks(tmp_pat
     assert "early_stop to False" in one.value.remedy
 
 
-def test_tasks_outside_of_the_pooled_effect_are_asked_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("marks", [(0.0, 7.0), (0.0, 1.0)])
+def test_tasks_outside_of_the_pooled_effect_are_asked_whole(
+    tmp_path: Path, marks: tuple[float, float]
+) -> None:
+    """Whatever their rows happen to score: it is their metric that has no points."""
+
     def stretch(row: dict[str, Any]) -> None:
-        row["metrics"] = {name: 7 * value for name, value in row["metrics"].items()}
+        (mark,) = set(row["metrics"].values())
+        row["metrics"] = {"rating,none": marks[int(mark)]}
+        row["filtered"] = {"none": next(iter(row["filtered"].values()))}
 
     made = change_rows(make_run(tmp_path, rows=30), tmp_path, "gsm8k", stretch)
     rounds = early_stop.rounds(made.arms["base"], WIDE, 8, tmp_path)
@@ -272,6 +279,19 @@ def test_tasks_outside_of_the_pooled_effect_are_asked_whole(tmp_path: Path) -> N
     for name in (GROUP, "gpqa_main_zeroshot"):
         made = change_rows(made, tmp_path, name, stretch)
     with pytest.raises(EvaluationError, match="no task has rows that are right or wrong"):
+        early_stop.rounds(made.arms["base"], WIDE, 8, tmp_path)
+
+
+def test_rows_that_break_what_is_declared_are_refused(tmp_path: Path) -> None:
+    """They are not asked whole, as if their metric had no points."""
+
+    def one_more(row: dict[str, Any]) -> None:
+        row["metrics"] = {
+            name: 1.01 if row["doc_id"] == 4 else value for name, value in row["metrics"].items()
+        }
+
+    made = change_rows(make_run(tmp_path, rows=30), tmp_path, "gsm8k", one_more)
+    with pytest.raises(EvaluationError, match="rows of gsm8k are not simply right or wrong"):
         early_stop.rounds(made.arms["base"], WIDE, 8, tmp_path)
 
 
@@ -510,7 +530,10 @@ def test_all_code_that_may_move_the_end_is_in_the_key() -> None:
         if module not in seen:
             seen.add(module)
             waiting += _imports(module, here.parent)
-    known = {path for pattern in early_stop._DECIDING for path in here.glob(pattern)}
+    known = {
+        path for part in early_stop._DECIDING
+        for path in ([here / part] if part.endswith(".py") else (here / part).rglob("*.py"))
+    }  # fmt: skip
     empty = {path for path in seen if not path.read_text(encoding="utf-8").strip()}
     assert {path.relative_to(here).as_posix() for path in seen - known - empty} == set()
     for name in ("comparison.py", "pairing.py", "chance.py", "asked.py", "sequential.py",

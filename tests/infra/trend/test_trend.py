@@ -66,7 +66,8 @@ def test_scores_that_were_taken_over_are_no_new_measurement(report: Report, tmp_
 
 
 def test_what_is_lower_is_better_gets_worse_upwards(report: Report, tmp_path: Path) -> None:
-    rows = days(report, {"gsm8k": [9 + 10 * v for v in STEADY] + [30.0]}, higher_is_better=False)
+    losses = {"gsm8k": [9 + 10 * v for v in STEADY] + [30.0]}
+    rows = days(report, losses, higher_is_better=False, unit="value")
     found = trend.trends(history.read(write_history(tmp_path, rows)))[0]
     judged = found.points[-1].judged_quantized
     assert (judged.flag, found.worse(judged), found.percent) == ("above", True, False)
