@@ -27,8 +27,13 @@ _TO_THE_LETTER = re.compile(
 )
 """Metrics of written answers which no guess gets right, unless the answers are few labels."""
 
-_SURE = 0.01
-"""Chance below which a label does not come more often by luck, or tasks differ by luck."""
+_UNEQUAL = 1e-4
+"""Chance below which one of several choices is no longer right more often than others by luck. It
+is small, since `Guessing.luck` tells who lives on such luck, and a chance that is told too high
+hides what was lost."""
+
+_OTHER_SHARES = 0.01
+"""Chance below which tasks have their labels in other shares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +162,7 @@ def _differ(parts: Sequence[Sequence[Labels]]) -> bool:
 
     counts = [Counter(part) for part in parts]
     table = [[count[kind] for kind in kinds] for count in counts]
-    return bool(chi2_contingency(table).pvalue < _SURE)
+    return bool(chi2_contingency(table).pvalue < _OTHER_SHARES)
 
 
 def _luck(
@@ -218,4 +223,4 @@ def _beyond(constant: float, uniform: float, labels: Sequence[Labels]) -> bool:
     from scipy.stats import binomtest
 
     found = binomtest(round(constant * len(labels)), len(labels), uniform, alternative="greater")
-    return bool(found.pvalue * len(set().union(*labels)) < _SURE)
+    return bool(found.pvalue * len(set().union(*labels)) < _UNEQUAL)
