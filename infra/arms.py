@@ -131,8 +131,9 @@ def evaluate(
         together = settings.scores / digest_of([keys, conditions, rounds.identity()])[:32]
         stored |= {task: Stored(together / task) for task in rounds.tasks}
     missing = [task for task, entry in stored.items() if not entry.present]
-    if missing:
+    if missing:  # what can be known without an accelerator is known before one is held
         check_prompts(spec, model.path, settings=settings, progress=progress)
+        prepared(spec.evaluation, settings=settings, progress=progress)
     if missing or _wanted(reading, bench):
         with lease(
             device, count=spec.serving.tensor_parallel_size, what=f"run {run.id}, {name} arm",
