@@ -1,0 +1,65 @@
+"""What stops before anything is quantized, once the model is here."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from prefect import flow
+from prefect.testing.utilities import prefect_test_harness
+
+from deployments.recipes import sample
+from infra.contracts.errors import EvaluationError
+from infra.contracts.records import PythonEnvironment, QuantizedCheckpoint, Weights
+from infra.contracts.specs import RunSpec
+from infra.progress import Silent
+from infra.run_folder import RunFolder, open_run
+from infra.settings import Settings
+from infra.weights import inspect_local
+from tasks.quantize import quantize
+from tests.broken_checkpoints import SAMPLE
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prefect() -> Iterator[None]:
+    with prefect_test_harness():
+        yield
+
+
+@flow
+def quantizing(
+    weights: Weights, spec: RunSpec, environment: PythonEnvironment, run: RunFolder
+) -> QuantizedCheckpoint:
+    return quantize(weights, spec, environment, run)
+
+
+def test_an_exam_that_the_downloaded_template_refuses_stops_before_the_quantizer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "model"
+    shutil.copytree(SAMPLE, folder)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config["chat_template"] = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+        "{% for m in messages %}{{ m.content }}{% endfor %}"
+    )
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    spec = sample()
+    asked = {"chat_template": True, "system_instruction": "Be brief."}
+    spec = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update=asked)})
+    settings = Settings(cache=tmp_path / "cache", runs=tmp_path / "runs")
+    run = open_run(spec, settings, created=datetime.now(UTC), key="a-key")
+    weights = inspect_local(folder, settings=settings, progress=Silent())
+    nowhere = PythonEnvironment(
+        name="none", python=tmp_path / "no-python", digest="none", provided=True
+    )
+    with pytest.raises(EvaluationError, match="refuses the system message") as refused:
+        quantizing(weights, spec, nowhere, run)
+    assert "no system role" in refused.value.cause
+    assert refused.value.remedy == "Leave evaluation.system_instruction empty."
+    assert not (tmp_path / "cache" / "checkpoints").exists()
