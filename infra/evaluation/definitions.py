@@ -12,7 +12,6 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
-import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -174,16 +173,17 @@ def _follow(
     folder: Path, module: str, own: Path | None, code: dict[Path, None], packages: set[str]
 ) -> None:
     """Note the files of a module that is named in a folder, and of all that it imports."""
-    files = _files_of(folder, module, own) if module else []
-    if not files:
-        if (top := module.partition(".")[0]) and top not in sys.stdlib_module_names:
+    named = [(folder, module)]
+    while named:
+        place, name = named.pop()
+        files = _files_of(place, name, own) if name else []
+        top = name.partition(".")[0]
+        if not files and top and top not in sys.stdlib_module_names:
             packages.add(top)
-        return
-    for file in files:
-        if file not in code:
-            code[file] = None
-            for below, name in _imports(file):
-                _follow(below, name, own, code, packages)
+        for file in files:
+            if file not in code:
+                code[file] = None
+                named += _imports(file)
 
 
 def _files_of(folder: Path, module: str, own: Path | None) -> list[Path]:
@@ -204,19 +204,16 @@ def _files_of(folder: Path, module: str, own: Path | None) -> list[Path]:
 
 @cache
 def _loose(top: str) -> list[Path]:
-    """Return the files of a module that Python finds outside of its installed packages."""
-    if not top or top in sys.stdlib_module_names or top == "lm_eval":
+    """Return the files of a module that Python finds, and that belongs to no installed package."""
+    if not top or top in sys.stdlib_module_names or top in _distributions():
         return []
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         return []
-    if spec is None or not spec.origin:
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return []
     origin = Path(spec.origin)
-    installed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    if any(origin.is_relative_to(place) for place in installed) or origin.suffix != ".py":
-        return []
     return sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +18,7 @@ from infra.evaluation.exam import is_known_good, known_rows, prepare
 from infra.evaluation.keys import task_keys
 from infra.progress import Silent
 from infra.settings import Settings
+from tests.conftest import ROOT
 from tests.infra.evaluation.own_tasks import CODED, DEFINITION, NAME, own, rows, write, write_rows
 
 UTILS = "def ask(doc):\n    return 'Question: ' + doc['q'] + '\\nAnswer:'\n"
@@ -121,6 +126,64 @@ def test_whatever_a_definition_depends_on_is_in_its_key(
     file = folder / changed
     file.write_text(file.read_text().replace("Question", "Aufgabe"))
     assert key(folder, settings) not in (before, None)
+
+
+def test_a_module_of_the_users_that_is_installed_nowhere_is_in_the_key(
+    folder: Path, settings: Settings, tmp_path: Path
+) -> None:
+    """Found by PYTHONPATH, and importing itself in a circle, as packages do."""
+    package = tmp_path / "path" / "house_words"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("from house_words import words\n")
+    (package / "words.py").write_text("import house_words, numpy\nQUESTION = 'Question: '\n")
+    write(folder, CODED)
+    (folder / "utils.py").write_text(
+        "from house_words.words import QUESTION\n"
+        "def ask(doc):\n    return QUESTION + doc['q'] + '\\nAnswer:'\n"
+    )
+    code = (
+        "import sys\nfrom infra.evaluation.keys import task_keys\n"
+        "from infra.settings import Settings\nfrom tests.infra.evaluation.own_tasks import own\n"
+        "print(task_keys(own(sys.argv[1]), Settings()))\n"
+    )
+
+    def told() -> str:
+        return subprocess.run(
+            [sys.executable, "-c", code, str(folder)],
+            check=True, capture_output=True, text=True, cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(package.parent), "ASSAY_CACHE": str(tmp_path)},
+        ).stdout  # fmt: skip
+
+    before = told()
+    assert told() == before
+    (package / "words.py").write_text("import house_words, numpy\nQUESTION = 'Aufgabe: '\n")
+    assert told() != before
+
+
+def test_packages_that_lie_in_no_site_packages_are_not_read_through(
+    folder: Path, settings: Settings, tmp_path: Path
+) -> None:
+    """A path file may put installed packages anywhere; their versions count, not their files."""
+    write(folder, CODED, utils_py="import numpy, pandas\n" + UTILS)
+    elsewhere = tmp_path / "packages"
+    elsewhere.mkdir()
+    for name in ("numpy", "pandas"):
+        module = importlib.util.find_spec(name)
+        assert module is not None
+        assert module.origin is not None
+        place = Path(module.origin).parent
+        (elsewhere / name).symlink_to(place)
+        (info,) = place.parent.glob(f"{name}-*.dist-info")
+        (elsewhere / info.name).symlink_to(info)
+    code = (
+        "import sys\nsys.path.insert(0, sys.argv[2])\n"
+        "from infra.evaluation import definitions\nfrom pathlib import Path\n"
+        "code, packages = {}, set()\n"
+        "definitions._follow(Path(sys.argv[1]), 'utils', None, code, packages)\n"
+        "assert [file.name for file in code] == ['utils.py'], len(code)\n"
+        "assert packages == {'numpy', 'pandas'}, packages\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder), str(elsewhere)], check=True, cwd=ROOT)
 
 
 def test_a_groups_own_line_is_in_its_key(folder: Path, settings: Settings) -> None:
