@@ -72,4 +72,4 @@ def _told(report: Report) -> Margin:
 
 def _points(margin: Margin) -> str:
     points, asked = margin
-    return f"{points:g} points" + ("" if asked is None else f", widened from {asked:g},")
+    return f"{points:g} points" + ("" if asked is None else f" (widened from {asked:g})")

@@ -156,7 +156,9 @@ def check_verdict(report: Report, comparison: Comparison | None, folder: Path) -
         return checked("verdict", verdict.status, wrong)
     if report.rules == 1:
         note = "it was judged before there were margins, and is not made again"
-        return checked("verdict", verdict.status, notes=[note])
+        known = verdict.status == "INCONCLUSIVE"
+        wrong = [] if known else [f"verdict.status is {verdict.status!r}, which version 1 knew not"]
+        return checked("verdict", verdict.status, wrong, [note])
     try:
         whole = _whole(report, folder)
         again = _decided(report, comparison, whole)
@@ -165,6 +167,8 @@ def check_verdict(report: Report, comparison: Comparison | None, folder: Path) -
     wrong = [*unequal("verdict", plain(verdict), plain(again))]
     words = [*reworded("verdict", plain(verdict), plain(again))]
     wrong += [text for text, number in words if number and whole]
+    if not verdict.headline.startswith(f"{verdict.status}: "):
+        wrong.append(f"verdict.headline does not begin with {verdict.status}")
     wrong += check_plan(report, whole, folder)
     notes = [text for text, number in words if not (number and whole)]
     now = today(report, folder) if report.rules in RULES else None

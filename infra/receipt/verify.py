@@ -43,6 +43,9 @@ def _remade(document: Document, folder: Path, *, weights: bool) -> tuple[Checked
         ]
         note = "either it was changed, or another version of Assay wrote it"
         return (checked("report", "does not read as a report of this version", wrong, [note]),)
+    if report.rules == 1 and document.get("schema_version") != 1:  # of which least is made again
+        wrong = ["rules is 1, which no report of another version than 1 was judged by"]
+        return (checked("report", f"judged by the rules of version {report.rules}", wrong),)
     # lm-eval's marks and scipy are needed only from here on.
     from infra.receipt.remaking import check_comparison, check_scores, check_verdict
     from infra.receipt.weights import check_weights

@@ -16,6 +16,11 @@ from infra.receipt.checks import Checked
 from infra.receipt.sealing import Document
 from tests.infra.receipt.earlier import resealed, unpacked
 
+POOLED = {
+    "tasks": ["gsm8k"], "rows": 24, "flip_rate": 0.0, "difference": 0.0, "low": 0.0, "high": 0.0,
+    "confidence": 0.95, "bound": 0.0, "method": "none",
+}  # fmt: skip
+
 
 @pytest.fixture
 def second(tmp_path: Path) -> Path:
@@ -91,13 +96,14 @@ def test_it_is_read_as_one_of_this_version_and_keeps_its_rules(second: Path) -> 
     (lambda d: d["arms"]["base"]["tasks"]["gsm8k"]["metrics"]["exact_match,strict-match"].update(
         value=0.99), "scores", "value is 0.99"),
     (lambda d: d["verdict"].update(status="FAIL"), "verdict", "verdict.status is 'FAIL'"),
-    (lambda d: d["verdict"].update(margin_points=9.0), "verdict", "the margin is 9 points, wide"),
+    (lambda d: d["verdict"].update(margin_points=9.0), "verdict", "the margin is 9 points (wide"),
     (lambda d: d["verdict"].update(widened_from_points=None), "verdict", "the margin is 5.1 p"),
     (lambda d: d["power"].update(smallest_margin_points=8.95), "verdict",
      "power.smallest_margin_points is 8.95"),
     (lambda d: d["power"]["tasks"]["gsm8k"].update(rows=6), "verdict", "rows is 6, but 60 were"),
     (lambda d: d["verdict"].update(headline="PASS: it gains 7.7 points."), "verdict",
      "verdict.headline tells 7.7, which follows from nothing stored"),
+    (lambda d: d["verdict"].update(headline="All is well."), "verdict", "does not begin with PASS"),
 ])  # fmt: skip
 def test_a_number_that_was_changed_in_it_is_found(
     second: Path, change: Callable[[Document], Any], check: str, told: str
@@ -106,6 +112,16 @@ def test_a_number_that_was_changed_in_it_is_found(
     told_of = wrong(second)
     assert any(told in line for line in told_of[check]), told_of
     assert not {"seal", "values", "files", "rows"} & set(told_of)
+
+
+def test_the_rules_of_version_1_are_for_version_1_alone(second: Path) -> None:
+    """They leave the intervals as they are told."""
+    rewrite(second, lambda document: document.update(schema_version=3, rules=1))
+    assert wrong(second)["report"]
+    rewrite(second, lambda d: d["comparison"].update(schema_version=3))
+    assert wrong(second)["report"] == (
+        "rules is 1, which no report of another version than 1 was judged by",
+    )
 
 
 def test_words_may_differ(second: Path) -> None:
@@ -134,6 +150,8 @@ def test_a_report_of_version_1_was_not_altered(first: Path) -> None:
     (lambda d: d["comparison"]["metrics"][0].update(unit="value"), "comparison", ".unit is"),
     (lambda d: d["comparison"]["metrics"].pop(), "comparison", "comparison.metrics is"),
     (lambda d: d["arms"]["base"]["tasks"]["gsm8k"].update(n=23), "scores", "n is 23"),
+    (lambda d: d["verdict"].update(status="PASS", margin_points=1.0), "verdict", "knew not"),
+    (lambda d: d["comparison"].update(pooled=POOLED), "comparison", "comparison.pooled is"),
 ])  # fmt: skip
 def test_a_number_that_was_changed_in_version_1_is_found(
     first: Path, change: Callable[[Document], Any], check: str, told: str
