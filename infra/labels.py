@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 from infra.pairing import Row, choice_likelihoods
@@ -92,9 +93,17 @@ def _written(target: object) -> Labels | None:
     return frozenset(label_of(str(text)) for text in accepted) or frozenset({""})
 
 
+@lru_cache(maxsize=65_536)
 def label_of(text: str) -> str:
-    """Return a right answer as it is told from others: `(A)`, `a.` and ` A` are the same."""
-    final = unicodedata.normalize("NFKC", text).rpartition(_FINAL)[2]
+    """Return a right answer as it is told from others: `(A)`, `a.` and ` A` are the same.
+
+    Of a whole solution it is what stands after the last `####`, but for numbers: these are worked
+    out, and not chosen among few.
+    """
+    text = unicodedata.normalize("NFKC", text)
+    before, _, final = text.rpartition(_FINAL)
+    if before and any(char.isdigit() for char in final):
+        final = text
     plain = " ".join(final.casefold().split())
     return plain.rstrip(_BEHIND).strip(_AROUND).rstrip(_BEHIND) or plain
 

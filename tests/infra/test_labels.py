@@ -11,7 +11,7 @@ from infra.labels import are_few, label_of
     ["(A)", "A", " a.", "a)", "[A]", "**A**", "A:", "“A”", "（Ａ）", "Some steps.\n#### A"],
     ["Yes", "yes.", " YES "],
     ["not  sure", "Not sure."],
-    ["-5", " -5.", "#### -5"],
+    ["-5", " -5."],
 ])  # fmt: skip
 def test_one_label_in_many_spellings(same: list[str]) -> None:
     assert len({label_of(text) for text in same}) == 1
@@ -19,6 +19,7 @@ def test_one_label_in_many_spellings(same: list[str]) -> None:
 
 def test_other_labels() -> None:
     assert len({label_of(text) for text in ["5", "-5", "0.5", ".5", "5 %", "(A)", "(B)"]}) == 7
+    assert label_of("2 + 5 = 7\n#### 7") != label_of("3 + 4 = 7\n#### 7")
     assert label_of("...") == "..."
     assert label_of("") == ""
 
