@@ -6,7 +6,7 @@ from threading import Lock
 
 from infra.contracts.specs import EvaluationSpec
 from infra.evaluation.exam import Exam, is_known_good, known_questions, prepare
-from infra.evaluation.keys import task_keys
+from infra.evaluation.keys import exam_entries, task_keys
 from infra.evaluation.questions import Questions
 from infra.progress import Progress
 from infra.settings import Settings
@@ -49,4 +49,10 @@ def questions_of(
         EvaluationError: As `infra.evaluation.exam.prepare`.
     """
     known = known_questions(spec, settings, progress)
-    return tuple(known) or prepared(spec, settings=settings, progress=progress).questions
+    if not known:
+        return prepared(spec, settings=settings, progress=progress).questions
+    # Another spec may have named the same tasks by their group.
+    lines = {
+        leaf.name: task.name for entry, task in exam_entries(spec).values() for leaf in entry.leaves
+    }
+    return tuple(one.model_copy(update={"line": lines.get(one.task, one.line)}) for one in known)

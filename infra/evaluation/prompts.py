@@ -40,7 +40,7 @@ class Look:
     """What comes before each prompt, for people; empty if it is not known."""
 
     unread: str = ""
-    """Variables that the template never reads, for people; empty if it reads all."""
+    """Variables of the template that are given in vain, for people; empty if none is."""
 
     @property
     def problems(self) -> list[AssayError]:
@@ -74,7 +74,7 @@ def look(
     except EvaluationError as error:
         return Look([error])
     template = asking.template
-    unread = unread_variables(template, spec) if template else ""
+    unread = _unread(asking, spec)
     if template and (refused := faults(exam, template, spec)):
         return Look(refused, beginning=asking.beginning, unread=unread)
     rendered = [(one, render(one, template) if template else {}) for one in exam]
@@ -85,6 +85,18 @@ def look(
     except EvaluationError as error:
         too_long = error
     return Look([], too_long, bool(window), asking.beginning, unread)
+
+
+def _unread(asking: Asking, spec: EvaluationSpec) -> str:
+    """Return what variables of the template are given in vain, for people."""
+    if not spec.chat_template_kwargs:
+        return ""
+    if asking.template:
+        return unread_variables(asking.template, spec)
+    return (
+        "evaluation.chat_template is False: evaluation.chat_template_kwargs reach the "
+        "conversations for calibration, and no question of the exam"
+    )
 
 
 def check(spec: RunSpec, folder: Path, *, settings: Settings, progress: Progress) -> None:

@@ -109,6 +109,16 @@ def test_a_group_of_the_spec_is_remembered(tmp_path: Path) -> None:
     assert all(len(one.prompts) == 4 for one in found)
 
 
+def test_a_task_is_called_what_this_spec_calls_it(tmp_path: Path) -> None:
+    settings = Settings(cache=tmp_path)
+    whole = evaluation(TaskSpec(name="gpqa_main_zeroshot", limit=1))
+    questions_of(whole, settings=settings, progress=Silent())
+    (path,) = (tmp_path / "exams").iterdir()
+    path.write_text(path.read_text().replace('"line":"gpqa_main_zeroshot"', '"line":"gpqa"'))
+    (asked,) = questions_of(whole, settings=settings, progress=Silent())
+    assert asked.line == "gpqa_main_zeroshot"
+
+
 def test_a_task_whose_own_code_fails_is_named(tmp_path: Path) -> None:
     definition = own_tasks.CODED
     code = "def ask(doc):\n    raise RuntimeError('no examiner')\n"

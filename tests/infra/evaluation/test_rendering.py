@@ -217,3 +217,11 @@ def test_prompts_are_measured_as_they_are_rendered(tmp_path: Path) -> None:
     assert prompts.look(exam, folder, spec, window=needed + 1).problems == []
     (error,) = prompts.look(exam, folder, spec, window=needed).problems
     assert f"needs {needed - 8} tokens and 8 for the answer" in error.fact
+
+
+def test_variables_of_a_template_that_no_question_goes_through_are_told(tmp_path: Path) -> None:
+    folder = write(tmp_path / "model", template="{{ mood }}" + PLAIN)
+    spec = evaluation("gsm8k", chat_template_kwargs={"mood": "calm"})
+    assert "no question of the exam" in prompts.look([], folder, spec, window=64).unread
+    spec = spec_of(chat_template_kwargs={"mood": "calm"})
+    assert prompts.look([], folder, spec, window=64).unread == ""
