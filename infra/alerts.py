@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from infra import history, trend, wording
 from infra.changes import changes, changes_from_history
 from infra.contracts.errors import AssayError, HistoryError
-from infra.contracts.migration import migrated
 from infra.contracts.records import Alert, Report, TaskScores
 from infra.evaluation.metrics import in_points, is_corpus
 from infra.pairing import paired_rows
+from infra.receipt.sealing import document_of
 from infra.statistics import holm
 
 if TYPE_CHECKING:
@@ -143,12 +143,20 @@ def _last_good(report: Report, frame: pd.DataFrame) -> str | None:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Return an earlier report's JSON as this version has it, whichever version wrote it."""
+    """Return an earlier report's JSON as this version has it, whichever version wrote it.
+
+    What its version did not know is as it is by default, and no change since.
+    """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return migrated(found) if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    try:
+        return document_of(Report.model_validate(found))
+    except ValueError:
+        return found
 
 
 class _Test(NamedTuple):
