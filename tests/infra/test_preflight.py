@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -23,6 +24,7 @@ from infra.evaluation.prepared import check_exam
 from infra.hubs.base import connect
 from infra.memory import GIB, from_name
 from infra.preflight import access, interpreters, machine, model, plan, room
+from infra.preflight import exam as rows_of_exam
 from infra.preflight.access import PrefectUnreachable
 from infra.preflight.findings import Finding, note, ok, problem, table
 from infra.preflight.machine import NotEnough
@@ -395,3 +397,18 @@ def test_rows_that_are_not_here_are_planned_later(
     (said,) = [one for one in findings if one.name == "power"]
     assert said.status == "note"
     assert "gsm8k are downloaded" in said.found and "takes 6,183 rows" in said.found
+
+
+def test_rows_that_fall_back_to_the_hub_beside_named_ones_are_noted(
+    hub: stub_hub.StubHub, settings: Settings
+) -> None:
+    hub.repos["datasets/openai/gsm8k"] = stub_hub.Repo({"test.parquet": b"PAR1"})
+    for named, status in (({}, "ok"), ({GPQA: DatasetSpec(path="rows")}, "note")):
+        evaluation = spec(id="m").evaluation.model_copy(update={"datasets": named})
+        with ThreadPoolExecutor(1) as pool:
+            tasks = rows_of_exam.read(evaluation)
+            found, _ = rows_of_exam.rows(
+                rows_of_exam.ask_for_rows(tasks, evaluation, settings, pool), evaluation
+            )
+        assert found[0].status == status
+        assert "evaluation.datasets does not name it" in found[0].found
