@@ -12,6 +12,7 @@ from pathlib import Path
 from deployments.looking_back import COMMANDS, add_commands, look_back
 from deployments.overrides import override, parse
 from deployments.recipes import RECIPES
+from infra.commands import PYTHON
 from infra.contracts.errors import AssayError, NotPassed, PreflightError, SpecError
 from infra.contracts.specs import RunSpec
 from infra.progress import Progress, Silent
@@ -125,7 +126,7 @@ def _spec(given: argparse.Namespace) -> RunSpec:
         raise SpecError(
             f"{path} is no JSON file with a spec.",
             cause=str(error),
-            remedy="`python -m deployments show RECIPE > spec.json` writes one to start from.",
+            remedy=f"`{PYTHON} -m deployments show RECIPE > spec.json` writes one to start from.",
         ) from error
     return parse(given_spec)
 

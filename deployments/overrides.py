@@ -16,10 +16,11 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from infra.commands import PYTHON
 from infra.contracts.errors import AssayError, SpecError
 from infra.contracts.specs import RunSpec
 
-_SHOW = "`python -m deployments show RECIPE` prints every field of a recipe."
+_SHOW = f"`{PYTHON} -m deployments show RECIPE` prints every field of a recipe."
 
 _STEP = re.compile(
     r"""(?: \.?\[ (?: (?P<quoted>"(?:[^"\\]|\\.)*") | (?P<number>\d+) | (?P<append>\+) ) \]

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from infra.commands import LM_EVAL
 from infra.content import digest_of
 from infra.contracts.errors import EvaluationError, UnknownTask
 from infra.evaluation.definitions import chain, task_folder
@@ -179,7 +180,7 @@ class Catalog:
                 return f"Rename {path} to *.yaml: lm-eval reads no other definitions."
         listing = f" --include_path {shlex.quote(str(self.own))}" if self.own else ""
         return (
-            f"Correct the name in evaluation.tasks; `lm-eval ls tasks{listing}` lists every one. "
+            f"Correct the name in evaluation.tasks; `{LM_EVAL} ls tasks{listing}` lists every one. "
             "Definitions of your own are found in evaluation.include_path."
         )
 

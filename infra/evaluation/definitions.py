@@ -119,6 +119,19 @@ def digest(paths: Iterable[Path], own: Path | None = None) -> str:
     return digest_of(found)
 
 
+def packages(path: Path, own: Path | None = None) -> set[str]:
+    """Return the packages that the code of a definition imports, wherever in it.
+
+    Raises:
+        EvaluationError: As for `load`.
+    """
+    found: set[str] = set()
+    for file in chain(path):
+        for name in _code_names(_read(file)):
+            _follow(file.parent, str(name).rpartition(".")[0], own, {}, found)
+    return found
+
+
 def _read(path: Path) -> Mapping[str, Any]:
     try:
         return _parsed(path.read_bytes(), path)

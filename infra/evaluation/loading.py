@@ -20,10 +20,13 @@ from lm_eval.tasks._factory import TaskFactory
 from lm_eval.tasks._index import Entry as IndexEntry
 from lm_eval.utils import env as templates
 
-from infra.contracts.errors import AssayError, DatasetError, EvaluationError
+from infra.contracts.errors import AssayError, DatasetError
 from infra.evaluation.catalog import Entry
+from infra.evaluation.definitions import packages
 from infra.evaluation.purity import prepared_once
 from infra.evaluation.row_folders import read_rows
+from infra.evaluation.task_faults import fault, lacks
+from infra.evaluation.undisturbed import heard
 from infra.progress import Progress
 
 # lm-eval compiles a task's template anew for every document and example, which takes ten times as
@@ -72,25 +75,16 @@ class _Factory(TaskFactory):  # type: ignore[misc]
 
     def _build_task(self, entry: IndexEntry, overrides: dict[str, Any] | None) -> Task:
         dataset = self._sources.get(entry.name) or entry.name
+        self._columns = []
         try:
             task = super()._build_task(entry, overrides)
         except AssayError:
             raise
-        except ImportError as error:
-            raise EvaluationError(
-                f"The task {entry.name} needs a package that is not installed: {error}.",
-                remedy="Leave the task out, or install the package beside lm-eval.",
-                task=entry.name,
-            ) from error
-        except _UNFIT as error:
-            raise _unfit(entry.name, dataset, error, self._columns) from error
-        except Exception as error:  # of the task's own code, which lm-eval tries on the first row
-            raise EvaluationError(
-                f"The task {entry.name} cannot be loaded: {type(error).__name__}: {_short(error)}.",
-                cause="Its own code fails, before any model is asked.",
-                remedy="Mend the task's code or its rows, or leave the task out.",
-                task=entry.name,
-            ) from error
+        except (Exception, SystemExit) as error:  # whatever the task's code raises
+            if self._columns and isinstance(error, _UNFIT) and not lacks(error):
+                raise _unfit(entry.name, dataset, error, self._columns) from error
+            imports = packages(entry.yaml_path) if entry.yaml_path else ()
+            raise fault(entry.name, error, imports) from error
         self._built += 1
         self._progress.update("tasks loaded", self._built, self._total, "tasks")
         return task
@@ -98,7 +92,8 @@ class _Factory(TaskFactory):  # type: ignore[misc]
     def _load_full_config(
         self, entry: IndexEntry, overrides: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        config: dict[str, Any] = super()._load_full_config(entry, overrides)
+        with heard(self._progress, entry.name):
+            config: dict[str, Any] = super()._load_full_config(entry, overrides)
         dataset = self._sources.get(entry.name) or entry.name
         plain = "class" not in config and not callable(config.get("custom_dataset"))
         if plain and config.get("dataset_path"):

@@ -22,6 +22,7 @@ from infra.contracts.errors import DatasetError, MarkingError
 from infra.contracts.specs import EvaluationSpec
 from infra.evaluation.exam import Part
 from infra.evaluation.scores import metric_keys, primary_metric
+from infra.evaluation.task_faults import fault, lacks
 
 _PHRASES = (
     "{}",
@@ -95,6 +96,8 @@ def _sit(tasks: dict[str, Task], oracle: Oracle, limit: int | None, spec: Evalua
             oracle, {"tasks": tasks, "groups": {}}, limit=limit, bootstrap_iters=0, log_samples=True
         )
     except Exception as error:  # of a task's own code, on a row of another shape
+        if lacks(error):
+            raise fault(", ".join(tasks), error) from error
         raise DatasetError(
             f"A row of {', '.join(tasks)} cannot be asked or marked: "
             f"{type(error).__name__}: {error}",

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partialmethod
 from threading import Event, Thread
 
+from infra.evaluation.undisturbed import undisturbed
 from infra.progress import Progress
 
 _LOGGERS = ("lm_eval", "datasets", "transformers", "huggingface_hub")
@@ -16,7 +17,7 @@ _LOGGERS = ("lm_eval", "datasets", "transformers", "huggingface_hub")
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence progress bars and library logs.
+    """Silence progress bars and library logs, and let nobody else's code change the process.
 
     The libraries draw bars from places that offer no switch, so the default of the bar itself is
     changed for as long as this lasts.
@@ -32,7 +33,8 @@ def quiet() -> Iterator[None]:
     for logger in loggers:
         logger.handlers, logger.propagate = [logging.NullHandler()], False
     try:
-        yield
+        with undisturbed():
+            yield
     finally:
         std.tqdm.__init__ = init
         for logger, (handlers, propagate) in zip(loggers, before, strict=True):

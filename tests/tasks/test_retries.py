@@ -31,7 +31,7 @@ BRANCH = {"huggingface": "main", "modelscope": "master"}
 
 @pytest.fixture(scope="module", autouse=True)
 def prefect() -> Iterator[None]:
-    with prefect_test_harness():
+    with prefect_test_harness(server_startup_timeout=150):
         yield
 
 

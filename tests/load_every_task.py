@@ -1,0 +1,187 @@
+"""Load every task of lm-eval and count what becomes of it: `python -m tests.load_every_task`.
+
+Minutes on two cores, nothing downloaded. Each task's definition is read with all that it includes,
+its code is imported and its metrics and filters are looked up, up to where it would read its rows.
+What does not load is told in the words in which preflight refuses it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import re
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+LOADS = "loads: definition, code and metrics, up to its rows"
+HUB = "needs a hub: its own code asks it while it is loaded"
+PACKAGE = "needs a package"
+DESIGN = "refused by design"
+BROKEN = "refused: its own code does not work here"
+_CHUNK = 200
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a name."""
+
+    name: str
+    kind: str
+    what: str
+    why: str = ""
+    """The package, the reason of a refusal, or the error."""
+
+
+class _RowsReached(Exception):
+    """Everything but the rows is there."""
+
+
+def main() -> int:
+    """Load them all and print the count."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="names that contain this")
+    parser.add_argument("--all", action="store_true", help="list every name beside the count")
+    given = parser.parse_args()
+    from infra.evaluation.catalog import catalog, lm_eval_version
+
+    started = time.monotonic()
+    names = [name for name in catalog().names if given.only in name]
+    outcomes = load_every(names)
+    print(f"lm-eval {lm_eval_version()}: {len(outcomes)} names, {time.monotonic() - started:.0f} s")
+    print(told(outcomes, every=given.all))
+    return 0
+
+
+def load_every(names: Sequence[str]) -> list[Outcome]:
+    """Return what becomes of each name; tasks of one folder are loaded by one process."""
+    chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
+    with tempfile.TemporaryDirectory() as home:
+        settings = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_EVALUATE_OFFLINE": "1",
+                    "HF_HOME": home, "NLTK_DATA": home}  # fmt: skip
+        before = dict(os.environ)
+        os.environ.update(settings)
+        try:
+            with ProcessPoolExecutor(2, initializer=_start) as pool:
+                return [one for part in pool.map(_load, chunks) for one in part]
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def told(outcomes: Sequence[Outcome], *, every: bool = False) -> str:
+    """Return the count as a table: by outcome, and by what the others lack."""
+    lines = []
+    for what in (LOADS, HUB, PACKAGE, DESIGN, BROKEN):
+        those = [one for one in outcomes if one.what == what]
+        kinds = ", ".join(f"{n} {kind}s" for kind, n in Counter(o.kind for o in those).items())
+        lines.append(f"{len(those):>6}  {what}" + (f" ({kinds})" if those else ""))
+        reasons: defaultdict[str, list[str]] = defaultdict(list)
+        for one in those:
+            reasons[one.why].append(one.name)
+        for why, names in sorted(reasons.items(), key=lambda item: -len(item[1])):
+            if why:
+                lines.append(f"        {len(names):>6}  {why}: {', '.join(names[:3])}"
+                             + (", …" if len(names) > 3 else ""))  # fmt: skip
+            if every:
+                lines += [f"                {name}" for name in names]
+    return "\n".join(lines)
+
+
+def _start() -> None:
+    """Nobody is asked: whatever wants to connect is told that there is no network."""
+
+    def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+            raise ConnectionError("no network here")
+
+    sys.addaudithook(refuse)
+
+
+def _load(names: Sequence[str]) -> list[Outcome]:
+    from infra.evaluation.quiet import quiet
+
+    with quiet(), _silence():
+        return [_outcome(name) for name in names]
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep what tasks print off the terminal."""
+    out, err = sys.stdout, sys.stderr
+    sys.stdout = sys.stderr = io.StringIO()  # never closed: a task may keep it
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = out, err
+
+
+def _outcome(name: str) -> Outcome:
+    from infra.contracts.errors import EvaluationError
+    from infra.evaluation.catalog import catalog
+
+    kind = catalog().names[name].kind
+    kind = "task" if kind == "class" else kind
+    try:
+        entries = catalog().entries([name])
+    except EvaluationError as error:
+        return Outcome(name, kind, DESIGN, re.sub(r"^The (?:task|group) \S+ ", "", error.fact))
+    if kind != "task":
+        return Outcome(name, kind, LOADS)
+    (leaf,) = next(iter(entries.values())).leaves
+    what, why = _build(leaf)
+    return Outcome(name, kind, what, why)
+
+
+def _build(leaf: Any) -> tuple[str, str]:
+    from lm_eval.tasks._index import Entry, Kind
+
+    from infra.evaluation.definitions import packages
+    from infra.evaluation.task_faults import fault
+
+    entry = Entry(name=leaf.name, kind=Kind.TASK, yaml_path=leaf.definition)
+    try:
+        _factory()._build_task(entry, None)
+    except _RowsReached:
+        return LOADS, ""
+    except (Exception, SystemExit) as error:  # whatever a task’s code raises
+        told = fault(leaf.name, error, packages(leaf.definition) if leaf.definition else ())
+        kind = str(told.facts["kind"])
+        if kind == "hub":
+            return HUB, ""
+        if told.facts.get("command"):
+            return PACKAGE, f"{', '.join(told.facts.get('missing', ['NLTK']))}: {told.remedy}"
+        own = told.cause.startswith("Its own code")
+        said = told.fact.partition(": ")[2] if own else told.cause
+        return BROKEN, re.sub(r"(\S*/)site-packages/", "", said)
+    return LOADS, ""
+
+
+def _factory() -> Any:
+    from lm_eval.tasks._factory import TaskFactory
+
+    class Factory(TaskFactory):  # type: ignore[misc]
+        """lm-eval's, whose tasks stop where they would read rows that are not their own."""
+
+        def _load_full_config(self, entry: Any, overrides: Any = None) -> dict[str, Any]:
+            config: dict[str, Any] = super()._load_full_config(entry, overrides)
+            if "class" not in config and not callable(config.get("custom_dataset")):
+                config["custom_dataset"] = _stop
+            return config
+
+    return Factory()
+
+
+def _stop(**_: Any) -> Any:
+    raise _RowsReached
+
+
+if __name__ == "__main__":
+    sys.exit(main())
