@@ -68,6 +68,10 @@ test: check  ## Everything CI runs: checks, unit tests, one true end-to-end run
 chaos: $(VENV)/.ready  ## Hurt real runs in every way, show that nothing is left: make chaos REPEATS=3
 	@$(RUN) -m tests.chaos --repeats $(REPEATS) $(if $(CASES),--cases $(CASES))
 
+.PHONY: tasks
+tasks: $(VENV)/.ready  ## Load every task of lm-eval, minutes long: what loads, what needs a hub or a package
+	@$(RUN) -m tests.load_every_task
+
 .PHONY: lock
 lock: $(VENV)/.ready  ## Compile the locked requirements anew from *.in
 	@bash infra/environments/lock.sh $(VENV)/bin/uv

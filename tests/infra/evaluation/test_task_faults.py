@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -128,10 +129,6 @@ def test_the_command_that_is_named_installs_the_package(tmp_path: Path) -> None:
     target = command.index("--python") + 1
     command[target] = python
     command[-1] = command[-1].replace("_", "-")
-    environment = {
-        "UV_FIND_LINKS": str(tmp_path / "wheels"),
-        "UV_NO_INDEX": "1",
-        "PATH": "/usr/bin",
-    }
+    environment = {**os.environ, "UV_FIND_LINKS": str(tmp_path / "wheels"), "UV_OFFLINE": "1"}
     subprocess.run(command, check=True, env=environment, timeout=120)
     subprocess.run([python, "-c", "import small_xyz"], check=True)
