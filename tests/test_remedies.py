@@ -34,6 +34,13 @@ COMMANDS = {
     "&& {python} -m deployments show spec.json",
     "{} ls tasks{}": "{bin}/lm-eval ls tasks --include_path .",
     "{}": None,  # made by infra/evaluation/packages.py; its tests run it
+    "{} -c {}": None,  # made by infra/reading/rows.py; tests/infra/test_conversions.py runs it
+    "{} -dk {}": "echo x > a && gzip a && gzip -dk a.gz && test -f a",
+    "{} && {}": "cd . && true",
+    "cp {} {}": "touch a && cp a b",
+    "rm -r {}": "mkdir a && rm -r a",
+    "python -m infra.sample.build_data": "cd {root} && "
+    "{python} -c 'import importlib.util as u; assert u.find_spec(\"infra.sample.build_data\")'",
     "make lock": "make -C {root} -n lock",
     "make ui": "make -C {root} -n ui",
     "git lfs pull": "git lfs version",
@@ -47,6 +54,7 @@ _LOOKS_LIKE_ONE = re.compile(
     r"(?:\{\}|python\S*|pip|uv|make|git|lm-eval|lm_eval|prefect|nvidia-smi|dmesg|ulimit|ps|sudo|apt"
     r"|hf|huggingface-cli|modelscope|curl|chmod|df|kill|docker|rm|mv|cp|ln|export|source|jq)(?:\s|$)"
 )
+_IN_A_FOLDER = re.compile(r"git (?:lfs|annex)\b[^.]*$")
 _OWN = ("infra", "tasks", "flows", "deployments")
 
 
@@ -75,6 +83,8 @@ def named() -> dict[str, Path]:
         for quoted in re.findall(r"`([^`\n]+)`", text):
             if _LOOKS_LIKE_ONE.match(quoted):
                 found[quoted] = path.relative_to(ROOT)
+        if path.name != "model_place.py" and _IN_A_FOLDER.match(text):
+            found[text] = path.relative_to(ROOT)  # `Place.command` puts the backticks around it
     return found
 
 
