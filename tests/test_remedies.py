@@ -34,7 +34,7 @@ COMMANDS = {
     "&& {python} -m deployments show spec.json",
     "{} ls tasks{}": "{bin}/lm-eval ls tasks --include_path .",
     "{}": None,  # made by infra/evaluation/packages.py; its tests run it
-    "{} -c {}": None,  # made by infra/reading/rows.py; tests/infra/test_conversions.py runs it
+    "{} -c {}": None,  # made by infra/reading/rows.py; tests/infra/reading/test_rows.py runs it
     "{} -dk {}": "echo x > a && gzip a && gzip -dk a.gz && test -f a",
     "{} && {}": "cd . && true",
     "cp {} {}": "touch a && cp a b",
