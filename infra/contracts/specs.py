@@ -5,13 +5,45 @@ Every field carries its meaning and unit as a docstring: the Prefect form shows 
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
-from typing import Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from infra.contracts.engine_flags import chat_only_among, owned_among
 from infra.contracts.errors import SpecError
+
+_RECORDED: ContextVar[bool] = ContextVar("recorded", default=False)
+
+
+@contextmanager
+def recorded() -> Iterator[None]:
+    """Read what was asked of a run that is over, while the block lasts.
+
+    It was allowed then. Refusing it now would make a report unreadable, and mend nothing.
+    """
+    token = _RECORDED.set(True)
+    try:
+        yield
+    finally:
+        _RECORDED.reset(token)
+
+
+_Spec = TypeVar("_Spec", bound="Spec")
+
+
+def _refuse(check: Callable[[_Spec], _Spec]) -> Any:
+    """Refuse what cannot work when a run is asked for, and not when its record is read."""
+
+    @functools.wraps(check)
+    def unless_recorded(spec: _Spec) -> _Spec:
+        return spec if _RECORDED.get() else check(spec)
+
+    return model_validator(mode="after")(unless_recorded)
 
 
 class Spec(BaseModel):
@@ -38,7 +70,7 @@ class ModelSpec(Spec):
     allow_pickle: bool = False
     """Accept `.bin`/`.pt` weights, which can run code when loaded. Off means safetensors only."""
 
-    @model_validator(mode="after")
+    @_refuse
     def _local_has_no_revision(self) -> Self:
         if self.source == "local" and self.revision is not None:
             raise SpecError(
@@ -82,7 +114,7 @@ class CalibrationSpec(Spec):
     """Refuse to quantize when fewer usable conversations than this remain. Those that render to the
     same text count once."""
 
-    @model_validator(mode="after")
+    @_refuse
     def _enough_samples_possible(self) -> Self:
         if self.min_samples > self.max_samples:
             raise SpecError(
@@ -114,7 +146,7 @@ class QuantizationSpec(Spec):
     version: Literal["gemm", "gemv", "gemv_fast", "marlin"] = "gemm"
     """Packing of the checkpoint. vLLM loads `gemm` and repacks it for its kernels."""
 
-    @model_validator(mode="after")
+    @_refuse
     def _servable(self) -> Self:
         if self.bits != 4:
             raise SpecError(
@@ -188,7 +220,7 @@ class ServingSpec(Spec):
     """Further arguments of `vllm serve`, for example `["--max-num-seqs", "64"]`. Flags that Assay
     sets itself are refused, in every spelling."""
 
-    @model_validator(mode="after")
+    @_refuse
     def _flags_not_owned(self) -> Self:
         if owned := owned_among(self.extra_args):
             raise SpecError(
@@ -311,7 +343,7 @@ class EvaluationSpec(Spec):
     """Let the base model sit the exam a second time, asked in another order: how many rows flip
     with no change of the model at all."""
 
-    @model_validator(mode="after")
+    @_refuse
     def _consistent(self) -> Self:
         names = [task.name for task in self.tasks]
         if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -372,7 +404,7 @@ class SpeedSpec(Spec):
     requests: int = Field(default=32, ge=2, le=10_000)
     """Requests of each measurement, and at least twice the concurrency."""
 
-    @model_validator(mode="after")
+    @_refuse
     def _positive(self) -> Self:
         for field in ("input_tokens", "concurrencies"):
             values = getattr(self, field)
@@ -424,7 +456,7 @@ class VerdictSpec(Spec):
     looked at after every row. Loses some power for the time saved. Takes tasks whose rows are right
     or wrong."""
 
-    @model_validator(mode="after")
+    @_refuse
     def _guard_is_wider(self) -> Self:
         if self.task_margin_points < self.margin_points:
             raise SpecError(
@@ -480,7 +512,7 @@ class RunSpec(Spec):
         at = {"moment": moment.replace(tzinfo=None, microsecond=0)}
         return self.model_copy(update={"evaluation": self.evaluation.model_copy(update=at)})
 
-    @model_validator(mode="after")
+    @_refuse
     def _answers_fit(self) -> Self:
         window = self.serving.max_model_len
         for task in self.evaluation.tasks:

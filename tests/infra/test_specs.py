@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +10,9 @@ from pydantic import ValidationError
 
 from deployments.recipes import RECIPES
 from infra.contracts.errors import AssayError, GatedRepository, PreflightError, SpecError
+from infra.contracts.records import Report
 from infra.contracts.specs import RunSpec
+from tests.infra.made_runs import make_run
 
 
 def changed(**changes: Any) -> dict[str, Any]:
@@ -75,3 +79,15 @@ def test_several_problems_become_one_error_with_each_remedy() -> None:
     copy = pickle.loads(pickle.dumps(error))
     for part in ("2 things", "1. One.", "Do a.", "2. Two.", "Do b."):
         assert part in str(copy)
+
+
+@pytest.mark.parametrize("read", ["model_validate", "model_validate_json"])
+def test_what_is_refused_by_now_can_still_be_read(read: str, tmp_path: Path) -> None:
+    """Of a run that was allowed when it was made."""
+    made = make_run(tmp_path, rows=4).model_dump(mode="json")
+    made["spec"]["serving"]["extra_args"] = ["--load-format", "auto", "--port", "1"]
+    given = made if read == "model_validate" else json.dumps(made)
+    found = getattr(Report, read)(given)
+    assert found.spec.serving.extra_args == ("--load-format", "auto", "--port", "1")
+    with pytest.raises(ValidationError, match="--load-format"):
+        RunSpec.model_validate(made["spec"])

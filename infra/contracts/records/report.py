@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import ModelWrapValidatorHandler, model_validator
 
 from infra.contracts.migration import migrated
 from infra.contracts.records.arms import ArmResult
 from infra.contracts.records.base import Arm, FileDigest, Record
 from infra.contracts.records.comparison import Comparison
 from infra.contracts.records.models import CalibrationCard, Overlap
-from infra.contracts.specs import RunSpec
+from infra.contracts.specs import RunSpec, recorded
 
 
 class TaskPower(Record):
@@ -141,7 +141,8 @@ class Report(Record):
     receipt: Receipt | None = None
     """None until the report is written."""
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _of_any_version(cls, document: Any) -> Any:
-        return migrated(document) if isinstance(document, dict) else document
+    def _of_any_version(cls, document: Any, read: ModelWrapValidatorHandler[Self]) -> Self:
+        with recorded():
+            return read(migrated(document) if isinstance(document, dict) else document)
