@@ -31,7 +31,7 @@ from infra.contracts.records import (
 )
 from infra.contracts.specs import RunSpec
 from infra.device import Device, detect
-from infra.evaluation.exam import AnswerFile, Exam
+from infra.evaluation.exam import AnswerFile, Exam, changed_meanwhile
 from infra.evaluation.keys import task_keys
 from infra.evaluation.narrowing import Documents
 from infra.evaluation.prepared import prepared
@@ -113,10 +113,8 @@ def evaluate(
         name = f"{arm}-again"
         conditions.append({"sitting": sitting})
     # Where nobody knows whether the rows are still the same, nothing is taken from another run.
-    keys = {
-        task: key or digest_of(["of one run", run.id, task])
-        for task, key in task_keys(spec.evaluation, settings).items()
-    }
+    told = task_keys(spec.evaluation, settings)
+    keys = {task: key or digest_of(["of one run", run.id, task]) for task, key in told.items()}
     stored = {
         task: Stored(settings.scores / digest_of([key, conditions])[:32])
         for task, key in keys.items()
@@ -131,9 +129,12 @@ def evaluate(
         together = settings.scores / digest_of([keys, conditions, rounds.identity()])[:32]
         stored |= {task: Stored(together / task) for task in rounds.tasks}
     missing = [task for task, entry in stored.items() if not entry.present]
+    exam: Exam | None = None
     if missing:  # what can be known without an accelerator is known before one is held
         check_prompts(spec, model.path, settings=settings, progress=progress)
-        prepared(spec.evaluation, settings=settings, progress=progress)
+        exam = prepared(spec.evaluation, settings=settings, progress=progress)
+        if exam.keys != told:
+            raise changed_meanwhile("The definitions, their code or the rows of a task")
     if missing or _wanted(reading, bench):
         with lease(
             device, count=spec.serving.tensor_parallel_size, what=f"run {run.id}, {name} arm",
@@ -142,7 +143,7 @@ def evaluate(
             # Another run may have answered while this one waited for its accelerators.
             missing = [task for task in missing if not stored[task].present]
             if missing or _wanted(reading, bench):
-                _sit(name, arm, model, spec, conditions, missing, stored, rounds, environment,
+                _sit(name, arm, model, spec, conditions, exam, missing, stored, rounds, environment,
                      device, held, look, (reading, bench), run, settings, progress)  # fmt: skip
     tasks = {
         task: entry.bring(name, run, reused=task not in missing) for task, entry in stored.items()
@@ -186,6 +187,7 @@ def _sit(
     model: Weights | QuantizedCheckpoint,
     spec: RunSpec,
     conditions: list[object],
+    exam: Exam | None,
     missing: list[str],
     stored: dict[str, Stored],
     rounds: early_stop.Rounds | None,
@@ -198,10 +200,8 @@ def _sit(
     settings: Settings,
     progress: Progress,
 ) -> None:
-    exams: dict[str, Exam] = {}
-    if missing:
-        exam = prepared(spec.evaluation, settings=settings, progress=progress)
-        exams = dict.fromkeys(missing, exam)
+    # Loaded before the wait for an accelerator: whatever was edited since then is another exam.
+    exams = dict.fromkeys(missing, exam) if exam else {}
     order = None if name == arm else _SECOND_ORDER
     asked: list[AnswerFile] = []
 

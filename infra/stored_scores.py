@@ -58,6 +58,7 @@ class Stored:
         """Copy the sample rows into the run's folder and return the scores."""
         scores = self.scores
         rows = run.samples(arm) / f"{scores.name}.jsonl"
+        rows.parent.mkdir(parents=True, exist_ok=True)  # names of tasks may hold a slash
         shutil.copyfile(self.folder / self.SAMPLES, rows)
         return _placed(scores, samples=rows.relative_to(run.path).as_posix(), reused=reused)
 

@@ -16,7 +16,7 @@ from infra.content import digest_of
 from infra.contracts.errors import EvaluationError, UnknownTask
 from infra.evaluation.definitions import chain, task_folder
 from infra.evaluation.definitions import load as load_definition
-from infra.evaluation.index import ANY, Name, index, own_folder, own_index
+from infra.evaluation.index import ANY, Name, index, names_told, own_folder, own_index
 
 _GROUP_FIELDS = {"group", "group_alias", "task", "aggregate_metric_list", "metadata", "include"}
 
@@ -60,17 +60,20 @@ class Leaf:
     hub_metrics: tuple[str, ...] = ()
     """Those among them that `evaluate` loads from the hub."""
 
+    coded: bool = False
+    """True if code takes the rows, from wherever it likes."""
+
     @property
     def source(self) -> str | None:
         """What tells its rows from those of other tasks; none if its code decides.
 
-        Name and revision of a repository; of files, also which ones.
+        Name and revision of a repository; of files, also which ones, and how they are read.
         """
         if self.dataset is None:
             return None
         if self.dataset in FORMATS or is_a_path(self.dataset):
-            named = {key: self.options.get(key) for key in ("data_files", "data_dir")}
-            return f"{self.dataset} {digest_of([named, [str(one) for one in self.folders]])[:16]}"
+            named = [self.options, [str(one) for one in self.folders]]
+            return f"{self.dataset} {digest_of(named)[:16]}"
         revision = self.options.get("revision")
         return f"{self.dataset}@{revision}" if revision else self.dataset
 
@@ -155,7 +158,11 @@ class Catalog:
     def _find(self, name: str) -> Name:
         for concerned, error in self.faults:
             unknown = name not in self.names
-            if concerned == name or (unknown and (concerned == ANY or name in concerned)):
+            if (
+                concerned == name
+                or names_told(concerned, name)
+                or (unknown and (concerned == ANY or name in concerned))
+            ):
                 raise error
         if name in self.names:
             return self.names[name]
@@ -232,9 +239,10 @@ def _leaf(
         beyond=next((what for key, what in _BEYOND.items() if merged.get(key)), None),
         metrics=tuple(str(metric.get("metric")) for metric in metrics),
         hub_metrics=tuple(str(m.get("metric")) for m in metrics if m.get("hf_evaluate")),
-        folders=tuple(dict.fromkeys(file.parent for file in chain(definition)))
+        folders=tuple(dict.fromkeys(one.parent for one in (definition, *chain(definition))))
         if definition
         else (),
+        coded=any(merged.get(key) for key in ("class", "custom_dataset")),
     )
 
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import importlib.util
-import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import yaml
 from infra import lfs
 from infra.content import digest_file, digest_of
 from infra.contracts.errors import EvaluationError
+from infra.evaluation import code_reads
 
 _OURS_TO_FIND = "lm_eval.tasks."
 """Modules below this name are files of lm-eval's task folder."""
@@ -63,6 +63,7 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         EvaluationError: A file is missing, is no definition, or includes itself.
     """
+    path = path.resolve()  # as lm-eval does: what a link names stands beside what it leads to
     merged: dict[str, Any] = {}
     own = dict(_read(path))
     for included in _included(own.pop("include", []), path):
@@ -73,21 +74,21 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def chain(path: Path) -> list[Path]:
-    """Return a definition's file and those it includes, each followed by its own.
+    """Return a definition's file and those it includes, each followed by its own, links resolved.
 
     Raises:
         EvaluationError: As for `load`.
     """
     found: list[Path] = []
 
-    def walk(file: Path, above: tuple[Path, ...]) -> None:
-        if file in above:
+    def walk(file: Path) -> None:
+        if file in found:
             raise _cycle(path)
         found.append(file)
         for included in _included(_read(file).get("include", []), file):
-            walk(included, (*above, file))
+            walk(included)
 
-    walk(path, ())
+    walk(path.resolve())
     return found
 
 
@@ -101,19 +102,20 @@ def digest(paths: Iterable[Path], own: Path | None = None) -> str:
     Raises:
         EvaluationError: As for `load`.
     """
+    own = own.resolve() if own else None
     found: list[object] = []
     for path in paths:
         files = chain(path)
         found.append([[file.name, _sha(file)] for file in files])
-        code: dict[Path, None] = {}
-        packages: set[str] = set()
-        for file in files:
-            for name in _code_names(_read(file)):
-                _follow(file.parent, str(name).rpartition(".")[0], own, code, packages)
+        code, imported = _code(files, own)
+        folders = _folders(files, own)
+        opened, variables = code_reads.of(_of_the_users(code), folders)
+        more = dict.fromkeys([*code, *_beside(code, folders), *opened])
         found.append(
             [
-                sorted([str(_place(file)), _sha(file)] for file in [*code, *_beside(code, own)]),
-                sorted([package, _version(package)] for package in packages),
+                sorted([str(_place(file)), _sha(file)] for file in more),
+                sorted([package, _version(package)] for package in imported),
+                variables,
             ]
         )
     return digest_of(found)
@@ -125,11 +127,43 @@ def packages(path: Path, own: Path | None = None) -> set[str]:
     Raises:
         EvaluationError: As for `load`.
     """
-    found: set[str] = set()
-    for file in chain(path):
+    files = chain(path)
+    return _code(files, own.resolve() if own else None)[1]
+
+
+def users_code(paths: Iterable[Path], own: Path | None = None) -> list[Path]:
+    """Return the files of code that is not lm-eval's, on which some definitions depend.
+
+    Args:
+        paths: As for `digest`.
+        own: As for `digest`.
+
+    Raises:
+        EvaluationError: As for `load`.
+    """
+    own = own.resolve() if own else None
+    found = (file for path in paths for file in _code(chain(path), own)[0])
+    return _of_the_users(dict.fromkeys(found))
+
+
+def _code(files: Iterable[Path], own: Path | None) -> tuple[dict[Path, None], set[str]]:
+    """Return the files of code that definitions depend on, and the packages."""
+    code: dict[Path, None] = {}
+    imported: set[str] = set()
+    for file in files:
         for name in _code_names(_read(file)):
-            _follow(file.parent, str(name).rpartition(".")[0], own, {}, found)
-    return found
+            _follow(file.parent, str(name).rpartition(".")[0], own, code, imported)
+    return code, imported
+
+
+def _of_the_users(code: Iterable[Path]) -> list[Path]:
+    lm_evals = task_folder().resolve()
+    return [file for file in code if not file.resolve().is_relative_to(lm_evals)]
+
+
+def _folders(files: Iterable[Path], own: Path | None) -> list[Path]:
+    """Return the user's folder, and those of definitions that it includes from elsewhere."""
+    return [*([own] if own else []), *_of_the_users(file.parent for file in files)]
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -165,12 +199,14 @@ def _parsed(content: bytes, path: Path) -> Mapping[str, Any]:
 
 def _included(names: Any, path: Path) -> list[Path]:
     listed = [names] if isinstance(names, str) else names
-    return [Path(os.path.normpath(path.parent / name)) for name in listed]
+    return [(path.parent / name).resolve() for name in listed]
 
 
 def _cycle(path: Path) -> EvaluationError:
     return EvaluationError(
-        f"The task definition {path} includes itself.", remedy="Mend its `include:`."
+        f"The task definition {path} includes itself, or one file twice.",
+        cause="lm-eval passes over a definition that does.",
+        remedy="Mend its `include:`.",
     )
 
 
@@ -254,11 +290,9 @@ def _imports(file: Path) -> Iterator[tuple[Path, str]]:
                     yield folder, f"{node.module}.{name.name}"
 
 
-def _beside(code: Iterable[Path], own: Path | None) -> list[Path]:
+def _beside(code: Iterable[Path], own: Sequence[Path]) -> list[Path]:
     """Return what stands beside code of the user's own and is no definition."""
-    if own is None:
-        return []
-    folders = {file.parent for file in code if file.is_relative_to(own)}
+    folders = {file.parent for file in code if any(file.is_relative_to(one) for one in own)}
     found = {
         path
         for folder in folders

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 from pydantic import SecretStr
 
 from infra.content import digest_of, write_atomically
-from infra.contracts.errors import DatasetError
+from infra.contracts.errors import DatasetError, EvaluationError
 from infra.contracts.records import Record, TaskScores
 from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.evaluation.catalog import Entry
-from infra.evaluation.keys import exam_entries, task_key, task_keys
+from infra.evaluation.keys import code_of, definition_digest, exam_entries, task_key, task_keys
 from infra.evaluation.metrics import without_points
 from infra.evaluation.narrowing import Documents
 from infra.evaluation.questions import Questions, first_questions
@@ -64,6 +64,9 @@ class Part:
 
     entry: Entry
     line: TaskSpec
+    definition: str
+    """Digest of its definitions and the code they name, as they were loaded."""
+
     loaded: dict[str, Any]
     """What `lm_eval.evaluator.evaluate` takes: `tasks` and `groups` by name."""
 
@@ -156,9 +159,11 @@ def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> 
     lines = exam_entries(spec)
     entries = {name: entry for name, (entry, _) in lines.items()}
     rows = find_rows(entries.values(), spec, settings=settings, progress=progress)
-    for unused in sorted(spec.datasets.keys() - rows.keys()):
-        progress.say(f"no task of this run reads {unused}; they read {', '.join(sorted(rows))}")
+    read = {one.dataset for one in rows.values()}
+    for unused in sorted(spec.datasets.keys() - read):
+        progress.say(f"no task of this run reads {unused}; they read {', '.join(sorted(read))}")
     keys = {name: task_key(entry, line, rows, spec) for name, (entry, line) in lines.items()}
+    digests = {name: definition_digest(entry, spec) for name, entry in entries.items()}
     definitions = write_definitions(entries.values(), rows, settings)
     progress.say(f"loading {', '.join(entries)}")
     started = time.monotonic()
@@ -169,10 +174,17 @@ def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> 
         from infra.evaluation.loading import load_tasks
         from infra.evaluation.marking import check_marking
 
-        loaded = load_tasks(definitions, entries, progress)
+        code = {name: code_of(entry, spec) for name, entry in entries.items()}
+        loaded = load_tasks(definitions, entries, progress, code)
         again = find_rows(entries.values(), spec, settings=settings, progress=progress)
         _require_unchanged(rows, again, settings)
-        parts = {name: Part(entry, lines[name][1], loaded[name]) for name, entry in entries.items()}
+        for name, entry in entries.items():
+            if definition_digest(entry, spec) != digests[name]:
+                raise changed_meanwhile(f"The definition of {name}, or code that it names,")
+        parts = {
+            name: Part(entry, lines[name][1], digests[name], loaded[name])
+            for name, entry in entries.items()
+        }
         notes = [note for part in parts.values() for note in _configure(part, spec)]
         questions = [
             one for part in parts.values() for one in first_questions(part.tasks, part.line, spec)
@@ -206,6 +218,14 @@ def _require_unchanged(
                 remedy="Start the run again when nobody writes there any more.",
                 dataset=rows.dataset,
             )
+
+
+def changed_meanwhile(what: str) -> EvaluationError:
+    """Return what an exam is told that was edited while it was loaded."""
+    return EvaluationError(
+        f"{what} changed while the exam was loaded.",
+        remedy="Start the run again when nobody writes there any more.",
+    )
 
 
 def is_known_good(spec: EvaluationSpec, settings: Settings, progress: Progress) -> bool:

@@ -92,6 +92,7 @@ def evaluate(
             if leaf.source
         },
         conditions={
+            "definition": part.definition[:16],
             "limit": part.line.limit,
             "max_gen_toks": part.line.max_gen_toks,
             "chat_template": spec.chat_template,

@@ -105,6 +105,15 @@ def _values(inline: str, below: str) -> list[str]:
     return [text for item in items if (text := item.strip().strip("\"'"))]
 
 
+def names_told(text: str, name: str) -> bool:
+    """Tell whether the text of a definition, whole or broken, says that it defines a name."""
+    return any(
+        name in _values(inline, below)
+        for key, inline, below in _HEAD.findall(text)
+        if key in ("task", "group")
+    )
+
+
 def own_folder(include_path: str) -> Path:
     """Return the user's folder of definitions, absolute.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping
+from pathlib import Path
 
 from infra.content import code_digest, digest_of
 from infra.contracts.specs import EvaluationSpec, TaskSpec
-from infra.evaluation.catalog import Entry, catalog
-from infra.evaluation.definitions import digest
+from infra.evaluation.catalog import Entry, Leaf, catalog
+from infra.evaluation.definitions import digest, users_code
 from infra.evaluation.index import own_folder
 from infra.evaluation.sources import Rows, find_rows
 from infra.progress import Progress, Silent
@@ -61,14 +62,13 @@ def task_key(
     entry: Entry, task: TaskSpec, rows: Mapping[str, Rows], spec: EvaluationSpec
 ) -> str | None:
     """Return the digest of one task or group, with its rows found already; see `task_keys`."""
-    read = {leaf.name: rows[leaf.source].digest if leaf.source else None for leaf in entry.leaves}
+    read = {leaf.name: _rows_read(leaf, rows) for leaf in entry.leaves}
     if None in read.values():
         return None
-    own = own_folder(spec.include_path) if spec.include_path else None
     return digest_of(
         {
             "entry": entry.name,
-            "definitions": digest(entry.definitions.values(), own),
+            "definitions": definition_digest(entry, spec),
             "rows": read,
             "task": task.model_dump(mode="json", exclude={"name"}),
             "exam": spec.model_dump(mode="json", exclude=_NOT_THE_EXAM),
@@ -76,3 +76,36 @@ def task_key(
             "code": code_digest("evaluation", "scoring", "chat_template.py"),
         }
     )
+
+
+def definition_digest(entry: Entry, spec: EvaluationSpec) -> str:
+    """Return the digest of the definitions of a task or group, and of all they depend on but rows.
+
+    Raises:
+        EvaluationError: A definition cannot be read.
+    """
+    return digest(entry.definitions.values(), _own(spec))
+
+
+def code_of(entry: Entry, spec: EvaluationSpec) -> list[Path]:
+    """Return the files of the user's own code that a task or group depends on.
+
+    Raises:
+        EvaluationError: A definition cannot be read.
+    """
+    return users_code(entry.definitions.values(), _own(spec))
+
+
+def _own(spec: EvaluationSpec) -> Path | None:
+    return own_folder(spec.include_path) if spec.include_path else None
+
+
+def _rows_read(leaf: Leaf, rows: Mapping[str, Rows]) -> str | None:
+    """Return the identity of the rows of a task; none if nobody can tell which it will read.
+
+    Code reads what it likes. A task that is written out inside its group is loaded by lm-eval as it
+    stands there, from whatever its dataset holds by then.
+    """
+    if leaf.source is None or leaf.coded or leaf.definition is None:
+        return None
+    return rows[leaf.source].digest

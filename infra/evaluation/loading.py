@@ -6,9 +6,13 @@ Imports lm-eval; whoever must be quick imports this late.
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -25,7 +29,7 @@ from infra.evaluation.catalog import Entry
 from infra.evaluation.definitions import packages
 from infra.evaluation.purity import prepared_once
 from infra.evaluation.row_folders import read_rows
-from infra.evaluation.task_faults import fault, lacks
+from infra.evaluation.task_faults import fault, lacks, misnamed
 from infra.evaluation.undisturbed import heard
 from infra.progress import Progress
 
@@ -38,7 +42,10 @@ _UNFIT = (jinja2.UndefinedError, LookupError, TypeError, AttributeError, ValueEr
 
 
 def load_tasks(
-    definitions: Path, entries: Mapping[str, Entry], progress: Progress
+    definitions: Path,
+    entries: Mapping[str, Entry],
+    progress: Progress,
+    code: Mapping[str, Sequence[Path]] = MappingProxyType({}),
 ) -> dict[str, dict[str, Any]]:
     """Load every task of the exam, so that nothing is missing once a server is up.
 
@@ -46,6 +53,7 @@ def load_tasks(
         definitions: Folder that `write_definitions` made.
         entries: What to load.
         progress: Hears about every task.
+        code: Entry → files of the user's own code that it depends on, which are read anew.
 
     Returns:
         Entry → what `lm_eval.evaluator.evaluate` takes: its tasks and groups.
@@ -58,7 +66,43 @@ def load_tasks(
     total = sum(len(entry.leaves) for entry in entries.values())
     sources = {leaf.name: leaf.dataset for entry in entries.values() for leaf in entry.leaves}
     manager._factory = _Factory(sources, total, progress)
-    return {name: manager.load([name]) for name in entries}
+    _forget(file for files in code.values() for file in files)
+    loaded = {}
+    for name in entries:
+        _make_room(code.get(name, ()))
+        loaded[name] = manager.load([name])
+    return loaded
+
+
+def _forget(code: Iterable[Path]) -> None:
+    """Make Python read code of the user's anew.
+
+    It takes a file for unchanged by its time and size, and a module that it has for good.
+    """
+    files = {str(file.resolve()) for file in code}
+    ours = __name__.partition(".")[0]
+    for name, module in list(sys.modules.items()):
+        if name == "__main__" or name.partition(".")[0] == ours:
+            continue
+        if (place := getattr(module, "__file__", None)) and str(Path(place).resolve()) in files:
+            del sys.modules[name]
+    for file in files:
+        with suppress(OSError):
+            Path(importlib.util.cache_from_source(file)).unlink(missing_ok=True)
+    importlib.invalidate_caches()
+
+
+def _make_room(code: Iterable[Path]) -> None:
+    """Forget modules that stand beside another task's definition and have the name of one here."""
+    for file in code:
+        place = getattr(sys.modules.get(file.stem), "__file__", None)
+        if place and Path(place).resolve() != file.resolve() and _is_loose(Path(place)):
+            del sys.modules[file.stem]
+
+
+def _is_loose(place: Path) -> bool:
+    """Tell whether a module belongs neither to Python nor to an installed package."""
+    return not any(place.is_relative_to(root) for root in (sys.prefix, sys.base_prefix))
 
 
 class _Factory(TaskFactory):  # type: ignore[misc]
@@ -81,6 +125,8 @@ class _Factory(TaskFactory):  # type: ignore[misc]
         except AssayError:
             raise
         except (Exception, SystemExit) as error:  # whatever the task's code raises
+            if wrong := misnamed(entry.name, error):
+                raise wrong from error
             if self._columns and isinstance(error, _UNFIT) and not lacks(error):
                 raise _unfit(entry.name, dataset, error, self._columns) from error
             imports = packages(entry.yaml_path) if entry.yaml_path else ()
@@ -209,5 +255,5 @@ def _hub() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 
-def _short(error: Exception) -> str:
+def _short(error: BaseException) -> str:
     return " ".join(str(error).split())[:300] or repr(error)

@@ -96,6 +96,13 @@ class _Found:
             self.remote = True
             return text
         base, matches = self._matches(text, [Path(data_dir)] if data_dir else None)
+        if any(path.is_dir() for path in matches) and not any(path.is_file() for path in matches):
+            raise DatasetError(
+                f"{self._leaf.name} reads its rows from {text}, which is a folder.",
+                remedy="Name the files in it: `data_files: {test: "
+                f"{text.rstrip('/')}/*.{self._leaf.dataset}}}`, or the folder as `data_dir`.",
+                task=self._leaf.name,
+            )
         self.files += [path for path in matches if path.is_file()]
         return str(base / Path(text).expanduser())
 

@@ -13,11 +13,14 @@ address on the web) have no digest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import glob
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 
@@ -32,8 +35,8 @@ from infra.progress import Progress
 from infra.settings import Settings
 
 _NO_ROWS = (".py", ".lock")
-_CACHED = "cache-"
-"""Beginning of the files that `datasets` leaves in a folder it has read from."""
+_CACHED = "cache-*.arrow"
+"""Names of the files that `datasets` leaves in a folder it has read from."""
 
 _HUB_SECONDS = 5.0
 _OF_A_REPOSITORY = {"revision", "token", "trust_remote_code", "cache_dir"}
@@ -139,7 +142,7 @@ def _content(folder: Path) -> list[FileDigest]:
     files = [
         file
         for file in digest_folder(folder)
-        if not file.name.endswith(_NO_ROWS) and not Path(file.name).name.startswith(_CACHED)
+        if not file.name.endswith(_NO_ROWS) and not fnmatchcase(Path(file.name).name, _CACHED)
     ]
     for file in files:
         lfs.check(folder / file.name, DatasetError)
@@ -167,7 +170,29 @@ def rows_here(leaf: Leaf) -> Rows:
     place = folder_named_by(leaf)
     lfs.check(place, DatasetError)
     content = _content(place) if place.is_dir() else [digest_file(place)]
-    return Rows(dataset, place, digest_files(content), str(place))
+    # Files that the definition names itself may lie outside of the folder.
+    return Rows(dataset, place, _with_named(digest_files(content), leaf, place), str(place))
+
+
+def _with_named(folder: str, leaf: Leaf, place: Path) -> str | None:
+    names = list(_texts(leaf.options.get("data_files")))
+    if any("://" in name for name in names):
+        return None
+    outside = [
+        [name, digest_file(Path(path)).sha256]
+        for name in names
+        for path in sorted(glob.glob(str(place / Path(name).expanduser()), recursive=True))  # noqa: PTH207
+        if Path(path).is_file() and not Path(path).resolve().is_relative_to(place.resolve())
+    ]
+    return digest_of([folder, outside]) if outside else folder
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(part)
 
 
 def _told(files: tuple[Path, ...]) -> str:
@@ -223,7 +248,7 @@ def write_definitions(
                 content |= _place(leaves[name], rows, settings)
             # lm-eval takes the first file in order for a name that is a group and a tag as well.
             order = "task" if name in leaves else "group"
-            files[f"{order}-{name.replace('/', '-')}.yaml"] = yaml.safe_dump(content)
+            files[f"{order}-{quote(name, safe=' ')}.yaml"] = yaml.safe_dump(content)
     folder = settings.cache / "tasks" / digest_of(files)[:32]
 
     def write(partial: Path) -> None:

@@ -17,6 +17,29 @@ _HUB = re.compile(
 """What is said where something of the hub was wanted, and it did not answer."""
 
 
+_NO_FUNCTION = re.compile(r"(?:has no function|Cannot import module|Invalid function reference) '")
+_NO_KEY = re.compile(r"TaskConfig\.__init__\(\) got an unexpected keyword argument '([^']*)'")
+"""What lm-eval says of a `!function`, and of a key of a definition, that it does not know."""
+
+
+def misnamed(task: str, error: BaseException) -> EvaluationError | None:
+    """Return what is wrong with a definition that names what is not there; none if it does not."""
+    if unknown := _NO_KEY.search(str(error)):
+        return EvaluationError(
+            f"The definition of {task} has a key that lm-eval does not know: {unknown[1]}.",
+            remedy="Correct or remove it.",
+            kind="code", task=task,
+        )  # fmt: skip
+    if _NO_FUNCTION.search(str(error)):
+        return EvaluationError(
+            f"The definition of {task} names a function that is not there: {short(error)}.",
+            remedy="Correct the `!function` in the definition, as `file.function` with file.py "
+            "beside it, or install the package that is meant.",
+            kind="code", task=task,
+        )  # fmt: skip
+    return None
+
+
 def lacks(error: BaseException) -> bool:
     """Return whether an error is about a package or data that are not here."""
     tried = packages.imported(error)

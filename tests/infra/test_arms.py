@@ -7,13 +7,14 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra import arms, noise
-from infra.contracts.errors import EvaluationError, ServerDied
+from infra.contracts.errors import ComparisonError, EvaluationError, ServerDied
 from infra.contracts.records import ArmResult, PythonEnvironment, Weights
 from infra.contracts.specs import (
     CalibrationSpec,
@@ -25,13 +26,21 @@ from infra.contracts.specs import (
     SpeedSpec,
     TaskSpec,
 )
+from infra.device import detect
+from infra.leases import lease
+from infra.pairing import paired_rows
 from infra.run_folder import RunFolder
 from infra.settings import Settings
 from infra.weights import inspect_local
 from tests.broken_checkpoints import SAMPLE
 from tests.infra.evaluation.conftest import Heard, evaluation
+from tests.infra.evaluation.own_tasks import DEFINITION, write
 
 ENGINE = Path(__file__).parents[1] / "stand_in_engine.py"
+TASKS = (
+    TaskSpec(name="gsm8k", num_fewshot=0, limit=12),
+    TaskSpec(name="gpqa_main_zeroshot", limit=12),
+)
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +77,12 @@ def sit(weights: Weights, environment: PythonEnvironment, tmp_path: Path, heard:
         max_restarts: int = 2,
         asked_as: dict[str, Any] | None = None,
         model: Weights = weights,
+        heard: Heard = heard,
+        settings: Settings | None = None,
         **options: Any,
     ) -> ArmResult:
+        asked_as = dict(asked_as or {})
+        tasks = asked_as.pop("tasks", TASKS)
         spec = RunSpec(
             model=ModelSpec(source="local", id=str(SAMPLE)),
             quantization=QuantizationSpec(
@@ -77,10 +90,8 @@ def sit(weights: Weights, environment: PythonEnvironment, tmp_path: Path, heard:
             ),
             serving=ServingSpec(device="cpu", max_restarts=max_restarts),
             evaluation=evaluation(
-                TaskSpec(name="gsm8k", num_fewshot=0, limit=12),
-                TaskSpec(name="gpqa_main_zeroshot", limit=12),
-                concurrency=1, triage={"enabled": False}, noise_floor=noise_floor,
-                **(asked_as or {}),
+                *tasks, concurrency=1, triage={"enabled": False}, noise_floor=noise_floor,
+                **asked_as,
             ),
             fidelity=FidelitySpec(documents=8, top_k=top_k),
             speed=SpeedSpec(enabled=False),
@@ -88,7 +99,7 @@ def sit(weights: Weights, environment: PythonEnvironment, tmp_path: Path, heard:
         return arms.evaluate(
             "base", model, spec,
             environment=environment, run=RunFolder(id=run, path=tmp_path / run),
-            settings=Settings(cache=tmp_path / "cache"), progress=heard, **options,
+            settings=settings or Settings(cache=tmp_path / "cache"), progress=heard, **options,
         )  # fmt: skip
 
     return one
@@ -213,3 +224,67 @@ def test_an_exam_that_the_template_refuses_takes_no_accelerator(
     assert refused.value.remedy == "Leave evaluation.system_instruction empty."
     assert not (tmp_path / "run" / "logs").exists()
     assert not (tmp_path / "cache" / "leases").exists()
+
+
+MARKED = """\
+def marked(doc, results):
+    return {"acc": float(results[0][0] > results[1][0])}
+"""
+OTHERWISE = MARKED.replace("float(", "float(1 or ")
+
+
+class Editor(Heard):
+    """Somebody who edits a file while an accelerator is awaited, and then gives that back."""
+
+    def __init__(self, file: Path, text: str, held: ExitStack) -> None:
+        super().__init__()
+        self._file, self._text, self._held = file, text, held
+
+    def update(self, what: str, done: int, total: int | None, unit: str = "") -> None:
+        super().update(what, done, total, unit)
+        if what.startswith("waiting for an accelerator"):
+            self._file.write_text(self._text)
+            self._held.close()
+
+
+@pytest.fixture
+def marked(tmp_path: Path) -> dict[str, Any]:
+    """The spec of an exam that is marked by the user's own code."""
+    definition = DEFINITION + "process_results: !function utils.marked\n"
+    folder = write(tmp_path / "tasks", definition, utils_py=MARKED)
+    task = TaskSpec(name="house_exam")
+    return {"tasks": (task,), "include_path": str(folder)}
+
+
+def test_an_exam_that_is_edited_while_an_accelerator_is_awaited_is_not_kept_as_the_old_one(
+    sit: Sit, marked: dict[str, Any], tmp_path: Path
+) -> None:
+    code = tmp_path / "tasks" / "utils.py"
+    settings = Settings(cache=tmp_path / "cache", accelerators="0", leases=tmp_path / "leases")
+    with ExitStack() as held:
+        held.enter_context(lease(detect("cpu"), what="other", settings=settings, progress=Heard()))
+        first = sit("run", asked_as=marked, heard=Editor(code, OTHERWISE, held), settings=settings)
+    assert code.read_text() == OTHERWISE
+    other = sit("later", asked_as=marked)
+    assert not other.tasks["house_exam"].reused
+    code.write_text(MARKED)
+    again = sit("again", asked_as=marked)
+    scores = [one.tasks["house_exam"].metrics["acc,none"].value for one in (first, other, again)]
+    assert scores == [0.5, 1.0, 0.5]
+
+
+def test_arms_that_are_marked_by_different_code_are_not_compared(
+    sit: Sit, marked: dict[str, Any], tmp_path: Path
+) -> None:
+    base = sit("run", asked_as=marked)
+    (tmp_path / "tasks" / "utils.py").write_text(OTHERWISE)
+    quantized = sit("run", asked_as=marked)
+    with pytest.raises(ComparisonError, match="differs in definition"):
+        paired_rows(*(arm.tasks["house_exam"] for arm in (base, quantized)), tmp_path / "run")
+
+
+def test_a_name_with_a_slash_has_its_rows(sit: Sit, tmp_path: Path) -> None:
+    folder = write(tmp_path / "tasks", DEFINITION.replace("house_exam", "house/exam"))
+    asked_as = {"tasks": (TaskSpec(name="house/exam"),), "include_path": str(folder)}
+    (task,) = sit("run", asked_as=asked_as).tasks.values()
+    assert len((tmp_path / "run" / task.samples).read_text().splitlines()) == 6

@@ -134,6 +134,7 @@ def test_the_record_of_a_task(exam: Exam, sit: Callable[..., TaskScores], tmp_pa
     assert set(scores.metrics) == {"exact_match,strict-match", "exact_match,flexible-extract"}
     assert (scores.n, scores.num_fewshot, scores.version, scores.subtasks) == (12, 5, "3.0", {})
     assert scores.conditions == {
+        "definition": exam.parts["gsm8k"].definition[:16],
         "limit": 12, "max_gen_toks": 64, "chat_template": False, "fewshot_as_multiturn": False,
         "system_instruction": None, "seed": 1234, "chat_template_kwargs": {},
         "moment": "2026-01-01 00:00:00", "add_bos_token": None, "prompts_begin_with": "",
