@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,11 @@ from filelock import FileLock, Timeout
 from infra.contracts.records import FileDigest
 
 _CHUNK = 8 * 1024 * 1024
+_SETTLED_NS = 2_000_000_000
+"""A file written a moment ago may be written again at what its clock calls the same time."""
+
+_hashed: dict[tuple[int, ...], str] = {}
+"""Digests of large files that this process has read: a run asks for some of them ten times."""
 
 
 def digest_of(value: Any) -> str:
@@ -26,11 +32,23 @@ def digest_of(value: Any) -> str:
 
 def digest_file(path: Path) -> FileDigest:
     """Return name, size in bytes and SHA-256 of one file."""
-    sha = hashlib.sha256()
     with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            sha.update(chunk)
-    return FileDigest(name=path.name, size=path.stat().st_size, sha256=sha.hexdigest())
+        mark = _mark(stream.fileno())
+        if (known := _hashed.get(mark)) is None:
+            sha = hashlib.sha256()
+            while chunk := stream.read(_CHUNK):
+                sha.update(chunk)
+            known = sha.hexdigest()
+            settled = time.time_ns() - mark[-1] > _SETTLED_NS
+            if mark[2] >= _CHUNK and settled and _mark(stream.fileno()) == mark:
+                _hashed[mark] = known
+    return FileDigest(name=path.name, size=mark[2], sha256=known)
+
+
+def _mark(descriptor: int) -> tuple[int, ...]:
+    """Return what changes with a file's content, whoever sets its time back: last its ctime."""
+    stat = os.fstat(descriptor)
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def digest_folder(folder: Path, skip: Iterable[str] = ()) -> tuple[FileDigest, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import importlib.util
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -25,6 +26,9 @@ from infra.evaluation import code_reads
 
 _OURS_TO_FIND = "lm_eval.tasks."
 """Modules below this name are files of lm-eval's task folder."""
+
+_DEFINING = {"task", "group", "include", "dataset_path", "doc_to_text", "metric_list", "class"}
+"""Keys of which a definition, or what it includes, has one."""
 
 _NO_CONTENT = {"__pycache__", ".ipynb_checkpoints"}
 
@@ -293,15 +297,29 @@ def _imports(file: Path) -> Iterator[tuple[Path, str]]:
 def _beside(code: Iterable[Path], own: Sequence[Path]) -> list[Path]:
     """Return what stands beside code of the user's own and is no definition."""
     folders = {file.parent for file in code if any(file.is_relative_to(one) for one in own)}
-    found = {
-        path
-        for folder in folders
-        for path in folder.rglob("*")
-        if path.is_file()
-        and path.suffix != ".yaml"
-        and not any(p in _NO_CONTENT or p[0] == "." for p in path.relative_to(folder).parts)
-    }
+    found = {path for folder in folders for path in _files(folder) if not _defines(path)}
     return sorted(found - set(code))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, those behind links to folders among them."""
+    seen: set[Path] = set()
+    for place, below, names in os.walk(folder, followlinks=True):
+        here = Path(place)
+        fresh = here.resolve() not in seen
+        seen.add(here.resolve())
+        below[:] = [one for one in below if fresh and one not in _NO_CONTENT and one[0] != "."]
+        yield from (here / one for one in names if one[0] != "." and (here / one).is_file())
+
+
+def _defines(path: Path) -> bool:
+    """Tell whether a file is a definition, and not some other YAML file that code reads."""
+    if path.suffix != ".yaml":
+        return False
+    try:
+        return not _DEFINING.isdisjoint(_read(path))
+    except EvaluationError:
+        return True  # told where its task is asked
 
 
 def _place(file: Path) -> str:

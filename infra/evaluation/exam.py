@@ -21,7 +21,7 @@ from infra.evaluation.metrics import without_points
 from infra.evaluation.narrowing import Documents
 from infra.evaluation.questions import Questions, first_questions
 from infra.evaluation.quiet import quiet, ticking
-from infra.evaluation.sources import Rows, find_rows, prepared_folder, write_definitions
+from infra.evaluation.sources import Rows, find_rows, place, prepared_folder, write_definitions
 from infra.progress import Progress
 from infra.settings import Settings
 
@@ -175,7 +175,11 @@ def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> 
         from infra.evaluation.marking import check_marking
 
         code = {name: code_of(entry, spec) for name, entry in entries.items()}
-        loaded = load_tasks(definitions, entries, progress, code)
+        places = {
+            name: {leaf.name: place(leaf, rows, settings) for leaf in entry.leaves}
+            for name, entry in entries.items()
+        }
+        loaded = load_tasks(definitions, entries, progress, code, places)
         again = find_rows(entries.values(), spec, settings=settings, progress=progress)
         _require_unchanged(rows, again, settings)
         for name, entry in entries.items():

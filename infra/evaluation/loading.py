@@ -46,6 +46,7 @@ def load_tasks(
     entries: Mapping[str, Entry],
     progress: Progress,
     code: Mapping[str, Sequence[Path]] = MappingProxyType({}),
+    places: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> dict[str, dict[str, Any]]:
     """Load every task of the exam, so that nothing is missing once a server is up.
 
@@ -54,6 +55,8 @@ def load_tasks(
         entries: What to load.
         progress: Hears about every task.
         code: Entry → files of the user's own code that it depends on, which are read anew.
+        places: Entry → task → the keys of its definition that say where its rows are; a group
+            around it may have said the same in other words.
 
     Returns:
         Entry → what `lm_eval.evaluator.evaluate` takes: its tasks and groups.
@@ -70,6 +73,7 @@ def load_tasks(
     loaded = {}
     for name in entries:
         _make_room(code.get(name, ()))
+        manager._factory.places = places.get(name, {})
         loaded[name] = manager.load([name])
     return loaded
 
@@ -110,6 +114,7 @@ class _Factory(TaskFactory):  # type: ignore[misc]
 
     def __init__(self, sources: Mapping[str, str | None], total: int, progress: Progress) -> None:
         super().__init__()
+        self.places: Mapping[str, Mapping[str, Any]] = {}  # of the entry that is loaded
         self._sources = sources
         self._total = total
         self._progress = progress
@@ -140,6 +145,7 @@ class _Factory(TaskFactory):  # type: ignore[misc]
     ) -> dict[str, Any]:
         with heard(self._progress, entry.name):
             config: dict[str, Any] = super()._load_full_config(entry, overrides)
+        config |= self.places.get(entry.name, {})
         dataset = self._sources.get(entry.name) or entry.name
         plain = "class" not in config and not callable(config.get("custom_dataset"))
         if plain and config.get("dataset_path"):

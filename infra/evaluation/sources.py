@@ -167,24 +167,24 @@ def rows_here(leaf: Leaf) -> Rows:
     if in_files(leaf):
         named = named_by(leaf)
         return Rows(dataset, None, named.digest, _told(named.files), options=named.options)
-    place = folder_named_by(leaf)
-    lfs.check(place, DatasetError)
-    content = _content(place) if place.is_dir() else [digest_file(place)]
+    folder = folder_named_by(leaf)
+    lfs.check(folder, DatasetError)
+    content = _content(folder) if folder.is_dir() else [digest_file(folder)]
     # Files that the definition names itself may lie outside of the folder.
-    return Rows(dataset, place, _with_named(digest_files(content), leaf, place), str(place))
+    return Rows(dataset, folder, _with_named(digest_files(content), leaf, folder), str(folder))
 
 
-def _with_named(folder: str, leaf: Leaf, place: Path) -> str | None:
+def _with_named(content: str, leaf: Leaf, folder: Path) -> str | None:
     names = list(_texts(leaf.options.get("data_files")))
     if any("://" in name for name in names):
         return None
     outside = [
         [name, digest_file(Path(path)).sha256]
         for name in names
-        for path in sorted(glob.glob(str(place / Path(name).expanduser()), recursive=True))  # noqa: PTH207
-        if Path(path).is_file() and not Path(path).resolve().is_relative_to(place.resolve())
+        for path in sorted(glob.glob(str(folder / Path(name).expanduser()), recursive=True))  # noqa: PTH207
+        if Path(path).is_file() and not Path(path).resolve().is_relative_to(folder.resolve())
     ]
-    return digest_of([folder, outside]) if outside else folder
+    return digest_of([content, outside]) if outside else content
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -245,7 +245,7 @@ def write_definitions(
         for name, definition in entry.definitions.items():
             content: dict[str, Any] = {"include": str(definition)}
             if name in leaves:
-                content |= _place(leaves[name], rows, settings)
+                content |= place(leaves[name], rows, settings)
             # lm-eval takes the first file in order for a name that is a group and a tag as well.
             order = "task" if name in leaves else "group"
             files[f"{order}-{quote(name, safe=' ')}.yaml"] = yaml.safe_dump(content)
@@ -264,18 +264,18 @@ def prepared_folder(rows: Rows, settings: Settings) -> Path:
     return settings.cache.absolute() / "rows" / digest_of(rows.digest)[:32]
 
 
-def _place(leaf: Leaf, rows: Mapping[str, Rows], settings: Settings) -> dict[str, Any]:
+def place(leaf: Leaf, rows: Mapping[str, Rows], settings: Settings) -> dict[str, Any]:
     """Return the keys of a definition that say where the rows are."""
-    if leaf.source is None or (place := rows[leaf.source]).digest is None:
+    if leaf.source is None or (found := rows[leaf.source]).digest is None:
         return {}
-    prepared = prepared_folder(place, settings)
-    if place.options is not None:
-        return {"dataset_kwargs": {**place.options, "cache_dir": str(prepared)}}
-    if place.folder is None:
-        return {"dataset_kwargs": {**leaf.options, "revision": place.digest}}
+    prepared = prepared_folder(found, settings)
+    if found.options is not None:
+        return {"dataset_kwargs": {**found.options, "cache_dir": str(prepared)}}
+    if found.folder is None:
+        return {"dataset_kwargs": {**leaf.options, "revision": found.digest}}
     options = {key: val for key, val in leaf.options.items() if key not in _OF_A_REPOSITORY}
     return {
-        "dataset_path": str(place.folder),
+        "dataset_path": str(found.folder),
         "dataset_kwargs": {**options, "cache_dir": str(prepared)},
     }
 

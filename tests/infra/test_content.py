@@ -1,14 +1,23 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from infra.content import build_once, digest_files, digest_folder, digest_of, write_atomically
+from infra.content import (
+    build_once,
+    digest_file,
+    digest_files,
+    digest_folder,
+    digest_of,
+    write_atomically,
+)
 
 
 def test_digest_ignores_key_order_and_sees_values() -> None:
@@ -98,3 +107,19 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
         write_atomically(target, "new \ud800")
     assert target.read_text() == "old"
     assert [path.name for path in target.parent.iterdir()] == ["file.json"]
+
+
+def test_a_large_file_is_read_once_until_it_changes(tmp_path: Path) -> None:
+    def read() -> int:
+        return int(Path("/proc/self/io").read_text().split()[1])
+
+    file = tmp_path / "large"
+    file.write_bytes(b"a" * 16_000_000)
+    time.sleep(2.1)
+    first, before = digest_file(file), read()
+    assert digest_file(file) == first
+    assert read() - before < 1_000_000
+    stat = file.stat()
+    file.write_bytes(b"b" * 16_000_000)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert digest_file(file).sha256 == hashlib.sha256(b"b" * 16_000_000).hexdigest()

@@ -164,3 +164,19 @@ def test_a_task_that_is_written_out_in_its_group_has_no_key(
         "group: house\naggregate_metric_list:\n  - metric: acc\ntask:\n  - task: within\n" + inline
     )
     assert task_keys(own(folder, "house"), settings) == {"house": None}
+
+
+@pytest.mark.parametrize("where", ["more/words.txt", "words.yaml"])
+def test_whatever_stands_beside_code_counts_unless_it_is_a_definition(
+    where: str, tmp_path: Path, settings: Settings
+) -> None:
+    folder = write(tmp_path / "tasks", CODED, utils_py=UTILS)
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    (folder / "more").symlink_to(elsewhere)
+    (elsewhere / "round").symlink_to(folder)
+    (folder / where).write_text("said: Question\n")
+    before = key(folder, settings)
+    (folder / "other.yaml").write_text(DEFINITION.replace("house_exam", "other"))
+    assert key(folder, settings) == before
+    (folder / where).write_text("said: Aufgabe\n")
+    assert key(folder, settings) not in (before, None)

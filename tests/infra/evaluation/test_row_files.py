@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,27 @@ def test_rows_in_place_of_a_format_are_not_called_unused(
     (part,) = exam.parts.values()
     assert next(iter(part.tasks.values())).eval_docs[0]["q"] == "What is 70 + 7?"
     assert [text for text in heard.said if "no task of this run reads" in text] == []
+
+
+def test_rows_that_a_group_names_for_its_member_are_found_and_read_anew(
+    tmp_path: Path, settings: Settings
+) -> None:
+    folder = write(tmp_path / "tasks")
+    write_rows(other := folder / "other.jsonl", rows(70))
+    (folder / "house.yaml").write_text(
+        "group: house\naggregate_metric_list:\n  - metric: acc\ntask:\n  - task: house_exam\n"
+        "    dataset_kwargs: {data_files: {test: other.jsonl}}\n"
+    )
+    spec = own(folder, "house")
+
+    def first() -> str:
+        (part,) = prepare(spec, settings=settings, progress=Silent()).parts.values()
+        return str(next(iter(part.tasks.values())).eval_docs[0]["q"])
+
+    before = task_keys(spec, settings)
+    assert first() == "What is 70 + 7?"
+    stat = other.stat()
+    write_rows(other, rows(51))
+    os.utime(other, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert task_keys(spec, settings) != before
+    assert first() == "What is 51 + 7?"
