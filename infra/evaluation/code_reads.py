@@ -50,7 +50,7 @@ def _named(text: str, places: Iterable[Path]) -> Iterator[Path]:
     for place in places:
         try:
             path = place / Path(text).expanduser()
-            if path.is_file():
+            if path.is_file() and path.suffix != ".log" and not path.is_relative_to("/proc"):
                 yield path.resolve()
         except (OSError, ValueError, RuntimeError):
             continue

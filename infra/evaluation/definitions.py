@@ -30,6 +30,9 @@ _OURS_TO_FIND = "lm_eval.tasks."
 _DEFINING = {"task", "group", "include", "dataset_path", "doc_to_text", "metric_list", "class"}
 """Keys of which a definition, or what it includes, has one."""
 
+_WRITTEN = (".log", ".lock", ".pyc", ".tmp")
+"""Ends of names of files that code writes and does not read."""
+
 _NO_CONTENT = {"__pycache__", ".ipynb_checkpoints"}
 
 
@@ -309,7 +312,9 @@ def _files(folder: Path) -> Iterator[Path]:
         fresh = here.resolve() not in seen
         seen.add(here.resolve())
         below[:] = [one for one in below if fresh and one not in _NO_CONTENT and one[0] != "."]
-        yield from (here / one for one in names if one[0] != "." and (here / one).is_file())
+        for name in names:
+            if name[0] != "." and not name.endswith(_WRITTEN) and (here / name).is_file():
+                yield here / name
 
 
 def _defines(path: Path) -> bool:

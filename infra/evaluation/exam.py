@@ -228,7 +228,9 @@ def changed_meanwhile(what: str) -> EvaluationError:
     """Return what an exam is told that was edited while it was loaded."""
     return EvaluationError(
         f"{what} changed while the exam was loaded.",
-        remedy="Start the run again when nobody writes there any more.",
+        cause="Files beside code of your own count; it may have written some itself.",
+        remedy="Start the run again when nobody writes there any more. If the code does, let it "
+        "write elsewhere, or to a *.log file.",
     )
 
 

@@ -180,3 +180,22 @@ def test_whatever_stands_beside_code_counts_unless_it_is_a_definition(
     assert key(folder, settings) == before
     (folder / where).write_text("said: Aufgabe\n")
     assert key(folder, settings) not in (before, None)
+
+
+@pytest.mark.parametrize(("file", "refused"), [("seen.log", False), ("seen.txt", True)])
+def test_code_that_writes_beside_itself_is_told_unless_it_is_a_log(
+    file: str, refused: bool, tmp_path: Path, settings: Settings
+) -> None:
+    folder = write(tmp_path / "tasks", CODED)
+    (folder / "utils.py").write_text(
+        "from pathlib import Path\nwith (Path(__file__).parent / '" + file + "').open('a') as log:"
+        "\n    log.write(Path('/proc/self/status').read_text())\n" + UTILS
+    )
+    before = key(folder, settings)
+    if refused:
+        with pytest.raises(EvaluationError, match="changed while the exam was loaded") as error:
+            asked(folder, settings)
+        assert "let it write elsewhere, or to a *.log file" in error.value.remedy
+    else:
+        assert len(asked(folder, settings)) == 6
+        assert key(folder, settings) == before
