@@ -17,6 +17,11 @@ from infra.content import digest_file, digest_of
 from infra.contracts.errors import DatasetError
 from infra.evaluation.catalog import FORMATS, Leaf
 
+_FORMAT_OF = {
+    ".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".arrow": "arrow", ".txt": "text",
+}  # fmt: skip
+"""End of a file's name → format of its rows."""
+
 
 @dataclass(frozen=True)
 class RowFiles:
@@ -64,12 +69,22 @@ def named_by(leaf: Leaf) -> RowFiles:
 
 
 def folder_named_by(leaf: Leaf) -> Path:
-    """Return the folder or file that a definition's `dataset_path` names.
+    """Return the folder that a definition's `dataset_path` names.
 
     Raises:
-        DatasetError: It is missing, or two could be meant.
+        DatasetError: It is missing or a file, or two could be meant.
     """
-    return Path(_Found(leaf).folder(str(leaf.dataset)))
+    place = Path(_Found(leaf).folder(str(leaf.dataset)))
+    if not place.is_dir():
+        kind = _FORMAT_OF.get(place.suffix, "json")
+        raise DatasetError(
+            f"{leaf.name} names a file as its dataset_path, {place}.",
+            cause="A dataset_path is a repository, a folder or the name of a format.",
+            remedy=f"Write `dataset_path: {kind}` and "
+            f"`dataset_kwargs: {{data_files: {{test: {leaf.dataset}}}}}` into the definition.",
+            task=leaf.name,
+        )
+    return place
 
 
 def in_files(leaf: Leaf) -> bool:

@@ -168,8 +168,7 @@ def rows_here(leaf: Leaf) -> Rows:
         named = named_by(leaf)
         return Rows(dataset, None, named.digest, _told(named.files), options=named.options)
     folder = folder_named_by(leaf)
-    lfs.check(folder, DatasetError)
-    content = _content(folder) if folder.is_dir() else [digest_file(folder)]
+    content = _content(folder)
     # Files that the definition names itself may lie outside of the folder.
     return Rows(dataset, folder, _with_named(digest_files(content), leaf, folder), str(folder))
 

@@ -211,7 +211,9 @@ from pathlib import Path
 from infra.processes import start
 import os
 import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts with "&"
+# Ignored in what a shell starts with "&", or nohup does.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 with start(sys.argv[2:], log=Path(sys.argv[1]), env=dict(os.environ), grace_seconds=0.2):
     print("started", flush=True)
     __import__("time").sleep(600)

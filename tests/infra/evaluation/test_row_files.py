@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,16 @@ def test_two_tasks_of_one_file_read_each_its_own_part(tmp_path: Path, settings: 
     exam = prepare(own(folder, *names), settings=settings, progress=Silent())
     first = [next(iter(part.tasks.values())).eval_docs[0]["q"] for part in exam.parts.values()]
     assert first == ["What is 11 + 7?", "What is 80 + 7?"]
+
+
+def test_a_file_as_dataset_path_is_told_how_to_name_it(tmp_path: Path, settings: Settings) -> None:
+    given = IN_A_FOLDER.replace("./data", "./rows.jsonl")
+    folder = write(tmp_path / "tasks", given)
+    with pytest.raises(DatasetError, match="names a file as its dataset_path") as refused:
+        key(folder, settings)
+    path, options = re.findall("`(.*?)`", refused.value.remedy)
+    write(folder, given.replace("dataset_path: ./rows.jsonl", f"{path}\n{options}"))
+    assert len(asked(folder, settings)) == 6
 
 
 def test_names_that_differ_by_a_slash_are_two_tasks(tmp_path: Path, settings: Settings) -> None:
