@@ -1,7 +1,7 @@
 """Tokens that the tokenizer knows and the model does not.
 
 A tokenizer of another model, or tokens that were added to it alone: the first such token ends the
-quantizer, minutes later, with an index that is out of range.
+quantizer, minutes later, with an index that is out of range; and the server refuses it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.contracts.errors import CalibrationError
+from infra.contracts.errors import AssayError, CalibrationError
 
 
 def size(model: Path) -> int | None:
@@ -27,16 +27,26 @@ def size(model: Path) -> int | None:
     return None
 
 
-def check(ids: Sequence[int], known: int | None, tokenizer: Any, place: str) -> None:
+def check(
+    ids: Sequence[int],
+    known: int | None,
+    tokenizer: Any,
+    place: str,
+    error: type[AssayError] = CalibrationError,
+) -> None:
     """Refuse tokens beyond the embeddings.
 
-    Raises:
-        CalibrationError: There is one; the error names it and both sizes.
+    Args:
+        ids: Of one text.
+        known: How many tokens the model knows; None refuses nothing.
+        tokenizer: What made them.
+        place: Where the text is from, for people.
+        error: What is raised if there is one; it names the token and both sizes.
     """
     if known is None or not ids or max(ids) < known:
         return
     number = next(one for one in ids if one >= known)
-    raise CalibrationError(
+    raise error(
         f"The tokenizer makes token {number}, {tokenizer.convert_ids_to_tokens(number)!r}, of "
         f"{place}, and the model knows {known} tokens.",
         cause=f"The tokenizer knows {len(tokenizer)}, config.json says vocab_size={known}: it is "

@@ -1,4 +1,4 @@
-"""Whether questions fit the window, told before a server is started.
+"""Whether questions fit the model, its window and its vocabulary, told before a server is started.
 
 Only a few documents are looked at; the scoring client checks every question.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from infra import vocabulary
 from infra.contracts.errors import EvaluationError
 from infra.evaluation.asking import Asking
 from infra.evaluation.questions import Questions
@@ -14,24 +15,30 @@ from infra.scoring.frame import encoder
 
 
 def check_fit(
-    exam: Iterable[tuple[Questions, Mapping[int, str]]], asking: Asking, window: int
+    exam: Iterable[tuple[Questions, Mapping[int, str]]],
+    asking: Asking,
+    window: int | None,
+    known: int | None = None,
 ) -> None:
     """Check that prompts, and the answers to them, fit.
 
     Args:
         exam: The first questions of each task, and their conversations as they were rendered.
         asking: How the model is asked.
-        window: Tokens of prompt and answer together.
+        window: Tokens of prompt and answer together; None does not measure.
+        known: Tokens that the model has embeddings for; None does not look.
 
     Raises:
-        EvaluationError: One does not.
+        EvaluationError: One does not fit, or holds a token that the model does not know.
     """
     bare = encoder(asking.tokenizer)
     for questions, rendered in exam:
         texts = [prompt.filled(rendered) for prompt in questions.prompts]
         encoded = asking.frame.encode(texts, bare) if texts else []
         for prompt, ids in zip(questions.prompts, encoded, strict=True):
-            if len(ids) + prompt.answer > window - 1:
+            place = f"a prompt of {questions.task}"
+            vocabulary.check(ids, known, asking.tokenizer, place, EvaluationError)
+            if window and len(ids) + prompt.answer > window - 1:
                 room = f"{len(ids)} tokens"
                 room += f" and {prompt.answer} for the answer" if prompt.answer else ""
                 raise EvaluationError(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra import vocabulary
 from infra.calibration import load_tokenizer
 from infra.contracts.errors import AssayError, EvaluationError
 from infra.contracts.specs import EvaluationSpec, RunSpec
@@ -31,7 +32,7 @@ class Look:
     refused: Sequence[AssayError] = ()
     """Why questions cannot become prompts of this model."""
 
-    too_long: AssayError | None = None
+    unfit: AssayError | None = None
 
     measured: bool = False
     """True if prompts were measured against the window."""
@@ -45,7 +46,7 @@ class Look:
     @property
     def problems(self) -> list[AssayError]:
         """All that keeps the exam from being put to this model."""
-        return [*self.refused, *([self.too_long] if self.too_long else [])]
+        return [*self.refused, *([self.unfit] if self.unfit else [])]
 
 
 def look(
@@ -78,13 +79,12 @@ def look(
     if template and (refused := faults(exam, template, spec)):
         return Look(refused, beginning=asking.beginning, unread=unread)
     rendered = [(one, render(one, template) if template else {}) for one in exam]
-    too_long = None
+    unfit = None
     try:
-        if window:
-            check_fit(rendered, asking, window)
+        check_fit(rendered, asking, window, vocabulary.size(folder))
     except EvaluationError as error:
-        too_long = error
-    return Look([], too_long, bool(window), asking.beginning, unread)
+        unfit = error
+    return Look([], unfit, bool(window), asking.beginning, unread)
 
 
 def _unread(asking: Asking, spec: EvaluationSpec) -> str:

@@ -212,8 +212,8 @@ def _prompts(
         findings.append(note(_PROMPTS, found.unread))
     if found.beginning:
         findings.append(ok(_BOS, found.beginning))
-    if found.too_long:
-        findings.append(problem(_FIT, found.too_long))
+    if found.unfit:
+        findings.append(problem(_FIT, found.unfit))
     elif found.measured:
         findings.append(ok(_FIT, f"the first questions and their answers fit {window} tokens"))
     return findings
