@@ -40,10 +40,6 @@ class Outcome:
     """The package, the reason of a refusal, or the error."""
 
 
-class _RowsReached(Exception):
-    """Everything but the rows is there."""
-
-
 def main() -> int:
     """Load them all and print the count."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -143,13 +139,14 @@ def _outcome(name: str) -> Outcome:
 def _build(leaf: Any) -> tuple[str, str]:
     from lm_eval.tasks._index import Entry, Kind
 
+    from infra.evaluation.code_check import RowsReached, UpToRows
     from infra.evaluation.definitions import packages
     from infra.evaluation.task_faults import fault
 
     entry = Entry(name=leaf.name, kind=Kind.TASK, yaml_path=leaf.definition)
     try:
-        _factory()._build_task(entry, None)
-    except _RowsReached:
+        UpToRows(run_custom=True)._build_task(entry, None)
+    except RowsReached:
         return LOADS, ""
     except (Exception, SystemExit) as error:  # whatever a task’s code raises
         told = fault(leaf.name, error, packages(leaf.definition) if leaf.definition else ())
@@ -162,25 +159,6 @@ def _build(leaf: Any) -> tuple[str, str]:
         said = told.fact.partition(": ")[2] if own else told.cause
         return BROKEN, re.sub(r"(\S*/)site-packages/", "", said)
     return LOADS, ""
-
-
-def _factory() -> Any:
-    from lm_eval.tasks._factory import TaskFactory
-
-    class Factory(TaskFactory):  # type: ignore[misc]
-        """lm-eval's, whose tasks stop where they would read rows that are not their own."""
-
-        def _load_full_config(self, entry: Any, overrides: Any = None) -> dict[str, Any]:
-            config: dict[str, Any] = super()._load_full_config(entry, overrides)
-            if "class" not in config and not callable(config.get("custom_dataset")):
-                config["custom_dataset"] = _stop
-            return config
-
-    return Factory()
-
-
-def _stop(**_: Any) -> Any:
-    raise _RowsReached
 
 
 if __name__ == "__main__":

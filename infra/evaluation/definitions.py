@@ -138,6 +138,15 @@ def packages(path: Path, own: Path | None = None) -> set[str]:
     return _code(files, own.resolve() if own else None)[1]
 
 
+def names_code(path: Path) -> bool:
+    """Return whether a definition names code, itself or in what it includes.
+
+    Raises:
+        EvaluationError: As for `load`.
+    """
+    return any(True for file in chain(path) for _ in _code_names(_read(file)))
+
+
 def users_code(paths: Iterable[Path], own: Path | None = None) -> list[Path]:
     """Return the files of code that is not lm-eval's, on which some definitions depend.
 

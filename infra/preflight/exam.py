@@ -14,7 +14,9 @@ from infra.contracts.errors import CalibrationError, DatasetError, EvaluationErr
 from infra.contracts.specs import EvaluationSpec, RunSpec, TaskSpec
 from infra.evaluation import prompts
 from infra.evaluation.catalog import Leaf, catalog
+from infra.evaluation.definitions import names_code
 from infra.evaluation.prepared import check_exam, questions_of
+from infra.evaluation.quiet import quiet
 from infra.evaluation.sources import is_here, refused
 from infra.preflight import access
 from infra.preflight.findings import Finding, look, named, note, ok, problem
@@ -155,9 +157,12 @@ def load(
             continue
         local = all(is_here(leaf, given) for leaf in leaves)
         (ready if local or whole else waiting).append(task)
-    findings = [
-        note(_MARKING, f"{', '.join(t.name for t in waiting)}: when its rows are downloaded")
-    ] if waiting else []  # fmt: skip
+    findings = _code(
+        [leaf for task, leaves in tasks.lines.values() if task in waiting for leaf in leaves]
+    )
+    if waiting:
+        text = f"{', '.join(t.name for t in waiting)}: when its rows are downloaded"
+        findings.append(note(_MARKING, text))
     everything = False
     if ready:
         part = spec.evaluation.model_copy(update={"tasks": tuple(ready)})
@@ -175,6 +180,18 @@ def load(
     if tasks.lines and spec.model.source != "local" and not model.folder:
         findings.append(note(_PROMPTS, _WITH_THE_MODEL))
     return Loaded(findings, whole=everything, waiting=tuple(task.name for task in waiting))
+
+
+def _code(leaves: list[Leaf]) -> list[Finding]:
+    """Return what is wrong with the code of tasks whose rows are not here yet."""
+    with_code = [leaf for leaf in leaves if leaf.definition and names_code(leaf.definition)]
+    if not with_code:
+        return []
+    with quiet():
+        from infra.evaluation.code_check import check_all
+
+        wrong = check_all(with_code)
+    return [problem(_TASKS, error) for error in wrong]
 
 
 def _load(spec: EvaluationSpec, settings: Settings, progress: Progress) -> str:
