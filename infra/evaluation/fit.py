@@ -17,7 +17,7 @@ from infra.scoring.frame import encoder
 def check_fit(
     exam: Iterable[tuple[Questions, Mapping[int, str]]],
     asking: Asking,
-    window: int | None,
+    window: int,
     known: int | None = None,
 ) -> None:
     """Check that prompts, and the answers to them, fit.
@@ -25,7 +25,7 @@ def check_fit(
     Args:
         exam: The first questions of each task, and their conversations as they were rendered.
         asking: How the model is asked.
-        window: Tokens of prompt and answer together; None does not measure.
+        window: Tokens of prompt and answer together.
         known: Tokens that the model has embeddings for; None does not look.
 
     Raises:
@@ -38,7 +38,7 @@ def check_fit(
         for prompt, ids in zip(questions.prompts, encoded, strict=True):
             place = f"a prompt of {questions.task}"
             vocabulary.check(ids, known, asking.tokenizer, place, EvaluationError)
-            if window and len(ids) + prompt.answer > window - 1:
+            if len(ids) + prompt.answer > window - 1:
                 room = f"{len(ids)} tokens"
                 room += f" and {prompt.answer} for the answer" if prompt.answer else ""
                 raise EvaluationError(

@@ -81,7 +81,8 @@ def look(
     rendered = [(one, render(one, template) if template else {}) for one in exam]
     unfit = None
     try:
-        check_fit(rendered, asking, window, vocabulary.size(folder))
+        if window:
+            check_fit(rendered, asking, window, vocabulary.size(folder))
     except EvaluationError as error:
         unfit = error
     return Look([], unfit, bool(window), asking.beginning, unread)

@@ -28,7 +28,7 @@ def looked_at(folder: Path, context: str = "A train", answer: int = 0, **given: 
         )
     ]
     spec = EvaluationSpec.model_validate({"tasks": [{"name": "trains"}]})
-    return look(exam, folder, spec, **{"window": None, **given})
+    return look(exam, folder, spec, **{"window": 64, **given})
 
 
 @pytest.fixture
@@ -49,6 +49,6 @@ def test_a_question_with_a_token_that_the_model_does_not_know(grown: Path) -> No
 
 
 def test_a_question_and_its_answer_fit_the_window_or_not() -> None:
-    assert not looked_at(SAMPLE, "a b c d", window=64).problems
-    (problem,) = looked_at(SAMPLE, "a b c d", answer=62, window=64).problems
+    assert not looked_at(SAMPLE, "a b c d").problems
+    (problem,) = looked_at(SAMPLE, "a b c d", answer=62).problems
     assert "and 62 for the answer, but serving.max_model_len is 64" in problem.fact
