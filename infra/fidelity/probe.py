@@ -7,7 +7,7 @@ import shutil
 from functools import cached_property, partial
 from pathlib import Path
 
-from infra import calibration
+from infra import calibration, calibration_source
 from infra.content import build_once, code_digest, digest_file, digest_of, write_atomically
 from infra.contracts.errors import ServerUnverified
 from infra.contracts.records import Reading
@@ -20,6 +20,11 @@ from infra.triage.answers import Tell
 from infra.vllm_server import LiveServer
 
 _POSITIONS, _READING = "positions.npz", "reading.json"
+_CHOOSING = (
+    "fidelity", "overlap.py", "conversations.py", "conversation_forms.py", "reading",
+)  # fmt: skip
+"""Code that decides which texts there are."""
+
 _LARGEST_NLL = 700.0
 """Nats a token: the exponential of more is no number. No vocabulary makes a model so surprised."""
 
@@ -99,10 +104,12 @@ class ReadingProbe(Probe):
         key = [
             self._model.digest, chosen, self._source(), calibrated_on.model_dump(mode="json"),
             self._spec.evaluation.add_bos_token,
-            _content(calibrated_on.path) if calibrated_on.source == "file" else "",
+            # What the texts must not share words with: a branch on a hub may move.
+            calibration_source.identity(calibrated_on, self._settings),
+            code_digest(*_CHOOSING),
         ]  # fmt: skip
         kept = self._folder / "texts" / f"{digest_of(key)[:32]}.json"
-        known = key[2] is not None
+        known = None not in (key[2], key[5])
         if known and kept.is_file():
             found = texts.Texts.model_validate_json(kept.read_text(encoding="utf-8"))
         else:
