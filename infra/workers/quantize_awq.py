@@ -116,6 +116,22 @@ def rope(config):
     return {"rope_theta": parameters["rope_theta"], "rope_scaling": scaling}
 
 
+def settle(file):
+    """Write the metadata of a safetensors file in the order of its names.
+
+    The library writes it in an order of chance: the same tensors would be another file each time.
+    """
+    with file.open("r+b") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length))
+        metadata = header.get("__metadata__", {})
+        settled = header | {"__metadata__": dict(sorted(metadata.items()))}
+        text = json.dumps(settled, separators=(",", ":"), ensure_ascii=False).encode()
+        if metadata and len(text) <= length:
+            stream.seek(8)
+            stream.write(text.ljust(length))
+
+
 def quantize(request, progress):
     """Load, quantize, save; return the response."""
     started = time.monotonic()
@@ -167,6 +183,8 @@ def quantize(request, progress):
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise NotFiniteError(f"{name} holds values that float16 cannot hold")
     model.save_quantized(request["output"], safetensors=True)
+    for file in Path(request["output"]).glob("*.safetensors"):
+        settle(file)
     if cuda:
         devices = range(torch.cuda.device_count())
         peak = max(torch.cuda.max_memory_allocated(device) for device in devices)
