@@ -12,11 +12,11 @@ from pathlib import Path
 from deployments.looking_back import COMMANDS, add_commands, look_back
 from deployments.overrides import override, parse
 from deployments.recipes import RECIPES
-from infra.commands import PYTHON
+from infra.contracts.commands import PYTHON
 from infra.contracts.errors import AssayError, NotPassed, PreflightError, SpecError
+from infra.contracts.progress import Progress, Silent
 from infra.contracts.specs import RunSpec
-from infra.progress import Progress, Silent
-from infra.settings import Settings
+from infra.store.settings import Settings
 
 _FAILED, _BAD_INPUT = 1, 2
 _NOT_PASSED = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
@@ -151,7 +151,7 @@ def _preflight(spec: RunSpec) -> int:
 
 def _run(spec: RunSpec, *, again: bool) -> int:
     from infra.preflight import check
-    from infra.run_key import finished_run
+    from infra.stages.run_key import finished_run
 
     settings = Settings()
     terminal: Progress = _Terminal()

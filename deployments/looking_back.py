@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from infra.contracts.specs import ResultsSpec
-from infra.run_folder import runs_folder
-from infra.settings import Settings
+from infra.store.run_folder import runs_folder
+from infra.store.settings import Settings
 
 COMMANDS = ("verify", "history")
 
@@ -46,7 +46,7 @@ def look_back(given: argparse.Namespace) -> int:
 
 
 def _verify(path: Path, *, seal: str | None, weights: bool) -> int:
-    from infra import receipt
+    from infra.report import receipt
 
     checks = receipt.verify(path, seal=seal, weights=weights)
     print(receipt.table(checks))
@@ -54,7 +54,8 @@ def _verify(path: Path, *, seal: str | None, weights: bool) -> int:
 
 
 def _history(folder: Path) -> int:
-    from infra import history, trend
+    from infra.report import trend
+    from infra.store import history
 
     table = folder / history.NAME
     if not table.is_file():

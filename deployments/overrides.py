@@ -16,7 +16,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from infra.commands import PYTHON
+from infra.contracts.commands import PYTHON
 from infra.contracts.errors import AssayError, SpecError
 from infra.contracts.specs import RunSpec
 

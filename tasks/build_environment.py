@@ -6,10 +6,10 @@ from prefect import task
 
 from infra.contracts.records import PythonEnvironment
 from infra.contracts.specs import ServingSpec
-from infra.device import detect
-from infra.environments import Stage, ensure, locate
-from infra.run_folder import RunFolder
-from infra.settings import Settings
+from infra.machine.device import detect
+from infra.machine.environments import Stage, ensure, locate
+from infra.store.run_folder import RunFolder
+from infra.store.settings import Settings
 from tasks.outcomes import may_heal, outcome
 from tasks.progress import told_to_prefect
 

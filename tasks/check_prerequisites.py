@@ -13,13 +13,13 @@ from prefect.exceptions import PrefectException
 from prefect.runtime import deployment, flow_run
 
 from infra.contracts.specs import RunSpec
-from infra.parent import end_with
+from infra.machine.parent import end_with
 from infra.preflight import refuse, survey, table
 from infra.preflight.plan import planned
 from infra.preflight.replaced import replaced
-from infra.run_folder import RunFolder, open_run
-from infra.run_key import INPUTS, inputs_of
-from infra.settings import Settings
+from infra.stages.run_key import INPUTS, inputs_of
+from infra.store.run_folder import RunFolder, open_run
+from infra.store.settings import Settings
 from tasks.progress import told_to_prefect
 
 

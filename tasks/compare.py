@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from prefect import task
 
-from infra import evidence
 from infra.contracts.records import ArmResult, Comparison
 from infra.contracts.specs import RunSpec
-from infra.run_folder import RunFolder
+from infra.judging import evidence
+from infra.store.run_folder import RunFolder
 from tasks.progress import told_to_prefect
 
 

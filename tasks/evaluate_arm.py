@@ -5,11 +5,11 @@ from __future__ import annotations
 from prefect import task
 from prefect.runtime import task_run
 
-from infra import arms
 from infra.contracts.records import Arm, ArmResult, PythonEnvironment, QuantizedCheckpoint, Weights
 from infra.contracts.specs import RunSpec
-from infra.run_folder import RunFolder
-from infra.settings import Settings
+from infra.stages import arms
+from infra.store.run_folder import RunFolder
+from infra.store.settings import Settings
 from tasks.outcomes import outcome
 from tasks.progress import told_to_prefect
 

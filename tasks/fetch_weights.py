@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from prefect import task
 
-from infra import weights as store
 from infra.contracts.records import Weights
 from infra.contracts.specs import ModelSpec
-from infra.run_folder import RunFolder
-from infra.settings import Settings
+from infra.models import weights as store
+from infra.store.run_folder import RunFolder
+from infra.store.settings import Settings
 from tasks.outcomes import may_heal
 from tasks.progress import told_to_prefect
 

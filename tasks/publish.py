@@ -12,11 +12,15 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_UI_URL
 
-from infra import alerts, history, publishing, receipt, report, trend
+from infra import report
 from infra.contracts.records import ArmResult, Comparison, QuantizedCheckpoint, Report
 from infra.contracts.specs import RunSpec
-from infra.run_folder import RunFolder, runs_folder
-from infra.settings import Settings
+from infra.report import receipt, trend
+from infra.report.trend import alerts, rows
+from infra.stages import publishing
+from infra.store import history
+from infra.store.run_folder import RunFolder, runs_folder
+from infra.store.settings import Settings
 from tasks.outcomes import Published
 
 _LOCAL_UI = "http://127.0.0.1:4200"
@@ -58,7 +62,7 @@ def _emit(finished: Report) -> None:
 
 
 def _remember(finished: Report, runs: Path) -> None:
-    table = history.append(finished, runs)
+    table = rows.record(finished, runs)
     trend.write(runs)
     create_markdown_artifact(
         trend.markdown(trend.trends(history.read(table), trend.kind_of(finished))),

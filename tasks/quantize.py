@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from prefect import task
 
-from infra import quantizer
-from infra.chat_template import moment_of
 from infra.contracts.records import PythonEnvironment, QuantizedCheckpoint, Weights
 from infra.contracts.specs import RunSpec
-from infra.evaluation import prompts
-from infra.run_folder import RunFolder
-from infra.settings import Settings
-from infra.triage import look_at_files
+from infra.models.chat_template import moment_of
+from infra.probes.triage import look_at_files
+from infra.quantizers.awq import quantizer
+from infra.store.run_folder import RunFolder
+from infra.store.settings import Settings
+from infra.suite.harness import prompts
 from tasks.outcomes import outcome
 from tasks.progress import told_to_prefect
 

@@ -16,10 +16,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from infra import ports
-from infra.environments import locate
-from infra.log_lines import strip_ansi
-from infra.settings import Settings
+from infra.machine import ports
+from infra.machine.environments import locate
+from infra.machine.log_lines import strip_ansi
+from infra.store.settings import Settings
 from tests.engine_failures import CASES
 from tests.failing_engine import SAMPLE, Stage
 

@@ -25,16 +25,16 @@ sys.path.insert(0, str(ROOT))
 
 from infra.contracts.records import TaskScores  # noqa: E402
 from infra.contracts.specs import ServingSpec, TaskSpec  # noqa: E402
-from infra.device import detect  # noqa: E402
-from infra.environments import ensure  # noqa: E402
-from infra.evaluation.exam import Exam, prepare  # noqa: E402
-from infra.evaluation.fit import DEFAULT_ANSWER_TOKENS  # noqa: E402
-from infra.evaluation.keys import exam_entries  # noqa: E402
-from infra.evaluation.quiet import quiet  # noqa: E402
-from infra.evaluation.sources import find_rows, write_definitions  # noqa: E402
-from infra.settings import Settings  # noqa: E402
-from infra.vllm_server import LiveServer, serve  # noqa: E402
-from tests.infra.evaluation.conftest import DATA, evaluation  # noqa: E402
+from infra.engines.vllm.server import LiveServer, serve  # noqa: E402
+from infra.machine.device import detect  # noqa: E402
+from infra.machine.environments import ensure  # noqa: E402
+from infra.store.settings import Settings  # noqa: E402
+from infra.suite.harness.keys import exam_entries  # noqa: E402
+from infra.suite.harness.loading.quiet import quiet  # noqa: E402
+from infra.suite.harness.questions.fit import DEFAULT_ANSWER_TOKENS  # noqa: E402
+from infra.suite.harness.rows.sources import find_rows, write_definitions  # noqa: E402
+from infra.suite.harness.suite import Exam, prepare  # noqa: E402
+from tests.infra.suite.harness.conftest import DATA, evaluation  # noqa: E402
 
 SAMPLE = ROOT / "infra" / "sample" / "model"
 HASHES = ("doc_hash", "prompt_hash", "target_hash")
@@ -192,7 +192,7 @@ def oracle(work: Path) -> int:
     from lm_eval.evaluator import evaluate, simple_evaluate
     from lm_eval.tasks import TaskManager
 
-    from tests.infra.evaluation.examinees import Crammer
+    from tests.infra.suite.harness.examinees import Crammer
 
     wrong = 0
     print("\nWhoever knows every answer, in a fresh cache")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from infra.contracts.records import PythonEnvironment
-from infra.environments import Stage, ensure
-from infra.settings import Settings
+from infra.machine.environments import Stage, ensure
+from infra.store.settings import Settings
 
 MOMENT = datetime(2026, 1, 1)
 """What chat templates take for now."""

@@ -28,14 +28,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from infra.contracts.progress import Silent
 from infra.contracts.records import PythonEnvironment
 from infra.contracts.specs import ServingSpec
-from infra.device import detect
-from infra.environments import ensure
-from infra.evaluation.exam import Exam
-from infra.progress import Silent
-from infra.settings import Settings
-from infra.vllm_server import LiveServer, serve
+from infra.engines.vllm.server import LiveServer, serve
+from infra.machine.device import detect
+from infra.machine.environments import ensure
+from infra.store.settings import Settings
+from infra.suite.harness.suite import Exam
 from tests import tiny_model
 from tests.infra.scoring import checkpoints, suites
 from tests.infra.scoring.comparison import LIMITS, Limits, Verdict, table

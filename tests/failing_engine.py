@@ -17,9 +17,9 @@ from typing import Any
 import psutil
 
 from infra.contracts.specs import ServingSpec
-from infra.device import detect
-from infra.processes import clean_environment
-from infra.vllm_command import build_command, engine_environment
+from infra.engines.vllm.command import build_command, engine_environment
+from infra.machine.device import detect
+from infra.machine.processes import clean_environment
 
 SAMPLE = Path(__file__).parents[1] / "infra" / "sample" / "model"
 UP = "Application startup complete"

@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="names that contain this")
     parser.add_argument("--all", action="store_true", help="list every name beside the count")
     given = parser.parse_args()
-    from infra.evaluation.catalog import catalog, lm_eval_version
+    from infra.suite.harness.definitions.catalog import catalog, lm_eval_version
 
     started = time.monotonic()
     names = [name for name in catalog().names if given.only in name]
@@ -102,7 +102,7 @@ def _start() -> None:
 
 
 def _load(names: Sequence[str]) -> list[Outcome]:
-    from infra.evaluation.quiet import quiet
+    from infra.suite.harness.loading.quiet import quiet
 
     with quiet(), _silence():
         return [_outcome(name) for name in names]
@@ -121,7 +121,7 @@ def _silence() -> Iterator[None]:
 
 def _outcome(name: str) -> Outcome:
     from infra.contracts.errors import EvaluationError
-    from infra.evaluation.catalog import catalog
+    from infra.suite.harness.definitions.catalog import catalog
 
     kind = catalog().names[name].kind
     kind = "task" if kind == "class" else kind
@@ -139,9 +139,9 @@ def _outcome(name: str) -> Outcome:
 def _build(leaf: Any) -> tuple[str, str]:
     from lm_eval.tasks._index import Entry, Kind
 
-    from infra.evaluation.code_check import RowsReached, UpToRows
-    from infra.evaluation.definitions import packages
-    from infra.evaluation.task_faults import fault
+    from infra.suite.harness.definitions.code_check import RowsReached, UpToRows
+    from infra.suite.harness.definitions.files import packages
+    from infra.suite.harness.definitions.task_faults import fault
 
     entry = Entry(name=leaf.name, kind=Kind.TASK, yaml_path=leaf.definition)
     try:

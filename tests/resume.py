@@ -28,10 +28,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from infra.device import detect
-from infra.environments import ensure
-from infra.progress import Silent
-from infra.settings import Settings
+from infra.contracts.progress import Silent
+from infra.machine.device import detect
+from infra.machine.environments import ensure
+from infra.store.settings import Settings
 from tests.infra.scoring import stub
 from tests.infra.scoring.cases import Made
 from tests.infra.scoring.comparison import LIMITS, Asked, Limits, Verdict, compare, table
@@ -82,8 +82,8 @@ def questions(size: int) -> list[Made]:
 
 def work(job: Job) -> None:
     """Do the job: ask all, write the answers down."""
-    from infra.evaluation.quiet import quiet
     from infra.scoring.model import AssayCompletions
+    from infra.suite.harness.loading.quiet import quiet
 
     with quiet():
         model = AssayCompletions(

@@ -22,7 +22,7 @@ import pytest
 from deployments.overrides import override
 from deployments.recipes import sample
 from infra.contracts.errors import AssayError
-from infra.evaluation.catalog import catalog
+from infra.suite.harness.definitions.catalog import catalog
 from tests.conftest import ROOT
 
 OF_THE_MACHINE = {"nvidia-smi", "dmesg"}
@@ -33,14 +33,15 @@ COMMANDS = {
     "{} -m deployments show RECIPE > spec.json": "{python} -m deployments show sample > spec.json "
     "&& {python} -m deployments show spec.json",
     "{} ls tasks{}": "{bin}/lm-eval ls tasks --include_path .",
-    "{}": None,  # made by infra/evaluation/packages.py; its tests run it
-    "{} -c {}": None,  # made by infra/reading/rows.py; tests/infra/reading/test_rows.py runs it
+    "{}": None,  # made by infra/suite/harness/definitions/packages.py; its tests run it
+    "{} -c {}": None,  # made by infra/conversations/reading/rows.py; its tests run it
     "{} -dk {}": "echo x > a && gzip a && gzip -dk a.gz && test -f a",
     "{} && {}": "cd . && true",
     "cp {} {}": "touch a && cp a b",
     "rm -r {}": "mkdir a && rm -r a",
-    "python -m infra.sample.build_data": "cd {root} && "
-    "{python} -c 'import importlib.util as u; assert u.find_spec(\"infra.sample.build_data\")'",
+    "python -m infra.sample.training.build_data": "cd {root} && "
+    "{python} -c 'import importlib.util as u; "
+    'assert u.find_spec("infra.sample.training.build_data")\'',
     "make lock": "make -C {root} -n lock",
     "make ui": "make -C {root} -n ui",
     "git lfs pull": "git lfs version",

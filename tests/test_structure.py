@@ -46,7 +46,9 @@ def test_every_field_of_a_spec_is_described() -> None:
     assert bare == []
 
 
-@pytest.mark.parametrize("module", ["deployments.__main__", "infra.preflight", "infra.run_key"])
+@pytest.mark.parametrize(
+    "module", ["deployments.__main__", "infra.preflight", "infra.stages.run_key"]
+)
 def test_quick_commands_import_nothing_heavy(module: str) -> None:
     """`--help`, preflight and the reuse of a finished run must not wait for big libraries."""
     heavy = {"prefect", "torch", "vllm", "awq", "lm_eval", "datasets", "transformers", "modelscope",

@@ -15,16 +15,18 @@ import tempfile
 from pathlib import Path
 
 from deployments.recipes import sample
-from infra import arms, comparison, quantizer
+from infra.contracts.progress import Silent
 from infra.contracts.records import ArmResult, QuantizedCheckpoint, Weights
 from infra.contracts.specs import FidelitySpec, QuantizationSpec, RunSpec, SpeedSpec, VerdictSpec
-from infra.device import detect
-from infra.environments import ensure
-from infra.progress import Silent
-from infra.run_folder import RunFolder
-from infra.settings import Settings
-from infra.verdict import decide
-from infra.weights import inspect_local
+from infra.judging import comparison
+from infra.judging.verdict import decide
+from infra.machine.device import detect
+from infra.machine.environments import ensure
+from infra.models.weights import inspect_local
+from infra.quantizers.awq import quantizer
+from infra.stages import arms
+from infra.store.run_folder import RunFolder
+from infra.store.settings import Settings
 from tests.conftest import MOMENT, PrintProgress
 from tests.infra.scoring.checkpoints import write_awq
 

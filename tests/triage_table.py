@@ -13,21 +13,21 @@ import tempfile
 import time
 from pathlib import Path
 
-from infra import quantizer
 from infra.contracts.errors import BrokenCheckpoint
+from infra.contracts.progress import Silent
 from infra.contracts.records import QuantizedCheckpoint, Triage, Weights
 from infra.contracts.specs import RunSpec
-from infra.device import detect
-from infra.environments import ensure
-from infra.progress import Silent
-from infra.run_folder import RunFolder
-from infra.settings import Settings
-from infra.triage import Look, look_at_files
-from infra.weights import inspect_local
+from infra.machine.device import detect
+from infra.machine.environments import ensure
+from infra.models.weights import inspect_local
+from infra.probes.triage import Look, look_at_files
+from infra.quantizers.awq import quantizer
+from infra.store.run_folder import RunFolder
+from infra.store.settings import Settings
 from tests.broken_checkpoints import SAMPLE, SPOILERS, spoil, write_garbage
 from tests.conftest import MOMENT
 from tests.exactness import served
-from tests.infra.triage.conftest import make_spec
+from tests.infra.probes.triage.conftest import make_spec
 
 
 class Bench:

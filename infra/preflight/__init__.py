@@ -6,11 +6,11 @@ Every check adds what it finds to one list, so that the user sees all problems a
 from __future__ import annotations
 
 from infra.contracts.errors import AssayError, PreflightError
+from infra.contracts.progress import Progress
 from infra.contracts.specs import RunSpec
 from infra.preflight.findings import Finding, problems, table
 from infra.preflight.survey import survey
-from infra.progress import Progress
-from infra.settings import Settings
+from infra.store.settings import Settings
 
 __all__ = ["Finding", "check", "find_problems", "problems", "refuse", "survey", "table"]
 

@@ -14,15 +14,15 @@ from urllib.parse import urlsplit
 import httpx
 
 from infra.contracts.errors import AssayError, GatedRepository, HubUnreachable
+from infra.contracts.progress import Silent
 from infra.contracts.specs import CalibrationSpec, DatasetSpec, ModelSpec
-from infra.evaluation.catalog import Leaf
-from infra.evaluation.sources import is_here, rows_here, rows_in_folder
-from infra.hubs.base import Listing, Repository, Source, connect, site
-from infra.hubs.revisions import ask, resolve
+from infra.models.hubs.base import Listing, Repository, Source, connect, site
+from infra.models.hubs.revisions import ask, resolve
+from infra.models.remote_weights import RemoteSize, remote_size
 from infra.preflight.findings import Finding, note
-from infra.progress import Silent
-from infra.remote_weights import RemoteSize, remote_size
-from infra.settings import Settings
+from infra.store.settings import Settings
+from infra.suite.harness.definitions.catalog import Leaf
+from infra.suite.harness.rows.sources import is_here, rows_here, rows_in_folder
 
 SECONDS = 3.0
 """Patience with each question."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from infra.contracts.errors import AssayError
 from infra.contracts.records import Record
-from infra.wording import wrapped
+from infra.contracts.wording import wrapped
 
 Status = Literal["ok", "note", "problem"]
 

@@ -6,10 +6,10 @@ import re
 from typing import Literal
 
 from infra.contracts.errors import EnvironmentBuildError
-from infra.environments import Stage, locate, lock_file
-from infra.memory import GIB
+from infra.machine.environments import Stage, locate, lock_file
+from infra.models.memory_need import GIB
 from infra.preflight.findings import Finding, note
-from infra.settings import Settings
+from infra.store.settings import Settings
 
 BYTES = {"cpu": 3 * GIB, "cuda": 10 * GIB}
 """Room that one environment takes, with the installer's copies, measured."""

@@ -8,15 +8,15 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from infra import ports
-from infra.accelerators import allowed
 from infra.contracts.errors import AssayError, PreflightError
 from infra.contracts.specs import RunSpec
-from infra.device import Device, detect
-from infra.environments import lock_file
-from infra.memory import GIB
+from infra.machine import ports
+from infra.machine.accelerators import allowed
+from infra.machine.device import Device, detect
+from infra.machine.environments import lock_file
+from infra.models.memory_need import GIB
 from infra.preflight.findings import Finding, note
-from infra.settings import Settings
+from infra.store.settings import Settings
 
 _LEAST_DRIVER = {12: (525, 60), 13: (580, 65)}
 """CUDA's major version → oldest NVIDIA driver that runs its programs (CUDA's release notes)."""

@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra import awq_limits, calibration, quantizer, weights
-from infra.chat_template import moment_of
 from infra.contracts.errors import AssayError
+from infra.contracts.progress import Progress
 from infra.contracts.specs import RunSpec
-from infra.memory import Shape, from_config, from_name, with_weights
+from infra.conversations import calibration
+from infra.models import weights
+from infra.models.chat_template import moment_of
+from infra.models.memory_need import Shape, from_config, from_name, with_weights
 from infra.preflight import access
 from infra.preflight.findings import Finding, look, note, ok, problem, problems
-from infra.progress import Progress
-from infra.settings import Settings
+from infra.quantizers.awq import limits as awq_limits
+from infra.quantizers.awq import quantizer
+from infra.store.settings import Settings
 
 _MODEL, _RECIPE = "model", "quantizable"
 

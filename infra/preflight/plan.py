@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from infra.contracts.errors import AssayError
+from infra.contracts.progress import Progress, Silent
 from infra.contracts.records import Power
 from infra.contracts.specs import RunSpec, VerdictSpec
-from infra.earlier_runs import learn
-from infra.evaluation.exam import known_rows
-from infra.power import ASSUMED, margin, plan, resolvable_margin, resolves
+from infra.contracts.wording import duration, listed
+from infra.judging.earlier_runs import learn
+from infra.judging.power import ASSUMED, margin, plan, resolvable_margin, resolves
+from infra.judging.sequential import room
+from infra.judging.statistics import rows_for_margin
 from infra.preflight.findings import Finding, note, ok, problem
-from infra.progress import Progress, Silent
-from infra.run_folder import runs_folder
-from infra.sequential import room
-from infra.settings import Settings
-from infra.statistics import rows_for_margin
-from infra.wording import duration, listed
+from infra.store.run_folder import runs_folder
+from infra.store.settings import Settings
+from infra.suite.harness.suite import known_rows
 
 _POWER, _TASKS, _TIME = "power", "power by task", "expected time"
 _NAMED = 12

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 
 from infra.contracts.specs import RunSpec
-from infra.device import Device
-from infra.memory import (
+from infra.engines.vllm.command import GPU_MEMORY_FRACTION
+from infra.machine.device import Device
+from infra.models.memory_need import (
     GIB,
     Serving,
     Shape,
@@ -17,8 +18,7 @@ from infra.memory import (
 )
 from infra.preflight.findings import Finding, look, note
 from infra.preflight.machine import NotEnough, existing
-from infra.settings import Settings
-from infra.vllm_command import GPU_MEMORY_FRACTION
+from infra.store.settings import Settings
 
 _CACHE_BYTES = GIB // 2
 """Rows, answers and scores of one run."""

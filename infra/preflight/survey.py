@@ -12,17 +12,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from infra.contracts.errors import AssayError
+from infra.contracts.progress import Progress
 from infra.contracts.specs import RunSpec
-from infra.device import Device, detect
-from infra.environments import Stage
-from infra.evaluation.sources import is_here
-from infra.fidelity import texts
-from infra.hubs.base import connect
-from infra.preflight import access, exam, interpreters, machine, model, plan, room
+from infra.machine.device import Device, detect
+from infra.machine.environments import Stage
+from infra.models.hubs.base import connect
+from infra.preflight import access, interpreters, machine, model, plan, room
+from infra.preflight import suite as exam
 from infra.preflight.findings import Finding, look, named, note, ok, problem, problems
-from infra.progress import Progress
-from infra.run_folder import runs_folder
-from infra.settings import Settings
+from infra.probes.fidelity import texts
+from infra.store.run_folder import runs_folder
+from infra.store.settings import Settings
+from infra.suite.harness.rows.sources import is_here
 
 _THREADS = 16
 _CACHE = "cache folder"

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infra import receipt
-from infra.content import write_atomically
 from infra.contracts.records import Report
+from infra.report import receipt
 from infra.report.markdown import artifact_description, artifact_markdown, artifact_table
 from infra.report.model_card import model_card
+from infra.store.content import write_atomically
 
 __all__ = ["artifact_description", "artifact_markdown", "artifact_table", "model_card", "write"]
 

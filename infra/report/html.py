@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infra import wording
-from infra.bench.comparing import NOTABLE
-from infra.comparison import effect
+from infra.contracts import wording
 from infra.contracts.records import MetricComparison, Pooled, Report
-from infra.figures import DARK, LIGHT, data_uri
+from infra.judging.comparison import effect
+from infra.probes.speed.comparing import NOTABLE
 from infra.report import plots, prose, speed_plot, tables
 from infra.report.engines import engine_notes
+from infra.report.figures import DARK, LIGHT, data_uri
 from infra.report.rows import FLIPS, rows_of
 from infra.report.summary import loaded_weights, ratio_span, summarize, throughput_ratios
 from infra.report.text import capitalized, printable

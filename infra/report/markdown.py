@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from infra import wording
+from infra.contracts import wording
 from infra.contracts.records import MetricComparison, Pooled, Report
-from infra.figures import data_uri
 from infra.report import plots, prose, speed_plot, tables
 from infra.report.engines import engine_notes
+from infra.report.figures import data_uri
 from infra.report.grid import grid, table
 from infra.report.summary import Summary, summarize
 from infra.report.text import code, coded, escaped

@@ -9,9 +9,9 @@ import shlex
 from pathlib import PurePath
 from typing import Any
 
-from infra import wording
-from infra.comparison import decisive, recipe_name
+from infra.contracts import wording
 from infra.contracts.records import MetricComparison, Report
+from infra.judging.comparison import decisive, recipe_name
 from infra.report import prose, tables
 from infra.report.grid import grid, table
 from infra.report.summary import summarize

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from infra import wording
-from infra.comparison import decisive, effect
+from infra.contracts import wording
 from infra.contracts.records import Report
-from infra.figures import DARK, LIGHT, Kind, Layout, Palette, data_uri, frame, image
+from infra.judging.comparison import decisive, effect
+from infra.report.figures import DARK, LIGHT, Kind, Layout, Palette, data_uri, frame, image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from infra import wording
+from infra.contracts import wording
 from infra.contracts.records import MetricComparison, Report
 from infra.report.text import capitalized
 from infra.report.words import FIDELITY, RECOVERY

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from infra.contracts.records import Report, TaskScores
-from infra.pairing import Pair, Row, choice_likelihoods, paired_rows
+from infra.judging.pairing import Pair, Row, choice_likelihoods, paired_rows
 
 SAMPLES = 10
 """Rows shown of every task that generates text: the first ones, not chosen ones."""

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from infra import wording
-from infra.bench import summary
-from infra.bench.comparing import NOTABLE
+from infra.contracts import wording
 from infra.contracts.records import Report, SpeedPoint
-from infra.figures import LIGHT, Kind, Layout, Palette, frame, image
+from infra.probes.speed import summary
+from infra.probes.speed.comparing import NOTABLE
+from infra.report.figures import LIGHT, Kind, Layout, Palette, frame, image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from infra import wording
-from infra.bench import in_different_runs, slower, summary
-from infra.comparison import recipe_name
+from infra.contracts import wording
 from infra.contracts.records import Report
+from infra.judging.comparison import recipe_name
+from infra.probes.speed import in_different_runs, slower, summary
 
 _SLOW_POINTS = 2
 """Points at which it is slower that are told in full; the table has them all."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from infra import wording
-from infra.bench import SpeedPair, summary
-from infra.bench.comparing import NOTABLE
-from infra.comparison import decisive
+from infra.contracts import wording
 from infra.contracts.records import Arm, Bench, Report, SpeedPoint
+from infra.judging.comparison import decisive
+from infra.probes.speed import SpeedPair, summary
+from infra.probes.speed.comparing import NOTABLE
 
 _ARMS: tuple[tuple[Arm, str], ...] = (("base", "Base"), ("quantized", "Quantized"))
 

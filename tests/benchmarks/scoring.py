@@ -27,10 +27,10 @@ from pathlib import Path
 import httpx
 
 from infra.contracts.specs import ServingSpec
-from infra.device import detect
-from infra.environments import ensure
-from infra.settings import Settings
-from infra.vllm_server import serve
+from infra.engines.vllm.server import serve
+from infra.machine.device import detect
+from infra.machine.environments import ensure
+from infra.store.settings import Settings
 from tests.benchmarks.measuring import Job, Measured, Target, measure, workers
 from tests.benchmarks.tables import Agreement, Limit, Run, agreement, tables
 from tests.scoring_shapes import SHAPES

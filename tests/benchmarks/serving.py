@@ -13,7 +13,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from infra.bench import BenchProbe, slower, summary
 from infra.contracts.records import Bench, PythonEnvironment, Weights
 from infra.contracts.specs import (
     CalibrationSpec,
@@ -25,11 +24,12 @@ from infra.contracts.specs import (
     SpeedSpec,
     TaskSpec,
 )
-from infra.device import detect
-from infra.environments import locate
-from infra.run_folder import RunFolder
-from infra.settings import Settings
-from infra.vllm_server import serve
+from infra.engines.vllm.server import serve
+from infra.machine.device import detect
+from infra.machine.environments import locate
+from infra.probes.speed import BenchProbe, slower, summary
+from infra.store.run_folder import RunFolder
+from infra.store.settings import Settings
 
 
 class Print:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from infra import arms
 from infra.contracts.specs import RunSpec
-from infra.environments import ensure
-from infra.run_folder import RunFolder
-from infra.settings import Settings
-from infra.weights import inspect_local
+from infra.machine.environments import ensure
+from infra.models.weights import inspect_local
+from infra.stages import arms
+from infra.store.run_folder import RunFolder
+from infra.store.settings import Settings
 from tests.conftest import PrintProgress
 
 if __name__ == "__main__":

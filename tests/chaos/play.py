@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from infra.contracts.records import Report
-from infra.settings import Settings
+from infra.store.settings import Settings
 from tests.chaos.cases import ENOUGH, Case, Scene, unmount
 from tests.chaos.world import DOCUMENTS, World, await_that, gone
 from tests.prefect_server import Prefect, prefect_server

@@ -24,10 +24,10 @@ from typing import Any
 import httpx
 import psutil
 
-from infra.accelerators import Slot, take
 from infra.contracts.errors import AcceleratorsTaken
-from infra.lease_records import LeaseRecord
-from infra.settings import Settings
+from infra.machine.accelerators import Slot, take
+from infra.machine.lease_records import LeaseRecord
+from infra.store.settings import Settings
 from tests.prefect_server import ROOT, Prefect
 from tests.process_marks import lives
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from infra import alerts
 from infra.contracts.records import Alert
+from infra.report.trend import alerts
 from tests.infra.made_runs import make_run
 from tests.prefect_server import ROOT, Prefect, prefect_server
 

@@ -290,10 +290,10 @@ def test_a_dataset_and_a_model_of_a_hub_that_are_here_are_rendered(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was downloaded before is judged as a file and a folder are; what was not, is not."""
+    from infra.contracts.progress import Silent
     from infra.contracts.specs import ModelSpec
-    from infra.progress import Silent
-    from infra.settings import Settings
-    from infra.weights import fetch, fetch_dataset
+    from infra.models.weights import fetch, fetch_dataset
+    from infra.store.settings import Settings
 
     bench.template(inputs.TEMPLATE)
     files = {file.name: file.read_bytes() for file in bench.model.iterdir() if file.is_file()}

@@ -8,7 +8,7 @@ from deployments.overrides import override, parse
 from deployments.recipes import sample
 from infra.contracts.errors import SpecError
 from infra.contracts.specs import DatasetSpec, TaskSpec
-from infra.receipt.sealing import leaves
+from infra.report.receipt.sealing import leaves
 
 
 def test_fields_are_replaced_by_path_by_number_and_by_name() -> None:

@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from infra.comparison import compare, recipe_name
-from infra.content import digest_of
 from infra.contracts.records import (
     Arm,
     ArmResult,
@@ -34,8 +32,10 @@ from infra.contracts.specs import (
     RunSpec,
     TaskSpec,
 )
-from infra.evaluation.scores import exam_digest
-from infra.verdict import decide
+from infra.judging.comparison import compare, recipe_name
+from infra.judging.verdict import decide
+from infra.store.content import digest_of
+from infra.suite.harness.scores import exam_digest
 
 GROUP = "global_mmlu_en"
 SUBJECTS = ("business", "humanities", "medical", "other", "social_sciences", "stem")

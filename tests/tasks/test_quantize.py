@@ -14,12 +14,12 @@ from prefect.testing.utilities import prefect_test_harness
 
 from deployments.recipes import sample
 from infra.contracts.errors import EvaluationError
+from infra.contracts.progress import Silent
 from infra.contracts.records import PythonEnvironment, QuantizedCheckpoint, Weights
 from infra.contracts.specs import RunSpec
-from infra.progress import Silent
-from infra.run_folder import RunFolder, open_run
-from infra.settings import Settings
-from infra.weights import inspect_local
+from infra.models.weights import inspect_local
+from infra.store.run_folder import RunFolder, open_run
+from infra.store.settings import Settings
 from tasks.quantize import quantize
 from tests.broken_checkpoints import SAMPLE
 

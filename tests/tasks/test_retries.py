@@ -15,13 +15,13 @@ from prefect.testing.utilities import prefect_test_harness
 import tasks
 from deployments.recipes import sample
 from infra.contracts.errors import AssayError, EnvironmentBuildError, HubUnreachable
+from infra.contracts.progress import Silent
 from infra.contracts.records import Weights
 from infra.contracts.specs import ModelSpec
-from infra.environments import ensure
-from infra.hubs.base import connect, raise_unreachable
-from infra.progress import Silent
-from infra.run_folder import RunFolder, open_run
-from infra.settings import Settings
+from infra.machine.environments import ensure
+from infra.models.hubs.base import connect, raise_unreachable
+from infra.store.run_folder import RunFolder, open_run
+from infra.store.settings import Settings
 from tasks.fetch_weights import fetch_weights
 from tasks.outcomes import may_heal
 from tests.stub_hub import PASS, Repo, StubHub, model_files, running

@@ -88,7 +88,7 @@ class Alert(Record):
 
 
 class Receipt(Record):
-    """What lets anybody check a report later; see `infra.receipt`."""
+    """What lets anybody check a report later; see `infra.report.receipt`."""
 
     files: tuple[FileDigest, ...]
     """Of the run's folder, all but `report.json` itself."""

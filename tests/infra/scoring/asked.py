@@ -19,7 +19,7 @@ from infra.scoring.pace import Pace
 from infra.scoring.plan import Echo, Read
 from infra.scoring.protocol import Generation, Question, Reply, body, replies
 from infra.scoring.tokens import pack
-from tests.infra.evaluation.completions_server import Completions
+from tests.infra.suite.harness.completions_server import Completions
 
 KEY = "the-key-of-this-run"
 READS: list[Question] = [Read(pack([1, n]), (1, 2, 3)) for n in range(200)]

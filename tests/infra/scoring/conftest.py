@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from infra.scoring import client
-from tests.infra.evaluation.completions_server import Completions, serving
-from tests.infra.evaluation.conftest import (  # noqa: F401  # two are fixtures
+from tests.infra.scoring.asked import WINDOW, likely
+from tests.infra.scoring.checkpoints import write_merging_tokenizer
+from tests.infra.suite.harness.completions_server import Completions, serving
+from tests.infra.suite.harness.conftest import (  # noqa: F401  # two are fixtures
     Heard,
     heard,
     tokenizer,
 )
-from tests.infra.scoring.asked import WINDOW, likely
-from tests.infra.scoring.checkpoints import write_merging_tokenizer
 
 
 @pytest.fixture(scope="session")

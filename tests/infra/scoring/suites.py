@@ -13,17 +13,17 @@ from typing import Any
 from lm_eval import evaluator
 from lm_eval.models.openai_completions import LocalCompletionsAPI
 
+from infra.contracts.progress import Silent
 from infra.contracts.specs import TaskSpec
-from infra.evaluation.exam import Exam, Part, Server, prepare
-from infra.evaluation.quiet import quiet
-from infra.progress import Silent
 from infra.scoring.model import AssayCompletions
-from infra.settings import Settings
-from tests.infra.evaluation.conftest import evaluation
+from infra.store.settings import Settings
+from infra.suite.harness.loading.quiet import quiet
+from infra.suite.harness.suite import Exam, Part, Server, prepare
 from tests.infra.scoring import cases
 from tests.infra.scoring.cases import Made
 from tests.infra.scoring.comparison import Answer, Asked, Limits, Verdict, compare
 from tests.infra.scoring.engine import Engine, common, greedy_is_tied
+from tests.infra.suite.harness.conftest import evaluation
 
 STOCK_CONCURRENCY = 16
 TASKS = (

@@ -10,7 +10,8 @@ from pydantic import SecretStr
 from infra.contracts.errors import ServerDied
 from infra.scoring import client, pace
 from infra.scoring.protocol import Question
-from tests.infra.evaluation.completions_server import (
+from tests.infra.scoring.asked import ECHOES, EVERYTHING, KEY, READS, TEXTS, Asked
+from tests.infra.suite.harness.completions_server import (
     Completions,
     Drop,
     Stall,
@@ -18,7 +19,6 @@ from tests.infra.evaluation.completions_server import (
     Trouble,
     serving,
 )
-from tests.infra.scoring.asked import ECHOES, EVERYTHING, KEY, READS, TEXTS, Asked
 
 pytestmark = pytest.mark.usefixtures("hasty", "nothing_left_behind")
 

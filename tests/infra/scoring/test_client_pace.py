@@ -9,8 +9,8 @@ import pytest
 from infra.scoring import pace
 from infra.scoring.protocol import Generation, Question
 from infra.scoring.tokens import pack
-from tests.infra.evaluation.completions_server import Completions, serving
 from tests.infra.scoring.asked import EVERYTHING, TEXTS, Asked
+from tests.infra.suite.harness.completions_server import Completions, serving
 
 MANY: list[Question] = [Generation(pack([4, n]), "{}") for n in range(80)]
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from infra.contracts.records import PythonEnvironment
-from infra.evaluation.exam import Exam
-from infra.vllm_server import LiveServer
+from infra.engines.vllm.server import LiveServer
+from infra.suite.harness.suite import Exam
 from tests import tiny_model
 from tests.exactness import SAMPLE, examine, examine_tokenizers, served, served_alone
 from tests.infra.scoring import checkpoints, suites

@@ -13,11 +13,11 @@ from lm_eval.models.openai_completions import LocalCompletionsAPI
 
 from infra.contracts.errors import EvaluationError
 from infra.scoring.model import AssayCompletions
-from tests.infra.evaluation.completions_server import Completions, serving
-from tests.infra.evaluation.conftest import Heard
 from tests.infra.scoring import cases
 from tests.infra.scoring.asked import WINDOW, likely, long, requests
 from tests.infra.scoring.cases import Made
+from tests.infra.suite.harness.completions_server import Completions, serving
+from tests.infra.suite.harness.conftest import Heard
 
 pytestmark = pytest.mark.usefixtures("hasty", "nothing_left_behind")
 

@@ -9,9 +9,9 @@ import pytest
 from pydantic import SecretStr
 
 from infra.contracts.errors import EvaluationError
-from tests.infra.evaluation.completions_server import Completions, Status, serving
-from tests.infra.evaluation.conftest import Heard
 from tests.infra.scoring.asked import KEY, WINDOW, likely, requests
+from tests.infra.suite.harness.completions_server import Completions, Status, serving
+from tests.infra.suite.harness.conftest import Heard
 
 pytestmark = pytest.mark.usefixtures("hasty", "nothing_left_behind")
 

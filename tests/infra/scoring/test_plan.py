@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from infra.scoring.plan import MAX_WANTED, Answer, Echo, Group, Item, Read, items_of, plan
 from infra.scoring.protocol import Reply, replies
 from infra.scoring.tokens import count, pack, unpack
-from tests.infra.evaluation.completions_server import Completions, logprob
+from tests.infra.suite.harness.completions_server import Completions, logprob
 
 CONTEXT = list(range(100, 200))
 A, B, C, D = 1, 2, 3, 4

@@ -19,7 +19,7 @@ from infra.scoring.protocol import (
     wanted_by,
 )
 from infra.scoring.tokens import pack, unpack
-from tests.infra.evaluation.completions_server import LIKELIEST, Completions, logprob
+from tests.infra.suite.harness.completions_server import LIKELIEST, Completions, logprob
 
 READS: list[Question] = [Read(pack([5, 6]), (1, 9)), Read(pack([7]), (2, 9))]
 ECHOES: list[Question] = [Echo(pack([5, 6, 7]), 1), Echo(pack([8, 9]), 1)]

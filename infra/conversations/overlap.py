@@ -1,0 +1,164 @@
+"""Which exam rows stand, in part, in the calibration set.
+
+Calibration sets no weights by gradient, but AWQ's search favours what it was shown: a model that
+was calibrated on its exam looks better there than elsewhere. Texts overlap if they share a long
+sequence of words, as in the contamination check of GPT-3 (Brown et al. 2020, "Language Models are
+Few-Shot Learners", appendix C): 13 words in a row, without regard to case and punctuation.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from infra.contracts.errors import CalibrationError, WeightsError
+from infra.contracts.records import ArmResult, CalibrationCard, Overlap
+from infra.conversations import identity as calibration_source
+from infra.conversations.loading import read
+from infra.store.settings import Settings
+
+NGRAM = 13
+"""Words in a row that have to be the same."""
+
+SHORTEST = 8
+"""Words of the shortest text that can overlap: as a whole, if it is shorter than an n-gram."""
+
+_EXAMPLES = 5
+_LONGEST_EXAMPLE = 40
+_UNSPACED = "\u3040-\u30ff\u3400-\u9fff"
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
+"""Han and kana stand without spaces: each sign counts as a word."""
+
+Texts: TypeAlias = tuple[str, ...]
+"""The texts of one row: question, choices, answer."""
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text, without case and punctuation."""
+    return _WORD.findall(text.casefold())
+
+
+class Ngrams:
+    """The word sequences of a set of texts."""
+
+    def __init__(self, texts: Iterable[str], n: int = NGRAM) -> None:
+        """Take the texts apart.
+
+        Args:
+            texts: For instance the messages of all conversations. No sequence crosses from one
+                to the next.
+            n: Words in a row that have to be the same.
+        """
+        self.n = n
+        self._texts = [words(text) for text in texts]
+        self._of_length: dict[int, set[tuple[str, ...]]] = {}
+
+    def shared(self, text: str) -> str:
+        """Return the first sequence that a text shares with this set, as long as it goes on.
+
+        A text with fewer words than an n-gram is sought as a whole, one below `SHORTEST` not at
+        all.
+
+        Returns:
+            The shared words; empty if there are none.
+        """
+        told = words(text)
+        length = min(self.n, len(told))
+        if length < min(SHORTEST, self.n):
+            return ""
+        known = self._sequences(length)
+        starts = range(len(told) - length + 1)
+        first = next((at for at in starts if tuple(told[at : at + length]) in known), None)
+        if first is None:
+            return ""
+        end = first + length
+        while end < len(told) and tuple(told[end + 1 - length : end + 1]) in known:
+            end += 1
+        return " ".join(told[first:end])
+
+    def _sequences(self, length: int) -> set[tuple[str, ...]]:
+        if length not in self._of_length:
+            self._of_length[length] = {
+                tuple(told[at : at + length])
+                for told in self._texts
+                for at in range(len(told) - length + 1)
+            }
+        return self._of_length[length]
+
+
+def overlap(
+    conversations: Iterable[str], rows: Mapping[str, Iterable[Texts]], n: int = NGRAM
+) -> Overlap:
+    """Count the exam rows that share a sequence of words with the calibration set.
+
+    Args:
+        conversations: Texts of the calibration set.
+        rows: Task → its rows, each with its texts. A row counts once, whichever text is shared.
+        n: Words in a row that have to be the same.
+    """
+    known = Ngrams(conversations, n)
+    looked_at = 0
+    found = dict.fromkeys(rows, 0)
+    examples: dict[str, None] = {}
+    for task, members in rows.items():
+        for texts in members:
+            looked_at += 1
+            if shared := next(filter(None, map(known.shared, texts)), ""):
+                found[task] += 1
+                if len(examples) < _EXAMPLES:
+                    examples.setdefault(_cut(shared))
+    return Overlap(ngram=n, rows=looked_at, found=found, examples=tuple(examples))
+
+
+def of_run(
+    base: ArmResult, card: CalibrationCard, folder: Path, *, settings: Settings
+) -> Overlap | None:
+    """Return the overlap of a finished run's calibration set with its exam.
+
+    Looked at is every conversation up to the last one used, those too long for AWQ included.
+
+    Args:
+        base: The arm whose rows are read; both have the same.
+        card: What the quantizer saw.
+        folder: The run's folder, which holds the sample rows.
+        settings: Where datasets of a hub are kept.
+
+    Returns:
+        The overlap; none if the conversations cannot be read again, or are others by now.
+    """
+    try:
+        if card.source is None or calibration_source.identity(card.spec, settings) != card.source:
+            return None
+        source = read(card.spec, settings=settings)
+        if source.total != card.read:
+            return None
+        talks = islice(source.rows, card.looked_at)
+        conversations = [text for talk in talks for text in talk.texts]
+    except (CalibrationError, WeightsError):
+        return None
+    rows = {name: _rows(folder / scores.samples) for name, scores in base.tasks.items()}
+    return overlap(conversations, rows)
+
+
+def _rows(samples: Path) -> Iterator[Texts]:
+    with samples.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield tuple(_texts(json.loads(line)["doc"]))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a document, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
+
+
+def _cut(shared: str) -> str:
+    told = shared.split(" ")
+    return shared if len(told) <= _LONGEST_EXAMPLE else " ".join([*told[:_LONGEST_EXAMPLE], "…"])

@@ -1,0 +1,147 @@
+"""The command line and the environment of the engine: pure functions of what is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from infra.contracts.engine_flags import flag_names
+from infra.contracts.specs import ServingSpec
+from infra.machine.device import Device
+
+GPU_MEMORY_FRACTION = 0.9
+_CPU_MEMORY_FRACTION = 0.3
+_DEFAULT_MAX_NUM_SEQS = {"cpu": 128, "cuda": 256}
+"""Sequences that vLLM computes at a time unless told otherwise (large GPUs: 1024)."""
+_CPU_BLOCK_TOKENS = 32
+"""The least that the CPU kernels take. Only whole blocks of a prompt are found again in the cache,
+so the default of 128 would have every read compute a hundred tokens anew."""
+DEFAULT_LOGPROBS = 20
+"""Likeliest tokens that a question may ask for unless the engine is told otherwise."""
+_GIBIBYTE = 2**30
+
+
+def build_command(
+    *,
+    python: Path,
+    model: Path,
+    served_name: str,
+    port: int,
+    spec: ServingSpec,
+    device: Device,
+    concurrency: int | None,
+    trust_remote_code: bool = False,
+    logprobs: int = DEFAULT_LOGPROBS,
+    free_memory_bytes: int,
+) -> tuple[str, ...]:
+    """Return the command that serves a model folder. It holds no secret.
+
+    Args:
+        python: Interpreter with vLLM.
+        model: Folder of the model.
+        served_name: The only name under which the model answers.
+        port: Port on loopback.
+        spec: What was asked.
+        device: What to compute on.
+        concurrency: Questions that shall fit at a time; None leaves that to the engine.
+        trust_remote_code: Run code that comes with the model.
+        logprobs: Likeliest tokens that a question may ask for at each position.
+        free_memory_bytes: Main memory that nobody uses now.
+    """
+    users = flag_names(spec.extra_args)  # of `MERGED` flags the user's replace ours
+    # The module, not the `vllm` command: that one does not start with the CPU build.
+    command = [str(python), "-I", "-u", "-m", "vllm.entrypoints.openai.api_server"]
+    command += ["--model", str(model), "--served-model-name", served_name]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--disable-uvicorn-access-log"]
+    # The model's own generation config may hold a repetition penalty, which changes greedy answers.
+    command += ["--generation-config", "vllm", "--seed", "0", "--dtype", spec.dtype]
+    command += ["--tensor-parallel-size", str(spec.tensor_parallel_size)]
+    if spec.max_model_len is not None:
+        command += ["--max-model-len", str(spec.max_model_len)]
+    if spec.memory_fraction is not None:
+        command += ["--gpu-memory-utilization", str(spec.memory_fraction)]
+    elif device.kind == "cuda":
+        command += ["--gpu-memory-utilization", str(GPU_MEMORY_FRACTION)]
+    elif "--kv-cache-memory-bytes" not in users:
+        # A stated size also spares the engine its trial run at start.
+        sequences = concurrency or _DEFAULT_MAX_NUM_SEQS["cpu"]
+        cache = kv_cache_bytes(_config(model), spec, sequences, free_memory_bytes)
+        command += ["--kv-cache-memory-bytes", str(cache)]
+    if device.kind == "cpu" and "--block-size" not in users:
+        command += ["--block-size", str(_CPU_BLOCK_TOKENS)]
+    # On a CPU compilation needs a C++ compiler and minutes.
+    if spec.enforce_eager or device.kind == "cpu":
+        command.append("--enforce-eager")
+    many = concurrency and concurrency > _DEFAULT_MAX_NUM_SEQS[device.kind]
+    if many and "--max-num-seqs" not in users:
+        command += ["--max-num-seqs", str(concurrency)]
+    if logprobs > DEFAULT_LOGPROBS:
+        command += ["--max-logprobs", str(logprobs)]
+    if trust_remote_code:
+        command.append("--trust-remote-code")
+    return (*command, *spec.extra_args)
+
+
+def engine_environment(
+    device: Device, api_key: str, *, cores: int, given: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the variables the engine gets on top of a clean environment.
+
+    Args:
+        device: What it computes on.
+        api_key: The key that requests must carry; the environment keeps it off the command line.
+        cores: Processor cores this process may use.
+        given: Variables that are set already; the user's own choices among them stay.
+    """
+    variables = {
+        "VLLM_API_KEY": api_key,
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+    if device.kind == "cpu":
+        # On processors with AMX vLLM would round activations to 8 bits in quantized layers alone:
+        # another experiment than the weight-only one, and one that differs between machines.
+        variables["VLLM_CPU_INT4_W4A8"] = "0"
+        if cores <= 2 and "VLLM_ENABLE_V1_MULTIPROCESSING" not in given:
+            # With one core for the engine a worker of its own only costs a third of the start.
+            variables["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    return variables
+
+
+def kv_cache_bytes(
+    config: Mapping[str, Any], spec: ServingSpec, concurrency: int, free_memory_bytes: int
+) -> int:
+    """Return the bytes of key-value cache that a CPU server needs, bounded by the free memory.
+
+    Every request in flight gets room for a whole window, twice over, so that shared prompt
+    beginnings stay cached. A token takes 2 (key, value) x layers x key-value heads x head size x
+    bytes a number; models whose config does not say that get the bound.
+
+    Args:
+        config: The model's config.json.
+        spec: What was asked.
+        concurrency: Requests in flight.
+        free_memory_bytes: Main memory that nobody uses now.
+    """
+    bound = max(int(free_memory_bytes * _CPU_MEMORY_FRACTION), _GIBIBYTE // 4)
+    try:
+        heads = config["num_attention_heads"]
+        head_size = config.get("head_dim") or config["hidden_size"] // heads
+        kv_heads = config.get("num_key_value_heads") or heads
+        window = spec.max_model_len or config["max_position_embeddings"]
+        layers = config["num_hidden_layers"]
+    except (KeyError, TypeError):
+        return bound
+    dtype = config.get("dtype") or config.get("torch_dtype")
+    width = 4 if "float32" in (spec.dtype, dtype if spec.dtype == "auto" else None) else 2
+    tokens = 2 * concurrency * (window + _CPU_BLOCK_TOKENS)
+    needed = int(2 * layers * kv_heads * head_size * width * tokens)
+    return min(max(needed, _GIBIBYTE // 4), bound)
+
+
+def _config(model: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    return loaded

@@ -1,0 +1,130 @@
+"""All that decides an arm's answers besides the questions: the key of whatever is kept of it.
+
+The engine's real command line and environment count, with what Assay itself adds to them, and not
+the fields they were made from: a flag that Assay sets in another way one day must not bring back
+the answers of the day before. What names or sizes a start, and decides no number, stays out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from infra.contracts.records import Adjustment, PythonEnvironment
+from infra.contracts.specs import RunSpec
+from infra.engines.vllm.command import build_command, engine_environment
+from infra.machine.device import Device
+from infra.machine.processes import clean_environment
+from infra.store.content import code_digest, digest_of
+
+_WITHOUT_EFFECT = frozenset(
+    ["--model", "--served-model-name", "--host", "--port", "--kv-cache-memory-bytes",
+     "--gpu-memory-utilization", "--max-num-seqs", "--max-logprobs"]
+)  # fmt: skip
+"""Flags of ours whose value names the start, or makes room. The model counts by its digest."""
+
+_DECIDING = (
+    *("VLLM_*", "TORCH*", "PYTORCH_*", "TRITON_*", "CUDA_*", "NVIDIA_*", "NCCL_*"),
+    *("OMP_*", "KMP_*", "GOMP_*", "MKL_*", "OPENBLAS_*", "LD_PRELOAD", "LD_LIBRARY_PATH"),
+)
+"""Variables that reach the engine and may change what it computes, or with what."""
+
+_NOT_DECIDING = (
+    *("VLLM_API_KEY", "VLLM_NO_USAGE_STATS", "VLLM_LOGGING_*", "VLLM_CACHE_ROOT"),
+    *("VLLM_CONFIG_ROOT", "*_CACHE_DIR"),
+    *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES"),
+    "NVIDIA_DRIVER_CAPABILITIES",
+)
+"""Of these, secrets, places, and which of equal devices is taken."""
+
+_MEMORY = "serving.memory_fraction"
+"""Makes room, and decides no number."""
+
+_KEY = "assay"
+"""Stands for the key of a start, which no two share."""
+
+
+def conditions(
+    digest: str,
+    folder: Path,
+    spec: RunSpec,
+    environment: PythonEnvironment,
+    device: Device,
+    given: Mapping[str, str] | None = None,
+) -> list[object]:
+    """Return all that decides what a checkpoint answers, and by which code it is asked.
+
+    Args:
+        digest: Of the checkpoint.
+        folder: It, or one of the same configuration.
+        spec: The run.
+        environment: Interpreter with the engine.
+        device: What it computes on.
+        given: Variables that reach the engine; by default those of this process that would.
+    """
+    given = clean_environment() if given is None else given
+    cores = len(os.sched_getaffinity(0))
+    command = build_command(
+        python=Path("python"),
+        model=folder,
+        served_name="",
+        port=0,
+        spec=spec.serving,
+        device=device,
+        concurrency=None,
+        trust_remote_code=spec.model.trust_remote_code,
+        free_memory_bytes=0,
+    )
+    variables = {**given, **engine_environment(device, _KEY, cores=cores, given=given)}
+    return [
+        {
+            "checkpoint": digest,
+            "command": deciding_flags(command, spec.serving.extra_args),
+            "variables": deciding_variables(variables),
+            "engine": environment.digest,
+            # The number of threads decides in which order a processor adds up.
+            "device": [device.kind, device.name, cores if device.kind == "cpu" else None],
+            # An engine that may adjust itself is not told by its command alone; see `answers_of`.
+            "adjust": spec.serving.adjust,
+            "code": code_digest("scoring"),
+        }
+    ]
+
+
+def answers_of(asked: Sequence[object], adjustments: Sequence[Adjustment]) -> str:
+    """Return the identity of the answers of one server that was started under some conditions.
+
+    Args:
+        asked: The conditions.
+        adjustments: What was changed when it did not come up as asked: another command line.
+    """
+    changed = [[one.field, one.after] for one in adjustments if one.field != _MEMORY]
+    return digest_of([asked, changed])
+
+
+def deciding_flags(command: Sequence[str], extra: Sequence[str]) -> list[str]:
+    """Return a command line without what decides no number; the user's own flags all count."""
+    ours = list(command[: len(command) - len(extra)])
+    kept = []
+    while ours:
+        flag = ours.pop(0)
+        if flag in _WITHOUT_EFFECT:
+            ours.pop(0)
+        else:
+            kept.append(flag)
+    return [*kept, *extra]
+
+
+def deciding_variables(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that may change what an engine computes."""
+
+    def among(name: str, patterns: Sequence[str]) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+    return {
+        name: value
+        for name, value in given.items()
+        if among(name, _DECIDING) and not among(name, _NOT_DECIDING)
+    }

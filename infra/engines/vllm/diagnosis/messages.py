@@ -1,0 +1,94 @@
+"""Turn the end of an engine into one error: with cause and remedy where the failure is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infra.contracts.errors import (
+    PortTaken,
+    ServerDied,
+    ServerError,
+    ServerHung,
+    ServerNotReady,
+)
+from infra.engines.vllm import log as vllm_log
+from infra.engines.vllm.diagnosis.reading import Diagnosis, diagnose
+from infra.machine.log_lines import tail
+from infra.machine.processes import describe_exit
+
+
+def died(log: Path, exit_code: int) -> ServerError:
+    """Return the error for an engine that ended by itself.
+
+    Args:
+        log: What it printed.
+        exit_code: With which it ended (128 + n after signal n).
+    """
+    ended = f"The server ended by itself with {describe_exit(exit_code)}."
+    known = diagnose(_read(log), exit_code)
+    if known is None:
+        return ServerDied(
+            f"{ended} Its last lines ({log}):\n{tail(log)}",
+            cause=vllm_log.first_error(log),
+            remedy="The first error in the log is the one that matters.",
+            exit_code=exit_code,
+            log=str(log),
+        )
+    kind = PortTaken if known.name == "port-taken" else ServerDied
+    return kind(
+        f"{known.fact} {ended} Its log: {log}",
+        cause=known.cause,
+        remedy=known.remedy,
+        exit_code=exit_code,
+        log=str(log),
+        **_facts(known),
+    )
+
+
+def not_ready(log: Path) -> ServerNotReady:
+    """Return the error for an engine that still runs, but was not ready in time."""
+    late = "The server was not ready in time."
+    if (known := diagnose(_read(log), None)) is not None:
+        return ServerNotReady(
+            f"{late} {known.fact} Its log: {log}",
+            cause=known.cause,
+            remedy=known.remedy,
+            log=str(log),
+            **_facts(known),
+        )
+    return ServerNotReady(
+        f"{late} Its last lines ({log}):\n{tail(log)}",
+        cause="Large weights on a slow disk, or a start that hangs.",
+        remedy="Raise serving.startup_timeout_seconds if the log shows that it gets on.",
+        log=str(log),
+    )
+
+
+def hung(log: Path) -> ServerHung:
+    """Return the error for an engine that lives, but computes nothing any more."""
+    return ServerHung(
+        f"The server lives, but computes nothing any more. Its log: {log}",
+        cause="A process of it was stopped, or waits for a driver, a disk or a dead peer.",
+        remedy="Look at `nvidia-smi` and `dmesg`; if the engine only needed longer for one step, "
+        "raise serving.hang_timeout_seconds.",
+        diagnosis="hung",
+        log=str(log),
+    )
+
+
+def explained(error: ServerError, log: Path) -> ServerError:
+    """Return an error of an engine that runs, with the cause and remedy that its log tells of."""
+    known = diagnose(_read(log), None)
+    if known is None:
+        return error
+    return type(error)(
+        error.fact, cause=known.fact, remedy=known.remedy, **error.facts | _facts(known)
+    )
+
+
+def _facts(known: Diagnosis) -> dict[str, str]:
+    return {"diagnosis": known.name, "field": known.field}
+
+
+def _read(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")

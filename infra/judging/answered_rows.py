@@ -1,0 +1,255 @@
+"""What was compared where the exam may have been stopped early: the rows that both arms answered.
+
+The base model sits its whole exam. Where the quantized model was asked fewer rows, the base model's
+scores are made again over just these, so that every number is about the same questions.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from infra.contracts.errors import ComparisonError
+from infra.contracts.records import ArmResult, Comparison, MetricValue, Pooled, TaskScores
+from infra.judging.pairing import paired_rows
+from infra.judging.sequential import pooled_so_far
+from infra.store.content import write_atomically
+from infra.suite.harness.metrics import is_corpus
+from infra.suite.harness.scores import exam_digest
+
+Row = dict[str, Any]
+
+SAMPLES = "samples/base-asked"
+"""Folder of the base model's rows that were compared, below the run's folder."""
+
+_NO_NARROWER = "and no narrower than for a number of rows fixed before"
+
+
+def asked_of(base: ArmResult, quantized: ArmResult, folder: Path, into: str = SAMPLES) -> ArmResult:
+    """Return the base arm over the rows that the quantized arm was asked.
+
+    Tasks of which it was asked everything stay as they are.
+
+    Args:
+        base: The arm over its whole exam.
+        quantized: The arm that may have been asked less.
+        folder: The run's folder.
+        into: Folder for the base model's rows, below the run's folder or absolute.
+    """
+    return base.model_copy(
+        update={
+            "tasks": {
+                name: _over(scores, quantized.tasks[name], folder, f"{into}/{name}.jsonl")
+                if name in quantized.tasks and quantized.tasks[name].n != scores.n
+                else scores
+                for name, scores in base.tasks.items()
+            }
+        }
+    )
+
+
+def pooled(base: ArmResult, quantized: ArmResult, found: Comparison, folder: Path) -> Pooled | None:
+    """Return the effect over all rows, for a verdict that may be looked at before the last row.
+
+    The limits are those of the test that allows it (see `infra.judging.sequential`),
+    and no narrower than those for a fixed number of rows: these know of subjects and of questions
+    asked twice, and a wider limit can only make a verdict rarer.
+
+    Args:
+        base: The arm as it came, over the rows that were asked.
+        quantized: The arm that was quantized.
+        found: The comparison of both.
+        folder: The run's folder.
+
+    Returns:
+        The effect over the tasks that the comparison pools; none if it pools none.
+
+    Raises:
+        ComparisonError: A row is not simply right or wrong.
+    """
+    fixed = found.pooled
+    if fixed is None:
+        return None
+    rows = [
+        step
+        for task in fixed.tasks
+        for step in steps(base.tasks[task], quantized.tasks[task], folder)
+    ]
+    told = pooled_so_far(rows, fixed.tasks, fixed.confidence)
+    return told.model_copy(
+        update={
+            "low": min(told.low, fixed.low),
+            "high": max(told.high, fixed.high),
+            "bound": min(told.bound, fixed.bound),
+            "method": f"{told.method}, {_NO_NARROWER}",
+        }
+    )
+
+
+def means(scores: TaskScores, rows: Sequence[Row]) -> dict[str, MetricValue] | None:
+    """Return every metric made again from rows, or none if one of them is not their mean.
+
+    A group's score is the mean of its rows, or of its parts where its definition weighs them alike
+    (lm-eval's `weight_by_size`).
+
+    Args:
+        scores: As they were scored over all of these rows.
+        rows: These rows.
+    """
+    found = _means(scores, rows, rows)
+    if found is None or any(
+        means(sub, _own(sub, rows)) is None for sub in scores.subtasks.values()
+    ):
+        return None
+    return found
+
+
+def rows_of(scores: TaskScores, folder: Path) -> list[Row]:
+    """Return the rows of a task, in the order of the file.
+
+    Raises:
+        ComparisonError: They cannot be read.
+    """
+    return [row for _, row in _lines(scores, folder)]
+
+
+def _over(whole: TaskScores, asked: TaskScores, folder: Path, samples: str) -> TaskScores:
+    wanted = {(row["task"], row["doc_id"]) for row in rows_of(asked, folder)}
+    lines = list(_lines(whole, folder))
+    kept = [(line, row) for line, row in lines if (row["task"], row["doc_id"]) in wanted]
+    write_atomically(folder / samples, "".join(line for line, _ in kept))
+    return _again(whole, [row for _, row in lines], [row for _, row in kept], samples)
+
+
+def _again(
+    whole: TaskScores, all_rows: Sequence[Row], rows: Sequence[Row], samples: str
+) -> TaskScores:
+    metrics = _means(whole, all_rows, rows)
+    if metrics is None:
+        raise ComparisonError(
+            f"The score of {whole.name} in the base arm cannot be made again over a part of its "
+            "rows.",
+            cause="It is not the mean of its rows.",
+            remedy="Set verdict.early_stop to False.",
+            task=whole.name, field="metrics",
+        )  # fmt: skip
+    return whole.model_copy(
+        update={
+            "metrics": metrics,
+            "n": len(rows),
+            "exam": exam_digest(rows),
+            "samples": samples,
+            "truncated": sum(bool(row["truncated"]) for row in rows),
+            "subtasks": {
+                name: _again(sub, _own(sub, all_rows), _own(sub, rows), samples)
+                for name, sub in whole.subtasks.items()
+            },
+        }
+    )
+
+
+def _means(
+    whole: TaskScores, all_rows: Sequence[Row], rows: Sequence[Row]
+) -> dict[str, MetricValue] | None:
+    found = {}
+    for metric, told in whole.metrics.items():
+        value = _value(whole, metric, all_rows, rows)
+        if value is None:
+            return None
+        made = told.stderr is not None and not whole.subtasks
+        found[metric] = told.model_copy(
+            update={
+                "value": value, "stderr": _stderr(metric, rows) if made else None, "n": len(rows)
+            }
+        )  # fmt: skip
+    return found
+
+
+def _value(
+    whole: TaskScores, metric: str, all_rows: Sequence[Row], rows: Sequence[Row]
+) -> float | None:
+    """Return the metric over some rows, made as it is made over all of them."""
+    if is_corpus(whole.metrics[metric]):
+        return None
+    told = whole.metrics[metric].value
+    if _close(told, _mean(metric, all_rows)):
+        return _mean(metric, rows)
+    parts = list(whole.subtasks.values())
+    if not parts or any(metric not in part.metrics for part in parts):
+        return None
+    if not _close(told, _mean_of([_value(p, metric, _own(p, all_rows), _own(p, all_rows))
+                                  for p in parts])):  # fmt: skip
+        return None
+    return _mean_of(
+        [_value(part, metric, _own(part, all_rows), _own(part, rows)) for part in parts]
+    )
+
+
+def _mean(metric: str, rows: Sequence[Row]) -> float | None:
+    return _mean_of([row["metrics"].get(metric) for row in rows])
+
+
+def _mean_of(values: Sequence[Any]) -> float | None:
+    numbers = [float(value) for value in values if isinstance(value, int | float)]
+    if not values or len(numbers) < len(values):
+        return None
+    return math.fsum(numbers) / len(numbers)
+
+
+def _stderr(metric: str, rows: Sequence[Row]) -> float | None:
+    """Return the standard error of a mean, as lm-eval's `mean_stderr`."""
+    values = [float(row["metrics"][metric]) for row in rows]
+    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+
+
+def steps(base: TaskScores, quantized: TaskScores, folder: Path) -> Iterator[int]:
+    """Yield quantized minus base of each row of a task: -1, 0 or 1, good is up.
+
+    Raises:
+        ComparisonError: A row is not simply right or wrong.
+    """
+    metric = base.primary_metric
+    better = 1 if base.metrics[metric].higher_is_better else -1
+    for pair in paired_rows(base, quantized, folder):
+        one, other = pair.base.score(metric), pair.quantized.score(metric)
+        if one not in (0, 1) or other not in (0, 1):
+            raise ComparisonError(
+                f"A row of {base.name} scores {one!r:.40} in the base arm and {other!r:.40} in the "
+                f"quantized arm in {metric}, neither right nor wrong.",
+                cause="A test that may stop early takes rows that are right or wrong.",
+                remedy="Set verdict.early_stop to False, or leave the task out.",
+                task=base.name, field="metrics", document=pair.base.doc_id,
+            )  # fmt: skip
+        yield better * (int(other) - int(one))
+
+
+def _own(scores: TaskScores, rows: Iterable[Row]) -> list[Row]:
+    members = _leaves(scores)
+    return [row for row in rows if row["task"] in members]
+
+
+def _leaves(scores: TaskScores) -> set[str]:
+    if not scores.subtasks:
+        return {scores.name}
+    return set().union(*(_leaves(subtask) for subtask in scores.subtasks.values()))
+
+
+def _lines(scores: TaskScores, folder: Path) -> Iterator[tuple[str, Row]]:
+    try:
+        with (folder / scores.samples).open(encoding="utf-8", newline="\n") as lines:
+            for line in lines:
+                yield line, json.loads(line)
+    except (OSError, ValueError) as error:
+        raise ComparisonError(
+            f"The rows of {scores.name} cannot be read from {scores.samples}: {error}.",
+            remedy="Run the evaluation again.",
+            task=scores.name, field="rows",
+        ) from error  # fmt: skip
+
+
+def _close(one: float, other: float | None) -> bool:
+    return other is not None and math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9)

@@ -1,0 +1,305 @@
+"""Compares two arms row by row, and over all tasks together."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
+
+from infra.contracts.errors import ComparisonError
+from infra.contracts.records import (
+    ArmResult,
+    Comparison,
+    MetricComparison,
+    MetricValue,
+    Pooled,
+    TaskScores,
+)
+from infra.contracts.specs import QuantizationSpec
+from infra.judging import statistics
+from infra.judging.chance import Guessing, guessing, recovery
+from infra.judging.pairing import Pair, Row, paired_rows
+from infra.judging.statistics import Effect
+from infra.suite.harness.metrics import in_points, is_corpus
+
+Scored: TypeAlias = list[tuple[float, float]]
+"""What each row scores in the base arm and in the other one."""
+
+
+class Rules(Protocol):
+    """What differs between versions that judge the same rows; see `infra.report.receipt.rules`."""
+
+    def points(
+        self, metric: str, task: str, values: tuple[MetricValue, MetricValue], scored: Scored
+    ) -> bool:
+        """Return whether a metric has points."""
+
+    def guessing(self, metric: str, rows: Sequence[Row], better_higher: bool) -> Guessing:
+        """Return what guessing scores."""
+
+
+class Declared:
+    """The rules of this version: what a metric is has been declared."""
+
+    def points(
+        self, metric: str, task: str, values: tuple[MetricValue, MetricValue], scored: Scored
+    ) -> bool:
+        """Return whether a metric has points: it is declared so, and its rows have scores."""
+        return bool(scored) and in_points(metric, task, *values)
+
+    def guessing(self, metric: str, rows: Sequence[Row], better_higher: bool) -> Guessing:
+        """Return what guessing scores; nothing is known of losses."""
+        return guessing(metric, rows) if better_higher else Guessing(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One metric of one task, with what the pooled effect needs of it."""
+
+    metric: MetricComparison
+    effect: Effect | None
+    """Other arm minus base arm; none if the rows give no basis for an interval."""
+
+    documents: frozenset[str] = frozenset()
+    """What tells the questions, without the words they were asked in."""
+
+
+def compare(
+    base: ArmResult,
+    quantized: ArmResult,
+    folder: Path,
+    confidence: float = statistics.CONFIDENCE,
+    rules: Rules | None = None,
+) -> Comparison:
+    """Return every metric of every task in both arms, with the interval of its difference.
+
+    A group gets one comparison over all its rows, and one for each subtask.
+
+    Args:
+        base: The arm as it came.
+        quantized: The arm that was quantized.
+        folder: The run's folder, which holds the sample rows of both.
+        confidence: Of every interval; see `VerdictSpec`.
+        rules: Of another version, for a report that it made; none takes this one's.
+
+    Raises:
+        ComparisonError: The arms did not sit the same exam; names the task and the field.
+    """
+    if base.tasks.keys() != quantized.tasks.keys():
+        raise ComparisonError(
+            f"The arms sat different tasks: {', '.join(base.tasks)} in the base arm, "
+            f"{', '.join(quantized.tasks)} in the quantized arm.",
+            remedy="Evaluate both arms with the same spec.",
+            field="tasks",
+        )
+    compared: list[Compared] = []
+    for name, scores in base.tasks.items():
+        pairs = paired_rows(scores, quantized.tasks[name], folder)
+        compared += _compare_task(
+            scores, quantized.tasks[name], pairs, None, confidence, rules or Declared()
+        )
+    size_ratio = quantized.checkpoint.size_bytes / base.checkpoint.size_bytes
+    return combine(compared, size_ratio, confidence)
+
+
+def combine(compared: Sequence[Compared], size_ratio: float, confidence: float) -> Comparison:
+    """Return the whole comparison: p-values adjusted for each other, and the pooled effect.
+
+    Args:
+        compared: Every metric of every task and subtask.
+        size_ratio: Bytes of quantized weights over bytes of base weights.
+        confidence: That the effects were computed at.
+    """
+    decisive = [one for one in compared if decides(one.metric)]
+    p_values = [p for one in decisive if (p := one.metric.p_value) is not None]
+    adjusted = iter(statistics.holm(p_values))
+    metrics = [
+        one.metric.model_copy(update={"p_adjusted": next(adjusted)})
+        if decides(one.metric) and one.metric.p_value is not None
+        else one.metric
+        for one in compared
+    ]
+    pooled = _pooled(decisive, confidence)
+    return Comparison(metrics=tuple(metrics), size_ratio=size_ratio, pooled=pooled)
+
+
+def _pooled(compared: Sequence[Compared], confidence: float) -> Pooled | None:
+    tasks, effects, documents = [], [], []
+    for one in compared:
+        if one.effect is not None and one.metric.unit == "points":
+            better = one.metric.base.higher_is_better
+            tasks.append(one.metric.task)
+            effects.append(one.effect if better else one.effect.mirrored())
+            documents.append(one.documents)
+    if not effects:
+        return None
+    # The same questions asked in another way are no new evidence: gpqa has a dozen such tasks.
+    overlap = {
+        (i, j): len(documents[i] & documents[j]) / math.sqrt(len(documents[i]) * len(documents[j]))
+        for i, j in itertools.combinations(range(len(effects)), 2)
+        if documents[i] & documents[j]
+    }
+    low, high = statistics.pooled_limits(effects, lambda effect: effect.limits, overlap)
+    bound, _ = statistics.pooled_limits(effects, lambda effect: effect.bounds, overlap)
+    rows = sum(effect.rows for effect in effects)
+    return Pooled(
+        tasks=tuple(tasks),
+        rows=rows,
+        flip_rate=sum(effect.flips for effect in effects) / rows,
+        difference=statistics.pooled_difference(effects),
+        low=low,
+        high=high,
+        confidence=confidence,
+        bound=bound,
+        method=statistics.MOVER,
+    )
+
+
+def _compare_task(
+    base: TaskScores,
+    quantized: TaskScores,
+    pairs: list[Pair],
+    parent: str | None,
+    confidence: float,
+    rules: Rules,
+) -> Iterator[Compared]:
+    both = [metric for metric in base.metrics if metric in quantized.metrics]
+    for metric in sorted(both, key=lambda name: name != base.primary_metric):
+        yield _compare_metric(base, quantized, metric, pairs, parent, confidence, rules)
+    for name, subtask in base.subtasks.items():
+        members = [pair for pair in pairs if pair.base.task in _leaves(subtask)]
+        yield from _compare_task(
+            subtask, quantized.subtasks[name], members, base.name, confidence, rules
+        )
+
+
+def _leaves(scores: TaskScores) -> set[str]:
+    if not scores.subtasks:
+        return {scores.name}
+    return set().union(*(_leaves(subtask) for subtask in scores.subtasks.values()))
+
+
+def _compare_metric(
+    base: TaskScores,
+    quantized: TaskScores,
+    metric: str,
+    pairs: list[Pair],
+    parent: str | None,
+    confidence: float,
+    rules: Rules,
+) -> Compared:
+    values = base.metrics[metric], quantized.metrics[metric]
+    # Corpus metrics (BLEU, perplexity) keep tuples or nothing in their rows.
+    scored = [
+        (one, other)
+        for pair in pairs
+        if (one := pair.base.score(metric)) is not None
+        and (other := pair.quantized.score(metric)) is not None
+    ]
+    found, method = _effect(scored, values, pairs, confidence)
+    better_higher = values[0].higher_is_better
+    better = 1 if better_higher else -1
+    signs = [better * (other - one) for one, other in scored]
+    points = rules.points(metric, base.name, values, scored)
+    breach = _breach(metric, pairs) if points else ""
+    points = points and not breach
+    ratio = points and better_higher
+    rows = [pair.base for pair in pairs]
+    guessed = rules.guessing(metric, rows, better_higher) if points else Guessing(None)
+    chance = guessed.chance
+    low, high = found.limits if found else (None, None)
+    compared = MetricComparison(
+        task=base.name,
+        subtask_of=parent,
+        metric=metric,
+        base=values[0],
+        quantized=values[1],
+        unit="points" if points else "value",
+        breach=breach,
+        difference=values[1].value - values[0].value,
+        low=low,
+        high=high,
+        confidence=confidence,
+        method=method,
+        p_value=found.p_value if found else None,
+        clusters=found.clusters if found else None,
+        chance=chance,
+        luck=guessed.luck,
+        recovery=recovery(values[0].value, values[1].value) if ratio else None,
+        recovery_above_chance=(
+            recovery(values[0].value, values[1].value, chance)
+            if ratio and chance is not None
+            else None
+        ),
+        pairs=len(pairs),
+        lost=sum(sign < 0 for sign in signs),
+        gained=sum(sign > 0 for sign in signs),
+        changed=sum(pair.differs(metric) for pair in pairs),
+        primary=metric == base.primary_metric,
+    )
+    documents = frozenset(pair.base.question for pair in pairs)
+    return Compared(compared, found, documents if decides(compared) else frozenset())
+
+
+def _breach(metric: str, pairs: Sequence[Pair]) -> str:
+    """Return the first row that does not lie between 0 and 1, as a metric in points has to."""
+    for pair in pairs:
+        for arm, row in (("base", pair.base), ("quantized", pair.quantized)):
+            value = row.score(metric)
+            if value is not None and not 0 <= value <= 1:
+                return (
+                    f"document {row.doc_id} of {row.task} scores {value:g} in the {arm} arm, "
+                    f"though {metric.partition(',')[0]} is declared to lie between 0 and 1"
+                )
+    return ""
+
+
+def _effect(
+    scored: Sequence[tuple[float, float]],
+    values: tuple[MetricValue, MetricValue],
+    pairs: Sequence[Pair],
+    confidence: float,
+) -> tuple[Effect | None, str]:
+    """Return the effect and the name of its interval, or why there is none."""
+    if not scored or len(scored) < len(pairs):
+        return None, "none: the rows carry no score of their own"
+    if is_corpus(*values):
+        return None, "none: by its definition the score is not the mean of its rows"
+    for arm, value in enumerate(values):
+        mean = math.fsum(row[arm] for row in scored) / len(pairs)
+        if not math.isclose(mean, value.value, rel_tol=1e-9, abs_tol=1e-9):
+            return None, "none: the score is not the mean of its rows"
+    base, other = zip(*scored, strict=True)
+    subjects = [pair.base.subject for pair in pairs]
+    questions = [pair.base.question for pair in pairs]
+    found = statistics.effect_of(base, other, confidence, subjects, questions)
+    if found is None:
+        return None, "none: too few rows differ to resample them"
+    return found, found.method
+
+
+def decisive(comparison: Comparison) -> list[MetricComparison]:
+    """Return the comparisons a verdict rests on: each task's primary metric, no subtasks."""
+    return [metric for metric in comparison.metrics if decides(metric)]
+
+
+def decides(metric: MetricComparison) -> bool:
+    """Return whether a comparison is of a task's primary metric, and of no subtask."""
+    return metric.primary and metric.subtask_of is None
+
+
+def effect(metric: MetricComparison) -> Literal["loss", "gain", "unclear"]:
+    """Return on which side of zero the whole interval lies, `gain` being better."""
+    if metric.low is None or metric.high is None:
+        return "unclear"
+    if metric.high < 0 or metric.low > 0:
+        return "gain" if (metric.low > 0) == metric.base.higher_is_better else "loss"
+    return "unclear"
+
+
+def recipe_name(quantization: QuantizationSpec) -> str:
+    """Return `4-bit AWQ`."""
+    return f"{quantization.bits}-bit {quantization.method.upper()}"

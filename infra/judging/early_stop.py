@@ -1,0 +1,293 @@
+"""Stops asking the quantized model as soon as the verdict is certain.
+
+The base model has sat its whole exam. The quantized model is asked the same rows in an order that
+is fixed before it answers anything, in rounds; after each round the rows so far are compared and
+judged as a finished exam is, with limits that allow to look (see `infra.judging.sequential`). The
+exam ends with the first round whose verdict is PASS, each task having rows enough to speak for
+itself, or FAIL with an observed loss of at least the margin.
+
+The order. Within a task without subtasks, rows are shuffled, and the j-th of its n rows gets the
+place (j + U) / n, U uniform in [0, 1). A round asks every row whose place is below its share, over
+all tasks. So each row has the same chance to be asked by then, and each task has its part of the
+rows to within one: a stratified random sample.
+
+Why looking at the ends of rounds keeps the level. Limits hold at all rows at once, so the ends of
+some rounds, chosen by the order alone, are no further chance to err. That each of them holds its
+tasks in proportion makes up for tasks with unequal losses: with t_k rows of task k, whose true mean
+is m_k, the capital of a strategy with stake u has grown by a martingale times the product of
+(1 + u (m_k - m) / (1 + m)) ^ t_k, and that product is at most 1 if the t_k are in proportion
+(logarithms are concave). After single rows in between it may be more. What else a verdict needs,
+such as no task beyond its own margin, can only make a stop rarer.
+
+Only tasks whose rows are right or wrong take part. Others that no pooled effect counts are asked
+whole. A task that the effect counts, but whose rows are shares or whose other metrics cannot be
+made again over a part of its rows, is refused, and so are tasks that ask the same questions: their
+rows are no news twice, which the test cannot know.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import random
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeAlias
+
+from infra.contracts.errors import EvaluationError
+from infra.contracts.progress import Progress
+from infra.contracts.records import ArmResult, TaskScores, Verdict
+from infra.contracts.specs import VerdictSpec
+from infra.judging import answered_rows as asked
+from infra.judging import comparison
+from infra.judging.pairing import question_of
+from infra.judging.sequential import lower_limits
+from infra.judging.verdict import decide
+from infra.store.content import code_digest, digest_file, digest_of
+from infra.suite.harness.metrics import in_points, is_corpus
+
+SHARES = (0.1, 0.15, 0.22, 0.33, 0.5, 0.75, 1.0)
+"""Of all rows, asked by the end of each round: each about half as many again, so that of a stopped
+exam about a third at most was asked after the verdict was certain."""
+
+_GUARD = 0.5
+"""Confidence with which each task has to keep its own margin before a PASS ends the exam. Of a task
+that loses just that much, half of all whole exams show more and half less; so do no more than half
+of those that may stop, which could else pass it on a handful of rows."""
+
+_FEW = 0.01
+"""Share of rows that may stand in two tasks: data sets repeat some questions."""
+
+_FLOAT_NOISE = 1e-9
+
+_DECIDING = (
+    "contracts", "judging/answered_rows.py", "judging/chance.py", "judging/comparison.py",
+    "judging/early_stop.py", "judging/labels.py", "judging/pairing.py", "judging/sequential.py",
+    "judging/statistics", "judging/verdict", "store/content.py", "suite/harness/metrics.py",
+    "suite/harness/scores.py",
+)  # fmt: skip
+"""Files and folders whose change may move the end of an exam: all that this one comes to import."""
+
+_LIBRARIES = ("numpy", "scipy", "statsmodels", "pydantic")
+"""Packages that compute limits, or read what was scored."""
+
+Documents: TypeAlias = Mapping[str, Collection[int]]
+Ask: TypeAlias = Callable[[str, Documents, Path], TaskScores]
+"""Task or group, documents of its parts, file for its rows → scores over these."""
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """An exam that is asked in rounds."""
+
+    base: ArmResult
+    """Over its whole exam."""
+
+    tasks: tuple[str, ...]
+    """Tasks and groups that are asked in rounds; the others are asked whole."""
+
+    verdict: VerdictSpec
+    margin_points: float
+    """That the verdict is held against."""
+
+    run: Path
+    """The run's folder, which holds the base arm's rows."""
+
+    def identity(self) -> dict[str, object]:
+        """Return all that decides where it stops, besides the quantized model's answers."""
+        return {
+            "base": {
+                name: digest_file(self.run / scores.samples).sha256
+                for name, scores in self.base.tasks.items()
+            },
+            "tasks": self.tasks,
+            "margin": self.margin_points,
+            "task_margin": self.verdict.task_margin_points,
+            "confidence": self.verdict.confidence,
+            "shares": SHARES,
+            "code": code_digest(*_DECIDING),
+            "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+        }
+
+    def ask(
+        self,
+        ask: Ask,
+        whole: Mapping[str, TaskScores],
+        samples: Callable[[str], Path],
+        progress: Progress,
+    ) -> dict[str, TaskScores]:
+        """Ask round after round until the verdict is certain or all rows are asked.
+
+        What was answered in an earlier round has to be known to whoever is asked: every round names
+        all rows so far.
+
+        Args:
+            ask: Asks some documents of one task.
+            whole: Scores of the tasks that are asked whole; paths of their rows are absolute.
+            samples: Task → file for its rows, absolute; each round writes it anew.
+            progress: Hears how far it is.
+
+        Returns:
+            Scores over the rows that were asked.
+        """
+        numbers = {
+            task: _numbers(asked.rows_of(self.base.tasks[task], self.run)) for task in self.tasks
+        }
+        total = sum(self.base.tasks[task].n for task in self.tasks)
+        seconds = dict.fromkeys(self.tasks, 0.0)
+        found: dict[str, TaskScores] = {}
+        for share in SHARES:
+            wanted = {task: _first(parts, share) for task, parts in numbers.items()}
+            if not all(documents for parts in wanted.values() for documents in parts.values()):
+                continue  # lm-eval has no score for a task without rows
+            rows = sum(len(documents) for parts in wanted.values() for documents in parts.values())
+            progress.say(f"asking {rows:,} of {total:,} rows")
+            for task, documents in wanted.items():
+                scores = ask(task, documents, samples(task))
+                seconds[task] += scores.seconds
+                found[task] = scores.model_copy(
+                    update={"samples": str(samples(task)), "seconds": round(seconds[task], 2)}
+                )
+            if rows == total:
+                break
+            told = self._judge({**whole, **found})
+            if told is not None:
+                progress.say(f"{told.status} is certain after {rows:,} of {total:,} rows; "
+                             "no more are asked")  # fmt: skip
+                break
+        return found
+
+    def _judge(self, tasks: Mapping[str, TaskScores]) -> Verdict | None:
+        """Return the verdict on the rows so far if it ends the exam."""
+        other = self.base.model_copy(update={"tasks": dict(tasks)})
+        with TemporaryDirectory(prefix="assay-round-") as name:
+            base = asked.asked_of(self.base, other, self.run, into=name)
+            found = comparison.compare(base, other, self.run, self.verdict.confidence)
+            pooled = asked.pooled(base, other, found, self.run)
+            if pooled is None:
+                return None
+            guarded = all(self._within(base.tasks[t], other.tasks[t]) for t in pooled.tasks)
+        told = decide(
+            found.model_copy(update={"pooled": pooled}),
+            self.verdict,
+            margin_points=self.margin_points,
+            stopped_after=pooled.rows,
+        )
+        # A shown loss that is smaller than the margin may still turn out to be acceptable.
+        lost = -100 * pooled.difference >= self.margin_points - _FLOAT_NOISE
+        certain = guarded if told.status == "PASS" else told.status == "FAIL" and lost
+        return told if certain else None
+
+    def _within(self, base: TaskScores, quantized: TaskScores) -> bool:
+        """Return whether so few rows say enough about one task."""
+        limit = lower_limits([*asked.steps(base, quantized, self.run)], _GUARD)[-1]
+        return bool(100 * limit > -self.verdict.task_margin_points)
+
+
+def rounds(base: ArmResult, verdict: VerdictSpec, margin_points: float, run: Path) -> Rounds:
+    """Return how the quantized model is asked.
+
+    Args:
+        base: The base arm over its whole exam.
+        verdict: Confidence and the margin of each task.
+        margin_points: The margin over all rows that the verdict is held against.
+        run: The run's folder.
+
+    Raises:
+        EvaluationError: No honest verdict can be had from a part of these rows.
+    """
+    tasks, documents = [], []
+    for name, scores in base.tasks.items():
+        rows = asked.rows_of(scores, run)
+        if _is_pooled(scores, rows):
+            _require_right_or_wrong(scores, rows)
+            tasks.append(name)
+            documents += [
+                (str(row["task"]), question_of(row["doc"], str(row["doc_hash"]))) for row in rows
+            ]
+    if not tasks:
+        raise EvaluationError(
+            "verdict.early_stop is on, but no task has rows that are right or wrong.",
+            cause="Only such rows can be tested while they come in.",
+            remedy="Set verdict.early_stop to False. What the base model answered is kept.",
+        )
+    _require_other_questions(documents)
+    return Rounds(base, tuple(tasks), verdict, margin_points, run)
+
+
+def _is_pooled(scores: TaskScores, rows: Sequence[asked.Row]) -> bool:
+    """Return whether the pooled effect counts a task: it has points, and is the mean of its rows.
+
+    As it is declared: rows that break it are refused, and not asked whole as if they had no points.
+    """
+    metric = scores.primary_metric
+    told = scores.metrics.get(metric)
+    values = [row["metrics"].get(metric) for row in rows]
+    if told is None or not in_points(metric, scores.name, told) or is_corpus(told):
+        return False
+    if not values or not all(isinstance(value, int | float) for value in values):
+        return False
+    return bool(abs(sum(values) / len(values) - told.value) <= _FLOAT_NOISE)
+
+
+def _require_right_or_wrong(scores: TaskScores, rows: Sequence[asked.Row]) -> None:
+    if not {row["metrics"][scores.primary_metric] for row in rows} <= {0, 1}:
+        fact = f"the rows of {scores.name} are not simply right or wrong"
+    elif asked.means(scores, rows) is None:
+        fact = f"{scores.name} has a metric that is not the mean of its rows"
+    else:
+        return
+    raise EvaluationError(
+        f"verdict.early_stop is on, but {fact}.",
+        cause="The test that may stop early takes other rows; without this task the verdict would "
+        "not be about all rows.",
+        remedy="Set verdict.early_stop to False, or leave the task out. What the base model "
+        "answered is kept.",
+        task=scores.name,
+    )
+
+
+def _require_other_questions(documents: Sequence[tuple[str, str]]) -> None:
+    first: dict[str, str] = {}
+    again = [
+        (task, other)
+        for task, document in documents
+        if (other := first.setdefault(document, task)) != task
+    ]
+    if len(again) > _FEW * len(documents):
+        one, other = again[0]
+        raise EvaluationError(
+            f"verdict.early_stop is on, but {other} and {one} ask the same questions.",
+            cause="Asked twice, a question is no news twice; the test that may stop early would "
+            "be too sure.",
+            remedy="Leave one of the tasks out, or set verdict.early_stop to False. What the base "
+            "model answered is kept.",
+            tasks=[other, one],
+        )
+
+
+def _numbers(rows: Sequence[asked.Row]) -> dict[str, list[int]]:
+    """Return the numbers of the documents of each part."""
+    numbers: dict[str, list[int]] = {}
+    for row in rows:
+        numbers.setdefault(row["task"], []).append(row["doc_id"])
+    return numbers
+
+
+def _first(numbers: Mapping[str, Sequence[int]], share: float) -> dict[str, list[int]]:
+    """Return the documents of each part whose place in the order is below a share."""
+    return {
+        part: [
+            number
+            for number, place in zip(documents, _places(part, len(documents)), strict=True)
+            if place < share or share == 1
+        ]
+        for part, documents in numbers.items()
+    }
+
+
+def _places(part: str, size: int) -> list[float]:
+    """Return the place of each document in the fixed order, in [0, 1)."""
+    chance = random.Random(digest_of(["early stop", part, size]))  # noqa: S311
+    return [(turn + chance.random()) / size for turn in chance.sample(range(size), size)]

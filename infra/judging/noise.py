@@ -1,0 +1,64 @@
+"""What changes with no change of the model: the base model beside itself, asked in another order.
+
+An engine sums in an order that depends on what else it computes at the time, so that two nearly
+equal tokens may change places. Flips between base and quantized model are read beside these.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infra.contracts.errors import ComparisonError
+from infra.contracts.records import ArmResult, NoiseFloor, NoiseTask, TaskScores
+from infra.judging.pairing import paired_rows
+
+
+def floor(base: ArmResult, again: ArmResult, folder: Path) -> NoiseFloor:
+    """Return how the rows of two sittings of the same model differ.
+
+    Args:
+        base: The first sitting.
+        again: The second sitting.
+        folder: The run's folder, which holds the sample rows of both.
+
+    Raises:
+        ComparisonError: These are no two sittings of one model, or not of one exam.
+    """
+    if base.checkpoint.digest != again.checkpoint.digest:
+        raise ComparisonError(
+            "The two sittings for the noise floor are of different models.",
+            remedy="Let the base model sit the exam twice.",
+            field="checkpoint", base=base.checkpoint.digest, again=again.checkpoint.digest,
+        )  # fmt: skip
+    if base.tasks.keys() != again.tasks.keys():
+        raise ComparisonError(
+            f"The base model sat different tasks: {', '.join(base.tasks)} the first time, "
+            f"{', '.join(again.tasks)} the second time.",
+            remedy="Run the evaluation again.",
+            field="tasks",
+        )
+    return NoiseFloor(
+        tasks={
+            name: _of_task(scores, again.tasks[name], folder) for name, scores in base.tasks.items()
+        }
+    )
+
+
+def _of_task(first: TaskScores, second: TaskScores, folder: Path) -> NoiseTask:
+    metric = first.primary_metric
+    pairs = paired_rows(first, second, folder)
+    better = 1 if first.metrics[metric].higher_is_better else -1
+    steps = [
+        better * (other - one)
+        for one, other in (
+            (pair.base.metrics.get(metric), pair.quantized.metrics.get(metric)) for pair in pairs
+        )
+        # Corpus metrics keep tuples or nothing in their rows.
+        if isinstance(one, int | float) and isinstance(other, int | float)
+    ]
+    return NoiseTask(
+        rows=len(pairs),
+        changed=sum(pair.differs(metric) for pair in pairs),
+        lost=sum(step < 0 for step in steps),
+        gained=sum(step > 0 for step in steps),
+    )

@@ -1,0 +1,62 @@
+"""Paired statistics: two arms answered the same rows, so each row is its own control.
+
+paired     intervals and tests of one task's rows
+clustered  the same for rows that come in subjects
+effects    which of them, and what they give
+pooling    one effect over several tasks
+family     many tests at once
+planning   what a number of rows can show
+"""
+
+from __future__ import annotations
+
+from infra.judging.statistics.clustered import CLUSTERED, FEWEST_SUBJECTS, REPEATED, clustered_mean
+from infra.judging.statistics.effects import Effect, binary_effect, effect_of
+from infra.judging.statistics.family import holm
+from infra.judging.statistics.paired import (
+    AMOUNTS,
+    BOOTSTRAP,
+    CONFIDENCE,
+    TANGO,
+    PairedCounts,
+    exact_mcnemar,
+    paired_amounts,
+    paired_means,
+    paired_proportions,
+)
+from infra.judging.statistics.planning import (
+    paired_power,
+    rows_for_drop,
+    rows_for_margin,
+    smallest_drop,
+    smallest_margin,
+)
+from infra.judging.statistics.pooling import MOVER, pooled_difference, pooled_limits
+
+__all__ = [
+    "AMOUNTS",
+    "BOOTSTRAP",
+    "CLUSTERED",
+    "CONFIDENCE",
+    "FEWEST_SUBJECTS",
+    "MOVER",
+    "REPEATED",
+    "TANGO",
+    "Effect",
+    "PairedCounts",
+    "binary_effect",
+    "clustered_mean",
+    "effect_of",
+    "exact_mcnemar",
+    "holm",
+    "paired_amounts",
+    "paired_means",
+    "paired_power",
+    "paired_proportions",
+    "pooled_difference",
+    "pooled_limits",
+    "rows_for_drop",
+    "rows_for_margin",
+    "smallest_drop",
+    "smallest_margin",
+]

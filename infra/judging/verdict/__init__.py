@@ -1,0 +1,76 @@
+"""Holds a comparison against the margin: PASS, FAIL or INCONCLUSIVE.
+
+A test of non-inferiority over all rows, with a guard for each task; the rules stand in
+`VerdictSpec`. Under no change a FAIL has at most the chance `1 - confidence`: half of it is spent
+on the pooled interval, half on all tasks together. At a true loss of exactly the margin, so has
+a PASS.
+
+findings  what the comparison shows
+words     how it is told
+"""
+
+from __future__ import annotations
+
+from infra.contracts.records import Comparison, Verdict
+from infra.contracts.specs import VerdictSpec
+from infra.judging.verdict.findings import find
+from infra.judging.verdict.words import Words
+
+__all__ = ["decide"]
+
+
+def decide(
+    comparison: Comparison,
+    spec: VerdictSpec,
+    *,
+    what: str = "Quantization",
+    margin_points: float | None = None,
+    widened_from: float | None = None,
+    stopped_after: int | None = None,
+    of: int | None = None,
+) -> Verdict:
+    """Return what the comparison shows about the margin.
+
+    Args:
+        comparison: The comparison, computed at `spec.confidence`.
+        spec: Which loss is acceptable.
+        what: Who is to blame or to praise; see `recipe_name`.
+        margin_points: The margin to hold it against; none takes the spec's.
+        widened_from: The margin that was asked for, if the rows could not resolve it.
+        stopped_after: Rows after which a sequential test ended the exam. The pooled effect then
+            has to come from that test, and p-values of single tasks, which do not allow to stop
+            when they please, decide nothing. It may be all rows: limits of a test that may stop
+            early hold then, too.
+        of: Rows that there are; none if that is not known.
+
+    Raises:
+        ValueError: The comparison was computed at another confidence.
+    """
+    if comparison.pooled and comparison.pooled.confidence != spec.confidence:
+        raise ValueError(
+            f"computed at {comparison.pooled.confidence:g}, to be judged at {spec.confidence:g}"
+        )
+    margin = spec.margin_points if margin_points is None else margin_points
+    findings = find(comparison, spec, margin, sequential=stopped_after is not None)
+    words = Words(findings, spec, what, margin, widened_from)
+    reasons = words.reasons()
+    if stopped_after is not None:
+        reasons.append(_stopped(stopped_after, of))
+    return Verdict(
+        status=findings.status,
+        headline=words.headline(),
+        reasons=tuple(reasons),
+        needed=words.needed() if findings.status == "INCONCLUSIVE" else "",
+        margin_points=margin,
+        widened_from_points=widened_from,
+        stopped_after=stopped_after,
+    )
+
+
+def _stopped(rows: int, of: int | None) -> str:
+    if rows == of:
+        return (
+            f"The exam could have been stopped early; all {rows:,} rows were asked, and the limits "
+            "are those of a test that may stop."
+        )
+    return f"The exam was stopped after {rows:,}{f' of {of:,}' if of else ''} rows, as was asked."

@@ -1,0 +1,253 @@
+"""The Python environments that quantizing and serving run in, built on first use.
+
+Each is named by the digest of its lock file and lives in the user's cache, so checkouts share it
+and an edited lock makes a new one. It appears by one rename: half an environment is never used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from infra.contracts.errors import EnvironmentBuildError
+from infra.contracts.progress import Progress
+from infra.contracts.records import PythonEnvironment
+from infra.machine.processes import run, tail
+from infra.store.content import build_once, digest_of
+from infra.store.settings import Settings
+
+Stage = Literal["quantizer", "server"]
+LOCKS = Path(__file__).parents[1] / "environments"
+
+_IMPORTS: dict[Stage, str] = {"quantizer": "awq", "server": "vllm"}
+_BUILT_WITH_TORCH = ("autoawq",)
+"""Source distributions whose set-up imports torch: installed second, without build isolation."""
+
+_LOST = re.compile(
+    r"error sending request|HTTP status server error|429 Too Many Requests|connection reset"
+    r"|timed out",
+    re.IGNORECASE,
+)
+"""What the installer says when the network fails it, and not the lock, the disk or the index."""
+
+_BUILD_TIMEOUT_SECONDS = 3600.0
+_HEARTBEAT_SECONDS = 5.0
+
+
+def lock_file(stage: Stage, device: Literal["cpu", "cuda"]) -> Path:
+    """Return the locked requirements of a stage on a kind of device."""
+    return LOCKS / f"{stage}-{device}.txt"
+
+
+def locate(
+    stage: Stage, device: Literal["cpu", "cuda"], settings: Settings
+) -> tuple[PythonEnvironment, bool]:
+    """Say which environment a stage would use, and whether it is there already.
+
+    Raises:
+        EnvironmentBuildError: The user's own interpreter does not exist or lacks the package.
+    """
+    own: Path | None = getattr(settings, f"{stage}_python")
+    if own is not None:
+        return _provided(stage, own), True
+    digest = digest_of(lock_file(stage, device).read_text(encoding="utf-8"))
+    name = f"{stage}-{device}"
+    folder = settings.environments.absolute() / f"{name}-{digest[:16]}"
+    environment = PythonEnvironment(
+        name=name, python=folder / "bin" / "python", digest=digest, provided=False
+    )
+    return environment, folder.is_dir()
+
+
+def ensure(
+    stage: Stage,
+    device: Literal["cpu", "cuda"],
+    *,
+    settings: Settings,
+    progress: Progress,
+    log: Path,
+) -> PythonEnvironment:
+    """Return a stage's environment, building it if it is not there yet.
+
+    Args:
+        stage: What runs in it.
+        device: The kind of device it is for.
+        settings: Where environments are kept, and interpreters the user provides.
+        progress: Hears what happens.
+        log: File for the installer's output.
+
+    Raises:
+        EnvironmentBuildError: It could not be built; nothing half-built remains.
+    """
+    environment, present = locate(stage, device, settings)
+    if present:
+        return environment
+    folder = environment.python.parent.parent
+
+    def build(partial: Path) -> None:
+        started = time.monotonic()
+        progress.say(f"building the {environment.name} environment (once per machine)")
+        _install(lock_file(stage, device), partial, environment.name, log, progress)
+        progress.say(f"built {environment.name} in {time.monotonic() - started:.0f} s")
+
+    build_once(
+        folder,
+        build,
+        on_wait=lambda: progress.say(f"another run is building {environment.name}; waiting for it"),
+    )
+    return environment
+
+
+def _provided(stage: Stage, python: Path) -> PythonEnvironment:
+    variable = f"ASSAY_{stage.upper()}_PYTHON"
+    module = _IMPORTS[stage]
+    script = (
+        "import importlib.metadata as m, importlib.util as u, json, sys;"
+        f"found = u.find_spec({module!r}) is not None;"
+        "print(json.dumps([found, sorted(f'{d.name}=={d.version}' for d in m.distributions())]))"
+    )
+    try:
+        answer = subprocess.run(
+            [str(python), "-I", "-c", script],
+            capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        found, packages = json.loads(answer.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError, TypeError) as error:
+        raise EnvironmentBuildError(
+            f"{variable}={python} does not run as a Python interpreter.",
+            cause=type(error).__name__,
+            remedy=f"Point {variable} at a Python that has {module}, or unset it.",
+        ) from error
+    if not found:
+        raise EnvironmentBuildError(
+            f"{variable}={python} has no package {module!r}.",
+            remedy=f"Install {module} there, or unset {variable} to let Assay build its own.",
+        )
+    return PythonEnvironment(
+        name=stage,
+        python=python.absolute(),
+        digest=digest_of([str(python.absolute()), packages]),
+        provided=True,
+    )
+
+
+def _install(lock: Path, folder: Path, name: str, log: Path, progress: Progress) -> None:
+    uv = _find_uv()
+    env = {**os.environ, **_pip_settings(), "VIRTUAL_ENV": str(folder), "UV_NO_PROGRESS": "1"}
+    env.pop("PYTHONPATH", None)
+
+    def call(*arguments: str) -> bool:
+        with _heartbeat(name, progress):
+            return run([uv, *arguments], log=log, env=env, on_line=lambda line: None,
+                       timeout_seconds=_BUILD_TIMEOUT_SECONDS) == 0  # fmt: skip
+
+    ok = call("venv", "--quiet", "--relocatable", "--allow-existing", "--python", _interpreter(),
+              str(folder))  # fmt: skip
+    text = lock.read_text(encoding="utf-8")
+    first = folder / "requirements.txt"
+    first.write_text(_without(text, _BUILT_WITH_TORCH), encoding="utf-8")
+    sync = ("pip", "sync", "--require-hashes")
+    if ok and not call(*sync, str(first)):
+        # The torch CPU build is in neither index nor find-links: take PyTorch's own wheel index.
+        ok = "+cpu" in text and call(*sync, "--torch-backend", "cpu", str(first))
+    if ok and any(f"\n{package}==" in text for package in _BUILT_WITH_TORCH):
+        second = folder / "requirements-built.txt"
+        second.write_text(_only(text, _BUILT_WITH_TORCH), encoding="utf-8")
+        ok = call("pip", "install", "--require-hashes", "--no-deps", "--no-build-isolation",
+                  "-r", str(second))  # fmt: skip
+    if not ok:
+        said = tail(log, 8)
+        raise EnvironmentBuildError(
+            f"The {name} environment could not be built.",
+            cause=f"The installer said:\n{said}",
+            may_heal=_LOST.search(said) is not None,
+            remedy=(
+                "Check network, disk and package index, or point ASSAY_"
+                f"{name.split('-', maxsplit=1)[0].upper()}_PYTHON at an interpreter of your own. "
+                f"Whole log: {log}"
+            ),
+        )
+
+
+@contextmanager
+def _heartbeat(name: str, progress: Progress) -> Iterator[None]:
+    """Tell every few seconds how long it has taken and what came over the network."""
+    done = threading.Event()
+    started, received = time.monotonic(), psutil.net_io_counters().bytes_recv
+
+    def beat() -> None:
+        while not done.wait(_HEARTBEAT_SECONDS):
+            megabytes = (psutil.net_io_counters().bytes_recv - received) // 10**6
+            seconds = time.monotonic() - started
+            progress.say(f"{name}: installing, {seconds:.0f} s, {megabytes} MB received")
+
+    thread = threading.Thread(target=beat, name=f"heartbeat-{name}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _blocks(lock: str) -> list[str]:
+    """Split a lock into one block a requirement, comments dropped."""
+    lines = [line for line in lock.splitlines() if line and not line.lstrip().startswith("#")]
+    return re.split(r"\n(?=[A-Za-z0-9])", "\n".join(lines))
+
+
+def _filtered(lock: str, keep: Callable[[str], bool]) -> str:
+    return "\n".join(b for b in _blocks(lock) if keep(b.split("==", maxsplit=1)[0])) + "\n"
+
+
+def _without(lock: str, packages: tuple[str, ...]) -> str:
+    return _filtered(lock, lambda name: name not in packages)
+
+
+def _only(lock: str, packages: tuple[str, ...]) -> str:
+    return _filtered(lock, lambda name: name in packages)
+
+
+def _interpreter() -> str:
+    """The Python that this environment was made from, not the environment's own link to it."""
+    return str(getattr(sys, "_base_executable", sys.executable))
+
+
+def _find_uv() -> str:
+    from uv import find_uv_bin
+
+    return find_uv_bin()
+
+
+def _pip_settings() -> dict[str, str]:
+    """Translate pip's configuration, which uv does not read, unless uv has its own.
+
+    Find-links, the index and the certificate bundle count: a company's mirror or a folder of
+    wheels that serves pip must serve here too.
+    """
+    listed = subprocess.run(
+        [_interpreter(), "-m", "pip", "config", "list"],
+        capture_output=True, text=True, check=False,
+    ).stdout  # fmt: skip
+    pip = {
+        key.split(".", 1)[1]: value.strip("'\"")
+        for key, _, value in (line.partition("=") for line in listed.splitlines())
+        if "." in key
+    }
+    wanted = {
+        "UV_FIND_LINKS": os.environ.get("PIP_FIND_LINKS") or pip.get("find-links"),
+        "UV_DEFAULT_INDEX": os.environ.get("PIP_INDEX_URL") or pip.get("index-url"),
+        "SSL_CERT_FILE": os.environ.get("PIP_CERT") or pip.get("cert"),
+    }
+    return {key: value for key, value in wanted.items() if value and not os.environ.get(key)}

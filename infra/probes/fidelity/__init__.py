@@ -1,0 +1,16 @@
+"""How closely the quantized model follows the base model, beyond right and wrong.
+
+texts      what both models read
+reading    what a served model expects next, at every position
+positions  the same as arrays and as a file
+comparing  agreement, divergence, perplexity
+lengths    how long the written answers are
+probe      one arm's reading: asked once, kept for later runs
+"""
+
+from __future__ import annotations
+
+from infra.probes.fidelity.comparing import compare
+from infra.probes.fidelity.probe import ReadingProbe
+
+__all__ = ["ReadingProbe", "compare"]

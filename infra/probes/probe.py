@@ -1,0 +1,114 @@
+"""What is asked of a server beside the exam, and must never cost a run its scores."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from infra.contracts.errors import ProcessError, ServerDied, ServerHung, ServerUnverified
+from infra.contracts.progress import Progress
+from infra.contracts.records import PythonEnvironment, QuantizedCheckpoint, Weights
+from infra.contracts.specs import RunSpec
+from infra.engines.vllm.server import LAST_WORDS_SECONDS, LiveServer
+from infra.store.run_folder import RunFolder
+from infra.store.settings import Settings
+
+_HEALTH_SECONDS = 10.0
+_LOOK_SECONDS = 0.25
+
+
+class Probe(ABC):
+    """Something measured on one arm while it is served, and kept for later runs.
+
+    It never costs a run its scores: what fails is told and left out, and an engine that dies of it
+    is started again once at most, if the run may start it again at all.
+    """
+
+    missed: ClassVar[str]
+    """What to say when it failed: `not timed`."""
+
+    def __init__(
+        self,
+        arm: str,
+        model: Weights | QuantizedCheckpoint,
+        spec: RunSpec,
+        *,
+        environment: PythonEnvironment,
+        conditions: object,
+        run: RunFolder,
+        settings: Settings,
+        progress: Progress,
+    ) -> None:
+        """Prepare; nothing is asked yet.
+
+        Args:
+            arm: Which of the two.
+            model: What is served.
+            spec: The run.
+            environment: Interpreter with vLLM.
+            conditions: All that decides what is served, and on what.
+            run: Receives files and logs.
+            settings: Where results are kept.
+            progress: Hears what happens.
+        """
+        self._arm = arm
+        self._model = model
+        self._spec = spec
+        self._environment = environment
+        self._conditions = conditions
+        self._run = run
+        self._settings = settings
+        self._progress = progress
+        self._tries = 0
+
+    @property
+    @abstractmethod
+    def present(self) -> bool:
+        """Whether nothing has to be asked: it is not wanted, or an earlier run has asked."""
+
+    @abstractmethod
+    def _measure(self, server: LiveServer) -> None:
+        """Measure, and keep what was measured."""
+
+    def take(self, server: LiveServer, *, restarts_left: int) -> None:
+        """Measure if it has to be. Whatever fails is told, and nothing is kept.
+
+        Args:
+            server: Serves the arm.
+            restarts_left: How often the run may still start it again.
+
+        Raises:
+            ServerError: The engine died or hung; it is worth another start.
+        """
+        if self.present:
+            return
+        self._tries += 1
+        try:
+            self._measure(server)
+        except (ServerDied, ServerHung) as error:
+            if self._tries == 1 and restarts_left > 0:
+                raise
+            self._miss(f"{error} The scores are kept; it is not started again for this.")
+        except (ServerUnverified, ProcessError, OSError, ValueError) as error:
+            self._miss(f"{error} The scores are not touched by this.")
+
+    def _miss(self, why: str) -> None:
+        self._say(f"{self.missed}. {why}")
+
+    def _say(self, text: str) -> None:
+        self._progress.say(f"{self._arm}: {text}")
+
+
+def blame(server: LiveServer) -> None:
+    """Raise if it was the server that failed; give one that says so the time to end.
+
+    Raises:
+        ServerError: It ended, or computes nothing any more.
+    """
+    deadline = time.monotonic() + LAST_WORDS_SECONDS
+    server.raise_if_dead()
+    while not server.healthy(_HEALTH_SECONDS) and time.monotonic() < deadline:
+        server.raise_if_dead()
+        time.sleep(_LOOK_SECONDS)
+    server.raise_if_dead()

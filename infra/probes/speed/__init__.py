@@ -1,0 +1,128 @@
+"""How fast an arm is, and what memory it takes: `vllm bench serve` on the server of its exam.
+
+plan        where to measure, and the command for it
+client      runs the command, and watches it and the server
+results     what it measured
+memory      what the engine's log and its processes tell
+comparing   both arms side by side
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from functools import cached_property
+from pathlib import Path
+
+from infra.contracts.records import Bench
+from infra.contracts.specs import RunSpec
+from infra.engines.vllm.server import LiveServer
+from infra.machine.device import detect
+from infra.probes.probe import Probe
+from infra.probes.speed import memory_at_load as memory
+from infra.probes.speed import plan
+from infra.probes.speed.command import time_points
+from infra.probes.speed.comparing import SpeedPair, in_different_runs, slower, summary
+from infra.probes.speed.results import doubts, speed_point
+from infra.store.content import code_digest, digest_of, write_atomically
+
+__all__ = ["BenchProbe", "SpeedPair", "in_different_runs", "slower", "summary"]
+
+
+class BenchProbe(Probe):
+    """The timing of one arm.
+
+    What is kept says nothing of when it was measured, so one arm's timing may be of another day
+    than the other's. It is kept for this machine alone, for its driver and for all that decides
+    speed; `Bench.reused` tells, and `in_different_runs` asks both.
+    """
+
+    missed = "not timed"
+
+    _here = False
+
+    @property
+    def present(self) -> bool:
+        """Whether nothing has to be timed: it is not wanted, or an earlier run has timed it."""
+        return not self._spec.speed.enabled or self._kept.is_file()
+
+    def found(self) -> Bench | None:
+        """Return what is kept; None if nothing is, or if no point could be measured."""
+        if not self._spec.speed.enabled or not self._kept.is_file():
+            return None
+        bench = Bench.model_validate_json(self._kept.read_text(encoding="utf-8"))
+        if not bench.points:
+            self._say("no measuring point fits into the served window; there are no timings.")
+            return None
+        return bench.model_copy(update={"reused": not self._here})
+
+    @cached_property
+    def _kept(self) -> Path:
+        key = _key(self._spec, self._conditions)
+        return self._settings.cache / "benches" / f"{key[:32]}.json"
+
+    def _measure(self, server: LiveServer) -> None:
+        suffix = f"-{self._tries}" if self._tries > 1 else ""
+        bench = self._timed(server, self._run.log(f"bench-{self._arm}{suffix}"))
+        write_atomically(self._kept, bench.model_dump_json(indent=2))
+        self._here = True
+
+    def _timed(self, server: LiveServer, log: Path) -> Bench:
+        started = time.monotonic()
+        device = detect(self._spec.serving.device)
+        at_load = memory.at_load(server, device)
+        target = plan.Target(
+            url=server.base_url.removesuffix("/v1"),
+            model_name=server.model_name,
+            tokenizer=self._model.path,
+            trust_remote_code=self._spec.model.trust_remote_code,
+        )
+        points = self._fitting(server.max_model_len)
+        results = time_points(
+            points,
+            target,
+            server,
+            environment=self._environment,
+            folder=self._run.path / "bench" / self._arm,
+            log=log,
+            progress=self._progress,
+        )
+        for point, result in zip(points, results, strict=True):
+            for doubt in doubts(point, result):
+                self._say(f"{point.what}: {doubt}; see {log}")
+        first = [("vllm", "bench", "serve", *plan.arguments(point, target)) for point in points[:1]]
+        bench = Bench(
+            engine_version=server.record.version,
+            device=server.record.device,
+            points=tuple(map(speed_point, points, results)),
+            memory=at_load,
+            command=next(iter(first), ()),
+            seconds=round(time.monotonic() - started, 2),
+        )
+        if points:
+            self._say(f"timed at {len(points)} points in {bench.seconds:.0f} s")
+        return bench
+
+    def _fitting(self, window: int) -> list[plan.Point]:
+        points = plan.points(self._spec.speed)
+        for point in points:
+            if not plan.fits(point, window):
+                self._say(
+                    f"not timed with {point.what}: with {point.output_tokens} tokens of answer "
+                    f"that exceeds the served window of {window}."
+                )
+        return [point for point in points if plan.fits(point, window)]
+
+
+def _key(spec: RunSpec, conditions: object) -> str:
+    """Return what tells timings apart.
+
+    That is all that decides what is served, and all that decides how fast: besides the points the
+    room for requests, the driver and the machine.
+    """
+    device = detect(spec.serving.device)
+    speed = spec.speed.model_dump(mode="json", exclude={"enabled"})
+    return digest_of([
+        code_digest("probes/speed"), conditions, speed, spec.serving.memory_fraction,
+        spec.evaluation.concurrency, device.driver, platform.node(),
+    ])  # fmt: skip

@@ -1,0 +1,152 @@
+"""Runs `bench_serve.py` beside a server, and watches both."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from infra.contracts.errors import ProcessError, ProcessTimedOut
+from infra.contracts.progress import Progress
+from infra.contracts.records import PythonEnvironment
+from infra.engines.vllm.server import LiveServer
+from infra.machine.log_lines import tail
+from infra.machine.processes import clean_environment, describe_exit, start
+from infra.probes.probe import blame
+from infra.probes.speed.plan import Point, Target, arguments, warm_up
+from infra.probes.speed.results import Response, Result
+
+WORKER = Path(__file__).with_name("bench_serve.py")
+PROTOCOL = 1
+
+_LOOK_SECONDS = 1.0
+_POINT_SECONDS = 3600.0
+"""A point may take this long; a model that writes one token a second needs it for 28 answers."""
+_BAR = re.compile(r"\| (\d+)/(\d+) \[")
+_ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+
+
+def time_points(
+    points: Sequence[Point],
+    target: Target,
+    server: LiveServer,
+    *,
+    environment: PythonEnvironment,
+    folder: Path,
+    log: Path,
+    progress: Progress,
+) -> list[Result]:
+    """Return what was measured at each point. All are timed by one process.
+
+    Args:
+        points: Where to measure; without any nothing is run.
+        target: Who is timed.
+        server: The same, alive.
+        environment: Interpreter with vLLM.
+        folder: Receives the worker's request and response.
+        log: Receives all it prints; overwritten.
+        progress: Told every second.
+
+    Raises:
+        ProcessError: The command failed, or left something else than measurements.
+        ServerError: The server ended meanwhile, or computes nothing any more.
+    """
+    if not points:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    asked, answered = folder / "request.json", folder / "response.json"
+    answered.unlink(missing_ok=True)
+    asked.write_text(json.dumps(request(points, target), indent=2), encoding="utf-8")
+    command = [str(word) for word in (environment.python, "-I", "-u", WORKER, asked, answered)]
+    started = time.monotonic()
+    deadline = started + _POINT_SECONDS * len(points)
+    with start(command, log=log, env=_environment(server)) as child:
+        while (code := child.wait(_LOOK_SECONDS)) is None:
+            progress.update(*_news(log, int(time.monotonic() - started)))
+            server.raise_if_dead()
+            if time.monotonic() > deadline:
+                raise ProcessTimedOut(
+                    f"The timing did not finish within {deadline - started:g} seconds.",
+                    remedy="Lower speed.requests or speed.output_tokens.",
+                    log=str(log),
+                )
+    try:
+        results = _results(points, code, answered, log)
+    except ProcessError:
+        blame(server)
+        raise
+    if any(result.failed for result in results):
+        blame(server)
+    return results
+
+
+def request(points: Sequence[Point], target: Target) -> dict[str, object]:
+    """Return what the worker is asked: every point once to warm up, and once to be timed."""
+    runs: list[dict[str, object]] = []
+    for point in points:
+        warming = f"warming up, {point.what}"
+        runs += [
+            {"what": warming, "arguments": warm_up(point, target), "keep": False},
+            {"what": point.what, "arguments": arguments(point, target), "keep": True},
+        ]
+    return {"version": PROTOCOL, "runs": runs}
+
+
+def _environment(server: LiveServer) -> dict[str, str]:
+    clean = clean_environment()
+    # The server is on loopback, and the client would go through a proxy even there.
+    direct = {name: clean[name] for name in clean if not name.lower().endswith("_proxy")}
+    return direct | _ENVIRONMENT | {"OPENAI_API_KEY": server.api_key.get_secret_value()}
+
+
+def _news(log: Path, seconds: int) -> tuple[str, int, int | None, str]:
+    """Return what the worker is doing, and how many requests of it are answered."""
+    answered: tuple[int, int] | None = None
+    for line in reversed(tail(log, 100).splitlines()):
+        if phase := _phase(line):
+            what = f"timing: {phase}"
+            return (what, *answered, "requests") if answered else (what, seconds, None, "s")
+        if answered is None and (bar := _BAR.search(line)):
+            answered = int(bar[1]), int(bar[2])
+    return "timing", seconds, None, "s"
+
+
+def _phase(line: str) -> str | None:
+    if not line.startswith('{"event"'):
+        return None
+    try:
+        return str(json.loads(line)["phase"])
+    except (ValueError, KeyError):
+        return None  # torn: it is being written, or something else wrote into it
+
+
+def _results(points: Sequence[Point], code: int, answered: Path, log: Path) -> list[Result]:
+    if code != 0:
+        raise _failed(f"ended with {describe_exit(code)}", log)
+    try:
+        results = Response.model_validate_json(answered.read_bytes()).results
+    except OSError:
+        raise _failed("left no result", log) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise _failed(f"left a result that cannot be read ({place}: {first['msg']})", log) from None
+    if len(results) != len(points):
+        raise _failed(f"timed {len(results)} of {len(points)} points", log)
+    for point, result in zip(points, results, strict=True):
+        if not result.completed:
+            raise _failed(f"got no answer to {point.requests} requests ({point.what})", log)
+    return results
+
+
+def _failed(what: str, log: Path) -> ProcessError:
+    return ProcessError(
+        f"`vllm bench serve` {what}.",
+        cause=f"Its log ends with:\n{tail(log, 8)}",
+        remedy=f"Read {log}, and the server's log beside it.",
+        log=str(log),
+    )

@@ -1,0 +1,76 @@
+"""What `vllm bench serve` measured, read strictly: a number that is missing is no measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from infra.contracts.records import SpeedPoint
+from infra.probes.speed.plan import Point
+
+_OFF = 0.1
+"""Share by which lengths may differ from those asked for; texts made of random tokens are not
+always read as the same tokens."""
+
+
+class Result(BaseModel):
+    """One result of `vllm bench serve`, in its own names; it has many more."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
+
+    completed: int = Field(ge=0)
+    failed: int = Field(ge=0)
+    duration: float = Field(gt=0)
+    """Seconds."""
+
+    total_input_tokens: int
+    total_output_tokens: int
+    median_ttft_ms: float
+    p99_ttft_ms: float
+    median_tpot_ms: float
+    p99_tpot_ms: float
+    output_throughput: float
+    total_token_throughput: float
+    request_throughput: float
+
+
+class Response(BaseModel):
+    """What the worker leaves."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    version: Literal[1]
+    results: list[Result]
+
+
+def speed_point(point: Point, result: Result) -> SpeedPoint:
+    """Return what was measured at one point."""
+    return SpeedPoint(
+        input_tokens=point.input_tokens,
+        output_tokens=point.output_tokens,
+        concurrency=point.concurrency,
+        requests=result.completed,
+        failed=result.failed,
+        ttft_ms_median=result.median_ttft_ms,
+        ttft_ms_p99=result.p99_ttft_ms,
+        tpot_ms_median=result.median_tpot_ms,
+        tpot_ms_p99=result.p99_tpot_ms,
+        output_tokens_per_second=result.output_throughput,
+        total_tokens_per_second=result.total_token_throughput,
+        requests_per_second=result.request_throughput,
+        seconds=result.duration,
+    )
+
+
+def doubts(point: Point, result: Result) -> Iterator[str]:
+    """Tell in which ways something else was measured than was asked for."""
+    if result.failed:
+        yield f"{result.failed} of {point.requests} requests failed"
+    read = result.total_input_tokens / max(result.completed, 1)
+    if abs(read - point.input_tokens) > _OFF * point.input_tokens:
+        yield f"prompts had {read:.0f} tokens instead of {point.input_tokens}"
+    written = result.total_output_tokens / max(result.completed, 1)
+    if abs(written - point.output_tokens) > _OFF * point.output_tokens:
+        yield f"answers had {written:.0f} tokens instead of {point.output_tokens}"

@@ -1,0 +1,212 @@
+"""A cheap look at the quantized model before its exam: is it worth being examined?
+
+files     the checkpoint on disk, beside the base model's weights
+served    its answers, beside the base model's
+verdict   what failed checks mean
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from infra.contracts.progress import Progress
+from infra.contracts.records import Check, QuantizedCheckpoint, Triage, Weights
+from infra.contracts.specs import RunSpec, TriageSpec
+from infra.engines.vllm.server import LiveServer
+from infra.models.chat_template import moment_of
+from infra.probes.triage import answers, files, served
+from infra.probes.triage.prompts import prompts
+from infra.probes.triage.served import Baseline
+from infra.probes.triage.verdict import stop_if_broken
+from infra.store.content import code_digest, digest_of, write_atomically
+from infra.store.run_folder import RunFolder
+from infra.store.settings import Settings
+
+__all__ = ["Look", "look_at_files"]
+
+_FILES, _WHOLE = "triage-files", "triage"
+_LONGEST_PROMPT = 1024
+"""Tokens: long prompts cost time and say no more about the weights."""
+
+
+def look_at_files(
+    checkpoint: QuantizedCheckpoint,
+    base: Weights,
+    spec: TriageSpec,
+    *,
+    run: RunFolder,
+    progress: Progress,
+) -> None:
+    """Look at a checkpoint on disk; the run's folder keeps what was found.
+
+    Raises:
+        BrokenCheckpoint: It is not worth an evaluation.
+    """
+    if not spec.enabled:
+        return
+    started = time.monotonic()
+    shards = [base.path / f.name for f in base.files if f.name.endswith(".safetensors")]
+    checks = files.look(checkpoint.path, shards, progress)
+    seconds = round(time.monotonic() - started, 2)
+    run.write(_FILES, Triage(checks=checks, agreement=None, seconds=seconds))
+    stop_if_broken(checks, str(checkpoint.path), progress)
+    progress.say(f"triage: {len(checks)} checks of the checkpoint's files passed")
+
+
+class Look:
+    """The look at one arm while it is served."""
+
+    def __init__(
+        self,
+        model: Weights | QuantizedCheckpoint,
+        spec: RunSpec,
+        *,
+        conditions: object,
+        base_conditions: object,
+        run: RunFolder,
+        settings: Settings,
+        progress: Progress,
+    ) -> None:
+        """Prepare; nothing is asked yet.
+
+        Args:
+            model: What is served.
+            spec: The run.
+            conditions: All that decides its answers besides the prompts.
+            base_conditions: The same of the base model.
+            run: Holds what was found on disk, and receives the whole.
+            settings: Where the base model's answers and what was found are kept.
+            progress: Hears what happens.
+        """
+        self._model = model
+        self._spec = spec
+        code = code_digest("probes/triage")
+        self._kept = settings.triage / f"{digest_of([conditions, code])[:32]}.json"
+        self._base_answers = settings.triage / digest_of([base_conditions, code])[:32]
+        self._run = run
+        self._settings = settings
+        self._progress = progress
+
+    def found(self) -> Triage | None:
+        """Return what was found the last time that this quantized model was served.
+
+        It is judged by the bound of this run's spec.
+        """
+        if not isinstance(self._model, QuantizedCheckpoint) or not self._kept.is_file():
+            return None
+        if not self._spec.evaluation.triage.enabled:
+            return None
+        kept = Triage.model_validate_json(self._kept.read_text(encoding="utf-8"))
+        least = self._spec.evaluation.triage.min_agreement
+        checks = tuple(served.judged(check, kept.agreement, least) for check in kept.checks)
+        return kept.model_copy(update={"checks": checks})
+
+    def require_bound(self) -> None:
+        """Refuse a model of which an earlier run has found that it is beyond this run's bound.
+
+        Raises:
+            BrokenCheckpoint: It is not worth an evaluation, nor to be taken from an earlier one.
+        """
+        if (found := self.found()) is not None:
+            stop_if_broken(found.checks, str(self._model.path), self._progress)
+
+    def take(self, server: LiveServer) -> None:
+        """Keep the base model's answers, or judge the quantized model by them.
+
+        Raises:
+            BrokenCheckpoint: It is not worth an evaluation.
+            ServerError: The server does not answer.
+        """
+        if not self._spec.evaluation.triage.enabled:
+            return
+        if isinstance(self._model, QuantizedCheckpoint):
+            self._judge(self._model, server)
+        else:
+            self._keep_answers(server)
+
+    def _keep_answers(self, server: LiveServer) -> None:
+        asked = self._prompts(server)
+        file = self._answers_to(asked)
+        if not asked or file.is_file():
+            return
+        given = answers.ask(server, asked, self._teller("answering prompts", len(asked)))
+        readings = answers.read(server, given, self._teller("reading answers", len(asked)))
+        baseline = Baseline.of(given, readings)
+        write_atomically(file, baseline.model_dump_json())
+        self._progress.say(f"triage: kept the base model's answers to {len(asked)} prompts")
+
+    def _judge(self, checkpoint: QuantizedCheckpoint, server: LiveServer) -> None:
+        started = time.monotonic()
+        before = self._found_on_disk()
+        checks = [*(before.checks if before else ()), served.kernel(server.record.kernel)]
+        asked = self._prompts(server)
+        baseline, to_these = self._baseline(asked)
+        share = None
+        if baseline is None:
+            checks.append(served.not_asked("the base model's answers are not kept"))
+        else:
+            more, share = self._compare(baseline, server)
+            checks += more
+        if baseline is not None and to_these:
+            checks.append(served.calibration(baseline.prompt_logprob, "base"))
+        elif asked and all(check.ok for check in checks):
+            # A sound quantized model reads noise as badly as the base model does.
+            readings = answers.read(
+                server,
+                [answers.Answer.none(prompt) for prompt in asked],
+                self._teller("reading prompts", len(asked)),
+            )
+            checks.append(served.calibration(served.prompt_logprob(readings), "quantized"))
+        seconds = time.monotonic() - started + (before.seconds if before else 0.0)
+        triage = Triage(checks=tuple(checks), agreement=share, seconds=round(seconds, 2))
+        self._run.write(_WHOLE, triage)
+        stop_if_broken(checks, str(checkpoint.path), self._progress)
+        write_atomically(self._kept, triage.model_dump_json(indent=2))
+        agreed = "" if share is None else f"; it agrees on {share:.1%} of next tokens"
+        self._progress.say(f"triage: no reason to stop, in {seconds:.0f} s{agreed}")
+
+    def _compare(self, baseline: Baseline, server: LiveServer) -> tuple[list[Check], float]:
+        count = len(baseline.answers)
+        asked = [answer.prompt for answer in baseline.answers]
+        given = answers.ask(server, asked, self._teller("answering prompts", count))
+        readings = answers.read(server, baseline.answers, self._teller("reading answers", count))
+        least = self._spec.evaluation.triage.min_agreement
+        agreement, share = served.agreement(baseline, readings, least)
+        return [*served.answers(baseline.answers, given), agreement], share
+
+    def _baseline(self, asked: list[list[int]]) -> tuple[Baseline | None, bool]:
+        """Return answers of the base model, and whether they are to these prompts.
+
+        Prompts of an earlier calibration set do as well for a comparison. With the scores of the
+        base model all reused there may be no others: for triage alone no server is started.
+        """
+        exact = self._answers_to(asked)
+        kept = sorted(self._base_answers.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+        file = exact if exact in kept else kept[-1] if kept else None
+        if file is None:
+            return None, False
+        return Baseline.model_validate_json(file.read_text(encoding="utf-8")), file == exact
+
+    def _prompts(self, server: LiveServer) -> list[list[int]]:
+        return prompts(
+            self._model.path,
+            self._spec.quantization.calibration,
+            self._spec.evaluation.triage.prompts,
+            longest=min(server.max_model_len - answers.ANSWER_TOKENS - 1, _LONGEST_PROMPT),
+            moment=moment_of(self._spec.evaluation),
+            variables=self._spec.evaluation.chat_template_kwargs,
+            settings=self._settings,
+            progress=self._progress,
+            trust_remote_code=self._spec.model.trust_remote_code,
+        )
+
+    def _answers_to(self, asked: list[list[int]]) -> Path:
+        return self._base_answers / f"{digest_of([answers.ANSWER_TOKENS, asked])[:32]}.json"
+
+    def _found_on_disk(self) -> Triage | None:
+        file = self._run.path / f"{_FILES}.json"
+        return Triage.model_validate_json(file.read_text("utf-8")) if file.is_file() else None
+
+    def _teller(self, what: str, total: int) -> answers.Tell:
+        return lambda done: self._progress.update(f"triage: {what}", done, total, "prompts")

@@ -1,0 +1,90 @@
+"""What failed checks mean, and whether they stop the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from infra.contracts.errors import BrokenCheckpoint
+from infra.contracts.progress import Progress
+from infra.contracts.records import Check
+from infra.probes.triage import files, served
+
+_TOLD = {served.KERNEL}
+"""Checks that are told and do not stop: they are about speed and not about answers."""
+
+_AGAIN = "Remove {path}, so that it is quantized again. If that gives the same, "
+_DATA = "look at the calibration data: rendered conversations of the kind the model will be asked"
+
+_CAUSES = {
+    files.FINITE: (
+        "A number left float16's range while the model was quantized, or the file was damaged.",
+        _AGAIN + _DATA + ", none of them degenerate.",
+    ),
+    files.SHAPES: (
+        "The checkpoint was packed with another recipe than its config.json names.",
+        _AGAIN + "it is a fault of the quantizer.",
+    ),
+    files.COMPLETE: (
+        "The quantizer did not save these layers, or saved them under other names.",
+        _AGAIN + "it is a fault of the quantizer with this kind of model.",
+    ),
+    files.SCALES: (
+        "Scales were zeroed or damaged: the layers give nothing, or noise.",
+        _AGAIN + _DATA + ".",
+    ),
+    files.WEIGHTS: (
+        "Layers were exchanged, misnamed or filled with something else than the base's weights.",
+        _AGAIN + "it is a fault of the quantizer with this kind of model.",
+    ),
+    files.SIZE: (
+        "Layers that should have four bits were left in sixteen, or the other way round.",
+        _AGAIN + "it is a fault of the quantizer with this kind of model.",
+    ),
+    served.CALIBRATION: (
+        "The calibration conversations are noise to the model: garbage, a wrong field or "
+        "encoding, or a language it does not know.",
+        "Correct quantization.calibration.",
+    ),
+    served.AGREEMENT: (
+        "The engine loaded layers wrongly or exchanged, or AWQ was calibrated on text unlike any "
+        "that the model reads.",
+        _AGAIN + _DATA + ".",
+    ),
+    served.EMPTY: ("Weights are damaged so far that the model ends at once.", _AGAIN + _DATA + "."),
+    served.LOOPS: ("Weights are damaged: the model repeats itself.", _AGAIN + _DATA + "."),
+    served.ENDLESS: ("Weights are damaged: the model finds no end.", _AGAIN + _DATA + "."),
+}
+"""Check → probable cause, and what to do. Of several the first one here is told: it is the most
+particular."""
+
+
+def stop_if_broken(checks: Sequence[Check], path: str, progress: Progress) -> None:
+    """Raise if a check failed that means that an evaluation would be wasted.
+
+    Args:
+        checks: What was found.
+        path: Folder of the checkpoint.
+        progress: Told about a check that failed without stopping.
+
+    Raises:
+        BrokenCheckpoint: It names every failed check; `facts["checks"]` holds them.
+    """
+    failed = [check for check in checks if not check.ok]
+    for check in failed:
+        if check.name in _TOLD:
+            progress.say(f"triage: {check.name} is {check.value}, not {check.wanted}")
+    failed = [check for check in failed if check.name not in _TOLD]
+    if not failed:
+        return
+    first = min((check.name for check in failed), key=list(_CAUSES).index)
+    cause, remedy = _CAUSES[first]
+    lines = [f"- {check.name}: {check.value} (wanted: {check.wanted})" for check in failed]
+    fact = f"The quantized checkpoint {path} is not worth an evaluation:"
+    raise BrokenCheckpoint(
+        "\n".join([fact, *lines]),
+        cause=cause,
+        remedy=f"{remedy.format(path=path)} "
+        "With evaluation.triage.enabled=false it is evaluated all the same.",
+        checks=[check.model_dump() for check in failed],
+        path=path,
+    )

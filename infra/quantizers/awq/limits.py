@@ -1,0 +1,142 @@
+"""What AutoAWQ can quantize, told from a model's folder before the quantizer starts.
+
+AutoAWQ itself says so with a bare AssertionError, minutes later and with a GPU in hand.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from infra.contracts.errors import UnsupportedModel
+from infra.contracts.records import Weights
+from infra.contracts.specs import QuantizationSpec
+from infra.models import safetensors_header
+
+TEXT_MODELS = frozenset(
+    ["RefinedWeb", "RefinedWebModel", "Yi", "aquila", "baichuan", "bloom", "cohere", "deepseek_v2",
+     "deepseek_v3", "exaone", "falcon", "gemma", "gemma2", "gpt_bigcode", "gpt_neox", "gptj",
+     "internlm2", "llama", "minicpm", "minicpm3", "mistral", "mixtral", "mpt", "opt", "phi3",
+     "qwen", "qwen2", "qwen3", "qwen3_moe", "stablelm", "starcoder2"]
+)  # fmt: skip
+"""`model_type`s that AutoAWQ 0.2.9 quantizes and that read text alone."""
+
+IMAGE_MODELS = frozenset(
+    ["llava", "llava_next", "phi3_v", "qwen2_vl", "qwen2_5_vl", "qwen2_5_omni"]
+)
+"""`model_type`s of AutoAWQ 0.2.9 that read more than text."""
+
+GROUP_SIZES = (128, 64, 32)
+_OUTPUT_MULTIPLE = 64
+"""AutoAWQ's search for clipping thresholds takes 64 output rows at a time."""
+_NOT_CLIPPED = ("q_", "k_", "query", "key", "Wqkv")
+"""Parts of names of the layers that this search leaves out."""
+_PACKED = 8
+"""4-bit values in one 32-bit word."""
+
+_QUANTIZED_NAME = re.compile(r"(?i)[-_](awq|gptq|fp8|gguf|int4|int8|4bit|8bit|bnb)\b")
+
+
+def check_model(weights: Weights, spec: QuantizationSpec) -> None:
+    """Refuse a model that AutoAWQ would fail on.
+
+    Reads `config.json` and the headers of the safetensors files: milliseconds.
+
+    Raises:
+        UnsupportedModel: It is quantized already, of an unknown kind, or a layer's size does not
+            fit the recipe.
+    """
+    config = json.loads((weights.path / "config.json").read_text(encoding="utf-8"))
+    check_kind(weights.id, config)
+    layers = sorted(_linears(weights))
+    _check_inputs(weights.id, layers, spec.group_size)
+    _check_outputs(weights.id, layers)
+
+
+def check_name(model: str) -> None:
+    """Refuse a model whose name says that it is quantized, where its config.json is out of reach.
+
+    Raises:
+        UnsupportedModel: It says so.
+    """
+    if found := _QUANTIZED_NAME.search(model):
+        raise UnsupportedModel(
+            f"{model} is quantized already, as its name says ({found[1]}).",
+            cause="AWQ starts from 16-bit weights.",
+            remedy=f"Name the model it was made from, most often {model[: found.start()]}.",
+        )
+
+
+def check_kind(model: str, config: Mapping[str, Any]) -> None:
+    """Refuse a model whose config.json names a kind that AutoAWQ would fail on.
+
+    Raises:
+        UnsupportedModel: It is quantized already, reads images or is of an unknown kind.
+    """
+    if isinstance(present := config.get("quantization_config"), dict):
+        raise UnsupportedModel(
+            f"{model} is quantized already ({present.get('quant_method', 'unknown method')}).",
+            cause="AWQ starts from 16-bit weights.",
+            remedy="Name the model it was made from.",
+        )
+    kind = config.get("model_type")
+    if kind in IMAGE_MODELS:
+        raise UnsupportedModel(
+            f"{model} reads images too (model_type {kind!r}); Assay quantizes text models.",
+            cause="Conversations of text alone would leave the other layers uncalibrated.",
+            remedy="Take the text model of the same family.",
+        )
+    if kind not in TEXT_MODELS:
+        raise UnsupportedModel(
+            f"AutoAWQ cannot quantize {model}: its model_type is {kind!r}.",
+            cause=f"AutoAWQ 0.2.9 knows {', '.join(sorted(TEXT_MODELS))}.",
+            remedy="Take a model of one of these kinds.",
+            model_type=kind,
+        )
+
+
+def _check_inputs(model: str, layers: list[tuple[str, int, int]], group_size: int) -> None:
+    misfits = [(name, inputs) for name, inputs, _ in layers if inputs % group_size]
+    if not misfits:
+        return
+    name, inputs = misfits[0]
+    more = f" ({len(misfits)} layers like this)" if len(misfits) > 1 else ""
+    fitting = [size for size in GROUP_SIZES if not any(i % size for _, i, _ in layers)]
+    raise UnsupportedModel(
+        f"quantization.group_size={group_size} does not divide the {inputs} inputs of {name} "
+        f"in {model}{more}.",
+        cause="Each group of weights along a row shares one scale; no group may be cut.",
+        remedy=f"Set quantization.group_size to {' or '.join(map(str, fitting))}."
+        if fitting
+        else "None of 32, 64 and 128 fits; take another model.",
+        layer=name,
+        inputs=inputs,
+        fitting=fitting,
+    )
+
+
+def _check_outputs(model: str, layers: list[tuple[str, int, int]]) -> None:
+    for name, _, outputs in layers:
+        free = any(part in name.partition(".layers.")[2] for part in _NOT_CLIPPED)
+        multiple = _PACKED if free else _OUTPUT_MULTIPLE
+        if outputs % multiple and not name.endswith("gate.weight"):  # a router of experts
+            raise UnsupportedModel(
+                f"{name} in {model} has {outputs} outputs, no multiple of {multiple}.",
+                cause="AutoAWQ takes output rows in blocks of this size.",
+                remedy="Take another model.",
+                layer=name,
+                outputs=outputs,
+            )
+
+
+def _linears(weights: Weights) -> Iterator[tuple[str, int, int]]:
+    """Yield name, inputs and outputs of every linear layer inside a numbered block."""
+    for file in weights.files:
+        if file.name.endswith(".safetensors"):
+            for name, tensor in safetensors_header.read(weights.path / file.name).items():
+                numbered = any(part.isdigit() for part in name.split("."))
+                if name.endswith(".weight") and numbered and len(tensor.shape) == 2:
+                    outputs, inputs = tensor.shape
+                    yield name, inputs, outputs

@@ -1,0 +1,60 @@
+"""All checks of a receipt, in order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from infra.contracts.records import Report
+from infra.report.receipt.checks import Checked, checked
+from infra.report.receipt.contents import check_files, check_rows, check_seal, check_values
+from infra.report.receipt.sealing import NAME, Document, load
+
+
+def verify(path: Path, *, seal: str | None = None, weights: bool = False) -> tuple[Checked, ...]:
+    """Return what every check of a report says; it holds if none has found anything wrong.
+
+    Args:
+        path: A run's `report.json`, or the run's folder.
+        seal: The seal as it was kept elsewhere, or its beginning; none if it was not.
+        weights: Read the checkpoints' files too, instead of comparing their sizes.
+
+    Raises:
+        ReceiptError: There is nothing to check: no report, or none with a receipt.
+    """
+    path = path / NAME if path.is_dir() else path
+    document, folder = load(path), path.parent
+    kept = (
+        check_seal(document, seal),
+        check_values(document),
+        check_files(document, folder),
+        check_rows(document, folder),
+    )
+    return (*kept, *_remade(document, folder, weights=weights))
+
+
+def _remade(document: Document, folder: Path, *, weights: bool) -> tuple[Checked, ...]:
+    try:
+        report = Report.model_validate(document)
+    except ValidationError as error:
+        wrong = [
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+        ]
+        note = "either it was changed, or another version of Assay wrote it"
+        return (checked("report", "does not read as a report of this version", wrong, [note]),)
+    if report.rules == 1 and document.get("schema_version") != 1:  # of which least is made again
+        wrong = ["rules is 1, which no report of another version than 1 was judged by"]
+        return (checked("report", f"judged by the rules of version {report.rules}", wrong),)
+    # lm-eval's marks and scipy are needed only from here on.
+    from infra.report.receipt.remaking import check_comparison, check_scores, check_verdict
+    from infra.report.receipt.weights import check_weights
+
+    scores = check_scores(report, folder)
+    comparison, again = check_comparison(report, folder)
+    return (
+        scores,
+        comparison,
+        check_verdict(report, again, folder),
+        check_weights(report, folder, read=weights),
+    )

@@ -1,0 +1,199 @@
+"""From the table of runs to series of runs that can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+
+from infra.contracts.records import Report
+from infra.report.trend.control import Judged, judge
+from infra.store.content import digest_of
+from infra.suite.harness.metrics import known_unit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+_Row: TypeAlias = dict[str, Any]
+_COLUMNS = (
+    "run_id", "created", "label", "model", "recipe", "recipe_name", "verdict", "arm", "task",
+    "metric", "exam", "higher_is_better", "value", "n", "low", "high", "reused", "unit",
+    "aggregation",
+)  # fmt: skip
+
+
+class Kind(NamedTuple):
+    """What runs have in common that are compared over time."""
+
+    label: str
+    model: str
+    recipe: str
+    """Digest of the quantization spec."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One run of a series."""
+
+    run_id: str
+    created: datetime
+    verdict: str
+    base: float
+    quantized: float
+    difference: float
+    low: float | None
+    high: float | None
+    """Ends of the paired interval of the difference."""
+
+    new: bool
+    """False if both scores were taken over from an earlier run: no new measurement."""
+
+    judged_base: Judged
+    judged_quantized: Judged
+    judged_difference: Judged
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """One metric of one task over the runs of a kind that sat the same exam."""
+
+    kind: Kind
+    recipe_name: str
+    task: str
+    metric: str
+    higher_is_better: bool
+    rows: int
+    """Rows that every score is over."""
+
+    points: tuple[Point, ...]
+    """Oldest first."""
+
+    other_exams: int
+    """Runs of the kind that were asked something else; they are left out."""
+
+    percent: bool
+    """Whether scores are shares, as they are declared to be."""
+
+    def worse(self, judged: Judged) -> bool:
+        """Return whether a value is out of control on the bad side."""
+        bad = "below" if self.higher_is_better else "above"
+        return judged.flag is not None and judged.flag.endswith(bad)
+
+
+def kind_of(report: Report) -> Kind:
+    """Return the kind of a run."""
+    spec = report.spec
+    recipe = digest_of(spec.quantization.model_dump(mode="json"))
+    return Kind(spec.results.label, spec.model.id, recipe)
+
+
+def trends(
+    frame: pd.DataFrame, kind: Kind | None = None, *, most: int | None = None
+) -> list[Trend]:
+    """Return the series of every kind and task, by their first metric; the latest run's first.
+
+    Args:
+        frame: What `history.read` gives.
+        kind: Return only this one's.
+        most: Return only those of so many kinds, which ran last.
+    """
+    rows = frame[frame["primary"].fillna(False) & frame["value"].notna()]
+    rows = rows[rows["created"].notna() & rows["arm"].isin(["base", "quantized"])]
+    if kind is not None:
+        for column, value in zip(Kind._fields, kind, strict=True):
+            rows = rows[rows[column] == value]
+    # Old rows lack columns. Plain Python from here on: a thousand groups would take pandas long.
+    rows = rows.sort_values("created", kind="stable")[list(_COLUMNS)].astype(object)
+    groups: dict[Kind, dict[tuple[str, str], list[_Row]]] = {}
+    records = cast("list[_Row]", rows.where(rows.notna(), None).to_dict("records"))
+    for row in records:
+        own = Kind(*(row[field] or "" for field in Kind._fields))
+        # Put at the end again, so that the kind which ran last comes last.
+        groups[own] = tasks = groups.pop(own, {})
+        tasks.setdefault((row["task"] or "", row["metric"] or ""), []).append(row)
+    latest = [*groups][::-1][:most]
+    return [
+        trend
+        for own in latest
+        for (task, metric), members in groups[own].items()
+        if (trend := _trend(own, task, metric, members))
+    ]
+
+
+def _trend(kind: Kind, task: str, metric: str, members: Sequence[_Row]) -> Trend | None:
+    """Return the series of those runs that sat the same exam as the last one."""
+    last = members[-1]
+    same = [row for row in members if row["exam"] == last["exam"]]
+    arms: dict[str, dict[str, _Row]] = {"base": {}, "quantized": {}}
+    for row in same:
+        arms[row["arm"]][row["run_id"]] = row
+    pairs = [(arms["base"][run], row) for run, row in arms["quantized"].items()
+             if run in arms["base"]]  # fmt: skip
+    if not pairs:
+        return None
+    others = {row["run_id"] for row in members} - {row["run_id"] for row in same}
+    return Trend(
+        kind=kind,
+        recipe_name=last["recipe_name"] or f"recipe {kind.recipe[:8]}",
+        task=task,
+        metric=metric,
+        higher_is_better=last["higher_is_better"] is not False,
+        rows=int(last["n"] or 0),
+        points=tuple(_points(pairs, int(last["n"] or 0))),
+        other_exams=len(others),
+        percent=_in_points(last),
+    )
+
+
+def _in_points(row: _Row) -> bool:
+    """Return whether a metric has points as it is declared; older runs have the name alone."""
+    unit = row["unit"] or known_unit(row["metric"] or "", row["task"] or "")
+    return bool(unit == "points")
+
+
+def _points(pairs: Sequence[tuple[_Row, _Row]], rows: int) -> Iterator[Point]:
+    values = {
+        "base": [float(base["value"]) for base, _ in pairs],
+        "quantized": [float(quantized["value"]) for _, quantized in pairs],
+    }
+    last = pairs[-1][1]
+    # A row beyond what is declared (a verdict says so) has no share of the rows for its spread.
+    shares = _in_points(last) and last["aggregation"] != "corpus" and all(
+        0 <= value <= 1 for column in values.values() for value in column
+    )  # fmt: skip
+    values["difference"] = [
+        other - one for one, other in zip(values["base"], values["quantized"], strict=True)
+    ]
+    # The first of a series counts, wherever it was measured.
+    new = {
+        name: [place == 0 or pair[arm]["reused"] is not True for place, pair in enumerate(pairs)]
+        for arm, name in enumerate(("base", "quantized"))
+    }
+    new["difference"] = [any(pair) for pair in zip(new["base"], new["quantized"], strict=True)]
+    judged = {
+        name: _judged(column, new[name], rows if shares and rows else None)
+        for name, column in values.items()
+    }
+    for place, (_, row) in enumerate(pairs):
+        yield Point(
+            run_id=row["run_id"],
+            created=row["created"].to_pydatetime(),
+            verdict=row["verdict"] or "",
+            base=values["base"][place],
+            quantized=values["quantized"][place],
+            difference=values["difference"][place],
+            low=row["low"],
+            high=row["high"],
+            new=new["difference"][place],
+            judged_base=judged["base"][place],
+            judged_quantized=judged["quantized"][place],
+            judged_difference=judged["difference"][place],
+        )
+
+
+def _judged(values: list[float], new: list[bool], rows: int | None) -> list[Judged]:
+    """Judge new measurements alone: one that was taken over would count twice."""
+    judged = iter(judge([v for v, is_new in zip(values, new, strict=True) if is_new], rows))
+    return [next(judged) if is_new else Judged() for is_new in new]

@@ -1,0 +1,182 @@
+"""Is there a finished run of exactly this already?
+
+Answered without Prefect and without lm-eval, so that asking twice for the same costs seconds. The
+key covers the spec, the bytes of every input, and the code and locks of this checkout; where a hub
+could hold something else by now, there is no key.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from infra.contracts.errors import AssayError, ReceiptError
+from infra.contracts.records import CalibrationCard, Record, Report
+from infra.contracts.specs import CalibrationSpec, ModelSpec, RunSpec
+from infra.conversations import identity as calibration_source
+from infra.engines.vllm.conditions import deciding_variables
+from infra.machine.device import detect
+from infra.machine.environments import locate
+from infra.machine.processes import clean_environment
+from infra.models import weights
+from infra.models.hubs.base import COMMIT
+from infra.report.receipt.contents import check_seal, check_values
+from infra.report.receipt.sealing import load
+from infra.store.content import digest_file, digest_files, digest_of
+from infra.store.run_folder import runs_folder
+from infra.store.settings import Settings
+from infra.suite.harness.keys import task_keys
+
+INPUTS = "inputs"
+"""Name of the record of what a run started from, in its folder."""
+
+_CODE = ("infra", "tasks", "flows")
+
+
+class RunInputs(Record):
+    """What a run starts from."""
+
+    run_key: str | None
+    """See `run_key`."""
+
+    conversations: str | None
+    """What identifies the calibration set; see `infra.conversations.identity`."""
+
+    commit: str | None
+    """Of this checkout, marked if files were changed; none outside of git."""
+
+
+def run_key(spec: RunSpec, settings: Settings) -> str | None:
+    """Return the digest of all that decides a run's outcome, or none if it cannot be told."""
+    try:
+        inputs = [
+            _model(spec.model, settings),
+            _calibration(spec.quantization.calibration),
+            *_tasks(spec, settings),
+            digest_file(Path(texts).expanduser()).sha256 if (texts := spec.fidelity.texts) else "",
+            None if spec.evaluation.moment == "now" else "",
+        ]
+        device = detect(spec.serving.device)
+        environments = [
+            locate(stage, device.kind, settings)[0].digest for stage in ("quantizer", "server")
+        ]
+    except (AssayError, OSError):
+        return None  # the preflight says what is wrong
+    if None in inputs:
+        return None
+    asked = spec.model_dump(mode="json", exclude={"results"})
+    return digest_of([
+        asked, inputs, environments, device.kind, device.name,
+        deciding_variables(clean_environment()), _code(),
+    ])  # fmt: skip
+
+
+def inputs_of(spec: RunSpec, settings: Settings) -> RunInputs:
+    """Return what a run starts from, told when it starts.
+
+    Files may be edited while it runs: what they hold at its end is not what it used.
+    """
+    calibration = spec.quantization.calibration
+    return RunInputs(
+        run_key=run_key(spec, settings),
+        conversations=calibration_source.identity(calibration, settings),
+        commit=_commit(),
+    )
+
+
+def key_of_finished(inputs: RunInputs, card: CalibrationCard) -> str | None:
+    """Return the key under which a finished run is found again.
+
+    None if the calibration set was edited between the start of the run and its quantization.
+    """
+    return inputs.run_key if card.source == inputs.conversations else None
+
+
+def finished_run(spec: RunSpec, settings: Settings) -> tuple[Report, Path] | None:
+    """Return the newest whole report of exactly this run and the path of its page."""
+    key = run_key(spec, settings)
+    if key is None:
+        return None
+    folder = runs_folder(spec.results, settings)
+    pattern = f"{spec.results.label}-*/report.json"
+    for path in sorted(folder.glob(pattern), key=lambda p: p.stat().st_mtime_ns, reverse=True):
+        page = path.with_name("report.html")
+        try:
+            report = Report.model_validate_json(path.read_text(encoding="utf-8"))
+        except ValueError:
+            continue  # written by another version
+        if report.provenance.get("run_key") == key and page.is_file() and _whole(report, path):
+            if not _as_sealed(path):
+                continue  # somebody changed it: its verdict counts no more
+            return report, page
+    return None
+
+
+def _as_sealed(path: Path) -> bool:
+    try:
+        document = load(path)
+    except ReceiptError:
+        return False
+    return not (check_seal(document, None).wrong or check_values(document).wrong)
+
+
+def _whole(report: Report, path: Path) -> bool:
+    return all(
+        (path.parent / task.samples).is_file()
+        for arm in report.arms.values()
+        for task in arm.tasks.values()
+    )
+
+
+def _model(spec: ModelSpec, settings: Settings) -> str | None:
+    if spec.source == "local":
+        return weights.inspect_local(
+            Path(spec.id),
+            settings=settings,
+            allow_pickle=spec.allow_pickle,
+            trust_remote_code=spec.trust_remote_code,
+        ).digest
+    return _pinned(spec.revision)
+
+
+def _calibration(spec: CalibrationSpec) -> str | None:
+    if spec.source == "file":
+        return digest_file(Path(spec.path).expanduser()).sha256
+    return _pinned(spec.revision)
+
+
+def _pinned(revision: str | None) -> str | None:
+    return revision if revision and COMMIT.fullmatch(revision) else None
+
+
+def _tasks(spec: RunSpec, settings: Settings) -> list[str | None]:
+    if any(dataset.source != "local" for dataset in spec.evaluation.datasets.values()):
+        return [None]  # finding out could mean a download
+    return list(task_keys(spec.evaluation, settings).values())
+
+
+def _code() -> str:
+    root = Path(__file__).parents[2]
+    files = [
+        digest_file(path).model_copy(update={"name": path.relative_to(root).as_posix()})
+        for package in _CODE
+        for pattern in ("*.py", "*.jinja", "*.css", "*.txt")
+        for path in sorted((root / package).rglob(pattern))
+    ]
+    return digest_files(files)
+
+
+def _commit() -> str | None:
+    """Return the commit of this checkout, marked if files were changed; none outside of git."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(here), *arguments],
+            capture_output=True, text=True, check=True, timeout=10,
+        ).stdout.strip()  # fmt: skip
+
+    try:
+        return git("rev-parse", "HEAD") + (" with changes" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

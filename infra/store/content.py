@@ -1,0 +1,154 @@
+"""Content addressing: digests, and folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from infra.contracts.records import FileDigest
+
+_CHUNK = 8 * 1024 * 1024
+_SETTLED_NS = 2_000_000_000
+"""A file written a moment ago may be written again at what its clock calls the same time."""
+
+_hashed: dict[tuple[int, ...], str] = {}
+"""Digests of large files that this process has read: a run asks for some of them ten times."""
+
+
+def digest_of(value: Any) -> str:
+    """Return the SHA-256 of a JSON-able value, independent of key order."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_file(path: Path) -> FileDigest:
+    """Return name, size in bytes and SHA-256 of one file."""
+    with path.open("rb") as stream:
+        mark = _mark(stream.fileno())
+        if (known := _hashed.get(mark)) is None:
+            sha = hashlib.sha256()
+            while chunk := stream.read(_CHUNK):
+                sha.update(chunk)
+            known = sha.hexdigest()
+            settled = time.time_ns() - mark[-1] > _SETTLED_NS
+            if mark[2] >= _CHUNK and settled and _mark(stream.fileno()) == mark:
+                _hashed[mark] = known
+    return FileDigest(name=path.name, size=mark[2], sha256=known)
+
+
+def _mark(descriptor: int) -> tuple[int, ...]:
+    """Return what changes with a file's content, whoever sets its time back: last its ctime."""
+    stat = os.fstat(descriptor)
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def digest_folder(folder: Path, skip: Iterable[str] = ()) -> tuple[FileDigest, ...]:
+    """Return the digest of every file below a folder, without hidden files and `skip`."""
+    skipped = set(skip)
+    found = []
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in skipped and not any(p[0] == "." for p in name.split("/")):
+            found.append(digest_file(path).model_copy(update={"name": name}))
+    return tuple(found)
+
+
+def digest_files(files: Iterable[FileDigest]) -> str:
+    """Return one digest for a set of files: the identity of a checkpoint."""
+    return digest_of(sorted([file.name, file.sha256] for file in files))
+
+
+@cache
+def code_digest(*parts: str) -> str:
+    """Return the digest of some of this package's own code.
+
+    Args:
+        parts: Files and folders below `infra`; of a folder every Python file in it counts.
+
+    Raises:
+        FileNotFoundError: There is no such part.
+    """
+    here = Path(__file__).parents[1]
+    for part in parts:
+        if not (here / part).exists():
+            raise FileNotFoundError(here / part)
+    files = [
+        file
+        for part in parts
+        for file in ([here / part] if part.endswith(".py") else sorted((here / part).rglob("*.py")))
+    ]
+    return digest_of(
+        [[file.relative_to(here).as_posix(), file.read_text(encoding="utf-8")] for file in files]
+    )
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def build_once(
+    final: Path,
+    build: Callable[[Path], None],
+    *,
+    on_wait: Callable[[], None] = lambda: None,
+    keep_partial: bool = False,
+) -> bool:
+    """Make a folder once, whoever else wants it at the same time.
+
+    The lock is an flock: it frees itself when its holder dies. `final` appears by one rename, so
+    a folder of that name is always a whole one.
+
+    Args:
+        final: The folder that shall exist afterwards.
+        build: Fills the (existing, possibly resumed) folder it is given.
+        on_wait: Called once if somebody else is building.
+        keep_partial: Leave an unfinished folder for the next attempt to resume.
+
+    Returns:
+        True if this call built it, False if it was there or somebody else built it meanwhile.
+    """
+    if final.is_dir():
+        return False
+    final.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(final.parent / f".{final.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        on_wait()
+        lock.acquire()
+    try:
+        if final.is_dir():
+            return False
+        partial = final.parent / f".{final.name}.partial"
+        if not keep_partial:
+            shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(exist_ok=True)
+        try:
+            build(partial)
+        except BaseException:
+            if not keep_partial:
+                shutil.rmtree(partial, ignore_errors=True)
+            raise
+        partial.rename(final)
+        return True
+    finally:
+        lock.release()

@@ -1,0 +1,69 @@
+"""One finished task of one checkpoint, in the cache."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from infra.contracts.records import ServerRecord, TaskScores
+from infra.store.content import write_atomically
+from infra.store.run_folder import RunFolder
+
+
+class Stored:
+    """The folder of one finished task: its scores, its rows, and the engine that answered."""
+
+    SAMPLES = "samples.jsonl"
+    _SCORES = "scores.json"
+    _SERVER = "server.json"
+    _LOG = "server.log"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def present(self) -> bool:
+        """True if the task is finished."""
+        return self.folder.is_dir()
+
+    @property
+    def scores(self) -> TaskScores:
+        """Its scores, with the rows where they are kept."""
+        scores = TaskScores.model_validate_json((self.folder / self._SCORES).read_text())
+        return _placed(scores, samples=str(self.folder / self.SAMPLES))
+
+    def keep(self, scores: TaskScores, server: ServerRecord, log: Path) -> None:
+        """Put everything but the rows into the folder, which is still being built.
+
+        Args:
+            scores: Of the task.
+            server: The engine that answered.
+            log: Its log.
+        """
+        scores = _placed(scores, samples=self.SAMPLES)
+        write_atomically(self.folder / self._SCORES, scores.model_dump_json(indent=2))
+        write_atomically(self.folder / self._SERVER, server.model_dump_json(indent=2))
+        shutil.copyfile(log, self.folder / self._LOG)
+
+    def bring_server(self, arm: str, run: RunFolder, *, reused: bool) -> ServerRecord:
+        """Return the engine that answered; bring its log if that was in an earlier run."""
+        record = ServerRecord.model_validate_json((self.folder / self._SERVER).read_text())
+        if not reused:
+            return record
+        log = run.log(f"server-{arm}-reused")
+        shutil.copyfile(self.folder / self._LOG, log)
+        return record.model_copy(update={"log": log.relative_to(run.path).as_posix()})
+
+    def bring(self, arm: str, run: RunFolder, *, reused: bool) -> TaskScores:
+        """Copy the sample rows into the run's folder and return the scores."""
+        scores = self.scores
+        rows = run.samples(arm) / f"{scores.name}.jsonl"
+        rows.parent.mkdir(parents=True, exist_ok=True)  # names of tasks may hold a slash
+        shutil.copyfile(self.folder / self.SAMPLES, rows)
+        return _placed(scores, samples=rows.relative_to(run.path).as_posix(), reused=reused)
+
+
+def _placed(scores: TaskScores, **here: object) -> TaskScores:
+    """Return scores that say where their rows are, and so do all below them."""
+    subtasks = {name: _placed(sub, **here) for name, sub in scores.subtasks.items()}
+    return scores.model_copy(update={**here, "subtasks": subtasks})

@@ -1,0 +1,110 @@
+"""What it means when the code of a task fails, and its rows are not to blame."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections.abc import Iterable
+
+from infra.contracts.errors import DatasetError, EvaluationError
+from infra.suite.harness.definitions import packages
+
+_HUB = re.compile(
+    r"offline|ConnectionError|ConnectTimeout|MaxRetry|on the (?:Hugging Face )?Hub|urlopen error"
+    r"|Name or service not known|no network",
+    re.IGNORECASE,
+)
+"""What is said where something of the hub was wanted, and it did not answer."""
+
+
+_NO_FUNCTION = re.compile(r"(?:has no function|Cannot import module|Invalid function reference) '")
+_NO_KEY = re.compile(r"TaskConfig\.__init__\(\) got an unexpected keyword argument '([^']*)'")
+"""What lm-eval says of a `!function`, and of a key of a definition, that it does not know."""
+
+
+def misnamed(task: str, error: BaseException) -> EvaluationError | None:
+    """Return what is wrong with a definition that names what is not there; none if it does not."""
+    if unknown := _NO_KEY.search(str(error)):
+        return EvaluationError(
+            f"The definition of {task} has a key that lm-eval does not know: {unknown[1]}.",
+            remedy="Correct or remove it.",
+            kind="code", task=task,
+        )  # fmt: skip
+    if _NO_FUNCTION.search(str(error)):
+        return EvaluationError(
+            f"The definition of {task} names a function that is not there: {short(error)}.",
+            remedy="Correct the `!function` in the definition, as `file.function` with file.py "
+            "beside it, or install the package that is meant.",
+            kind="code", task=task,
+        )  # fmt: skip
+    return None
+
+
+def lacks(error: BaseException) -> bool:
+    """Return whether an error is about a package or data that are not here."""
+    tried = packages.imported(error)
+    return packages.fetch_data(error) is not None or bool(packages.absent(tried))
+
+
+def fault(task: str, error: BaseException, imports: Iterable[str] = ()) -> EvaluationError:
+    """Return what an error of a task's code means, as one error with a remedy.
+
+    Its `facts["kind"]` is `package`, `data`, `hub` or `code`.
+
+    Args:
+        task: The task.
+        error: What its code raised.
+        imports: Modules that its code imports, wherever in it.
+    """
+    said = f"{type(error).__name__}: {short(error)}"
+    if command := packages.fetch_data(error):
+        return EvaluationError(
+            f"The task {task} needs data of NLTK that are not here.",
+            remedy=f"Fetch them: `{command}`. Or leave the task out.",
+            kind="data", task=task, command=command,
+        )  # fmt: skip
+    tried = list(packages.imported(error))
+    missing = packages.absent([*tried, *imports])
+    asks = "install" in str(error).lower()
+    if missing and (packages.absent(tried) or isinstance(error, ImportError) or asks):
+        return _package(task, missing)
+    if any(_HUB.search(f"{type(one).__name__} {one}") for one in packages.chain(error)):
+        return DatasetError(
+            f"The code of the task {task} asks the hub while it is loaded, and got no answer: "
+            f"{said}.",
+            remedy="Check the network, or set HF_ENDPOINT to a mirror; or leave the task out.",
+            kind="hub", task=task,
+        )  # fmt: skip
+    cause = "Its own code fails, before any model is asked."
+    if isinstance(error, ImportError) and (here := _installed(tried)):
+        cause = f"It is made for another version than the one that is locked: {here}."
+    return EvaluationError(
+        f"The task {task} cannot be loaded: {said}.",
+        cause=cause,
+        remedy="Mend the task's code or its rows, or leave the task out.",
+        kind="code", task=task,
+    )  # fmt: skip
+
+
+def short(error: BaseException) -> str:
+    """Return what an error says, on one line that is not too long."""
+    return " ".join(str(error).split())[:300].rstrip(".") or repr(error)
+
+
+def _package(task: str, missing: list[str]) -> EvaluationError:
+    named = ", ".join(missing)
+    command = packages.install(missing)
+    return EvaluationError(
+        f"The task {task} needs what is not installed: {named}.",
+        cause="" if command else f"It cannot stand beside what is: {packages.why_not(missing)}.",
+        remedy=f"Install it: `{command}`. Or leave the task out."
+        if command
+        else "Leave the task out.",
+        kind="package", task=task, command=command, missing=missing,
+    )  # fmt: skip
+
+
+def _installed(modules: Iterable[str]) -> str:
+    names = packages.distributions()
+    found = {name for module in modules for name in names.get(module.partition(".")[0], ())}
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in sorted(found))

@@ -1,0 +1,174 @@
+"""Runs lm-eval on one part of the exam against a live server."""
+
+from __future__ import annotations
+
+import random
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aiohttp
+import httpx
+
+from infra.contracts.errors import AssayError, EvaluationError, ServerError
+from infra.contracts.progress import Progress
+from infra.contracts.records import TaskScores
+from infra.suite.harness.loading.quiet import quiet, ticking
+from infra.suite.harness.narrowing import Documents, narrowed
+from infra.suite.harness.samples import sample_rows, write_rows
+from infra.suite.harness.scores import task_scores
+
+if TYPE_CHECKING:
+    from infra.suite.harness.suite import AnswerFile, Exam, Server
+
+_PYTHON_SEED, _NUMPY_SEED = 0, 1234
+"""As lm-eval's `simple_evaluate` sets them."""
+
+
+def evaluate(
+    exam: Exam,
+    name: str,
+    server: Server,
+    tokenizer_path: Path,
+    samples: Path,
+    progress: Progress,
+    answers: AnswerFile | None = None,
+    *,
+    order: int | None = None,
+    only: Documents | None = None,
+    trust_remote_code: bool = False,
+) -> TaskScores:
+    """Ask one part of the exam and return its scores; see `Exam.evaluate`."""
+    spec, part = exam.spec, exam.parts[name]
+    started = time.monotonic()
+    with quiet():
+        from lm_eval import evaluator
+
+        from infra.suite.harness.model import build_model
+
+        server.raise_if_dead()
+        with _explained(name, server):
+            model = build_model(
+                server,
+                tokenizer_path,
+                spec,
+                answers=answers,
+                order=order,
+                trust_remote_code=trust_remote_code,
+                say=progress.say,
+            )
+        for task in part.tasks.values():
+            task.set_fewshot_seed(spec.seed)
+        with (
+            _seeded(),
+            closing(model),
+            ticking(progress, name, lambda: (model.done, model.total or None), "documents"),
+            _explained(name, server),
+            narrowed(part.tasks, only),
+        ):
+            results = evaluator.evaluate(
+                model,
+                part.loaded,
+                limit=part.line.limit,
+                log_samples=True,
+                system_instruction=spec.system_instruction,
+                apply_chat_template=spec.chat_template,
+                fewshot_as_multiturn=spec.fewshot_as_multiturn,
+            )
+    progress.update(name, model.done, model.total, "documents")
+    rows = sample_rows(results["samples"], model.finishes)
+    write_rows(samples, rows)
+    return task_scores(
+        name,
+        results,
+        part.loaded,
+        rows,
+        dataset={
+            leaf.name: f"{leaf.dataset} from {exam.rows[leaf.source].origin}"
+            for leaf in part.entry.leaves
+            if leaf.source
+        },
+        conditions={
+            "definition": part.definition[:16],
+            "limit": part.line.limit,
+            "max_gen_toks": part.line.max_gen_toks,
+            "chat_template": spec.chat_template,
+            "fewshot_as_multiturn": spec.fewshot_as_multiturn,
+            "system_instruction": spec.system_instruction,
+            "seed": spec.seed,
+            "chat_template_kwargs": spec.chat_template_kwargs,
+            "moment": str(spec.moment),
+            "add_bos_token": spec.add_bos_token,
+            "prompts_begin_with": model.asking.frame.shown,
+        },
+        samples=samples.name,
+        seconds=round(time.monotonic() - started, 2),
+    )
+
+
+@contextmanager
+def _explained(name: str, server: Server) -> Iterator[None]:
+    """Turn what is raised into an error that says what happened: in the server, or before it.
+
+    The client tells by an EvaluationError what became of a request.
+    """
+    try:
+        yield
+    except ServerError as error:
+        raise EvaluationError(
+            f"The server died while it was asked {name}. {error.fact}",
+            cause=error.cause,
+            remedy=error.remedy,
+            **{**error.facts, "task": name},
+        ) from error
+    except AssayError:
+        raise
+    except (aiohttp.ClientError, httpx.HTTPError, ConnectionError) as error:
+        with _explained(name, server):
+            server.raise_if_dead()
+        raise EvaluationError(
+            f"{name} could not be asked: {type(error).__name__}: {str(error)[:300]}",
+            remedy="Read the server's log for what went wrong there.",
+            task=name,
+        ) from None  # the exception may hold the headers of a request
+    except Exception as error:
+        task, place = _where(error)
+        raise EvaluationError(
+            f"{task or name} could not be put or marked: {type(error).__name__}: "
+            f"{str(error)[:300] or 'without a word'}",
+            cause=f"This happened here, at {place}, and not in the server.",
+            remedy="Mend the task's definition or its rows, or leave "
+            f"{name} out of evaluation.tasks.",
+            task=task or name,
+        ) from error
+
+
+def _where(error: Exception) -> tuple[str, str]:
+    """Return the task whose own code was running, if any was, and the line that failed."""
+    from lm_eval.api.task import Task
+
+    task = place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        place = f"{Path(code.co_filename).name}:{line} in {code.co_name}"
+        if isinstance(owner := frame.f_locals.get("self"), Task):
+            task = str(owner.config.task)
+    return task, place
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """Set the generators as the stock command line does, and put them back."""
+    import numpy as np
+
+    before = random.getstate(), np.random.get_state()
+    random.seed(_PYTHON_SEED)
+    np.random.seed(_NUMPY_SEED)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])

@@ -1,0 +1,122 @@
+"""The model that lm-eval asks in our runs: the fast client, on a server that may die.
+
+Imports lm-eval; whoever must be quick imports this late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from infra.contracts.specs import EvaluationSpec
+from infra.scoring.model import AssayCompletions
+from infra.suite.harness.questions.prompting import Asking
+from infra.suite.harness.questions.question import DEFAULT_ANSWER_TOKENS
+from infra.suite.harness.suite import AnswerFile, Server
+
+
+def build_model(
+    server: Server,
+    tokenizer_path: Path,
+    spec: EvaluationSpec,
+    *,
+    answers: AnswerFile | None,
+    order: int | None = None,
+    trust_remote_code: bool = False,
+    say: Callable[[str], None],
+) -> Examinee:
+    """Return lm-eval's `assay-completions` model for a live server.
+
+    Args:
+        server: The server that answers.
+        tokenizer_path: Folder of the checkpoint, for its own tokenizer.
+        spec: The exam: its seed, its chat template's variables, its BOS, questions in flight.
+        answers: File that keeps every answer, so that a killed run continues where it stopped.
+        order: Seed of the order in which questions are asked; None asks those that begin alike one
+            after the other.
+        trust_remote_code: Allow a tokenizer that is code of the repository.
+        say: Told what a user should know.
+
+    Raises:
+        EvaluationError: The tokenizer has no chat template, or no BOS, although one is asked for.
+    """
+    return Examinee(
+        folder=tokenizer_path,
+        spec=spec,
+        server=_Reached(server),
+        base_url=f"{server.base_url}/completions",
+        model=server.model_name,
+        num_concurrent=spec.concurrency,
+        max_length=server.max_model_len,
+        max_gen_toks=DEFAULT_ANSWER_TOKENS,
+        seed=spec.seed,
+        answers=answers.path if answers else None,
+        identity=answers.identity if answers else None,
+        order=order,
+        refuse_cut=True,
+        trust_remote_code=trust_remote_code,
+        say=say,
+    )
+
+
+class Examinee(AssayCompletions):
+    """Reads prompts as lm-eval's Hugging Face backend would have the model read them.
+
+    The stock client for servers adds no special tokens and fills in no variables of the template.
+    """
+
+    def __init__(
+        self, *, folder: Path, spec: EvaluationSpec, trust_remote_code: bool, **options: Any
+    ) -> None:
+        """Make the model; nothing is asked yet."""
+        super().__init__(
+            tokenizer=str(folder),
+            tokenizer_backend="huggingface",
+            trust_remote_code=trust_remote_code,
+            **options,
+        )
+        self.asking = Asking.of(self.tokenizer, folder, spec, trust_remote_code=trust_remote_code)
+
+    def apply_chat_template(
+        self, chat_history: Sequence[Mapping[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """Return a conversation as the model reads it."""
+        if self.asking.template is None:
+            raise ValueError("the exam is not put as a chat")
+        return self.asking.template.render(
+            chat_history,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=not add_generation_prompt,
+        )
+
+    def _encode(self, texts: Sequence[str]) -> Sequence[Sequence[int]]:
+        return self.asking.frame.encode(texts, super()._encode)
+
+    def _encode_alone(self, texts: Sequence[str]) -> Sequence[Sequence[int]]:
+        return super()._encode(texts)
+
+    def _encode_whole(self, texts: Sequence[str]) -> Sequence[Sequence[int]]:
+        return self.asking.frame.encode_whole(texts, super()._encode)
+
+
+class _Reached:
+    """A live server as the scoring client sees it."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    @property
+    def base_url(self) -> str:
+        return self._server.base_url
+
+    @property
+    def model_name(self) -> str:
+        return self._server.model_name
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._server.api_key.get_secret_value()}"}
+
+    def raise_if_dead(self) -> None:
+        self._server.raise_if_dead()

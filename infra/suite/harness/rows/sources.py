@@ -1,0 +1,290 @@
+"""Where the rows of each dataset are, and lm-eval's definitions pointed there.
+
+The definitions stay lm-eval's own: for each name a file is written that includes the package's
+file and says nothing but where the rows are. The folder of these files serves the stock command
+line too, as `--include_path`.
+
+Files are found in a folder as `datasets` finds them in a repository of the same layout: by the
+`configs:` block of its README, or by their names. `datasets` remembers prepared rows under a name
+that does not change when a file is edited in place, so it gets a cache folder of its own for each
+content. Rows whose content nobody can tell (a hub that does not answer, code that makes them, an
+address on the web) have no digest.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import yaml
+
+from infra.contracts.errors import DatasetError, HubUnreachable, WeightsError
+from infra.contracts.progress import Progress
+from infra.contracts.records import FileDigest
+from infra.contracts.specs import DatasetSpec, EvaluationSpec
+from infra.models import lfs
+from infra.store.content import build_once, digest_file, digest_files, digest_folder, digest_of
+from infra.store.settings import Settings
+from infra.suite.harness.definitions.catalog import Entry, Leaf, is_a_path
+from infra.suite.harness.rows.files import folder_named_by, in_files, named_by
+
+_NO_ROWS = (".py", ".lock")
+_CACHED = "cache-*.arrow"
+"""Names of the files that `datasets` leaves in a folder it has read from."""
+
+_HUB_SECONDS = 5.0
+_OF_A_REPOSITORY = {"revision", "token", "trust_remote_code", "cache_dir"}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Where the rows of one dataset are."""
+
+    dataset: str
+    """Id that the tasks name."""
+
+    folder: Path | None
+    """Folder with the dataset's files; none if `datasets` fetches them from the hub itself."""
+
+    digest: str | None
+    """Identity of the rows: of the files, or the commit; none if the hub did not tell it."""
+
+    origin: str
+    """Where they are, for people."""
+
+    elsewhere: bool = False
+    """True if `evaluation.datasets` says so, not the task."""
+
+    options: Mapping[str, Any] | None = None
+    """`dataset_kwargs` of the task, with the absolute paths of its files; none if it names none."""
+
+
+def find_rows(
+    entries: Iterable[Entry], spec: EvaluationSpec, *, settings: Settings, progress: Progress
+) -> dict[str, Rows]:
+    """Return where the rows of every task are, by `Leaf.source`.
+
+    Datasets that the spec takes from a hub are downloaded if need be.
+
+    Raises:
+        DatasetError: A folder is missing or empty, or a hub does not give a dataset.
+    """
+    leaves = {leaf.source: leaf for entry in entries for leaf in entry.leaves}
+    return {
+        source: _elsewhere(leaf.dataset, spec.datasets[leaf.dataset], settings, progress)
+        if leaf.dataset in spec.datasets
+        else _as_lm_eval_does(leaf)
+        for source, leaf in leaves.items()
+        if source and leaf.dataset
+    }
+
+
+def _elsewhere(dataset: str, spec: DatasetSpec, settings: Settings, progress: Progress) -> Rows:
+    if spec.source == "local":
+        return rows_in_folder(dataset, spec)
+    from infra.models.weights import fetch_dataset
+
+    try:
+        folder = fetch_dataset(
+            spec.source, spec.path, spec.revision, settings=settings, progress=progress
+        )
+    except WeightsError as error:
+        raise refused(dataset, error) from error
+    identity = f"{spec.source}:{spec.path}@{folder.name}"
+    return Rows(dataset, folder, identity, identity, elsewhere=True)
+
+
+def is_here(leaf: Leaf, given: Mapping[str, DatasetSpec]) -> bool:
+    """Tell whether the rows of a task are on this machine, in files that anybody may edit.
+
+    Args:
+        leaf: The task.
+        given: `EvaluationSpec.datasets`.
+    """
+    dataset = leaf.dataset or ""
+    if dataset in given:
+        return given[dataset].source == "local"
+    return bool(dataset) and (in_files(leaf) or is_a_path(dataset))
+
+
+def rows_in_folder(dataset: str, spec: DatasetSpec) -> Rows:
+    """Return the rows of a dataset that lie in a folder here.
+
+    Raises:
+        DatasetError: There is no such folder, or it holds no files.
+    """
+    folder = Path(spec.path).expanduser().absolute()
+    files = _content(folder) if folder.is_dir() else []
+    if not any(file.name != "README.md" for file in files):
+        raise DatasetError(
+            f"The rows of {dataset} should be in {folder}, but "
+            + ("it holds no files." if folder.is_dir() else "there is no such folder."),
+            remedy=f"Correct evaluation.datasets[{dataset!r}].path, or remove the entry to "
+            "read the rows from the hub.",
+            dataset=dataset,
+            folder=str(folder),
+        )
+    return Rows(dataset, folder, digest_files(files), str(folder), elsewhere=True)
+
+
+def _content(folder: Path) -> list[FileDigest]:
+    """Return what of a folder may be rows: no code, nothing that `datasets` left there.
+
+    Raises:
+        DatasetError: A file only stands for another.
+    """
+    files = [
+        file
+        for file in digest_folder(folder)
+        if not file.name.endswith(_NO_ROWS) and not fnmatchcase(Path(file.name).name, _CACHED)
+    ]
+    for file in files:
+        lfs.check(folder / file.name, DatasetError)
+    return files
+
+
+def _as_lm_eval_does(leaf: Leaf) -> Rows:
+    dataset = str(leaf.dataset)
+    if is_here(leaf, {}):
+        return rows_here(leaf)
+    commit = _commit(dataset, str(leaf.options.get("revision", "main")))
+    return Rows(dataset, None, commit, f"huggingface:{dataset}" + (f"@{commit}" if commit else ""))
+
+
+def rows_here(leaf: Leaf) -> Rows:
+    """Return the rows of a task whose definition names files or a folder here.
+
+    Raises:
+        DatasetError: They are not there, or two files could be meant.
+    """
+    dataset = str(leaf.dataset)
+    if in_files(leaf):
+        named = named_by(leaf)
+        return Rows(dataset, None, named.digest, _told(named.files), options=named.options)
+    folder = folder_named_by(leaf)
+    content = _content(folder)
+    # Files that the definition names itself may lie outside of the folder.
+    return Rows(dataset, folder, _with_named(digest_files(content), leaf, folder), str(folder))
+
+
+def _with_named(content: str, leaf: Leaf, folder: Path) -> str | None:
+    names = list(_texts(leaf.options.get("data_files")))
+    if any("://" in name for name in names):
+        return None
+    outside = [
+        [name, digest_file(Path(path)).sha256]
+        for name in names
+        for path in sorted(glob.glob(str(folder / Path(name).expanduser()), recursive=True))  # noqa: PTH207
+        if Path(path).is_file() and not Path(path).resolve().is_relative_to(folder.resolve())
+    ]
+    return digest_of([content, outside]) if outside else content
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(part)
+
+
+def _told(files: tuple[Path, ...]) -> str:
+    if len(files) == 1:
+        return str(files[0])
+    return f"{len(files)} files, the first {files[0]}" if files else "as the task says"
+
+
+@cache
+def _commit(dataset: str, revision: str) -> str | None:
+    """Return what the hub has under a revision now, so that all of a run reads the same."""
+    from infra.models.hubs.base import COMMIT, Repository, connect
+    from infra.models.hubs.revisions import ask
+
+    if COMMIT.fullmatch(revision):
+        return revision
+    try:
+        repository = Repository("huggingface", "dataset", dataset)
+        hub = connect("huggingface")
+        return ask(hub, repository, revision, timeout=_HUB_SECONDS, attempts=1).commit
+    except HubUnreachable:
+        return None  # `datasets` may still have the rows
+    except WeightsError as error:
+        raise refused(dataset, error) from error
+
+
+def refused(dataset: str, error: WeightsError) -> DatasetError:
+    """Return what a hub's refusal means for a dataset."""
+    return DatasetError(
+        f"The rows of {dataset} cannot be had: {error.fact}",
+        cause=error.cause,
+        remedy=f"{error.remedy} Or name a folder with the rows in evaluation.datasets.",
+        **{**error.facts, "dataset": dataset},
+    )
+
+
+def write_definitions(
+    entries: Iterable[Entry], rows: Mapping[str, Rows], settings: Settings
+) -> Path:
+    """Write the definitions of some entries with their rows, and return the folder.
+
+    Raises:
+        DatasetError: The rows of a task that is written out inside a group cannot be redirected.
+    """
+    files: dict[str, str] = {}
+    for entry in entries:
+        leaves = {leaf.name: leaf for leaf in entry.leaves}
+        for leaf in entry.leaves:
+            _require_redirectable(leaf, rows, entry.name)
+        for name, definition in entry.definitions.items():
+            content: dict[str, Any] = {"include": str(definition)}
+            if name in leaves:
+                content |= place(leaves[name], rows, settings)
+            # lm-eval takes the first file in order for a name that is a group and a tag as well.
+            order = "task" if name in leaves else "group"
+            files[f"{order}-{quote(name, safe=' ')}.yaml"] = yaml.safe_dump(content)
+    folder = settings.cache / "tasks" / digest_of(files)[:32]
+
+    def write(partial: Path) -> None:
+        for name, text in files.items():
+            (partial / name).write_text(text, encoding="utf-8")
+
+    build_once(folder, write)
+    return folder
+
+
+def prepared_folder(rows: Rows, settings: Settings) -> Path:
+    """Return where `datasets` keeps what it made of rows in files here."""
+    return settings.cache.absolute() / "rows" / digest_of(rows.digest)[:32]
+
+
+def place(leaf: Leaf, rows: Mapping[str, Rows], settings: Settings) -> dict[str, Any]:
+    """Return the keys of a definition that say where the rows are."""
+    if leaf.source is None or (found := rows[leaf.source]).digest is None:
+        return {}
+    prepared = prepared_folder(found, settings)
+    if found.options is not None:
+        return {"dataset_kwargs": {**found.options, "cache_dir": str(prepared)}}
+    if found.folder is None:
+        return {"dataset_kwargs": {**leaf.options, "revision": found.digest}}
+    options = {key: val for key, val in leaf.options.items() if key not in _OF_A_REPOSITORY}
+    return {
+        "dataset_path": str(found.folder),
+        "dataset_kwargs": {**options, "cache_dir": str(prepared)},
+    }
+
+
+def _require_redirectable(leaf: Leaf, rows: Mapping[str, Rows], entry: str) -> None:
+    if leaf.source and rows[leaf.source].elsewhere and not leaf.own:
+        raise DatasetError(
+            f"The rows of {leaf.dataset} cannot be taken from elsewhere for {leaf.name}.",
+            cause=f"The group {entry} names the dataset itself, above its tasks' definitions.",
+            remedy=f"Remove evaluation.datasets[{leaf.dataset!r}], or name other tasks.",
+            dataset=leaf.dataset,
+            task=leaf.name,
+        )

@@ -1,0 +1,68 @@
+"""One JSON line for each document: what was asked, what came back, how it was marked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from infra.store.content import write_atomically
+
+Finishes: TypeAlias = Mapping[str, str | None]
+"""Prompt → why the text generated after it ended; none where the server gave no reason."""
+
+
+def sample_rows(
+    samples: Mapping[str, Iterable[Mapping[str, Any]]], finishes: Finishes | None = None
+) -> list[dict[str, Any]]:
+    """Return one row a document, with the marks of every filter side by side.
+
+    lm-eval lists a document once for each filter; the rows of a document are joined. Hashes are
+    lm-eval's own.
+
+    Args:
+        samples: Task → what lm-eval logged.
+        finishes: Prompt → why the text generated after it ended.
+    """
+    rows: dict[tuple[str, int], dict[str, Any]] = {}
+    for task, logged in samples.items():
+        for sample in logged:
+            row = rows.setdefault((task, sample["doc_id"]), _row(task, sample, finishes or {}))
+            name = sample["filter"]
+            row["filtered"][name] = sample["filtered_resps"]
+            row["metrics"] |= {f"{metric},{name}": sample[metric] for metric in sample["metrics"]}
+    return [*rows.values()]
+
+
+def _row(task: str, sample: Mapping[str, Any], finishes: Finishes) -> dict[str, Any]:
+    arguments = sample["arguments"]
+    prompt = str(arguments[0][0])
+    continuations = [args[1] for args in arguments if len(args) > 1 and isinstance(args[1], str)]
+    return {
+        "task": task,
+        "doc_id": sample["doc_id"],
+        "doc_hash": sample["doc_hash"],
+        "prompt_hash": sample["prompt_hash"],
+        "target_hash": sample["target_hash"],
+        "prompt": prompt,
+        "continuations": continuations,
+        "target": sample["target"],
+        "responses": sample["resps"],
+        "finish_reason": finishes.get(prompt),
+        "truncated": finishes.get(prompt) == "length",
+        "filtered": {},
+        "metrics": {},
+        "doc": sample["doc"],
+    }
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as JSON lines; the file appears whole or not at all."""
+    lines = [json.dumps(row, ensure_ascii=False, default=_plain) + "\n" for row in rows]
+    write_atomically(path, "".join(lines))
+
+
+def _plain(value: Any) -> Any:
+    """Return numpy's numbers as Python's, and a text for whatever else JSON does not know."""
+    return value.item() if hasattr(value, "item") else str(value)

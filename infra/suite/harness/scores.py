@@ -1,0 +1,147 @@
+"""From lm-eval's results to records, once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from infra.contracts.errors import EvaluationError
+from infra.contracts.records import MetricValue, TaskScores
+from infra.store.content import digest_of
+from infra.suite.harness.metrics import declared, is_better_higher
+
+
+def primary_metric(order: Iterable[str], found: Iterable[str]) -> str:
+    """Return the metric a reader looks at first.
+
+    It is the task's first metric (in the order of its definition) under its strictest filter: the
+    one whose name says strict, or else the first.
+
+    Args:
+        order: Names of metrics in the order of the definition.
+        found: `<metric>,<filter>` of the results, filters in the order of the definition.
+
+    Returns:
+        One of `found`, or an empty text if there is none.
+    """
+    keys = list(found)
+    for metric in order:
+        under = [key for key in keys if key.partition(",")[0] == metric]
+        if under:
+            return next((key for key in under if "strict" in key.partition(",")[2]), under[0])
+    return keys[0] if keys else ""
+
+
+def metric_keys(result: Mapping[str, Any]) -> list[str]:
+    """Return the `<metric>,<filter>` keys of one result of lm-eval, without standard errors."""
+    return [key for key in result if "," in key and not key.partition(",")[0].endswith("_stderr")]
+
+
+def exam_digest(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return one digest for what was asked: equal if and only if two arms sat the same exam."""
+    return digest_of(
+        [
+            [row[k] for k in ("task", "doc_id", "doc_hash", "prompt_hash", "target_hash")]
+            for row in rows
+        ]
+    )
+
+
+def task_scores(
+    name: str,
+    results: Mapping[str, Any],
+    loaded: Mapping[str, Any],
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    dataset: Mapping[str, str],
+    conditions: Mapping[str, Any],
+    samples: str,
+    seconds: float,
+) -> TaskScores:
+    """Return the record of one task or group, subtasks and subgroups below it.
+
+    Args:
+        name: Task or group.
+        results: What `lm_eval.evaluator.evaluate` returned.
+        loaded: Its tasks and groups, as they were asked.
+        rows: Rows of the samples file.
+        dataset: Task → dataset and where its rows were read.
+        conditions: How it was asked; see `TaskScores`.
+        samples: Name of the samples file.
+        seconds: Wall time of the whole entry.
+
+    Raises:
+        EvaluationError: A primary metric is no finite number; another one is left out. Or a
+            definition declares a unit that there is not.
+    """
+    group = loaded.get("groups", {}).get(name)
+    members = [task.task_name for task in group.get_all_tasks()] if group else [name]
+    own = [row for row in rows if row["task"] in members]
+    result = results["results"][name]
+    keys = metric_keys(result)
+    better = results["higher_is_better"].get(name) or {}
+    if group:
+        order = [metric.metric for metric in group.aggregate_metric_list or []]
+    else:
+        order = list(loaded["tasks"][name].aggregation())
+    subtasks = {
+        child: task_scores(
+            child, results, loaded, own,
+            dataset=dataset, conditions=conditions, samples=samples, seconds=seconds,
+        )
+        for child in (group.child_names if group else [])
+    }  # fmt: skip
+    primary = primary_metric(order, keys)
+    values = {key: value for key in keys if (value := _finite(result[key])) is not None}
+    if primary and primary not in values:
+        raise EvaluationError(
+            f"{name} was asked, but its score {primary} is {result[primary]}, no finite number.",
+            cause="The metric divides by nothing, or an answer has no likelihood.",
+            remedy="Take the task out of evaluation.tasks, or let another metric come first in its "
+            "definition. All answers are kept.",
+            task=name, metric=primary,
+        )  # fmt: skip
+    declarations = {key: declared(key.partition(",")[0], name, loaded) for key in values}
+    shots = results["n-shot"].get(name)
+    if shots is None:
+        shots = max((task.num_fewshot for task in subtasks.values()), default=0)
+    return TaskScores(
+        name=name,
+        metrics={
+            key: MetricValue(
+                value=value,
+                stderr=_finite(result.get(_stderr_key(key))),
+                n=int(result.get("sample_len", len(own))),
+                higher_is_better=is_better_higher(key, better.get(key.partition(",")[0])),
+                unit=declarations[key][0],
+                aggregation=declarations[key][1],
+            )
+            for key, value in values.items()
+        },
+        left_out=tuple(key for key in keys if key not in values),
+        primary_metric=primary,
+        n=len(own),
+        num_fewshot=int(shots),
+        version=str(results["versions"].get(name, "")),
+        conditions=dict(conditions),
+        dataset=", ".join(sorted({dataset[member] for member in members if member in dataset})),
+        exam=exam_digest(own),
+        subtasks=subtasks,
+        samples=samples,
+        seconds=seconds,
+        truncated=sum(row["truncated"] for row in own),
+    )
+
+
+def _stderr_key(key: str) -> str:
+    metric, _, filter_name = key.partition(",")
+    return f"{metric}_stderr,{filter_name}"
+
+
+def _finite(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):  # lm-eval writes N/A where it has no formula
+        return None
+    return number if math.isfinite(number) else None

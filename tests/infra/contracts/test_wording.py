@@ -1,0 +1,62 @@
+"""Numbers read well, and rounding never flatters."""
+
+from __future__ import annotations
+
+import pytest
+
+from infra.contracts.wording import (
+    difference,
+    duration,
+    interval,
+    listed,
+    possible_loss,
+    score,
+    size,
+    wrapped,
+)
+
+
+@pytest.mark.parametrize(("low", "high", "text"), [
+    (-0.0985, -0.0281, "−9.9 to −2.8"),
+    (-0.0981, -0.0285, "−9.9 to −2.8"),  # outwards
+    (-0.05, -0.0004, "−5.0 to −0.04"),  # a loss stays a loss
+    (0.0004, 0.05, "+0.04 to +5.0"),
+    (-0.0004, 0.0, "−0.1 to 0.0"),
+    (-0.072, 0.072, "−7.2 to +7.2"),  # 0.072 * 100 is a hair above 7.2
+])  # fmt: skip
+def test_interval(low: float, high: float, text: str) -> None:
+    assert interval(low, high, "points") == text
+
+
+def test_differences_and_scores() -> None:
+    assert difference(-0.0632, "points") == "−6.3"
+    assert difference(0.00003, "points") == "+0.003"
+    assert difference(0.0, "points") == "0.0"
+    assert difference(0.0341, "value") == "+0.034"
+    assert score(0.635, "points") == "63.5 %"
+    assert score(1234.5678, "value") == "1234.6"
+    assert possible_loss(0.07101, "points") == "7.2 points"
+    assert possible_loss(0.0701, "value") == "0.071"
+
+
+def test_sizes_and_durations() -> None:
+    assert [size(n) for n in (512, 9_960, 15_231_233_024, 999_999_999)] == [
+        "512 B", "9.96 kB", "15.2 GB", "1 GB",
+    ]  # fmt: skip
+    assert [duration(s) for s in (0.42, 9.96, 59.7, 252, 3600, 3784)] == [
+        "0.4 s", "10 s", "1 min", "4 min 12 s", "1 h", "1 h 3 min",
+    ]  # fmt: skip
+    assert [listed(w) for w in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
+        "",
+        "a",
+        "a and b",
+        "a, b and c",
+    ]
+
+
+def test_a_command_stays_on_one_line() -> None:
+    command = "`" + "cp 'a  b' " * 20 + "c`"
+    lines = wrapped("remedy: ", "  ", f"Do this: {command}, and then that. " + "word " * 30)
+    assert any(command in line for line in lines)
+    assert all(len(line) <= 100 for line in lines if command not in line)
+    assert lines[0] == "remedy: Do this:"

@@ -1,0 +1,123 @@
+"""Exam rows that stand in the calibration set are found, and no others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from infra.contracts.records import ArmResult, CalibrationCard
+from infra.contracts.specs import CalibrationSpec
+from infra.conversations.overlap import NGRAM, Ngrams, of_run, overlap, words
+from infra.store.content import digest_file, digest_of
+from infra.store.settings import Settings
+from tests.infra.made_runs import make_run
+
+LETTERS = [f"word{place}" for place in range(40)]
+
+
+def _text(start: int, end: int) -> str:
+    return " ".join(LETTERS[start:end])
+
+
+def test_words_have_no_case_and_no_punctuation() -> None:
+    assert words("Don't PANIC—it's 3.5 km_h, Straße!") == [
+        "don", "t", "panic", "it", "s", "3", "5", "km", "h", "strasse",
+    ]  # fmt: skip
+    assert words("量子 カナ mixed語") == ["量", "子", "カ", "ナ", "mixed", "語"]
+
+
+@pytest.mark.parametrize(("row", "shared"), [
+    (_text(5, 5 + NGRAM), _text(5, 5 + NGRAM)),
+    ("before " + _text(5, 5 + NGRAM) + " after", _text(5, 5 + NGRAM)),
+    (_text(5, 5 + NGRAM - 1) + " after", ""),  # one word too few
+    (_text(3, 25) + " end", _text(3, 25)),  # as long as it goes on
+    (_text(5, 5 + NGRAM).upper().replace(" ", ", "), _text(5, 5 + NGRAM)),
+    (_text(5, 13), _text(5, 13)),  # eight words: sought as a whole
+    (_text(5, 12), ""),  # seven: too few to mean anything
+    (_text(5, 12) + " other", ""),
+    ("", ""),
+])  # fmt: skip
+def test_shared_sequences(row: str, shared: str) -> None:
+    assert Ngrams(["something else", _text(0, 30)]).shared(row) == shared
+
+
+def test_no_sequence_crosses_from_one_text_to_the_next() -> None:
+    assert Ngrams([_text(0, 10), _text(10, 20)]).shared(_text(0, 20)) == ""
+
+
+def test_a_row_counts_once_and_every_task_is_named() -> None:
+    found = overlap(
+        [_text(0, 40)],
+        {
+            "dirty": [(_text(0, 14), _text(20, 34)), ("clean",), ("x", _text(9, 40))],
+            "clean": [("nothing of it",)],
+        },
+    )
+    assert (found.ngram, found.rows) == (NGRAM, 4)
+    assert found.found == {"dirty": 2, "clean": 0}
+    assert found.examples == (_text(0, 14), _text(9, 40))
+
+
+def test_examples_are_few_short_and_different() -> None:
+    long = " ".join(f"w{place}" for place in range(300))
+    rows = [(long,), (long,), *((" ".join(long.split()[at : at + 13]),) for at in range(1, 30))]
+    found = overlap([long], {"task": rows})
+    assert found.found == {"task": 31}
+    assert len(set(found.examples)) == len(found.examples) == 5
+    assert found.examples[0].endswith("w39 …")
+
+
+@pytest.fixture
+def exam(tmp_path: Path) -> ArmResult:
+    return make_run(tmp_path, rows=20).arms["base"]
+
+
+def _card(path: Path, conversations: list[list[str]], **facts: int) -> CalibrationCard:
+    path.write_text("".join(
+        json.dumps({"messages": [{"role": "user", "content": text} for text in texts]}) + "\n"
+        for texts in conversations
+    ))  # fmt: skip
+    known = {"read": len(conversations), "used": len(conversations), "dropped_too_long": 0}
+    return CalibrationCard(
+        spec=CalibrationSpec(path=str(path), min_samples=1),
+        fingerprint=digest_of(conversations),
+        source=digest_file(path).sha256,
+        **(known | facts),
+        dropped_beyond_max=0, tokens_min=1, tokens_median=1, tokens_max=1, tokens_total=1,
+    )  # fmt: skip
+
+
+def _question(folder: Path, number: int) -> str:
+    line = (folder / "samples/base/gsm8k.jsonl").read_text().splitlines()[number]
+    return str(json.loads(line)["doc"]["question"])
+
+
+def test_of_a_run(tmp_path: Path, exam: ArmResult) -> None:
+    asked = [["hello"], ["hm", f"Tell me: {_question(tmp_path, 3)}"], [_question(tmp_path, 7)]]
+    card = _card(tmp_path / "chat.jsonl", asked)
+    found = of_run(exam, card, tmp_path, settings=Settings())
+    assert found is not None
+    assert found.rows == 60
+    assert found.found["gsm8k"] >= 2  # made questions are much alike
+    assert found.found["gpqa_main_zeroshot"] == 0
+    assert found.examples
+
+    # Conversations that the quantizer never looked at do not count.
+    card = _card(tmp_path / "chat.jsonl", asked, used=1)
+    found = of_run(exam, card, tmp_path, settings=Settings())
+    assert found is not None
+    assert sum(found.found.values()) == 0
+
+
+def test_other_or_missing_conversations_tell_nothing(tmp_path: Path, exam: ArmResult) -> None:
+    path = tmp_path / "chat.jsonl"
+    card = _card(path, [["hello"], ["you"]])
+    path.write_text(path.read_text().splitlines()[0] + "\n")
+    assert of_run(exam, card, tmp_path, settings=Settings()) is None
+    # As many as before, but others: edited after the model was quantized.
+    path.write_text(path.read_text().replace("hello", "howdy") + '{"messages": []}\n')
+    assert of_run(exam, card, tmp_path, settings=Settings()) is None
+    path.unlink()
+    assert of_run(exam, card, tmp_path, settings=Settings()) is None

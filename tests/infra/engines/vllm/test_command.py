@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.contracts.engine_flags import MERGED, OWNED
+from infra.contracts.specs import ServingSpec
+from infra.engines.vllm.command import build_command, engine_environment, kv_cache_bytes
+from infra.machine.device import Device
+
+CPU = Device(kind="cpu", name="a processor", count=1, memory_bytes=2**34)
+GPU = Device(kind="cuda", name="NVIDIA H200", count=2, memory_bytes=2**37)
+GIB = 2**30
+QWEN_7B = {
+    "num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4,
+    "hidden_size": 3584, "max_position_embeddings": 32768, "torch_dtype": "bfloat16",
+}  # fmt: skip
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    (tmp_path / "config.json").write_text(json.dumps(QWEN_7B))
+    return tmp_path
+
+
+def command(model: Path, device: Device, concurrency: int = 32, **spec: Any) -> list[str]:
+    return list(
+        build_command(
+            python=Path("/env/bin/python"), model=model, served_name="base-1", port=20001,
+            spec=ServingSpec(**spec), device=device, concurrency=concurrency,
+            free_memory_bytes=20 * GIB,
+        )
+    )  # fmt: skip
+
+
+def test_the_whole_command_on_a_gpu(model: Path) -> None:
+    assert command(model, GPU) == [
+        "/env/bin/python", "-I", "-u", "-m", "vllm.entrypoints.openai.api_server",
+        "--model", str(model), "--served-model-name", "base-1",
+        "--host", "127.0.0.1", "--port", "20001", "--disable-uvicorn-access-log",
+        "--generation-config", "vllm", "--seed", "0", "--dtype", "auto",
+        "--tensor-parallel-size", "1", "--gpu-memory-utilization", "0.9",
+    ]  # fmt: skip
+
+
+def test_on_a_cpu_nothing_is_compiled_and_the_cache_is_sized(model: Path) -> None:
+    built = command(model, CPU)
+    assert "--enforce-eager" in built
+    assert "--gpu-memory-utilization" not in built
+    assert built[built.index("--kv-cache-memory-bytes") + 1] == str(int(20 * GIB * 0.3))
+
+
+def test_what_is_asked_is_passed_on(model: Path) -> None:
+    built = command(
+        model, GPU, dtype="float16", max_model_len=4096, tensor_parallel_size=2,
+        memory_fraction=0.5, enforce_eager=True, extra_args=("--max-num-seqs", "7"),
+    )  # fmt: skip
+    text = " ".join(built)
+    assert "--dtype float16" in text
+    assert "--max-model-len 4096" in text
+    assert "--tensor-parallel-size 2" in text
+    assert "--gpu-memory-utilization 0.5" in text
+    assert "--enforce-eager" in built
+    assert built[-2:] == ["--max-num-seqs", "7"]
+    assert "--gpu-memory-utilization 0.25" in " ".join(command(model, CPU, memory_fraction=0.25))
+
+
+@pytest.mark.parametrize(
+    ("device", "concurrency", "raised"),
+    [(CPU, 128, False), (CPU, 129, True), (GPU, 256, False), (GPU, 257, True)],
+)
+def test_sequences_are_raised_above_the_default_only(
+    model: Path, device: Device, concurrency: int, raised: bool
+) -> None:
+    assert ("--max-num-seqs" in command(model, device, concurrency)) is raised
+
+
+@pytest.mark.parametrize("device", [CPU, GPU])
+def test_every_flag_is_the_users_or_ours_but_never_both(model: Path, device: Device) -> None:
+    def flags(**spec: Any) -> list[str]:
+        built = build_command(
+            python=Path("/env/bin/python"), model=model, served_name="base-1", port=20001,
+            spec=ServingSpec(**spec), device=device, concurrency=512, trust_remote_code=True,
+            logprobs=100, free_memory_bytes=20 * GIB,
+        )  # fmt: skip
+        return [part for part in built[5:] if part.startswith("--")]
+
+    everything = {"max_model_len": 4096, "enforce_eager": True}
+    for emitted in flags(**everything) + flags(**everything, memory_fraction=0.5):
+        assert emitted in MERGED or emitted in OWNED
+    for name in MERGED:
+        assert flags(extra_args=(name.replace("-", "_").replace("__", "--"), "64")).count(name) == 0
+        assert flags(extra_args=(name, "64")).count(name) == 1
+
+
+@pytest.mark.parametrize(("logprobs", "raised"), [(5, False), (20, False), (21, True)])
+def test_likely_tokens_are_raised_above_the_default_only(
+    model: Path, logprobs: int, raised: bool
+) -> None:
+    built = build_command(
+        python=Path("/env/bin/python"), model=model, served_name="base-1", port=20001,
+        spec=ServingSpec(), device=GPU, concurrency=None, logprobs=logprobs,
+        free_memory_bytes=20 * GIB,
+    )  # fmt: skip
+    assert (f"--max-logprobs {logprobs}" in " ".join(built)) is raised
+
+
+def test_the_key_is_in_the_environment() -> None:
+    environment = engine_environment(GPU, "the-key", cores=2, given={})
+    assert environment["VLLM_API_KEY"] == "the-key"
+    assert environment["HF_HUB_OFFLINE"] == "1"
+    assert not any(name.startswith("VLLM_CPU") for name in environment)
+    assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in environment
+
+
+@pytest.mark.parametrize(
+    ("cores", "given", "value"),
+    [(2, {}, "0"), (3, {}, None), (2, {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}, None)],
+)
+def test_a_worker_of_its_own_where_there_are_cores_for_it(
+    cores: int, given: dict[str, str], value: str | None
+) -> None:
+    environment = engine_environment(CPU, "k", cores=cores, given=given)
+    assert environment.get("VLLM_ENABLE_V1_MULTIPROCESSING") == value
+    assert environment["VLLM_CPU_INT4_W4A8"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("config", "spec", "free", "expected"),
+    [
+        # 28 layers x 4 heads x 128 x 2 (key, value) x 2 bytes = 57,344 bytes a token
+        (QWEN_7B, {"max_model_len": 2048}, 1000, 57_344 * 2 * 32 * (2048 + 32)),
+        (QWEN_7B, {}, 10_000, 57_344 * 2 * 32 * (32768 + 32)),
+        (QWEN_7B, {"max_model_len": 2048, "dtype": "float32"}, 1000, 114_688 * 64 * 2080),
+        (QWEN_7B | {"head_dim": 64}, {"max_model_len": 2048}, 1000, 28_672 * 64 * 2080),
+        (QWEN_7B, {}, 10, 3 * GIB),  # bounded by the free memory
+        (QWEN_7B | {"num_hidden_layers": 1}, {"max_model_len": 64}, 10, GIB // 4),
+        ({"text_config": QWEN_7B}, {}, 10, 3 * GIB),  # another kind of config
+    ],
+)
+def test_the_cache_holds_every_request_twice_within_the_memory(
+    config: dict[str, Any], spec: dict[str, Any], free: int, expected: int
+) -> None:
+    assert kv_cache_bytes(config, ServingSpec(**spec), 32, free * GIB) == expected
+
+
+def test_a_cpu_keeps_small_blocks_and_a_gpu_its_own(model: Path) -> None:
+    parts = command(model, CPU)
+    assert parts[parts.index("--block-size") + 1] == "32"
+    assert "--block-size" not in command(model, GPU)

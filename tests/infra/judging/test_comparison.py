@@ -1,0 +1,577 @@
+"""Rows are joined or refused, and compared task by task and all together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.contracts.errors import ComparisonError
+from infra.contracts.records import ArmResult, Comparison, MetricComparison, TaskScores
+from infra.contracts.specs import VerdictSpec
+from infra.judging.comparison import compare, decisive, effect
+from infra.judging.pairing import question_of
+from infra.judging.statistics import TANGO, PairedCounts, paired_proportions
+from infra.judging.verdict import decide
+from infra.suite.harness import samples
+from tests.infra.made_runs import (
+    GROUP,
+    SUBJECTS,
+    Row,
+    make_row,
+    make_run,
+    score,
+    write_rows,
+)
+
+Change = Callable[[list[Row]], None]
+
+
+@pytest.fixture
+def arms(tmp_path: Path) -> tuple[ArmResult, ArmResult]:
+    report = make_run(tmp_path, rows=36)
+    return report.arms["base"], report.arms["quantized"]
+
+
+def _task(arm: ArmResult, name: str, **changes: Any) -> ArmResult:
+    tasks = {**arm.tasks, name: arm.tasks[name].model_copy(update=changes)}
+    return arm.model_copy(update={"tasks": tasks})
+
+
+def _edit(folder: Path, scores: TaskScores, change: Change) -> None:
+    path = folder / scores.samples
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    change(rows)
+    write_rows(path, rows)
+
+
+def _arms_of(
+    folder: Path, arms: tuple[ArmResult, ArmResult], base: list[Row], other: list[Row]
+) -> Comparison:
+    """Compare two made-up lists of rows of one task."""
+    results = []
+    for arm, rows in zip(arms, (base, other), strict=True):
+        path = f"samples/{'base' if arm is arms[0] else 'quantized'}/t.jsonl"
+        write_rows(folder / path, rows)
+        results.append(arm.model_copy(update={"tasks": {"t": score("t", rows, path)}}))
+    return compare(results[0], results[1], folder)
+
+
+def _rows(
+    values: list[float], answers: list[Any] | None = None, metric: str = "f1,none"
+) -> list[Row]:
+    return [
+        make_row("t", n, f"Question {n}", "x", (answers or values)[n], {metric: value}, {"n": n})
+        for n, value in enumerate(values)
+    ]
+
+
+def test_counts_and_interval(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
+    base = _rows([1.0] * 32 + [0.0] * 18, ["a"] * 50, "acc,none")
+    other = _rows(
+        [1.0] * 20 + [0.0] * 12 + [1.0] * 2 + [0.0] * 16, ["a"] * 45 + ["b"] * 5, "acc,none"
+    )
+    metric = _arms_of(tmp_path, arms, base, other).metrics[0]
+    assert (metric.low, metric.high) == paired_proportions(PairedCounts(20, 2, 12, 16))
+    assert metric.difference == pytest.approx(-0.2)
+    assert metric.p_value == pytest.approx(0.0129, abs=5e-5)
+    assert (metric.pairs, metric.lost, metric.gained) == (50, 12, 2)
+    assert metric.changed == 12 + 2 + 5
+    assert metric.unit == "points"
+    assert metric.method == TANGO
+
+
+def test_lower_is_better(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
+    base, other = _rows([2.0, 3.0] * 10), _rows([2.5, 3.1, 1.9, 3.1] * 5)
+    results = []
+    for arm, name, rows in zip(arms, ("b", "q"), (base, other), strict=True):
+        write_rows(tmp_path / f"{name}.jsonl", rows)
+        scores = score("t", rows, f"{name}.jsonl")
+        value = scores.metrics["f1,none"].model_copy(update={"higher_is_better": False})
+        scores = scores.model_copy(update={"metrics": {"f1,none": value}})
+        results.append(arm.model_copy(update={"tasks": {"t": scores}}))
+    comparison = compare(results[0], results[1], tmp_path)
+    metric = comparison.metrics[0]
+    assert (metric.lost, metric.gained) == (15, 5)
+    assert metric.low is not None
+    assert metric.low > 0  # more, and so worse
+    assert metric.unit == "value"
+    assert metric.p_value is None
+    assert effect(metric) == "loss"
+    assert comparison.pooled is None  # nothing in points
+    assert metric.recovery is None
+
+
+def test_group_is_pooled_and_taken_apart(tmp_path: Path) -> None:
+    report = make_run(tmp_path, rows=90)
+    whole = [m for m in report.comparison.metrics if m.task == GROUP]
+    parts = [m for m in report.comparison.metrics if m.subtask_of == GROUP]
+    assert [m.pairs for m in whole] == [90]
+    assert {m.task for m in parts} == {f"{GROUP}_{subject}" for subject in SUBJECTS}
+    assert sum(m.pairs for m in parts) == 90
+    assert sum(m.lost for m in parts) == whole[0].lost
+    assert whole[0].difference == pytest.approx((whole[0].gained - whole[0].lost) / 90)
+    assert {m.task for m in decisive(report.comparison)} == {"gsm8k", GROUP, "gpqa_main_zeroshot"}
+    assert report.comparison.size_ratio == pytest.approx(0.3657, abs=1e-4)
+
+
+def test_a_score_that_is_no_mean_of_rows_has_no_interval(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult]
+) -> None:
+    base, quantized = arms
+    value = quantized.tasks["gsm8k"].metrics["exact_match,strict-match"]
+    metrics = {
+        **quantized.tasks["gsm8k"].metrics,
+        "exact_match,strict-match": value.model_copy(update={"value": value.value + 1e-3}),
+    }
+    comparison = compare(base, _task(quantized, "gsm8k", metrics=metrics), tmp_path)
+    metric = comparison.metrics[0]
+    assert (metric.task, metric.low, metric.high, metric.p_value) == ("gsm8k", None, None, None)
+    assert "not the mean" in metric.method
+    assert metric.p_adjusted is None
+    assert comparison.pooled is not None
+    assert comparison.pooled.tasks == (GROUP, "gpqa_main_zeroshot")
+
+
+def test_rows_without_a_number_have_no_interval(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult]
+) -> None:
+    def bleu(rows: list[Row]) -> None:
+        for row in rows:
+            row["metrics"]["exact_match,strict-match"] = ["reference", "answer"]
+
+    for arm in arms:
+        _edit(tmp_path, arm.tasks["gsm8k"], bleu)
+    metric = compare(*arms, tmp_path).metrics[0]
+    assert metric.low is None
+    assert metric.unit == "value"
+    assert (metric.lost, metric.gained) == (0, 0)
+
+
+def test_identical_arms(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
+    base, _ = arms
+    comparison = compare(base, base, tmp_path)
+    for metric in comparison.metrics:
+        assert (metric.difference, metric.lost, metric.gained, metric.changed) == (0, 0, 0, 0)
+        assert metric.low is not None
+        assert metric.high is not None
+        assert metric.low < 0 < metric.high  # the rows could have differed
+    assert comparison.pooled is not None
+    assert comparison.pooled.flip_rate == 0
+    assert comparison.pooled.low < comparison.pooled.bound < 0 < comparison.pooled.high
+
+
+def test_all_tasks_together(tmp_path: Path) -> None:
+    comparison = make_run(tmp_path, rows=90).comparison
+    tasks, pooled = decisive(comparison), comparison.pooled
+    assert pooled is not None
+    assert pooled.tasks == tuple(task.task for task in tasks)
+    assert pooled.rows == 270
+    assert pooled.flip_rate == sum(task.lost + task.gained for task in tasks) / 270
+    assert pooled.difference == pytest.approx(
+        sum(task.gained - task.lost for task in tasks) / 270, abs=1e-12
+    )
+    below = sum((task.difference - (task.low or 0.0)) ** 2 for task in tasks) ** 0.5 / 3
+    assert pooled.low == pytest.approx(pooled.difference - below, abs=1e-12)
+    assert pooled.low < pooled.bound < pooled.difference < pooled.high
+
+
+def test_p_values_are_adjusted_over_the_tasks(tmp_path: Path) -> None:
+    metrics = make_run(tmp_path, rows=90).comparison.metrics
+    tasks = [metric for metric in metrics if metric.primary and metric.subtask_of is None]
+    worst = min(tasks, key=lambda metric: metric.p_value or 1.0)
+    assert worst.p_adjusted == pytest.approx(3 * (worst.p_value or 1.0))
+    assert all(metric.p_adjusted is None for metric in metrics if metric not in tasks)
+
+
+def test_lower_is_better_counts_as_a_loss_in_all(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult]
+) -> None:
+    base, other = _rows([0.0] * 40), _rows([1.0] * 10 + [0.0] * 30)
+    results = []
+    for arm, name, rows in zip(arms, ("b", "q"), (base, other), strict=True):
+        write_rows(tmp_path / f"{name}.jsonl", rows)
+        scores = score("t", rows, f"{name}.jsonl")
+        value = scores.metrics["f1,none"].model_copy(update={"higher_is_better": False})
+        scores = scores.model_copy(update={"metrics": {"f1,none": value}})
+        results.append(arm.model_copy(update={"tasks": {"t": scores}}))
+    comparison = compare(results[0], results[1], tmp_path)
+    assert comparison.pooled is not None
+    assert comparison.pooled.difference == pytest.approx(-0.25)
+    assert comparison.pooled.high < 0
+    assert comparison.metrics[0].difference == pytest.approx(0.25)
+
+
+def test_the_same_questions_in_two_tasks_are_one_evidence(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult]
+) -> None:
+    base, quantized = arms
+    alone = compare(base, quantized, tmp_path)
+    name = "gpqa_main_zeroshot"
+    twice = [
+        arm.model_copy(update={"tasks": {
+            name: arm.tasks[name],
+            "gpqa_main_n_shot": arm.tasks[name].model_copy(update={"name": "gpqa_main_n_shot"}),
+        }})
+        for arm in arms
+    ]  # fmt: skip
+    pooled = compare(*twice, tmp_path).pooled
+    single = next(metric for metric in alone.metrics if metric.task == name)
+    assert pooled is not None
+    assert pooled.rows == 2 * single.pairs
+    assert (pooled.low, pooled.high) == pytest.approx((single.low, single.high), abs=1e-12)
+
+
+@pytest.mark.parametrize("column", ["Question", "query", "problem"])
+def test_the_same_questions_in_other_documents_are_one_evidence(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult], column: str
+) -> None:
+    """Each of gpqa's tasks shuffles the choices in its own way."""
+
+    def asked(task: str, right: int, doc: Row, text: str) -> list[Row]:
+        return [
+            make_row(task, n, f"{task} {n}", "x", "x", {"f1,none": float(n < right)},
+                     {column: text.format(n), **doc})
+            for n in range(50)
+        ]  # fmt: skip
+
+    def together(text: str) -> Comparison:
+        results = []
+        for arm, right in zip(arms, (30, 28), strict=True):
+            tasks = {}
+            for task, words in (("zeroshot", "Which is\n number {}?"), ("cot", text)):
+                rows = asked(task, right, {"choices": [task]}, words)
+                path = f"{arm is arms[0]}-{task}.jsonl"
+                write_rows(tmp_path / path, rows)
+                tasks[task] = score(task, rows, path)
+            results.append(arm.model_copy(update={"tasks": tasks}))
+        return compare(results[0], results[1], tmp_path)
+
+    same, other = together("Which is number {}? "), together("Which is not number {}?")
+    task = same.metrics[0]
+    assert same.pooled is not None
+    assert other.pooled is not None
+    assert (same.pooled.low, same.pooled.high) == pytest.approx((task.low, task.high), abs=1e-12)
+    assert other.pooled.low > same.pooled.low
+
+
+def test_a_document_without_a_question_is_told_by_its_hash() -> None:
+    assert question_of({"text": "a"}, "d") == question_of({"question": " "}, "d") == "d"
+    assert question_of({"question": ["a"], "query": "b"}, "d") == question_of({"query": "b"}, "e")
+    assert question_of({"query": "Q: b", "question": "b"}, "d") == question_of(
+        {"QUESTION": "b"}, ""
+    )
+
+
+def test_a_hair_above_one_is_one(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
+    base, other = _rows([1.0] * 40), _rows([1.0000000002, -1e-12, *[1.0] * 38])
+    metric = _arms_of(tmp_path, arms, base, other).metrics[0]
+    assert (metric.unit, metric.method) == ("points", TANGO)
+    assert (metric.lost, metric.gained) == (1, 0)
+    assert metric.low == paired_proportions(PairedCounts(39, 0, 1, 0))[0]
+
+
+@pytest.mark.parametrize("value", [1.00001, 1.01, -0.5, 7.0])
+def test_a_row_that_breaks_what_is_declared_is_told_and_never_dropped_in_silence(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult], value: float
+) -> None:
+    base, other = _rows([1.0] * 40), _rows([value, *[1.0] * 39])
+    found = _arms_of(tmp_path, arms, base, other)
+    metric = found.metrics[0]
+    assert metric.breach.startswith(f"document 0 of t scores {value:g} in the quantized arm")
+    assert (metric.unit, found.pooled) == ("value", None)
+    told = decide(found, VerdictSpec())
+    assert told.status == "INCONCLUSIVE"
+    assert metric.breach in " ".join(told.reasons)
+    assert "metadata.units" in told.needed
+    assert _arms_of(tmp_path, arms, base, _rows([1.0] * 40)).metrics[0].breach == ""
+
+
+def test_a_pass_over_other_tasks_says_nothing_of_one_that_breaks_what_is_declared(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult]
+) -> None:
+    wide = VerdictSpec(margin_points=40, task_margin_points=50)
+    assert decide(compare(arms[0], arms[0], tmp_path), wide).status == "PASS"
+
+    def beyond(rows: list[Row]) -> None:
+        rows[7]["metrics"]["exact_match,strict-match"] = 1.01
+
+    name, metric = "gsm8k", "exact_match,strict-match"
+    _edit(tmp_path, arms[0].tasks[name], beyond)
+    found = compare(arms[0], arms[0], tmp_path)
+    assert found.pooled is not None
+    assert name not in found.pooled.tasks
+    told = decide(found, wide)
+    assert told.status == "INCONCLUSIVE"
+    assert f"document 7 of {name} scores 1.01" in told.headline
+    assert metric.partition(",")[0] in told.headline
+
+
+@pytest.mark.parametrize("metric", ["brier_score,none", "house_loss,none", "nll,none", "wer,none"])
+def test_a_loss_has_no_points_however_small_it_is(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult], metric: str
+) -> None:
+    base = _rows([0.1, 0.4] * 20, metric=metric)
+    other = _rows([0.2, 0.4, 0.1, 0.6] * 10, metric=metric)
+    found = _arms_of(tmp_path, arms, base, other)
+    assert (found.metrics[0].unit, found.pooled, found.metrics[0].chance) == ("value", None, None)
+    assert found.metrics[0].low is not None
+
+
+@pytest.mark.parametrize("declared", [(0, 1), (0,), (1,)])
+def test_a_unit_that_is_declared_counts_in_whichever_arm(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult], declared: tuple[int, ...]
+) -> None:
+    rows = [_rows([0.0, 1.0] * 20, metric="house_score,none") for _ in range(2)]
+    pair = []
+    for place, (arm, own) in enumerate(zip(arms, rows, strict=True)):
+        write_rows(tmp_path / f"{place}.jsonl", own)
+        scores = score("t", own, f"{place}.jsonl")
+        if place in declared:
+            scores = _declared(scores, unit="points", aggregation="mean")
+        pair.append(arm.model_copy(update={"tasks": {"t": scores}}))
+    found = compare(pair[0], pair[1], tmp_path)
+    assert found.metrics[0].unit == "points"
+    assert found.pooled is not None
+
+
+def _declared(scores: TaskScores, **changes: Any) -> TaskScores:
+    metrics = {key: value.model_copy(update=changes) for key, value in scores.metrics.items()}
+    return scores.model_copy(update={"metrics": metrics})
+
+
+def test_a_score_of_all_rows_together_is_no_mean_even_where_it_equals_one(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult]
+) -> None:
+    pair = []
+    for place, arm in enumerate(arms):
+        rows = _rows([1.0] * 40)
+        write_rows(tmp_path / f"{place}.jsonl", rows)
+        scores = _declared(score("t", rows, f"{place}.jsonl"), unit="points", aggregation="corpus")
+        pair.append(arm.model_copy(update={"tasks": {"t": scores}}))
+    metric = compare(pair[0], pair[1], tmp_path).metrics[0]
+    assert metric.low is None
+    assert "by its definition" in metric.method
+
+
+@pytest.mark.parametrize(("field", "one", "other"), [
+    ("unit", "points", "value"), ("aggregation", "mean", "corpus"),
+    ("higher_is_better", True, False),
+])  # fmt: skip
+def test_arms_that_declare_a_metric_in_other_ways_are_refused(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult], field: str, one: object, other: object
+) -> None:
+    base, quantized = (
+        _task(arm, "gsm8k", metrics=_declared(arm.tasks["gsm8k"], **{field: value}).metrics)
+        for arm, value in zip(arms, (one, other), strict=True)
+    )
+    with pytest.raises(ComparisonError, match=f"gsm8k differs in {field} of exact_match"):
+        compare(base, quantized, tmp_path)
+
+
+@pytest.mark.parametrize(("right", "status"), [(0.5, "INCONCLUSIVE"), (0.95, "PASS")])
+@pytest.mark.parametrize("keys", ["ABCB", ["yes", "no"], ["(A)", "B", "(C)", "b."]])
+def test_who_guesses_at_written_labels_shows_no_loss(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult], right: float, status: str, keys: list[str]
+) -> None:
+    rows = [
+        make_row("t", n, f"Question {n}", key, [key],
+                 {"exact_match,none": float(n % 20 < 20 * right)}, {"question": f"q{n}"})
+        for n, key in enumerate(list(keys) * 100)
+    ]  # fmt: skip
+    found = _arms_of(tmp_path, arms, rows, rows)
+    assert found.metrics[0].chance == 0.5
+    told = decide(found, VerdictSpec(margin_points=3, task_margin_points=5))
+    assert told.status == status
+
+
+def test_who_always_takes_the_same_choice_shows_no_loss(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult]
+) -> None:
+    """However many rows happen to have it for the right answer: here 26 of 72."""
+
+    def same(n: int, key: str) -> Row:
+        answer = [[0.0 if letter == "B" else -1.0, letter == "B"] for letter in "ABCD"]
+        return make_row("t", n, f"Question {n}", key, answer, {"acc,none": float(key == "B")},
+                        {"question": f"q{n}"})  # fmt: skip
+
+    rows = [same(n, key) for n, key in enumerate("B" * 26 + "A" * 17 + "C" * 15 + "D" * 14)]
+    found = _arms_of(tmp_path, arms, rows, rows)
+    assert (found.metrics[0].chance, found.metrics[0].luck) == (0.25, 1.0)
+    told = decide(found, VerdictSpec(margin_points=50, task_margin_points=60))
+    assert told.status == "INCONCLUSIVE"
+    assert "dealt out by lot" in " ".join(told.reasons)
+
+
+def test_subjects_are_clusters(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
+    base, other = _rows([1.0] * 60), _rows([0.0] * 6 + [1.0] * 54)
+    for rows in (base, other):
+        for number, row in enumerate(rows):
+            row["doc"]["subject"] = f"subject {number // 5}"
+    metric = _arms_of(tmp_path, arms, base, other).metrics[0]
+    assert metric.clusters == 12
+    for row in (*base, *other):
+        row["doc"]["subject"] = "one"
+    alone = _arms_of(tmp_path, arms, base, other).metrics[0]
+    assert alone.clusters is None
+    assert metric.low is not None
+    assert alone.low is not None
+    assert metric.low < alone.low
+
+
+def test_above_chance(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
+    comparison = compare(*arms, tmp_path)
+    for metric in decisive(comparison):
+        base, quantized = metric.base.value, metric.quantized.value
+        guess = 0.0 if metric.task == "gsm8k" else 0.25
+        assert metric.chance == guess
+        assert metric.recovery == pytest.approx(quantized / base)
+        assert metric.recovery_above_chance == pytest.approx((quantized - guess) / (base - guess))
+
+
+def test_another_confidence(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
+    usual, less = compare(*arms, tmp_path), compare(*arms, tmp_path, 0.8)
+    assert usual.pooled is not None
+    assert less.pooled is not None
+    assert less.pooled.confidence == less.metrics[0].confidence == 0.8
+    assert usual.pooled.low < less.pooled.low
+    assert usual.pooled.bound < less.pooled.bound
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("limit", 10), ("max_gen_toks", 64), ("chat_template", True), ("fewshot_as_multiturn", True),
+    ("system_instruction", "Be brief."), ("seed", 7),
+])  # fmt: skip
+def test_rows_asked_in_another_way_are_refused(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult], field: str, value: object
+) -> None:
+    asked = {
+        "limit": None, "max_gen_toks": None, "chat_template": False,
+        "fewshot_as_multiturn": False, "system_instruction": None, "seed": 1234,
+    }  # fmt: skip
+    base = _task(arms[0], "gsm8k", conditions=asked)
+    compare(base, _task(arms[1], "gsm8k", conditions=asked), tmp_path)
+    compare(base, arms[1], tmp_path)  # scores kept by an earlier version
+    other = _task(arms[1], "gsm8k", conditions={**asked, field: value}, n=10)
+    with pytest.raises(ComparisonError, match=f"gsm8k differs in {field}: ") as refused:
+        compare(base, other, tmp_path)
+    assert refused.value.facts["field"] == field
+
+
+def test_twin_documents_are_paired_in_turn(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult]
+) -> None:
+    base, other = _rows([1.0, 0.0]), _rows([0.0, 0.0])
+    for rows in (base, other):
+        for field in ("doc_hash", "prompt_hash", "target_hash"):
+            rows[1][field] = rows[0][field]
+    metric = _arms_of(tmp_path, arms, base, other).metrics[0]
+    assert (metric.pairs, metric.lost, metric.gained) == (2, 1, 0)
+
+
+@pytest.mark.parametrize("field", ["version", "num_fewshot", "n", "primary_metric", "exam"])
+def test_other_conditions_are_refused(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult], field: str
+) -> None:
+    base, quantized = arms
+    other = 99 if field in ("num_fewshot", "n") else "other"
+    with pytest.raises(ComparisonError) as refused:
+        compare(base, _task(quantized, "gsm8k", **{field: other}), tmp_path)
+    assert refused.value.facts["task"] == "gsm8k"
+    assert refused.value.facts["field"] == field
+    assert f"gsm8k differs in {field}" in str(refused.value)
+
+
+def test_subtask_of_another_version_is_refused(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult]
+) -> None:
+    base, quantized = arms
+    subtasks = dict(quantized.tasks[GROUP].subtasks)
+    name = f"{GROUP}_stem"
+    subtasks[name] = subtasks[name].model_copy(update={"version": "2.0"})
+    with pytest.raises(ComparisonError, match=f"{name} differs in version"):
+        compare(base, _task(quantized, GROUP, subtasks=subtasks), tmp_path)
+
+
+@pytest.mark.parametrize("field", ["doc_hash", "prompt_hash", "target_hash"])
+def test_another_row_is_refused(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult], field: str
+) -> None:
+    _edit(tmp_path, arms[1].tasks["gsm8k"], lambda rows: rows[7].update({field: "f" * 64}))
+    with pytest.raises(ComparisonError, match=f"gsm8k differs in {field} of document 7") as refused:
+        compare(*arms, tmp_path)
+    assert refused.value.facts["field"] == field
+
+
+@pytest.mark.parametrize(("arm", "change", "message"), [
+    (0, lambda rows: rows[3].update(doc_id=999, doc_hash="0"), "in rows .document 999.: present"),
+    (1, lambda rows: rows.pop(), "holds 35 rows, but gsm8k was scored on 36"),
+    (0, lambda rows: rows[3].pop("target"), "Line 4 of .* is not a row of gsm8k: KeyError..target"),
+])  # fmt: skip
+def test_rows_cut_or_changed_are_refused(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult], arm: int, change: Change, message: str
+) -> None:
+    _edit(tmp_path, arms[arm].tasks["gsm8k"], change)
+    with pytest.raises(ComparisonError, match=message):
+        compare(*arms, tmp_path)
+
+
+def test_half_a_line_is_refused(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
+    path = tmp_path / arms[0].tasks["gsm8k"].samples
+    path.write_text(path.read_text()[:-200])
+    with pytest.raises(ComparisonError, match=r"Line 36 of .* is not a row of gsm8k"):
+        compare(*arms, tmp_path)
+
+
+def test_missing_samples_are_refused(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
+    (tmp_path / arms[0].tasks["gsm8k"].samples).unlink()
+    with pytest.raises(ComparisonError, match="cannot be read"):
+        compare(*arms, tmp_path)
+
+
+def test_rows_as_the_evaluation_writes_them(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult]
+) -> None:
+    """What lm-eval logs, once a filter, becomes rows that are joined and read."""
+
+    def logged(text: str, filter_name: str, right: float) -> dict[str, Any]:
+        return {
+            "doc_id": 0, "doc": {"question": "1 + 1?"}, "target": "2", "filter": filter_name,
+            "arguments": [("Q: 1 + 1?\nA:", {"until": ["Q:"]})], "resps": [[text]],
+            "filtered_resps": [text[-1:]], "metrics": ["exact_match"], "exact_match": right,
+            "doc_hash": "d", "prompt_hash": "p", "target_hash": "t",
+        }  # fmt: skip
+
+    def chosen(likelihoods: list[float], right: float) -> dict[str, Any]:
+        return {
+            **logged("", "none", right),
+            "arguments": [("Q: 1 + 1?\nA:", f" {letter}") for letter in "AB"],
+            "resps": [[(x, False)] for x in likelihoods],
+            "filtered_resps": [(x, False) for x in likelihoods],
+        }  # fmt: skip
+
+    def metric_of(base: list[dict[str, Any]], other: list[dict[str, Any]]) -> MetricComparison:
+        rows = [samples.sample_rows({"t": logs}) for logs in (base, other)]
+        for arm, name in enumerate(("base", "quantized")):
+            samples.write_rows(tmp_path / f"samples/{name}/t.jsonl", rows[arm])
+        return _arms_of(tmp_path, arms, *rows).metrics[0]
+
+    filters = ("strict-match", "flexible-extract")
+    generated = metric_of(
+        [logged("is 2", name, 1.0) for name in filters],
+        [logged("is 3", name, 0.0) for name in filters],
+    )
+    assert (generated.lost, generated.gained, generated.changed) == (1, 0, 1)
+    # Likelihoods always differ; the answer is the likelier choice.
+    assert metric_of([chosen([-1.0, -2.0], 1.0)], [chosen([-1.5, -1.6], 1.0)]).changed == 0
+    assert metric_of([chosen([-1.0, -2.0], 1.0)], [chosen([-1.7, -1.6], 1.0)]).changed == 1
+
+
+def test_other_tasks_are_refused(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
+    base, quantized = arms
+    fewer = quantized.model_copy(update={"tasks": {"gsm8k": quantized.tasks["gsm8k"]}})
+    with pytest.raises(ComparisonError, match="sat different tasks"):
+        compare(base, fewer, tmp_path)

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.contracts.errors import ComparisonError
+from infra.contracts.records import ArmResult, Comparison, Reading
+from infra.judging import evidence
+from infra.probes.fidelity.positions import Positions
+from infra.report.receipt.remaking import check_comparison
+from tests.broken_checkpoints import SAMPLE
+from tests.infra.made_runs import make_run
+from tests.infra.suite.harness.conftest import Heard
+
+
+class Run:
+    """Both arms of a made-up run, with readings."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.report = make_run(folder, rows=20)
+        self.arms = {
+            arm: result.model_copy(
+                update={
+                    "checkpoint": result.checkpoint.model_copy(update={"path": SAMPLE}),
+                    "reading": self.read(arm, [1, 2, 3]),
+                }
+            )
+            for arm, result in self.report.arms.items()
+        }
+        self.heard = Heard()
+
+    def read(self, arm: str, text: list[int], **changed: Any) -> Reading:
+        count = len(text) - 1
+        found = Positions.of(
+            [text], [-1.0] * count, [[1, 2]] * count, [[-1.0, -2.0]] * count, origin="made up"
+        )
+        found.save(self.folder / f"{arm}.npz")
+        values = {"nll": found.nll, "perplexity": math.exp(found.nll), **changed}
+        return Reading(
+            texts=found.texts, file=f"{arm}.npz", documents=1, tokens=count, **values
+        )  # fmt: skip
+
+    def change(self, arm: Any, **fields: Any) -> None:
+        self.arms[arm] = self.arms[arm].model_copy(update=fields)
+
+    def compare(self, again: ArmResult | None = None) -> Comparison:
+        return evidence.compare(
+            self.arms["base"], self.arms["quantized"], again, self.report.spec, self.folder,
+            self.heard,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path)
+
+
+def test_all_parts_are_there(run: Run) -> None:
+    found = run.compare(run.arms["base"])
+    assert found.fidelity is not None
+    assert found.noise is not None
+    assert run.heard.said == []
+
+
+def test_a_shorter_text_costs_the_fidelity_alone(run: Run) -> None:
+    run.change("quantized", reading=run.read("quantized", [1, 2]))
+    found = run.compare(run.arms["base"])
+    assert found.fidelity is None
+    assert found.noise is not None
+    assert found.metrics == run.report.comparison.metrics
+    (told,) = run.heard.said
+    assert "different fidelity texts" in told
+    # And the receipt of such a report holds.
+    report = run.report.model_copy(update={"arms": run.arms, "comparison": run.compare()})
+    checked, _ = check_comparison(report, run.folder)
+    assert checked.wrong == ()
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_a_figure_that_is_no_number_costs_the_fidelity_alone(run: Run, value: float) -> None:
+    run.change("base", reading=run.read("base", [1, 2, 3], perplexity=value))
+    assert run.compare().fidelity is None
+    assert "perplexity_base is" in run.heard.said[0]
+
+
+def test_a_second_sitting_of_another_exam_costs_the_noise_floor_alone(run: Run) -> None:
+    again = run.arms["base"].model_copy(update={"tasks": {}})
+    found = run.compare(again)
+    assert found.noise is None
+    assert found.fidelity is not None
+    assert "no noise floor" in run.heard.said[0]
+
+
+def test_another_exam_is_still_refused(run: Run) -> None:
+    run.change("quantized", tasks={})
+    with pytest.raises(ComparisonError, match="different tasks"):
+        run.compare()
+
+
+def test_a_metric_that_is_no_number_in_one_arm_is_told_and_not_compared(run: Run) -> None:
+    scores = run.arms["quantized"].tasks["gsm8k"]
+    other = next(metric for metric in scores.metrics if metric != scores.primary_metric)
+    metrics = {name: value for name, value in scores.metrics.items() if name != other}
+    lacking = scores.model_copy(update={"metrics": metrics})
+    left_out = lacking.model_copy(update={"left_out": (other,)})
+    run.change("quantized", tasks={**run.arms["quantized"].tasks, "gsm8k": left_out})
+    found = run.compare()
+    assert [m.metric for m in found.metrics if m.task == "gsm8k"] == [scores.primary_metric]
+    assert run.heard.said == [
+        f"gsm8k: {other} is no number in the quantized arm and is not compared"
+    ]
+    assert json.loads(left_out.model_dump_json())["left_out"] == [other]
+    # An arm that never had the metric sat another exam.
+    run.change("quantized", tasks={**run.arms["quantized"].tasks, "gsm8k": lacking})
+    with pytest.raises(ComparisonError, match="metrics"):
+        run.compare()

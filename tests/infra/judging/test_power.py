@@ -1,0 +1,252 @@
+"""What a run can show: planned with assumed or counted flips; and what it then does."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from deployments.overrides import override
+from deployments.recipes import RECIPES, sample
+from infra.contracts.specs import VerdictSpec
+from infra.judging.earlier_runs import Earlier, Flips, learn
+from infra.judging.power import ASSUMED, margin, plan, resolvable_margin, resolves
+from infra.report.trend import rows
+from infra.stages.run_key import run_key
+from infra.store import history
+from infra.store.settings import Settings
+from tests.infra.made_runs import GROUP, make_run
+
+QWEN = {"gsm8k": 1319, "global_mmlu_en": 400, "gpqa_main_zeroshot": 448}
+EXAM = {"gsm8k": 200, "arc": 100}
+
+
+def write_history(folder: Path, *runs: dict[str, object]) -> Path:
+    """Write a history: one row an arm for each task, one dictionary a task of a run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    common = {"label": "nightly", "model": "m", "primary": True, "metric": "acc,none"}
+    with (folder / history.NAME).open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(history.COLUMNS))
+        writer.writeheader()
+        for number, run in enumerate(runs):
+            here = {"run_id": f"run-{number}", "created": f"2026-11-{number + 1:02}T00:00:00+00:00",
+                    "exam": f"exam-{number}", "checkpoint": "c"}  # fmt: skip
+            for arm in ("base", "quantized"):
+                writer.writerow({**common, **here, "arm": arm, **run})
+    return folder
+
+
+def learned(folder: Path, *tasks: str) -> Earlier:
+    return learn(folder, label="nightly", model="m", tasks=tasks or ("gsm8k",))
+
+
+# Numbers
+
+
+def test_the_smallest_drop_is_connors() -> None:
+    """R. J. Connor (1987): 1,319 rows of which 10 % flip show 2.4 points, 400 rows 4.4."""
+    power = plan(QWEN, VerdictSpec())
+    assert power.tasks["gsm8k"].smallest_drop_points == pytest.approx(2.4372, abs=1e-4)
+    assert power.tasks["global_mmlu_en"].smallest_drop_points == pytest.approx(4.4167, abs=1e-4)
+    # (z_a sqrt(psi) + z_b sqrt(psi - d^2))^2 / d^2 rows, with 1.959964 and 0.841621
+    drop = power.smallest_drop_points / 100
+    rows = (1.959964 * 0.1**0.5 + 0.841621 * (0.1 - drop**2) ** 0.5) ** 2 / drop**2
+    assert rows == pytest.approx(2167, rel=1e-5)
+
+
+def test_all_rows_count_once() -> None:
+    power = plan(QWEN, VerdictSpec())
+    assert (power.rows, power.flip_rate, power.learned_from) == (2167, pytest.approx(0.1), ())
+    # (1.644854 + 0.841621) sqrt(0.1 / 2167)
+    assert power.smallest_margin_points == pytest.approx(1.68910, abs=1e-5)
+    assert power.rows_for_margin == 6183
+    assert power.accelerator_minutes is None
+
+
+def test_the_pooled_flip_rate_is_weighted_by_rows() -> None:
+    earlier = Earlier(flips={"gsm8k": Flips(rows=100_000_000, flipped=40_000_000)})
+    power = plan({"gsm8k": 100, "arc": 300}, VerdictSpec(), earlier)
+    assert power.tasks["gsm8k"].flip_rate == pytest.approx(0.4, abs=1e-5)
+    assert power.tasks["arc"].flip_rate == ASSUMED
+    assert power.flip_rate == pytest.approx((100 * 0.4 + 300 * 0.1) / 400, abs=1e-5)
+
+
+def test_confidence_and_power_cost_rows() -> None:
+    plain, sure = plan(EXAM, VerdictSpec()), plan(EXAM, VerdictSpec(confidence=0.99, power=0.95))
+    assert sure.smallest_drop_points > plain.smallest_drop_points
+    assert sure.smallest_margin_points > plain.smallest_margin_points
+    assert sure.rows_for_margin > plain.rows_for_margin
+
+
+def test_the_rate_of_the_spec_is_taken_as_it_is() -> None:
+    earlier = Earlier(flips={"gsm8k": Flips(1000, 400)}, runs={"gsm8k": ("run-1",)})
+    power = plan(EXAM, VerdictSpec(flip_rate=0.3), earlier)
+    assert {task.flip_rate for task in power.tasks.values()} == {0.3}
+    assert power.learned_from == ()
+
+
+def test_without_rows_there_is_nothing_to_plan() -> None:
+    with pytest.raises(ValueError, match="no rows"):
+        plan({}, VerdictSpec())
+
+
+# The margin
+
+
+def test_just_enough_rows_resolve_the_margin_and_one_less_do_not() -> None:
+    verdict = VerdictSpec()
+    assert resolves(verdict, plan({"gsm8k": 6183}, verdict))
+    assert not resolves(verdict, plan({"gsm8k": 6182}, verdict))
+
+
+def test_a_margin_is_widened_only_if_need_be_and_only_if_allowed() -> None:
+    asked = VerdictSpec(if_unresolvable="widen")
+    power = plan(QWEN, asked)
+    assert margin(asked, power) == (1.7, 1.0)
+    assert margin(VerdictSpec(), power) == (1.0, None)
+    assert margin(VerdictSpec(if_unresolvable="widen", margin_points=2), power) == (2.0, None)
+
+
+def test_a_verdict_that_may_come_early_takes_more_rows() -> None:
+    asked, early = VerdictSpec(), VerdictSpec(early_stop=True)
+    one, other = plan(QWEN, asked), plan(QWEN, early)
+    assert other.smallest_margin_points == pytest.approx(1.65 * one.smallest_margin_points)
+    assert other.smallest_drop_points == pytest.approx(1.65 * one.smallest_drop_points)
+    assert other.tasks == one.tasks  # a single task is not looked at early
+    enough = plan({"gsm8k": other.rows_for_margin}, early)
+    assert resolves(early, enough)
+    assert not resolves(early, plan({"gsm8k": other.rows_for_margin - 1}, early))
+
+
+def test_what_was_lost_before_widens_no_margin() -> None:
+    asked = VerdictSpec(if_unresolvable="widen")
+    runs = {"gsm8k": ("run-1",)}
+    many = plan(QWEN, asked, Earlier(flips={"gsm8k": Flips(1319, 600)}, runs=runs))
+    few = plan(QWEN, asked, Earlier(flips={"gsm8k": Flips(1319, 20)}, runs=runs))
+    assert many.smallest_margin_points > 2.5
+    assert margin(asked, many) == margin(asked, plan(QWEN, asked)) == (1.7, 1.0)
+    assert margin(asked, few)[0] < 1.7
+    # A rate that was stated beforehand is another thing.
+    stated = asked.model_copy(update={"flip_rate": 0.3})
+    assert margin(stated, plan(QWEN, stated))[0] > 2.5
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("rows", [1, 2, 7, 60, 192, 1319, 100_000])
+def test_the_margin_that_is_told_is_resolved(rows: int, early: bool) -> None:
+    power = plan({"gsm8k": rows}, VerdictSpec(early_stop=early))
+    told = resolvable_margin(power)
+    assert resolves(VerdictSpec(margin_points=told, task_margin_points=100), power)
+    assert told - power.smallest_margin_points < 0.1 + 1e-9
+    assert told <= 100
+
+
+def test_the_recipes_resolve_what_they_ask() -> None:
+    rows = {"sample": {"gsm8k": 60, "global_mmlu_en": 72, "gpqa_main_zeroshot": 60}}
+    for name, recipe in RECIPES.items():
+        verdict = recipe().verdict
+        power = plan(rows.get(name, QWEN), verdict)
+        assert resolves(verdict, power), name
+        for task in power.tasks.values():
+            alone = plan({"task": task.rows}, verdict)
+            assert alone.smallest_margin_points <= verdict.task_margin_points, name
+
+
+# History
+
+
+def test_flips_are_counted_in_the_quantized_rows_of_the_kind(tmp_path: Path) -> None:
+    run = {"task": "gsm8k", "n": 200, "lost": 30, "gained": 10}
+    others = [
+        {**run, "label": "adhoc"},
+        {**run, "model": "another"},
+        {**run, "primary": False},
+        {**run, "task": "arc"},
+        {**run, "lost": ""},
+        {**run, "n": 19, "lost": 19, "gained": 0},
+    ]
+    earlier = learned(write_history(tmp_path, run, *others))
+    assert earlier.flips == {"gsm8k": Flips(rows=200, flipped=40)}
+    assert earlier.runs == {"gsm8k": ("run-0",)}
+    power = plan(EXAM, VerdictSpec(), earlier)
+    # 40 of 200 rows, and 10 of the 100 that the assumption weighs
+    assert power.tasks["gsm8k"].flip_rate == pytest.approx(50 / 300)
+    assert power.tasks["arc"].flip_rate == ASSUMED
+    assert power.learned_from == ("run-0",)
+
+
+def test_the_newest_ten_measurements_count_each_once(tmp_path: Path) -> None:
+    run = {"task": "gsm8k", "n": 100, "gained": 0}
+    old = [{**run, "lost": 90} for _ in range(3)]
+    new = [{**run, "lost": lost} for lost in range(10)]
+    reused = [{**run, "lost": 9, "exam": "exam-12"} for _ in range(5)]
+    earlier = learned(write_history(tmp_path, *old, *new, *reused))
+    assert earlier.flips["gsm8k"] == Flips(rows=1000, flipped=sum(range(10)))
+    assert earlier.runs["gsm8k"] == ("run-17", *(f"run-{number}" for number in range(11, 2, -1)))
+
+
+def test_no_flips_in_a_small_run_do_not_plan_with_none(tmp_path: Path) -> None:
+    history = write_history(tmp_path, {"task": "gsm8k", "n": 40, "lost": 0, "gained": 0})
+    power = plan({"gsm8k": 40}, VerdictSpec(), learned(history))
+    assert power.tasks["gsm8k"].flip_rate == pytest.approx(10 / 140)
+    assert power.smallest_margin_points > 5
+
+
+@pytest.mark.parametrize(
+    "text", [None, b"", b"name,price\nx,1\n", b"run_id,label\nx", b"\xff\xfe\x00", b'"' * 300_000]
+)
+def test_a_history_that_cannot_be_read_tells_nothing(tmp_path: Path, text: bytes | None) -> None:
+    if text is not None:
+        (tmp_path / history.NAME).write_bytes(text)
+    assert learned(tmp_path).flips == {}
+    assert learned(tmp_path).duration is None
+
+
+def test_a_history_of_real_reports_is_understood(tmp_path: Path) -> None:
+    report = make_run(tmp_path / "run", rows=60)
+    rows.record(report, tmp_path)
+    spec = report.spec
+    tasks = ("gsm8k", GROUP, "gpqa_main_zeroshot")
+    earlier = learn(tmp_path, label=spec.results.label, model=spec.model.id, tasks=tasks)
+    primary = {m.task: m for m in report.comparison.metrics if m.primary and not m.subtask_of}
+    assert {task: flips.flipped for task, flips in earlier.flips.items()} == {
+        task: metric.lost + metric.gained for task, metric in primary.items()
+    }
+    assert {flips.rows for flips in earlier.flips.values()} == {60}
+    assert earlier.duration and earlier.duration.run == report.run_id
+    same = plan(dict.fromkeys(tasks, 60), spec.verdict, earlier)
+    twice = plan(dict.fromkeys(tasks, 120), spec.verdict, earlier)
+    startup = sum(arm.speed.startup_seconds for arm in report.arms.values())
+    evaluation = sum(180 / arm.speed.documents_per_second for arm in report.arms.values())
+    assert same.accelerator_minutes == pytest.approx((startup + evaluation) / 60)
+    assert twice.accelerator_minutes == pytest.approx((startup + 2 * evaluation) / 60)
+
+
+def test_minutes_are_of_the_newest_run_of_the_same_tasks(tmp_path: Path) -> None:
+    times = {"task": "gsm8k", "n": 100, "startup_seconds": 30}
+    write_history(
+        tmp_path,
+        {**times, "evaluation_seconds": 60, "documents_per_second": 100 / 60},
+        # Stopped early: 100 rows are told of, but the base model was asked more in its 900 s.
+        {**times, "evaluation_seconds": 900, "documents_per_second": 100 / 90},
+        {**times, "evaluation_seconds": 500, "documents_per_second": 0.2, "task": "arc"},
+        {**times, "evaluation_seconds": 90, "documents_per_second": ""},
+    )
+    # Two arms of 30 s and 90 s; half as many rows
+    power = plan({"gsm8k": 50}, VerdictSpec(), learned(tmp_path))
+    assert power.accelerator_minutes == pytest.approx((60 + 90) / 60)
+    both = plan({"gsm8k": 50, "arc": 50}, VerdictSpec(), learned(tmp_path, "gsm8k", "arc"))
+    assert both.accelerator_minutes is None
+
+
+def test_what_history_says_is_not_in_the_key_of_a_run(tmp_path: Path) -> None:
+    settings = Settings(cache=tmp_path / "cache", runs=tmp_path / "runs")
+    spec = override(sample(), ["verdict.flip_rate=null"])
+    before = run_key(spec, settings)
+    run = {"label": "sample", "model": spec.model.id, "task": "gsm8k", "n": 60, "lost": 20}
+    write_history(settings.runs, {**run, "gained": 20})
+    assert learn(settings.runs, label="sample", model=spec.model.id, tasks=["gsm8k"]).flips
+    assert before is not None
+    assert run_key(spec, settings) == before
+    assert run_key(override(spec, ["verdict.flip_rate=0.2"]), settings) != before

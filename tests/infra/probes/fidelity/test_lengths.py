@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.contracts.records import ArmResult
+from infra.conversations.calibration import load_tokenizer
+from infra.probes.fidelity import lengths as module
+from infra.probes.fidelity.lengths import lengths
+from tests.broken_checkpoints import SAMPLE
+from tests.infra.made_runs import make_run
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return load_tokenizer(SAMPLE)
+
+
+def rewrite(folder: Path, arm: ArmResult, task: str, answers: list[Any], cut: int) -> None:
+    """Let an arm's rows of a task hold these answers, the first of them cut off."""
+    file = folder / arm.tasks[task].samples
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    for place, row in enumerate(rows):
+        row["responses"] = answers[place % len(answers)]
+        row["truncated"] = place < cut
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_written_answers_are_counted_in_tokens(
+    tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_AT_A_TIME", 7)
+    arms = make_run(tmp_path, rows=40).arms
+    base, quantized = arms["base"], arms["quantized"]
+    short, long = "It is 7.", "It is 7. " * 20
+    rewrite(tmp_path, base, "gsm8k", [[[short]]], 0)
+    rewrite(tmp_path, quantized, "gsm8k", [[[short]], [[short]], [[short]], [[long]]], 6)
+    found = lengths(base, quantized, tmp_path, tokenizer)
+    one, other = (len(tokenizer(text)["input_ids"]) for text in (short, long))
+    assert one < other
+    assert found.keys() == {"gsm8k"}  # all others choose
+    assert found["gsm8k"]["base"].model_dump() == {
+        "answers": 40, "tokens_mean": one, "tokens_median": one, "endless": 0
+    }  # fmt: skip
+    there = found["gsm8k"]["quantized"]
+    assert there.tokens_mean == pytest.approx((3 * one + other) / 4)
+    assert (there.tokens_median, there.endless) == (one, 6)
+
+
+def test_an_empty_answer_has_no_tokens(tmp_path: Path, tokenizer: Any) -> None:
+    arms = make_run(tmp_path, rows=10).arms
+    rewrite(tmp_path, arms["base"], "gsm8k", [[[""]]], 0)
+    found = lengths(arms["base"], arms["quantized"], tmp_path, tokenizer)
+    assert (found["gsm8k"]["base"].answers, found["gsm8k"]["base"].tokens_mean) == (10, 0)

@@ -1,0 +1,157 @@
+"""Readings of real servers: the sample model, and a checkpoint of it with rounded weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from infra.contracts.progress import Silent
+from infra.contracts.records import PythonEnvironment, Reading, Weights
+from infra.contracts.specs import (
+    CalibrationSpec,
+    FidelitySpec,
+    ModelSpec,
+    QuantizationSpec,
+    RunSpec,
+)
+from infra.engines.vllm.server import LiveServer
+from infra.models.weights import inspect_local
+from infra.probes.fidelity import ReadingProbe, compare
+from infra.probes.fidelity.positions import Positions
+from infra.store.run_folder import RunFolder
+from infra.store.settings import Settings
+from tests.broken_checkpoints import SAMPLE
+from tests.exactness import served
+from tests.infra.scoring.checkpoints import write_awq
+from tests.infra.suite.harness.conftest import evaluation
+
+pytestmark = pytest.mark.engine
+
+TEXTS = (
+    "Mara has 12 apples. She gives 5 of them to Tom and buys 9 more. How many has she now?\n\n"
+    "Question: Which of these is a metal?\nA. iron\nB. wood\nC. glass\nD. water\nAnswer: A\n\n"
+    "The capital of the country lies on a river, and the river flows to the sea.\n\n"
+    "An electron has a negative charge; a proton has a positive one of the same size.\n"
+)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Two served models, and what they expected in the same texts."""
+
+    folder: Path
+    servers: dict[str, LiveServer]
+    readings: dict[str, Reading]
+
+    def positions(self, arm: str) -> Positions:
+        return Positions.load(self.folder / self.readings[arm].file)
+
+
+@pytest.fixture(scope="module")
+def bench(
+    server_environment: PythonEnvironment, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Bench]:
+    work = tmp_path_factory.mktemp("fidelity")
+    (work / "texts.txt").write_text(TEXTS)
+    weights = inspect_local(SAMPLE, settings=Settings())
+    models = {"base": SAMPLE, "quantized": write_awq(SAMPLE, work / "awq")}
+    spec = RunSpec(
+        model=ModelSpec(source="local", id=str(SAMPLE)),
+        quantization=QuantizationSpec(
+            calibration=CalibrationSpec(path=str(SAMPLE.parent / "data" / "calibration.jsonl"))
+        ),
+        evaluation=evaluation("gsm8k"),
+        fidelity=FidelitySpec(texts=str(work / "texts.txt"), documents=4, max_tokens=48),
+    )
+
+    def reading(name: str, model: Weights, server: LiveServer) -> Reading:
+        probe = ReadingProbe(
+            name, model, spec, environment=server_environment, conditions=[name],
+            run=RunFolder(id="run", path=work / "run"),
+            settings=Settings(cache=work / "cache"), progress=Silent(),
+        )  # fmt: skip
+        assert not probe.present
+        assert probe.found() is None
+        probe.take(server, restarts_left=0)
+        assert probe.present
+        found = probe.found()
+        assert found is not None
+        return found
+
+    # Side by side: a start is mostly imports on one core.
+    with ExitStack() as stack, ThreadPoolExecutor() as pool:
+
+        def start(arm: str) -> LiveServer:
+            log = work / f"{arm}.log"
+            return stack.enter_context(
+                served(models[arm], "float16", server_environment, log, max_model_len=128)
+            )
+
+        servers = dict(zip(models, pool.map(start, models), strict=True))
+        whose = {
+            arm: weights.model_copy(update={"path": models[arm], "digest": arm}) for arm in models
+        }
+        readings = {arm: reading(arm, whose[arm], servers[arm]) for arm in models}
+        readings["again"] = reading("again", whose["base"], servers["base"])
+        yield Bench(work / "run", servers, readings)
+
+
+def test_a_model_follows_itself(bench: Bench) -> None:
+    found = compare(bench.readings["base"], bench.readings["again"], bench.folder)
+    assert found.agreement == 1.0
+    # The engine is not bound to compute the same bits twice.
+    assert found.kl_p99 < 1e-3
+    assert found.perplexity_base == pytest.approx(found.perplexity_quantized, rel=1e-3)
+    assert found.texts == "texts.txt"
+
+
+def test_a_quantized_model_follows_less_closely(bench: Bench) -> None:
+    found = compare(bench.readings["base"], bench.readings["quantized"], bench.folder)
+    print(found)
+    assert 0.5 < found.agreement <= 1.0
+    assert 1e-4 < found.kl_mean < 1.0
+    assert found.kl_median <= found.kl_p99
+    assert found.perplexity_base != found.perplexity_quantized
+    assert (found.documents, found.top_k) == (4, 20)
+
+
+def test_perplexity_is_that_of_echoed_texts(bench: Bench) -> None:
+    """An echo is another way through the server: one text a request, with another field."""
+    server, positions = bench.servers["base"], bench.positions("base")
+    tokens = positions.tokens.tolist()
+    headers = {"Authorization": f"Bearer {server.api_key.get_secret_value()}"}
+    values: list[float] = []
+    for length in positions.lengths.tolist():
+        text, tokens = tokens[:length], tokens[length:]
+        body = {
+            "model": server.model_name, "prompt": text, "max_tokens": 1, "temperature": 0,
+            "logprobs": 1, "echo": True,
+        }  # fmt: skip
+        answer = httpx.post(
+            f"{server.base_url}/completions", json=body, headers=headers, timeout=120,
+            trust_env=False,
+        ).raise_for_status()  # fmt: skip
+        values += answer.json()["choices"][0]["logprobs"]["token_logprobs"][1:length]
+    assert len(values) == bench.readings["base"].tokens == 4 * 47 - _missing(bench)
+    nll = -math.fsum(values) / len(values)
+    assert bench.readings["base"].perplexity == pytest.approx(math.exp(nll), rel=1e-3)
+    assert bench.readings["base"].nll == pytest.approx(nll, abs=1e-3)
+
+
+def _missing(bench: Bench) -> int:
+    """Return how many positions the shorter texts lack."""
+    return sum(48 - length for length in bench.positions("base").lengths.tolist())
+
+
+def test_likely_tokens_come_in_their_order(bench: Bench) -> None:
+    positions = bench.positions("base")
+    assert (positions.logprobs[:, :-1] >= positions.logprobs[:, 1:]).all()
+    assert (positions.own <= positions.logprobs[:, 0]).all()
+    assert (positions.ids >= 0).all()

@@ -1,0 +1,67 @@
+"""Times a real engine that another test has started: a start costs more than all of this."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infra.contracts.records import PythonEnvironment, Weights
+from infra.contracts.specs import (
+    CalibrationSpec,
+    EvaluationSpec,
+    ModelSpec,
+    QuantizationSpec,
+    RunSpec,
+    ServingSpec,
+    SpeedSpec,
+    TaskSpec,
+)
+from infra.engines.vllm.server import LiveServer
+from infra.probes.speed import BenchProbe
+from infra.store.run_folder import RunFolder
+from infra.store.settings import Settings
+from tests.conftest import PrintProgress
+from tests.secret_search import files_with, watched
+
+
+def time_it(server: LiveServer, model: Path, environment: PythonEnvironment, folder: Path) -> None:
+    """Time a server of the sample model by the real `vllm bench serve`; check all it gives."""
+    spec = RunSpec(
+        model=ModelSpec(source="local", id=str(model)),
+        quantization=QuantizationSpec(calibration=CalibrationSpec(path="unused")),
+        serving=ServingSpec(device="cpu"),
+        evaluation=EvaluationSpec(tasks=(TaskSpec(name="gsm8k"),)),
+        speed=SpeedSpec(
+            input_tokens=(24, server.max_model_len), output_tokens=4, concurrencies=(1, 2),
+            requests=4,
+        ),
+    )  # fmt: skip
+    probe = BenchProbe(
+        "base",
+        Weights.model_construct(path=model, digest="d"),
+        spec,
+        environment=environment,
+        conditions="c",
+        run=RunFolder(id="r", path=folder / "run"),
+        settings=Settings(cache=folder / "cache"),
+        progress=PrintProgress(),
+    )
+    key = server.api_key.get_secret_value()
+    with watched([], "") as seen:
+        probe.take(server, restarts_left=0)
+    bench = probe.found()
+    assert bench is not None
+    assert [(point.input_tokens, point.concurrency) for point in bench.points] == [(24, 1), (24, 2)]
+    for point in bench.points:
+        assert (point.requests, point.failed) == (4, 0)
+        assert 0 < point.ttft_ms_median <= point.ttft_ms_p99
+        assert 0 < point.tpot_ms_median <= point.tpot_ms_p99
+        # 24 tokens are read for every 4 that are written, but for few that are read otherwise.
+        assert 6 < point.total_tokens_per_second / point.output_tokens_per_second < 8
+    assert bench.engine_version == server.record.version
+    assert bench.memory.kv_cache_tokens is not None
+    assert bench.memory.kv_cache_tokens >= server.max_model_len
+    assert bench.memory.process_bytes is not None
+    assert bench.memory.process_bytes > 2**28  # torch alone takes more
+    assert any("bench_serve.py" in command for command in seen.commands)
+    assert not [command for command in seen.commands if key in command]
+    assert files_with([key], [folder]) == []

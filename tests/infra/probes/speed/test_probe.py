@@ -1,0 +1,297 @@
+"""The server and the interpreter are real processes that stand in, and fail as they are told."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.contracts.errors import ServerDied
+from infra.contracts.records import Bench, PythonEnvironment, Restart, Weights
+from infra.contracts.specs import EvaluationSpec, ModelSpec, QuantizationSpec, RunSpec
+from infra.engines.restarts import work_through
+from infra.engines.vllm.server import LiveServer
+from infra.probes.speed import BenchProbe
+from infra.probes.speed import command as client
+from infra.store.run_folder import RunFolder
+from infra.store.settings import Settings
+from tests.infra.probes.speed.served import KEY, serving
+from tests.process_marks import Marked
+from tests.secret_search import files_with
+
+STAND_IN = Path(__file__).parents[3] / "stand_in_bench.py"
+
+
+class Stage:
+    """An arm, and a stand-in for what times it."""
+
+    def __init__(self, folder: Path, server: LiveServer) -> None:
+        self.folder = folder
+        self.server = server
+        self.settings = Settings(cache=folder / "cache")
+        self.run = RunFolder(id="r", path=folder / "run")
+        self.marked = Marked()
+        self.starts = 0
+        self.said: list[str] = []
+        self.updates: list[tuple[str, int, int | None]] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def update(self, what: str, done: int, total: int | None, unit: str = "") -> None:
+        self.updates.append((what, done, total))
+
+    def probe(self, mode: str, *, conditions: Any = "c", **fields: Any) -> BenchProbe:
+        speed = {"input_tokens": [128], "output_tokens": 32, "concurrencies": [1], "requests": 16}
+        spec = RunSpec.model_validate(
+            {
+                "model": ModelSpec(source="local", id="m").model_dump(),
+                "quantization": QuantizationSpec.model_validate({"calibration": {"path": "c"}}),
+                "evaluation": EvaluationSpec.model_validate({"tasks": [{"name": "gsm8k"}]}),
+                "speed": speed | fields.pop("speed", {}),
+                "serving": {"device": "cpu"} | fields.pop("serving", {}),
+            }
+        )
+        python = self.folder / f"python-{mode}"
+        if not python.exists():
+            script = f'"{sys.executable}" -I "{STAND_IN}" {mode} "{self.folder}" "$@"'
+            python.write_text(f"#!/bin/sh\nexec {script}\n")
+            python.chmod(0o755)
+        return BenchProbe(
+            "base",
+            Weights.model_construct(path=self.folder, digest="d"),
+            spec,
+            environment=PythonEnvironment(name="s", python=python, digest="", provided=True),
+            conditions=conditions,
+            run=self.run,
+            settings=self.settings,
+            progress=self,
+        )
+
+    @contextmanager
+    def serve(self, started_before: int = 0) -> Iterator[LiveServer]:
+        self.starts += 1
+        with serving(self.marked, self.run.log(f"server-{started_before}"), self) as server:
+            yield server
+
+    def take(self, probe: BenchProbe) -> Bench | None:
+        probe.take(self.server, restarts_left=2)
+        return probe.found()
+
+    def through(self, probe: BenchProbe, *, most: int = 2) -> None:
+        """Do as an arm does: what dies is started again."""
+
+        def work(server: LiveServer, restarts: tuple[Restart, ...]) -> None:
+            probe.take(server, restarts_left=most - len(restarts))
+
+        work_through(self.serve, work, most=most, answered=lambda: 0, progress=self)
+
+    def runs(self) -> list[dict[str, str]]:
+        """Return the environment of every stand-in that ran."""
+        return [json.loads(path.read_text()) for path in self.folder.glob("bench-*")]
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: LiveServer) -> Iterator[Stage]:
+    monkeypatch.setattr(client, "_LOOK_SECONDS", 0.1)
+    stage = Stage(tmp_path, server)
+    yield stage
+    assert stage.marked.living() == []
+
+
+def test_what_was_measured_is_kept_and_found_again(stage: Stage) -> None:
+    probe = stage.probe("good", speed={"concurrencies": [1, 4]})
+    assert not probe.present
+    assert probe.found() is None
+    bench = stage.take(probe)
+    assert bench is not None
+    assert [(p.input_tokens, p.output_tokens, p.concurrency) for p in bench.points] == [
+        (128, 32, 1), (128, 32, 4),
+    ]  # fmt: skip
+    first = bench.points[0]
+    assert (first.requests, first.failed) == (16, 0)
+    assert first.ttft_ms_median == pytest.approx(272.339, abs=0.001)
+    assert first.ttft_ms_p99 == pytest.approx(667.001, abs=0.001)
+    assert first.tpot_ms_median == pytest.approx(38.934, abs=0.001)
+    assert first.tpot_ms_p99 == pytest.approx(304.307, abs=0.001)
+    assert first.output_tokens_per_second == pytest.approx(13.418, abs=0.001)
+    assert first.total_tokens_per_second == pytest.approx(67.117, abs=0.001)
+    assert first.requests_per_second == pytest.approx(0.4193, abs=0.0001)
+    assert first.seconds == pytest.approx(38.157, abs=0.001)
+    assert (bench.engine_version, bench.device) == ("0.0.test", "a processor")
+    assert bench.command[:3] == ("vllm", "bench", "serve")
+    assert bench.memory.process_bytes is not None
+    assert bench.memory.process_bytes > 2**20
+    assert (bench.memory.weights_bytes, bench.memory.kv_cache_tokens) == (None, None)
+    assert not bench.reused
+    assert any("timed at 2 points" in line for line in stage.said)
+
+    again = stage.probe("good", speed={"concurrencies": [1, 4]})
+    assert again.present
+    assert again.found() == bench.model_copy(update={"reused": True})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"conditions": "another checkpoint"},
+        {"serving": {"memory_fraction": 0.5}},
+        {"speed": {"requests": 8}},
+        {"speed": {"output_tokens": 16}},
+    ],
+)
+def test_other_conditions_are_timed_anew(stage: Stage, other: dict[str, Any]) -> None:
+    stage.take(stage.probe("good"))
+    assert stage.probe("good").present
+    assert not stage.probe("good", **other).present
+
+
+def test_timings_that_are_not_wanted_are_not_taken(stage: Stage) -> None:
+    stage.take(stage.probe("good"))
+    probe = stage.probe("good", speed={"enabled": False})
+    assert probe.present
+    assert probe.found() is None
+
+
+def test_the_key_is_in_the_environment_and_nowhere_else(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    bench = stage.take(stage.probe("good"))
+    (env,) = stage.runs()
+    assert env["OPENAI_API_KEY"] == KEY
+    assert "HF_TOKEN" not in env
+    assert "HTTP_PROXY" not in env  # it would be asked to reach the loopback
+    for path in stage.folder.glob("bench-*"):
+        path.unlink()  # the stand-in's own note
+    assert bench is not None
+    assert KEY not in bench.model_dump_json()
+    assert files_with([KEY], [stage.folder]) == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [
+        ("fails", "ended with exit code 1"),
+        ("silent", "left no result"),
+        ("broken", "left a result that cannot be read"),
+        ("lacks", "p99_ttft_ms"),
+        ("nan", "median_tpot_ms"),
+        ("few", "timed 1 of 2 points"),
+        ("unanswered", "got no answer to 16 requests"),
+    ],
+)
+def test_a_timing_that_fails_is_told_and_costs_nothing_else(
+    stage: Stage, mode: str, told: str
+) -> None:
+    probe = stage.probe(mode, speed={"concurrencies": [1, 4]})
+    assert stage.take(probe) is None
+    said = "\n".join(stage.said)
+    assert told in said
+    assert str(stage.run.log("bench-base")) in said
+    assert "8/16" in said or mode != "fails"  # its log's last lines
+    assert not probe.present  # the next run tries again
+
+
+def test_what_an_earlier_attempt_left_is_no_result(stage: Stage) -> None:
+    assert stage.take(stage.probe("good")) is not None
+    assert stage.take(stage.probe("silent", conditions="others")) is None
+
+
+def test_a_timing_that_takes_too_long_is_ended(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_POINT_SECONDS", 0.5)
+    assert stage.take(stage.probe("hangs")) is None
+    assert "did not finish within 0.5 seconds" in "\n".join(stage.said)
+    assert ("timing: 128 tokens in, 1 at a time", 8, 16) in stage.updates
+
+
+def test_requests_that_failed_and_other_lengths_are_told(stage: Stage) -> None:
+    bench = stage.take(stage.probe("some-failed"))
+    assert bench is not None
+    assert (bench.points[0].requests, bench.points[0].failed) == (15, 1)
+    assert any("1 of 16 requests failed" in line for line in stage.said)
+    stage.take(stage.probe("other-lengths", conditions="others"))
+    said = "\n".join(stage.said)
+    assert "prompts had 200 tokens instead of 128" in said
+    assert "answers had 8 tokens instead of 32" in said
+
+
+def test_points_beyond_the_window_are_left_out_and_told(stage: Stage) -> None:
+    bench = stage.take(stage.probe("good", speed={"input_tokens": [4065, 128]}))
+    assert bench is not None
+    assert [point.input_tokens for point in bench.points] == [128]
+    told = [line for line in stage.said if "exceeds the served window of 4096" in line]
+    assert len(told) == 1
+
+
+def test_without_a_point_that_fits_no_server_is_started_for_it_again(stage: Stage) -> None:
+    probe = stage.probe("good", speed={"input_tokens": [4065]})
+    assert stage.take(probe) is None
+    assert stage.runs() == []
+    assert any("no measuring point fits" in line for line in stage.said)
+    assert stage.probe("good", speed={"input_tokens": [4065]}).present
+
+
+@pytest.mark.parametrize("mode", ["kills", "kills-and-ends"])
+def test_a_server_that_dies_of_the_timing_is_started_again_once(stage: Stage, mode: str) -> None:
+    probe = stage.probe(mode)
+    stage.through(probe)
+    assert stage.starts == 2
+    assert probe.found() is None
+    assert "Starting it again" in "\n".join(stage.said)
+    assert "SIGKILL" in stage.said[-1]
+    assert "not started again for this" in stage.said[-1]
+    assert sorted(path.name for path in stage.run.path.glob("logs/bench-*")) == [
+        "bench-base-2.log", "bench-base.log",
+    ]  # fmt: skip
+
+
+def test_without_restarts_the_timing_is_given_up_at_once(stage: Stage) -> None:
+    probe = stage.probe("kills")
+    stage.through(probe, most=0)
+    assert stage.starts == 1
+    assert probe.found() is None
+
+
+def test_a_first_death_is_the_servers(stage: Stage) -> None:
+    with pytest.raises(ServerDied), stage.serve() as server:
+        stage.probe("kills").take(server, restarts_left=1)
+
+
+def test_a_first_death_when_the_exam_has_used_up_the_restarts_is_told(stage: Stage) -> None:
+    probe = stage.probe("kills")
+    with stage.serve() as server:
+        probe.take(server, restarts_left=0)
+    assert probe.found() is None
+    assert "not started again for this" in stage.said[-1]
+
+
+def test_a_torn_line_of_its_log_is_no_end(stage: Stage) -> None:
+    bench = stage.take(stage.probe("torn"))
+    assert bench is not None
+    assert stage.updates != []
+
+
+def test_a_disk_that_takes_nothing_is_told(stage: Stage) -> None:
+    (stage.folder / "cache").mkdir()
+    (stage.folder / "cache" / "benches").write_text("no folder")
+    assert stage.take(stage.probe("good")) is None
+    assert "not timed" in stage.said[-1]
+
+
+def test_a_server_that_hangs_does_not_hold_the_timing(stage: Stage) -> None:
+    probe = stage.probe("hangs")
+    log = stage.run.log("server-base")
+    with serving(stage.marked, log, stage, "stalls", hang_seconds=2.0) as server:
+        probe.take(server, restarts_left=0)
+    assert probe.found() is None
+    assert "not timed" in stage.said[-1]
+    assert stage.runs()  # it was under way

@@ -1,0 +1,76 @@
+"""What an earlier run found is held against the bound of this one, without a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from infra.contracts.errors import BrokenCheckpoint
+from infra.contracts.progress import Silent
+from infra.contracts.records import CalibrationCard, Check, QuantizedCheckpoint, Triage
+from infra.probes.triage import Look, served
+from infra.store.run_folder import RunFolder
+from infra.store.settings import Settings
+from tests.infra.probes.triage.conftest import make_spec
+
+
+def _checkpoint(folder: Path) -> QuantizedCheckpoint:
+    spec = make_spec().quantization
+    card = CalibrationCard(
+        spec=spec.calibration, fingerprint="", read=1, used=1, dropped_too_long=0,
+        dropped_beyond_max=0, tokens_min=1, tokens_median=1, tokens_max=1, tokens_total=1,
+    )  # fmt: skip
+    return QuantizedCheckpoint(
+        path=folder, digest="", files=(), size_bytes=1, base_digest="", recipe=spec,
+        quantization_config={}, calibration=card, versions={}, device="", seconds=1.0,
+        peak_memory_bytes=1,
+    )  # fmt: skip
+
+
+def look(folder: Path, **bounds: object) -> Look:
+    return Look(
+        _checkpoint(folder),
+        make_spec(**bounds),
+        conditions=["conditions"],
+        base_conditions=["base"],
+        run=RunFolder(id="run", path=folder / "run"),
+        settings=Settings(cache=folder / "cache"),
+        progress=Silent(),
+    )
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    found = Triage(
+        checks=(
+            Check(name=served.KERNEL, value="a slow one", wanted="a fast one", ok=False),
+            Check(name=served.AGREEMENT, value="0.930 of 900", wanted="at least 0.7", ok=True),
+        ),
+        agreement=0.93,
+        seconds=2.0,
+    )
+    place = look(tmp_path)._kept
+    place.parent.mkdir(parents=True)
+    place.write_text(found.model_dump_json())
+    return tmp_path
+
+
+def test_a_raised_bound_is_enforced_on_what_was_found_before(kept: Path) -> None:
+    look(kept).require_bound()
+    raised = look(kept, min_agreement=0.95)
+    with pytest.raises(BrokenCheckpoint) as refused:
+        raised.require_bound()
+    (check,) = refused.value.facts["checks"]
+    assert (check["name"], check["wanted"]) == (served.AGREEMENT, "at least 0.95")
+
+
+def test_the_report_shows_the_bound_that_was_asked(kept: Path) -> None:
+    found = look(kept, min_agreement=0.9).found()
+    assert found is not None
+    assert found.checks[1].wanted == "at least 0.9"
+    assert found.checks[1].ok
+
+
+def test_without_triage_there_is_no_bound(kept: Path) -> None:
+    look(kept, min_agreement=0.95, enabled=False).require_bound()

@@ -1,0 +1,423 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from infra.contracts.errors import QuantizationError, UnsupportedModel
+from infra.contracts.records import PythonEnvironment, QuantizedCheckpoint, Weights
+from infra.contracts.specs import CalibrationSpec, QuantizationSpec
+from infra.conversations import calibration
+from infra.machine.device import Device
+from infra.models.weights import inspect_local
+from infra.quantizers.awq import quantizer
+from infra.store.settings import Settings
+from tests import tiny_model, two_models
+from tests.conftest import MOMENT
+
+ROOT = Path(__file__).parents[4]
+STAND_IN = ROOT / "tests" / "stand_in_quantizer.py"
+LENGTHS = [40] * 12
+
+
+class Heard:
+    """Progress that remembers."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.updates: list[tuple[str, int, int | None]] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    def update(self, what: str, done: int, total: int | None, unit: str = "") -> None:
+        self.updates.append((what, done, total))
+
+    def said(self, text: str) -> bool:
+        return any(text in line for line in self.lines)
+
+
+class Bench:
+    """A model, conversations and a quantizer that stands in for AutoAWQ."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.settings = Settings(cache=folder / "cache")
+        self.calibration = tiny_model.write_conversations(folder / "c.jsonl", LENGTHS)
+        self.model = tiny_model.write(folder / "model")
+        self.heard = Heard()
+
+    def weights(self) -> Weights:
+        return inspect_local(self.model, settings=self.settings)
+
+    def recipe(self, **fields: Any) -> QuantizationSpec:
+        calibration = {"path": str(self.calibration), "min_samples": 4, "max_sequence_length": 64}
+        return QuantizationSpec(
+            calibration=CalibrationSpec(**calibration | fields.pop("calibration", {})), **fields
+        )
+
+    def python(self, mode: str) -> PythonEnvironment:
+        path = self.folder / f"python-{mode.replace(':', '-')}"
+        if path.exists():  # Linux starts no file that somebody has open for writing
+            return PythonEnvironment(name="quantizer", python=path, digest="", provided=True)
+        words = f'exec "{sys.executable}" "{STAND_IN}" {mode} "{self.folder}" "$@"'
+        path.write_text(f"#!/bin/sh\n{words}\n")
+        path.chmod(0o755)
+        return PythonEnvironment(name="quantizer", python=path, digest="", provided=True)
+
+    def quantize(
+        self,
+        mode: str = "fine",
+        recipe: QuantizationSpec | None = None,
+        heard: Heard | None = None,
+    ) -> tuple[QuantizedCheckpoint, bool]:
+        return quantizer.quantize(
+            self.weights(),
+            recipe or self.recipe(),
+            moment=MOMENT,
+            template_variables={},
+            environment=self.python(mode),
+            settings=self.settings,
+            progress=heard or self.heard,
+            log=self.folder / "logs" / "quantize.log",
+        )
+
+    def runs(self) -> int:
+        return len(list(self.folder.glob("run-*")))
+
+    def left(self) -> list[str]:
+        """What lies in the folder of checkpoints, locks aside."""
+        found = self.settings.checkpoints.glob("*")
+        return sorted(path.name for path in found if not path.name.endswith(".lock"))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_the_device_and_the_type_of_the_search_are_in_the_key(bench: Bench) -> None:
+    weights, recipe = bench.weights(), bench.recipe()
+    samples = calibration.prepare(
+        weights.path, recipe.calibration, moment=MOMENT, variables={},
+        settings=bench.settings, progress=bench.heard,
+    )  # fmt: skip
+    versions = {"torch": "2"}
+    devices = [
+        Device(kind=kind, name=name, count=1, memory_bytes=1)
+        for kind, name in (("cpu", "a processor"), ("cuda", "H100"), ("cuda", "H200"))
+    ]
+    keys = {
+        quantizer._key(weights, recipe, samples, versions, device, dtype)
+        for device in devices
+        for dtype in ("float16", "float32")
+    }
+    assert len(keys) == 6
+    assert [quantizer._search_dtype(device, versions) for device in devices] == [
+        "float32", "float16", "float16"
+    ]  # fmt: skip
+    assert quantizer._search_dtype(devices[1], {"torch": "2.13.0+cpu"}) == "float32"
+
+
+def test_a_checkpoint_is_whole_and_says_what_made_it(bench: Bench) -> None:
+    made, reused = bench.quantize()
+    assert not reused
+    assert bench.left() == [made.path.name]
+    on_disk = QuantizedCheckpoint.model_validate_json((made.path / "manifest.json").read_text())
+    assert on_disk == made
+    assert {file.name for file in made.files} == {
+        "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
+        "tokenizer_config.json",
+    }  # fmt: skip
+    assert made.size_bytes == 500
+    assert made.base_digest == bench.weights().digest
+    assert made.calibration.used == len(LENGTHS)
+    assert not list(made.path.glob(".*"))
+    assert bench.heard.said("calibration: 12 of 12 conversations")
+    assert ("quantizing", 1, 2) in bench.heard.updates
+
+
+def test_the_arms_differ_in_nothing_but_the_weights(bench: Bench) -> None:
+    made, _ = bench.quantize()
+    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+        assert (made.path / name).read_bytes() == (bench.model / name).read_bytes()
+    base = json.loads((bench.model / "config.json").read_text())
+    config = json.loads((made.path / "config.json").read_text())
+    assert config.pop("quantization_config") == made.quantization_config
+    assert config.pop("torch_dtype") == config["dtype"] == "float16"
+    assert config == base | {"dtype": "float16"}
+
+
+def test_what_the_base_lacks_the_checkpoint_lacks(bench: Bench) -> None:
+    """AutoAWQ writes a generation config of its own, and turns sampling on in it."""
+    (bench.model / "generation_config.json").unlink()
+    made, _ = bench.quantize()
+    assert not (made.path / "generation_config.json").exists()
+
+
+def test_the_same_is_not_made_twice_wherever_its_conversations_lie(bench: Bench) -> None:
+    made, _ = bench.quantize()
+    copy = bench.folder / "copy.jsonl"
+    copy.write_bytes(bench.calibration.read_bytes())
+    again, reused = bench.quantize(recipe=bench.recipe(calibration={"path": str(copy)}))
+    assert reused
+    assert bench.runs() == 1
+    assert (again.path, again.digest) == (made.path, made.digest)
+    assert again.recipe.calibration.path == again.calibration.spec.path == str(copy)
+    assert bench.heard.said("reusing checkpoint")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"group_size": 64}, {"calibration": {"max_sequence_length": 65}},
+     {"calibration": {"max_samples": 11}}],
+)  # fmt: skip
+def test_another_recipe_is_another_checkpoint(bench: Bench, change: dict[str, Any]) -> None:
+    bench.quantize()
+    _, reused = bench.quantize(recipe=bench.recipe(**change))
+    assert not reused
+    assert len(bench.left()) == 2
+
+
+def test_other_weights_are_another_checkpoint(bench: Bench) -> None:
+    bench.quantize()
+    tiny_model.write(bench.model, layers=3)
+    assert not bench.quantize()[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("model.safetensors", b"whole" * 99, "should have 500 bytes"),
+        ("model.safetensors", b"other" * 100, "model.safetensors changed"),
+        ("tokenizer.json", None, "it is missing"),
+        ("manifest.json", b"{}", "damaged"),
+    ],
+)
+def test_a_damaged_checkpoint_is_put_aside_and_made_again(
+    bench: Bench, name: str, content: bytes | None, says: str
+) -> None:
+    made, _ = bench.quantize()
+    if content is None:
+        (made.path / name).unlink()
+    else:
+        (made.path / name).write_bytes(content)
+    again, reused = bench.quantize()
+    assert not reused
+    assert again == made
+    assert bench.heard.said(says)
+    assert bench.left() == [f".{made.path.name}.damaged", made.path.name]
+
+
+@pytest.mark.parametrize(
+    ("mode", "raises", "says"),
+    [
+        ("killed", QuantizationError, "killed by SIGKILL.*memory"),
+        ("silent", QuantizationError, "exit code 0"),
+        ("fail:out-of-memory", QuantizationError, "went wrong.*memory.*max_samples"),
+        ("fail:architecture", UnsupportedModel, "architecture"),
+        ("fail:group-size", UnsupportedModel, "group_size"),
+        ("fail:remote-code", UnsupportedModel, "trust_remote_code"),
+        ("fail:not-finite", QuantizationError, "float16"),
+        ("fail:disk-full", QuantizationError, "disk of the checkpoints is full.*ASSAY_CACHE"),
+        ("fail:other", QuantizationError, "it went wrong"),
+        ("drops", QuantizationError, "used 8 blocks .* not 9"),
+        ("bare", QuantizationError, "lacks torch"),
+        ("mute", QuantizationError, "does not answer"),
+    ],
+)
+def test_a_failure_is_told_in_words_and_leaves_nothing(
+    bench: Bench, mode: str, raises: type[Exception], says: str
+) -> None:
+    with pytest.raises(QuantizationError) as caught:
+        bench.quantize(mode)
+    assert type(caught.value) is raises
+    assert re.search(says, str(caught.value).replace("\n", " "))
+    assert caught.value.remedy
+    if bench.runs() and mode != "drops":
+        assert "WARNING something" in caught.value.cause
+        assert "event" not in caught.value.cause
+        assert str(bench.folder / "logs" / "quantize.log") in caught.value.remedy
+    assert bench.left() == []
+    assert not bench.quantize()[1]
+
+
+def test_a_recipe_that_cannot_work_starts_nothing(bench: Bench) -> None:
+    tiny_model.write(bench.model, intermediate=320)
+    with pytest.raises(UnsupportedModel, match="does not divide the 320 inputs"):
+        bench.quantize("killed")
+    assert bench.runs() == 0
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_error(bench: Bench) -> None:
+    bench.settings.cache.mkdir()
+    bench.settings.checkpoints.write_text("a file in the way")
+    with pytest.raises(QuantizationError, match="ASSAY_CACHE"):
+        bench.quantize()
+
+
+def test_two_at_once_make_it_once(bench: Bench) -> None:
+    heard = [Heard(), Heard()]
+    bench.python("wait")  # written once, before both start it
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(bench.quantize, "wait", heard=one) for one in heard]
+        try:
+            until(
+                lambda: (
+                    any(one.said("waiting for it") for one in heard)
+                    or any(one.done() for one in both)
+                )  # one that failed waits for nobody
+            )
+        finally:
+            (bench.folder / "go").touch()
+        results = [one.result() for one in both]
+    assert sorted(reused for _, reused in results) == [False, True]
+    assert results[0][0] == results[1][0]
+    assert bench.runs() == 1
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def processes_of(bench: Bench) -> list[list[str]]:
+    """Driver, supervisor and worker all have a path of the bench on their command line."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if str(bench.folder) in " ".join(process.cmdline()):
+                found.append(process.cmdline())
+    return found
+
+
+DRIVER = """
+    import sys
+    from pathlib import Path
+    from tests.infra.quantizers.awq.test_quantizer import MOMENT, Bench, quantizer
+    from infra.contracts.records import PythonEnvironment
+
+    class Printed:
+        def say(self, text): print(text, flush=True)
+        def update(self, what, done, total, unit=""): print(what, done, total, flush=True)
+
+    bench = Bench(Path(sys.argv[1]))
+    quantizer.quantize(
+        bench.weights(), bench.recipe(), moment=MOMENT, template_variables={},
+        settings=bench.settings, progress=Printed(),
+        environment=PythonEnvironment(name="q", python=sys.argv[2], digest="", provided=True),
+        log=bench.folder / "killed.log",
+    )
+"""
+
+
+@pytest.mark.engine
+def test_a_killed_run_leaves_nothing_and_the_next_one_succeeds(
+    bench: Bench, quantizer_environment: PythonEnvironment
+) -> None:
+    driver = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(DRIVER), bench.folder, quantizer_environment.python],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with driver:
+        assert driver.stdout is not None
+        told = next((line for line in driver.stdout if line.startswith("importing AutoAWQ")), None)
+        running = processes_of(bench)
+        driver.send_signal(signal.SIGKILL)
+    assert told, (bench.folder / "killed.log").read_text()
+    assert len(running) >= 3, running  # driver, supervisor, worker
+    until(lambda: not processes_of(bench))
+    assert [name for name in bench.left() if not name.startswith(".")] == []
+
+    from safetensors.numpy import load_file
+
+    made, reused = quantizer.quantize(
+        bench.weights(),
+        bench.recipe(),
+        moment=MOMENT,
+        template_variables={},
+        environment=quantizer_environment,
+        settings=bench.settings,
+        progress=bench.heard,
+        log=bench.folder / "quantize.log",
+    )
+    assert not reused
+    assert bench.left() == [made.path.name]
+    assert made.quantization_config["quant_method"] == "awq"
+    assert made.versions["autoawq"] == "0.2.9"
+    assert made.seconds > 0 and made.peak_memory_bytes > 0
+    assert {(d, t) for what, d, t in bench.heard.updates if what == "quantizing"} == {
+        (0, 2),
+        (1, 2),
+    }
+    tensors = load_file(made.path / "model.safetensors")
+    packed = [name for name in tensors if name.endswith(".qweight")]
+    assert len(packed) == 2 * 7
+    base = load_file(bench.model / "model.safetensors")
+    name = "model.layers.1.self_attn.o_proj"
+    weight = base[f"{name}.weight"].astype("float32")
+    assert abs(unpack(tensors, name) - weight).mean() < 0.01  # a step is about 0.015
+
+
+@pytest.mark.engine
+def test_shards_and_what_lies_beside_make_no_other_checkpoint(
+    bench: Bench, quantizer_environment: PythonEnvironment
+) -> None:
+    """The real AutoAWQ takes the index's shards, and nothing of an adapter or an older model."""
+
+    def made() -> dict[str, str]:
+        checkpoint, reused = quantizer.quantize(
+            bench.weights(),
+            bench.recipe(),
+            moment=MOMENT,
+            template_variables={},
+            environment=quantizer_environment,
+            settings=bench.settings,
+            progress=bench.heard,
+            log=bench.folder / "quantize.log",
+        )
+        assert not reused
+        return {file.name: file.sha256 for file in checkpoint.files}
+
+    whole = made()
+    two_models.split(bench.model)
+    shutil.copyfile(bench.model / two_models.SHARDS[0], bench.model / "adapter_model.safetensors")
+    adapter = {"base_model_name_or_path": str(bench.folder / "nowhere"), "peft_type": "LORA"}
+    (bench.model / "adapter_config.json").write_text(json.dumps(adapter))
+    shutil.copyfile(bench.model / two_models.SHARDS[1], bench.model / "consolidated.safetensors")
+    shutil.copyfile(bench.model / two_models.SHARDS[1], bench.model / "model-3-of-3.safetensors")
+    assert made() == whole
+
+
+def unpack(tensors: dict[str, Any], name: str) -> Any:
+    """Return the weights of an AWQ layer (GEMM layout), [outputs, inputs].
+
+    A 32-bit word holds the columns 0, 2, 4, 6, 1, 3, 5, 7 of its eight, lowest bits first.
+    """
+    import numpy as np
+
+    def columns(words: Any) -> Any:
+        shifts = 4 * np.array([0, 4, 1, 5, 2, 6, 3, 7])
+        return ((words[..., None] >> shifts) & 15).reshape(words.shape[0], -1)
+
+    def rows(groups: Any) -> Any:
+        return groups.repeat(128, axis=0)
+
+    values = columns(tensors[f"{name}.qweight"])
+    zeros = rows(columns(tensors[f"{name}.qzeros"]))
+    return ((values - zeros) * rows(tensors[f"{name}.scales"].astype("float32"))).T

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+from infra.contracts.errors import QuantizationError
+from infra.contracts.progress import Silent
+from infra.contracts.records import PythonEnvironment
+from infra.quantizers.awq import worker as awq_worker
+from infra.quantizers.awq.worker import WORKER, Recipe, Request, Response, Samples
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+HERE = PythonEnvironment(name="own", python=Path(sys.executable), digest="", provided=True)
+
+
+def golden_request() -> Request:
+    return Request.model_validate_json((GOLDEN / "quantize_request.json").read_text())
+
+
+def test_the_request_is_the_golden_one() -> None:
+    made = Request(
+        model=Path("/models/m"),
+        output=Path("/checkpoints/.key.partial"),
+        safetensors=True,
+        trust_remote_code=False,
+        quantization=Recipe(w_bit=4, q_group_size=128, zero_point=True, version="GEMM"),
+        calibration=Samples(token_ids=[[5, 6, 7], [8, 9]], max_sequence_length=16),
+    )
+    golden = json.loads((GOLDEN / "quantize_request.json").read_text())
+    assert json.loads(made.model_dump_json()) == golden
+
+
+def test_the_golden_response_is_understood_and_no_other() -> None:
+    text = (GOLDEN / "quantize_response.json").read_text()
+    response = Response.model_validate_json(text)
+    assert json.loads(response.model_dump_json()) == json.loads(text)
+    with pytest.raises(ValueError, match="version"):
+        Response.model_validate_json(text.replace('"version": 1', '"version": 2'))
+
+
+def test_the_worker_refuses_a_request_of_another_version(tmp_path: Path) -> None:
+    asked, answered = tmp_path / "request.json", tmp_path / "response.json"
+    request = json.loads((GOLDEN / "quantize_request.json").read_text())
+    asked.write_text(json.dumps(request | {"version": 2}))
+    done = subprocess.run(
+        [sys.executable, "-I", "-u", WORKER, asked, answered], capture_output=True, check=False
+    )
+    assert done.returncode == 1
+    golden = json.loads((GOLDEN / "quantize_failure.json").read_text())
+    assert json.loads(answered.read_text()) == golden
+
+
+def test_an_interpreter_without_the_packages_is_refused() -> None:
+    with pytest.raises(QuantizationError, match="lacks autoawq, torch"):
+        awq_worker.versions(HERE)
+
+
+def test_an_interpreter_that_does_not_run_is_refused(tmp_path: Path) -> None:
+    missing = HERE.model_copy(update={"python": tmp_path / "python"})
+    with pytest.raises(QuantizationError, match="does not answer"):
+        awq_worker.versions(missing)
+
+
+def test_the_worker_says_which_package_it_misses(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    with pytest.raises(QuantizationError) as caught:
+        awq_worker.ask(
+            golden_request().model_copy(update={"output": tmp_path}),
+            model="the model",
+            environment=HERE,
+            progress=Silent(),
+            log=log,
+        )
+    assert caught.value.facts["kind"] == "package"
+    assert "No module named 'torch'" in caught.value.fact
+    assert "Traceback" in caught.value.cause
+    assert str(log) in caught.value.remedy
+
+
+def test_metadata_stands_in_one_order(tmp_path: Path) -> None:
+    """The library that writes safetensors puts it down in an order of chance."""
+    settle = runpy.run_path(str(WORKER))["settle"]
+    tensor = b'"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]}'
+    orders = [b'"format":"pt","lm_head":"embed"', b'"lm_head":"embed","format":"pt"']
+    written = set()
+    for order in orders:
+        header = (b'{"__metadata__":{' + order + b"}," + tensor + b"}").ljust(112)
+        file = tmp_path / "model.safetensors"
+        file.write_bytes(len(header).to_bytes(8, "little") + header + b"abc")
+        settle(file)
+        written.add(file.read_bytes())
+        assert bytes(load_file(file)["a"]) == b"abc"
+    assert len(written) == 1

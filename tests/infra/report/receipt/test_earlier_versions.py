@@ -1,0 +1,173 @@
+"""Reports of earlier versions open and verify, by the rules of their time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments.__main__ import main
+from infra.contracts.records import Report
+from infra.report import receipt
+from infra.report.receipt.checks import Checked
+from infra.report.receipt.sealing import Document
+from tests.infra.report.receipt.earlier import resealed, unpacked
+
+POOLED = {
+    "tasks": ["gsm8k"], "rows": 24, "flip_rate": 0.0, "difference": 0.0, "low": 0.0, "high": 0.0,
+    "confidence": 0.95, "bound": 0.0, "method": "none",
+}  # fmt: skip
+
+
+@pytest.fixture
+def second(tmp_path: Path) -> Path:
+    return unpacked(2, tmp_path)
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Path:
+    """Return a run of version 1, with the receipt that it would have had."""
+    run = unpacked(1, tmp_path)
+    rewrite(run, lambda document: None)
+    return run
+
+
+def rewrite(run: Path, change: Callable[[Document], Any]) -> None:
+    """Change a report and seal it again, as somebody does who knows how."""
+    path = run / "report.json"
+    document = json.loads(path.read_text())
+    change(document)
+    files = [
+        {"name": file.relative_to(run).as_posix(), "size": 0, "sha256": receipt_digest(file)}
+        for file in sorted(run.rglob("*"))
+        if file.is_file() and file != path
+    ]
+    document["receipt"] = {**(document.get("receipt") or {}), "files": files}
+    path.write_text(json.dumps(resealed(document, run)))
+
+
+def receipt_digest(path: Path) -> str:
+    from infra.store.content import digest_file
+
+    return digest_file(path).sha256
+
+
+def found(run: Path) -> dict[str, Checked]:
+    return {check.name: check for check in receipt.verify(run)}
+
+
+def wrong(run: Path) -> dict[str, tuple[str, ...]]:
+    return {name: check.wrong for name, check in found(run).items() if check.wrong}
+
+
+def test_a_report_of_version_2_holds_by_the_rules_of_its_time(
+    second: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert wrong(second) == {}
+    assert main(["verify", str(second)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "ok verdict PASS, made again" in said
+    assert "by the rules of version 2, which wrote it" in said
+    assert (
+        "by today's rules guessing scores 36.7 % on letters_generative, exact_match,none, not 0.0 %"
+        in said
+    )
+    assert "by today's rules it would be INCONCLUSIVE" in said
+    assert "This report holds" in said
+
+
+def test_it_is_read_as_one_of_this_version_and_keeps_its_rules(second: Path) -> None:
+    report = Report.model_validate_json((second / "report.json").read_text())
+    assert (report.schema_version, report.rules, report.verdict.status) == (3, 2, "PASS")
+    again = Report.model_validate_json(report.model_dump_json())
+    assert again == report
+    rewrite(second, lambda document: document.update(report.model_dump(mode="json")))
+    assert wrong(second) == {}
+
+
+@pytest.mark.parametrize(("change", "check", "told"), [
+    (lambda d: d["comparison"]["metrics"][0].update(low=-0.01), "comparison", "metrics[0].low is"),
+    (lambda d: d["comparison"]["metrics"][-1].update(chance=0.1), "comparison", ".chance is 0.1"),
+    (lambda d: d["comparison"]["metrics"][-1].update(unit="value"), "comparison", ".unit is 'val"),
+    (lambda d: d["comparison"]["pooled"].update(bound=-0.01), "comparison", "pooled.bound is"),
+    (lambda d: d["arms"]["base"]["tasks"]["gsm8k"]["metrics"]["exact_match,strict-match"].update(
+        value=0.99), "scores", "value is 0.99"),
+    (lambda d: d["verdict"].update(status="FAIL"), "verdict", "verdict.status is 'FAIL'"),
+    (lambda d: d["verdict"].update(margin_points=9.0), "verdict", "the margin is 9 points (wide"),
+    (lambda d: d["verdict"].update(widened_from_points=None), "verdict", "the margin is 5.1 p"),
+    (lambda d: d["power"].update(smallest_margin_points=8.95), "verdict",
+     "power.smallest_margin_points is 8.95"),
+    (lambda d: d["power"]["tasks"]["gsm8k"].update(rows=6), "verdict", "rows is 6, but 60 were"),
+    (lambda d: d["verdict"].update(headline="PASS: it gains 7.7 points."), "verdict",
+     "verdict.headline tells 7.7, which follows from nothing stored"),
+    (lambda d: d["verdict"].update(headline="All is well."), "verdict", "does not begin with PASS"),
+])  # fmt: skip
+def test_a_number_that_was_changed_in_it_is_found(
+    second: Path, change: Callable[[Document], Any], check: str, told: str
+) -> None:
+    rewrite(second, change)
+    told_of = wrong(second)
+    assert any(told in line for line in told_of[check]), told_of
+    assert not {"seal", "values", "files", "rows"} & set(told_of)
+
+
+def test_the_rules_of_version_1_are_for_version_1_alone(second: Path) -> None:
+    """They leave the intervals as they are told."""
+    rewrite(second, lambda document: document.update(schema_version=3, rules=1))
+    assert wrong(second)["report"]
+    rewrite(second, lambda d: d["comparison"].update(schema_version=3))
+    assert wrong(second)["report"] == (
+        "rules is 1, which no report of another version than 1 was judged by",
+    )
+
+
+def test_words_may_differ(second: Path) -> None:
+    rewrite(second, lambda d: d["verdict"].update(headline="PASS: all is well.", reasons=[]))
+    assert wrong(second) == {}
+    assert "verdict.headline is worded in another way than by this version" in " ".join(
+        found(second)["verdict"].notes
+    )
+
+
+def test_a_report_of_version_1_was_not_altered(first: Path) -> None:
+    assert json.loads((first / "report.json").read_text())["schema_version"] == 1
+    assert wrong(first) == {}
+    told = found(first)
+    assert "version 1, which wrote it" in " ".join(told["comparison"].notes)
+    assert "before there were margins" in " ".join(told["verdict"].notes)
+    report = Report.model_validate_json((first / "report.json").read_text())
+    assert (report.rules, report.verdict.status) == (1, "INCONCLUSIVE")
+    assert "a loss on at least one task was shown" in report.verdict.reasons[0]
+    assert report.verdict.headline.startswith("4-bit AWQ costs 45.8 points on gsm8k")
+
+
+@pytest.mark.parametrize(("change", "check", "told"), [
+    (lambda d: d["comparison"]["metrics"][0].update(difference=-0.1), "comparison", ".difference"),
+    (lambda d: d["comparison"]["metrics"][0].update(lost=1), "comparison", "metrics[0].lost is 1"),
+    (lambda d: d["comparison"]["metrics"][0].update(unit="value"), "comparison", ".unit is"),
+    (lambda d: d["comparison"]["metrics"].pop(), "comparison", "comparison.metrics is"),
+    (lambda d: d["arms"]["base"]["tasks"]["gsm8k"].update(n=23), "scores", "n is 23"),
+    (lambda d: d["verdict"].update(status="PASS", margin_points=1.0), "verdict", "knew not"),
+    (lambda d: d["comparison"].update(pooled=POOLED), "comparison", "comparison.pooled is"),
+])  # fmt: skip
+def test_a_number_that_was_changed_in_version_1_is_found(
+    first: Path, change: Callable[[Document], Any], check: str, told: str
+) -> None:
+    rewrite(first, change)
+    assert any(told in line for line in wrong(first)[check])
+
+
+def test_without_a_receipt_there_is_nothing_to_check(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(unpacked(1, tmp_path))]) == 2
+    assert "before there were receipts" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("version", [0, 4, 99, "2", None, [2]])
+def test_a_version_that_there_is_not_is_named(second: Path, version: object) -> None:
+    rewrite(second, lambda document: document.update(schema_version=version))
+    assert wrong(second)["report"][0].startswith("schema_version: ")

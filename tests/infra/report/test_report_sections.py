@@ -1,0 +1,289 @@
+"""Every record has its place in the report, and leaves none where it is missing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infra import report as reports
+from infra.contracts import wording
+from infra.contracts.records import Report
+from infra.contracts.specs import VerdictSpec
+from infra.judging.verdict import decide
+from infra.report import speed_plot, tables
+from infra.report.html import render
+from infra.report.summary import summarize
+from tests.infra.made_records import make_bench, with_everything
+from tests.infra.made_runs import GROUP, make_run
+from tests.infra.report.test_report import Page
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Path]:
+    folder = tmp_path_factory.mktemp("run")
+    return make_run(folder, rows=120), folder
+
+
+@pytest.fixture(scope="module")
+def full(bare: tuple[Report, Path]) -> tuple[Report, Path]:
+    return with_everything(bare[0]), bare[1]
+
+
+def _drop(**fields: Any) -> Callable[[Report], Report]:
+    return lambda report: report.model_copy(update=fields)
+
+
+def _drop_compared(**fields: Any) -> Callable[[Report], Report]:
+    return lambda report: report.model_copy(
+        update={"comparison": report.comparison.model_copy(update=fields)}
+    )
+
+
+def _drop_bench(report: Report) -> Report:
+    arms = {arm: found.model_copy(update={"bench": None}) for arm, found in report.arms.items()}
+    return report.model_copy(update={"arms": arms})
+
+
+PARTS: list[tuple[Callable[[Report], Report], str, str]] = [
+    (_drop(power=None), "Planned before the run", "in 2 earlier runs, a true loss of 3.7 points"),
+    (_drop(alert=None), "worse than earlier ones", "driver: 550.54 → 560.28"),
+    (_drop(overlap=None), "share 13 words in a row", "19 of 360 exam rows"),
+    (_drop_compared(noise=None), "asked in another order", "Flips by chance"),
+    (_drop_compared(fidelity=None), "lower bound", "96.4 %"),
+    (_drop_compared(lengths={}), "Length of written answers", "112.5"),
+    (_drop_bench, "vllm bench serve", "59 → 71.2 (1.21×, slower)"),
+]
+
+
+@pytest.fixture(scope="module")
+def shown(full: tuple[Report, Path]) -> tuple[str, str]:
+    """The page's text and the Markdown of a run with all records."""
+    return Page(render(*full)).text, reports.artifact_markdown(full[0])
+
+
+@pytest.mark.parametrize(("drop", "mark", "fact"), PARTS)
+def test_a_part_is_there_with_its_record_and_gone_without(
+    full: tuple[Report, Path],
+    shown: tuple[str, str],
+    drop: Callable[[Report], Report],
+    mark: str,
+    fact: str,
+) -> None:
+    for text in shown:
+        assert mark in text
+        assert fact in text
+    without = reports.artifact_markdown(drop(full[0]))
+    assert mark not in without
+    assert without.count("## Quality") == 1
+
+
+def test_a_page_without_records_has_none_of_the_parts(bare: tuple[Report, Path]) -> None:
+    text = Page(render(*bare)).text
+    for _, mark, _ in PARTS:
+        assert mark not in text
+
+
+def test_sections_of_a_full_run_are_all_linked(full: tuple[Report, Path]) -> None:
+    page = Page(render(*full))
+    sections = [attributes["id"] for attributes in page.of("section")]
+    assert sections == [
+        "quality", "fidelity", "speed", "memory", "rows", "calibration", "time", "provenance",
+    ]  # fmt: skip
+    links = [str(attributes["href"]) for attributes in page.of("a")]
+    assert [link[1:] for link in links if link.startswith("#")] == sections
+    assert len(page.of("img")) == 2
+    assert all(attributes["alt"] for attributes in page.of("img"))
+    boxes = [a for a in page.of("div") if a.get("class") == "box" and "aria-label" in a]
+    assert all(a["tabindex"] == "0" and a["role"] == "region" for a in boxes)
+
+
+def test_first_lines_say_where_it_is_slower(
+    full: tuple[Report, Path], shown: tuple[str, str]
+) -> None:
+    report, _ = full
+    text, markdown = shown
+    slower = "The quantized model is slower with prompts of 128 tokens and 16 requests at a time"
+    assert text.index(slower) < text.index("Quality: what it cost")
+    assert markdown.index(slower) < markdown.index("## Quality")
+    assert slower in reports.model_card(report)
+    assert "It is slower at 1 more of the points that were measured." in text
+
+    arms = {
+        arm: found.model_copy(update={"bench": make_bench(quantized=False)})
+        for arm, found in report.arms.items()
+    }
+    alike = report.model_copy(update={"arms": arms})
+    assert "slower" not in reports.artifact_markdown(alike)
+    assert not tables.speed(alike).marked  # type: ignore[union-attr]
+
+
+def test_many_answers_that_were_cut_weaken_the_verdict(full: tuple[Report, Path]) -> None:
+    report = full[0]
+    assert not any("token limit" in caveat for caveat in summarize(report).caveats)
+    base = report.arms["base"]
+    cut = base.tasks["gsm8k"].model_copy(update={"truncated": 60})
+    arms = report.arms | {"base": base.model_copy(update={"tasks": base.tasks | {"gsm8k": cut}})}
+    told = summarize(report.model_copy(update={"arms": arms})).caveats
+    assert any("of the base model on gsm8k ran into the token limit" in caveat for caveat in told)
+
+
+def test_a_large_overlap_weakens_the_verdict_in_the_first_lines(full: tuple[Report, Path]) -> None:
+    report = full[0]
+    told = "19 of 360 exam rows share 13 words in a row"
+    assert any(told in caveat for caveat in summarize(report).caveats)
+    few = report.overlap.model_copy(update={"found": {"gsm8k": 3}})  # type: ignore[union-attr]
+    few_told = summarize(report.model_copy(update={"overlap": few})).caveats
+    assert not any("exam rows share" in caveat for caveat in few_told)
+
+
+def test_timings_of_different_runs_are_told(full: tuple[Report, Path]) -> None:
+    report = full[0]
+    base = report.arms["base"]
+    reused = base.model_copy(update={"bench": base.bench.model_copy(update={"reused": True})})  # type: ignore[union-attr]
+    told = summarize(report.model_copy(update={"arms": report.arms | {"base": reused}}))
+    assert any("timed in different runs" in caveat for caveat in told.caveats)
+    assert not any("timed in different runs" in caveat for caveat in summarize(report).caveats)
+
+
+def test_one_arm_alone_is_timed(full: tuple[Report, Path]) -> None:
+    report, folder = full
+    alone = report.arms["quantized"].model_copy(update={"bench": None})
+    half = report.model_copy(update={"arms": report.arms | {"quantized": alone}})
+    assert speed_plot.draw(half) is None
+    assert "59 → -" in Page(render(half, folder)).text
+    assert "times as many tokens" not in reports.artifact_markdown(half)
+
+
+@pytest.mark.parametrize(("status", "spec", "widened", "word"), [
+    ("FAIL", {}, None, "❌"),
+    ("PASS", {"margin_points": 30, "task_margin_points": 40}, 1.0, "✅"),
+    ("INCONCLUSIVE", {"margin_points": 1, "task_margin_points": 40}, None, "⚠️"),
+])  # fmt: skip
+def test_a_verdict_is_a_word_with_a_colour(
+    bare: tuple[Report, Path], status: str, spec: dict[str, float], widened: float | None, word: str
+) -> None:
+    report, folder = bare
+    asked = VerdictSpec.model_validate(spec)
+    comparison = report.comparison
+    if status == "INCONCLUSIVE":
+        unclear = comparison.pooled.model_copy(update={"high": 0.001})  # type: ignore[union-attr]
+        comparison = comparison.model_copy(update={"pooled": unclear})
+    judged = decide(comparison, asked, widened_from=widened)
+    report = report.model_copy(
+        update={"verdict": judged, "spec": report.spec.model_copy(update={"verdict": asked})}
+    )
+    assert judged.status == status
+    page = Page(text := render(report, folder))
+    assert f'class="verdict {status}"' in text
+    assert f"<title>{status} ·" in text
+    assert page.text.count(f" {status} ") >= 1
+    for sentence in (*judged.reasons, judged.needed.replace("`", "")):
+        assert sentence in page.text
+    assert reports.artifact_markdown(report).startswith(f"# {word} {status}\n")
+    assert ("(widened: 1 point was asked for)" in page.text) == (widened is not None)
+    assert ("What would make it conclusive" in page.text) == (status == "INCONCLUSIVE")
+
+
+def test_the_pooled_row_comes_first(full: tuple[Report, Path]) -> None:
+    report, folder = full
+    pooled = report.comparison.pooled
+    assert pooled is not None
+    text = render(report, folder)
+    body = text[text.index("<tbody>") : text.index("</tbody>")]
+    assert body.index("All rows") < body.index("gsm8k")
+    assert wording.interval(pooled.low, pooled.high, "points") in body
+    assert reports.artifact_table(report)[0]["Rows"] == str(pooled.rows)
+    whole = [m for m in report.comparison.metrics if m.primary and m.subtask_of is None]
+    assert reports.artifact_table(report)[0]["Lost"] == str(sum(m.lost for m in whole))
+
+
+def test_p_values_and_recovery_stand_in_the_table(
+    full: tuple[Report, Path], shown: tuple[str, str]
+) -> None:
+    report, text = full[0], shown[0]
+    group = next(m for m in report.comparison.metrics if m.task == GROUP)
+    assert group.p_adjusted is not None
+    assert group.recovery is not None
+    assert group.recovery_above_chance is not None
+    assert group.recovery != group.recovery_above_chance
+    assert f"Holm {wording.p_value(group.p_adjusted)}" in text
+    assert wording.share(group.recovery) in text
+    assert f"{wording.share(group.recovery_above_chance)} above chance" in text
+
+
+@pytest.mark.parametrize(("value", "text"), [
+    (0.0499, "0.050"), (0.04901, "0.050"), (0.231, "0.24"), (1.0, "1.0"), (3e-5, "< 0.0001"),
+    (0.00123, "0.0013"), (0.000101, "0.0002"),
+])  # fmt: skip
+def test_p_values_are_never_rounded_down(value: float, text: str) -> None:
+    assert wording.p_value(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [
+    (0.99999, "99.9 %"), (1.0, "100.0 %"), (0.9648, "96.4 %"), (-0.1231, "−12.4 %"),
+    (1.0229, "102.2 %"),
+])  # fmt: skip
+def test_shares_are_rounded_down(value: float, text: str) -> None:
+    assert wording.share(value) == text
+
+
+def test_a_model_card_has_front_matter_and_no_folder(full: tuple[Report, Path]) -> None:
+    report, folder = full
+    calibration = report.calibration.spec.model_copy(update={"path": "/home/me/chats.jsonl"})
+    card = report.calibration.model_copy(update={"spec": calibration})
+    texts = report.comparison.fidelity.model_copy(update={"texts": "/home/me/texts.txt"})  # type: ignore[union-attr]
+    model = report.spec.model.model_copy(update={"id": "/home/me/qwen", "source": "local"})
+    spec = report.spec.model_copy(
+        update={
+            "model": model,
+            "fidelity": report.spec.fidelity.model_copy(update={"texts": "/home/me/texts.txt"}),
+        }
+    )
+    mine = report.model_copy(
+        update={
+            "calibration": card,
+            "spec": spec,
+            "comparison": report.comparison.model_copy(update={"fidelity": texts}),
+        }
+    )
+    text = reports.model_card(mine)
+    for secret in ("/home/me", "bench-02", "127.0.0.1", "/cache", "/envs"):
+        assert secret not in text
+    assert "chats.jsonl" in text
+    assert "base_model" not in yaml.safe_load(text.split("---\n")[1])
+
+    text = reports.model_card(report)
+    matter = yaml.safe_load(text.split("---\n")[1])
+    assert matter["base_model"] == "Qwen/Qwen2.5-7B-Instruct"
+    found = matter["model-index"][0]["results"][0]
+    assert found["dataset"] == {"name": "gsm8k", "type": "openai/gsm8k"}
+    score = report.arms["quantized"].tasks["gsm8k"].metrics["exact_match,strict-match"]
+    assert found["metrics"][0]["value"] == pytest.approx(score.value, abs=1e-6)
+    for fact in ("**FAIL.**", "vllm serve", "group\\_size", "| gsm8k |", "128 of 240", "0.32.0"):
+        assert fact in text
+    path = reports.write(report, folder=folder)
+    assert path.with_name("model-card.md").read_text(encoding="utf-8") == text
+
+
+def test_a_hostile_name_cannot_leave_the_front_matter(bare: tuple[Report, Path]) -> None:
+    report = bare[0]
+    name = "a: b\n---\n# <script>\x00\ud800 - {x: [y"
+    model = report.spec.model.model_copy(update={"id": name, "source": "huggingface"})
+    report = report.model_copy(update={"spec": report.spec.model_copy(update={"model": model})})
+    text = reports.model_card(report)
+    text.encode()
+    matter = yaml.safe_load(re.split(r"^---$", text, flags=re.MULTILINE)[1])
+    assert matter["base_model"] == name.replace("\x00", "\ufffd").replace("\ud800", "\ufffd")
+
+
+def test_a_table_of_markdown_keeps_its_shape(full: tuple[Report, Path]) -> None:
+    for text in (reports.artifact_markdown(full[0]), reports.model_card(full[0])):
+        found = re.findall(r"(?:^\|.*\|\n?)+", text, re.MULTILINE)
+        assert len(found) >= 5
+        for table in found:
+            assert len({line.count("|") for line in table.splitlines()}) == 1

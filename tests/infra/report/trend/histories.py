@@ -1,0 +1,54 @@
+"""Made-up histories: runs of a kind, one a day, written as a run writes them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from infra.contracts.records import Report
+from infra.report.trend.rows import rows_of
+from infra.store import history
+
+
+def write_history(folder: Path, rows: Iterable[dict[str, Any]]) -> Path:
+    path = folder / history.NAME
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(history.COLUMNS), restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def days(
+    report: Report,
+    quantized: dict[str, list[float]],
+    *,
+    before: bool = True,
+    reused: frozenset[int] = frozenset(),
+    **changes: Any,
+) -> list[dict[str, Any]]:
+    """Return rows of one run a day, the last one the day before the report (or from it on).
+
+    Args:
+        report: Has all other columns.
+        quantized: Task → what the quantized arm scored on each day.
+        before: Whether the days are those before the report.
+        reused: Days whose scores were taken over.
+        changes: Columns that are other than in the report.
+    """
+    count = max(map(len, quantized.values()))
+    rows = []
+    for day in range(count):
+        created = report.created + timedelta(days=day - count if before else day)
+        for row in rows_of(report):
+            row |= {
+                "run_id": f"day-{day:04d}", "created": created.isoformat(),
+                "reused": day in reused, **changes,
+            }  # fmt: skip
+            if row["arm"] == "quantized" and row["task"] in quantized:
+                row["value"] = quantized[str(row["task"])][day]
+            rows.append(row)
+    return rows

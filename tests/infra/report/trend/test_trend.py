@@ -1,0 +1,195 @@
+"""The history as series, table and page."""
+
+from __future__ import annotations
+
+import base64
+import random
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from deployments.__main__ import main
+from infra.contracts.records import Report
+from infra.report import trend
+from infra.report.trend import plots
+from infra.store import history
+from tests.infra.made_runs import GROUP, make_run
+from tests.infra.report.trend.histories import days, write_history
+
+STEADY = [0.61, 0.615, 0.61, 0.605, 0.61, 0.62, 0.6, 0.61, 0.615, 0.61, 0.605, 0.61]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    return make_run(tmp_path_factory.mktemp("run"), rows=200)
+
+
+def test_one_series_a_task_of_runs_that_sat_the_same_exam(report: Report, tmp_path: Path) -> None:
+    rows = days(report, {"gsm8k": [0.4, 0.5, *STEADY, 0.4]})
+    for row in rows:
+        if row["run_id"] in ("day-0000", "day-0001") and row["task"] == "gsm8k":
+            row["exam"] = "other questions"
+    other = days(report, {"gsm8k": [0.1]}, label="nightly")
+    found = trend.trends(history.read(write_history(tmp_path, [*rows, *other])))
+    assert [(t.kind.label, t.task) for t in found] == [
+        ("nightly", "gsm8k"), ("nightly", GROUP), ("nightly", "gpqa_main_zeroshot"),
+        ("sample", "gsm8k"), ("sample", GROUP), ("sample", "gpqa_main_zeroshot"),
+    ]  # fmt: skip
+    gsm8k = found[3]
+    assert (gsm8k.other_exams, found[4].other_exams) == (2, 0)
+    assert [point.quantized for point in gsm8k.points] == [*STEADY, 0.4]
+    assert gsm8k.points[-1].judged_quantized.flag == "below"
+    assert gsm8k.points[-1].judged_difference.flag == "below"
+    assert gsm8k.points[-1].judged_base.flag is None
+    assert gsm8k.worse(gsm8k.points[-1].judged_quantized)
+    assert [point.difference for point in gsm8k.points] == [
+        point.quantized - point.base for point in gsm8k.points
+    ]
+    assert trend.kind_of(report) == gsm8k.kind
+
+
+def test_another_recipe_is_another_kind(report: Report, tmp_path: Path) -> None:
+    rows = [*days(report, {"gsm8k": STEADY}), *days(report, {"gsm8k": [0.1]}, recipe="other")]
+    frame = history.read(write_history(tmp_path, rows))
+    assert [len(t.points) for t in trend.trends(frame) if t.task == "gsm8k"] == [1, 12]
+    assert [len(t.points) for t in trend.trends(frame, trend.kind_of(report))] == [12] * 3
+    assert len(trend.trends(frame, most=1)) == 3
+
+
+def test_scores_that_were_taken_over_are_no_new_measurement(report: Report, tmp_path: Path) -> None:
+    """Nine nights of which one was measured do not make limits."""
+    rows = days(report, {"gsm8k": [0.61] * 9 + [0.4]}, reused=frozenset(range(1, 9)))
+    found = trend.trends(history.read(write_history(tmp_path, rows)))[0]
+    assert [point.new for point in found.points] == [True] + [False] * 8 + [True]
+    assert found.points[-1].judged_quantized.flag is None
+
+
+def test_what_is_lower_is_better_gets_worse_upwards(report: Report, tmp_path: Path) -> None:
+    losses = {"gsm8k": [9 + 10 * v for v in STEADY] + [30.0]}
+    rows = days(report, losses, higher_is_better=False, unit="value")
+    found = trend.trends(history.read(write_history(tmp_path, rows)))[0]
+    judged = found.points[-1].judged_quantized
+    assert (judged.flag, found.worse(judged), found.percent) == ("above", True, False)
+
+
+def test_tables(report: Report, tmp_path: Path) -> None:
+    rows = days(report, {"gsm8k": [*STEADY, *STEADY, 0.4]})
+    found = trend.trends(history.read(write_history(tmp_path, rows)))
+    table = trend.table(found)
+    assert len(table) == 20
+    assert table[0]["run"] == "day-0024"
+    base = 100 * report.arms["base"].tasks["gsm8k"].metrics["exact_match,strict-match"].value
+    assert table[0]["gsm8k"] == f"{base:.1f} → 40.0 % (−{base - 40:.1f})"
+    assert "gsm8k, quantized: below the limits" in table[0]["out of control"]
+    assert table[1]["out of control"] == ""
+    assert trend.markdown(found).splitlines()[2].startswith("| day-0024 | ")
+    assert trend.markdown([]) == ""
+    assert "sample: Qwen/Qwen2.5-7B-Instruct, 4-bit AWQ" in trend.text(found)
+
+
+class _Page(HTMLParser):
+    """Finds what a page would load, and its pictures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.pictures: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag == "img" and given["src"].startswith("data:image/svg+xml;base64,"):
+            self.pictures.append(base64.b64decode(given["src"].partition(",")[2]).decode())
+        elif tag == "a":
+            self.links.append(given["href"])
+        elif tag in ("script", "link", "iframe", "img", "object"):
+            self.loads.append(tag)
+
+
+def test_the_page(report: Report, tmp_path: Path) -> None:
+    rows = days(report, {"gsm8k": [*STEADY, 0.4]}, model="<b>&model</b>")
+    (tmp_path / "day-0012").mkdir()
+    (tmp_path / "day-0012" / "report.html").touch()
+    write_history(tmp_path, rows)
+    path = trend.write(tmp_path)
+    assert path == tmp_path / "history.html"
+    text = path.read_text()
+    page = _Page()
+    page.feed(text)
+    assert page.loads == []
+    assert len(page.pictures) == 3
+    assert "prefers-color-scheme:dark" in page.pictures[0]
+    assert re.findall(r"#00000\d", page.pictures[0]) == [], "every colour follows the scheme"
+    assert page.links == ["day-0012/report.html"], "only to reports that are there"
+    assert "&lt;b&gt;&amp;model&lt;/b&gt;" in text and "<b>&model" not in text
+    assert "quantized: below the limits" in text
+    trend.write(tmp_path)
+    assert path.read_text() == text, "the same history, the same page"
+
+
+def test_a_long_history_is_not_drawn_as_a_whole(report: Report, tmp_path: Path) -> None:
+    """14,400 rows of 30 kinds: twelve charts, twenty kinds, and the number of the others."""
+    chance = random.Random(1)
+    rows = []
+    for kind in range(30):
+        scores = {name: [chance.gauss(0.6, 0.01) for _ in range(60)] for name in ("gsm8k", GROUP)}
+        rows += days(report, scores, label=f"kind-{kind}")
+    assert len(rows) == 14_400
+    write_history(tmp_path, rows)
+    page = _Page()
+    text = trend.write(tmp_path).read_text()
+    page.feed(text)
+    assert len(page.pictures) == 12
+    assert "10 more kinds of runs are in" in text
+    assert len(text) < 3_000_000
+
+
+def test_an_old_history_still_draws(report: Report, tmp_path: Path) -> None:
+    """Columns that came later are missing: no recipe name, nothing about reuse."""
+    write_history(tmp_path, days(report, {"gsm8k": [*STEADY, 0.4]}))
+    columns = list(history.COLUMNS)
+    old = columns[: columns.index("assay_commit") + 1]
+    frame = history.read(tmp_path / "history.csv")[old]
+    frame.to_csv(tmp_path / "history.csv", index=False)
+    found = trend.trends(history.read(tmp_path / "history.csv"))
+    assert found[0].points[-1].judged_quantized.flag == "below"
+    assert found[0].recipe_name.startswith("recipe ")
+    trend.write(tmp_path)
+
+
+def test_no_runs_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert trend.trends(history.read(tmp_path / "history.csv")) == []
+    assert "There are no runs yet." in trend.write(tmp_path).read_text()
+    assert main(["history", str(tmp_path / "nowhere")]) == 0
+    assert "there are no runs in" in capsys.readouterr().err
+
+
+def test_the_command(report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_history(tmp_path, days(report, {"gsm8k": STEADY}))
+    assert main(["history", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert said.splitlines()[0].startswith("sample: Qwen/")
+    assert said.endswith(f"history: {tmp_path / 'history.html'}\n")
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+def test_runs_that_are_all_alike_have_a_scale_to_read(
+    report: Report, tmp_path: Path, runs: int
+) -> None:
+    base = report.arms["base"].tasks["gsm8k"].metrics["exact_match,strict-match"].value
+    rows = days(report, {"gsm8k": [base] * runs})
+    found = trend.trends(history.read(write_history(tmp_path, rows)))
+    picture = plots.draw(found[0]).decode()
+    ticks = [tick.replace("−", "-") for tick in re.findall("<!-- ([−0-9.e]+) -->", picture)]
+    assert len(ticks) >= 4
+    assert all(len(tick) <= 5 and "e" not in tick for tick in ticks)
+    assert len(set(ticks)) == len(ticks), "scores and differences each have their own"
+
+
+def test_a_table_without_flags_has_no_column_for_them(report: Report, tmp_path: Path) -> None:
+    write_history(tmp_path, days(report, {"gsm8k": STEADY}))
+    assert "Out of control" not in trend.write(tmp_path).read_text()
+    write_history(tmp_path, days(report, {"gsm8k": [*STEADY, 0.4]}))
+    assert "Out of control" in trend.write(tmp_path).read_text()

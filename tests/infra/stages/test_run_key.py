@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from deployments.overrides import override
+from deployments.recipes import sample
+from infra.contracts.specs import RunSpec
+from infra.conversations import identity as calibration_source
+from infra.stages.run_key import finished_run, inputs_of, key_of_finished, run_key
+from infra.store.settings import Settings
+from tests.conftest import ROOT
+from tests.infra.made_runs import make_run
+from tests.infra.suite.harness.own_tasks import DEFINITION, rows, write, write_rows
+
+GSM8K = ROOT / "infra" / "sample" / "data" / "openai" / "gsm8k"
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> RunSpec:
+    shutil.copytree(GSM8K, tmp_path / "gsm8k")
+    datasets = json.dumps({"openai/gsm8k": {"path": str(tmp_path / "gsm8k")}})
+    return override(
+        sample(),
+        ['evaluation.tasks=[{"name": "gsm8k", "limit": 4}]', f"evaluation.datasets={datasets}"],
+    )
+
+
+def test_the_key_sees_every_field_and_every_row(tmp_path: Path, spec: RunSpec) -> None:
+    settings = Settings(cache=tmp_path / "cache")
+    key = run_key(spec, settings)
+    assert key is not None
+    assert run_key(spec, settings) == key
+    assert run_key(override(spec, ["results.label=other"]), settings) == key
+    changes = ["evaluation.tasks.gsm8k.limit=5", "serving.dtype=float32", "evaluation.seed=1"]
+    keys = {run_key(override(spec, [change]), settings) for change in changes}
+    assert len(keys) == len(changes)
+    assert key not in keys
+    file = tmp_path / "gsm8k" / "main" / "test.jsonl"
+    file.write_text(file.read_text().replace("marbles", "pebbles"))
+    assert run_key(spec, settings) not in {key, None}
+
+
+def test_the_key_sees_the_engines_settings_and_the_texts(
+    tmp_path: Path, spec: RunSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(cache=tmp_path / "cache")
+    texts = tmp_path / "texts.txt"
+    texts.write_text("one")
+    spec = override(spec, [f"fidelity.texts={texts}"])
+    key = run_key(spec, settings)
+    texts.write_text("two")
+    other = run_key(spec, settings)
+    monkeypatch.setenv("VLLM_ATTENTION_BACKEND", "TORCH_SDPA")
+    assert None not in {key, other}
+    assert len({key, other, run_key(spec, settings)}) == 3
+    texts.unlink()
+    assert run_key(spec, settings) is None
+
+
+def test_the_key_sees_the_users_own_definitions(tmp_path: Path, spec: RunSpec) -> None:
+    settings = Settings(cache=tmp_path / "cache")
+    folder = write(tmp_path / "tasks")
+    spec = override(
+        spec, [f"evaluation.include_path={folder}", 'evaluation.tasks=[{"name": "house_exam"}]']
+    )
+    key = run_key(spec, settings)
+    write_rows(folder / "rows.jsonl", rows(first=50))
+    others = run_key(spec, settings)
+    write(folder, DEFINITION.replace("Question", "Frage"))
+    assert len({key, others, run_key(spec, settings), None}) == 4
+
+
+def test_a_run_at_the_time_it_starts_has_no_key_before(tmp_path: Path, spec: RunSpec) -> None:
+    settings = Settings(cache=tmp_path / "cache")
+    now = override(spec, ["evaluation.moment=now"])
+    assert run_key(now, settings) is None
+    started = now.starting(datetime(2026, 3, 1, 12, 30, 5, 77, tzinfo=UTC))
+    assert started.evaluation.moment == datetime(2026, 3, 1, 12, 30, 5)
+    assert spec.starting(datetime(2026, 3, 1, tzinfo=UTC)) == spec
+    keys = {run_key(one, settings) for one in (spec, started)}
+    assert len(keys - {None}) == 2
+
+
+@pytest.mark.parametrize("edited", ["before quantizing", "after quantizing", "never"])
+def test_a_calibration_file_that_was_edited_is_not_taken_for_the_one_that_was_used(
+    edited: str, tmp_path: Path, spec: RunSpec
+) -> None:
+    settings = Settings(cache=tmp_path / "cache")
+    file = tmp_path / "chat.jsonl"
+    file.write_text((ROOT / "infra/sample/data/calibration.jsonl").read_text())
+    spec = override(spec, [f"quantization.calibration.path={file}"])
+    inputs = inputs_of(spec, settings)
+    if edited == "before quantizing":
+        file.write_text(file.read_text().replace("lamps", "pears"))
+    card = make_run(tmp_path / "made", rows=4).calibration
+    card = card.model_copy(
+        update={"source": calibration_source.identity(spec.quantization.calibration, settings)}
+    )
+    if edited == "after quantizing":
+        file.write_text(file.read_text() + "\n")
+    used = key_of_finished(inputs, card)
+    if edited == "before quantizing":
+        assert used is None
+    else:
+        assert used == inputs.run_key
+        assert (run_key(spec, settings) == used) is (edited == "never")
+
+
+def test_what_a_hub_may_have_changed_has_no_key(tmp_path: Path, spec: RunSpec) -> None:
+    settings = Settings(cache=tmp_path / "cache")
+    on_a_hub = ["model.source=huggingface", "model.id=some/model"]
+    assert run_key(override(spec, on_a_hub), settings) is None
+    pinned = override(spec, [*on_a_hub, f"model.revision={'a' * 40}"])
+    assert run_key(pinned, settings) is not None
+    assert run_key(override(spec, ["model.id=no/such/folder"]), settings) is None
+
+
+def test_an_unfinished_or_foreign_report_is_not_taken_for_the_run(
+    tmp_path: Path, spec: RunSpec
+) -> None:
+    settings = Settings(cache=tmp_path / "cache", runs=tmp_path / "runs")
+    folder = tmp_path / "runs" / "sample-1"
+    folder.mkdir(parents=True)
+    (folder / "report.html").write_text("")
+    (folder / "report.json").write_text("{}")
+    assert finished_run(spec, settings) is None

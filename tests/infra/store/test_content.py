@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from infra.store.content import (
+    build_once,
+    digest_file,
+    digest_files,
+    digest_folder,
+    digest_of,
+    write_atomically,
+)
+
+
+def test_digest_ignores_key_order_and_sees_values() -> None:
+    assert digest_of({"a": 1, "b": [2]}) == digest_of({"b": [2], "a": 1})
+    assert digest_of({"a": 1}) != digest_of({"a": 2})
+
+
+def test_folder_digest_sees_content_and_names_but_not_hidden_files(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.txt").write_text("one")
+    before = digest_files(digest_folder(tmp_path))
+    (tmp_path / ".lock").write_text("hidden")
+    assert digest_files(digest_folder(tmp_path)) == before
+    (tmp_path / "sub" / "a.txt").rename(tmp_path / "sub" / "b.txt")
+    assert digest_files(digest_folder(tmp_path)) != before
+    (tmp_path / "sub" / "b.txt").write_text("two")
+    assert [file.name for file in digest_folder(tmp_path)] == ["sub/b.txt"]
+
+
+def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
+    def build(partial: Path) -> None:
+        (partial / "half").write_text("x")
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        build_once(tmp_path / "it", build)
+    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
+
+
+def test_a_kept_partial_is_resumed(tmp_path: Path) -> None:
+    seen: list[list[str]] = []
+
+    def build(partial: Path) -> None:
+        seen.append(sorted(path.name for path in partial.iterdir()))
+        (partial / f"file{len(seen)}").write_text("x")
+        if len(seen) == 1:
+            raise RuntimeError("cut")
+
+    with pytest.raises(RuntimeError):
+        build_once(tmp_path / "it", build, keep_partial=True)
+    assert not (tmp_path / "it").exists()
+    assert build_once(tmp_path / "it", build, keep_partial=True)
+    assert seen == [[], ["file1"]]
+    assert not build_once(tmp_path / "it", build)
+
+
+_BUILDER = """
+import sys, time
+from pathlib import Path
+from infra.store.content import build_once
+def build(partial):
+    (partial / "begun").write_text("x")
+    print("building", flush=True)
+    time.sleep(float(sys.argv[2]))
+    (partial / "done").write_text("x")
+print("built" if build_once(Path(sys.argv[1]), build) else "found", flush=True)
+"""
+
+
+def _builder(target: Path, seconds: float) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", _BUILDER, str(target), str(seconds)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_two_processes_build_once(tmp_path: Path) -> None:
+    pair = [_builder(tmp_path / "it", 1.0) for _ in range(2)]
+    said = sorted(process.communicate(timeout=60)[0].split()[-1] for process in pair)
+    assert said == ["built", "found"]
+
+
+def test_a_killed_builder_blocks_nobody_and_leaves_no_whole_looking_folder(tmp_path: Path) -> None:
+    victim = _builder(tmp_path / "it", 600)
+    assert victim.stdout is not None
+    assert victim.stdout.readline() == "building\n"
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.communicate()
+    assert not (tmp_path / "it").exists()
+    said, _ = _builder(tmp_path / "it", 0).communicate(timeout=60)
+    assert said.split()[-1] == "built"
+    assert (tmp_path / "it" / "done").exists()
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "file.json"
+    write_atomically(target, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(target, "new \ud800")
+    assert target.read_text() == "old"
+    assert [path.name for path in target.parent.iterdir()] == ["file.json"]
+
+
+def test_a_large_file_is_read_once_until_it_changes(tmp_path: Path) -> None:
+    def read() -> int:
+        return int(Path("/proc/self/io").read_text().split()[1])
+
+    file = tmp_path / "large"
+    file.write_bytes(b"a" * 16_000_000)
+    time.sleep(2.1)
+    first, before = digest_file(file), read()
+    assert digest_file(file) == first
+    assert read() - before < 1_000_000
+    stat = file.stat()
+    file.write_bytes(b"b" * 16_000_000)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert digest_file(file).sha256 == hashlib.sha256(b"b" * 16_000_000).hexdigest()

@@ -1,0 +1,74 @@
+"""Code of tasks whose rows are not here yet: what is wrong with it is told all the same."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from deployments.__main__ import main
+from infra.contracts.errors import EvaluationError
+from infra.suite.harness.definitions.catalog import Leaf, catalog
+from infra.suite.harness.definitions.code_check import check_all, check_code
+from tests.infra.suite.harness.own_tasks import DEFINITION, NAME, write
+
+ON_A_HUB = (
+    DEFINITION[: DEFINITION.index("dataset_path")]
+    + "dataset_path: some/rows\n"
+    + DEFINITION[DEFINITION.index("test_split") :]
+).replace('"Question: {{q}}\\nAnswer:"', "!function utils.ask")
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("somebody was asked")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def leaf(name: str, include_path: Path | None = None) -> Leaf:
+    known = catalog(str(include_path) if include_path else None)
+    ((found,),) = [entry.leaves for entry in known.entries([name]).values()]
+    return found
+
+
+@pytest.mark.parametrize(
+    "name", ["ifeval", "squadv2", "gpqa_main_zeroshot", "minerva_math_algebra"]
+)
+def test_code_that_works_is_no_problem(name: str) -> None:
+    check_code(leaf(name))
+
+
+def test_a_package_that_is_not_here_is_named_with_its_command() -> None:
+    (error,) = check_all([leaf("20_newsgroups"), leaf("ag_news")])
+    assert "needs what is not installed: unitxt" in error.fact
+    assert "uv pip install" in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("def other(doc): ...", "names a function that is not there"),
+        ("import no_such_package_here\ndef ask(doc): ...", "no_such_package_here"),
+        ("raise SystemExit('bye')", "cannot be loaded"),
+        ("def ask(doc:", "cannot be loaded"),
+    ],
+)
+def test_code_of_ones_own_that_fails(code: str, says: str, tmp_path: Path) -> None:
+    folder = write(tmp_path / "tasks", ON_A_HUB, utils_py=code)
+    with pytest.raises(EvaluationError, match=says):
+        check_code(leaf(NAME, folder))
+
+
+def test_preflight_says_so_before_rows_are_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    tasks = 'evaluation.tasks=[{"name": "20_newsgroups"}]'
+    assert main(["preflight", "sample", "--set", tasks]) == 2
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The task 20_newsgroups needs what is not installed: unitxt" in said
+    assert "20_newsgroups: when its rows are downloaded" in said

@@ -1,0 +1,350 @@
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lm_eval.evaluator import simple_evaluate
+from lm_eval.tasks import TaskManager
+
+from infra.contracts.errors import EvaluationError
+from infra.contracts.progress import Silent
+from infra.contracts.records import TaskScores
+from infra.contracts.specs import EvaluationSpec, TaskSpec
+from infra.store.settings import Settings
+from infra.suite.harness.loading.quiet import quiet
+from infra.suite.harness.scores import exam_digest
+from infra.suite.harness.suite import Exam, prepare
+from tests.infra.suite.harness import own_tasks
+from tests.infra.suite.harness.completions_server import Completions, serving
+from tests.infra.suite.harness.conftest import Heard, evaluation
+
+KEY = "the-key-of-this-run"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(cache=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def exam(cache: Settings) -> Exam:
+    spec = evaluation(
+        TaskSpec(name="gsm8k", limit=12, max_gen_toks=64),
+        TaskSpec(name="global_mmlu_en", limit=4, num_fewshot=2),
+        TaskSpec(name="gpqa_main_zeroshot", limit=6),
+    )
+    return prepare(spec, settings=cache, progress=Silent())
+
+
+@pytest.fixture
+def sit(tokenizer: Path, tmp_path: Path) -> Callable[..., TaskScores]:
+    def run(exam: Exam, name: str, server: Completions, heard: Heard | None = None) -> TaskScores:
+        return exam.evaluate(name, server, tokenizer, tmp_path / f"{name}.jsonl", heard or Silent())
+
+    return run
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def right_now_and_then(prompt: list[int]) -> str:
+    """Answer every third question like a worked example of the prompt, the others wrongly."""
+    return f"I think it is {len(prompt)}.\n#### {len(prompt) % 300}"
+
+
+def stock(exam: Exam, name: str, server: Completions, tokenizer: Path, **more: Any) -> Any:
+    """Ask as the `lm_eval` command line does, which calls this very function."""
+    line = exam.parts[name].line
+    with quiet():
+        return simple_evaluate(
+            "local-completions",
+            model_args={
+                "base_url": f"{server.base_url}/completions",
+                "model": server.model_name,
+                "tokenizer": str(tokenizer),
+                "tokenizer_backend": "huggingface",
+                "num_concurrent": 4,
+                "max_length": server.max_model_len,
+                "max_gen_toks": 1024,
+                "header": {"Authorization": f"Bearer {KEY}"},
+            },
+            tasks=[name],
+            num_fewshot=line.num_fewshot,
+            limit=line.limit,
+            gen_kwargs={"max_gen_toks": line.max_gen_toks} if line.max_gen_toks else None,
+            task_manager=TaskManager(include_path=str(exam.definitions), include_defaults=False),
+            **{"fewshot_as_multiturn": False, **more},
+        )
+
+
+@pytest.mark.parametrize("name", ["gsm8k", "global_mmlu_en"])
+@pytest.mark.parametrize("chat", [False, True], ids=["plain", "chat"])
+def test_scores_are_those_of_the_stock_harness(
+    name: str,
+    chat: bool,
+    exam: Exam,
+    cache: Settings,
+    tokenizer: Path,
+    tmp_path: Path,
+    sit: Callable[..., TaskScores],
+) -> None:
+    conditions: dict[str, Any] = {}
+    if chat:
+        conditions = {"system_instruction": "Be brief.", "fewshot_as_multiturn": True}
+        tasks = tuple(part.line for part in exam.parts.values())
+        spec = evaluation(*tasks, chat_template=True, **conditions)
+        exam = prepare(spec, settings=cache, progress=Silent())
+    with serving(Completions(reply=right_now_and_then, max_model_len=9000)) as server:
+        theirs = stock(exam, name, server, tokenizer, **conditions, apply_chat_template=chat)
+        asked = sorted(json.dumps(r, sort_keys=True) for r in server.requests)
+        server.requests.clear()
+        ours = sit(exam, name, server)
+        if name == "gsm8k":
+            assert sorted(json.dumps(r, sort_keys=True) for r in server.requests) == asked
+        else:
+            assert len(server.requests) < len(asked) / 10
+    for scores in [ours, *ours.subtasks.values()]:
+        result = theirs["results"][scores.name]
+        assert {key: value.value for key, value in scores.metrics.items()} == {
+            key: value for key, value in result.items() if "," in key and "_stderr" not in key
+        }
+        for key, value in scores.metrics.items():
+            assert value.stderr == result[key.replace(",", "_stderr,")]
+            assert value.n == result["sample_len"]
+    rows = lines(tmp_path / f"{name}.jsonl")
+    hashes = ("doc_hash", "prompt_hash", "target_hash")
+    assert {(row["task"], *(row[h] for h in hashes)) for row in rows} == {
+        (task, *(sample[h] for h in hashes))
+        for task, samples in theirs["samples"].items()
+        for sample in samples
+    }
+
+
+def test_the_record_of_a_task(exam: Exam, sit: Callable[..., TaskScores], tmp_path: Path) -> None:
+    with serving(Completions(reply=lambda prompt: "#### 5", finish_reason="length")) as server:
+        scores = sit(exam, "gsm8k", server)
+        assert server.keys == {f"Bearer {KEY}"}
+        assert {r["max_tokens"] for r in server.requests} == {64}
+    assert scores.primary_metric == "exact_match,strict-match"
+    assert set(scores.metrics) == {"exact_match,strict-match", "exact_match,flexible-extract"}
+    assert (scores.n, scores.num_fewshot, scores.version, scores.subtasks) == (12, 5, "3.0", {})
+    assert scores.conditions == {
+        "definition": exam.parts["gsm8k"].definition[:16],
+        "limit": 12, "max_gen_toks": 64, "chat_template": False, "fewshot_as_multiturn": False,
+        "system_instruction": None, "seed": 1234, "chat_template_kwargs": {},
+        "moment": "2026-01-01 00:00:00", "add_bos_token": None, "prompts_begin_with": "",
+    }  # fmt: skip
+    assert scores.dataset.startswith("openai/gsm8k from /")
+    assert (scores.samples, scores.truncated) == ("gsm8k.jsonl", 12)
+    rows = lines(tmp_path / "gsm8k.jsonl")
+    assert scores.exam == exam_digest(rows)
+    assert [row["doc_id"] for row in rows] == list(range(12))
+    first = rows[0]
+    assert first["prompt"].endswith(f"Question: {first['doc']['question']}\nAnswer:")
+    assert first["prompt"].count("Question:") == 6
+    assert first["target"] == first["doc"]["answer"]
+    assert first["responses"] == [["#### 5"]]
+    assert first["filtered"] == {"strict-match": ["5"], "flexible-extract": ["5"]}
+    assert first["metrics"].keys() == scores.metrics.keys()
+    assert first["truncated"] is True
+    assert KEY not in scores.model_dump_json() + (tmp_path / "gsm8k.jsonl").read_text()
+
+
+def test_the_record_of_a_group(exam: Exam, sit: Callable[..., TaskScores], tmp_path: Path) -> None:
+    with serving(Completions()) as server:
+        scores = sit(exam, "global_mmlu_en", server)
+        assert (
+            sum(len(r["prompt"]) for r in server.requests) == 24 * 2 + 1
+        )  # " A" are two bytes; the probe
+    assert scores.n == scores.metrics["acc,none"].n == 24
+    assert len(scores.subtasks) == 6
+    assert {task.n for task in scores.subtasks.values()} == {4}
+    assert all(task.conditions == scores.conditions for task in scores.subtasks.values())
+    assert scores.conditions["limit"] == 4
+    mean = sum(task.metrics["acc,none"].value for task in scores.subtasks.values()) / 6
+    assert scores.metrics["acc,none"].value == pytest.approx(mean)
+    assert len({task.exam for task in scores.subtasks.values()}) == 6
+    row = lines(tmp_path / "global_mmlu_en.jsonl")[0]
+    assert row["task"] == "global_mmlu_en_business"
+    assert row["continuations"] == [" A", " B", " C", " D"]
+    assert row["filtered"]["none"] == [response[0] for response in row["responses"]]
+
+
+def test_the_answers_decide_the_scores_and_nothing_else_the_exam(
+    exam: Exam, sit: Callable[..., TaskScores]
+) -> None:
+    with serving(Completions(reply=lambda prompt: "#### 5")) as server:
+        one = sit(exam, "gsm8k", server)
+    solutions = [doc["answer"] for doc in exam.parts["gsm8k"].tasks["gsm8k"].eval_docs][:12]
+    with serving(Completions(reply=lambda prompt: solutions[0])) as server:
+        other = sit(exam, "gsm8k", server)
+    assert other.metrics["exact_match,strict-match"].value > 0
+    assert one.metrics != other.metrics
+    assert one.exam == other.exam
+
+
+def test_progress_is_told_and_the_terminal_left_alone(
+    exam: Exam, sit: Callable[..., TaskScores], heard: Heard, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with serving(Completions()) as server:
+        sit(exam, "global_mmlu_en", server, heard)
+    assert heard.updates[-1] == ("global_mmlu_en", 24, 24, "documents")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "death"),
+    [(1, {"die_after": 10}), (8, {"die_after": 10}), (8, {"hang_after": 10})],
+    ids=["alone", "closed", "silent"],
+)
+def test_a_server_that_dies_is_noticed(
+    concurrency: int,
+    death: dict[str, int],
+    cache: Settings,
+    sit: Callable[..., TaskScores],
+    tmp_path: Path,
+) -> None:
+    line = TaskSpec(name="gsm8k", limit=40, max_gen_toks=64)
+    exam = prepare(evaluation(line, concurrency=concurrency), settings=cache, progress=Silent())
+    with serving(Completions(**death)) as server, pytest.raises(EvaluationError) as failed:
+        sit(exam, "gsm8k", server)
+    assert failed.value.fact == (
+        "The server died while it was asked gsm8k. The engine ended with exit code -9."
+    )
+    assert failed.value.cause == "Out of memory."
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_refuses_is_quoted_after_few_attempts(
+    exam: Exam,
+    sit: Callable[..., TaskScores],
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with serving(Completions(fail_after=3)) as server, pytest.raises(EvaluationError) as failed:
+        sit(exam, "gsm8k", server)
+    assert "no room in the cache" in failed.value.fact
+    assert "500" in failed.value.fact
+    assert len(server.requests) < 50
+    assert KEY not in f"{failed.value} {failed.value.facts} {failed.value.__cause__!r}"
+    assert failed.value.__suppress_context__
+    gc.collect()  # what asyncio says of requests under way, it says here
+    assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"), [("gsm8k", "max_gen_toks"), ("global_mmlu_en", "num_fewshot")]
+)
+def test_a_prompt_that_would_be_cut_is_refused_before_any_is_asked(
+    name: str, remedy: str, exam: Exam, sit: Callable[..., TaskScores]
+) -> None:
+    window = Completions(max_model_len=300)
+    with serving(window) as server, pytest.raises(EvaluationError, match="window") as refused:
+        sit(exam, name, server)
+    assert server.requests == []
+    assert remedy in refused.value.remedy
+    assert refused.value.facts["task"].startswith(name)
+
+
+def test_a_tokenizer_without_a_chat_template_is_refused(
+    cache: Settings, tokenizer: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    bare = AutoTokenizer.from_pretrained(tokenizer)
+    bare.chat_template = None
+    bare.save_pretrained(tmp_path / "bare")
+    spec = evaluation(TaskSpec(name="gpqa_main_zeroshot", limit=2), chat_template=True)
+    exam = prepare(spec, settings=cache, progress=Silent())
+    with serving(Completions()) as server, pytest.raises(EvaluationError, match="no chat template"):
+        exam.evaluate(
+            "gpqa_main_zeroshot", server, tmp_path / "bare", tmp_path / "s.jsonl", Silent()
+        )
+
+
+def test_a_task_that_says_nothing_of_its_answers_may_use_1024_tokens(
+    cache: Settings, sit: Callable[..., TaskScores]
+) -> None:
+    spec: EvaluationSpec = evaluation(TaskSpec(name="gpqa_main_cot_zeroshot", limit=2))
+    exam = prepare(spec, settings=cache, progress=Silent())
+    with serving(Completions()) as server:
+        sit(exam, "gpqa_main_cot_zeroshot", server)
+        assert {request["max_tokens"] for request in server.requests} == {1024}
+
+
+def test_what_fails_here_is_not_blamed_on_the_server(
+    cache: Settings, tokenizer: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    picky = AutoTokenizer.from_pretrained(tokenizer)
+    picky.chat_template = "{{ raise_exception('Only one turn, please') }}"
+    picky.save_pretrained(tmp_path / "picky")
+    spec = evaluation(
+        TaskSpec(name="global_mmlu_en", limit=2), chat_template=True, system_instruction="Be brief."
+    )
+    exam = prepare(spec, settings=cache, progress=Silent())
+    with serving(Completions()) as server, pytest.raises(EvaluationError) as failed:
+        exam.evaluate("global_mmlu_en", server, tmp_path / "picky", tmp_path / "s", Silent())
+    assert server.requests == []
+    assert failed.value.fact.startswith("global_mmlu_en_")
+    assert "TemplateError: Only one turn, please" in failed.value.fact
+    assert "not in the server" in failed.value.cause
+    assert "log" not in failed.value.remedy
+
+
+def test_a_mark_that_fails_is_not_blamed_on_the_server(
+    cache: Settings, sit: Callable[..., TaskScores], tmp_path: Path
+) -> None:
+    definition = own_tasks.DEFINITION.replace("multiple_choice", "generate_until").replace(
+        "metric_list:", "process_results: !function marks.mark\nmetric_list:"
+    )
+    marks = """
+def mark(doc, results):
+    points = {"A": 1, "B": 0}
+    return {"acc": points[results[0]]}
+"""
+    spec = own_tasks.own(own_tasks.write(tmp_path / "own", definition, marks_py=marks))
+    exam = prepare(spec, settings=cache, progress=Silent())
+    server = Completions(reply=lambda prompt: "neither")
+    with serving(server), pytest.raises(EvaluationError) as failed:
+        sit(exam, own_tasks.NAME, server)
+    assert "house_exam could not be put or marked: KeyError: 'neither'" in failed.value.fact
+    assert "in mark, and not in the server" in failed.value.cause
+    assert "log" not in failed.value.remedy
+
+
+def test_arms_that_were_asked_otherwise_are_not_compared(
+    cache: Settings, tokenizer: Path, tmp_path: Path
+) -> None:
+    from infra.contracts.errors import ComparisonError
+    from infra.judging.pairing import paired_rows
+
+    line = TaskSpec(name="gpqa_main_zeroshot", limit=2)
+    (tmp_path / "samples").mkdir()
+
+    def asked(name: str, **fields: Any) -> TaskScores:
+        exam = prepare(evaluation(line, **fields), settings=cache, progress=Silent())
+        samples = tmp_path / "samples" / name
+        with serving(Completions()) as server:
+            scores = exam.evaluate(line.name, server, tokenizer, samples, Silent())
+        return scores.model_copy(update={"samples": f"samples/{name}"})
+
+    one = asked("one", chat_template=True)
+    for number, fields in enumerate(
+        ({"chat_template_kwargs": {"x": 1}}, {"moment": "2027-01-01T00:00:00"},
+         {"add_bos_token": False})
+    ):  # fmt: skip
+        other = asked(str(number), chat_template=True, **fields)
+        with pytest.raises(ComparisonError, match=f"differs in {next(iter(fields))}"):
+            paired_rows(one, other, tmp_path)
+    new = ("chat_template_kwargs", "moment", "add_bos_token", "prompts_begin_with")
+    before = {name: value for name, value in one.conditions.items() if name not in new}
+    old = one.model_copy(update={"conditions": before})
+    assert len(paired_rows(old, one, tmp_path)) == len(paired_rows(one, old, tmp_path)) == 2

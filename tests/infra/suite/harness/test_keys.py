@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from infra.contracts.errors import DatasetError
+from infra.contracts.specs import DatasetSpec, EvaluationSpec, TaskSpec
+from infra.store.settings import Settings
+from infra.suite.harness.keys import exam_entries, task_keys
+from tests.infra.suite.harness.conftest import DATA, evaluation
+
+NAMES = ("gsm8k", "global_mmlu_en", "gpqa_main_zeroshot")
+
+
+def differing(one: EvaluationSpec, other: EvaluationSpec, settings: Settings) -> set[str]:
+    left, right = task_keys(one, settings), task_keys(other, settings)
+    assert left.keys() == right.keys()
+    return {name for name in left if left[name] != right[name]}
+
+
+def test_one_key_for_each_task_of_the_exam(settings: Settings) -> None:
+    keys = task_keys(evaluation("gpqa", "gsm8k"), settings)
+    assert len(keys) == len(set(keys.values())) == 16
+    assert task_keys(evaluation("gpqa", "gsm8k"), settings) == keys
+
+
+def test_a_task_with_a_line_of_its_own_follows_that_line() -> None:
+    exam = exam_entries(evaluation("gpqa", TaskSpec(name="gpqa_main_zeroshot", limit=3)))
+    assert exam["gpqa_main_zeroshot"][1].limit == 3
+    assert exam["gpqa_main_n_shot"][1].limit is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"limit": 3}, {"num_fewshot": 2}, {"max_gen_toks": 64}],
+    ids=str,
+)
+def test_a_changed_line_concerns_its_task_alone(fields: dict[str, int], settings: Settings) -> None:
+    changed = evaluation(TaskSpec(name="gsm8k", **fields), *NAMES[1:])
+    assert differing(evaluation(*NAMES), changed, settings) == {"gsm8k"}
+
+
+@pytest.mark.parametrize(
+    "fields", [{"seed": 5}, {"chat_template": True}, {"system_instruction": "Think."}], ids=str
+)
+def test_conditions_concern_every_task(fields: dict[str, object], settings: Settings) -> None:
+    changed = evaluation(*NAMES, **fields)
+    assert differing(evaluation(*NAMES), changed, settings) == set(NAMES)
+
+
+def test_concurrency_and_the_place_of_equal_rows_concern_none(
+    settings: Settings, rows: Callable[..., Path]
+) -> None:
+    moved = evaluation(*NAMES, data=rows(), concurrency=1)
+    assert differing(evaluation(*NAMES), moved, settings) == set()
+
+
+def test_edited_rows_concern_the_tasks_that_read_them(
+    settings: Settings, rows: Callable[..., Path]
+) -> None:
+    name = "openai/gsm8k/main/test.jsonl"
+    edited = rows(**{name: (DATA / name).read_text().replace("#### 1", "#### 2", 1)})
+    changed = evaluation(*NAMES, data=edited)
+    assert differing(evaluation(*NAMES), changed, settings) == {"gsm8k"}
+
+
+@pytest.mark.parametrize("folder", ["nowhere", "empty"])
+def test_a_folder_without_rows_is_refused(folder: str, settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "README.md").write_text("nothing yet")
+    datasets = {"openai/gsm8k": DatasetSpec(path=str(tmp_path / folder))}
+    with pytest.raises(DatasetError, match="openai/gsm8k") as refused:
+        task_keys(EvaluationSpec(tasks=(TaskSpec(name="gsm8k"),), datasets=datasets), settings)
+    assert "evaluation.datasets['openai/gsm8k'].path" in refused.value.remedy
+
+
+def test_keys_are_had_without_lm_eval(settings: Settings) -> None:
+    script = """
+import json, sys
+from pathlib import Path
+from infra.contracts.specs import EvaluationSpec
+from infra.suite.harness.prepared import check_exam, prepared
+from infra.suite.harness.keys import task_keys
+from infra.store.settings import Settings
+spec = EvaluationSpec.model_validate_json(sys.argv[1])
+keys = task_keys(spec, Settings(cache=Path(sys.argv[2])))
+print(json.dumps(keys), {"lm_eval", "datasets", "transformers", "huggingface_hub"} & {*sys.modules})
+"""
+    spec = evaluation(*NAMES)
+    ran = subprocess.run(
+        [sys.executable, "-c", script, spec.model_dump_json(), str(settings.cache)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ran.stdout.split("\n")[0] == f"{json.dumps(task_keys(spec, settings))} set()"
