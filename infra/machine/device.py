@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
-import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -14,6 +12,11 @@ import psutil
 
 from infra.contracts.errors import PreflightError
 from infra.contracts.records import Record
+from infra.machine import nvml
+
+_LIST_SECONDS = 30.0
+"""The driver of a machine with eight GPUs may need ten seconds to wake up."""
+_HOLDERS_SECONDS = 5.0
 
 
 class Device(Record):
@@ -69,7 +72,7 @@ def detect(wanted: Literal["auto", "cuda", "cpu"] = "auto") -> Device:
             "No NVIDIA GPU: serving.device is 'cuda', and no NVIDIA driver answers here.",
             cause="CUDA_VISIBLE_DEVICES hides every device."
             if _all_gpus()
-            else "nvidia-smi is missing or lists no device.",
+            else f"Of the driver NVML says: {_driver().error or 'it lists no device'}.",
             remedy="Run on a machine with a GPU, or set serving.device to 'cpu' for small models.",
         )
     return _processor()
@@ -108,56 +111,34 @@ def _begins(uuid: str, entry: str) -> bool:
     return entry.startswith("GPU-") and uuid.startswith(entry)
 
 
-@cache
 def _all_gpus() -> tuple[Gpu, ...]:
-    query = "--query-gpu=index,uuid,name,memory.total,driver_version"
-    return parse_gpus(_nvidia_smi(query, 30) or "")
-
-
-def parse_gpus(text: str) -> tuple[Gpu, ...]:
-    """Return what nvidia-smi lists: number, UUID, name, MiB of memory, driver."""
-    rows = [[cell.strip() for cell in line.split(",")] for line in text.splitlines()]
     return tuple(
-        Gpu(uuid, index, name, _bytes(mebibytes), driver)
-        for index, uuid, name, mebibytes, driver in (row for row in rows if len(row) == 5)
+        Gpu(
+            uuid=card.uuid,
+            visible=str(card.index),
+            name=card.name,
+            # GPUs without memory of their own use the machine's.
+            memory_bytes=card.memory_bytes or psutil.virtual_memory().total,
+            driver=_driver().driver or "",
+        )
+        for card in _driver().gpus
     )
 
 
-def _bytes(mebibytes: str) -> int:
-    # GPUs without memory of their own have none to tell; they use the machine's.
-    return int(mebibytes) * 2**20 if mebibytes.isdigit() else psutil.virtual_memory().total
+@cache
+def _driver() -> nvml.Answer:
+    return nvml.ask(_LIST_SECONDS)
 
 
 def memory_holders() -> dict[int, int]:
-    """Return MiB of GPU memory by process id; empty where no NVIDIA driver answers."""
-    if not _all_gpus():
-        return {}
-    return parse_memory_holders(_nvidia_smi("--query-compute-apps=pid,used_memory", 5) or "")
-
-
-def parse_memory_holders(text: str) -> dict[int, int]:
-    """Return MiB by process id from what nvidia-smi lists, a line for a process and a GPU.
-
-    In a container of its own the driver tells no memory (`[N/A]`), or lists nothing at all.
-    """
+    """Return bytes of GPU memory by process id; empty where no NVIDIA driver answers."""
     held: dict[int, int] = {}
-    for line in text.splitlines():
-        pid, _, mebibytes = (cell.strip() for cell in line.partition(","))
-        if pid.isdigit():
-            held[int(pid)] = held.get(int(pid), 0) + (int(mebibytes) if mebibytes.isdigit() else 0)
+    if not _driver().gpus:
+        return held
+    for card in nvml.ask(_HOLDERS_SECONDS).gpus:
+        for process in card.processes:
+            held[process.pid] = held.get(process.pid, 0) + (process.memory_bytes or 0)
     return held
-
-
-def _nvidia_smi(query: str, timeout: float) -> str | None:
-    if shutil.which("nvidia-smi") is None:
-        return None
-    try:
-        return subprocess.run(
-            ["nvidia-smi", query, "--format=csv,noheader,nounits"],
-            capture_output=True, text=True, timeout=timeout, check=False,  # one GPU may be lost
-        ).stdout  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 @cache

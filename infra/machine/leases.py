@@ -184,7 +184,7 @@ def confirm_memory_free(pids: Sequence[int]) -> None:
         if time.monotonic() > deadline:
             raise ProcessesLeft(
                 f"Processes {', '.join(map(str, held))} are gone, but a GPU still holds "
-                f"{sum(held.values())} MiB for them.",
+                f"{sum(held.values()) // 2**20} MiB for them.",
                 cause="The GPU driver hangs.",
                 remedy="Look at `nvidia-smi`; if the memory does not come free, restart the "
                 "machine.",

@@ -37,7 +37,7 @@ def at_load(server: LiveServer, device: Device) -> MemoryAtLoad:
 def _on_accelerators(server: LiveServer) -> int | None:
     # In a container of its own the driver shows no processes, or none of their memory.
     held = memory_holders()
-    return sum(held.get(process.pid, 0) for process in _processes(server)) * 2**20 or None
+    return sum(held.get(process.pid, 0) for process in _processes(server)) or None
 
 
 def _resident(server: LiveServer) -> int | None:

@@ -7,22 +7,27 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from infra.contracts.errors import AcceleratorsTaken, PreflightError
 from infra.machine import accelerators
 from infra.machine.accelerators import Slot, Slots, allowed, take
-from infra.machine.device import Device, Gpu, choose_gpus, detect, parse_gpus, parse_memory_holders
+from infra.machine.device import Device, Gpu, choose_gpus, detect
+from tests.stand_in_driver import Driver
 
 ROOT = Path(__file__).parents[3]
 CPU = Device(kind="cpu", name="a processor", count=1, memory_bytes=1)
 
-LISTED = """\
-0, GPU-7a22cc4a-05e9-d443-fbdd-7aff567d7ea6, NVIDIA H100 80GB HBM3, 81559, 580.159.04
-1, GPU-7b0e1c9f-9a14-0b52-6f0c-2a6a5a1c7f11, NVIDIA H100 80GB HBM3, 81559, 580.159.04
-2, GPU-c3a4d1e2-11aa-4c0e-8f7e-90ad3b5cc0de, NVIDIA GB10, [N/A], 580.159.04
-"""
+LISTED: list[dict[str, Any]] = [
+    {"uuid": "GPU-7a22cc4a-05e9-d443-fbdd-7aff567d7ea6", "processes": [(436, 2566 * 2**20)]},
+    {"uuid": "GPU-7b0e1c9f-9a14-0b52-6f0c-2a6a5a1c7f11"},
+    {"uuid": "GPU-c3a4d1e2-11aa-4c0e-8f7e-90ad3b5cc0de", "name": "NVIDIA GB10", "memory": None},
+]
+THERE = tuple(
+    Gpu(gpu["uuid"], str(index), "a GPU", 1, "580.159.04") for index, gpu in enumerate(LISTED)
+)
 
 
 def three() -> list[Slot]:
@@ -46,17 +51,6 @@ def taking(
 # --- which there are ------------------------------------------------------------------------
 
 
-def test_what_nvidia_smi_lists_is_understood() -> None:
-    gpus = parse_gpus(LISTED)
-    assert [gpu.visible for gpu in gpus] == ["0", "1", "2"]
-    assert gpus[0] == Gpu(
-        "GPU-7a22cc4a-05e9-d443-fbdd-7aff567d7ea6", "0", "NVIDIA H100 80GB HBM3",
-        81559 * 2**20, "580.159.04",
-    )  # fmt: skip
-    assert gpus[2].memory_bytes > 2**20  # it uses the machine's
-    assert parse_gpus("No devices were found\n") == ()
-
-
 @pytest.mark.parametrize(
     ("visible", "numbers"),
     [
@@ -74,25 +68,11 @@ def test_what_nvidia_smi_lists_is_understood() -> None:
     ],
 )
 def test_gpus_are_chosen_as_cuda_chooses_them(visible: str | None, numbers: list[str]) -> None:
-    assert [gpu.visible for gpu in choose_gpus(parse_gpus(LISTED), visible)] == numbers
+    assert [gpu.visible for gpu in choose_gpus(THERE, visible)] == numbers
 
 
 def test_no_part_of_a_gpu_is_believed_in_where_there_is_none() -> None:
     assert choose_gpus((), "MIG-0a1b") == ()
-
-
-@pytest.mark.parametrize(
-    ("text", "held"),
-    [
-        ("436, 2566\n", {436: 2566}),
-        ("436, 2566\n437, 100\n436, 1000\n", {436: 3566, 437: 100}),
-        ("436, [N/A]\n", {436: 0}),
-        ("", {}),
-        ("Failed to initialize NVML: Driver/library version mismatch\n", {}),
-    ],
-)
-def test_who_holds_memory_is_understood(text: str, held: dict[int, int]) -> None:
-    assert parse_memory_holders(text) == held
 
 
 def test_a_processor_has_one_slot_unless_more_are_named() -> None:
@@ -105,8 +85,9 @@ WITH_GPUS = """
 import sys
 from infra.machine.accelerators import allowed
 from infra.machine.device import detect, memory_holders
-device = detect(sys.argv[1])
-print(device.kind, device.count, *(slot.name for slot in allowed(device, sys.argv[2] or None)))
+wanted, accelerators, sys.executable = sys.argv[1:]
+device = detect(wanted)
+print(device.kind, device.count, *(slot.name for slot in allowed(device, accelerators or None)))
 print(memory_holders())
 """
 
@@ -121,34 +102,53 @@ print(memory_holders())
         ("", "", "cpu 1 cpu-0"),
     ],
 )
-def test_gpus_are_found_through_the_drivers_own_tool(
+def test_gpus_are_found_through_their_driver(
     tmp_path: Path, visible: str | None, accelerators: str, says: str
 ) -> None:
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text(
-        f"#!/bin/sh\ncase $1 in --query-gpu*) cat <<'END'\n{LISTED}END\n;; *) echo 436, 2566;; esac"
-    )
-    tool.chmod(0o755)
-    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = with_gpus("auto", accelerators, Driver(tmp_path, LISTED).python, visible)
+    short = [" ".join(w[:16] for w in line.split()) for line in done.stdout.splitlines()]
+    assert short == [says, "{436: 2690646016}"], done.stderr
+
+
+def with_gpus(
+    wanted: str, accelerators: str, python: Path | str, visible: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": os.environ["PATH"]}
     if visible is not None:
         env["CUDA_VISIBLE_DEVICES"] = visible
-    done = subprocess.run(
-        [sys.executable, "-c", WITH_GPUS, "auto", accelerators],
-        cwd=ROOT, env=env, capture_output=True, text=True, check=True,
+    return subprocess.run(
+        [sys.executable, "-c", WITH_GPUS, wanted, accelerators, python],
+        cwd=ROOT, env=env, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    short = [" ".join(w[:16] for w in line.split()) for line in done.stdout.splitlines()]
-    assert short == [says, "{436: 2566}"]
 
 
 def test_a_hidden_gpu_that_is_asked_for_says_what_hides_it(tmp_path: Path) -> None:
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text(f"#!/bin/sh\ncat <<'END'\n{LISTED}END\n")
-    tool.chmod(0o755)
-    done = subprocess.run(
-        [sys.executable, "-c", WITH_GPUS, "cuda", ""], cwd=ROOT, capture_output=True, text=True,
-        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "CUDA_VISIBLE_DEVICES": "-1"}, check=False,
-    )  # fmt: skip
+    done = with_gpus("cuda", "", Driver(tmp_path, LISTED).python, "-1")
     assert "CUDA_VISIBLE_DEVICES hides every device" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        ({"gpus": []}, "it lists no device"),
+        ({"fails": 18}, "RM has detected an NVML/RM version mismatch"),
+        ({"fails": 9}, "Driver Not Loaded"),
+    ],
+)
+def test_a_gpu_that_is_asked_for_and_not_there_says_why(
+    tmp_path: Path, state: dict[str, Any], says: str
+) -> None:
+    driver = Driver(tmp_path, LISTED)
+    driver.write(**state)
+    done = with_gpus("cuda", "", driver.python)
+    assert "No NVIDIA GPU: serving.device is 'cuda'" in done.stderr
+    assert says in done.stderr
+    assert with_gpus("auto", "", driver.python).stdout.splitlines() == ["cpu 1 cpu-0", "{}"]
+
+
+@pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="there is a driver")
+def test_a_machine_without_a_driver_says_so() -> None:
+    assert "NVML Shared Library Not Found" in with_gpus("cuda", "", sys.executable).stderr
 
 
 # --- holding them ---------------------------------------------------------------------------

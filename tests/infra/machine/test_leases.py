@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from infra.contracts.errors import AcceleratorsTaken, PreflightError, ProcessesLeft
-from infra.machine import device, lease_records, leases, process_trees
+from infra.machine import lease_records, leases, process_trees
 from infra.machine.device import Device
 from infra.machine.lease_records import LeaseRecord
 from infra.machine.leases import lease, sweep
@@ -24,8 +24,10 @@ from infra.machine.process_trees import MARK, Identity
 from infra.machine.processes import run, start
 from infra.store.settings import Settings
 from tests.process_marks import Marked, lives
+from tests.stand_in_driver import Driver, present
 
 ROOT = Path(__file__).parents[3]
+PYTHON = sys.executable
 CPU = Device(kind="cpu", name="a processor", count=1, memory_bytes=1)
 NOBODY = 2**22 + 1
 """No process has this id: Linux gives out less."""
@@ -103,7 +105,7 @@ class Bench:
     def driver(self, *faults: str) -> Iterator[subprocess.Popen[bytes]]:
         """Start a driver that holds a lease for an engine."""
         driver = subprocess.Popen(
-            [sys.executable, "-c", DRIVER, str(self.settings.leases), self.log, *engine(*faults)],
+            [PYTHON, "-c", DRIVER, str(self.settings.leases), self.log, *engine(*faults)],
             cwd=ROOT, env=self.marked.env, stdout=subprocess.PIPE,
         )  # fmt: skip
         with driver:
@@ -429,24 +431,18 @@ def test_many_sweeps_at_once_do_what_one_does(bench: Bench) -> None:
 # --- memory of accelerators -------------------------------------------------------------------
 
 
+HELD = 2566 * 2**20
+
+
 @pytest.fixture
-def driver_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A GPU driver's tool that lists as holding memory whatever stands in a file."""
-    held = tmp_path / "held"
-    tool = tmp_path / "bin" / "nvidia-smi"
-    tool.parent.mkdir()
-    tool.write_text(
-        f"#!/bin/sh\ncase $1 in --query-gpu*) echo 0, GPU-1, A GPU, 81559, 1;; *) cat {held}; esac"
-    )
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tool.parent), prepend=os.pathsep)
-    device._all_gpus.cache_clear()
-    yield held
-    device._all_gpus.cache_clear()
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
+    """A GPU driver that lists as holding memory whoever is named to it."""
+    with present(tmp_path, [{"uuid": "GPU-1"}], monkeypatch) as driver:
+        yield driver
 
 
 def test_memory_that_outlives_its_process_is_told(
-    bench: Bench, driver_tool: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "_MEMORY_SECONDS", 0.3)
     seen: list[int] = []
@@ -458,7 +454,7 @@ def test_memory_that_outlives_its_process_is_told(
         ):
             bench.wait_for("up")
             seen[:] = [process.pid for process in child.survivors()]
-            driver_tool.write_text("".join(f"{pid}, 2566\n" for pid in [*seen, NOBODY]))
+            driver.holds(*((pid, HELD) for pid in [*seen, NOBODY]))
 
     with pytest.raises(ProcessesLeft, match=f"a GPU still holds {2 * 2566} MiB") as caught:
         serve()
@@ -466,7 +462,7 @@ def test_memory_that_outlives_its_process_is_told(
     assert len(bench.records()) == 1  # for the next start, when this driver is gone
 
     monkeypatch.setattr(leases, "_MEMORY_SECONDS", 60)
-    freed = threading.Timer(1, lambda: driver_tool.write_text(f"{NOBODY}, 2566\n"))
+    freed = threading.Timer(1, lambda: driver.holds((NOBODY, HELD)))
     freed.start()
     serve()
     freed.join()
@@ -474,13 +470,13 @@ def test_memory_that_outlives_its_process_is_told(
 
 
 def test_memory_of_a_swept_tree_is_looked_at_too(
-    bench: Bench, driver_tool: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "_MEMORY_SECONDS", 0.3)
     for accelerator, fits in (("0", False), ("another", True)):
         with stranger(bench, **{MARK: "0" * 32}) as process, ExitStack() as stack:
             bench.write()
-            driver_tool.write_text(f"{process.pid}, 2566\n")
+            driver.holds((process.pid, HELD))
             if not fits:
                 stack.enter_context(pytest.raises(ProcessesLeft, match="2566 MiB"))
             stack.enter_context(bench.lease(accelerators=accelerator))
@@ -488,12 +484,12 @@ def test_memory_of_a_swept_tree_is_looked_at_too(
 
 
 def test_nobody_waits_for_what_will_not_end(
-    bench: Bench, driver_tool: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "_MEMORY_SECONDS", 0.3)
     with bench.driver(), stranger(bench, **{MARK: "0" * 32}) as process:
         bench.write()
-        driver_tool.write_text(f"{process.pid}, 2566\n")
+        driver.holds((process.pid, HELD))
         with (
             pytest.raises(ProcessesLeft, match="2566 MiB"),
             bench.lease(slot_wait_seconds=None),

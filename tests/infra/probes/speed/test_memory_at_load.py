@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +8,10 @@ import psutil
 import pytest
 
 from infra.engines.vllm.server import LiveServer
-from infra.machine import device, ports
+from infra.machine import ports
 from infra.machine.device import Device
 from infra.probes.speed import memory_at_load as memory
+from tests.stand_in_driver import Driver, present
 
 GPU = Device(kind="cuda", name="A GPU", count=1, memory_bytes=2**36)
 PROCESSOR = Device(kind="cpu", name="a processor", count=1, memory_bytes=2**36)
@@ -22,18 +22,10 @@ INFO 09-27 08:07:12 [kv_cache_utils.py:2410] GPU KV cache size: 1,109,643 tokens
 
 
 @pytest.fixture
-def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """What a GPU driver's tool lists as holding memory."""
-    held, tool = tmp_path / "held", tmp_path / "bin" / "nvidia-smi"
-    tool.parent.mkdir()
-    tool.write_text(
-        f"#!/bin/sh\ncase $1 in --query-gpu*) echo 0, GPU-1, A GPU, 81559, 1;; *) cat {held}; esac"
-    )
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tool.parent), prepend=os.pathsep)
-    device._all_gpus.cache_clear()
-    yield held
-    device._all_gpus.cache_clear()
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
+    """A GPU driver that lists as holding memory whoever is named to it."""
+    with present(tmp_path, [{"uuid": "GPU-1"}, {"uuid": "GPU-2"}], monkeypatch) as driver:
+        yield driver
 
 
 @pytest.fixture
@@ -62,15 +54,19 @@ def test_on_a_processor_the_servers_resident_memory_counts(engine: LiveServer) -
 
 
 def test_on_an_accelerator_only_the_servers_own_memory_counts(
-    engine: LiveServer, held: Path
+    engine: LiveServer, driver: Driver
 ) -> None:
-    held.write_text(f"{pid_of(engine)}, 2566\n{pid_of(engine)}, 434\n1, 7000\n")
+    driver.holds((pid_of(engine), 2566 * 2**20), (1, 7000 * 2**20))
+    driver.holds((pid_of(engine), 434 * 2**20), gpu=1)
     assert memory.at_load(engine, GPU).process_bytes == 3000 * 2**20
 
 
-@pytest.mark.parametrize("listed", ["", "1, 7000\n", "{pid}, [N/A]\n"])
+@pytest.mark.parametrize("listed", ["nobody", "somebody else", "no memory"])
 def test_a_driver_that_does_not_tell_is_believed_nothing(
-    engine: LiveServer, held: Path, listed: str
+    engine: LiveServer, driver: Driver, listed: str
 ) -> None:
-    held.write_text(listed.format(pid=pid_of(engine)))
+    if listed == "somebody else":
+        driver.holds((1, 7000 * 2**20))
+    if listed == "no memory":
+        driver.holds((pid_of(engine), None))
     assert memory.at_load(engine, GPU).process_bytes is None

@@ -1,0 +1,71 @@
+"""What the NVIDIA driver tells of the GPUs.
+
+It is asked by a process of its own: a driver that hangs answers nobody, and a call into it cannot
+be given up from within. Nor does this process then hold anything of the driver open.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from infra.contracts.records import Record
+
+_QUERY = Path(__file__).with_name("nvml_query.py")
+
+
+class Process(Record):
+    """A process that computes on a GPU."""
+
+    pid: int
+    memory_bytes: int | None
+    """None where the driver does not tell."""
+
+
+class Card(Record):
+    """A GPU."""
+
+    index: int
+    """In the order of nvidia-smi."""
+
+    uuid: str
+    name: str
+    memory_bytes: int | None
+    """None for one that has no memory of its own."""
+
+    processes: tuple[Process, ...]
+
+
+class Answer(Record):
+    """What the driver tells; see `nvml_query`."""
+
+    version: Literal[1] = 1
+    error: str | None
+    """Why nothing is known."""
+
+    driver: str | None = None
+    """Version of the driver."""
+
+    gpus: tuple[Card, ...] = ()
+
+
+def ask(seconds: float) -> Answer:
+    """Ask the driver.
+
+    Args:
+        seconds: How long to wait for it.
+    """
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-I", _QUERY],
+            capture_output=True, text=True, timeout=seconds, check=False,
+        )  # fmt: skip
+        return Answer.model_validate_json(asked.stdout)
+    except subprocess.TimeoutExpired:
+        return Answer(error=f"no answer within {seconds:g} seconds")
+    except (OSError, ValidationError):
+        return Answer(error="no answer")
