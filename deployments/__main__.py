@@ -47,7 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _carry_out(given: argparse.Namespace) -> int:
     spec = override(_spec(given), given.set)
     if given.command == "show":
-        print(spec.model_dump_json(indent=2))
+        whole = spec.short_form or spec.model_dump(mode="json")
+        print(json.dumps(whole, indent=2, ensure_ascii=False))
         return 0
     if given.command == "preflight":
         return _preflight(spec)
@@ -163,7 +164,7 @@ def _run(spec: RunSpec, *, again: bool) -> int:
         print(f"  {report.verdict.headline}")
         print("Run it all the same with --again.")
         print(f"report: {page}")
-        return _NOT_PASSED[report.verdict.status] if spec.verdict.gate else 0
+        return 0 if spec.verdict.gate == "none" else _NOT_PASSED[report.verdict.status]
     if again:
         terminal.say(
             "--again makes a run and a report of its own. Checkpoints, answers, scores, readings "
@@ -177,14 +178,14 @@ def _run(spec: RunSpec, *, again: bool) -> int:
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
     terminal.say("starting Prefect")
-    from flows.quantize_and_evaluate import quantize_and_evaluate
+    from flows.evaluate_candidates import evaluate_candidates
 
     try:
-        page = quantize_and_evaluate(
-            model=spec.model,
-            quantization=spec.quantization,
+        page = evaluate_candidates(
+            baseline=spec.baseline,
+            candidates=list(spec.candidates),
             evaluation=spec.evaluation,
-            serving=spec.serving,
+            conversations=spec.conversations,
             fidelity=spec.fidelity,
             speed=spec.speed,
             verdict=spec.verdict,

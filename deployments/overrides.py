@@ -12,13 +12,14 @@ import re
 import types
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Union, get_args, get_origin
+from typing import Any, TypeAlias, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, create_model
 
 from infra.contracts.commands import PYTHON
 from infra.contracts.errors import AssayError, SpecError
-from infra.contracts.specs import RunSpec
+from infra.contracts.specs import ModelSpec, QuantizationSpec, RunSpec, ServingSpec
+from infra.contracts.specs.run import SHORT_FORM
 
 _SHOW = f"`{PYTHON} -m deployments show RECIPE` prints every field of a recipe."
 
@@ -54,11 +55,38 @@ def override(spec: RunSpec, assignments: Iterable[str]) -> RunSpec:
     Raises:
         SpecError: As `parse`, or the path leads nowhere.
     """
-    data = spec.model_dump(mode="json")
+    split = [_split(assignment) for assignment in assignments]
+    short = [one for one in split if one[1][0].name in SHORT_FORM]
+    data = spec.short_form
+    if short and data is not None:
+        spec = _assigned(data, _Short, short)
+        split = [one for one in split if one not in short]
+    if not split:
+        return spec
+    return _assigned(spec.model_dump(mode="json"), RunSpec, [_in_full(*one) for one in split])
+
+
+_Assignment: TypeAlias = tuple[str, "list[_Step]", str]
+"""Path, its steps and the value's text."""
+
+_Short = create_model(
+    "_Short",
+    model=(ModelSpec, ...),
+    quantization=(QuantizationSpec, ...),
+    serving=(ServingSpec, ...),
+    **{
+        name: (field.annotation, field)
+        for name, field in RunSpec.model_fields.items()
+        if name not in ("baseline", "candidates")
+    },
+)  # type: ignore[call-overload]
+"""Fields of a run in its short form."""
+
+
+def _assigned(data: dict[str, Any], kind: Any, assignments: Iterable[_Assignment]) -> RunSpec:
     texts = {}
-    for assignment in assignments:
-        path, steps, text = _split(assignment)
-        texts[_assign(data, RunSpec, steps, _value(text), path)] = text
+    for path, steps, text in assignments:
+        texts[_assign(data, kind, steps, _value(text), path)] = text
     try:
         return RunSpec.model_validate(data)
     except ValidationError as error:
@@ -66,6 +94,19 @@ def override(spec: RunSpec, assignments: Iterable[str]) -> RunSpec:
         if not _read_as_text(data, texts, error):
             raise _readable(error) from error
     return parse(data)
+
+
+def _in_full(path: str, steps: list[_Step], text: str) -> _Assignment:
+    """Return an assignment to a field of the short form as one to the baseline's."""
+    if steps[0].name == "quantization":
+        raise SpecError(
+            f"{path!r} could be of any candidate.",
+            cause="This run has several, or one that is more than a recipe.",
+            remedy=f"Name which: candidates.NAME.{path}.",
+        )
+    if steps[0].name in SHORT_FORM:
+        return f"baseline.{path}", [_Step("baseline"), *steps], text
+    return path, steps, text
 
 
 @dataclass(frozen=True)

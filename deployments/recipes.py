@@ -29,7 +29,7 @@ SAMPLE = "infra/sample"
 
 def sample() -> RunSpec:
     """The small model of this repository on its own rows: minutes on two cores, no GPU, no hub."""
-    return RunSpec(
+    return RunSpec.short(
         model=ModelSpec(source="local", id=f"{SAMPLE}/model"),
         quantization=QuantizationSpec(
             calibration=CalibrationSpec(
@@ -82,7 +82,7 @@ def qwen2_5_32b_instruct() -> RunSpec:
 
 
 def _qwen2_5(size: str) -> RunSpec:
-    return RunSpec(
+    return RunSpec.short(
         model=ModelSpec(source="modelscope", id=f"Qwen/Qwen2.5-{size}-Instruct"),
         quantization=QuantizationSpec(calibration=CalibrationSpec(path="calibration.jsonl")),
         serving=ServingSpec(device="cuda", max_model_len=8192),

@@ -18,14 +18,7 @@ from infra.contracts.specs import (
     SpeedSpec,
     VerdictSpec,
 )
-from tasks.build_environment import build_environment
-from tasks.check_prerequisites import check_prerequisites
-from tasks.compare import compare
-from tasks.evaluate_arm import evaluate_arm
-from tasks.fetch_weights import fetch_weights
-from tasks.outcomes import conclude
-from tasks.publish import publish
-from tasks.quantize import quantize
+from tasks.evaluation import evaluate
 
 
 @flow(name="quantize-and-evaluate")
@@ -39,16 +32,16 @@ def quantize_and_evaluate(
     verdict: VerdictSpec = VerdictSpec(),  # noqa: B008 -- frozen
     results: ResultsSpec = ResultsSpec(),  # noqa: B008 -- frozen
 ) -> Path:
-    """Quantize a model, let the original and the quantized one sit the same exam, compare them.
+    """Quantize a model, ask the original and what came of it the same tasks, and compare them.
 
     Each parameter is one object, and a run that is given one gets it instead of the deployment's,
     as a whole: fields that it leaves out have their defaults, not the deployment's values. Without
     `evaluation.datasets`, say, rows come from Hugging Face.
 
     Args:
-        model: Which model is examined, and where its weights come from.
+        model: Which model, and where its weights come from.
         quantization: How it is quantized, on which conversations.
-        evaluation: Which lm-eval tasks both arms sit, and under which conditions.
+        evaluation: Which lm-eval tasks both arms are asked, and under which conditions.
         serving: How vLLM serves both arms.
         fidelity: How closely the arms are compared beyond right and wrong.
         speed: What is timed.
@@ -59,7 +52,7 @@ def quantize_and_evaluate(
         Path of the report, in the state that the verdict is: `Passed`, `Regressed` or
         `Inconclusive`.
     """
-    spec = RunSpec(
+    spec = RunSpec.short(
         model=model,
         quantization=quantization,
         evaluation=evaluation,
@@ -68,19 +61,5 @@ def quantize_and_evaluate(
         speed=speed,
         verdict=verdict,
         results=results,
-    ).starting(flow_run.scheduled_start_time)
-    run = check_prerequisites(spec)
-
-    server = build_environment.submit("server", serving, run)
-    quantizer = build_environment.submit("quantizer", serving, run)
-    weights = fetch_weights(model, run)
-    checkpoint = quantize(weights, spec, quantizer.result(), run)
-
-    base = evaluate_arm("base", weights, spec, server.result(), run)
-    quantized = evaluate_arm("quantized", checkpoint, spec, server.result(), run, base=base)
-    again = None
-    if evaluation.noise_floor:
-        again = evaluate_arm("base", weights, spec, server.result(), run, sitting=2)
-
-    comparison = compare(base, quantized, again, spec, run)
-    return conclude(publish(base, quantized, checkpoint, comparison, spec, run), verdict)
+    )
+    return evaluate(spec.starting(flow_run.scheduled_start_time))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from prefect import task
 
 from infra.contracts.records import PythonEnvironment
@@ -25,9 +27,12 @@ def build_environment(stage: Stage, serving: ServingSpec, run: RunFolder) -> Pyt
     """Return the environment of a stage, built once per machine and lock."""
     settings = Settings()
     kind = detect(serving.device).kind
-    _, present = locate(stage, kind, settings)
+    python = Path(serving.python) if serving.python else None
+    _, present = locate(stage, kind, settings, python)
     name = f"environment-{stage}"
     with told_to_prefect() as progress, run.stage(name) as timed:
         timed.reused = present
-        environment = ensure(stage, kind, settings=settings, progress=progress, log=run.log(name))
+        environment = ensure(
+            stage, kind, settings=settings, progress=progress, log=run.log(name), python=python
+        )
     return outcome(environment, reused=present)

@@ -1,4 +1,4 @@
-"""Compare the two arms row by row."""
+"""Compare a candidate with the baseline, row by row."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ from infra.store.run_folder import RunFolder
 from tasks.progress import told_to_prefect
 
 
-@task(name="compare", task_run_name="compare")
+@task(name="compare", task_run_name="compare-{name}")
 def compare(
-    base: ArmResult, quantized: ArmResult, again: ArmResult | None, spec: RunSpec, run: RunFolder
+    name: str,
+    baseline: ArmResult,
+    candidate: ArmResult,
+    repeat: ArmResult | None,
+    spec: RunSpec,
+    run: RunFolder,
 ) -> Comparison:
     """Return each metric of both arms with the paired interval of their difference.
 
-    With a second sitting of the base arm also what changes without any change of the model.
+    With a repeat of the baseline also what changes without any change of the model.
 
     Raises:
-        ComparisonError: The arms did not sit the same exam.
+        ComparisonError: The arms were not asked the same.
     """
-    with told_to_prefect() as progress, run.stage("compare"):
-        compared = evidence.compare(base, quantized, again, spec, run.path, progress)
-    run.write("comparison", compared)
+    with told_to_prefect() as progress, run.stage(f"compare-{name}"):
+        compared = evidence.compare(baseline, candidate, name, repeat, spec, run.path, progress)
+    run.write(f"comparison-{name}", compared)
     return compared

@@ -15,14 +15,14 @@ from tasks.progress import told_to_prefect
 
 @task(
     name="fetch-weights",
-    task_run_name="fetch-weights",
+    task_run_name="fetch-weights-{arm}",
     retries=2,
     retry_delay_seconds=[10, 60],
     retry_condition_fn=may_heal,
 )
-def fetch_weights(model: ModelSpec, run: RunFolder) -> Weights:
-    """Return the model's folder; a download that was cut goes on where it stopped."""
-    with told_to_prefect() as progress, run.stage("weights"):
+def fetch_weights(arm: str, model: ModelSpec, run: RunFolder) -> Weights:
+    """Return the folder of an arm's model; a download that was cut goes on where it stopped."""
+    with told_to_prefect() as progress, run.stage(f"weights-{arm}"):
         weights = store.fetch(model, settings=Settings(), progress=progress)
-    run.write("weights", weights)
+    run.write(f"weights-{arm}", weights)
     return weights

@@ -56,12 +56,13 @@ def conclude(published: Published, spec: VerdictSpec) -> Path:
     """
     verdict = published.verdict
     name = NAMES[verdict.status]
-    if verdict.status == "PASS" or not spec.gate:
+    if verdict.status == "PASS" or spec.gate == "none":
         return cast(Path, Completed(name=name, message=verdict.headline, data=published.report))
     error = NotPassed(
         verdict.headline,
         cause=verdict.reasons[0] if verdict.reasons else "",
-        remedy=verdict.needed or "Read the report; with verdict.gate=False a verdict is only told.",
+        remedy=verdict.needed
+        or "Read the report; verdict.gate=none reports a verdict and no more.",
         status=verdict.status,
         report=str(published.report),
     )

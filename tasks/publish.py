@@ -13,7 +13,7 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_UI_URL
 
 from infra import report
-from infra.contracts.records import ArmResult, Comparison, QuantizedCheckpoint, Report
+from infra.contracts.records import ArmResult, Comparison, Report
 from infra.contracts.specs import RunSpec
 from infra.report import receipt, trend
 from infra.report.trend import alerts, rows
@@ -29,22 +29,27 @@ _LOCAL_UI = "http://127.0.0.1:4200"
 
 @task(name="publish", task_run_name="publish")
 def publish(
-    base: ArmResult,
-    quantized: ArmResult,
-    checkpoint: QuantizedCheckpoint,
-    comparison: Comparison,
+    arms: dict[str, ArmResult],
+    compared: dict[str, Comparison],
+    failed: dict[str, str],
     spec: RunSpec,
     run: RunFolder,
 ) -> Published:
-    """Write the report and the history, show both in the Prefect UI, tell what came out as events.
+    """Write the report and the history, show both in the Prefect UI, emit what came out as events.
+
+    Args:
+        arms: The baseline, then every candidate that was evaluated.
+        compared: Candidate → its comparison with the baseline.
+        failed: Candidate → why there is no result of it.
+        spec: What was asked.
+        run: The run's folder.
 
     Returns:
         The report's path, and its verdict.
     """
     finished = publishing.assemble(
-        base, quantized, checkpoint, comparison, spec, run,
-        settings=Settings(), prefect_url=_run_page(),
-    )  # fmt: skip
+        arms, compared, failed, spec, run, settings=Settings(), prefect_url=_run_page()
+    )
     path = report.write(finished, folder=run.path)
     _log(finished, path)
     # The report stands. Whatever else cannot be told now must not turn its verdict into a failure.
@@ -64,8 +69,10 @@ def _emit(finished: Report) -> None:
 def _remember(finished: Report, runs: Path) -> None:
     table = rows.record(finished, runs)
     trend.write(runs)
+    frame = history.read(table)
+    charts = [trend.markdown(trend.trends(frame, trend.kind_of(pair))) for pair in finished.pairs]
     create_markdown_artifact(
-        trend.markdown(trend.trends(history.read(table), trend.kind_of(finished))),
+        "\n\n".join(charts),
         key=f"history-{finished.spec.results.label}",
         description="Runs of this kind over time",
     )
@@ -74,12 +81,12 @@ def _remember(finished: Report, runs: Path) -> None:
 def _show(finished: Report) -> None:
     label = finished.spec.results.label
     create_markdown_artifact(
-        report.artifact_markdown(finished),
+        report.artifact_markdown(finished.pairs[0]),
         key=f"report-{label}",
-        description=report.artifact_description(finished),
+        description=report.artifact_description(finished.pairs[0]),
     )
     create_table_artifact(
-        report.artifact_table(finished),
+        report.artifact_table(finished.pairs[0]),
         key=f"metrics-{label}",
         description=finished.verdict.headline,
     )
@@ -88,10 +95,11 @@ def _show(finished: Report) -> None:
 def _log(finished: Report, path: Path) -> None:
     logger = get_run_logger()
     logger.info(finished.verdict.headline)
-    for reason in finished.alert.reasons if finished.alert else ():
-        logger.warning(f"worse than before: {reason}")
-    if finished.not_compared:
-        logger.warning(f"earlier runs could not be compared with: {finished.not_compared}")
+    for name, judged in finished.judged.items():
+        for reason in judged.alert.reasons if judged.alert else ():
+            logger.warning(f"{name} is worse than before: {reason}")
+        if judged.not_compared:
+            logger.warning(f"{name}: no comparison with earlier runs: {judged.not_compared}")
     if finished.reused:
         logger.info(f"reused from earlier runs: {', '.join(finished.reused)}")
     logger.info(f"Prefect UI: {finished.provenance['prefect_url']}")

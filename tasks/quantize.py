@@ -1,11 +1,11 @@
-"""Quantize the weights with AWQ on the user's own conversations."""
+"""Make an arm's checkpoint from its weights, on the user's own conversations."""
 
 from __future__ import annotations
 
 from prefect import task
 
-from infra.contracts.records import PythonEnvironment, QuantizedCheckpoint, Weights
-from infra.contracts.specs import RunSpec
+from infra.contracts.records import Checkpoint, PythonEnvironment, Weights
+from infra.contracts.specs import QuantizationSpec, RunSpec
 from infra.models.chat_template import moment_of
 from infra.probes.triage import look_at_files
 from infra.quantizers.awq import quantizer
@@ -16,28 +16,40 @@ from tasks.outcomes import outcome
 from tasks.progress import told_to_prefect
 
 
-@task(name="quantize", task_run_name="quantize", tags={"gpu"})
+@task(name="quantize", task_run_name="quantize-{arm}", tags={"gpu"})
 def quantize(
-    weights: Weights, spec: RunSpec, environment: PythonEnvironment, run: RunFolder
-) -> QuantizedCheckpoint:
-    """Return the quantized checkpoint; the same recipe on the same weights is made once.
+    arm: str,
+    weights: Weights,
+    recipe: QuantizationSpec,
+    spec: RunSpec,
+    environment: PythonEnvironment,
+    run: RunFolder,
+) -> Checkpoint:
+    """Return an arm's checkpoint; the same recipe on the same weights is made once.
 
-    An exam that cannot be put to the model stops here, before anything is paid for; so does a
+    Tasks that cannot be put to the model stop here, before anything is paid for; so does a
     checkpoint whose files are broken, before any arm is evaluated.
     """
-    with told_to_prefect() as progress, run.stage("quantize") as timed:
-        prompts.check(spec, weights.path, settings=Settings(), progress=progress)
+    asked = spec.arms[arm]
+    with told_to_prefect() as progress, run.stage(f"quantize-{arm}") as timed:
+        prompts.check(
+            spec.evaluation,
+            asked,
+            weights.path,
+            weights.path,
+            settings=Settings(),
+            progress=progress,
+        )
         checkpoint, timed.reused = quantizer.quantize(
             weights,
-            spec.quantization,
+            recipe,
             environment=environment,
             moment=moment_of(spec.evaluation),
             template_variables=spec.evaluation.chat_template_kwargs,
             settings=Settings(),
             progress=progress,
-            log=run.log("quantize"),
-            trust_remote_code=spec.model.trust_remote_code,
+            log=run.log(f"quantize-{arm}"),
+            trust_remote_code=asked.model.trust_remote_code,
         )
-        look_at_files(checkpoint, weights, spec.evaluation.triage, run=run, progress=progress)
-    run.write("checkpoint", checkpoint)
+        look_at_files(arm, checkpoint, weights, spec.evaluation.triage, run=run, progress=progress)
     return outcome(checkpoint, reused=timed.reused)

@@ -87,7 +87,7 @@ def compare(model: Path, exam: Exam, work: Path) -> int:
     )
     print(f"\n{model}")
     with serve(
-        model, arm="base", spec=ServingSpec(enforce_eager=device.kind == "cpu"),
+        model, arm="baseline", spec=ServingSpec(enforce_eager=device.kind == "cpu"),
         concurrency=exam.spec.concurrency, environment=environment, device=device,
         trust_remote_code=False, log=log, progress=Told(),
     ) as server:  # fmt: skip

@@ -56,7 +56,7 @@ def served(
 ) -> Iterator[LiveServer]:
     """Serve a checkpoint in a type, or in its own if that cannot be."""
     with serve(
-        model, arm="base",
+        model, arm="baseline",
         spec=ServingSpec(dtype=dtype_for(model, dtype), enforce_eager=True, **spec),
         concurrency=suites.STOCK_CONCURRENCY, environment=environment, device=detect("auto"),
         trust_remote_code=False, log=log, progress=Silent(),
@@ -82,8 +82,8 @@ def served_alone(
 
 def dtype_for(model: Path, dtype: str) -> Any:
     """Return the type to serve in: vLLM's AWQ layers compute in 16 bits and nothing else."""
-    quantized = "quantization_config" in json.loads((model / "config.json").read_text())
-    return "auto" if quantized and dtype == "float32" else dtype
+    candidate = "quantization_config" in json.loads((model / "config.json").read_text())
+    return "auto" if candidate and dtype == "float32" else dtype
 
 
 def examine(

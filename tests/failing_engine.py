@@ -95,13 +95,13 @@ class Stage:
             spec=ServingSpec(**spec), device=device, concurrency=4,
             free_memory_bytes=_FREE_MEMORY_BYTES,
         )  # fmt: skip
-        base = clean_environment()
-        base |= engine_environment(device, "unused", cores=2, given=base)
-        base["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(own_worker))
+        baseline = clean_environment()
+        baseline |= engine_environment(device, "unused", cores=2, given=baseline)
+        baseline["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(own_worker))
         with self.log.open("wb") as output:
             engine = subprocess.Popen(
                 [*prefix, *(word for word in command if word != leave_out)],
-                env=base | dict(env or {}), stdin=subprocess.DEVNULL, stdout=output,
+                env=baseline | dict(env or {}), stdin=subprocess.DEVNULL, stdout=output,
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         try:

@@ -26,7 +26,7 @@ from infra.judging.statistics import PairedCounts
 from infra.judging.verdict import decide
 
 TASKS = {"gsm8k": (1319, 0.75), "global_mmlu_en": (400, 0.65), "gpqa_main_zeroshot": (448, 0.35)}
-"""Rows, and the base model's share of right ones."""
+"""Rows, and the baseline's share of right ones."""
 
 FLIP_RATES = (0.05, 0.1, 0.2, 0.3)
 DROP = 0.03
@@ -39,12 +39,12 @@ Rng = np.random.Generator
 def compared(task: str, counts: PairedCounts, confidence: float) -> Compared:
     """Return one task as the comparison of its rows would give it; the first arm is quantized."""
     effect = statistics.binary_effect(counts, confidence)
-    base, quantized = (
+    baseline, candidate = (
         MetricValue(value=(counts.both + only) / counts.n, stderr=None, n=counts.n)
         for only in (counts.second_only, counts.first_only)
     )
     metric = MetricComparison.model_construct(
-        task=task, subtask_of=None, metric="acc,none", base=base, quantized=quantized,
+        task=task, subtask_of=None, metric="acc,none", baseline=baseline, candidate=candidate,
         unit="points", difference=effect.difference, low=effect.limits[0], high=effect.limits[1],
         confidence=confidence, method=effect.method, p_value=effect.p_value, p_adjusted=None,
         clusters=None, chance=0.25, recovery=None, recovery_above_chance=None, pairs=counts.n,

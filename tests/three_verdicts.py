@@ -45,12 +45,12 @@ class Examination:
             )
             for stage in ("server", "quantizer")
         )
-        self.base = inspect_local(Path(spec.model.id).absolute(), settings=self._settings)
+        self.baseline = inspect_local(Path(spec.model.id).absolute(), settings=self._settings)
 
     def quantize(self, quantization: QuantizationSpec) -> QuantizedCheckpoint:
         """Return the checkpoint that AutoAWQ makes."""
         made, _ = quantizer.quantize(
-            self.base, quantization, environment=self._quantizer, settings=self._settings,
+            self.baseline, quantization, environment=self._quantizer, settings=self._settings,
             moment=MOMENT, template_variables={},
             progress=PrintProgress(), log=self._run.log("quantize"),
         )  # fmt: skip
@@ -58,7 +58,7 @@ class Examination:
 
     def rounded(self, like: QuantizedCheckpoint, bits: int) -> QuantizedCheckpoint:
         """Return a checkpoint that is rounded to so many bits, with no search for scales."""
-        folder = write_awq(self.base.path, self._run.path / f"{bits}-bit", bits)
+        folder = write_awq(self.baseline.path, self._run.path / f"{bits}-bit", bits)
         found = inspect_local(folder, settings=self._settings)
         return like.model_copy(
             update={name: getattr(found, name) for name in ("path", "files", "digest")}
@@ -68,7 +68,7 @@ class Examination:
         """Return what a model scores."""
         run = RunFolder(id=self._run.id, path=self._run.path / name)
         result = arms.evaluate(
-            "base" if model is self.base else "quantized", model, self._spec,
+            "baseline" if model is self.baseline else "quantized", model, self._spec,
             environment=self._server, run=run, settings=self._settings, progress=PrintProgress(),
             sitting=sitting,
         )  # fmt: skip
@@ -102,15 +102,15 @@ def main() -> None:
         work = Path(name)
         exam = Examination(spec, work)
         checkpoint = exam.quantize(spec.quantization)
-        base = exam.sit("base", exam.base)
+        baseline = exam.sit("baseline", exam.baseline)
         others = {
-            "no change": exam.sit("again", exam.base, sitting=2),
+            "no change": exam.sit("again", exam.baseline, sitting=2),
             "4-bit AWQ": exam.sit("awq", checkpoint),
             "4-bit rounding": exam.sit("four", exam.rounded(checkpoint, 4)),
             "3-bit rounding": exam.sit("three", exam.rounded(checkpoint, 3)),
         }
         for what, other in others.items():
-            found = comparison.compare(base, other, work, verdict.confidence)
+            found = comparison.compare(baseline, other, work, verdict.confidence)
             told = decide(found, verdict, what=what)
             print(f"\n{told.headline}")
             for reason in told.reasons:

@@ -55,7 +55,7 @@ class Bench:
         """Serve a model and let triage look at its answers."""
         run = RunFolder(id=name, path=self.work / name)
         look = Look(
-            model, spec, conditions=name, base_conditions="base",
+            model, spec, conditions=name, base_conditions="baseline",
             run=run, settings=self.settings, progress=Silent(),
         )  # fmt: skip
         log = self.work / f"{name}.log"
@@ -76,7 +76,7 @@ class Bench:
         return f"passes, in {time.monotonic() - started:.1f} s with the start of the engine"
 
     def agreement(self, name: str) -> str:
-        """Return how the served checkpoint compares with the base model."""
+        """Return how the served checkpoint compares with the baseline."""
         file = self.work / name / "triage.json"
         if not file.is_file():
             return ""
@@ -89,8 +89,8 @@ def main() -> None:
         work = Path(name)
         bench = Bench(work)
         spec, noise = make_spec(), make_spec(write_garbage(work / "noise.jsonl", 40))
-        bench.serve(bench.weights, spec, "base")
-        bench.serve(bench.weights, noise, "base")
+        bench.serve(bench.weights, spec, "baseline")
+        bench.serve(bench.weights, noise, "baseline")
         sound, garbage = bench.quantize(spec), bench.quantize(noise)
         swapped = spoil(sound.path, work / "spoiled", "layers swapped")
 

@@ -8,6 +8,7 @@ by these.
 1  no margin, no verdict against it, no receipt
 2  units told from the values of the rows; a written answer is never guessed
 3  units declared; the most frequent of few labels is a guess
+4  one baseline, any number of candidates
 """
 
 from __future__ import annotations
@@ -61,4 +62,73 @@ def _comparison(report: Document, version: int) -> Document:
     return {"comparison": {**told, "schema_version": version}}
 
 
-_STEPS: dict[int, Callable[[Document], Document]] = {1: _to_2, 2: _to_3}
+def _to_4(report: Document) -> Document:
+    """Version 3 knew one model, as it came (`base`) and as its checkpoint (`quantized`)."""
+    arms, name = dict(report.get("arms") or {}), _ONE_CANDIDATE
+    baseline, candidate = _arm(arms.get("base")), _arm(arms.get("quantized"))
+    spec = dict(report.get("spec") or {})
+    if "quantization" in spec:
+        short = {key: spec.pop(key) for key in ("model", "serving") if key in spec}
+        recipe = spec.pop("quantization")
+        spec |= {"baseline": short, "candidates": [{"name": name, "quantization": recipe}]}
+        model = short.get("model", {})
+        place = {"model": model.get("id", ""), "source": model.get("source", "local")}
+        for arm in (baseline, candidate):
+            arm["checkpoint"] = {**arm.get("checkpoint", {}), **place}
+    if report.get("calibration"):
+        candidate["checkpoint"] = {**candidate["checkpoint"], "calibration": report["calibration"]}
+    judgement: Document = {
+        key: report[key] for key in ("verdict", "overlap", "alert", "not_compared") if key in report
+    }
+    judgement["comparison"] = _sides(report.get("comparison") or {})
+    left = {key: value for key, value in report.items() if key not in _OF_A_CANDIDATE}
+    return {
+        **left,
+        "schema_version": 4,
+        "rules": report.get("rules", 3),
+        "spec": spec,
+        "arms": {"baseline": baseline, name: candidate},
+        "judged": {name: judgement},
+    }
+
+
+_ONE_CANDIDATE = "quantized"
+_OF_A_CANDIDATE = ("comparison", "overlap", "alert", "not_compared", "calibration")
+_SIDES = {
+    "base": "baseline", "quantized": "candidate",
+    "perplexity_base": "perplexity_baseline", "perplexity_quantized": "perplexity_candidate",
+}  # fmt: skip
+
+
+def migrated_arm(document: Mapping[str, Any]) -> Document:
+    """Return the record of one arm, as a run of any version keeps it in its folder."""
+    return _arm(document)
+
+
+def _arm(found: object) -> Document:
+    arm = dict(found) if isinstance(found, Mapping) else {}
+    return {**arm, "tasks": {name: _task(task) for name, task in arm.get("tasks", {}).items()}}
+
+
+def _task(scores: Document) -> Document:
+    """What was called an exam are the task's questions."""
+    renamed = {"questions" if key == "exam" else key: value for key, value in scores.items()}
+    subtasks = {name: _task(sub) for name, sub in scores.get("subtasks", {}).items()}
+    return renamed | {"subtasks": subtasks}
+
+
+def _sides(comparison: Document) -> Document:
+    def of(found: Mapping[str, Any]) -> Document:
+        return {_SIDES.get(key, key): value for key, value in found.items()}
+
+    fidelity = comparison.get("fidelity")
+    return {
+        **comparison,
+        "schema_version": 4,
+        "metrics": [of(metric) for metric in comparison.get("metrics", ())],
+        "fidelity": of(fidelity) if fidelity else None,
+        "lengths": {task: of(arms) for task, arms in comparison.get("lengths", {}).items()},
+    }
+
+
+_STEPS: dict[int, Callable[[Document], Document]] = {1: _to_2, 2: _to_3, 3: _to_4}

@@ -7,7 +7,7 @@ from pathlib import Path
 from infra.contracts.errors import AssayError
 from infra.contracts.progress import Silent
 from infra.contracts.specs import CalibrationSpec
-from infra.models.hubs.base import COMMIT, Repository
+from infra.models.hubs.hub import COMMIT, Repository
 from infra.models.hubs.revisions import resolve
 from infra.store.content import digest_file
 from infra.store.settings import Settings

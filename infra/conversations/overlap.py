@@ -115,14 +115,14 @@ def overlap(
 
 
 def of_run(
-    base: ArmResult, card: CalibrationCard, folder: Path, *, settings: Settings
+    baseline: ArmResult, card: CalibrationCard, folder: Path, *, settings: Settings
 ) -> Overlap | None:
     """Return the overlap of a finished run's calibration set with its exam.
 
     Looked at is every conversation up to the last one used, those too long for AWQ included.
 
     Args:
-        base: The arm whose rows are read; both have the same.
+        baseline: The arm whose rows are read; both have the same.
         card: What the quantizer saw.
         folder: The run's folder, which holds the sample rows.
         settings: Where datasets of a hub are kept.
@@ -140,7 +140,7 @@ def of_run(
         conversations = [text for talk in talks for text in talk.texts]
     except (CalibrationError, WeightsError):
         return None
-    rows = {name: _rows(folder / scores.samples) for name, scores in base.tasks.items()}
+    rows = {name: _rows(folder / scores.samples) for name, scores in baseline.tasks.items()}
     return overlap(conversations, rows)
 
 

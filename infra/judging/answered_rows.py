@@ -1,6 +1,6 @@
 """What was compared where the exam may have been stopped early: the rows that both arms answered.
 
-The base model sits its whole exam. Where the quantized model was asked fewer rows, the base model's
+The baseline is asked everything. Where the candidate was asked fewer rows, the baseline's
 scores are made again over just these, so that every number is about the same questions.
 """
 
@@ -23,36 +23,38 @@ from infra.suite.harness.scores import exam_digest
 
 Row = dict[str, Any]
 
-SAMPLES = "samples/base-asked"
-"""Folder of the base model's rows that were compared, below the run's folder."""
+SAMPLES = "samples/baseline-beside-{}"
+"""Folder of the baseline's rows that were compared with a candidate, below the run's folder."""
 
 _NO_NARROWER = "and no narrower than for a number of rows fixed before"
 
 
-def asked_of(base: ArmResult, quantized: ArmResult, folder: Path, into: str = SAMPLES) -> ArmResult:
-    """Return the base arm over the rows that the quantized arm was asked.
+def answered_of(baseline: ArmResult, candidate: ArmResult, folder: Path, into: str) -> ArmResult:
+    """Return the baseline over the rows that the candidate was asked.
 
     Tasks of which it was asked everything stay as they are.
 
     Args:
-        base: The arm over its whole exam.
-        quantized: The arm that may have been asked less.
+        baseline: The arm over its whole exam.
+        candidate: The arm that may have been asked less.
         folder: The run's folder.
-        into: Folder for the base model's rows, below the run's folder or absolute.
+        into: Folder for the baseline's rows, below the run's folder or absolute.
     """
-    return base.model_copy(
+    return baseline.model_copy(
         update={
             "tasks": {
-                name: _over(scores, quantized.tasks[name], folder, f"{into}/{name}.jsonl")
-                if name in quantized.tasks and quantized.tasks[name].n != scores.n
+                name: _over(scores, candidate.tasks[name], folder, f"{into}/{name}.jsonl")
+                if name in candidate.tasks and candidate.tasks[name].n != scores.n
                 else scores
-                for name, scores in base.tasks.items()
+                for name, scores in baseline.tasks.items()
             }
         }
     )
 
 
-def pooled(base: ArmResult, quantized: ArmResult, found: Comparison, folder: Path) -> Pooled | None:
+def pooled(
+    baseline: ArmResult, candidate: ArmResult, found: Comparison, folder: Path
+) -> Pooled | None:
     """Return the effect over all rows, for a verdict that may be looked at before the last row.
 
     The limits are those of the test that allows it (see `infra.judging.sequential`),
@@ -60,8 +62,8 @@ def pooled(base: ArmResult, quantized: ArmResult, found: Comparison, folder: Pat
     asked twice, and a wider limit can only make a verdict rarer.
 
     Args:
-        base: The arm as it came, over the rows that were asked.
-        quantized: The arm that was quantized.
+        baseline: The arm as it came, over the rows that were asked.
+        candidate: The arm that was quantized.
         found: The comparison of both.
         folder: The run's folder.
 
@@ -77,7 +79,7 @@ def pooled(base: ArmResult, quantized: ArmResult, found: Comparison, folder: Pat
     rows = [
         step
         for task in fixed.tasks
-        for step in steps(base.tasks[task], quantized.tasks[task], folder)
+        for step in steps(baseline.tasks[task], candidate.tasks[task], folder)
     ]
     told = pooled_so_far(rows, fixed.tasks, fixed.confidence)
     return told.model_copy(
@@ -131,7 +133,7 @@ def _again(
     metrics = _means(whole, all_rows, rows)
     if metrics is None:
         raise ComparisonError(
-            f"The score of {whole.name} in the base arm cannot be made again over a part of its "
+            f"The score of {whole.name} in the baseline cannot be made again over a part of its "
             "rows.",
             cause="It is not the mean of its rows.",
             remedy="Set verdict.early_stop to False.",
@@ -141,7 +143,7 @@ def _again(
         update={
             "metrics": metrics,
             "n": len(rows),
-            "exam": exam_digest(rows),
+            "questions": exam_digest(rows),
             "samples": samples,
             "truncated": sum(bool(row["truncated"]) for row in rows),
             "subtasks": {
@@ -206,23 +208,23 @@ def _stderr(metric: str, rows: Sequence[Row]) -> float | None:
     return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
-def steps(base: TaskScores, quantized: TaskScores, folder: Path) -> Iterator[int]:
-    """Yield quantized minus base of each row of a task: -1, 0 or 1, good is up.
+def steps(baseline: TaskScores, candidate: TaskScores, folder: Path) -> Iterator[int]:
+    """Yield candidate minus baseline of each row of a task: -1, 0 or 1, good is up.
 
     Raises:
         ComparisonError: A row is not simply right or wrong.
     """
-    metric = base.primary_metric
-    better = 1 if base.metrics[metric].higher_is_better else -1
-    for pair in paired_rows(base, quantized, folder):
-        one, other = pair.base.score(metric), pair.quantized.score(metric)
+    metric = baseline.primary_metric
+    better = 1 if baseline.metrics[metric].higher_is_better else -1
+    for pair in paired_rows(baseline, candidate, folder):
+        one, other = pair.baseline.score(metric), pair.candidate.score(metric)
         if one not in (0, 1) or other not in (0, 1):
             raise ComparisonError(
-                f"A row of {base.name} scores {one!r:.40} in the base arm and {other!r:.40} in the "
-                f"quantized arm in {metric}, neither right nor wrong.",
+                f"A row of {baseline.name} scores {one!r:.40} in the baseline and {other!r:.40} in "
+                f"the candidate in {metric}, neither right nor wrong.",
                 cause="A test that may stop early takes rows that are right or wrong.",
                 remedy="Set verdict.early_stop to False, or leave the task out.",
-                task=base.name, field="metrics", document=pair.base.doc_id,
+                task=baseline.name, field="metrics", document=pair.baseline.doc_id,
             )  # fmt: skip
         yield better * (int(other) - int(one))
 

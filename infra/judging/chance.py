@@ -1,6 +1,6 @@
 """What guessing scores, and how much of a score is left after quantization.
 
-At four choices a model that knows nothing scores 25 %. Quantized over base therefore flatters a
+At four choices a model that knows nothing scores 25 %. Candidate over baseline therefore flatters a
 broken model: 30 of 60 % reads as half, though only a seventh of the knowledge is left.
 
 Whoever writes the answer can guess, too, wherever the right answers are few labels: letters, yes
@@ -89,18 +89,18 @@ def chance_of(metric: str, rows: Sequence[Row]) -> float | None:
     return guessing(metric, rows).chance
 
 
-def recovery(base: float, quantized: float, chance: float = 0.0) -> float | None:
-    """Return which share of the base model's score the quantized model has, both above chance.
+def recovery(baseline: float, candidate: float, chance: float = 0.0) -> float | None:
+    """Return which share of the baseline's score the candidate has, both above chance.
 
     Args:
-        base: Score of the base arm.
-        quantized: Score of the quantized arm.
+        baseline: Score of the baseline.
+        candidate: Score of the candidate.
         chance: What guessing scores.
 
     Returns:
         The share, below zero for a model worse than guessing; none if base is no better than that.
     """
-    return (quantized - chance) / (base - chance) if base > chance else None
+    return (candidate - chance) / (baseline - chance) if baseline > chance else None
 
 
 def _constant(

@@ -18,15 +18,15 @@ from infra.contracts.records import (
     Pooled,
     TaskScores,
 )
-from infra.contracts.specs import QuantizationSpec
+from infra.contracts.specs import QuantizationSpec, RunSpec
 from infra.judging import statistics
 from infra.judging.chance import Guessing, guessing, recovery
-from infra.judging.pairing import Pair, Row, paired_rows
+from infra.judging.pairing import Row, RowPair, paired_rows
 from infra.judging.statistics import Effect
 from infra.suite.harness.metrics import in_points, is_corpus
 
 Scored: TypeAlias = list[tuple[float, float]]
-"""What each row scores in the base arm and in the other one."""
+"""What each row scores in the baseline and in the other one."""
 
 
 class Rules(Protocol):
@@ -61,15 +61,15 @@ class Compared:
 
     metric: MetricComparison
     effect: Effect | None
-    """Other arm minus base arm; none if the rows give no basis for an interval."""
+    """Other arm minus baseline; none if the rows give no basis for an interval."""
 
     documents: frozenset[str] = frozenset()
     """What tells the questions, without the words they were asked in."""
 
 
 def compare(
-    base: ArmResult,
-    quantized: ArmResult,
+    baseline: ArmResult,
+    candidate: ArmResult,
     folder: Path,
     confidence: float = statistics.CONFIDENCE,
     rules: Rules | None = None,
@@ -79,29 +79,29 @@ def compare(
     A group gets one comparison over all its rows, and one for each subtask.
 
     Args:
-        base: The arm as it came.
-        quantized: The arm that was quantized.
+        baseline: The arm as it came.
+        candidate: The arm that is held against it.
         folder: The run's folder, which holds the sample rows of both.
         confidence: Of every interval; see `VerdictSpec`.
         rules: Of another version, for a report that it made; none takes this one's.
 
     Raises:
-        ComparisonError: The arms did not sit the same exam; names the task and the field.
+        ComparisonError: The arms were not asked the same; names the task and the field.
     """
-    if base.tasks.keys() != quantized.tasks.keys():
+    if baseline.tasks.keys() != candidate.tasks.keys():
         raise ComparisonError(
-            f"The arms sat different tasks: {', '.join(base.tasks)} in the base arm, "
-            f"{', '.join(quantized.tasks)} in the quantized arm.",
+            f"The arms were asked different tasks: {', '.join(baseline.tasks)} in the baseline, "
+            f"{', '.join(candidate.tasks)} in the candidate.",
             remedy="Evaluate both arms with the same spec.",
             field="tasks",
         )
     compared: list[Compared] = []
-    for name, scores in base.tasks.items():
-        pairs = paired_rows(scores, quantized.tasks[name], folder)
+    for name, scores in baseline.tasks.items():
+        pairs = paired_rows(scores, candidate.tasks[name], folder)
         compared += _compare_task(
-            scores, quantized.tasks[name], pairs, None, confidence, rules or Declared()
+            scores, candidate.tasks[name], pairs, None, confidence, rules or Declared()
         )
-    size_ratio = quantized.checkpoint.size_bytes / base.checkpoint.size_bytes
+    size_ratio = candidate.checkpoint.size_bytes / baseline.checkpoint.size_bytes
     return combine(compared, size_ratio, confidence)
 
 
@@ -110,7 +110,7 @@ def combine(compared: Sequence[Compared], size_ratio: float, confidence: float) 
 
     Args:
         compared: Every metric of every task and subtask.
-        size_ratio: Bytes of quantized weights over bytes of base weights.
+        size_ratio: Bytes of the candidate's weights over bytes of the baseline's.
         confidence: That the effects were computed at.
     """
     decisive = [one for one in compared if decides(one.metric)]
@@ -130,7 +130,7 @@ def _pooled(compared: Sequence[Compared], confidence: float) -> Pooled | None:
     tasks, effects, documents = [], [], []
     for one in compared:
         if one.effect is not None and one.metric.unit == "points":
-            better = one.metric.base.higher_is_better
+            better = one.metric.baseline.higher_is_better
             tasks.append(one.metric.task)
             effects.append(one.effect if better else one.effect.mirrored())
             documents.append(one.documents)
@@ -159,20 +159,20 @@ def _pooled(compared: Sequence[Compared], confidence: float) -> Pooled | None:
 
 
 def _compare_task(
-    base: TaskScores,
-    quantized: TaskScores,
-    pairs: list[Pair],
+    baseline: TaskScores,
+    candidate: TaskScores,
+    pairs: list[RowPair],
     parent: str | None,
     confidence: float,
     rules: Rules,
 ) -> Iterator[Compared]:
-    both = [metric for metric in base.metrics if metric in quantized.metrics]
-    for metric in sorted(both, key=lambda name: name != base.primary_metric):
-        yield _compare_metric(base, quantized, metric, pairs, parent, confidence, rules)
-    for name, subtask in base.subtasks.items():
-        members = [pair for pair in pairs if pair.base.task in _leaves(subtask)]
+    both = [metric for metric in baseline.metrics if metric in candidate.metrics]
+    for metric in sorted(both, key=lambda name: name != baseline.primary_metric):
+        yield _compare_metric(baseline, candidate, metric, pairs, parent, confidence, rules)
+    for name, subtask in baseline.subtasks.items():
+        members = [pair for pair in pairs if pair.baseline.task in _leaves(subtask)]
         yield from _compare_task(
-            subtask, quantized.subtasks[name], members, base.name, confidence, rules
+            subtask, candidate.subtasks[name], members, baseline.name, confidence, rules
         )
 
 
@@ -183,40 +183,40 @@ def _leaves(scores: TaskScores) -> set[str]:
 
 
 def _compare_metric(
-    base: TaskScores,
-    quantized: TaskScores,
+    baseline: TaskScores,
+    candidate: TaskScores,
     metric: str,
-    pairs: list[Pair],
+    pairs: list[RowPair],
     parent: str | None,
     confidence: float,
     rules: Rules,
 ) -> Compared:
-    values = base.metrics[metric], quantized.metrics[metric]
+    values = baseline.metrics[metric], candidate.metrics[metric]
     # Corpus metrics (BLEU, perplexity) keep tuples or nothing in their rows.
     scored = [
         (one, other)
         for pair in pairs
-        if (one := pair.base.score(metric)) is not None
-        and (other := pair.quantized.score(metric)) is not None
+        if (one := pair.baseline.score(metric)) is not None
+        and (other := pair.candidate.score(metric)) is not None
     ]
     found, method = _effect(scored, values, pairs, confidence)
     better_higher = values[0].higher_is_better
     better = 1 if better_higher else -1
     signs = [better * (other - one) for one, other in scored]
-    points = rules.points(metric, base.name, values, scored)
+    points = rules.points(metric, baseline.name, values, scored)
     breach = _breach(metric, pairs) if points else ""
     points = points and not breach
     ratio = points and better_higher
-    rows = [pair.base for pair in pairs]
+    rows = [pair.baseline for pair in pairs]
     guessed = rules.guessing(metric, rows, better_higher) if points else Guessing(None)
     chance = guessed.chance
     low, high = found.limits if found else (None, None)
     compared = MetricComparison(
-        task=base.name,
+        task=baseline.name,
         subtask_of=parent,
         metric=metric,
-        base=values[0],
-        quantized=values[1],
+        baseline=values[0],
+        candidate=values[1],
         unit="points" if points else "value",
         breach=breach,
         difference=values[1].value - values[0].value,
@@ -238,20 +238,20 @@ def _compare_metric(
         lost=sum(sign < 0 for sign in signs),
         gained=sum(sign > 0 for sign in signs),
         changed=sum(pair.differs(metric) for pair in pairs),
-        primary=metric == base.primary_metric,
+        primary=metric == baseline.primary_metric,
     )
-    documents = frozenset(pair.base.question for pair in pairs)
+    documents = frozenset(pair.baseline.question for pair in pairs)
     return Compared(compared, found, documents if decides(compared) else frozenset())
 
 
-def _breach(metric: str, pairs: Sequence[Pair]) -> str:
+def _breach(metric: str, pairs: Sequence[RowPair]) -> str:
     """Return the first row that does not lie between 0 and 1, as a metric in points has to."""
     for pair in pairs:
-        for arm, row in (("base", pair.base), ("quantized", pair.quantized)):
+        for arm, row in (("baseline", pair.baseline), ("candidate", pair.candidate)):
             value = row.score(metric)
             if value is not None and not 0 <= value <= 1:
                 return (
-                    f"document {row.doc_id} of {row.task} scores {value:g} in the {arm} arm, "
+                    f"document {row.doc_id} of {row.task} scores {value:g} in the {arm}, "
                     f"though {metric.partition(',')[0]} is declared to lie between 0 and 1"
                 )
     return ""
@@ -260,7 +260,7 @@ def _breach(metric: str, pairs: Sequence[Pair]) -> str:
 def _effect(
     scored: Sequence[tuple[float, float]],
     values: tuple[MetricValue, MetricValue],
-    pairs: Sequence[Pair],
+    pairs: Sequence[RowPair],
     confidence: float,
 ) -> tuple[Effect | None, str]:
     """Return the effect and the name of its interval, or why there is none."""
@@ -272,10 +272,10 @@ def _effect(
         mean = math.fsum(row[arm] for row in scored) / len(pairs)
         if not math.isclose(mean, value.value, rel_tol=1e-9, abs_tol=1e-9):
             return None, "none: the score is not the mean of its rows"
-    base, other = zip(*scored, strict=True)
-    subjects = [pair.base.subject for pair in pairs]
-    questions = [pair.base.question for pair in pairs]
-    found = statistics.effect_of(base, other, confidence, subjects, questions)
+    baseline, other = zip(*scored, strict=True)
+    subjects = [pair.baseline.subject for pair in pairs]
+    questions = [pair.baseline.question for pair in pairs]
+    found = statistics.effect_of(baseline, other, confidence, subjects, questions)
     if found is None:
         return None, "none: too few rows differ to resample them"
     return found, found.method
@@ -296,10 +296,24 @@ def effect(metric: MetricComparison) -> Literal["loss", "gain", "unclear"]:
     if metric.low is None or metric.high is None:
         return "unclear"
     if metric.high < 0 or metric.low > 0:
-        return "gain" if (metric.low > 0) == metric.base.higher_is_better else "loss"
+        return "gain" if (metric.low > 0) == metric.baseline.higher_is_better else "loss"
     return "unclear"
 
 
 def recipe_name(quantization: QuantizationSpec) -> str:
     """Return `4-bit AWQ`."""
     return f"{quantization.bits}-bit {quantization.method.upper()}"
+
+
+def change_name(spec: RunSpec, name: str) -> str:
+    """Return who is to blame or to praise for what a candidate scores.
+
+    The recipe, if a run has no other candidate and that changes nothing else; else its name.
+
+    Args:
+        spec: What was asked.
+        name: Of the candidate.
+    """
+    one = next(one for one in spec.candidates if one.name == name)
+    alone = len(spec.candidates) == 1 and one.model is None and one.serving is None
+    return recipe_name(one.quantization) if alone and one.quantization else name

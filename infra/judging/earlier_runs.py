@@ -129,7 +129,7 @@ def _duration(rows: Iterable[dict[str, str]], tasks: set[str]) -> Duration | Non
             run=run,
             rows=int(rows_told),
             startup_seconds=sum(seconds or 0 for seconds in startup),
-            # An exam that was stopped early counts the same rows in both arms, but the base model
+            # An exam that was stopped early counts the same rows in both arms, but the baseline
             # was asked all: only the rate is of what is counted.
             evaluation_seconds=sum(rows_told / (rate or 1) for rate in rates),
         )

@@ -1,6 +1,6 @@
-"""Stops asking the quantized model as soon as the verdict is certain.
+"""Stops asking the candidate as soon as the verdict is certain.
 
-The base model has sat its whole exam. The quantized model is asked the same rows in an order that
+The baseline has sat its whole exam. The candidate is asked the same rows in an order that
 is fixed before it answers anything, in rounds; after each round the rows so far are compared and
 judged as a finished exam is, with limits that allow to look (see `infra.judging.sequential`). The
 exam ends with the first round whose verdict is PASS, each task having rows enough to speak for
@@ -39,8 +39,7 @@ from infra.contracts.errors import EvaluationError
 from infra.contracts.progress import Progress
 from infra.contracts.records import ArmResult, TaskScores, Verdict
 from infra.contracts.specs import VerdictSpec
-from infra.judging import answered_rows as asked
-from infra.judging import comparison
+from infra.judging import answered_rows, comparison
 from infra.judging.pairing import question_of
 from infra.judging.sequential import lower_limits
 from infra.judging.verdict import decide
@@ -81,7 +80,7 @@ Ask: TypeAlias = Callable[[str, Documents, Path], TaskScores]
 class Rounds:
     """An exam that is asked in rounds."""
 
-    base: ArmResult
+    baseline: ArmResult
     """Over its whole exam."""
 
     tasks: tuple[str, ...]
@@ -92,14 +91,14 @@ class Rounds:
     """That the verdict is held against."""
 
     run: Path
-    """The run's folder, which holds the base arm's rows."""
+    """The run's folder, which holds the baseline's rows."""
 
     def identity(self) -> dict[str, object]:
-        """Return all that decides where it stops, besides the quantized model's answers."""
+        """Return all that decides where it stops, besides the candidate's answers."""
         return {
             "base": {
                 name: digest_file(self.run / scores.samples).sha256
-                for name, scores in self.base.tasks.items()
+                for name, scores in self.baseline.tasks.items()
             },
             "tasks": self.tasks,
             "margin": self.margin_points,
@@ -132,9 +131,10 @@ class Rounds:
             Scores over the rows that were asked.
         """
         numbers = {
-            task: _numbers(asked.rows_of(self.base.tasks[task], self.run)) for task in self.tasks
+            task: _numbers(answered_rows.rows_of(self.baseline.tasks[task], self.run))
+            for task in self.tasks
         }
-        total = sum(self.base.tasks[task].n for task in self.tasks)
+        total = sum(self.baseline.tasks[task].n for task in self.tasks)
         seconds = dict.fromkeys(self.tasks, 0.0)
         found: dict[str, TaskScores] = {}
         for share in SHARES:
@@ -160,14 +160,14 @@ class Rounds:
 
     def _judge(self, tasks: Mapping[str, TaskScores]) -> Verdict | None:
         """Return the verdict on the rows so far if it ends the exam."""
-        other = self.base.model_copy(update={"tasks": dict(tasks)})
+        other = self.baseline.model_copy(update={"tasks": dict(tasks)})
         with TemporaryDirectory(prefix="assay-round-") as name:
-            base = asked.asked_of(self.base, other, self.run, into=name)
-            found = comparison.compare(base, other, self.run, self.verdict.confidence)
-            pooled = asked.pooled(base, other, found, self.run)
+            baseline = answered_rows.answered_of(self.baseline, other, self.run, into=name)
+            found = comparison.compare(baseline, other, self.run, self.verdict.confidence)
+            pooled = answered_rows.pooled(baseline, other, found, self.run)
             if pooled is None:
                 return None
-            guarded = all(self._within(base.tasks[t], other.tasks[t]) for t in pooled.tasks)
+            guarded = all(self._within(baseline.tasks[t], other.tasks[t]) for t in pooled.tasks)
         told = decide(
             found.model_copy(update={"pooled": pooled}),
             self.verdict,
@@ -179,17 +179,17 @@ class Rounds:
         certain = guarded if told.status == "PASS" else told.status == "FAIL" and lost
         return told if certain else None
 
-    def _within(self, base: TaskScores, quantized: TaskScores) -> bool:
+    def _within(self, baseline: TaskScores, candidate: TaskScores) -> bool:
         """Return whether so few rows say enough about one task."""
-        limit = lower_limits([*asked.steps(base, quantized, self.run)], _GUARD)[-1]
+        limit = lower_limits([*answered_rows.steps(baseline, candidate, self.run)], _GUARD)[-1]
         return bool(100 * limit > -self.verdict.task_margin_points)
 
 
-def rounds(base: ArmResult, verdict: VerdictSpec, margin_points: float, run: Path) -> Rounds:
-    """Return how the quantized model is asked.
+def rounds(baseline: ArmResult, verdict: VerdictSpec, margin_points: float, run: Path) -> Rounds:
+    """Return how the candidate is asked.
 
     Args:
-        base: The base arm over its whole exam.
+        baseline: The baseline over its whole exam.
         verdict: Confidence and the margin of each task.
         margin_points: The margin over all rows that the verdict is held against.
         run: The run's folder.
@@ -198,8 +198,8 @@ def rounds(base: ArmResult, verdict: VerdictSpec, margin_points: float, run: Pat
         EvaluationError: No honest verdict can be had from a part of these rows.
     """
     tasks, documents = [], []
-    for name, scores in base.tasks.items():
-        rows = asked.rows_of(scores, run)
+    for name, scores in baseline.tasks.items():
+        rows = answered_rows.rows_of(scores, run)
         if _is_pooled(scores, rows):
             _require_right_or_wrong(scores, rows)
             tasks.append(name)
@@ -210,13 +210,13 @@ def rounds(base: ArmResult, verdict: VerdictSpec, margin_points: float, run: Pat
         raise EvaluationError(
             "verdict.early_stop is on, but no task has rows that are right or wrong.",
             cause="Only such rows can be tested while they come in.",
-            remedy="Set verdict.early_stop to False. What the base model answered is kept.",
+            remedy="Set verdict.early_stop to False. What the baseline answered is kept.",
         )
     _require_other_questions(documents)
-    return Rounds(base, tuple(tasks), verdict, margin_points, run)
+    return Rounds(baseline, tuple(tasks), verdict, margin_points, run)
 
 
-def _is_pooled(scores: TaskScores, rows: Sequence[asked.Row]) -> bool:
+def _is_pooled(scores: TaskScores, rows: Sequence[answered_rows.Row]) -> bool:
     """Return whether the pooled effect counts a task: it has points, and is the mean of its rows.
 
     As it is declared: rows that break it are refused, and not asked whole as if they had no points.
@@ -231,10 +231,10 @@ def _is_pooled(scores: TaskScores, rows: Sequence[asked.Row]) -> bool:
     return bool(abs(sum(values) / len(values) - told.value) <= _FLOAT_NOISE)
 
 
-def _require_right_or_wrong(scores: TaskScores, rows: Sequence[asked.Row]) -> None:
+def _require_right_or_wrong(scores: TaskScores, rows: Sequence[answered_rows.Row]) -> None:
     if not {row["metrics"][scores.primary_metric] for row in rows} <= {0, 1}:
         fact = f"the rows of {scores.name} are not simply right or wrong"
-    elif asked.means(scores, rows) is None:
+    elif answered_rows.means(scores, rows) is None:
         fact = f"{scores.name} has a metric that is not the mean of its rows"
     else:
         return
@@ -242,7 +242,7 @@ def _require_right_or_wrong(scores: TaskScores, rows: Sequence[asked.Row]) -> No
         f"verdict.early_stop is on, but {fact}.",
         cause="The test that may stop early takes other rows; without this task the verdict would "
         "not be about all rows.",
-        remedy="Set verdict.early_stop to False, or leave the task out. What the base model "
+        remedy="Set verdict.early_stop to False, or leave the task out. What the baseline "
         "answered is kept.",
         task=scores.name,
     )
@@ -267,7 +267,7 @@ def _require_other_questions(documents: Sequence[tuple[str, str]]) -> None:
         )
 
 
-def _numbers(rows: Sequence[asked.Row]) -> dict[str, list[int]]:
+def _numbers(rows: Sequence[answered_rows.Row]) -> dict[str, list[int]]:
     """Return the numbers of the documents of each part."""
     numbers: dict[str, list[int]] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""Everything a run compares: the exam row by row, the noise floor, what the models expect next."""
+"""Everything a run compares: scores row by row, the noise floor, what the models expect next."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import TypeVar
 from infra.contracts.errors import ComparisonError
 from infra.contracts.progress import Progress
 from infra.contracts.records import ArmResult, Comparison, TaskScores
-from infra.contracts.specs import RunSpec
+from infra.contracts.specs import BASELINE, RunSpec
 from infra.conversations.calibration import load_tokenizer
-from infra.judging import answered_rows as asked
-from infra.judging import comparison, noise
+from infra.judging import answered_rows, comparison, noise
 from infra.probes import fidelity
 from infra.probes.fidelity.lengths import lengths
 
@@ -21,56 +20,63 @@ _Part = TypeVar("_Part")
 
 
 def compare(
-    base: ArmResult,
-    quantized: ArmResult,
-    again: ArmResult | None,
+    baseline: ArmResult,
+    candidate: ArmResult,
+    name: str,
+    repeat: ArmResult | None,
     spec: RunSpec,
     folder: Path,
     progress: Progress,
 ) -> Comparison:
     """Return the whole comparison.
 
-    Noise floor and fidelity come beside the exam: one that cannot be had is told and left out.
+    Noise floor and fidelity come beside the scores: one that cannot be had is left out, which is
+    said.
 
     Args:
-        base: The arm as it came.
-        quantized: The arm that was quantized.
-        again: A second sitting of the base arm, where a noise floor is wanted.
+        baseline: The arm as it came.
+        candidate: The arm that is held against it.
+        name: Of the candidate.
+        repeat: The baseline, asked a second time, where a noise floor is wanted.
         spec: What was asked.
         folder: The run's folder, which holds rows and readings of all of them.
         progress: Hears what is left out.
 
     Raises:
-        ComparisonError: The arms did not sit the same exam.
+        ComparisonError: The arms were not asked the same.
     """
-    whole = base
+    whole = baseline
     if spec.verdict.early_stop:
-        base = asked.asked_of(whole, quantized, folder)
-    exam = comparison.compare(base, quantized, folder, spec.verdict.confidence)
+        baseline = answered_rows.answered_of(
+            whole, candidate, folder, answered_rows.SAMPLES.format(name)
+        )
+    scores = comparison.compare(baseline, candidate, folder, spec.judged_verdict.confidence)
     if spec.verdict.early_stop:
-        pooled = asked.pooled(base, quantized, exam, folder)
-        exam = exam.model_copy(update={"pooled": pooled})
-    for arm, result in (("base", base), ("quantized", quantized)):
-        for name, metric in _left_out(result.tasks.values()):
-            progress.say(f"{name}: {metric} is no number in the {arm} arm and is not compared")
-    tokenizer = load_tokenizer(base.checkpoint.path, trust_remote_code=spec.model.trust_remote_code)
-    return exam.model_copy(
+        pooled = answered_rows.pooled(baseline, candidate, scores, folder)
+        scores = scores.model_copy(update={"pooled": pooled})
+    for arm, result in ((BASELINE, baseline), (name, candidate)):
+        for task, metric in _left_out(result.tasks.values()):
+            progress.say(f"{task}: {metric} is no number in {arm} and is not compared")
+    tokenizer = load_tokenizer(
+        baseline.checkpoint.path, trust_remote_code=spec.baseline.model.trust_remote_code
+    )
+    return scores.model_copy(
         update={
             "noise": (
-                _told("no noise floor", partial(noise.floor, whole, again, folder), progress)
-                if again
+                _told("no noise floor", partial(noise.floor, whole, repeat, folder), progress)
+                if repeat
                 else None
             ),
             "fidelity": (
                 _told(
                     "no fidelity",
-                    partial(fidelity.compare, base.reading, quantized.reading, folder),
+                    partial(fidelity.compare, baseline.reading, candidate.reading, folder),
                     progress,
                 )
-                if base.reading and quantized.reading
+                if baseline.reading and candidate.reading
                 else None
             ),
-            "lengths": lengths(base, quantized, folder, tokenizer),
+            "lengths": lengths(baseline, candidate, folder, tokenizer),
         }
     )
 

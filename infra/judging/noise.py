@@ -1,7 +1,7 @@
-"""What changes with no change of the model: the base model beside itself, asked in another order.
+"""What changes with no change of the model: the baseline beside itself, asked in another order.
 
 An engine sums in an order that depends on what else it computes at the time, so that two nearly
-equal tokens may change places. Flips between base and quantized model are read beside these.
+equal tokens may change places. Flips between base and candidate are read beside these.
 """
 
 from __future__ import annotations
@@ -13,33 +13,34 @@ from infra.contracts.records import ArmResult, NoiseFloor, NoiseTask, TaskScores
 from infra.judging.pairing import paired_rows
 
 
-def floor(base: ArmResult, again: ArmResult, folder: Path) -> NoiseFloor:
+def floor(baseline: ArmResult, again: ArmResult, folder: Path) -> NoiseFloor:
     """Return how the rows of two sittings of the same model differ.
 
     Args:
-        base: The first sitting.
+        baseline: The first sitting.
         again: The second sitting.
         folder: The run's folder, which holds the sample rows of both.
 
     Raises:
         ComparisonError: These are no two sittings of one model, or not of one exam.
     """
-    if base.checkpoint.digest != again.checkpoint.digest:
+    if baseline.checkpoint.digest != again.checkpoint.digest:
         raise ComparisonError(
             "The two sittings for the noise floor are of different models.",
-            remedy="Let the base model sit the exam twice.",
-            field="checkpoint", base=base.checkpoint.digest, again=again.checkpoint.digest,
+            remedy="Let the baseline sit the exam twice.",
+            field="checkpoint", baseline=baseline.checkpoint.digest, again=again.checkpoint.digest,
         )  # fmt: skip
-    if base.tasks.keys() != again.tasks.keys():
+    if baseline.tasks.keys() != again.tasks.keys():
         raise ComparisonError(
-            f"The base model sat different tasks: {', '.join(base.tasks)} the first time, "
+            f"The baseline sat different tasks: {', '.join(baseline.tasks)} the first time, "
             f"{', '.join(again.tasks)} the second time.",
             remedy="Run the evaluation again.",
             field="tasks",
         )
     return NoiseFloor(
         tasks={
-            name: _of_task(scores, again.tasks[name], folder) for name, scores in base.tasks.items()
+            name: _of_task(scores, again.tasks[name], folder)
+            for name, scores in baseline.tasks.items()
         }
     )
 
@@ -51,7 +52,8 @@ def _of_task(first: TaskScores, second: TaskScores, folder: Path) -> NoiseTask:
     steps = [
         better * (other - one)
         for one, other in (
-            (pair.base.metrics.get(metric), pair.quantized.metrics.get(metric)) for pair in pairs
+            (pair.baseline.metrics.get(metric), pair.candidate.metrics.get(metric))
+            for pair in pairs
         )
         # Corpus metrics keep tuples or nothing in their rows.
         if isinstance(one, int | float) and isinstance(other, int | float)

@@ -1,4 +1,4 @@
-"""Joins the rows of two arms, and refuses arms that did not sit the same exam.
+"""Joins the rows of two arms, and refuses arms that were not asked the same.
 
 One row of a samples file is one document as lm-eval asked it. Rows belong together if task,
 document, prompt and target are the same, told by lm-eval's own hashes.
@@ -84,17 +84,17 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class RowPair:
     """One document, asked of both arms."""
 
-    base: Row
-    quantized: Row
+    baseline: Row
+    candidate: Row
 
     def differs(self, metric: str) -> bool:
         """Return whether the arms answered differently, right or wrong."""
         return bool(
-            self.base.answer(metric) != self.quantized.answer(metric)
-            or self.base.metrics.get(metric) != self.quantized.metrics.get(metric)
+            self.baseline.answer(metric) != self.candidate.answer(metric)
+            or self.baseline.metrics.get(metric) != self.candidate.metrics.get(metric)
         )
 
 
@@ -128,47 +128,47 @@ def choice_likelihoods(filtered: Any) -> list[float] | None:
     return [float(likelihood) for likelihood, _ in filtered]
 
 
-def paired_rows(base: TaskScores, quantized: TaskScores, folder: Path) -> list[Pair]:
-    """Return the rows of one task in both arms, joined, in the base arm's order.
+def paired_rows(baseline: TaskScores, candidate: TaskScores, folder: Path) -> list[RowPair]:
+    """Return the rows of one task in both arms, joined, in the baseline's order.
 
     Args:
-        base: Scores of the one arm.
-        quantized: Scores of the other.
+        baseline: Scores of the one arm.
+        candidate: Scores of the other.
         folder: The run's folder; `samples` is below it.
 
     Raises:
         ComparisonError: The arms differ in a condition, or a row has no partner.
     """
-    _require_same_conditions(base, quantized)
-    left = _keyed(base, folder)
-    right = _keyed(quantized, folder)
+    _require_same_conditions(baseline, candidate)
+    left = _keyed(baseline, folder)
+    right = _keyed(candidate, folder)
     if left.keys() != right.keys():
-        _refuse_rows(base.name, left, right)
-    if base.exam != quantized.exam:
-        _refuse(base.name, "exam", base.exam, quantized.exam)
-    return [Pair(row, right[key]) for key, row in left.items()]
+        _refuse_rows(baseline.name, left, right)
+    if baseline.questions != candidate.questions:
+        _refuse(baseline.name, "questions", baseline.questions, candidate.questions)
+    return [RowPair(row, right[key]) for key, row in left.items()]
 
 
-def _require_same_conditions(base: TaskScores, quantized: TaskScores) -> None:
-    if base.subtasks.keys() != quantized.subtasks.keys():
-        _refuse(base.name, "subtasks", sorted(base.subtasks), sorted(quantized.subtasks))
-    for field, one in base.conditions.items():  # scores kept by earlier versions have none
-        if one != (other := quantized.conditions.get(field, one)):
-            _refuse(base.name, field, one, other)
+def _require_same_conditions(baseline: TaskScores, candidate: TaskScores) -> None:
+    if baseline.subtasks.keys() != candidate.subtasks.keys():
+        _refuse(baseline.name, "subtasks", sorted(baseline.subtasks), sorted(candidate.subtasks))
+    for field, one in baseline.conditions.items():  # scores kept by earlier versions have none
+        if one != (other := candidate.conditions.get(field, one)):
+            _refuse(baseline.name, field, one, other)
     for field in ("version", "num_fewshot", "n", "primary_metric"):
-        if (one := getattr(base, field)) != (other := getattr(quantized, field)):
-            _refuse(base.name, field, one, other)
+        if (one := getattr(baseline, field)) != (other := getattr(candidate, field)):
+            _refuse(baseline.name, field, one, other)
     # The same metrics were computed where one came out as no finite number.
-    computed = [sorted([*one.metrics, *one.left_out]) for one in (base, quantized)]
+    computed = [sorted([*one.metrics, *one.left_out]) for one in (baseline, candidate)]
     if computed[0] != computed[1]:
-        _refuse(base.name, "metrics", *computed)
-    for name, one in base.metrics.items():
+        _refuse(baseline.name, "metrics", *computed)
+    for name, one in baseline.metrics.items():
         for field in ("unit", "aggregation", "higher_is_better"):
-            told = [getattr(value, field) for value in (one, quantized.metrics.get(name, one))]
+            told = [getattr(value, field) for value in (one, candidate.metrics.get(name, one))]
             if None not in told and told[0] != told[1]:  # earlier versions declared nothing
-                _refuse(base.name, f"{field} of {name}", *told)
-    for name, subtask in base.subtasks.items():
-        _require_same_conditions(subtask, quantized.subtasks[name])
+                _refuse(baseline.name, f"{field} of {name}", *told)
+    for name, subtask in baseline.subtasks.items():
+        _require_same_conditions(subtask, candidate.subtasks[name])
 
 
 _Key: TypeAlias = tuple[Any, ...]
@@ -228,11 +228,11 @@ def _refuse_rows(task: str, left: dict[_Key, Row], right: dict[_Key, Row]) -> No
     _refuse(alone.task, f"rows (document {alone.doc_id})", "present", "absent")
 
 
-def _refuse(task: str, field: str, base: Any, quantized: Any) -> NoReturn:
+def _refuse(task: str, field: str, baseline: Any, candidate: Any) -> NoReturn:
     raise ComparisonError(
-        f"The arms did not sit the same exam: {task} differs in {field}: "
-        f"{base!s:.200} in the base arm, {quantized!s:.200} in the quantized arm.",
+        f"The arms were not asked the same: {task} differs in {field}: "
+        f"{baseline!s:.200} in the baseline, {candidate!s:.200} in the candidate.",
         cause="A row can only be compared with the same question, asked in the same words.",
         remedy="Evaluate both arms again with the same spec and the same rows.",
-        task=task, field=field.split(" ", maxsplit=1)[0], base=base, quantized=quantized,
+        task=task, field=field.split(" ", maxsplit=1)[0], baseline=baseline, candidate=candidate,
     )  # fmt: skip

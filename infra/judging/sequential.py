@@ -7,7 +7,7 @@ capital is spread over many strategies: H. Robbins (1970), "Statistical methods 
 of the iterated logarithm", Annals of Mathematical Statistics 41, 1397-1409, for the mixture;
 I. Waudby-Smith & A. Ramdas (2024), "Estimating means of bounded random variables by betting",
 Journal of the Royal Statistical Society B 86, 1-27, for the mean of bounded rows. With D in
-{-1, 0, 1} the difference of one row (quantized minus base), m the supposed mean and u in (0, 1)
+{-1, 0, 1} the difference of one row (candidate minus baseline), m the supposed mean and u in (0, 1)
 the stake, a row multiplies the capital of one strategy by
 
     1 + u ((D + 1) / (m + 1) - 1)
@@ -72,7 +72,7 @@ def first_stop(differences: Sequence[int], margin: float, confidence: float = 0.
     may still turn out to be acceptable.
 
     Args:
-        differences: Quantized minus base of each row, -1, 0 or 1, in shuffled order.
+        differences: Candidate minus baseline of each row, -1, 0 or 1, in shuffled order.
         margin: Acceptable loss, as a share of the rows.
         confidence: See `VerdictSpec`. Under no change a FAIL at any time has at most half the
             chance `1 - confidence`, a PASS at a true loss of the margin at most all of it.
@@ -115,7 +115,7 @@ def pooled_so_far(differences: Sequence[int], tasks: Sequence[str], confidence: 
     """Return the effect over the rows asked so far, for a verdict at any time.
 
     Args:
-        differences: Quantized minus base of each row, -1, 0 or 1, in the order they were asked.
+        differences: Candidate minus baseline of each row, -1, 0 or 1, in the order they were asked.
         tasks: Where the rows are from.
         confidence: See `VerdictSpec`.
     """

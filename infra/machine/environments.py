@@ -51,14 +51,24 @@ def lock_file(stage: Stage, device: Literal["cpu", "cuda"]) -> Path:
 
 
 def locate(
-    stage: Stage, device: Literal["cpu", "cuda"], settings: Settings
+    stage: Stage,
+    device: Literal["cpu", "cuda"],
+    settings: Settings,
+    python: Path | None = None,
 ) -> tuple[PythonEnvironment, bool]:
     """Say which environment a stage would use, and whether it is there already.
+
+    Args:
+        stage: What runs in it.
+        device: The kind of device it is for.
+        settings: Where environments are kept, and interpreters the user provides.
+        python: The interpreter that the run names, if it does; only the server's may be another.
 
     Raises:
         EnvironmentBuildError: The user's own interpreter does not exist or lacks the package.
     """
-    own: Path | None = getattr(settings, f"{stage}_python")
+    named = python.expanduser().absolute() if python and stage == "server" else None
+    own: Path | None = named or getattr(settings, f"{stage}_python")
     if own is not None:
         return _provided(stage, own), True
     digest = digest_of(lock_file(stage, device).read_text(encoding="utf-8"))
@@ -77,6 +87,7 @@ def ensure(
     settings: Settings,
     progress: Progress,
     log: Path,
+    python: Path | None = None,
 ) -> PythonEnvironment:
     """Return a stage's environment, building it if it is not there yet.
 
@@ -86,11 +97,12 @@ def ensure(
         settings: Where environments are kept, and interpreters the user provides.
         progress: Hears what happens.
         log: File for the installer's output.
+        python: The interpreter that the run names, if it does.
 
     Raises:
         EnvironmentBuildError: It could not be built; nothing half-built remains.
     """
-    environment, present = locate(stage, device, settings)
+    environment, present = locate(stage, device, settings, python)
     if present:
         return environment
     folder = environment.python.parent.parent

@@ -127,7 +127,7 @@ def checkpoint_bytes(shape: Shape) -> int:
 
 @dataclass(frozen=True)
 class Serving:
-    """What one device must hold to serve the base model; the quantized one needs less."""
+    """What one device must hold to serve the baseline; the candidate needs less."""
 
     weights: int
     cache: int

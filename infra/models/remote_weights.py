@@ -13,7 +13,7 @@ from infra.contracts.progress import Silent
 from infra.contracts.specs import ModelSpec
 from infra.models.files import choose, is_weight
 from infra.models.folder import config_of
-from infra.models.hubs.base import Repository, connect
+from infra.models.hubs.hub import Repository, connect
 from infra.models.hubs.revisions import resolve
 from infra.models.hubs.snapshots import files_in
 from infra.models.place import Place, on_hub

@@ -6,16 +6,17 @@ Mirrors, proxies and tokens are those of the hubs' own clients (`HF_ENDPOINT`, `
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from infra.contracts.errors import CorruptWeights, WeightsError
 from infra.contracts.progress import Progress, Silent
-from infra.contracts.records import FileDigest, Weights
+from infra.contracts.records import Checkpoint, FileDigest, Weights
 from infra.contracts.specs import ModelSpec
 from infra.models.files import choose, is_weight, refuse_adapter_alone
 from infra.models.folder import ModelFolder, inspect
-from infra.models.hubs.base import Repository, Source
+from infra.models.hubs.hub import Repository, Source
 from infra.models.hubs.snapshots import fetch_snapshot
 from infra.models.place import in_folder, on_hub
 from infra.models.view import view
@@ -70,6 +71,21 @@ def fetch(spec: ModelSpec, *, settings: Settings, progress: Progress) -> Weights
     facts = _check(folder, names, spec)
     there = view(folder, _names(folder), names, settings)
     return _weights(there, spec, snapshot.revision, snapshot.files, facts)
+
+
+def as_it_came(weights: Weights) -> Checkpoint:
+    """Return weights as the checkpoint that an arm serves, quantized or not."""
+    config = json.loads((weights.path / "config.json").read_text(encoding="utf-8"))
+    return Checkpoint(
+        path=weights.path,
+        digest=weights.digest,
+        files=weights.files,
+        size_bytes=weights.size_bytes,
+        model=weights.id,
+        source=weights.source,
+        revision=weights.revision,
+        quantization_config=config.get("quantization_config"),
+    )
 
 
 def inspect_local(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ import httpx
 from infra.contracts.errors import AssayError, GatedRepository, HubUnreachable
 from infra.contracts.progress import Silent
 from infra.contracts.specs import CalibrationSpec, DatasetSpec, ModelSpec
-from infra.models.hubs.base import Listing, Repository, Source, connect, site
+from infra.models.hubs.hub import Listing, Repository, Source, connect, site
 from infra.models.hubs.revisions import ask, resolve
 from infra.models.remote_weights import RemoteSize, remote_size
 from infra.preflight.findings import Finding, note
@@ -121,10 +122,12 @@ def prefect_api(url: str) -> Finding | str:
 
 
 def hubs(
-    spec: ModelSpec, calibration: CalibrationSpec, rows_from: list[DatasetSpec | None]
+    models: Iterable[ModelSpec],
+    conversations: Iterable[CalibrationSpec],
+    rows_from: Iterable[DatasetSpec | None],
 ) -> set[Source]:
     """Return the hubs that will be asked."""
-    named = [spec.source, calibration.source]
+    named: list[str] = [one.source for one in models] + [one.source for one in conversations]
     named += ["huggingface" if rows is None else rows.source for rows in rows_from]
     known: tuple[Source, ...] = ("modelscope", "huggingface")
     return {source for source in known if source in named}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Literal
 
 from infra.contracts.errors import EnvironmentBuildError
@@ -16,7 +17,10 @@ BYTES = {"cpu": 3 * GIB, "cuda": 10 * GIB}
 
 
 def environment(
-    stage: Stage, device: Literal["cpu", "cuda"], settings: Settings
+    stage: Stage,
+    device: Literal["cpu", "cuda"],
+    settings: Settings,
+    python: Path | None = None,
 ) -> tuple[Finding | str, int]:
     """Check one environment; also return the bytes that building it will take.
 
@@ -26,7 +30,7 @@ def environment(
     lock = lock_file(stage, device)
     try:
         text = lock.read_text(encoding="utf-8")
-        found, present = locate(stage, device, settings)
+        found, present = locate(stage, device, settings, python)
     except (OSError, UnicodeDecodeError) as error:
         raise EnvironmentBuildError(
             f"The locked requirements {lock} cannot be read.",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from infra.contracts.errors import AssayError, PreflightError
-from infra.contracts.specs import RunSpec
+from infra.contracts.specs import ServingSpec
 from infra.machine import ports
 from infra.machine.accelerators import allowed
 from infra.machine.device import Device, detect
@@ -29,15 +29,15 @@ class NotEnough(AssayError):
     """The machine has less of something than the run needs."""
 
 
-def accelerator(spec: RunSpec, settings: Settings) -> str:
+def accelerator(spec: ServingSpec, settings: Settings) -> str:
     """Check that there are as many GPUs as the spec shares the model between.
 
     Raises:
         PreflightError: A GPU was asked for and there is none.
         NotEnough: There are too few.
     """
-    device = detect(spec.serving.device)
-    wanted = spec.serving.tensor_parallel_size
+    device = detect(spec.device)
+    wanted = spec.tensor_parallel_size
     if device.kind == "cpu" and wanted > 1:
         raise NotEnough(
             f"serving.tensor_parallel_size is {wanted}, but this machine has no GPU.",

@@ -12,7 +12,7 @@ from typing import Any
 
 from infra.contracts.errors import AssayError
 from infra.contracts.progress import Progress
-from infra.contracts.specs import RunSpec
+from infra.contracts.specs import ArmSpec, CalibrationSpec, EvaluationSpec
 from infra.conversations import calibration
 from infra.models import weights
 from infra.models.chat_template import moment_of
@@ -44,7 +44,7 @@ class Unservable(AssayError):
     """The engine would refuse to serve the model in the way that was asked."""
 
 
-def here(spec: RunSpec, settings: Settings, progress: Progress) -> Model:
+def here(spec: ArmSpec, settings: Settings, progress: Progress) -> Model:
     """Look at a model in a folder."""
     shape = from_name(spec.model.id)
     try:
@@ -60,23 +60,24 @@ def here(spec: RunSpec, settings: Settings, progress: Progress) -> Model:
     config = json.loads((found.path / "config.json").read_text(encoding="utf-8"))
     shape = from_config(config, found.size_bytes) or shape
     findings = [ok(_MODEL, f"{found.path}, {found.architecture}, {found.size_bytes / 1e9:.2f} GB")]
-    try:
-        quantizer.check(found, spec.quantization)
-    except AssayError as error:
-        return Model([*findings, problem(_RECIPE, error)], shape, 0, None)
-    findings.append(ok(_RECIPE, f"AutoAWQ knows {config.get('model_type')}"))
+    if spec.quantization:
+        try:
+            quantizer.check(found, spec.quantization)
+        except AssayError as error:
+            return Model([*findings, problem(_RECIPE, error)], shape, 0, None)
+        findings.append(ok(_RECIPE, f"AutoAWQ knows {config.get('model_type')}"))
     window = spec.serving.max_model_len or (shape.window if shape else None)
     return Model([*findings, _servable(spec, shape, config)], shape, 0, found.path, window)
 
 
-def on_a_hub(spec: RunSpec, settings: Settings) -> Model:
+def on_a_hub(spec: ArmSpec, settings: Settings) -> Model:
     """Ask the hub about a model; where it does not answer, see what the name tells."""
     shape = from_name(spec.model.id)
     to_download = shape.parameters * 2 if shape else 0
     try:
         found, size = access.model(spec.model, settings)
     except AssayError as error:
-        findings = [problem(_MODEL, error), _quantizable(spec.model.id, None)]
+        findings = [problem(_MODEL, error), *_quantizable(spec, None)]
         return Model([*findings, _servable(spec, shape, {})], shape, to_download, None)
     config = size.config
     if config is not None:
@@ -85,7 +86,7 @@ def on_a_hub(spec: RunSpec, settings: Settings) -> Model:
         shape = with_weights(shape, size.weight_bytes)
     findings = [
         look(_MODEL, lambda: found),
-        _quantizable(spec.model.id, config),
+        *_quantizable(spec, config),
         _servable(spec, shape, config or {}),
     ]
     whole = size.folder if not problems(findings) else None
@@ -94,7 +95,9 @@ def on_a_hub(spec: RunSpec, settings: Settings) -> Model:
 
 
 def look_at_conversations(
-    spec: RunSpec,
+    wanted: CalibrationSpec,
+    spec: EvaluationSpec,
+    trust_remote_code: bool,
     model: Model,
     settings: Settings,
     progress: Progress,
@@ -103,13 +106,14 @@ def look_at_conversations(
     """Check the conversations; render them where the model's template and tokenizer are at hand.
 
     Args:
-        spec: The run.
+        wanted: The conversations.
+        spec: What templates are told.
+        trust_remote_code: Allow a tokenizer that is code of the repository.
         model: What is known of the model.
         settings: Where datasets of a hub are kept.
         progress: Told how many are rendered.
         asked: The hub's answer about a dataset there: what was found, and whether it is here.
     """
-    wanted = spec.quantization.calibration
 
     def check() -> Finding | str:
         if asked:
@@ -122,11 +126,11 @@ def look_at_conversations(
         card = calibration.prepare(
             model.folder,
             wanted,
-            moment=moment_of(spec.evaluation),
-            variables=spec.evaluation.chat_template_kwargs,
+            moment=moment_of(spec),
+            variables=spec.chat_template_kwargs,
             settings=settings,
             progress=progress,
-            trust_remote_code=spec.model.trust_remote_code,
+            trust_remote_code=trust_remote_code,
         ).card
         found = f"{card.used} of {card.read} conversations, {card.tokens_total} tokens"
         return note("calibration", "; ".join([found, *card.told])) if card.told else found
@@ -134,25 +138,25 @@ def look_at_conversations(
     return look("calibration", check)
 
 
-def _quantizable(model_id: str, config: Mapping[str, Any] | None) -> Finding:
+def _quantizable(spec: ArmSpec, config: Mapping[str, Any] | None) -> list[Finding]:
     def check() -> Finding | str:
         if config is None:
-            awq_limits.check_name(model_id)
+            awq_limits.check_name(spec.model.id)
             return note(_RECIPE, "unknown until config.json can be read")
-        awq_limits.check_kind(model_id, config)
+        awq_limits.check_kind(spec.model.id, config)
         return f"AutoAWQ knows {config.get('model_type')}"
 
-    return look(_RECIPE, check)
+    return [look(_RECIPE, check)] if spec.quantization else []
 
 
-def _servable(spec: RunSpec, shape: Shape | None, config: Mapping[str, Any]) -> Finding:
-    """Check what the engine would refuse after minutes, or only for the quantized arm."""
+def _servable(spec: ArmSpec, shape: Shape | None, config: Mapping[str, Any]) -> Finding:
+    """Check what the engine would refuse after minutes, or only for the candidate."""
     serving = spec.serving
 
     def check() -> Finding | str:
-        if serving.dtype == "float32":
+        if serving.dtype == "float32" and spec.quantization:
             raise Unservable(
-                "serving.dtype=float32 cannot serve the quantized arm.",
+                "serving.dtype=float32 cannot serve the candidate.",
                 cause="The engine's AWQ kernels compute in float16 and bfloat16.",
                 remedy="Set serving.dtype to auto, float16 or bfloat16.",
             )
@@ -165,10 +169,10 @@ def _servable(spec: RunSpec, shape: Shape | None, config: Mapping[str, Any]) -> 
                 f"serving.tensor_parallel_size={parts}.",
                 remedy="Set serving.tensor_parallel_size to a divisor of the heads: 1, 2, 4 or 8.",
             )
-        group = spec.quantization.group_size
-        if parts > 1 and shape.intermediate % (parts * group):
+        group = spec.quantization.group_size if spec.quantization else 0
+        if group and parts > 1 and shape.intermediate % (parts * group):
             raise Unservable(
-                f"The quantized arm cannot be shared by serving.tensor_parallel_size={parts}.",
+                f"The candidate cannot be shared by serving.tensor_parallel_size={parts}.",
                 cause=f"Each part of its {shape.intermediate} inner inputs must consist of whole "
                 f"groups of {group} (quantization.group_size).",
                 remedy=_sharing(shape.intermediate, parts),

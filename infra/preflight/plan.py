@@ -44,8 +44,8 @@ def planned(spec: RunSpec, settings: Settings, progress: Progress | None = None)
     if not rows:
         return None
     folder = runs_folder(spec.results, settings)
-    earlier = learn(folder, label=spec.results.label, model=spec.model.id, tasks=rows)
-    return plan(rows, spec.verdict, earlier)
+    earlier = learn(folder, label=spec.results.label, model=spec.baseline.model.id, tasks=rows)
+    return plan(rows, spec.judged_verdict, earlier)
 
 
 def look_at(spec: RunSpec, settings: Settings, progress: Progress) -> list[Finding]:
@@ -56,13 +56,13 @@ def look_at(spec: RunSpec, settings: Settings, progress: Progress) -> list[Findi
     power = planned(spec, settings, progress)
     if power is None:
         return [note(_POWER, "no task has rows that are right or wrong; a margin decides nothing")]
-    found = [_pooled(spec.verdict, power)]
+    found = [_pooled(spec.judged_verdict, power)]
     if len(power.tasks) > 1:
         found.append(ok(_TASKS, _by_task(power)))
     if power.accelerator_minutes is not None:
         took = duration(power.accelerator_minutes * 60)
         whole = ", if it takes all rows" if spec.verdict.early_stop else ""
-        found.append(ok(_TIME, f"about {took} at the accelerator for both exams, as before{whole}"))
+        found.append(ok(_TIME, f"about {took} at the accelerator for all tasks, as before{whole}"))
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from infra.contracts.specs import RunSpec
+from infra.contracts.specs import QuantizationSpec, ServingSpec
 from infra.engines.vllm.command import GPU_MEMORY_FRACTION
 from infra.machine.device import Device
 from infra.models.memory_need import (
@@ -44,12 +44,10 @@ def disk(settings: Settings, shape: Shape | None, download: int, environments: i
     return look("disk", check)
 
 
-def quantizer_memory(spec: RunSpec, shape: Shape, device: Device | None) -> Finding:
+def quantizer_memory(spec: QuantizationSpec, shape: Shape, device: Device | None) -> Finding:
     """Check main memory, and one GPU, for AutoAWQ."""
     name = "memory to quantize"
-    need = quantizing(
-        shape, spec.quantization.calibration, gpu=device is None or device.kind == "cuda"
-    )
+    need = quantizing(shape, spec.calibration, gpu=device is None or device.kind == "cuda")
     total, free = main_memory()
     text = f"{_about(shape)} {_gib(need.host)} of main memory"
     text += f" and {_gib(need.device)} of the GPU" if need.device else ""
@@ -75,11 +73,11 @@ def quantizer_memory(spec: RunSpec, shape: Shape, device: Device | None) -> Find
     return look(name, check)
 
 
-def serving_memory(spec: RunSpec, shape: Shape, device: Device | None) -> Finding:
-    """Check that the unquantized model and one request of a whole window fit."""
+def serving_memory(spec: ServingSpec, shape: Shape, device: Device | None) -> Finding:
+    """Check that a model as it comes and one request of a whole window fit."""
     name = "memory to serve"
-    need = serving(shape, spec.serving)
-    parts = spec.serving.tensor_parallel_size
+    need = serving(shape, spec)
+    parts = spec.tensor_parallel_size
     text = (
         f"{_about(shape)} {_gib(need.total)}: {_gib(need.weights)} of weights, {_gib(need.cache)} "
         f"of cache for {need.window} tokens, {_gib(need.besides)} besides"
@@ -92,16 +90,16 @@ def serving_memory(spec: RunSpec, shape: Shape, device: Device | None) -> Findin
         if device.kind == "cpu":
             room, free = main_memory()
         else:
-            fraction = spec.serving.memory_fraction or GPU_MEMORY_FRACTION
+            fraction = spec.memory_fraction or GPU_MEMORY_FRACTION
             room = free = int(device.memory_bytes * fraction)
         alone = need.weights + need.besides > room
         # An engine that may adjust takes a shorter window; arguments may make the cache smaller.
-        if need.total > room and not alone and (spec.serving.adjust or spec.serving.extra_args):
+        if need.total > room and not alone and (spec.adjust or spec.extra_args):
             return note(name, f"{text}; of {_gib(room)}: not the whole window at once")
         if need.total > room:
             raise NotEnough(
                 f"Serving needs {text}; there are {_gib(room)} of {device.name}.",
-                cause="The base model is served unquantized."
+                cause="It is served as it comes."
                 if alone
                 else "One request must fit with its whole window.",
                 remedy=_smaller(need, room, parts),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from infra.contracts.errors import CalibrationError, DatasetError, EvaluationError, WeightsError
 from infra.contracts.progress import Progress
-from infra.contracts.specs import EvaluationSpec, RunSpec, TaskSpec
+from infra.contracts.specs import ArmSpec, EvaluationSpec, TaskSpec
 from infra.preflight import access
 from infra.preflight.findings import Finding, look, named, note, ok, problem
 from infra.preflight.model import Model
@@ -129,9 +129,10 @@ def rows(asked: Asked, spec: EvaluationSpec) -> tuple[list[Finding], set[str]]:
 def load(
     tasks: Tasks,
     missing: set[str],
-    spec: RunSpec,
+    spec: EvaluationSpec,
+    arm: ArmSpec,
     model: Model,
-    conversations: Finding,
+    conversations: Finding | None,
     settings: Settings,
     progress: Progress,
     *,
@@ -143,13 +144,14 @@ def load(
         tasks: What `read` found.
         missing: Sources of rows that cannot be had; their tasks are left out.
         spec: What is asked.
+        arm: The arm whose model is to answer.
         model: Where its tokenizer is at hand, questions are measured against its window.
         conversations: What became of those for calibration, with the same tokenizer.
         settings: Where rows and definitions are kept.
         progress: Hears about every step.
         whole: Load tasks whose rows are on a hub too, which downloads them.
     """
-    given = spec.evaluation.datasets
+    given = spec.datasets
     ready: list[TaskSpec] = []
     waiting: list[TaskSpec] = []
     for task, leaves in tasks.lines.values():
@@ -165,19 +167,19 @@ def load(
         findings.append(note(_MARKING, text))
     everything = False
     if ready:
-        part = spec.evaluation.model_copy(update={"tasks": tuple(ready)})
+        part = spec.model_copy(update={"tasks": tuple(ready)})
         findings.append(look(_MARKING, lambda: _load(part, settings, progress)))
         marked = findings[-1].status == "ok"
-        everything = marked and len(ready) == len(spec.evaluation.tasks)
+        everything = marked and len(ready) == len(spec.tasks)
         if model.folder and marked:
-            trusted = spec.model.trust_remote_code
+            trusted = arm.model.trust_remote_code
             # What the conversations do not get through has its line there.
             told = ""
-            if conversations.status == "problem":
+            if conversations and conversations.status == "problem":
                 told = f"{conversations.found} {conversations.cause}"
             window = None if told else model.window
             findings += _prompts(part, model.folder, window, trusted, told, settings, progress)
-    if tasks.lines and spec.model.source != "local" and not model.folder:
+    if tasks.lines and arm.model.source != "local" and not model.folder:
         findings.append(note(_PROMPTS, _WITH_THE_MODEL))
     return Loaded(findings, whole=everything, waiting=tuple(task.name for task in waiting))
 

@@ -1,4 +1,4 @@
-"""What is asked of a server beside the exam, and must never cost a run its scores."""
+"""What is measured on a server beside the tasks, and must never cost a run its scores."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from infra.contracts.errors import ProcessError, ServerDied, ServerHung, ServerUnverified
-from infra.contracts.progress import Progress
-from infra.contracts.records import PythonEnvironment, QuantizedCheckpoint, Weights
-from infra.contracts.specs import RunSpec
 from infra.engines.vllm.server import LAST_WORDS_SECONDS, LiveServer
-from infra.store.run_folder import RunFolder
-from infra.store.settings import Settings
+from infra.probes.subject import Subject
 
 _HEALTH_SECONDS = 10.0
 _LOOK_SECONDS = 0.25
@@ -28,38 +24,13 @@ class Probe(ABC):
     missed: ClassVar[str]
     """What to say when it failed: `not timed`."""
 
-    def __init__(
-        self,
-        arm: str,
-        model: Weights | QuantizedCheckpoint,
-        spec: RunSpec,
-        *,
-        environment: PythonEnvironment,
-        conditions: object,
-        run: RunFolder,
-        settings: Settings,
-        progress: Progress,
-    ) -> None:
-        """Prepare; nothing is asked yet.
-
-        Args:
-            arm: Which of the two.
-            model: What is served.
-            spec: The run.
-            environment: Interpreter with vLLM.
-            conditions: All that decides what is served, and on what.
-            run: Receives files and logs.
-            settings: Where results are kept.
-            progress: Hears what happens.
-        """
-        self._arm = arm
-        self._model = model
-        self._spec = spec
-        self._environment = environment
-        self._conditions = conditions
-        self._run = run
-        self._settings = settings
-        self._progress = progress
+    def __init__(self, subject: Subject) -> None:
+        """Prepare to measure an arm; nothing is asked yet."""
+        self._subject = subject
+        self._spec = subject.spec
+        self._run = subject.run
+        self._settings = subject.settings
+        self._progress = subject.progress
         self._tries = 0
 
     @property
@@ -97,7 +68,7 @@ class Probe(ABC):
         self._say(f"{self.missed}. {why}")
 
     def _say(self, text: str) -> None:
-        self._progress.say(f"{self._arm}: {text}")
+        self._subject.say(text)
 
 
 def blame(server: LiveServer) -> None:

@@ -38,8 +38,10 @@ def write(report: Report, *, folder: Path) -> Path:
 
     page = folder / "report.html"
     write_atomically(page, render(report, folder))
-    write_atomically(folder / "report.md", artifact_markdown(report))
-    write_atomically(folder / "model-card.md", model_card(report))
+    write_atomically(folder / "report.md", artifact_markdown(report.pairs[0]))
+    for pair in report.pairs:
+        name = "" if len(report.pairs) == 1 else f"-{pair.name}"
+        write_atomically(folder / f"model-card{name}.md", model_card(pair))
     report = receipt.sealed(report, folder)
     write_atomically(folder / "report.json", report.model_dump_json(indent=2) + "\n")
     return page.absolute()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from infra.contracts.records import Report, ServerRecord
-
-_NAMES = {"base": "the base model", "quantized": "the quantized model"}
+from infra.contracts.records import Pair, ServerRecord
 
 
-def engine_notes(report: Report) -> list[str]:
+def engine_notes(pair: Pair) -> list[str]:
     """Return a line for each arm whose engine was adjusted or started again."""
     lines = []
-    for arm, result in report.arms.items():
+    for arm, result in pair.arms.items():
         if parts := [*_adjustments(result.server), *_restarts(result.server)]:
-            lines.append(f"The engine of {_NAMES[arm]} {'; it '.join(parts)}.")
+            lines.append(f"The engine of {arm} {'; it '.join(parts)}.")
     return lines
 
 

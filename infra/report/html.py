@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.contracts import wording
-from infra.contracts.records import MetricComparison, Pooled, Report
+from infra.contracts.records import MetricComparison, Pair, Pooled, Report
 from infra.judging.comparison import effect
 from infra.probes.speed.comparing import NOTABLE
 from infra.report import plots, prose, speed_plot, tables
@@ -86,69 +86,78 @@ def render(report: Report, folder: Path) -> str:
         "shell": shlex.join,
         "web": _is_web_address,
     }
-    top = [metric for metric in report.comparison.metrics if metric.subtask_of is None]
+    [first, *_] = report.pairs
     return environment.get_template("report.html.jinja").render(
-        report=report,
-        base=report.arms["base"],
-        quantized=report.arms["quantized"],
-        told=summarize(report),
-        tiles=_tiles(report),
-        top=top,
-        axis=Axis.over(top, report.comparison.pooled),
-        groups=_groups(report.comparison.metrics),
-        quality_figures=_figures(report, plots.draw),
-        quality_text=plots.describe(report),
-        speed_figures=_figures(report, speed_plot.draw),
-        speed_text=speed_plot.describe(report),
-        tables=_tables(report),
-        prose=prose,
-        words=words(report),
-        changes=CHANGES,
-        engine_notes=engine_notes(report),
-        tasks=rows_of(report, folder),
-        flips_limit=FLIPS,
-        stages=_stages(report),
-        commands=_commands(report),
-        spec=json.dumps(report.spec.model_dump(mode="json"), indent=2, ensure_ascii=False),
-        prefect_url=report.provenance.get("prefect_url", ""),
+        report=report, **_of_pair(first, folder)
     )
 
 
-def _tables(report: Report) -> Mapping[str, tables.Table | None]:
+def _of_pair(pair: Pair, folder: Path) -> dict[str, Any]:
+    """Return what the page tells of one candidate."""
+    top = [metric for metric in pair.comparison.metrics if metric.subtask_of is None]
+    report = pair.report
     return {
-        "fidelity": tables.fidelity(report),
-        "lengths": tables.lengths(report),
-        "noise": tables.noise(report),
-        "power": tables.power(report),
-        "overlap": tables.overlap(report),
-        "calibration": tables.calibration(report),
-        "speed": tables.speed(report),
-        "slowest": tables.slowest(report),
-        "memory": tables.memory(report),
+        "pair": pair,
+        "baseline": pair.baseline,
+        "candidate": pair.candidate,
+        "told": summarize(pair),
+        "tiles": _tiles(pair),
+        "top": top,
+        "axis": Axis.over(top, pair.comparison.pooled),
+        "groups": _groups(pair.comparison.metrics),
+        "quality_figures": _figures(pair, plots.draw),
+        "quality_text": plots.describe(pair),
+        "speed_figures": _figures(pair, speed_plot.draw),
+        "speed_text": speed_plot.describe(pair),
+        "tables": _tables(pair),
+        "prose": prose,
+        "words": words(pair),
+        "changes": CHANGES,
+        "engine_notes": engine_notes(pair),
+        "tasks": rows_of(pair, folder),
+        "flips_limit": FLIPS,
+        "stages": _stages(report),
+        "commands": _commands(pair),
+        "spec": json.dumps(pair.spec.model_dump(mode="json"), indent=2, ensure_ascii=False),
+        "prefect_url": report.provenance.get("prefect_url", ""),
     }
 
 
-def _tiles(report: Report) -> list[tuple[str, str, str]]:
+def _tables(pair: Pair) -> Mapping[str, tables.Table | None]:
+    return {
+        "fidelity": tables.fidelity(pair),
+        "lengths": tables.lengths(pair),
+        "noise": tables.noise(pair),
+        "power": tables.power(pair),
+        "overlap": tables.overlap(pair),
+        "calibration": tables.calibration(pair),
+        "speed": tables.speed(pair),
+        "slowest": tables.slowest(pair),
+        "memory": tables.memory(pair),
+    }
+
+
+def _tiles(pair: Pair) -> list[tuple[str, str, str]]:
     """Return the numbers that stand large below the verdict: cost or gain, number, what it is.
 
     Costs come first.
     """
-    base, quantized = report.arms["base"].checkpoint, report.arms["quantized"].checkpoint
-    sizes = f"{wording.size(base.size_bytes)} → {wording.size(quantized.size_bytes)}"
-    ratio = report.comparison.size_ratio
+    baseline, candidate = pair.baseline.checkpoint, pair.candidate.checkpoint
+    sizes = f"{wording.size(baseline.size_bytes)} → {wording.size(candidate.size_bytes)}"
+    ratio = pair.comparison.size_ratio
     bought = [("Bought", f"{100 * ratio:.0f} %", f"of the size on disk: {sizes}")]
-    if loaded := loaded_weights(report):
+    if loaded := loaded_weights(pair):
         sizes = " → ".join(map(wording.size, loaded))
         share = f"{100 * loaded[1] / loaded[0]:.0f} %"
         bought.append(("Bought", share, f"of the memory, loaded: {sizes}"))
-    if ratios := throughput_ratios(report):
-        what = "the base model's written tokens a second"
+    if ratios := throughput_ratios(pair):
+        what = "the baseline's written tokens a second"
         bought.append((_gain(ratios), f"{ratio_span(ratios)}×", what))
-    decisive = [m for m in report.comparison.metrics if m.primary and m.subtask_of is None]
+    decisive = [m for m in pair.comparison.metrics if m.primary and m.subtask_of is None]
     lost, gained = sum(m.lost for m in decisive), sum(m.gained for m in decisive)
     rows = sum(m.pairs for m in decisive)
     cost = [("Cost", f"{lost:,} / {gained:,}", f"rows lost / gained, of {rows:,}")]
-    if fidelity := report.comparison.fidelity:
+    if fidelity := pair.comparison.fidelity:
         cost.append(("Cost", wording.share(fidelity.agreement), "of next tokens are the same"))
     return sorted(cost + bought, key=lambda tile: tile[0] != "Cost")
 
@@ -171,12 +180,12 @@ def _groups(
     return {name: (Axis.over(members), members) for name, members in groups.items()}
 
 
-def _figures(report: Report, draw: Callable[..., bytes | None]) -> dict[str, str]:
+def _figures(pair: Pair, draw: Callable[..., bytes | None]) -> dict[str, str]:
     """Return the figure for each kind of screen, as `data:` addresses; empty without one."""
     figures = {}
     for layout in _LAYOUTS:
         for scheme, palette in (("light", LIGHT), ("dark", DARK)):
-            if image := draw(report, layout=layout, palette=palette):
+            if image := draw(pair, layout=layout, palette=palette):
                 figures[f"{layout}_{scheme}"] = data_uri(image, "svg")
     return figures
 
@@ -194,9 +203,9 @@ def _stages(report: Report) -> list[dict[str, Any]]:
     ]
 
 
-def _commands(report: Report) -> list[tuple[str, tuple[str, ...]]]:
-    commands = [(f"{arm} engine", result.server.command) for arm, result in report.arms.items()]
-    for arm, result in report.arms.items():
+def _commands(pair: Pair) -> list[tuple[str, tuple[str, ...]]]:
+    commands = [(f"{arm} engine", result.server.command) for arm, result in pair.arms.items()]
+    for arm, result in pair.arms.items():
         if result.bench:
             commands.append((f"{arm} speed", result.bench.command))
     return commands

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from infra.contracts import wording
-from infra.contracts.records import MetricComparison, Pooled, Report
+from infra.contracts.records import MetricComparison, Pair, Pooled
 from infra.report import plots, prose, speed_plot, tables
 from infra.report.engines import engine_notes
 from infra.report.figures import data_uri
@@ -21,43 +21,43 @@ from infra.report.words import CHANGES
 ICONS = {"PASS": "✅", "FAIL": "❌", "INCONCLUSIVE": "⚠️"}
 
 
-def artifact_markdown(report: Report) -> str:
+def artifact_markdown(pair: Pair) -> str:
     """Return all of the report but the rows and the provenance."""
-    told = summarize(report)
+    told = summarize(pair)
     parts = [
         f"# {ICONS[told.status]} {told.status}",
-        *first_lines(report, told),
+        *first_lines(pair, told),
         "## Quality: what it cost",
-        _figure(plots.draw(report, kind="png"), "Differences with their intervals"),
-        grid(artifact_table(report)),
-        escaped(prose.pooled_note(report)),
-        escaped(f"{prose.interval_note(report.comparison.metrics)} {CHANGES}"),
-        escaped(prose.power_note(report)),
-        table(tables.power(report)),
-        table(tables.noise(report)),
-        escaped(prose.noise_note()) if report.comparison.noise else "",
-        *map(escaped, engine_notes(report)),
-        *_section("Fidelity", tables.fidelity(report), prose.fidelity_note(report)),
-        *_section("Length of written answers", tables.lengths(report)),
+        _figure(plots.draw(pair, kind="png"), "Differences with their intervals"),
+        grid(artifact_table(pair)),
+        escaped(prose.pooled_note(pair)),
+        escaped(f"{prose.interval_note(pair.comparison.metrics)} {CHANGES}"),
+        escaped(prose.power_note(pair)),
+        table(tables.power(pair)),
+        table(tables.noise(pair)),
+        escaped(prose.noise_note()) if pair.comparison.noise else "",
+        *map(escaped, engine_notes(pair)),
+        *_section("Fidelity", tables.fidelity(pair), prose.fidelity_note(pair)),
+        *_section("Length of written answers", tables.lengths(pair)),
         *_section(
-            "Speed", tables.speed(report), prose.speed_note(report),
-            _figure(speed_plot.draw(report, kind="png"), "Speed of both arms"),
+            "Speed", tables.speed(pair), prose.speed_note(pair),
+            _figure(speed_plot.draw(pair, kind="png"), "Speed of both arms"),
         ),
-        *_section("Size, memory and time", tables.memory(report), prose.exam_speed_note(report)),
-        *_triage(report),
-        *_section("Calibration", tables.calibration(report), prose.overlap_note(report)),
-        table(tables.overlap(report)),
-        *_stages(report),
-        f"Run {code(report.run_id)}, {report.created:%Y-%m-%d %H:%M %Z}. "
+        *_section("Size, memory and time", tables.memory(pair), prose.exam_speed_note(pair)),
+        *_triage(pair),
+        *_section("Calibration", tables.calibration(pair), prose.overlap_note(pair)),
+        table(tables.overlap(pair)),
+        *_stages(pair),
+        f"Run {code(pair.report.run_id)}, {pair.report.created:%Y-%m-%d %H:%M %Z}. "
         "The whole report, with the rows that flipped, is `report.html` in the run's folder.",
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def first_lines(report: Report, told: Summary) -> Iterator[str]:
+def first_lines(pair: Pair, told: Summary) -> Iterator[str]:
     """Yield what stands before the first section."""
     yield f"**{escaped(told.headline)}**"
-    yield f"{code(report.spec.model.id)}, {escaped(told.subject)}."
+    yield f"{code(pair.spec.baseline.model.id)}, {escaped(told.subject)}."
     if told.alert:
         yield f"**Alert:** {escaped(told.alert[0])}"
         yield _list(told.alert[1:])
@@ -72,18 +72,18 @@ def first_lines(report: Report, told: Summary) -> Iterator[str]:
     yield escaped(" ".join(told.bought))
 
 
-def artifact_table(report: Report) -> list[dict[str, str]]:
+def artifact_table(pair: Pair) -> list[dict[str, str]]:
     """Return all rows together, then one row for each metric: of whole tasks, then their parts."""
-    metrics = report.comparison.metrics
+    metrics = pair.comparison.metrics
     whole = [metric for metric in metrics if metric.subtask_of is None]
-    pooled = [_pooled(report.comparison.pooled, whole)] if report.comparison.pooled else []
+    pooled = [_pooled(pair.comparison.pooled, whole)] if pair.comparison.pooled else []
     return pooled + [_cells(metric) for metric in [*whole, *(m for m in metrics if m.subtask_of)]]
 
 
-def artifact_description(report: Report) -> str:
+def artifact_description(pair: Pair) -> str:
     """Return the verdict in a line and a small figure, for lists of artifacts."""
-    figure = _figure(plots.draw(report, layout="narrow", kind="png"), "Differences")
-    told = summarize(report)
+    figure = _figure(plots.draw(pair, layout="narrow", kind="png"), "Differences")
+    told = summarize(pair)
     return f"{ICONS[told.status]} {told.status}: {escaped(told.headline)}\n\n{figure}".rstrip()
 
 
@@ -91,8 +91,8 @@ def _section(name: str, of: tables.Table | None, note: str = "", figure: str = "
     return [f"## {name}", figure, table(of), coded(note)] if of else []
 
 
-def _triage(report: Report) -> list[str]:
-    triage = report.arms["quantized"].triage
+def _triage(pair: Pair) -> list[str]:
+    triage = pair.candidate.triage
     if triage is None:
         return []
     rows = [
@@ -104,19 +104,19 @@ def _triage(report: Report) -> list[str]:
         }
         for check in triage.checks
     ]
-    return ["## The look before the exam", grid(rows)]
+    return ["## Triage", grid(rows)]
 
 
-def _stages(report: Report) -> list[str]:
+def _stages(pair: Pair) -> list[str]:
     rows = [
         {
             "Stage": name,
             "Time": wording.duration(seconds),
-            "Reused": "yes" if name in report.reused else "",
+            "Reused": "yes" if name in pair.report.reused else "",
         }
-        for name, seconds in report.timings.items()
+        for name, seconds in pair.report.timings.items()
     ]
-    reused = ", ".join(report.reused) or "nothing"
+    reused = ", ".join(pair.report.reused) or "nothing"
     return ["## Where the time went", grid(rows), f"Reused from earlier runs: {escaped(reused)}."]
 
 
@@ -133,8 +133,8 @@ def _cells(metric: MetricComparison) -> dict[str, str]:
     return {
         "Task": metric.task,
         "Metric": metric.metric,
-        "Base": wording.score(metric.base.value, metric.unit),
-        "Quantized": wording.score(metric.quantized.value, metric.unit),
+        "Base": wording.score(metric.baseline.value, metric.unit),
+        "Quantized": wording.score(metric.candidate.value, metric.unit),
         "Difference": wording.difference(metric.difference, metric.unit),
         "Interval": wording.interval(metric.low or 0.0, metric.high or 0.0, metric.unit)
         if known

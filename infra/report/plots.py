@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from infra.contracts import wording
-from infra.contracts.records import Report
+from infra.contracts.records import Pair
 from infra.judging.comparison import decisive, effect
 from infra.report.figures import DARK, LIGHT, Kind, Layout, Palette, data_uri, frame, image
 
@@ -28,7 +28,7 @@ class Line:
 
     name: str
     scores: tuple[float, float] | None
-    """Base and quantized; none for all rows together."""
+    """Baseline and candidate; none for all rows together."""
 
     difference: float
     ends: tuple[float, float] | None
@@ -39,26 +39,26 @@ class Line:
     higher_is_better: bool = True
 
 
-def shown(report: Report) -> list[Line]:
+def shown(pair: Pair) -> list[Line]:
     """Return what the figure shows: all rows first, then what the verdict rests on, in points."""
     lines = []
-    if pooled := report.comparison.pooled:
+    if pooled := pair.comparison.pooled:
         side = pooled.high < 0, pooled.low > 0
         lines.append(Line(
             name="All rows",
             scores=None,
             difference=pooled.difference,
             ends=(pooled.low, pooled.high),
-            limit=-report.verdict.margin_points / 100,
+            limit=-pair.verdict.margin_points / 100,
             effect="loss" if side[0] else "gain" if side[1] else "unclear",
         ))  # fmt: skip
-    margin = report.spec.verdict.task_margin_points / 100
-    for metric in decisive(report.comparison):
+    margin = pair.spec.verdict.task_margin_points / 100
+    for metric in decisive(pair.comparison):
         if metric.unit == "points":
-            better = metric.base.higher_is_better
+            better = metric.baseline.higher_is_better
             lines.append(Line(
                 name=metric.task,
-                scores=(metric.base.value, metric.quantized.value),
+                scores=(metric.baseline.value, metric.candidate.value),
                 difference=metric.difference,
                 ends=None if metric.low is None or metric.high is None
                 else (metric.low, metric.high),
@@ -70,7 +70,7 @@ def shown(report: Report) -> list[Line]:
 
 
 def draw(
-    report: Report,
+    pair: Pair,
     *,
     layout: Layout = "wide",
     palette: Palette = LIGHT,
@@ -79,24 +79,24 @@ def draw(
     """Return the figure as an image file, or none if there is nothing on the scale of points.
 
     Args:
-        report: What to show.
+        pair: What to show.
         layout: `wide` has scores beside differences; `narrow` has the differences alone.
         palette: Colours, background included.
         kind: File format.
     """
-    rows = shown(report)
+    rows = shown(pair)
     if not rows:
         return None
     return image(partial(_wide if layout == "wide" else _narrow, rows, palette), palette, kind)
 
 
-def describe(report: Report) -> str:
+def describe(pair: Pair) -> str:
     """Return in words what the figure shows, for who cannot see it."""
     parts = []
-    for row in shown(report):
+    for row in shown(pair):
         between = f", interval {wording.interval(*row.ends, 'points')}" if row.ends else ""
         parts.append(f"{row.name}: {wording.difference(row.difference, 'points')}{between}")
-    return "Difference quantized minus base in points. " + "; ".join(parts) + "."
+    return "Difference candidate minus baseline in points. " + "; ".join(parts) + "."
 
 
 def _wide(rows: Sequence[Line], palette: Palette) -> Figure:
@@ -138,7 +138,7 @@ def _narrow(rows: Sequence[Line], palette: Palette) -> Figure:
         figures = f"{wording.difference(row.difference, 'points')} {_interval(row)}"
         axes.text(0, place - 0.38, _name(row), ha="left", color=palette.ink, **at)
         axes.text(1, place - 0.38, figures, ha="right", color=palette.soft, fontsize=8, **at)
-    axes.set_xlabel("points (quantized − base)    ┊ margin", fontsize=8)
+    axes.set_xlabel("points (candidate − baseline)    ┊ margin", fontsize=8)
     return figure
 
 
@@ -146,20 +146,20 @@ def _draw_scores(axes: Axes, rows: Sequence[Line], palette: Palette) -> None:
     for place, row in enumerate(rows):
         if row.scores is None:
             continue
-        base, quantized = (100 * score for score in row.scores)
+        baseline, candidate = (100 * score for score in row.scores)
         colour = _colour(row, palette)
-        axes.plot([base, quantized], [place, place], color=colour, linewidth=1.6, zorder=2)
+        axes.plot([baseline, candidate], [place, place], color=colour, linewidth=1.6, zorder=2)
         axes.plot(
-            base, place, "o", markersize=8, color=palette.paper,
+            baseline, place, "o", markersize=8, color=palette.paper,
             markeredgecolor=palette.ink, markeredgewidth=1.3, zorder=3,
         )  # fmt: skip
-        axes.plot(quantized, place, "o", markersize=4.6, color=colour, zorder=4)
+        axes.plot(candidate, place, "o", markersize=4.6, color=colour, zorder=4)
     values = [100 * value for row in rows for value in row.scores or ()]
     if not values:
         return
     margin = max(4.0, 0.12 * (max(values) - min(values)))
     axes.set_xlim(max(-2.0, min(values) - margin), min(102.0, max(values) + margin))
-    axes.set_xlabel("○ base    ● quantized", fontsize=8)
+    axes.set_xlabel("○ baseline    ● candidate", fontsize=8)
 
 
 def _draw_differences(axes: Axes, rows: Sequence[Line], palette: Palette) -> None:
@@ -192,7 +192,7 @@ def _draw_differences(axes: Axes, rows: Sequence[Line], palette: Palette) -> Non
     axes.set_xlim(min(reach) - margin, max(reach) + margin)
     axes.set_xlabel("worse ←   → better      ┊ margin", fontsize=8)
     if not all(row.higher_is_better for row in rows):
-        axes.set_xlabel("quantized − base", fontsize=8)
+        axes.set_xlabel("candidate − baseline", fontsize=8)
 
 
 def _frame(axes: Axes, rows: Sequence[Line], palette: Palette) -> None:

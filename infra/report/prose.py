@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from infra.contracts import wording
-from infra.contracts.records import MetricComparison, Report
+from infra.contracts.records import MetricComparison, Pair
 from infra.report.text import capitalized
 from infra.report.words import FIDELITY, RECOVERY
 
@@ -22,15 +22,15 @@ def interval_note(metrics: Sequence[MetricComparison], *, p_values: bool = True)
     holm = " Holm adjusts p-values for looking at several tasks; intervals are one task at a time."
     adjusted = p_values and any(metric.p_adjusted is not None for metric in metrics)
     return (
-        f"Interval: {100 * metrics[0].confidence:g} % for quantized minus base, paired by row, "
+        f"Interval: {100 * metrics[0].confidence:g} % for candidate minus baseline, paired by row, "
         f"ends rounded outwards.{by}{holm if adjusted else ''} {'. '.join(methods)}. "
         f"{RECOVERY}"
     )
 
 
-def pooled_note(report: Report) -> str:
+def pooled_note(pair: Pair) -> str:
     """Return what the first row of the table is; empty without one."""
-    pooled = report.comparison.pooled
+    pooled = pair.comparison.pooled
     if pooled is None:
         return ""
     return (
@@ -39,12 +39,12 @@ def pooled_note(report: Report) -> str:
     )
 
 
-def power_note(report: Report) -> str:
+def power_note(pair: Pair) -> str:
     """Return what the rows can show, as planned; empty without a plan."""
-    plan = report.power
+    plan = pair.report.power
     if plan is None:
         return ""
-    source = "as verdict.flip_rate says" if report.spec.verdict.flip_rate else "as was assumed"
+    source = "as verdict.flip_rate says" if pair.spec.verdict.flip_rate else "as was assumed"
     if runs := len(plan.learned_from):
         source = f"as in {runs} earlier run{'' if runs == 1 else 's'}"
     drop = wording.possible_loss(plan.smallest_drop_points / 100, "points")
@@ -52,7 +52,7 @@ def power_note(report: Report) -> str:
     return (
         f"Planned before the run: if {100 * plan.flip_rate:.1f} % of the rows flip, {source}, a "
         f"true loss of {drop} over all {plan.rows:,} rows is found with "
-        f"{100 * report.spec.verdict.power:g} % power, and a model without loss is shown to be "
+        f"{100 * pair.spec.verdict.power:g} % power, and a model without loss is shown to be "
         f"within {margin}."
     )
 
@@ -60,26 +60,26 @@ def power_note(report: Report) -> str:
 def noise_note() -> str:
     """Return how to read the noise floor."""
     return (
-        "By chance: the base model sat the exam twice, asked in another order. What flips there "
+        "By chance: the baseline sat the exam twice, asked in another order. What flips there "
         "flips without any change of the model."
     )
 
 
-def fidelity_note(report: Report) -> str:
+def fidelity_note(pair: Pair) -> str:
     """Return what was read; empty without fidelity."""
-    found = report.comparison.fidelity
+    found = pair.comparison.fidelity
     if found is None:
         return ""
     return (
         f"Both models read the same {found.documents:,} texts, {found.tokens:,} tokens "
-        f"({found.texts}). Divergence is over the base model's {found.top_k} likeliest tokens, all "
+        f"({found.texts}). Divergence is over the baseline's {found.top_k} likeliest tokens, all "
         f"others counted as one, so it is a lower bound. {FIDELITY}"
     )
 
 
-def overlap_note(report: Report) -> str:
+def overlap_note(pair: Pair) -> str:
     """Return what the look for shared words found; empty if nobody looked."""
-    found = report.overlap
+    found = pair.judgement.overlap
     if found is None:
         return ""
     rows = sum(found.found.values())
@@ -91,23 +91,23 @@ def overlap_note(report: Report) -> str:
     )
 
 
-def speed_note(report: Report) -> str:
+def speed_note(pair: Pair) -> str:
     """Return how speed was measured; empty if it was not."""
-    bench = report.arms["quantized"].bench or report.arms["base"].bench
+    bench = pair.candidate.bench or pair.baseline.bench
     if bench is None:
         return ""
     lengths = wording.listed([f"{n:,}" for n in sorted({p.output_tokens for p in bench.points})])
     requests = wording.listed([f"{n:,}" for n in sorted({p.requests for p in bench.points})])
     return (
         f"vLLM {bench.engine_version} on {bench.device}, by `vllm bench serve`, {lengths} tokens "
-        "an answer, base → quantized, both with the flags of the exam. Times are medians of "
+        "an answer, baseline → candidate, both with the flags of the tasks. Times are medians of "
         f"{requests} requests a point; below 1× a time is shorter."
     )
 
 
-def exam_speed_note(report: Report) -> str:
+def exam_speed_note(pair: Pair) -> str:
     """Return what the times of the exam are, and are not."""
-    count = report.arms["quantized"].server.concurrency
+    count = pair.candidate.server.concurrency
     at = f" with {count} questions in flight" if count else ""
     return (
         f"The time is that of this exam{at}, not a benchmark of serving. Reused scores keep the "

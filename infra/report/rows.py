@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from infra.contracts.records import Report, TaskScores
-from infra.judging.pairing import Pair, Row, choice_likelihoods, paired_rows
+from infra.contracts.records import Pair, TaskScores
+from infra.judging.pairing import Row, RowPair, choice_likelihoods, paired_rows
 
 SAMPLES = 10
 """Rows shown of every task that generates text: the first ones, not chosen ones."""
@@ -33,12 +33,12 @@ class Choice:
 
     label: str
     text: str
-    base: float
-    quantized: float
+    baseline: float
+    candidate: float
     """Log-likelihoods, nats."""
 
-    base_pick: bool
-    quantized_pick: bool
+    baseline_pick: bool
+    candidate_pick: bool
     right: bool
 
 
@@ -55,18 +55,18 @@ class Shown:
     """The question in the document's own words, without what the prompt puts around it."""
 
     target: str
-    base_score: float | None
-    quantized_score: float | None
-    base_text: str
-    quantized_text: str
+    baseline_score: float | None
+    candidate_score: float | None
+    baseline_text: str
+    candidate_text: str
     """What the model wrote, whole; empty for multiple choice."""
 
-    base_answer: str
-    quantized_answer: str
+    baseline_answer: str
+    candidate_answer: str
     """What the filter took out of it."""
 
-    base_cut: bool
-    quantized_cut: bool
+    baseline_cut: bool
+    candidate_cut: bool
     """True if the answer ran into the token limit."""
 
     choices: tuple[Choice, ...]
@@ -75,9 +75,9 @@ class Shown:
     @property
     def outcome(self) -> str:
         """Return `lost`, `gained` or `same`."""
-        if self.base_score is None or self.quantized_score is None:
+        if self.baseline_score is None or self.candidate_score is None:
             return "same"
-        change = self.quantized_score - self.base_score
+        change = self.candidate_score - self.baseline_score
         return "lost" if change < 0 else "gained" if change > 0 else "same"
 
 
@@ -99,35 +99,35 @@ class TaskRows:
     """Arm → address of its samples file, relative to the page."""
 
 
-def rows_of(report: Report, folder: Path) -> list[TaskRows]:
+def rows_of(pair: Pair, folder: Path) -> list[TaskRows]:
     """Return the rows to show of every task.
 
     Args:
-        report: The run.
+        pair: The run.
         folder: Its folder, which holds the samples files.
 
     Raises:
         ComparisonError: The samples files are not those the report was made from.
     """
-    base, quantized = report.arms["base"].tasks, report.arms["quantized"].tasks
-    return [_rows_of(scores, quantized[name], folder) for name, scores in base.items()]
+    baseline, candidate = pair.baseline.tasks, pair.candidate.tasks
+    return [_rows_of(scores, candidate[name], folder) for name, scores in baseline.items()]
 
 
-def _rows_of(base: TaskScores, quantized: TaskScores, folder: Path) -> TaskRows:
-    metric = base.primary_metric
+def _rows_of(baseline: TaskScores, candidate: TaskScores, folder: Path) -> TaskRows:
+    metric = baseline.primary_metric
     better: Callable[[float, float], bool] = (
-        float.__gt__ if base.metrics[metric].higher_is_better else float.__lt__
+        float.__gt__ if baseline.metrics[metric].higher_is_better else float.__lt__
     )
-    pairs = paired_rows(base, quantized, folder)
-    lost: list[Pair] = []
-    gained: list[Pair] = []
+    pairs = paired_rows(baseline, candidate, folder)
+    lost: list[RowPair] = []
+    gained: list[RowPair] = []
     for pair in pairs:
-        one, other = _number(pair.base.metrics, metric), _number(pair.quantized.metrics, metric)
+        one, other = _number(pair.baseline.metrics, metric), _number(pair.candidate.metrics, metric)
         if one is not None and other is not None and one != other:
             (lost if better(one, other) else gained).append(pair)
-    generates = bool(pairs) and _likelihoods(pairs[0].base, metric) is None
+    generates = bool(pairs) and _likelihoods(pairs[0].baseline, metric) is None
     return TaskRows(
-        task=base.name,
+        task=baseline.name,
         metric=metric,
         generates=generates,
         samples=tuple(_shown(pair, metric) for pair in pairs[:SAMPLES]) if generates else (),
@@ -135,12 +135,12 @@ def _rows_of(base: TaskScores, quantized: TaskScores, folder: Path) -> TaskRows:
         lost=len(lost),
         gained=len(gained),
         total=len(pairs),
-        links=(("base", quote(base.samples)), ("quantized", quote(quantized.samples))),
+        links=(("baseline", quote(baseline.samples)), ("candidate", quote(candidate.samples))),
     )
 
 
-def _shown(pair: Pair, metric: str) -> Shown:
-    row = pair.base
+def _shown(pair: RowPair, metric: str) -> Shown:
+    row = pair.baseline
     context, question = split_prompt(row.prompt, row.doc)
     choices = _choices(pair, metric)
     return Shown(
@@ -149,14 +149,14 @@ def _shown(pair: Pair, metric: str) -> Shown:
         question=question,
         title=own_question(row.doc, question),
         target=_text(row.target),
-        base_score=_number(row.metrics, metric),
-        quantized_score=_number(pair.quantized.metrics, metric),
-        base_text="" if choices else _written(row.responses),
-        quantized_text="" if choices else _written(pair.quantized.responses),
-        base_answer=_text(row.answer(metric)),
-        quantized_answer=_text(pair.quantized.answer(metric)),
-        base_cut=row.truncated,
-        quantized_cut=pair.quantized.truncated,
+        baseline_score=_number(row.metrics, metric),
+        candidate_score=_number(pair.candidate.metrics, metric),
+        baseline_text="" if choices else _written(row.responses),
+        candidate_text="" if choices else _written(pair.candidate.responses),
+        baseline_answer=_text(row.answer(metric)),
+        candidate_answer=_text(pair.candidate.answer(metric)),
+        baseline_cut=row.truncated,
+        candidate_cut=pair.candidate.truncated,
         choices=choices,
     )
 
@@ -190,23 +190,23 @@ def own_question(doc: dict[str, Any], asked: str) -> str:
     return next((text for text in own if text and text in asked), asked)
 
 
-def _choices(pair: Pair, metric: str) -> tuple[Choice, ...]:
-    base, quantized = _likelihoods(pair.base, metric), _likelihoods(pair.quantized, metric)
-    if base is None or quantized is None:
+def _choices(pair: RowPair, metric: str) -> tuple[Choice, ...]:
+    baseline, candidate = _likelihoods(pair.baseline, metric), _likelihoods(pair.candidate, metric)
+    if baseline is None or candidate is None:
         return ()
-    labels, texts = _labels(pair.base, len(base))
-    right = _right_choice(pair.base.target, labels, texts)
+    labels, texts = _labels(pair.baseline, len(baseline))
+    right = _right_choice(pair.baseline.target, labels, texts)
     return tuple(
         Choice(
             label=labels[place],
             text=texts[place],
-            base=base[place],
-            quantized=quantized[place],
-            base_pick=base[place] == max(base),
-            quantized_pick=quantized[place] == max(quantized),
+            baseline=baseline[place],
+            candidate=candidate[place],
+            baseline_pick=baseline[place] == max(baseline),
+            candidate_pick=candidate[place] == max(candidate),
             right=place == right,
         )
-        for place in range(len(base))
+        for place in range(len(baseline))
     )
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from infra.contracts import wording
-from infra.contracts.records import Report, SpeedPoint
+from infra.contracts.records import Pair, SpeedPoint
 from infra.probes.speed import summary
 from infra.probes.speed.comparing import NOTABLE
 from infra.report.figures import LIGHT, Kind, Layout, Palette, frame, image
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _ROW_INCHES = 0.36
 _Both = tuple[SpeedPoint, SpeedPoint]
-"""One point, base and quantized."""
+"""One point, baseline and candidate."""
 
 _Value = Callable[[SpeedPoint], float]
 _PANELS: tuple[tuple[str, _Value, bool], ...] = (
@@ -30,42 +30,44 @@ _PANELS: tuple[tuple[str, _Value, bool], ...] = (
 
 
 def draw(
-    report: Report, *, layout: Layout = "wide", palette: Palette = LIGHT, kind: Kind = "svg"
+    pair: Pair, *, layout: Layout = "wide", palette: Palette = LIGHT, kind: Kind = "svg"
 ) -> bytes | None:
     """Return the figure as an image file, or none if no point was timed in both arms.
 
     Args:
-        report: What to show.
+        pair: What to show.
         layout: `wide` has the measures side by side, `narrow` one below the other.
         palette: Colours, background included.
         kind: File format.
     """
-    points = _both(report)
+    points = _both(pair)
     if not points:
         return None
     return image(partial(_figure, points, layout, palette), palette, kind)
 
 
-def describe(report: Report) -> str:
+def describe(pair: Pair) -> str:
     """Return in words what the figure shows, for who cannot see it."""
     told = [
-        f"{base.input_tokens:,} tokens, {base.concurrency:,} at a time: "
-        f"{wording.number(quantized.output_tokens_per_second)} written tokens a second instead of "
-        f"{wording.number(base.output_tokens_per_second)}"
-        for base, quantized in _both(report)
+        f"{baseline.input_tokens:,} tokens, {baseline.concurrency:,} at a time: "
+        f"{wording.number(candidate.output_tokens_per_second)} written tokens a second instead of "
+        f"{wording.number(baseline.output_tokens_per_second)}"
+        for baseline, candidate in _both(pair)
     ]
-    return f"Quantized beside base, medians. {'; '.join(told)}."
+    return f"Candidate beside baseline, medians. {'; '.join(told)}."
 
 
-def _both(report: Report) -> list[_Both]:
-    pairs = summary(report.arms["base"].bench, report.arms["quantized"].bench)
-    return [(pair.base, pair.quantized) for pair in pairs if pair.base and pair.quantized]
+def _both(pair: Pair) -> list[_Both]:
+    pairs = summary(pair.baseline.bench, pair.candidate.bench)
+    return [(pair.baseline, pair.candidate) for pair in pairs if pair.baseline and pair.candidate]
 
 
 def _figure(points: Sequence[_Both], layout: Layout, palette: Palette) -> Figure:
     from matplotlib.figure import Figure
 
-    names = [f"{base.input_tokens:,} tokens × {base.concurrency:,}" for base, _ in points]
+    names = [
+        f"{baseline.input_tokens:,} tokens × {baseline.concurrency:,}" for baseline, _ in points
+    ]
     block = _ROW_INCHES * len(points)
     wide = layout == "wide"
     count = len(_PANELS)
@@ -86,7 +88,7 @@ def _figure(points: Sequence[_Both], layout: Layout, palette: Palette) -> Figure
         title: dict[str, Any] = {"fontsize": 9, "fontweight": "bold", "color": palette.ink}
         axes.set_title(f"{head} {'→' if more else '←'}", loc="left", pad=6, **title)
     gap = "    " if wide else "\n"  # two lines on a telephone
-    legend = f"prompt × requests at a time{gap}○ base    ● quantized    arrow: better"
+    legend = f"prompt × requests at a time{gap}○ baseline    ● candidate    arrow: better"
     figure.text(0.985 if wide else 0.97, 0.06 / height, legend,
                 ha="right", fontsize=8, color=palette.soft)  # fmt: skip
     return figure
@@ -98,18 +100,18 @@ def _panel(
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     for place, point in enumerate(points):
-        base, quantized = map(value, point)
-        if base <= 0 or quantized <= 0:  # nothing was answered there
+        baseline, candidate = map(value, point)
+        if baseline <= 0 or candidate <= 0:  # nothing was answered there
             continue
-        gain = quantized / base if more else base / quantized
+        gain = candidate / baseline if more else baseline / candidate
         alike = 1 / (1 + NOTABLE) <= gain <= 1 + NOTABLE
         colour = palette.unclear if alike else palette.gain if gain > 1 else palette.loss
-        axes.plot([base, quantized], [place, place], color=colour, linewidth=1.6, zorder=2)
+        axes.plot([baseline, candidate], [place, place], color=colour, linewidth=1.6, zorder=2)
         axes.plot(
-            base, place, "o", markersize=8, color=palette.paper,
+            baseline, place, "o", markersize=8, color=palette.paper,
             markeredgecolor=palette.ink, markeredgewidth=1.3, zorder=3,
         )  # fmt: skip
-        axes.plot(quantized, place, "o", markersize=4.6, color=colour, zorder=4)
+        axes.plot(candidate, place, "o", markersize=4.6, color=colour, zorder=4)
     axes.set_xscale("log")
     frame(axes, len(points), palette)
     axes.tick_params(axis="y", length=0, pad=6)

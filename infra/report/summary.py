@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from infra.contracts import wording
-from infra.contracts.records import Report
-from infra.judging.comparison import recipe_name
+from infra.contracts.records import Pair
 from infra.probes.speed import in_different_runs, slower, summary
+from infra.report.changed import changed
 
 _SLOW_POINTS = 2
 """Points at which it is slower that are told in full; the table has them all."""
@@ -49,37 +49,35 @@ class Summary:
     """What quantization gave, one sentence each."""
 
 
-def summarize(report: Report) -> Summary:
+def summarize(pair: Pair) -> Summary:
     """Return the first lines of a report."""
-    verdict, alert = report.verdict, report.alert
+    verdict, alert = pair.verdict, pair.judgement.alert
     headline = verdict.headline.removeprefix(f"{verdict.status}:").strip().rstrip(".")
     good = f" The last good one is {alert.good_run}." if alert and alert.good_run else ""
     return Summary(
         status=verdict.status,
         headline=f"{headline[:1].upper()}{headline[1:]}.",
-        subject=_subject(report),
-        margin=_margin(report),
+        subject=_subject(pair),
+        margin=_margin(pair),
         reasons=verdict.reasons,
         needed=verdict.needed,
         alert=(f"This run is worse than earlier ones of its kind.{good}", *alert.reasons)
         if alert
         else (),
         alert_changes=alert.changes if alert else (),
-        caveats=(*_cut(report), *_slower(report), *_overlap(report), *_alone(report)),
-        bought=tuple(_bought(report)),
+        caveats=(*_cut(pair), *_slower(pair), *_overlap(pair), *_alone(pair)),
+        bought=tuple(_bought(pair)),
     )
 
 
-def _subject(report: Report) -> str:
-    recipe, server = report.spec.quantization, report.arms["quantized"].server
-    return (
-        f"as it came and as {recipe_name(recipe)} in groups of {recipe.group_size}, "
-        f"both served by vLLM {server.version} on {server.device}"
-    )
+def _subject(pair: Pair) -> str:
+    server = pair.candidate.server
+    engine = f"{server.engine} {server.version}"
+    return f"as it came and {changed(pair)}, both served by {engine} on {server.device}"
 
 
-def _margin(report: Report) -> str:
-    verdict, spec = report.verdict, report.spec.verdict
+def _margin(pair: Pair) -> str:
+    verdict, spec = pair.verdict, pair.spec.verdict
     widened = verdict.widened_from_points
     told = "" if widened is None else f" (widened: {wording.points(widened)} was asked for)"
     return (
@@ -89,67 +87,70 @@ def _margin(report: Report) -> str:
     )
 
 
-def _slower(report: Report) -> Iterator[str]:
-    base, quantized = (report.arms[arm].bench for arm in ("base", "quantized"))
-    sentences = slower(base, quantized)
+def _slower(pair: Pair) -> Iterator[str]:
+    baseline, candidate = (arm.bench for arm in (pair.baseline, pair.candidate))
+    sentences = slower(baseline, candidate)
     yield from sentences[:_SLOW_POINTS]
     if more := sentences[_SLOW_POINTS:]:
         yield f"It is slower at {len(more)} more of the points that were measured."
-    if in_different_runs(base, quantized):
+    if in_different_runs(baseline, candidate):
         yield "The arms were timed in different runs, so load, heat or drivers may differ."
 
 
-def _cut(report: Report) -> Iterator[str]:
-    for arm, result in report.arms.items():
+def _cut(pair: Pair) -> Iterator[str]:
+    for arm, result in pair.arms.items():
         for task in result.tasks.values():
             if task.truncated > _NOTABLE_CUT * task.n:
                 yield (
-                    f"{task.truncated:,} of {task.n:,} answers of the {arm} model on {task.name} "
+                    f"{task.truncated:,} of {task.n:,} answers of {arm} on {task.name} "
                     "ran into the token limit and were marked as far as they went."
                 )
 
 
-def _alone(report: Report) -> Iterator[str]:
-    if report.not_compared:
-        yield f"Earlier runs could not be compared with ({report.not_compared})."
+def _alone(pair: Pair) -> Iterator[str]:
+    if pair.judgement.not_compared:
+        yield f"Earlier runs could not be compared with ({pair.judgement.not_compared})."
 
 
-def _overlap(report: Report) -> Iterator[str]:
-    found = report.overlap
+def _overlap(pair: Pair) -> Iterator[str]:
+    found = pair.judgement.overlap
     if found and (rows := sum(found.found.values())) > _NOTABLE_OVERLAP * found.rows:
         yield (
             f"{rows:,} of {found.rows:,} exam rows share {found.ngram} words in a row with the "
-            "calibration set: the quantized model may look better here than elsewhere."
+            "calibration set: the candidate may look better here than elsewhere."
         )
 
 
-def _bought(report: Report) -> Iterator[str]:
-    base, quantized = report.arms["base"], report.arms["quantized"]
-    sizes = wording.size(base.checkpoint.size_bytes), wording.size(quantized.checkpoint.size_bytes)
-    ratio = 100 * report.comparison.size_ratio
+def _bought(pair: Pair) -> Iterator[str]:
+    baseline, candidate = pair.baseline, pair.candidate
+    sizes = (
+        wording.size(baseline.checkpoint.size_bytes),
+        wording.size(candidate.checkpoint.size_bytes),
+    )
+    ratio = 100 * pair.comparison.size_ratio
     yield f"The weights take {ratio:.0f} % of the disk: {sizes[0]} → {sizes[1]}."
-    if told := loaded_weights(report):
+    if told := loaded_weights(pair):
         first, second = told
         sizes = wording.size(first), wording.size(second)
         yield f"Loaded, they take {100 * second / first:.0f} % of the memory: {' → '.join(sizes)}."
-    if ratios := throughput_ratios(report):
+    if ratios := throughput_ratios(pair):
         span = ratio_span(ratios)
-        yield f"It writes {span} times as many tokens a second as the base model."
+        yield f"It writes {span} times as many tokens a second as the baseline."
 
 
-def loaded_weights(report: Report) -> tuple[int, int] | None:
+def loaded_weights(pair: Pair) -> tuple[int, int] | None:
     """Return bytes of the loaded weights in both arms; none unless both were told."""
     told = []
-    for arm in ("base", "quantized"):
-        bench = report.arms[arm].bench
+    for arm in (pair.baseline, pair.candidate):
+        bench = arm.bench
         told.append(bench.memory.weights_bytes if bench else None)
-    base, quantized = told
-    return (base, quantized) if base and quantized else None
+    baseline, candidate = told
+    return (baseline, candidate) if baseline and candidate else None
 
 
-def throughput_ratios(report: Report) -> list[float]:
-    """Return tokens a second, quantized over base, at every point both arms were timed at."""
-    pairs = summary(report.arms["base"].bench, report.arms["quantized"].bench)
+def throughput_ratios(pair: Pair) -> list[float]:
+    """Return tokens a second, candidate over baseline, at every point both arms were timed at."""
+    pairs = summary(pair.baseline.bench, pair.candidate.bench)
     return [pair.throughput_ratio for pair in pairs if pair.throughput_ratio is not None]
 
 

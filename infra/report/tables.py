@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from infra.contracts import wording
-from infra.contracts.records import Arm, Bench, Report, SpeedPoint
+from infra.contracts.records import Bench, Pair, Side, SpeedPoint
 from infra.judging.comparison import decisive
 from infra.probes.speed import SpeedPair, summary
 from infra.probes.speed.comparing import NOTABLE
 
-_ARMS: tuple[tuple[Arm, str], ...] = (("base", "Base"), ("quantized", "Quantized"))
+_SIDES: tuple[tuple[Side, str], ...] = (("baseline", "Baseline"), ("candidate", "Candidate"))
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Table:
     """Row and head of cells that are bad news; their text says so too."""
 
 
-def fidelity(report: Report) -> Table | None:
-    """Return how closely the quantized model follows the base model."""
-    found = report.comparison.fidelity
+def fidelity(pair: Pair) -> Table | None:
+    """Return how closely the candidate follows the baseline."""
+    found = pair.comparison.fidelity
     if found is None:
         return None
     rows = [
@@ -37,16 +37,16 @@ def fidelity(report: Report) -> Table | None:
         ("KL divergence, mean", f"{wording.number(found.kl_mean)} nats"),
         ("KL divergence, median", f"{wording.number(found.kl_median)} nats"),
         ("KL divergence, 99th percentile", f"{wording.number(found.kl_p99)} nats"),
-        ("Perplexity, base", f"{found.perplexity_base:.4g}"),
-        ("Perplexity, quantized", f"{found.perplexity_quantized:.4g}"),
+        ("Perplexity, baseline", f"{found.perplexity_baseline:.4g}"),
+        ("Perplexity, candidate", f"{found.perplexity_candidate:.4g}"),
     ]
-    if found.perplexity_base:
-        change = 100 * (found.perplexity_quantized / found.perplexity_base - 1)
+    if found.perplexity_baseline:
+        change = 100 * (found.perplexity_candidate / found.perplexity_baseline - 1)
         rows.append(("Perplexity, change", f"{change:+.2f} %".replace("-", "−")))
     return Table("Fidelity", [{"Measure": name, "Value": value} for name, value in rows])
 
 
-def lengths(report: Report) -> Table | None:
+def lengths(pair: Pair) -> Table | None:
     """Return how long written answers are, and how many never stop."""
     rows = [
         {
@@ -57,35 +57,35 @@ def lengths(report: Report) -> Table | None:
             "Tokens, median": f"{of.tokens_median:g}",
             "Endless": f"{of.endless:,}",
         }
-        for task, arms in report.comparison.lengths.items()
-        for arm, name in _ARMS
+        for task, arms in pair.comparison.lengths.items()
+        for arm, name in _SIDES
         if (of := arms.get(arm)) is not None
     ]
     return Table("Length of written answers", rows) if rows else None
 
 
-def noise(report: Report) -> Table | None:
-    """Return flips of base against base beside those of base against quantized."""
-    if report.comparison.noise is None:
+def noise(pair: Pair) -> Table | None:
+    """Return flips of the baseline against itself beside those of the candidate."""
+    if pair.comparison.noise is None:
         return None
-    quantized = {metric.task: metric for metric in decisive(report.comparison)}
+    candidate = {metric.task: metric for metric in decisive(pair.comparison)}
     rows = []
-    for task, found in report.comparison.noise.tasks.items():
-        other = quantized.get(task)
+    for task, found in pair.comparison.noise.tasks.items():
+        other = candidate.get(task)
         rows.append({
             "Task": task,
             "Rows": f"{found.rows:,}",
-            "Flips by quantization": f"{other.lost + other.gained:,}" if other else "-",
+            "Flips by the change": f"{other.lost + other.gained:,}" if other else "-",
             "Flips by chance": f"{found.lost + found.gained:,}",
-            "Changed by quantization": f"{other.changed:,}" if other else "-",
+            "Changed by the change": f"{other.changed:,}" if other else "-",
             "Changed by chance": f"{found.changed:,}",
         })  # fmt: skip
-    return Table("Base against quantized, and base against itself", rows) if rows else None
+    return Table("Candidate against baseline, and baseline against itself", rows) if rows else None
 
 
-def power(report: Report) -> Table | None:
+def power(pair: Pair) -> Table | None:
     """Return the smallest loss that each task was planned to show."""
-    plan = report.power
+    plan = pair.report.power
     if plan is None:
         return None
     parts = [(name, task.rows, task.flip_rate, task.smallest_drop_points)
@@ -103,9 +103,11 @@ def power(report: Report) -> Table | None:
     return Table("What the rows can show, as planned", rows)
 
 
-def calibration(report: Report) -> Table:
-    """Return what AWQ was shown."""
-    card = report.calibration
+def calibration(pair: Pair) -> Table | None:
+    """Return what the quantizer was shown; none if the candidate was not made here."""
+    card = pair.candidate.checkpoint.calibration
+    if card is None:
+        return None
     spec = card.spec
     revision = f", {spec.revision}" if spec.revision else ""
     rows = [
@@ -122,31 +124,31 @@ def calibration(report: Report) -> Table:
     return Table("Calibration", [{"": name, "Calibration set": value} for name, value in rows])
 
 
-def overlap(report: Report) -> Table | None:
+def overlap(pair: Pair) -> Table | None:
     """Return how many exam rows share words with the calibration set, for tasks with any."""
-    if report.overlap is None:
+    if pair.judgement.overlap is None:
         return None
-    counts = {name: scores.n for name, scores in report.arms["base"].tasks.items()}
+    counts = {name: scores.n for name, scores in pair.baseline.tasks.items()}
     rows = [
         {"Task": task, "Rows": f"{counts[task]:,}" if task in counts else "-", "Shared": f"{n:,}"}
-        for task, n in report.overlap.found.items()
+        for task, n in pair.judgement.overlap.found.items()
         if n
     ]
     return Table("Exam rows that share words with the calibration set", rows) if rows else None
 
 
-def speed(report: Report) -> Table | None:
+def speed(pair: Pair) -> Table | None:
     """Return medians at every point that was timed."""
-    return _speed(report, "Speed, medians", {
+    return _speed(pair, "Speed, medians", {
         "First token, ms": (lambda point: point.ttft_ms_median, False),
         "Each further token, ms": (lambda point: point.tpot_ms_median, False),
         "Written tokens a second": (lambda point: point.output_tokens_per_second, True),
     })  # fmt: skip
 
 
-def slowest(report: Report) -> Table | None:
+def slowest(pair: Pair) -> Table | None:
     """Return the slowest in a hundred, and what all tokens together come to."""
-    return _speed(report, "Speed, slowest in a hundred requests", {
+    return _speed(pair, "Speed, slowest in a hundred requests", {
         "First token, ms": (lambda point: point.ttft_ms_p99, False),
         "Each further token, ms": (lambda point: point.tpot_ms_p99, False),
         "All tokens a second": (lambda point: point.total_tokens_per_second, True),
@@ -155,27 +157,27 @@ def slowest(report: Report) -> Table | None:
     })  # fmt: skip
 
 
-def memory(report: Report) -> Table:
+def memory(pair: Pair) -> Table:
     """Return what both arms take, and how long they took."""
-    base, quantized = report.arms["base"], report.arms["quantized"]
-    # The base model was asked all rows; its time stands beside that of a part.
-    took = _pair("Evaluation", base.speed.evaluation_seconds, quantized.speed.evaluation_seconds,
-                 wording.duration)  # fmt: skip
+    baseline, candidate = pair.baseline, pair.candidate
+    # The baseline was asked all rows; its time stands beside that of a part.
+    spent = [arm.speed.evaluation_seconds for arm in (baseline, candidate)]
+    took = _pair("Evaluation", spent[0], spent[1], wording.duration)
     rows = [
-        _pair("Weights on disk", base.checkpoint.size_bytes, quantized.checkpoint.size_bytes,
+        _pair("Weights on disk", baseline.checkpoint.size_bytes, candidate.checkpoint.size_bytes,
               wording.size),
-        *_loaded(base.bench, quantized.bench),
-        _pair("Engine start", base.speed.startup_seconds, quantized.speed.startup_seconds,
+        *_loaded(baseline.bench, candidate.bench),
+        _pair("Engine start", baseline.speed.startup_seconds, candidate.speed.startup_seconds,
               wording.duration),
-        None if report.verdict.stopped_after is not None else took,
-        _pair("Documents a second in the exam", base.speed.documents_per_second,
-              quantized.speed.documents_per_second, wording.number),
+        None if pair.verdict.stopped_after is not None else took,
+        _pair("Documents a second in the tasks", baseline.speed.documents_per_second,
+              candidate.speed.documents_per_second, wording.number),
     ]  # fmt: skip
     return Table("Size, memory and time", [row for row in rows if row])
 
 
-def _loaded(base: Bench | None, quantized: Bench | None) -> list[dict[str, str] | None]:
-    one, other = (bench.memory if bench else None for bench in (base, quantized))
+def _loaded(baseline: Bench | None, candidate: Bench | None) -> list[dict[str, str] | None]:
+    one, other = (bench.memory if bench else None for bench in (baseline, candidate))
     if one is None and other is None:
         return []
     told: list[tuple[str, str, Callable[[float], str]]] = [
@@ -190,15 +192,15 @@ def _loaded(base: Bench | None, quantized: Bench | None) -> list[dict[str, str] 
 
 
 def _pair(
-    name: str, base: float | None, quantized: float | None, show: Callable[[float], str]
+    name: str, baseline: float | None, candidate: float | None, show: Callable[[float], str]
 ) -> dict[str, str] | None:
-    if base is None and quantized is None:
+    if baseline is None and candidate is None:
         return None
-    ratio = f"{quantized / base:.2f}×" if base and quantized is not None else "-"
+    ratio = f"{candidate / baseline:.2f}×" if baseline and candidate is not None else "-"
     return {
         "": name,
-        "Base": "-" if base is None else show(base),
-        "Quantized": "-" if quantized is None else show(quantized),
+        "Baseline": "-" if baseline is None else show(baseline),
+        "Candidate": "-" if candidate is None else show(candidate),
         "Ratio": ratio,
     }
 
@@ -207,16 +209,16 @@ _Column = tuple[Callable[[SpeedPoint], float], bool | None]
 """What it shows; whether more of it is better, none where it says nothing about speed."""
 
 
-def _speed(report: Report, caption: str, columns: dict[str, _Column]) -> Table | None:
-    pairs = summary(report.arms["base"].bench, report.arms["quantized"].bench)
+def _speed(pair: Pair, caption: str, columns: dict[str, _Column]) -> Table | None:
+    pairs = summary(pair.baseline.bench, pair.candidate.bench)
     rows, marked = [], set()
-    for place, pair in enumerate(pairs):
+    for place, point in enumerate(pairs):
         row = {
-            "Prompt, tokens": f"{pair.input_tokens:,}",
-            "At a time": f"{pair.concurrency:,}",
+            "Prompt, tokens": f"{point.input_tokens:,}",
+            "At a time": f"{point.concurrency:,}",
         }
         for head, (value, more_is_better) in columns.items():
-            row[head], worse = _beside(pair, value, more_is_better)
+            row[head], worse = _beside(point, value, more_is_better)
             if worse:
                 marked.add((place, head))
         rows.append(row)
@@ -226,11 +228,11 @@ def _speed(report: Report, caption: str, columns: dict[str, _Column]) -> Table |
 def _beside(
     pair: SpeedPair, value: Callable[[SpeedPoint], float], more_is_better: bool | None
 ) -> tuple[str, bool]:
-    """Return `412 → 300 (0.73×)`, and whether the quantized model is clearly slower."""
-    base, quantized = (value(p) if p else None for p in (pair.base, pair.quantized))
-    text = " → ".join("-" if v is None else wording.number(v) for v in (base, quantized))
-    if more_is_better is None or not base or quantized is None:
+    """Return `412 → 300 (0.73×)`, and whether the candidate is clearly slower."""
+    baseline, candidate = (value(p) if p else None for p in (pair.baseline, pair.candidate))
+    text = " → ".join("-" if v is None else wording.number(v) for v in (baseline, candidate))
+    if more_is_better is None or not baseline or candidate is None:
         return text, False
-    ratio = quantized / base
+    ratio = candidate / baseline
     worse = ratio * (1 + NOTABLE) < 1 if more_is_better else ratio > 1 + NOTABLE
     return f"{text} ({ratio:.2f}×{', slower' if worse else ''})", worse

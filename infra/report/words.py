@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from infra.contracts.records import Report
+from infra.contracts.records import Pair
 from infra.report.text import capitalized
 
 FIDELITY = (
     "Agreement is how often both find the same next token likeliest. KL divergence is how far the "
-    "quantized model's chances for the next token are from the base model's; 0 is alike. "
+    "candidate's chances for the next token are from the baseline's; 0 is alike. "
     "Perplexity is how much a text surprises a model; lower is better."
 )
 RECOVERY = (
-    "Recovery is the quantized score as a share of the base score; above chance, of what the base "
-    "model scores above guessing."
+    "Recovery is the candidate's score as a share of the baseline's; above chance, of what the "
+    "baseline scores above guessing."
 )
 CHANGES = (
     "Lost rows are right before and wrong after, gained ones the other way; changed is every row "
@@ -20,19 +20,16 @@ CHANGES = (
 )
 
 
-def words(report: Report) -> list[tuple[str, str]]:
+def words(pair: Pair) -> list[tuple[str, str]]:
     """Return the words that the page uses, and what they mean.
 
     Args:
-        report: What the page shows.
+        pair: What the page shows.
     """
-    recipe, verdict = report.spec.quantization, report.spec.verdict
+    recipe, verdict = pair.arm.quantization, pair.spec.verdict
     told = [
-        ("AWQ", f"Activation-aware weight quantization. The weights are stored in {recipe.bits} "
-                "bits each; those that matter most for the calibration texts lose least."),
-        ("Base, quantized", "The two arms: the model as it came, and the same model with smaller "
-                            "weights."),
-        ("Row", "One question of the exam, put to both arms."),
+        ("Baseline, candidate", "The two arms: what is changed, and what it is changed into."),
+        ("Row", "One question of a task, asked of both arms."),
         ("Point", "One right answer in a hundred: from 73 % to 68 % is a loss of 5 points."),
         ("Interval", f"The differences that go with the rows seen: {100 * verdict.confidence:g} of "
                      "100 such intervals hold the true one. The verdict asks one side alone, how "
@@ -46,6 +43,11 @@ def words(report: Report) -> list[tuple[str, str]]:
               "Holm: the same, corrected for looking at several tasks."),
         ("Recovery", capitalized(RECOVERY.removeprefix("Recovery is "))),
     ]  # fmt: skip
-    if report.comparison.fidelity:
+    if recipe:
+        told.insert(0, (
+            "AWQ", f"Activation-aware weight quantization. The weights are stored in {recipe.bits} "
+            "bits each; those that matter most for the calibration texts lose least.",
+        ))  # fmt: skip
+    if pair.comparison.fidelity:
         told.append(("Agreement, KL divergence, perplexity", FIDELITY))
     return told

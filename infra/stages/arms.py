@@ -1,4 +1,4 @@
-"""One arm of the comparison: serve the model, let it sit the exam, keep every finished task.
+"""One arm of the comparison: serve the model, ask it the tasks, keep every finished task.
 
 A task is stored as soon as it is finished, under the digest of all that decides its scores, so a
 run with one changed task pays for that task alone. Every single answer is stored as soon as it is
@@ -7,23 +7,22 @@ given, so a run that dies pays again only for the questions that were in flight.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from infra.contracts.errors import ServerError
 from infra.contracts.progress import Progress
 from infra.contracts.records import (
-    Arm,
     ArmResult,
     ArmSpeed,
+    Checkpoint,
     CheckpointSummary,
     PythonEnvironment,
-    QuantizedCheckpoint,
     Restart,
     TaskScores,
-    Weights,
 )
 from infra.contracts.specs import RunSpec
 from infra.engines.restarts import work_through
@@ -38,6 +37,7 @@ from infra.machine.leases import Lease, lease
 from infra.probes.fidelity import ReadingProbe
 from infra.probes.probe import Probe
 from infra.probes.speed import BenchProbe
+from infra.probes.subject import Subject
 from infra.probes.triage import Look
 from infra.scoring.answers import count_kept
 from infra.store.content import build_once, digest_of
@@ -50,119 +50,185 @@ from infra.suite.harness.prepared import prepared
 from infra.suite.harness.prompts import check as check_prompts
 from infra.suite.harness.suite import AnswerFile, Exam, changed_meanwhile
 
+REPEAT = "repeat"
+"""Suffix of an arm that is asked everything a second time."""
+
 _SECOND_ORDER = 2
-"""Seed of the order in which a second sitting is asked."""
+"""Seed of the order in which a repeat is asked."""
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """What one arm has to answer, and with what it is asked."""
+
+    subject: Subject
+    name: str
+    """Of the arm, or of its repeat."""
+
+    device: Device
+    stored: dict[str, Stored]
+    """Task → where its scores are kept."""
+
+    suite: Exam | None
+    """The loaded tasks; none if no task is missing."""
+
+    rounds: early_stop.Rounds | None
+    """How a candidate is asked that may be stopped early."""
+
+    look: Look | None
+    """Triage; none for a repeat."""
+
+    probes: tuple[Probe, ...]
+    order: int | None
+    """Seed of the order of questions; none for the tasks' own."""
+
+    answers: list[AnswerFile] = field(default_factory=list)
+    """Of every server that was started, the newest last."""
+
+    @property
+    def missing(self) -> list[str]:
+        """Tasks that no run has finished yet."""
+        return [task for task, entry in self.stored.items() if not entry.present]
+
+    @property
+    def wanted(self) -> list[Probe]:
+        """Probes that have to ask."""
+        return [probe for probe in self.probes if not probe.present]
 
 
 def evaluate(
-    arm: Arm,
-    model: Weights | QuantizedCheckpoint,
+    name: str,
+    checkpoint: Checkpoint,
     spec: RunSpec,
     *,
     environment: PythonEnvironment,
     run: RunFolder,
     settings: Settings,
     progress: Progress,
-    sitting: int = 1,
-    base: ArmResult | None = None,
+    repeat: bool = False,
+    baseline: ArmResult | None = None,
 ) -> ArmResult:
     """Return what one arm scored on every task of the spec.
 
-    A second sitting shows what changes with no change of the model: the same exam, asked in another
-    order, with no answer taken from the first. It is neither looked at, nor timed, nor read with.
+    A repeat shows what changes with no change at all: the same tasks, asked in another order, with
+    no answer taken from the first time. It is neither looked at, nor timed, nor read with.
 
     Args:
-        arm: Which of the two.
-        model: The checkpoint to serve.
+        name: Of the arm.
+        checkpoint: What to serve.
         spec: The run.
-        environment: Interpreter with vLLM.
+        environment: Interpreter with the engine.
         run: Receives logs and sample rows.
         settings: Where finished tasks are kept.
         progress: Hears what happens.
-        sitting: Which time it sits the exam: 1 or 2.
-        base: The arm beside which this one may be stopped early, if the spec wants that.
+        repeat: Ask everything a second time.
+        baseline: The baseline's result, for a candidate.
 
     Raises:
         AcceleratorsTaken: Other runs held the accelerators for too long.
         ServerError: The engine did not come up, or not as the evaluation needs it.
-        BrokenCheckpoint: The quantized model is not worth an evaluation.
+        BrokenCheckpoint: The candidate is not worth an evaluation.
         EvaluationError: The harness failed.
     """
-    device = detect(spec.serving.device)
-    conditions = conditions_of(model.digest, model.path, spec, environment, device)
+    arm = spec.arms[name]
+    device = detect(arm.serving.device)
+    conditions = conditions_of(checkpoint.digest, checkpoint.path, arm, environment, device)
+    tokenizer = checkpoint.path
+    if baseline is not None and spec.evaluation.tokenizer == "baseline":
+        tokenizer = baseline.checkpoint.path
+        if baseline.checkpoint.digest != checkpoint.origin:
+            conditions.append({"tokenizer": baseline.checkpoint.digest})
+    if repeat:
+        conditions.append({"repeat": True})
+    subject = Subject(
+        name=name, arm=arm, checkpoint=checkpoint, tokenizer=tokenizer, spec=spec,
+        environment=environment, conditions=tuple(conditions), run=run, settings=settings,
+        progress=progress,
+    )  # fmt: skip
     look: Look | None = None
-    reading: ReadingProbe | None = None
-    bench: BenchProbe | None = None
-    if sitting == 1:
-        name: str = arm
-        origin = model.base_digest if isinstance(model, QuantizedCheckpoint) else model.digest
-        look = Look(
-            model, spec, conditions=conditions,
-            base_conditions=conditions_of(origin, model.path, spec, environment, device),
-            run=run, settings=settings, progress=progress,
-        )  # fmt: skip
-        reading = ReadingProbe(
-            arm, model, spec, environment=environment, conditions=conditions,
-            run=run, settings=settings, progress=progress,
-        )  # fmt: skip
-        bench = BenchProbe(
-            arm, model, spec, environment=environment, conditions=conditions,
-            run=run, settings=settings, progress=progress,
-        )  # fmt: skip
-    else:
-        name = f"{arm}-again"
-        conditions.append({"sitting": sitting})
+    probes: tuple[ReadingProbe, BenchProbe] | tuple[()] = ()
+    if not repeat:
+        look = Look(subject, baseline=baseline)
+        probes = (ReadingProbe(subject), BenchProbe(subject))
+        look.require_bound()
     # Where nobody knows whether the rows are still the same, nothing is taken from another run.
-    told = task_keys(spec.evaluation, settings)
-    keys = {task: key or digest_of(["of one run", run.id, task]) for task, key in told.items()}
+    found = task_keys(spec.evaluation, settings)
+    keys = {task: key or digest_of(["of one run", run.id, task]) for task, key in found.items()}
     stored = {
         task: Stored(settings.scores / digest_of([key, conditions])[:32])
         for task, key in keys.items()
     }
-    if look:
-        look.require_bound()
     rounds: early_stop.Rounds | None = None
-    if base is not None and spec.verdict.early_stop:
-        _, (margin_points, _) = planned(spec.verdict, run.path)
-        rounds = early_stop.rounds(base, spec.verdict, margin_points, run.path)
+    if baseline is not None and spec.verdict.early_stop:
+        _, (margin_points, _) = planned(spec.judged_verdict, run.path)
+        rounds = early_stop.rounds(baseline, spec.judged_verdict, margin_points, run.path)
         # Scores over a part of the rows must never be taken for whole ones, nor apart.
         together = settings.scores / digest_of([keys, conditions, rounds.identity()])[:32]
         stored |= {task: Stored(together / task) for task in rounds.tasks}
-    missing = [task for task, entry in stored.items() if not entry.present]
-    exam: Exam | None = None
-    if missing:  # what can be known without an accelerator is known before one is held
-        check_prompts(spec, model.path, settings=settings, progress=progress)
-        exam = prepared(spec.evaluation, settings=settings, progress=progress)
-        if exam.keys != told:
+    suite: Exam | None = None
+    if any(not entry.present for entry in stored.values()):
+        # What can be known without an accelerator is known before one is held.
+        check_prompts(
+            spec.evaluation, arm, checkpoint.path, tokenizer, settings=settings, progress=progress
+        )
+        suite = prepared(spec.evaluation, settings=settings, progress=progress)
+        if suite.keys != found:
             raise changed_meanwhile("The definitions, their code or the rows of a task")
-    if missing or _wanted(reading, bench):
+    evaluation = _Evaluation(
+        subject=subject,
+        name=f"{name}-{REPEAT}" if repeat else name,
+        device=device,
+        stored=stored,
+        suite=suite,
+        rounds=rounds,
+        look=look,
+        probes=probes,
+        order=_SECOND_ORDER if repeat else None,
+    )
+    missing = _measure(evaluation)
+    return _result(evaluation, missing, look, *probes)
+
+
+def _measure(evaluation: _Evaluation) -> list[str]:
+    """Ask what is missing; return the tasks that were not there before."""
+    subject = evaluation.subject
+    missing = evaluation.missing
+    if missing or evaluation.wanted:
         with lease(
-            device, count=spec.serving.tensor_parallel_size, what=f"run {run.id}, {name} arm",
-            settings=settings, progress=progress,
-        ) as held:  # fmt: skip
+            evaluation.device,
+            count=subject.arm.serving.tensor_parallel_size,
+            what=f"run {subject.run.id}, {evaluation.name}",
+            settings=subject.settings,
+            progress=subject.progress,
+        ) as held:
             # Another run may have answered while this one waited for its accelerators.
-            missing = [task for task in missing if not stored[task].present]
-            if missing or _wanted(reading, bench):
-                _sit(name, arm, model, spec, conditions, exam, missing, stored, rounds, environment,
-                     device, held, look, (reading, bench), run, settings, progress)  # fmt: skip
+            missing = evaluation.missing
+            if missing or evaluation.wanted:
+                _ask(evaluation, missing, held)
+    return missing
+
+
+def _result(
+    evaluation: _Evaluation,
+    missing: list[str],
+    look: Look | None,
+    reading: ReadingProbe | None = None,
+    bench: BenchProbe | None = None,
+) -> ArmResult:
+    stored, name, subject = evaluation.stored, evaluation.name, evaluation.subject
     tasks = {
-        task: entry.bring(name, run, reused=task not in missing) for task, entry in stored.items()
+        task: entry.bring(name, subject.run, reused=task not in missing)
+        for task, entry in stored.items()
     }
     if reused := [task for task in stored if task not in missing]:
-        progress.say(f"{name}: reused the scores of {', '.join(reused)}")
+        subject.progress.say(f"{name}: reused the scores of {', '.join(reused)}")
     newest = [*stored, *missing][-1]
-    server = stored[newest].bring_server(name, run, reused=newest not in missing)
+    server = stored[newest].bring_server(name, subject.run, reused=newest not in missing)
     documents = sum(task.n for task in tasks.values())
     seconds = sum(task.seconds for task in tasks.values())
     return ArmResult(
-        checkpoint=CheckpointSummary(
-            path=model.path,
-            digest=model.digest,
-            size_bytes=model.size_bytes,
-            quantization=(
-                model.quantization_config if isinstance(model, QuantizedCheckpoint) else None
-            ),
-        ),
+        identity=subject.identity,
+        checkpoint=CheckpointSummary.of(subject.checkpoint),
         server=server,
         tasks=tasks,
         speed=ArmSpeed(
@@ -176,102 +242,107 @@ def evaluate(
     )
 
 
-def _wanted(*probes: Probe | None) -> list[Probe]:
-    """Return the probes that have to ask."""
-    return [probe for probe in probes if probe and not probe.present]
-
-
-def _sit(
-    name: str,
-    arm: Arm,
-    model: Weights | QuantizedCheckpoint,
-    spec: RunSpec,
-    conditions: list[object],
-    exam: Exam | None,
-    missing: list[str],
-    stored: dict[str, Stored],
-    rounds: early_stop.Rounds | None,
-    environment: PythonEnvironment,
-    device: Device,
-    lease: Lease,
-    look: Look | None,
-    probes: Sequence[Probe | None],
-    run: RunFolder,
-    settings: Settings,
-    progress: Progress,
-) -> None:
-    # Loaded before the wait for an accelerator: whatever was edited since then is another exam.
-    exams = dict.fromkeys(missing, exam) if exam else {}
-    order = None if name == arm else _SECOND_ORDER
-    asked: list[AnswerFile] = []
+def _ask(evaluation: _Evaluation, missing: list[str], held: Lease) -> None:
+    """Serve the arm, and ask it what is missing; an engine that ends is started again."""
+    subject, stored, rounds = evaluation.subject, evaluation.stored, evaluation.rounds
+    serving = subject.arm.serving
 
     def served(started_before: int) -> AbstractContextManager[LiveServer]:
         number = f"-{started_before + 1}" if started_before else ""
         return serve(
-            model.path,
-            arm=arm,
-            spec=spec.serving,
-            concurrency=spec.evaluation.concurrency,
-            environment=environment,
-            device=device,
-            trust_remote_code=spec.model.trust_remote_code,
-            log=run.log(f"server-{name}{number}"),
-            progress=progress,
-            lease=lease,
-            logprobs=max(spec.fidelity.top_k, DEFAULT_LOGPROBS),
+            subject.checkpoint.path,
+            arm=subject.name,
+            spec=serving,
+            concurrency=subject.spec.evaluation.concurrency,
+            environment=subject.environment,
+            device=evaluation.device,
+            trust_remote_code=subject.arm.model.trust_remote_code,
+            log=subject.run.log(f"server-{evaluation.name}{number}"),
+            progress=subject.progress,
+            lease=held,
+            logprobs=max(subject.spec.fidelity.top_k, DEFAULT_LOGPROBS),
         )
 
-    def answers_of(server: LiveServer) -> AnswerFile:
-        identity = answers_identity(conditions, server.record.adjustments)
-        asked.append(AnswerFile(settings.answers / f"{identity[:32]}.sqlite", identity))
-        return asked[-1]
-
     def work(server: LiveServer, restarts: tuple[Restart, ...]) -> None:
-        log = Path(server.record.log)
-        here = {"log": log.relative_to(run.path).as_posix(), "restarts": restarts}
-        record = server.record.model_copy(update=here)
-        if look:
-            look.take(server)
-        answers = answers_of(server)
-        together = rounds.tasks if rounds else ()
-
-        def ask(task: str, only: Documents | None, samples: Path) -> TaskScores:
-            return exams[task].evaluate(
-                task, server, model.path, samples, progress, answers,
-                order=order, only=only, trust_remote_code=spec.model.trust_remote_code,
-            )  # fmt: skip
-
-        def sit(task: str, folder: Path) -> None:
-            Stored(folder).keep(ask(task, None, folder / Stored.SAMPLES), record, log)
-
-        def sit_in_rounds(rounds: early_stop.Rounds, folder: Path) -> None:
-            whole = {task: one.scores for task, one in stored.items() if task not in together}
-            found = rounds.ask(ask, whole, lambda task: folder / task / Stored.SAMPLES, progress)
-            for task, scores in found.items():
-                Stored(folder / task).keep(scores, record, log)
-
-        def once(what: str, folder: Path, build: Callable[[Path], None]) -> None:
-            wait = partial(progress.say, f"another run is at {what}; waiting for it")
-            build_once(folder, build, on_wait=wait)
-
-        for task in (task for task in missing if task not in together):
-            once(task, stored[task].folder, partial(sit, task))
-        if rounds and not stored[together[0]].present:
+        if evaluation.look:
+            evaluation.look.take(server)
+        asking = _Asking(evaluation, server, restarts)
+        in_rounds = rounds.tasks if rounds else ()
+        for task in (task for task in missing if task not in in_rounds):
+            asking.once(task, stored[task].folder, partial(asking.task, task))
+        if rounds and not stored[in_rounds[0]].present:
             # Last, since the verdict after each round is about all tasks.
-            once(", ".join(together), stored[together[0]].folder.parent,
-                 partial(sit_in_rounds, rounds))  # fmt: skip
-        for probe in _wanted(*probes):
-            probe.take(server, restarts_left=spec.serving.max_restarts - len(restarts))
+            folder = stored[in_rounds[0]].folder.parent
+            asking.once(", ".join(in_rounds), folder, partial(asking.rounds, rounds))
+        for probe in evaluation.wanted:
+            probe.take(server, restarts_left=serving.max_restarts - len(restarts))
 
     try:
         work_through(
             served,
             work,
-            most=spec.serving.max_restarts,
-            answered=lambda: count_kept(asked[-1].path) if asked else 0,
-            progress=progress,
+            most=serving.max_restarts,
+            answered=lambda: count_kept(evaluation.answers[-1].path) if evaluation.answers else 0,
+            progress=subject.progress,
         )
     except ServerError as error:
-        if not all(entry.present for entry in stored.values()):
+        if evaluation.missing:
             raise
-        progress.say(f"{name}: every score is kept; what was asked beside them is not. {error}")
+        subject.say(f"every score is kept; what was measured beside them is not. {error}")
+
+
+class _Asking:
+    """Asks one running server, and keeps what it answers."""
+
+    def __init__(
+        self, evaluation: _Evaluation, server: LiveServer, restarts: tuple[Restart, ...]
+    ) -> None:
+        self._evaluation = evaluation
+        self._server = server
+        subject = evaluation.subject
+        self._log = Path(server.record.log)
+        here = {"log": self._log.relative_to(subject.run.path).as_posix(), "restarts": restarts}
+        self._record = server.record.model_copy(update=here)
+        identity = answers_identity(list(subject.conditions), server.record.adjustments)
+        file = subject.settings.answers / f"{identity[:32]}.sqlite"
+        evaluation.answers.append(AnswerFile(file, identity))
+
+    def task(self, task: str, folder: Path) -> None:
+        """Ask all rows of a task."""
+        stored = Stored(folder)
+        stored.keep(self._scores(task, None, folder / Stored.SAMPLES), self._record, self._log)
+
+    def rounds(self, rounds: early_stop.Rounds, folder: Path) -> None:
+        """Ask tasks in rounds, until the verdict is certain."""
+        whole = {
+            task: entry.scores
+            for task, entry in self._evaluation.stored.items()
+            if task not in rounds.tasks
+        }
+        progress = self._evaluation.subject.progress
+        found = rounds.ask(
+            self._scores, whole, lambda task: folder / task / Stored.SAMPLES, progress
+        )
+        for task, scores in found.items():
+            Stored(folder / task).keep(scores, self._record, self._log)
+
+    def once(self, what: str, folder: Path, build: Callable[[Path], None]) -> None:
+        """Let only one run at a time ask the same."""
+        say = self._evaluation.subject.progress.say
+        build_once(folder, build, on_wait=lambda: say(f"another run is at {what}; waiting for it"))
+
+    def _scores(self, task: str, only: Documents | None, samples: Path) -> TaskScores:
+        evaluation, subject = self._evaluation, self._evaluation.subject
+        # Loaded before the wait for an accelerator: whatever was edited since then is another task.
+        assert evaluation.suite is not None  # noqa: S101 -- a task is missing
+        return evaluation.suite.evaluate(
+            task,
+            self._server,
+            subject.tokenizer,
+            samples,
+            subject.progress,
+            evaluation.answers[-1],
+            order=evaluation.order,
+            only=only,
+            trust_remote_code=subject.arm.model.trust_remote_code,
+        )

@@ -8,18 +8,19 @@ could hold something else by now, there is no key.
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from infra.contracts.errors import AssayError, ReceiptError
-from infra.contracts.records import CalibrationCard, Record, Report
-from infra.contracts.specs import CalibrationSpec, ModelSpec, RunSpec
+from infra.contracts.records import ArmResult, Record, Report
+from infra.contracts.specs import ArmSpec, CalibrationSpec, ModelSpec, RunSpec
 from infra.conversations import identity as calibration_source
 from infra.engines.vllm.conditions import deciding_variables
-from infra.machine.device import detect
-from infra.machine.environments import locate
+from infra.machine.device import Device, detect
+from infra.machine.environments import Stage, locate
 from infra.machine.processes import clean_environment
 from infra.models import weights
-from infra.models.hubs.base import COMMIT
+from infra.models.hubs.hub import COMMIT
 from infra.report.receipt.contents import check_seal, check_values
 from infra.report.receipt.sealing import load
 from infra.store.content import digest_file, digest_files, digest_of
@@ -31,6 +32,8 @@ INPUTS = "inputs"
 """Name of the record of what a run started from, in its folder."""
 
 _CODE = ("infra", "tasks", "flows")
+_NO_CODE = ("sample",)
+"""Below `infra`: what made the sample decides nothing in a run."""
 
 
 class RunInputs(Record):
@@ -39,8 +42,8 @@ class RunInputs(Record):
     run_key: str | None
     """See `run_key`."""
 
-    conversations: str | None
-    """What identifies the calibration set; see `infra.conversations.identity`."""
+    conversations: tuple[str | None, ...]
+    """What identifies each calibration set; see `infra.conversations.identity`."""
 
     commit: str | None
     """Of this checkout, marked if files were changed; none outside of git."""
@@ -50,15 +53,16 @@ def run_key(spec: RunSpec, settings: Settings) -> str | None:
     """Return the digest of all that decides a run's outcome, or none if it cannot be told."""
     try:
         inputs = [
-            _model(spec.model, settings),
-            _calibration(spec.quantization.calibration),
+            *(_model(model, settings) for model in _models(spec)),
+            *(_calibration(one) for one in _conversations(spec)),
             *_tasks(spec, settings),
             digest_file(Path(texts).expanduser()).sha256 if (texts := spec.fidelity.texts) else "",
             None if spec.evaluation.moment == "now" else "",
         ]
-        device = detect(spec.serving.device)
+        devices = [detect(arm.serving.device) for arm in spec.arms.values()]
         environments = [
-            locate(stage, device.kind, settings)[0].digest for stage in ("quantizer", "server")
+            [device.kind, device.name, *_environments(arm, device, settings)]
+            for arm, device in zip(spec.arms.values(), devices, strict=True)
         ]
     except (AssayError, OSError):
         return None  # the preflight says what is wrong
@@ -66,7 +70,7 @@ def run_key(spec: RunSpec, settings: Settings) -> str | None:
         return None
     asked = spec.model_dump(mode="json", exclude={"results"})
     return digest_of([
-        asked, inputs, environments, device.kind, device.name,
+        asked, inputs, environments,
         deciding_variables(clean_environment()), _code(),
     ])  # fmt: skip
 
@@ -76,20 +80,23 @@ def inputs_of(spec: RunSpec, settings: Settings) -> RunInputs:
 
     Files may be edited while it runs: what they hold at its end is not what it used.
     """
-    calibration = spec.quantization.calibration
     return RunInputs(
         run_key=run_key(spec, settings),
-        conversations=calibration_source.identity(calibration, settings),
+        conversations=tuple(
+            calibration_source.identity(one, settings) for one in spec.calibrations
+        ),
         commit=_commit(),
     )
 
 
-def key_of_finished(inputs: RunInputs, card: CalibrationCard) -> str | None:
+def key_of_finished(inputs: RunInputs, arms: Mapping[str, ArmResult]) -> str | None:
     """Return the key under which a finished run is found again.
 
-    None if the calibration set was edited between the start of the run and its quantization.
+    None if a calibration set was edited between the start of the run and its use.
     """
-    return inputs.run_key if card.source == inputs.conversations else None
+    cards = [arm.checkpoint.calibration for arm in arms.values()]
+    used = {card.source for card in cards if card}
+    return inputs.run_key if used <= set(inputs.conversations) else None
 
 
 def finished_run(spec: RunSpec, settings: Settings) -> tuple[Report, Path] | None:
@@ -128,6 +135,20 @@ def _whole(report: Report, path: Path) -> bool:
     )
 
 
+def _models(spec: RunSpec) -> list[ModelSpec]:
+    return list({arm.model.model_dump_json(): arm.model for arm in spec.arms.values()}.values())
+
+
+def _conversations(spec: RunSpec) -> list[CalibrationSpec]:
+    return [*spec.calibrations, *([spec.conversations] if spec.conversations else [])]
+
+
+def _environments(arm: ArmSpec, device: Device, settings: Settings) -> list[str]:
+    stages: tuple[Stage, ...] = ("server", "quantizer") if arm.quantization else ("server",)
+    own = Path(arm.serving.python) if arm.serving.python else None
+    return [locate(stage, device.kind, settings, own)[0].digest for stage in stages]
+
+
 def _model(spec: ModelSpec, settings: Settings) -> str | None:
     if spec.source == "local":
         return weights.inspect_local(
@@ -162,6 +183,7 @@ def _code() -> str:
         for package in _CODE
         for pattern in ("*.py", "*.jinja", "*.css", "*.txt")
         for path in sorted((root / package).rglob(pattern))
+        if path.relative_to(root).parts[1] not in _NO_CODE
     ]
     return digest_files(files)
 

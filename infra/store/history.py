@@ -48,7 +48,7 @@ COLUMNS = {
     "value": "Float64",
     "stderr": "Float64",
     "n": "Int64",  # documents
-    "difference": "Float64",  # quantized minus base, the same in the rows of both arms
+    "difference": "Float64",  # candidate minus baseline, the same in the rows of both arms
     "low": "Float64",
     "high": "Float64",  # ends of the paired interval
     "lost": "Int64",

@@ -88,5 +88,5 @@ class Settings(BaseSettings):
 
     @property
     def triage(self) -> Path:
-        """Folder of base models' answers to triage, and of what triage found."""
+        """Folder of baselines' answers to triage, and of what triage found."""
         return self.cache / "triage"

@@ -136,7 +136,7 @@ def _target(given: argparse.Namespace, told: Told) -> Iterator[Target]:
         device, log = detect("auto"), Path(work) / "build.log"
         environment = ensure("server", device.kind, settings=Settings(), progress=told, log=log)
         with serve(
-            given.model, arm="base", spec=ServingSpec(dtype=given.dtype),
+            given.model, arm="baseline", spec=ServingSpec(dtype=given.dtype),
             concurrency=max(given.concurrency), environment=environment, device=device,
             trust_remote_code=False, log=Path(work) / "server.log", progress=told,
         ) as server:  # fmt: skip

@@ -44,24 +44,24 @@ class Print:
 
 def main() -> int:
     given = _arguments()
-    arms = {"base": given.base.absolute()}
-    if given.quantized:
-        arms["quantized"] = given.quantized.absolute()
+    arms = {"baseline": given.baseline.absolute()}
+    if given.candidate:
+        arms["quantized"] = given.candidate.absolute()
     found = {arm: _timed(arm, model, given) for arm, model in arms.items()}
-    base, quantized = found["base"], found.get("quantized")
+    baseline, candidate = found["baseline"], found.get("quantized")
     for arm, bench in found.items():
         print(f"{arm}: {bench.memory if bench else 'not timed'}")
     print("\n| in | at a time | TTFT ms | TPOT ms | tokens/s |\n|--:|--:|--:|--:|--:|")
-    for pair in summary(base, quantized):
+    for pair in summary(baseline, candidate):
         cells = [
             " → ".join(
                 "–" if point is None else f"{getattr(point, name):.4g}"
-                for point in (pair.base, pair.quantized)
+                for point in (pair.baseline, pair.candidate)
             )
             for name in ("ttft_ms_median", "tpot_ms_median", "output_tokens_per_second")
         ]
         print(f"| {pair.input_tokens} | {pair.concurrency} | {' | '.join(cells)} |")
-    print(*slower(base, quantized), sep="\n")
+    print(*slower(baseline, candidate), sep="\n")
     return 0 if all(found.values()) else 1
 
 
@@ -107,7 +107,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("base", type=Path)
+    add("baseline", type=Path)
     add("quantized", type=Path, nargs="?")
     add("--python", type=Path)
     add("--out", type=Path, default=Path("serving-speed"))

@@ -1,4 +1,4 @@
-"""Examines the base model as a run does, without Prefect around it: what CI hurts.
+"""Examines the baseline as a run does, without Prefect around it: what CI hurts.
 
 python -m tests.chaos.one_arm RUN_FOLDER SPEC
 """
@@ -21,7 +21,7 @@ if __name__ == "__main__":
     spec = RunSpec.model_validate_json(Path(sys.argv[2]).read_text())
     settings, progress = Settings(), PrintProgress()
     result = arms.evaluate(
-        "base",
+        "baseline",
         inspect_local(Path(spec.model.id), settings=settings),
         spec,
         environment=ensure(

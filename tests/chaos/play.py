@@ -59,7 +59,7 @@ class Row:
 
 
 def make_template(folder: Path, prefect: Prefect) -> Path:
-    """Pay once for all that the cases do not look at: the checkpoint, and the base model's exam."""
+    """Pay once for all that the cases do not look at: the checkpoint, and the baseline's exam."""
     if (ready := folder / "ready").exists():
         return folder / "cache"
     print("one undisturbed run", flush=True)
@@ -76,7 +76,7 @@ def make_template(folder: Path, prefect: Prefect) -> Path:
 
 
 def forget_quantized_arm(cache: Path) -> None:
-    """Remove what was paid for the quantized arm's exam, so that it is sat again."""
+    """Remove what was paid for the candidate's exam, so that it is sat again."""
     for scores in (cache / "scores").glob("[!.]*"):
         if '"quantized-' in (scores / "server.json").read_text():
             shutil.rmtree(scores)

@@ -169,7 +169,7 @@ def test_a_deployed_run_does_it_all_and_the_next_one_reuses_it(
     verified = command("verify", str(folder))
     assert verified.returncode == 0, verified.stdout + verified.stderr
     document = json.loads((folder / "report.json").read_text())
-    document["arms"]["base"]["speed"]["startup_seconds"] = 0.5
+    document["arms"]["baseline"]["speed"]["startup_seconds"] = 0.5
     (folder / "report.json").write_text(json.dumps(document))
     tampered = command("verify", str(folder))
     assert tampered.returncode == 1
@@ -189,8 +189,8 @@ def await_verdicts(prefect: Prefect, runs: set[str]) -> None:
 
 
 def check_report(report: Report, folder: Path) -> None:
-    base, quantized = report.arms["base"], report.arms["quantized"]
-    for arm in (base, quantized):
+    baseline, candidate = report.arms["baseline"], report.arms["quantized"]
+    for arm in (baseline, candidate):
         assert list(arm.tasks) == [task["name"] for task in TASKS]
         for scores in arm.tasks.values():
             assert scores.metrics
@@ -199,22 +199,22 @@ def check_report(report: Report, folder: Path) -> None:
                 assert metric.stderr is not None
             assert len((folder / scores.samples).read_text().splitlines()) == scores.n
         assert arm.server.version in (folder / arm.server.log).read_text()
-    assert base.checkpoint.quantization is None
-    assert quantized.checkpoint.quantization is not None
-    assert quantized.checkpoint.quantization["quant_method"] == "awq"
-    assert quantized.checkpoint.size_bytes < base.checkpoint.size_bytes
-    assert quantized.triage is not None
-    assert quantized.triage.agreement is not None and quantized.triage.agreement > 0.9
+    assert baseline.checkpoint.quantization is None
+    assert candidate.checkpoint.quantization is not None
+    assert candidate.checkpoint.quantization["quant_method"] == "awq"
+    assert candidate.checkpoint.size_bytes < baseline.checkpoint.size_bytes
+    assert candidate.triage is not None
+    assert candidate.triage.agreement is not None and candidate.triage.agreement > 0.9
     assert report.comparison.fidelity is not None
     assert report.comparison.fidelity.agreement > 0.5
     assert report.comparison.pooled is not None and report.power is not None
-    for arm in (base, quantized):
+    for arm in (baseline, candidate):
         assert arm.bench is not None and all(point.failed == 0 for point in arm.bench.points)
     assert report.verdict.margin_points > 0
-    assert quantized.server.kernel is not None
-    assert quantized.server.kernel in (folder / quantized.server.log).read_text()
-    for name, scores in base.tasks.items():
-        assert scores.exam == quantized.tasks[name].exam
+    assert candidate.server.kernel is not None
+    assert candidate.server.kernel in (folder / candidate.server.log).read_text()
+    for name, scores in baseline.tasks.items():
+        assert scores.exam == candidate.tasks[name].exam
     for name in ("report.html", "report.md", "model-card.md", "report.json", "spec.json"):
         assert (folder / name).stat().st_size > 0
 

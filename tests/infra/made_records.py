@@ -16,7 +16,7 @@ from infra.contracts.records import (
     SpeedPoint,
     TaskPower,
 )
-from tests.infra.made_runs import GROUP
+from tests.infra.made_runs import GROUP, of_pair
 
 
 def with_everything(report: Report, *, hostile: str = "") -> Report:
@@ -30,8 +30,9 @@ def with_everything(report: Report, *, hostile: str = "") -> Report:
         arm: result.model_copy(update={"bench": make_bench(arm == "quantized", hostile)})
         for arm, result in report.arms.items()
     }
-    tasks = {name: scores.n for name, scores in report.arms["base"].tasks.items()}
-    comparison = report.comparison.model_copy(
+    tasks = {name: scores.n for name, scores in report.arms["baseline"].tasks.items()}
+    [pair] = report.pairs
+    comparison = pair.comparison.model_copy(
         update={
             "noise": NoiseFloor(tasks={
                 name: NoiseTask(rows=n, changed=n // 12, lost=n // 50, gained=n // 60)
@@ -39,24 +40,36 @@ def with_everything(report: Report, *, hostile: str = "") -> Report:
             }),
             "fidelity": Fidelity(
                 documents=64, tokens=29_711, agreement=0.96487, kl_mean=0.01834,
-                kl_median=0.00271, kl_p99=0.2417, top_k=20, perplexity_base=7.318,
-                perplexity_quantized=7.461, texts=f"questions of the exam{hostile}",
+                kl_median=0.00271, kl_p99=0.2417, top_k=20, perplexity_baseline=7.318,
+                perplexity_candidate=7.461, texts=f"questions of the exam{hostile}",
             ),
             "lengths": {"gsm8k": {
-                "base": AnswerLengths(
+                "baseline": AnswerLengths(
                     answers=tasks["gsm8k"], tokens_mean=118.4, tokens_median=109, endless=3
                 ),
-                "quantized": AnswerLengths(
+                "candidate": AnswerLengths(
                     answers=tasks["gsm8k"], tokens_mean=124.9, tokens_median=112.5, endless=9
                 ),
             }},
         }
     )  # fmt: skip
     rows = sum(tasks.values())
+    report = of_pair(
+        report,
+        comparison=comparison,
+        overlap=Overlap(
+            ngram=13, rows=rows, found={"gsm8k": rows // 20, GROUP: 1, "gpqa_main_zeroshot": 0},
+            examples=(f"ducks lay 16 eggs per day she eats three for breakfast{hostile}",),
+        ),
+        alert=Alert(
+            reasons=(f"gsm8k lost 5.0 points against the last good run{hostile}.",),
+            good_run=f"sample-20261114-101500-0a1b2c3d{hostile}",
+            changes=("engine: 0.31.0 → 0.32.0", f"driver: 550.54 → 560.28{hostile}"),
+        ),
+    )  # fmt: skip
     return report.model_copy(
         update={
             "arms": arms,
-            "comparison": comparison,
             "power": Power(
                 tasks={
                     name: TaskPower(rows=n, flip_rate=0.1, smallest_drop_points=8.9 / (n / 100))
@@ -66,28 +79,19 @@ def with_everything(report: Report, *, hostile: str = "") -> Report:
                 smallest_drop_points=3.61, smallest_margin_points=3.21, rows_for_margin=6183,
                 accelerator_minutes=14.5,
             ),
-            "overlap": Overlap(
-                ngram=13, rows=rows, found={"gsm8k": rows // 20, GROUP: 1, "gpqa_main_zeroshot": 0},
-                examples=(f"ducks lay 16 eggs per day she eats three for breakfast{hostile}",),
-            ),
-            "alert": Alert(
-                reasons=(f"gsm8k lost 5.0 points against the last good run{hostile}.",),
-                good_run=f"sample-20261114-101500-0a1b2c3d{hostile}",
-                changes=("engine: 0.31.0 → 0.32.0", f"driver: 550.54 → 560.28{hostile}"),
-            ),
         }
     )  # fmt: skip
 
 
-def make_bench(quantized: bool, hostile: str = "") -> Bench:
-    """Return timings: the quantized model is faster alone, and slower in a crowd."""
+def make_bench(candidate: bool, hostile: str = "") -> Bench:
+    """Return timings: the candidate is faster alone, and slower in a crowd."""
     points = tuple(
         SpeedPoint(
             input_tokens=length, output_tokens=128, concurrency=at_a_time, requests=32, failed=0,
-            ttft_ms_median=(ttft := length * at_a_time * 0.02 * (1.3 if quantized else 1.0) + 18),
+            ttft_ms_median=(ttft := length * at_a_time * 0.02 * (1.3 if candidate else 1.0) + 18),
             ttft_ms_p99=2.2 * ttft,
             tpot_ms_median=(tpot := (14.0 + 0.2 * at_a_time)
-                            * (0.55 if quantized and at_a_time == 1 else 1.0)),
+                            * (0.55 if candidate and at_a_time == 1 else 1.0)),
             tpot_ms_p99=1.4 * tpot,
             output_tokens_per_second=(rate := 128_000 * at_a_time / (ttft + 127 * tpot)),
             total_tokens_per_second=rate * (1 + length / 128),
@@ -101,8 +105,8 @@ def make_bench(quantized: bool, hostile: str = "") -> Bench:
         device=f"AMD EPYC 7B13{hostile}",
         points=points,
         memory=MemoryAtLoad(
-            weights_bytes=5_620_000_000 if quantized else 15_270_000_000,
-            kv_cache_tokens=412_000 if quantized else 236_000,
+            weights_bytes=5_620_000_000 if candidate else 15_270_000_000,
+            kv_cache_tokens=412_000 if candidate else 236_000,
             process_bytes=None,
         ),
         command=("vllm", "bench", "serve", "--random-input-len", f"128{hostile}"),

@@ -13,18 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from infra.contracts.records import (
-    Arm,
     ArmResult,
     ArmSpeed,
     CalibrationCard,
     CheckpointSummary,
+    Judgement,
     MetricValue,
     Report,
     ServerRecord,
     TaskScores,
 )
 from infra.contracts.specs import (
+    ArmSpec,
     CalibrationSpec,
+    CandidateSpec,
     EvaluationSpec,
     ModelSpec,
     QuantizationSpec,
@@ -32,7 +34,7 @@ from infra.contracts.specs import (
     RunSpec,
     TaskSpec,
 )
-from infra.judging.comparison import compare, recipe_name
+from infra.judging.comparison import change_name, compare
 from infra.judging.verdict import decide
 from infra.store.content import digest_of
 from infra.suite.harness.scores import exam_digest
@@ -60,7 +62,7 @@ def make_run(
         folder: The run's folder.
         run_id: Its name.
         rows: Rows of each task.
-        kept: Share of the base arm's right gsm8k rows that stay right.
+        kept: Share of the baseline's right gsm8k rows that stay right.
         found: Share of its wrong gsm8k rows that become right.
         hostile: Text put into every prompt, target and answer.
     """
@@ -70,30 +72,26 @@ def make_run(
         GROUP: _choices(chance, [f"{GROUP}_{name}" for name in SUBJECTS], rows, 0.62, hostile),
         "gpqa_main_zeroshot": _choices(chance, ["gpqa_main_zeroshot"], rows, 0.41, hostile),
     }
-    arms: dict[Arm, ArmResult] = {
-        "base": _arm("base", {name: exam[0] for name, exam in exams.items()}, folder),
+    arms: dict[str, ArmResult] = {
+        "baseline": _arm("baseline", {name: exam[0] for name, exam in exams.items()}, folder),
         "quantized": _arm("quantized", {name: exam[1] for name, exam in exams.items()}, folder),
     }
     spec = make_spec()
-    comparison = compare(arms["base"], arms["quantized"], folder)
+    comparison = compare(arms["baseline"], arms["quantized"], folder)
+    verdict = decide(comparison, spec.verdict, what=change_name(spec, "quantized"))
     return Report(
         run_id=run_id,
         created=datetime(2026, 11, 21, 10, 15, tzinfo=UTC),
         spec=spec,
         arms=arms,
-        calibration=CalibrationCard(
-            spec=spec.quantization.calibration,
-            fingerprint=digest_of("conversations"),
-            read=240, used=128, dropped_too_long=37, dropped_beyond_max=75,
-            tokens_min=41, tokens_median=236, tokens_max=511, tokens_total=31_904,
-        ),
-        comparison=comparison,
-        verdict=decide(comparison, spec.verdict, what=recipe_name(spec.quantization)),
+        judged={"quantized": Judgement(comparison=comparison, verdict=verdict)},
+        verdict=verdict,
         timings={
-            "environment-server": 0.4, "environment-quantizer": 0.3, "weights": 0.61,
-            "quantize": 111.7, "evaluate-base": 148.2, "evaluate-quantized": 163.9, "compare": 1.9,
+            "environment-server": 0.4, "environment-quantizer": 0.3, "weights-baseline": 0.61,
+            "quantize-quantized": 111.7, "evaluate-baseline": 148.2, "evaluate-quantized": 163.9,
+            "compare-quantized": 1.9,
         },
-        reused=("environment-server", "environment-quantizer", "evaluate-base: gsm8k"),
+        reused=("environment-server", "environment-quantizer", "evaluate-baseline: gsm8k"),
         provenance={
             "version of prefect": "3.8.8", "version of lm-eval": "0.4.13",
             "version of transformers": "5.2.0", "python": "3.11.7", "host": "bench-02",
@@ -105,11 +103,32 @@ def make_run(
     )  # fmt: skip
 
 
+def make_card() -> CalibrationCard:
+    """Return what the made-up candidate was calibrated on."""
+    return CalibrationCard(
+        spec=CalibrationSpec(path="conversations.jsonl"),
+        fingerprint=digest_of("conversations"),
+        read=240, used=128, dropped_too_long=37, dropped_beyond_max=75,
+        tokens_min=41, tokens_median=236, tokens_max=511, tokens_total=31_904,
+    )  # fmt: skip
+
+
+def of_pair(report: Report, **fields: Any) -> Report:
+    """Return a report with fields of its one candidate's judgement replaced."""
+    [(name, judged)] = report.judged.items()
+    changed = {name: judged.model_copy(update=fields)}
+    whole = {"verdict": fields["verdict"]} if "verdict" in fields else {}
+    return report.model_copy(update={"judged": changed, **whole})
+
+
 def make_spec() -> RunSpec:
     """Return a spec with the three tasks of the made-up run."""
+    recipe = QuantizationSpec(calibration=CalibrationSpec(path="conversations.jsonl"))
     return RunSpec(
-        model=ModelSpec(id="Qwen/Qwen2.5-7B-Instruct", revision="a09a3545" * 5),
-        quantization=QuantizationSpec(calibration=CalibrationSpec(path="conversations.jsonl")),
+        baseline=ArmSpec(
+            model=ModelSpec(id="Qwen/Qwen2.5-7B-Instruct", revision="a09a3545" * 5)
+        ),
+        candidates=(CandidateSpec(name="quantized", quantization=recipe),),
         evaluation=EvaluationSpec(
             tasks=(
                 TaskSpec(name="gsm8k", num_fewshot=5, limit=200),
@@ -146,7 +165,7 @@ def score(name: str, rows: list[Row], samples: str, *, task: str | None = None) 
         num_fewshot=5 if name == "gsm8k" else 0,
         version="3.0",
         dataset="openai/gsm8k" if name == "gsm8k" else "made up",
-        exam=exam_digest(rows),
+        questions=exam_digest(rows),
         subtasks={
             member: score(member, [row for row in rows if row["task"] == member], samples)
             for member in members
@@ -154,7 +173,7 @@ def score(name: str, rows: list[Row], samples: str, *, task: str | None = None) 
         samples=samples,
         seconds=61.5,
         truncated=sum(row["truncated"] for row in rows),
-        reused=name == "gsm8k" and "base" in samples,
+        reused=name == "gsm8k" and "baseline" in samples,
     )
 
 
@@ -190,8 +209,8 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
-def _arm(arm: Arm, exams: dict[str, list[Row]], folder: Path) -> ArmResult:
-    base = arm == "base"
+def _arm(arm: str, exams: dict[str, list[Row]], folder: Path) -> ArmResult:
+    baseline = arm == "baseline"
     tasks = {}
     for name, rows in exams.items():
         samples = f"samples/{arm}/{name}.jsonl"
@@ -202,12 +221,15 @@ def _arm(arm: Arm, exams: dict[str, list[Row]], folder: Path) -> ArmResult:
     log.write_text("INFO: ready\n")
     return ArmResult(
         checkpoint=CheckpointSummary(
-            path=Path("/cache/weights/Qwen2.5-7B-Instruct" if base else "/cache/checkpoints/5b1c"),
-            digest=digest_of(arm),
-            size_bytes=15_231_233_024 if base else 5_570_801_664,
-            quantization=(
-                None if base else {"quant_method": "awq", "bits": 4, "group_size": 128}
+            path=Path(
+                "/cache/weights/Qwen2.5-7B-Instruct" if baseline else "/cache/checkpoints/5b1c"
             ),
+            digest=digest_of(arm),
+            size_bytes=15_231_233_024 if baseline else 5_570_801_664,
+            quantization=(
+                None if baseline else {"quant_method": "awq", "bits": 4, "group_size": 128}
+            ),
+            calibration=None if baseline else make_card(),
         ),
         server=ServerRecord(
             version="0.32.0",
@@ -217,18 +239,18 @@ def _arm(arm: Arm, exams: dict[str, list[Row]], folder: Path) -> ArmResult:
                 "--port", "40123", "--generation-config", "vllm", "--max-model-len", "2048",
             ),
             device="AMD EPYC 7B13",
-            kernel=None if base else "CPUWNA16LinearKernel",
+            kernel=None if baseline else "CPUWNA16LinearKernel",
             dtype="torch.bfloat16",
             max_model_len=2048,
             concurrency=32,
-            startup_seconds=24.8 if base else 27.1,
+            startup_seconds=24.8 if baseline else 27.1,
             log=f"logs/server-{arm}.log",
         ),
         tasks=tasks,
         speed=ArmSpeed(
-            startup_seconds=24.8 if base else 27.1,
-            evaluation_seconds=123.4 if base else 136.8,
-            documents_per_second=4.86 if base else 4.38,
+            startup_seconds=24.8 if baseline else 27.1,
+            evaluation_seconds=123.4 if baseline else 136.8,
+            documents_per_second=4.86 if baseline else 4.38,
         ),
     )  # fmt: skip
 
@@ -236,7 +258,7 @@ def _arm(arm: Arm, exams: dict[str, list[Row]], folder: Path) -> ArmResult:
 def _gsm8k(
     chance: random.Random, count: int, kept: float, found: float, hostile: str
 ) -> tuple[list[Row], list[Row]]:
-    base, quantized = [], []
+    baseline, candidate = [], []
     for doc_id in range(count):
         shots = "".join(
             f"{question}{answer}\n\n" for question, answer in (_sum(chance) for _ in range(5))
@@ -250,7 +272,7 @@ def _gsm8k(
         target = solution.rpartition("#### ")[2] + hostile
         right = chance.random() < 0.71
         still = chance.random() < (kept if right else found)
-        for rows, correct in ((base, right), (quantized, still)):
+        for rows, correct in ((baseline, right), (candidate, still)):
             text = solution if correct else _sum(chance)[1]
             final = text.rpartition("#### ")[2]
             text += hostile
@@ -261,7 +283,7 @@ def _gsm8k(
             row["truncated"] = doc_id < 3
             row["filtered"] = {"flexible-extract": final + hostile, "strict-match": final + hostile}
             rows.append(row)
-    return base, quantized
+    return baseline, candidate
 
 
 def _sum(chance: random.Random) -> tuple[str, str]:
@@ -283,7 +305,7 @@ def _sum(chance: random.Random) -> tuple[str, str]:
 def _choices(
     chance: random.Random, tasks: list[str], count: int, share: float, hostile: str
 ) -> tuple[list[Row], list[Row]]:
-    base, quantized = [], []
+    baseline, candidate = [], []
     for doc_id in range(count):
         options = [f"{chance.randint(2, 99)} {thing}" for thing in chance.sample(THINGS, 4)]
         letters = "ABCD"
@@ -298,7 +320,7 @@ def _choices(
         right = chance.random() < share
         still = right if chance.random() < 0.9 else chance.random() < share
         likelihoods = [-2.0 - chance.random() for _ in range(4)]
-        for rows, correct in ((base, right), (quantized, still)):
+        for rows, correct in ((baseline, right), (candidate, still)):
             pick = key if correct else (key + 1 + chance.randrange(3)) % 4
             found = [[round(value + (2 if place == pick else 0), 6), place == pick]
                      for place, value in enumerate(likelihoods)]  # fmt: skip
@@ -307,4 +329,4 @@ def _choices(
                     task, doc_id, prompt, letters[key], found, {"acc,none": float(correct)}, doc
                 )
             )
-    return base, quantized
+    return baseline, candidate

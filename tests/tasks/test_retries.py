@@ -19,7 +19,7 @@ from infra.contracts.progress import Silent
 from infra.contracts.records import Weights
 from infra.contracts.specs import ModelSpec
 from infra.machine.environments import ensure
-from infra.models.hubs.base import connect, raise_unreachable
+from infra.models.hubs.hub import connect, raise_unreachable
 from infra.store.run_folder import RunFolder, open_run
 from infra.store.settings import Settings
 from tasks.fetch_weights import fetch_weights

@@ -15,7 +15,6 @@ from infra.contracts.records.arms import (
     TaskScores,
     Triage,
 )
-from infra.contracts.records.base import Arm, FileDigest, Record
 from infra.contracts.records.comparison import (
     AnswerLengths,
     Comparison,
@@ -27,44 +26,58 @@ from infra.contracts.records.comparison import (
 )
 from infra.contracts.records.models import (
     CalibrationCard,
+    Checkpoint,
     CheckpointSummary,
+    Made,
     Overlap,
     PythonEnvironment,
-    QuantizedCheckpoint,
     Weights,
 )
-from infra.contracts.records.report import Alert, Power, Receipt, Report, TaskPower, Verdict
+from infra.contracts.records.record import FileDigest, Record, Side
+from infra.contracts.records.report import (
+    Alert,
+    Judgement,
+    Pair,
+    Power,
+    Receipt,
+    Report,
+    TaskPower,
+    Verdict,
+)
 
 __all__ = [
     "Adjustment",
     "Alert",
     "AnswerLengths",
-    "Arm",
     "ArmResult",
     "ArmSpeed",
     "Bench",
     "CalibrationCard",
     "Check",
+    "Checkpoint",
     "CheckpointSummary",
     "Comparison",
     "Fidelity",
     "FileDigest",
+    "Judgement",
+    "Made",
     "MemoryAtLoad",
     "MetricComparison",
     "MetricValue",
     "NoiseFloor",
     "NoiseTask",
     "Overlap",
+    "Pair",
     "Pooled",
     "Power",
     "PythonEnvironment",
-    "QuantizedCheckpoint",
     "Reading",
     "Receipt",
     "Record",
     "Report",
     "Restart",
     "ServerRecord",
+    "Side",
     "SpeedPoint",
     "TaskPower",
     "TaskScores",

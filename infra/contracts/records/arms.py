@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from infra.contracts.records.base import Record
 from infra.contracts.records.models import CheckpointSummary
+from infra.contracts.records.record import Record
 
 
 class Restart(Record):
@@ -111,13 +111,13 @@ class TaskScores(Record):
     """Task version in lm-eval."""
 
     conditions: dict[str, Any] = Field(default_factory=dict)
-    """How it was asked, by the names of the spec's fields: both arms have to agree."""
+    """How it was asked, by the names of the spec's fields: arms have to agree."""
 
     dataset: str
     """Dataset the rows belong to, and where they were read."""
 
-    exam: str
-    """SHA-256 over the doc, prompt and target hashes of all rows: equal for equal exams."""
+    questions: str
+    """SHA-256 over the doc, prompt and target hashes of all rows: equal for equal questions."""
 
     subtasks: dict[str, TaskScores] = Field(default_factory=dict)
     """Of a group; empty for a plain task."""
@@ -147,12 +147,12 @@ class Check(Record):
 
 
 class Triage(Record):
-    """The look at the quantized model before its exam."""
+    """The look at a candidate before its tasks."""
 
     schema_version: Literal[1] = 1
     checks: tuple[Check, ...]
     agreement: float | None
-    """Share of next tokens on which it agrees with the base model; none if that was not asked."""
+    """Share of next tokens on which it agrees with the baseline; none if that was not asked."""
 
     seconds: float
 
@@ -243,12 +243,16 @@ class ArmSpeed(Record):
 class ArmResult(Record):
     """One arm: what was served, how, and what it scored."""
 
+    identity: str = ""
+    """Digest of all that decides what it answers besides the questions: checkpoint, engine, its
+    command line, environment and device. Empty in reports of earlier versions."""
+
     checkpoint: CheckpointSummary
     server: ServerRecord
     tasks: dict[str, TaskScores]
     speed: ArmSpeed
     triage: Triage | None = None
-    """Of the quantized arm."""
+    """Of a candidate."""
 
     reading: Reading | None = None
     """None if fidelity was not asked for."""

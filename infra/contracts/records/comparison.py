@@ -7,17 +7,17 @@ from typing import Literal
 from pydantic import Field
 
 from infra.contracts.records.arms import MetricValue
-from infra.contracts.records.base import Arm, Record
+from infra.contracts.records.record import Record, Side
 
 
 class MetricComparison(Record):
-    """Base beside quantized, row by row."""
+    """Baseline beside candidate, row by row."""
 
     task: str
     subtask_of: str | None = None
     metric: str
-    base: MetricValue
-    quantized: MetricValue
+    baseline: MetricValue
+    candidate: MetricValue
     unit: Literal["points", "value"]
     """`points`: every row scores between 0 and 1, so differences are told as hundredths. As it is
     declared, see `MetricValue.unit`, and as the rows keep to it, see `breach`."""
@@ -26,7 +26,7 @@ class MetricComparison(Record):
     """How the rows break what is declared of them, which allows no PASS; empty if they do not."""
 
     difference: float
-    """Quantized minus base."""
+    """Candidate minus baseline."""
 
     low: float | None
     high: float | None
@@ -49,23 +49,24 @@ class MetricComparison(Record):
     """What guessing scores; none where that is not known."""
 
     luck: float | None = None
-    """Chance that the base model's choices, dealt out to the questions by lot, score as much: 1 if
+    """Chance that the baseline's choices, dealt out to the questions by lot, score as much: 1 if
     it always makes the same; none where the choices are no few labels."""
 
     recovery: float | None = None
-    """Quantized over base."""
+    """Candidate over baseline."""
 
     recovery_above_chance: float | None = None
-    """The same after taking from both what guessing scores; none if base does not beat it."""
+    """The same after taking from both what guessing scores; none if the baseline does not
+    beat it."""
 
     pairs: int
     """Rows in both arms."""
 
     lost: int
-    """Rows that the base model has right (or better) and the quantized model does not."""
+    """Rows that the baseline has right (or better) and the candidate does not."""
 
     gained: int
-    """Rows that the quantized model has right (or better) and the base model does not."""
+    """Rows that the candidate has right (or better) and the baseline does not."""
 
     changed: int
     """Rows whose answer differs, right or wrong."""
@@ -83,7 +84,7 @@ class Pooled(Record):
     """Share of rows that only one arm has right."""
 
     difference: float
-    """Quantized minus base, over all rows, each counting once; good is up."""
+    """Candidate minus baseline, over all rows, each counting once; good is up."""
 
     low: float
     high: float
@@ -98,7 +99,7 @@ class Pooled(Record):
 
 
 class NoiseTask(Record):
-    """How one task's rows differ between two sittings of the base model."""
+    """How one task's rows differ where the baseline is asked twice."""
 
     rows: int
     changed: int
@@ -106,17 +107,17 @@ class NoiseTask(Record):
 
     lost: int
     gained: int
-    """Rows that only the first sitting, only the second sitting has right."""
+    """Rows that it has right only the first time, only the second time."""
 
 
 class NoiseFloor(Record):
-    """What changes with no change of the model: base against base, asked in another order."""
+    """What changes with no change of the model: the baseline beside itself, in another order."""
 
     tasks: dict[str, NoiseTask]
 
 
 class Fidelity(Record):
-    """How closely the quantized model follows the base model on the same texts."""
+    """How closely the candidate follows the baseline on the same texts."""
 
     documents: int
     tokens: int
@@ -128,13 +129,13 @@ class Fidelity(Record):
     kl_mean: float
     kl_median: float
     kl_p99: float
-    """Kullback-Leibler divergence of the quantized model's next token from the base model's, nats:
-    over the base model's likeliest tokens, all others counted as one, which makes it a lower
+    """Kullback-Leibler divergence of the candidate's next token from the baseline's, nats:
+    over the baseline's likeliest tokens, all others counted as one, which makes it a lower
     bound."""
 
     top_k: int
-    perplexity_base: float
-    perplexity_quantized: float
+    perplexity_baseline: float
+    perplexity_candidate: float
     texts: str
     """Where the texts are from."""
 
@@ -152,10 +153,14 @@ class AnswerLengths(Record):
 class Comparison(Record):
     """The whole comparison."""
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     metrics: tuple[MetricComparison, ...]
+    prompts_differ: dict[str, int] = Field(default_factory=dict)
+    """Task → rows whose prompts differ, since the candidate has a tokenizer or a chat template of
+    its own. Such rows are compared by question."""
+
     size_ratio: float
-    """Bytes of quantized weights over bytes of base weights."""
+    """Bytes of the candidate's weights over bytes of the baseline's."""
 
     pooled: Pooled | None = None
     """None if no task has points."""
@@ -164,5 +169,5 @@ class Comparison(Record):
     """None if it was not asked for."""
 
     fidelity: Fidelity | None = None
-    lengths: dict[str, dict[Arm, AnswerLengths]] = Field(default_factory=dict)
+    lengths: dict[str, dict[Side, AnswerLengths]] = Field(default_factory=dict)
     """Of every task that lets the model write."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from infra.contracts.records.base import FileDigest, Record
+from infra.contracts.records.record import FileDigest, Record
 from infra.contracts.specs import CalibrationSpec, QuantizationSpec
 
 
@@ -99,10 +99,32 @@ class Overlap(Record):
     """The first shared sequences."""
 
 
-class QuantizedCheckpoint(Record):
-    """A quantized model folder with everything that decided it."""
+class Made(Record):
+    """How a checkpoint was made here."""
 
-    schema_version: Literal[1] = 1
+    made_from: str
+    """Digest of the weights it was made from."""
+
+    recipe: QuantizationSpec
+    calibration: CalibrationCard
+    versions: dict[str, str]
+    """Of Python and the packages that decide the result."""
+
+    device: str
+    """Name of the device it was made on."""
+
+    search_dtype: str = "float16"
+    """In which the quantizer searched: `float32` on a CPU, where float16 is 16 times slower."""
+
+    seconds: float
+    peak_memory_bytes: int
+    """Of the accelerator where there is one, else of the process."""
+
+
+class Checkpoint(Record):
+    """A model folder that an arm serves: as it came, or made here."""
+
+    schema_version: Literal[2] = 2
     path: Path
     """Folder, absolute."""
 
@@ -113,26 +135,23 @@ class QuantizedCheckpoint(Record):
     size_bytes: int
     """Of the weight files alone."""
 
-    base_digest: str
-    """Digest of the weights it was made from."""
+    model: str
+    """Repository id, or the folder as the user wrote it; of a made one, what it was made from."""
 
-    recipe: QuantizationSpec
-    quantization_config: dict[str, Any]
-    """As the checkpoint's own config.json has it."""
+    source: Literal["modelscope", "huggingface", "local"]
+    revision: str | None
+    """Commit that the requested revision resolved to; none for a local folder."""
 
-    calibration: CalibrationCard
-    versions: dict[str, str]
-    """Of Python, torch, transformers, autoawq."""
+    quantization_config: dict[str, Any] | None
+    """As its own config.json has it; none if it is not quantized."""
 
-    device: str
-    """Name of the device it was quantized on."""
+    made: Made | None = None
+    """None for one that is served as it came."""
 
-    search_dtype: str = "float16"
-    """In which AWQ searched for scales: `float32` on a CPU, where float16 is 16 times slower."""
-
-    seconds: float
-    peak_memory_bytes: int
-    """Of the accelerator where there is one, else of the process."""
+    @property
+    def origin(self) -> str:
+        """Digest of the weights that it is or was made from."""
+        return self.made.made_from if self.made else self.digest
 
 
 class PythonEnvironment(Record):
@@ -157,5 +176,41 @@ class CheckpointSummary(Record):
     path: Path
     digest: str
     size_bytes: int
+    """Of the weight files alone."""
+
+    model: str = ""
+    """Repository id or folder; empty in reports of earlier versions."""
+
+    source: Literal["modelscope", "huggingface", "local"] = "local"
+    revision: str | None = None
+    """Commit that the requested revision resolved to; none for a local folder."""
+
     quantization: dict[str, Any] | None
-    """`quantization_config` of the checkpoint; none for the base model."""
+    """`quantization_config` of the checkpoint; none if it is not quantized."""
+
+    calibration: CalibrationCard | None = None
+    """What the quantizer saw; none unless it was made here."""
+
+    versions: dict[str, str] = Field(default_factory=dict)
+    """Of Python and the packages that made it; empty unless it was made here."""
+
+    made_seconds: float | None = None
+    made_peak_memory_bytes: int | None = None
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> CheckpointSummary:
+        """Return what a report shows of a checkpoint."""
+        made = checkpoint.made
+        return cls(
+            path=checkpoint.path,
+            digest=checkpoint.digest,
+            size_bytes=checkpoint.size_bytes,
+            model=checkpoint.model,
+            source=checkpoint.source,
+            revision=checkpoint.revision,
+            quantization=checkpoint.quantization_config,
+            calibration=made.calibration if made else None,
+            versions=made.versions if made else {},
+            made_seconds=made.seconds if made else None,
+            made_peak_memory_bytes=made.peak_memory_bytes if made else None,
+        )

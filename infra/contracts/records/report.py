@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from pydantic import ModelWrapValidatorHandler, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
 from infra.contracts.migration import migrated
-from infra.contracts.records.arms import ArmResult
-from infra.contracts.records.base import Arm, FileDigest, Record
+from infra.contracts.records.arms import ArmResult, TaskScores
 from infra.contracts.records.comparison import Comparison
-from infra.contracts.records.models import CalibrationCard, Overlap
-from infra.contracts.specs import RunSpec, recorded
+from infra.contracts.records.models import Overlap
+from infra.contracts.records.record import FileDigest, Record
+from infra.contracts.specs import BASELINE, ArmSpec, CandidateSpec, RunSpec, recorded
 
 
 class TaskPower(Record):
@@ -45,7 +46,7 @@ class Power(Record):
     """Rows that the asked margin takes."""
 
     accelerator_minutes: float | None
-    """Expected, both arms; none before there was a run to learn from."""
+    """Expected, all arms; none before there was a run to learn from."""
 
 
 class Verdict(Record):
@@ -70,8 +71,8 @@ class Verdict(Record):
     """The margin that was asked for, if the rows could not resolve it."""
 
     stopped_after: int | None = None
-    """Rows after which a sequential test ended the exam, all of them if it did not end it; none if
-    there was no such test."""
+    """Rows after which a sequential test ended the evaluation, all of them if it did not end
+    it; none if there was no such test."""
 
 
 class Alert(Record):
@@ -103,31 +104,48 @@ class Receipt(Record):
     """SHA-256 over everything else in the report."""
 
 
+class Judgement(Record):
+    """One candidate held against the baseline."""
+
+    comparison: Comparison
+    verdict: Verdict
+    answered: dict[str, TaskScores] | None = None
+    """The baseline's tasks over the rows that the candidate was asked; none if it was asked all."""
+
+    overlap: Overlap | None = None
+    """Of calibration set and tasks; none if it has none, or it could not be read again."""
+
+    alert: Alert | None = None
+    """None if it is no worse than earlier runs of its kind, or could not be compared."""
+
+    not_compared: str = ""
+    """Why earlier runs could not be compared with; empty if they could, or if there were none."""
+
+
 class Report(Record):
     """One finished run."""
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     rules: Literal[1, 2, 3] = 3
     """Version whose rules it was judged by: its own when it was written."""
 
     run_id: str
     created: datetime
     spec: RunSpec
-    arms: dict[Arm, ArmResult]
-    calibration: CalibrationCard
-    comparison: Comparison
+    arms: dict[str, ArmResult]
+    """`baseline`, then every candidate that was evaluated, by its name."""
+
+    judged: dict[str, Judgement]
+    """Candidate → what came out, in the order in which they were asked for."""
+
+    failed: dict[str, str] = Field(default_factory=dict)
+    """Candidate → why there is no result of it."""
+
     verdict: Verdict
+    """Of the whole run: that of its one candidate, or what `VerdictSpec.gate` makes of several."""
+
     power: Power | None = None
     """As it was planned."""
-
-    overlap: Overlap | None = None
-    """Of calibration set and exam; none if the conversations could not be read again."""
-
-    alert: Alert | None = None
-    """None if the run is no worse than earlier ones of its kind, or could not be compared."""
-
-    not_compared: str = ""
-    """Why earlier runs could not be compared with; empty if they could, or if there were none."""
 
     timings: dict[str, float]
     """Seconds by stage."""
@@ -141,8 +159,74 @@ class Report(Record):
     receipt: Receipt | None = None
     """None until the report is written."""
 
+    @property
+    def baseline(self) -> ArmResult:
+        """The arm that the others are held against."""
+        return self.arms[BASELINE]
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Every candidate beside the baseline."""
+        return tuple(Pair(self, name) for name in self.judged)
+
     @model_validator(mode="wrap")
     @classmethod
     def _of_any_version(cls, document: Any, read: ModelWrapValidatorHandler[Self]) -> Self:
         with recorded():
             return read(migrated(document) if isinstance(document, dict) else document)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One candidate beside the baseline: all that a report tells of the two."""
+
+    report: Report
+    name: str
+    """Of the candidate."""
+
+    @property
+    def judgement(self) -> Judgement:
+        """What came out."""
+        return self.report.judged[self.name]
+
+    @property
+    def baseline(self) -> ArmResult:
+        """The baseline, over the rows that the candidate was asked."""
+        answered = self.judgement.answered
+        whole = self.report.baseline
+        return whole if answered is None else whole.model_copy(update={"tasks": answered})
+
+    @property
+    def candidate(self) -> ArmResult:
+        """The candidate's arm."""
+        return self.report.arms[self.name]
+
+    @property
+    def arms(self) -> dict[str, ArmResult]:
+        """Both, by their names."""
+        return {BASELINE: self.baseline, self.name: self.candidate}
+
+    @property
+    def comparison(self) -> Comparison:
+        """Row by row."""
+        return self.judgement.comparison
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of this candidate."""
+        return self.judgement.verdict
+
+    @property
+    def spec(self) -> RunSpec:
+        """What was asked."""
+        return self.report.spec
+
+    @property
+    def arm(self) -> ArmSpec:
+        """What the candidate is, whole."""
+        return self.report.spec.arms[self.name]
+
+    @property
+    def change(self) -> CandidateSpec:
+        """What the candidate changes."""
+        return next(one for one in self.report.spec.candidates if one.name == self.name)

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from infra.contracts.records import Adjustment, PythonEnvironment
-from infra.contracts.specs import RunSpec
+from infra.contracts.specs import ArmSpec
 from infra.engines.vllm.command import build_command, engine_environment
 from infra.machine.device import Device
 from infra.machine.processes import clean_environment
@@ -49,7 +49,7 @@ _KEY = "assay"
 def conditions(
     digest: str,
     folder: Path,
-    spec: RunSpec,
+    spec: ArmSpec,
     environment: PythonEnvironment,
     device: Device,
     given: Mapping[str, str] | None = None,
@@ -59,7 +59,7 @@ def conditions(
     Args:
         digest: Of the checkpoint.
         folder: It, or one of the same configuration.
-        spec: The run.
+        spec: What was asked of the arm.
         environment: Interpreter with the engine.
         device: What it computes on.
         given: Variables that reach the engine; by default those of this process that would.
@@ -77,6 +77,7 @@ def conditions(
         trust_remote_code=spec.model.trust_remote_code,
         free_memory_bytes=0,
     )
+    given = {**given, **spec.serving.variables}
     variables = {**given, **engine_environment(device, _KEY, cores=cores, given=given)}
     return [
         {

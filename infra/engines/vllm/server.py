@@ -151,7 +151,7 @@ def serve(
             logprobs=logprobs,
             free_memory_bytes=psutil.virtual_memory().available,
         )
-        env = clean_environment()
+        env = clean_environment() | spec.variables
         env |= engine_environment(device, key, cores=len(os.sched_getaffinity(0)), given=env)
         gpus = spec.tensor_parallel_size
         with serve_command(

@@ -31,7 +31,7 @@ _FEW_REPEATED = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What the rows of one task show about one metric; other arm minus base arm."""
+    """What the rows of one task show about one metric; other arm minus baseline."""
 
     rows: int
     flips: int
@@ -61,7 +61,7 @@ class Effect:
 
 
 def effect_of(
-    base: Sequence[float],
+    baseline: Sequence[float],
     other: Sequence[float],
     confidence: float,
     subjects: Sequence[Hashable] = (),
@@ -80,7 +80,7 @@ def effect_of(
     for questions that are asked more than once.
 
     Args:
-        base: One score a row.
+        baseline: One score a row.
         other: The same rows of the other arm.
         confidence: Of two-sided limits and of one-sided bounds.
         subjects: Which subject each row is of; empty if they have none.
@@ -89,9 +89,9 @@ def effect_of(
     Returns:
         The effect; none if the rows give no basis for an interval.
     """
-    differences = [two - one for one, two in zip(base, other, strict=True)]
-    if {*base, *other} <= {0.0, 1.0}:
-        pairs = list(zip(base, other, strict=True))
+    differences = [two - one for one, two in zip(baseline, other, strict=True)]
+    if {*baseline, *other} <= {0.0, 1.0}:
+        pairs = list(zip(baseline, other, strict=True))
         effect = binary_effect(
             PairedCounts(
                 both=pairs.count((1.0, 1.0)),
@@ -102,7 +102,7 @@ def effect_of(
             confidence,
         )
     else:
-        shares = all(0 <= value <= 1 for value in (*base, *other))
+        shares = all(0 <= value <= 1 for value in (*baseline, *other))
         found = _mean_effect(differences, confidence)
         if found is not None:
             effect = _no_narrower(found, differences, confidence) if shares else found

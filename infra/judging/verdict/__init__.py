@@ -23,6 +23,7 @@ def decide(
     comparison: Comparison,
     spec: VerdictSpec,
     *,
+    candidates: int = 1,
     what: str = "Quantization",
     margin_points: float | None = None,
     widened_from: float | None = None,
@@ -32,8 +33,10 @@ def decide(
     """Return what the comparison shows about the margin.
 
     Args:
-        comparison: The comparison, computed at `spec.confidence`.
+        comparison: The comparison, computed at the confidence of `spec.among(candidates)`; p-values
+            of tasks are adjusted over all candidates.
         spec: Which loss is acceptable.
+        candidates: How many the run has.
         what: Who is to blame or to praise; see `recipe_name`.
         margin_points: The margin to hold it against; none takes the spec's.
         widened_from: The margin that was asked for, if the rows could not resolve it.
@@ -46,9 +49,10 @@ def decide(
     Raises:
         ValueError: The comparison was computed at another confidence.
     """
-    if comparison.pooled and comparison.pooled.confidence != spec.confidence:
+    confidence = spec.among(candidates).confidence
+    if comparison.pooled and comparison.pooled.confidence != confidence:
         raise ValueError(
-            f"computed at {comparison.pooled.confidence:g}, to be judged at {spec.confidence:g}"
+            f"computed at {comparison.pooled.confidence:g}, to be judged at {confidence:g}"
         )
     margin = spec.margin_points if margin_points is None else margin_points
     findings = find(comparison, spec, margin, sequential=stopped_after is not None)

@@ -48,7 +48,7 @@ class Findings:
     """
 
     blind: list[MetricComparison]
-    """Tasks on which the base model has too little to lose: it scores hardly more than guessing."""
+    """Tasks on which the baseline has too little to lose: it scores hardly more than guessing."""
 
     broken: list[MetricComparison]
     """Tasks whose rows are not what their metric is declared to be: who knows what they score."""
@@ -118,24 +118,24 @@ def find(comparison: Comparison, spec: VerdictSpec, margin: float, *, sequential
 
 
 def _blind(task: MetricComparison, alpha: float) -> bool:
-    """Tell whether a task could not show a loss, since the base model has nothing to lose there.
+    """Tell whether a task could not show a loss, since the baseline has nothing to lose there.
 
     It has if its score is above guessing by more than a point, and by more than chance explains
     (exact binomial test, one-sided), and if its choices have to do with the questions.
     """
-    if task.unit != "points" or not task.base.higher_is_better:
+    if task.unit != "points" or not task.baseline.higher_is_better:
         return False
     chance = task.chance or 0.0
-    if 100 * (task.base.value - chance) <= _LEAST_ROOM + _FLOAT_NOISE:
+    if 100 * (task.baseline.value - chance) <= _LEAST_ROOM + _FLOAT_NOISE:
         return True
     if task.luck is not None and task.luck > alpha:
         return True
     from scipy.stats import binomtest
 
-    right = round(task.base.value * task.pairs)
+    right = round(task.baseline.value * task.pairs)
     return bool(binomtest(right, task.pairs, chance, alternative="greater").pvalue > alpha)
 
 
 def loss_of(task: MetricComparison) -> float:
     """Return the observed loss, percentage points; below zero for a gain."""
-    return -100 * task.difference if task.base.higher_is_better else 100 * task.difference
+    return -100 * task.difference if task.baseline.higher_is_better else 100 * task.difference

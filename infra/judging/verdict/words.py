@@ -12,7 +12,7 @@ from infra.judging.sequential import room
 from infra.judging.statistics import rows_for_drop, rows_for_margin
 from infra.judging.verdict.findings import Findings, loss_of
 
-_TOO_LITTLE = "the base model is hardly better than guessing"
+_TOO_LITTLE = "the baseline is hardly better than guessing"
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Words:
                     f"; the same answers, dealt out by lot, may score as much (p = {task.luck:.2g})"
                 )
             said.append(
-                f"{task.task} could show no loss: the base model scores {task.base.value:.1%}"
+                f"{task.task} could show no loss: the baseline scores {task.baseline.value:.1%}"
                 f"{guessing}.".replace("%", " %")
             )
         said += [f"{_broken(task)}." for task in found.broken]
@@ -156,7 +156,7 @@ class Words:
             )
         if found.blind:
             said.append(
-                f"instead of {self._names(found.blind)}, a task that the base model can do, or the "
+                f"instead of {self._names(found.blind)}, a task that the baseline can do, or the "
                 "same with a chat template, other shots or room for longer answers"
             )
         if found.unscaled:
@@ -212,7 +212,7 @@ class Words:
         return (
             f"{task.task} has no points and is not judged: difference "
             f"{wording.difference(task.difference, 'value')}, {task.confidence * 100:g} % "
-            f"interval {ends}{'' if task.base.higher_is_better else ', lower is better'}"
+            f"interval {ends}{'' if task.baseline.higher_is_better else ', lower is better'}"
         )
 
     @staticmethod

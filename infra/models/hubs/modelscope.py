@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from infra.models.hubs.base import (
+from infra.models.hubs.hub import (
     COMMIT,
     WORKERS,
     Listing,

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from infra.contracts.errors import HubUnreachable
 from infra.contracts.progress import Progress
-from infra.models.hubs.base import COMMIT, Hub, Listing, Repository, connect, raise_unreachable
+from infra.models.hubs.hub import COMMIT, Hub, Listing, Repository, connect, raise_unreachable
 from infra.store.content import write_atomically
 
 T = TypeVar("T")
@@ -62,19 +62,19 @@ def resolve(
         RepositoryNotFound: No such repository or revision for this token.
         GatedRepository: The hub refuses this user.
     """
-    base = root / repository.source / repository.id.replace("/", "--")
-    if revision and COMMIT.fullmatch(revision) and (base / revision).is_dir():
-        return Resolved(revision, revision, base / revision, None)
+    baseline = root / repository.source / repository.id.replace("/", "--")
+    if revision and COMMIT.fullmatch(revision) and (baseline / revision).is_dir():
+        return Resolved(revision, revision, baseline / revision, None)
     hub = connect(repository.source)
     revision = revision or hub.default_revision
     try:
         listing = ask(hub, repository, revision, timeout=timeout, attempts=attempts)
     except HubUnreachable as error:
-        note = _note(base, revision)
+        note = _note(baseline, revision)
         if not note.is_file():
             raise
         seen = json.loads(note.read_text(encoding="utf-8"))
-        folder = base / seen["commit"]
+        folder = baseline / seen["commit"]
         if not folder.is_dir():
             raise
         progress.say(
@@ -82,7 +82,7 @@ def resolve(
             f"which {revision!r} stood for on {seen['date']}."
         )
         return Resolved(revision, seen["commit"], folder, None)
-    return Resolved(revision, listing.commit, base / listing.commit, listing)
+    return Resolved(revision, listing.commit, baseline / listing.commit, listing)
 
 
 def remember(what: Resolved) -> None:
@@ -114,8 +114,8 @@ def ask(
         return listing
 
 
-def _note(base: Path, revision: str) -> Path:
-    return base / "refs" / f"{quote(revision, safe='')}.json"
+def _note(baseline: Path, revision: str) -> Path:
+    return baseline / "refs" / f"{quote(revision, safe='')}.json"
 
 
 def _within(seconds: float, call: Callable[[], T], late: Callable[[], T]) -> T:

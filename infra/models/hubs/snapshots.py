@@ -19,7 +19,7 @@ from filelock import FileLock
 from infra.contracts.errors import CorruptWeights, WeightsError
 from infra.contracts.progress import Progress
 from infra.contracts.records import FileDigest, Record
-from infra.models.hubs.base import Hub, Listing, RemoteFile, Repository, connect, raise_corrupt
+from infra.models.hubs.hub import Hub, Listing, RemoteFile, Repository, connect, raise_corrupt
 from infra.models.hubs.revisions import Resolved, ask, remember, resolve
 from infra.store.content import build_once, write_atomically
 from infra.store.file_digests import check_sizes, hash_files, tell_bytes

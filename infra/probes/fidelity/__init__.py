@@ -1,4 +1,4 @@
-"""How closely the quantized model follows the base model, beyond right and wrong.
+"""How closely the candidate follows the baseline, beyond right and wrong.
 
 texts      what both models read
 reading    what a served model expects next, at every position

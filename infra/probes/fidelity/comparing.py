@@ -26,12 +26,12 @@ _RESOLUTION = 1e-6
 numbers that the engine computes in float32."""
 
 
-def compare(base: Reading, quantized: Reading, folder: Path) -> Fidelity:
-    """Return how closely the quantized model follows the base model on the same texts.
+def compare(baseline: Reading, candidate: Reading, folder: Path) -> Fidelity:
+    """Return how closely the candidate follows the baseline on the same texts.
 
     Args:
-        base: What the base model expected.
-        quantized: What the quantized model expected.
+        baseline: What the baseline expected.
+        candidate: What the candidate expected.
         folder: The run's folder, which holds both files.
 
     Raises:
@@ -40,8 +40,8 @@ def compare(base: Reading, quantized: Reading, folder: Path) -> Fidelity:
     """
     import numpy as np
 
-    one, other = (Positions.load(folder / arm.file) for arm in (base, quantized))
-    _require_same(base, quantized, one, other)
+    one, other = (Positions.load(folder / arm.file) for arm in (baseline, candidate))
+    _require_same(baseline, candidate, one, other)
     divergence = kl_at_least(one, other)
     found = Fidelity(
         documents=len(one.lengths),
@@ -51,15 +51,15 @@ def compare(base: Reading, quantized: Reading, folder: Path) -> Fidelity:
         kl_median=float(np.median(divergence)),
         kl_p99=float(np.quantile(divergence, 0.99)),
         top_k=one.top_k,
-        perplexity_base=base.perplexity,
-        perplexity_quantized=quantized.perplexity,
+        perplexity_baseline=baseline.perplexity,
+        perplexity_candidate=candidate.perplexity,
         texts=one.origin,
     )
     _require_finite(found)
     return found
 
 
-def agreed(base: Positions, quantized: Positions) -> NDArray[np.bool_]:
+def agreed(baseline: Positions, candidate: Positions) -> NDArray[np.bool_]:
     """Tell for each position whether both expect the same token first.
 
     In 16 bits two tokens are often equally likely, and their order is chance: it is enough that
@@ -67,16 +67,16 @@ def agreed(base: Positions, quantized: Positions) -> NDArray[np.bool_]:
     """
     import numpy as np
 
-    return np.concatenate([_agreed(*part) for part in _parts(base, quantized)])
+    return np.concatenate([_agreed(*part) for part in _parts(baseline, candidate)])
 
 
-def kl_at_least(base: Positions, quantized: Positions) -> NDArray[np.float64]:
+def kl_at_least(baseline: Positions, candidate: Positions) -> NDArray[np.float64]:
     """Return a lower bound of the Kullback-Leibler divergence at each position, nats.
 
-    Wanted is D(P‖Q) = Σ P(t) log(P(t) / Q(t)) over the whole vocabulary, P of the base model and Q
-    of the quantized one. Known are the likeliest tokens of each. So all tokens that are not listed
+    Wanted is D(P‖Q) = Σ P(t) log(P(t) / Q(t)) over the whole vocabulary, P of the baseline and Q
+    of the candidate. Known are the likeliest tokens of each. So all tokens that are not listed
     on both sides count as one, whose probability is what the listed ones leave: those that the base
-    model lists and the quantized model does not are in it too, on both sides.
+    model lists and the candidate does not are in it too, on both sides.
 
     Counting tokens as one never raises the divergence: by the log-sum inequality
     Σ a log(a / b) ≥ (Σ a) log(Σ a / Σ b) (Cover and Thomas, *Elements of Information Theory*, 2nd
@@ -89,25 +89,25 @@ def kl_at_least(base: Positions, quantized: Positions) -> NDArray[np.float64]:
     """
     import numpy as np
 
-    return np.concatenate([_kl_at_least(*part) for part in _parts(base, quantized)])
+    return np.concatenate([_kl_at_least(*part) for part in _parts(baseline, candidate)])
 
 
 def _agreed(
-    base: Ids, base_logprobs: Floats, quantized: Ids, quantized_logprobs: Floats
+    baseline: Ids, base_logprobs: Floats, candidate: Ids, quantized_logprobs: Floats
 ) -> NDArray[np.bool_]:
     first = base_logprobs >= base_logprobs.max(1, keepdims=True)
     second = quantized_logprobs >= quantized_logprobs.max(1, keepdims=True)
-    same = base[:, :, None] == quantized[:, None, :]
+    same = baseline[:, :, None] == candidate[:, None, :]
     found: NDArray[np.bool_] = (same & first[:, :, None] & second[:, None, :]).any((1, 2))
     return found
 
 
 def _kl_at_least(
-    base: Ids, base_logprobs: Floats, quantized: Ids, quantized_logprobs: Floats
+    baseline: Ids, base_logprobs: Floats, candidate: Ids, quantized_logprobs: Floats
 ) -> Floats:
     import numpy as np
 
-    same = base[:, :, None] == quantized[:, None, :]
+    same = baseline[:, :, None] == candidate[:, None, :]
     shared = same.any(2)
     matching = np.take_along_axis(quantized_logprobs, same.argmax(2), 1)
     ours = np.where(shared, np.exp(base_logprobs), 0.0)
@@ -118,18 +118,18 @@ def _kl_at_least(
     return np.maximum(found, 0.0)  # it is never negative, but rounding is
 
 
-def _parts(base: Positions, quantized: Positions) -> Iterator[tuple[Ids, Floats, Ids, Floats]]:
+def _parts(baseline: Positions, candidate: Positions) -> Iterator[tuple[Ids, Floats, Ids, Floats]]:
     """Yield ids and log-probabilities of both, a few positions at a time.
 
     Every token of one side is held against every token of the other, which takes room.
     """
     import numpy as np
 
-    for start in range(0, len(base.ids), _AT_A_TIME):
+    for start in range(0, len(baseline.ids), _AT_A_TIME):
         here = slice(start, start + _AT_A_TIME)
         yield (
-            base.ids[here], base.logprobs[here].astype(np.float64),
-            quantized.ids[here], quantized.logprobs[here].astype(np.float64),
+            baseline.ids[here], baseline.logprobs[here].astype(np.float64),
+            candidate.ids[here], candidate.logprobs[here].astype(np.float64),
         )  # fmt: skip
 
 
@@ -145,8 +145,8 @@ def _require_finite(found: Fidelity) -> None:
             )
 
 
-def _require_same(base: Reading, quantized: Reading, one: Positions, other: Positions) -> None:
-    for arm, found in ((base, one), (quantized, other)):
+def _require_same(baseline: Reading, candidate: Reading, one: Positions, other: Positions) -> None:
+    for arm, found in ((baseline, one), (candidate, other)):
         if arm.texts != found.texts:
             raise ComparisonError(
                 f"{arm.file} does not hold the texts that were read.",
@@ -154,14 +154,14 @@ def _require_same(base: Reading, quantized: Reading, one: Positions, other: Posi
                 remedy="Run the evaluation again.",
                 field="reading",
             )
-    if base.texts != quantized.texts:
+    if baseline.texts != candidate.texts:
         raise ComparisonError(
-            f"The arms read different fidelity texts: {base.tokens} and {quantized.tokens} tokens "
-            "to predict.",
+            f"The arms read different fidelity texts: {baseline.tokens} and {candidate.tokens} "
+            "tokens to predict.",
             cause="Their tokenizers differ, or one was served with a shorter window than the "
             "texts are long.",
             remedy="Lower fidelity.max_tokens, or evaluate both arms again with the same spec.",
-            field="texts", base=base.texts, quantized=quantized.texts,
+            field="texts", baseline=baseline.texts, candidate=candidate.texts,
         )  # fmt: skip
     if one.top_k != other.top_k:
         raise ComparisonError(

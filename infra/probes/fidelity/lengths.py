@@ -8,28 +8,28 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from infra.contracts.records import AnswerLengths, Arm, ArmResult, TaskScores
+from infra.contracts.records import AnswerLengths, ArmResult, Side, TaskScores
 
 _AT_A_TIME = 1024
 """Answers that are made into tokens at a time."""
 
 
 def lengths(
-    base: ArmResult, quantized: ArmResult, folder: Path, tokenizer: Any
-) -> dict[str, dict[Arm, AnswerLengths]]:
+    baseline: ArmResult, candidate: ArmResult, folder: Path, tokenizer: Any
+) -> dict[str, dict[Side, AnswerLengths]]:
     """Return the lengths of both arms' answers, of every task that lets the model write.
 
     A task that only scores given choices is left out. Tokens are those of the kept text: what came
     after a stop string, and the token that ended it, are not in it.
 
     Args:
-        base: The arm as it came.
-        quantized: The arm that was quantized.
+        baseline: The arm as it came.
+        candidate: The arm that is held against it.
         folder: The run's folder, which holds the sample rows of both.
         tokenizer: Of the model; both arms have the same.
     """
-    arms: dict[Arm, ArmResult] = {"base": base, "quantized": quantized}
-    found: dict[str, dict[Arm, AnswerLengths]] = {}
+    arms: dict[Side, ArmResult] = {"baseline": baseline, "candidate": candidate}
+    found: dict[str, dict[Side, AnswerLengths]] = {}
     for arm, result in arms.items():
         for name, scores in result.tasks.items():
             if measured := _measured(scores, folder, tokenizer):

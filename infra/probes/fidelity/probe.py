@@ -80,7 +80,7 @@ class ReadingProbe(Probe):
         """Return what is kept, with its file brought into the run's folder."""
         if not self._spec.fidelity.enabled or not self._texts.tokens or not self._kept.is_dir():
             return None
-        file = self._run.path / "readings" / f"{self._arm}.npz"
+        file = self._run.path / "readings" / f"{self._subject.name}.npz"
         file.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(self._kept / _POSITIONS, file)
         reading = Reading.model_validate_json((self._kept / _READING).read_text(encoding="utf-8"))
@@ -89,7 +89,7 @@ class ReadingProbe(Probe):
     @property
     def _kept(self) -> Path:
         code = code_digest("probes/fidelity")
-        key = [self._conditions, self._texts.digest, self._spec.fidelity.top_k, code]
+        key = [self._subject.conditions, self._texts.digest, self._spec.fidelity.top_k, code]
         return self._folder / digest_of(key)[:32]
 
     @property
@@ -100,18 +100,20 @@ class ReadingProbe(Probe):
     def _texts(self) -> texts.Texts:
         """The texts as tokens, remembered: to find them the whole exam has to be loaded."""
         spec = self._spec.fidelity
-        window = self._spec.serving.max_model_len
+        window = self._subject.arm.serving.max_model_len
         chosen = spec.model_dump(mode="json", include={"documents", "max_tokens"})
-        calibrated_on = self._spec.quantization.calibration
+        calibrated_on = self._spec.calibrations
+        contents = [calibration_source.identity(one, self._settings) for one in calibrated_on]
         key = [
-            self._model.digest, chosen, self._source(), calibrated_on.model_dump(mode="json"),
+            self._subject.checkpoint.digest, chosen, self._source(),
+            [one.model_dump(mode="json") for one in calibrated_on],
             self._spec.evaluation.add_bos_token,
             # What the texts must not share words with: a branch on a hub may move.
-            calibration_source.identity(calibrated_on, self._settings),
+            contents,
             code_digest(*_CHOOSING),
         ]  # fmt: skip
         kept = self._folder / "texts" / f"{digest_of(key)[:32]}.json"
-        known = None not in (key[2], key[5])
+        known = None not in (key[2], *contents)
         if known and kept.is_file():
             found = texts.Texts.model_validate_json(kept.read_text(encoding="utf-8"))
         else:
@@ -130,9 +132,9 @@ class ReadingProbe(Probe):
 
     def _choose(self) -> texts.Texts:
         spec, settings, progress = self._spec.fidelity, self._settings, self._progress
-        trusted = self._spec.model.trust_remote_code
-        tokenizer = calibration.load_tokenizer(self._model.path, trusted)
-        calibrated_on = self._spec.quantization.calibration
+        trusted = self._subject.arm.model.trust_remote_code
+        tokenizer = calibration.load_tokenizer(self._subject.tokenizer, trusted)
+        calibrated_on = self._spec.calibrations
         bos = self._spec.evaluation.add_bos_token
         if spec.texts:
             return texts.of_file(

@@ -65,7 +65,7 @@ class Texts(Record):
 def of_exam(
     exam: Exam,
     spec: FidelitySpec,
-    calibrated_on: CalibrationSpec,
+    calibrated_on: Sequence[CalibrationSpec],
     tokenizer: Any,
     *,
     settings: Settings,
@@ -77,7 +77,7 @@ def of_exam(
     Args:
         exam: The loaded exam.
         spec: How many, how long.
-        calibrated_on: The calibration set.
+        calibrated_on: Conversations that candidates were made from.
         tokenizer: Of the model.
         settings: Where datasets of a hub are kept.
         progress: Hears what is left out.
@@ -92,7 +92,7 @@ def of_exam(
 
 def of_file(
     spec: FidelitySpec,
-    calibrated_on: CalibrationSpec,
+    calibrated_on: Sequence[CalibrationSpec],
     tokenizer: Any,
     *,
     settings: Settings,
@@ -195,13 +195,15 @@ def _chosen(
     found: Iterable[str],
     origin: str,
     spec: FidelitySpec,
-    calibrated_on: CalibrationSpec,
+    calibrated_on: Sequence[CalibrationSpec],
     encode: Encode,
     settings: Settings,
     progress: Progress,
 ) -> Texts:
     """Return the first texts that are new, long enough and independent of the calibration set."""
-    known = overlap.Ngrams(_messages(calibrated_on, settings, progress))
+    known = overlap.Ngrams(
+        message for one in calibrated_on for message in _messages(one, settings, progress)
+    )
     chosen: dict[tuple[int, ...], None] = {}
     left_out = 0
     for text in found:

@@ -15,7 +15,6 @@ from functools import cached_property
 from pathlib import Path
 
 from infra.contracts.records import Bench
-from infra.contracts.specs import RunSpec
 from infra.engines.vllm.server import LiveServer
 from infra.machine.device import detect
 from infra.probes.probe import Probe
@@ -24,6 +23,7 @@ from infra.probes.speed import plan
 from infra.probes.speed.command import time_points
 from infra.probes.speed.comparing import SpeedPair, in_different_runs, slower, summary
 from infra.probes.speed.results import doubts, speed_point
+from infra.probes.subject import Subject
 from infra.store.content import code_digest, digest_of, write_atomically
 
 __all__ = ["BenchProbe", "SpeedPair", "in_different_runs", "slower", "summary"]
@@ -58,32 +58,32 @@ class BenchProbe(Probe):
 
     @cached_property
     def _kept(self) -> Path:
-        key = _key(self._spec, self._conditions)
+        key = _key(self._subject)
         return self._settings.cache / "benches" / f"{key[:32]}.json"
 
     def _measure(self, server: LiveServer) -> None:
         suffix = f"-{self._tries}" if self._tries > 1 else ""
-        bench = self._timed(server, self._run.log(f"bench-{self._arm}{suffix}"))
+        bench = self._timed(server, self._run.log(f"bench-{self._subject.name}{suffix}"))
         write_atomically(self._kept, bench.model_dump_json(indent=2))
         self._here = True
 
     def _timed(self, server: LiveServer, log: Path) -> Bench:
         started = time.monotonic()
-        device = detect(self._spec.serving.device)
+        device = detect(self._subject.arm.serving.device)
         at_load = memory.at_load(server, device)
         target = plan.Target(
             url=server.base_url.removesuffix("/v1"),
             model_name=server.model_name,
-            tokenizer=self._model.path,
-            trust_remote_code=self._spec.model.trust_remote_code,
+            tokenizer=self._subject.checkpoint.path,
+            trust_remote_code=self._subject.arm.model.trust_remote_code,
         )
         points = self._fitting(server.max_model_len)
         results = time_points(
             points,
             target,
             server,
-            environment=self._environment,
-            folder=self._run.path / "bench" / self._arm,
+            environment=self._subject.environment,
+            folder=self._run.path / "bench" / self._subject.name,
             log=log,
             progress=self._progress,
         )
@@ -114,15 +114,16 @@ class BenchProbe(Probe):
         return [point for point in points if plan.fits(point, window)]
 
 
-def _key(spec: RunSpec, conditions: object) -> str:
+def _key(subject: Subject) -> str:
     """Return what tells timings apart.
 
     That is all that decides what is served, and all that decides how fast: besides the points the
     room for requests, the driver and the machine.
     """
-    device = detect(spec.serving.device)
+    spec, serving = subject.spec, subject.arm.serving
+    device = detect(serving.device)
     speed = spec.speed.model_dump(mode="json", exclude={"enabled"})
     return digest_of([
-        code_digest("probes/speed"), conditions, speed, spec.serving.memory_fraction,
+        code_digest("probes/speed"), subject.conditions, speed, serving.memory_fraction,
         spec.evaluation.concurrency, device.driver, platform.node(),
     ])  # fmt: skip

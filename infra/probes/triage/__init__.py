@@ -1,7 +1,7 @@
-"""A cheap look at the quantized model before its exam: is it worth being examined?
+"""A cheap look at the candidate before its exam: is it worth being examined?
 
-files     the checkpoint on disk, beside the base model's weights
-served    its answers, beside the base model's
+files     the checkpoint on disk, beside the baseline's weights
+served    its answers, beside the baseline's
 verdict   what failed checks mean
 """
 
@@ -11,17 +11,17 @@ import time
 from pathlib import Path
 
 from infra.contracts.progress import Progress
-from infra.contracts.records import Check, QuantizedCheckpoint, Triage, Weights
-from infra.contracts.specs import RunSpec, TriageSpec
+from infra.contracts.records import ArmResult, Check, Checkpoint, Triage, Weights
+from infra.contracts.specs import TriageSpec
 from infra.engines.vllm.server import LiveServer
 from infra.models.chat_template import moment_of
+from infra.probes.subject import Subject
 from infra.probes.triage import answers, files, served
 from infra.probes.triage.prompts import prompts
 from infra.probes.triage.served import Baseline
 from infra.probes.triage.verdict import stop_if_broken
 from infra.store.content import code_digest, digest_of, write_atomically
 from infra.store.run_folder import RunFolder
-from infra.store.settings import Settings
 
 __all__ = ["Look", "look_at_files"]
 
@@ -31,8 +31,9 @@ _LONGEST_PROMPT = 1024
 
 
 def look_at_files(
-    checkpoint: QuantizedCheckpoint,
-    base: Weights,
+    name: str,
+    checkpoint: Checkpoint,
+    origin: Weights,
     spec: TriageSpec,
     *,
     run: RunFolder,
@@ -40,16 +41,24 @@ def look_at_files(
 ) -> None:
     """Look at a checkpoint on disk; the run's folder keeps what was found.
 
+    Args:
+        name: Of its arm.
+        checkpoint: The checkpoint.
+        origin: The weights it was made from.
+        spec: Whether to look.
+        run: Keeps what was found.
+        progress: Hears what was found.
+
     Raises:
         BrokenCheckpoint: It is not worth an evaluation.
     """
     if not spec.enabled:
         return
     started = time.monotonic()
-    shards = [base.path / f.name for f in base.files if f.name.endswith(".safetensors")]
+    shards = [origin.path / f.name for f in origin.files if f.name.endswith(".safetensors")]
     checks = files.look(checkpoint.path, shards, progress)
     seconds = round(time.monotonic() - started, 2)
-    run.write(_FILES, Triage(checks=checks, agreement=None, seconds=seconds))
+    run.write(f"{_FILES}-{name}", Triage(checks=checks, agreement=None, seconds=seconds))
     stop_if_broken(checks, str(checkpoint.path), progress)
     progress.say(f"triage: {len(checks)} checks of the checkpoint's files passed")
 
@@ -57,43 +66,32 @@ def look_at_files(
 class Look:
     """The look at one arm while it is served."""
 
-    def __init__(
-        self,
-        model: Weights | QuantizedCheckpoint,
-        spec: RunSpec,
-        *,
-        conditions: object,
-        base_conditions: object,
-        run: RunFolder,
-        settings: Settings,
-        progress: Progress,
-    ) -> None:
+    def __init__(self, subject: Subject, *, baseline: ArmResult | None) -> None:
         """Prepare; nothing is asked yet.
 
         Args:
-            model: What is served.
-            spec: The run.
-            conditions: All that decides its answers besides the prompts.
-            base_conditions: The same of the base model.
-            run: Holds what was found on disk, and receives the whole.
-            settings: Where the base model's answers and what was found are kept.
-            progress: Hears what happens.
+            subject: The arm.
+            baseline: The baseline's result, for a candidate.
         """
-        self._model = model
-        self._spec = spec
+        self._subject = subject
+        self._spec = subject.spec
         code = code_digest("probes/triage")
-        self._kept = settings.triage / f"{digest_of([conditions, code])[:32]}.json"
-        self._base_answers = settings.triage / digest_of([base_conditions, code])[:32]
-        self._run = run
-        self._settings = settings
-        self._progress = progress
+        kept, answers = (
+            digest_of([identity, code])[:32]
+            for identity in (subject.identity, baseline.identity if baseline else subject.identity)
+        )
+        self._kept = subject.settings.triage / f"{kept}.json"
+        self._baseline_answers = subject.settings.triage / answers
+        self._run = subject.run
+        self._settings = subject.settings
+        self._progress = subject.progress
 
     def found(self) -> Triage | None:
-        """Return what was found the last time that this quantized model was served.
+        """Return what was found the last time that this candidate was served.
 
         It is judged by the bound of this run's spec.
         """
-        if not isinstance(self._model, QuantizedCheckpoint) or not self._kept.is_file():
+        if self._subject.is_baseline or not self._kept.is_file():
             return None
         if not self._spec.evaluation.triage.enabled:
             return None
@@ -109,10 +107,10 @@ class Look:
             BrokenCheckpoint: It is not worth an evaluation, nor to be taken from an earlier one.
         """
         if (found := self.found()) is not None:
-            stop_if_broken(found.checks, str(self._model.path), self._progress)
+            stop_if_broken(found.checks, str(self._subject.checkpoint.path), self._progress)
 
     def take(self, server: LiveServer) -> None:
-        """Keep the base model's answers, or judge the quantized model by them.
+        """Keep the baseline's answers, or judge the candidate by them.
 
         Raises:
             BrokenCheckpoint: It is not worth an evaluation.
@@ -120,10 +118,10 @@ class Look:
         """
         if not self._spec.evaluation.triage.enabled:
             return
-        if isinstance(self._model, QuantizedCheckpoint):
-            self._judge(self._model, server)
-        else:
+        if self._subject.is_baseline:
             self._keep_answers(server)
+        else:
+            self._judge(server)
 
     def _keep_answers(self, server: LiveServer) -> None:
         asked = self._prompts(server)
@@ -134,9 +132,9 @@ class Look:
         readings = answers.read(server, given, self._teller("reading answers", len(asked)))
         baseline = Baseline.of(given, readings)
         write_atomically(file, baseline.model_dump_json())
-        self._progress.say(f"triage: kept the base model's answers to {len(asked)} prompts")
+        self._progress.say(f"triage: kept the baseline's answers to {len(asked)} prompts")
 
-    def _judge(self, checkpoint: QuantizedCheckpoint, server: LiveServer) -> None:
+    def _judge(self, server: LiveServer) -> None:
         started = time.monotonic()
         before = self._found_on_disk()
         checks = [*(before.checks if before else ()), served.kernel(server.record.kernel)]
@@ -144,24 +142,24 @@ class Look:
         baseline, to_these = self._baseline(asked)
         share = None
         if baseline is None:
-            checks.append(served.not_asked("the base model's answers are not kept"))
+            checks.append(served.not_asked("the baseline's answers are not kept"))
         else:
             more, share = self._compare(baseline, server)
             checks += more
         if baseline is not None and to_these:
-            checks.append(served.calibration(baseline.prompt_logprob, "base"))
+            checks.append(served.calibration(baseline.prompt_logprob, "baseline"))
         elif asked and all(check.ok for check in checks):
-            # A sound quantized model reads noise as badly as the base model does.
+            # A sound candidate reads noise as badly as the baseline does.
             readings = answers.read(
                 server,
                 [answers.Answer.none(prompt) for prompt in asked],
                 self._teller("reading prompts", len(asked)),
             )
-            checks.append(served.calibration(served.prompt_logprob(readings), "quantized"))
+            checks.append(served.calibration(served.prompt_logprob(readings), "candidate"))
         seconds = time.monotonic() - started + (before.seconds if before else 0.0)
         triage = Triage(checks=tuple(checks), agreement=share, seconds=round(seconds, 2))
-        self._run.write(_WHOLE, triage)
-        stop_if_broken(checks, str(checkpoint.path), self._progress)
+        self._run.write(f"{_WHOLE}-{self._subject.name}", triage)
+        stop_if_broken(checks, str(self._subject.checkpoint.path), self._progress)
         write_atomically(self._kept, triage.model_dump_json(indent=2))
         agreed = "" if share is None else f"; it agrees on {share:.1%} of next tokens"
         self._progress.say(f"triage: no reason to stop, in {seconds:.0f} s{agreed}")
@@ -176,36 +174,40 @@ class Look:
         return [*served.answers(baseline.answers, given), agreement], share
 
     def _baseline(self, asked: list[list[int]]) -> tuple[Baseline | None, bool]:
-        """Return answers of the base model, and whether they are to these prompts.
+        """Return answers of the baseline, and whether they are to these prompts.
 
         Prompts of an earlier calibration set do as well for a comparison. With the scores of the
-        base model all reused there may be no others: for triage alone no server is started.
+        baseline all reused there may be no others: for triage alone no server is started.
         """
         exact = self._answers_to(asked)
-        kept = sorted(self._base_answers.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+        files = self._baseline_answers.glob("*.json")
+        kept = sorted(files, key=lambda path: path.stat().st_mtime_ns)
         file = exact if exact in kept else kept[-1] if kept else None
         if file is None:
             return None, False
         return Baseline.model_validate_json(file.read_text(encoding="utf-8")), file == exact
 
     def _prompts(self, server: LiveServer) -> list[list[int]]:
+        wanted = self._spec.probe_conversations
+        if wanted is None:
+            return []
         return prompts(
-            self._model.path,
-            self._spec.quantization.calibration,
+            self._subject.tokenizer,
+            wanted,
             self._spec.evaluation.triage.prompts,
             longest=min(server.max_model_len - answers.ANSWER_TOKENS - 1, _LONGEST_PROMPT),
             moment=moment_of(self._spec.evaluation),
             variables=self._spec.evaluation.chat_template_kwargs,
             settings=self._settings,
             progress=self._progress,
-            trust_remote_code=self._spec.model.trust_remote_code,
+            trust_remote_code=self._subject.arm.model.trust_remote_code,
         )
 
     def _answers_to(self, asked: list[list[int]]) -> Path:
-        return self._base_answers / f"{digest_of([answers.ANSWER_TOKENS, asked])[:32]}.json"
+        return self._baseline_answers / f"{digest_of([answers.ANSWER_TOKENS, asked])[:32]}.json"
 
     def _found_on_disk(self) -> Triage | None:
-        file = self._run.path / f"{_FILES}.json"
+        file = self._run.path / f"{_FILES}-{self._subject.name}.json"
         return Triage.model_validate_json(file.read_text("utf-8")) if file.is_file() else None
 
     def _teller(self, what: str, total: int) -> answers.Tell:

@@ -1,4 +1,4 @@
-"""Looks at a quantized checkpoint on disk, beside the base model's own weights. No engine.
+"""Looks at a quantized checkpoint on disk, beside the baseline's own weights. No engine.
 
 The bounds are wide: a sound checkpoint is far inside of them, a broken one far outside.
 """
@@ -31,7 +31,7 @@ from infra.probes.triage.tensors import Tensor, tensors_of
 from infra.store.file_digests import tell_bytes
 
 FINITE, SHAPES, COMPLETE = "tensors finite", "shapes", "layers complete"
-SCALES, WEIGHTS, SIZE = "scales", "weights those of the base model", "size on disk"
+SCALES, WEIGHTS, SIZE = "scales", "weights those of the baseline", "size on disk"
 
 MOST_SPREAD = 1000
 """Largest scale of a layer, in medians of it. A scale is a fifteenth of what a group of weights
@@ -57,13 +57,13 @@ class _Measured:
     likeness: dict[str, Likeness] = field(default_factory=dict)
 
 
-def look(folder: Path, base: Iterable[Path], progress: Progress) -> tuple[Check, ...]:
+def look(folder: Path, baseline: Iterable[Path], progress: Progress) -> tuple[Check, ...]:
     """Look at every tensor of a checkpoint and return what was found.
 
     Args:
         folder: The checkpoint.
-        base: Safetensors files of the model it was made from. If it has none, only pickles, then
-            the checkpoint is looked at by itself.
+        baseline: Safetensors files of the model it was made from. If it has none, only pickles,
+            then the checkpoint is looked at by itself.
         progress: Told about bytes.
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -73,7 +73,7 @@ def look(folder: Path, base: Iterable[Path], progress: Progress) -> tuple[Check,
         chosen = choose(names, in_folder(folder), allow_pickle=False, trust_remote_code=False)
         weights = [folder / name for name in chosen if is_weight(name)]
         tensors = tensors_of(weights)
-        theirs = _renamed(tensors_of(base), tensors)
+        theirs = _renamed(tensors_of(baseline), tensors)
     except WeightsError as error:
         cut = error.facts.get("real", 0) < error.facts.get("expected", 0)
         what = f"{Path(error.facts['file']).name} is cut off: " if cut else ""
@@ -102,17 +102,17 @@ def look(folder: Path, base: Iterable[Path], progress: Progress) -> tuple[Check,
     return tuple(checks)
 
 
-def _renamed(base: dict[str, Tensor], ours: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the base model's tensors under our names: some models come without their prefix."""
+def _renamed(baseline: dict[str, Tensor], ours: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the baseline's tensors under our names: some models come without their prefix."""
     known = {*ours, *(f"{name}.weight" for name in layers_of(ours)[0])}
     bare = {name.partition(".")[2]: name for name in known}
-    return {name if name in known else bare.get(name, name): base[name] for name in base}
+    return {name if name in known else bare.get(name, name): baseline[name] for name in baseline}
 
 
 def _measure(
     tensors: dict[str, Tensor],
     layers: dict[str, Layer],
-    base: dict[str, Tensor],
+    baseline: dict[str, Tensor],
     progress: Progress,
 ) -> _Measured:
     found = _Measured()
@@ -122,7 +122,7 @@ def _measure(
             found.not_finite.append(name)
         layer_name, _, part = name.rpartition(".")
         if part == "qweight" and layer_name in layers:
-            layer, weight = layers[layer_name], base.get(f"{layer_name}.weight")
+            layer, weight = layers[layer_name], baseline.get(f"{layer_name}.weight")
             found.scales[layer_name] = look_at_scales(layer)
             if weight is not None and weight.is_float:
                 same = weight.shape == (layer.outputs, layer.inputs)
@@ -147,15 +147,15 @@ def _scales(scales: dict[str, Scales]) -> Check:
 
 
 def _complete(
-    tensors: dict[str, Tensor], layers: dict[str, Layer], base: dict[str, Tensor]
+    tensors: dict[str, Tensor], layers: dict[str, Layer], baseline: dict[str, Tensor]
 ) -> Check:
     present = {*tensors, *(f"{name}.weight" for name in layers)}
-    required = [name for name, tensor in base.items() if _is_required(tensor)]
+    required = [name for name, tensor in baseline.items() if _is_required(tensor)]
     missing = [name for name in required if name not in present]
     if not layers:
         missing = ["no layer is quantized", *missing]
-    sound = f"all {len(required)} tensors of the base model, {len(layers)} of them quantized"
-    return _check(COMPLETE, missing, sound, "every layer of the base model")
+    sound = f"all {len(required)} tensors of the baseline, {len(layers)} of them quantized"
+    return _check(COMPLETE, missing, sound, "every layer of the baseline")
 
 
 def _weights(likeness: dict[str, Likeness]) -> Check:
@@ -178,10 +178,10 @@ def _weights(likeness: dict[str, Likeness]) -> Check:
 
 
 def _size(
-    tensors: dict[str, Tensor], base: Iterable[Tensor], group_size: int, kept: tuple[str, ...]
+    tensors: dict[str, Tensor], baseline: Iterable[Tensor], group_size: int, kept: tuple[str, ...]
 ) -> Check:
     real = sum(tensor.size for tensor in tensors.values())
-    expected = sum(_expected_bytes(tensor, group_size, kept) for tensor in base)
+    expected = sum(_expected_bytes(tensor, group_size, kept) for tensor in baseline)
     ok = abs(real - expected) <= SIZE_TOLERANCE * expected
     return Check(
         name=SIZE,

@@ -18,7 +18,7 @@ _ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 """Which of its eight outputs each four bits of a word hold, lowest bits first."""
 
 _SAMPLED_WORDS = 8
-"""Words of each row that are compared with the base model: 64 outputs, spread over the layer."""
+"""Words of each row that are compared with the baseline: 64 outputs, spread over the layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Scales:
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """How far a layer's weights are those of the base model."""
+    """How far a layer's weights are those of the baseline."""
 
     signs: float
     """Share of equal signs among the weights that neither of them has at zero."""
@@ -104,15 +104,15 @@ def look_at_scales(layer: Layer) -> Scales:
     )
 
 
-def compare(layer: Layer, base: Tensor) -> Likeness | None:
-    """Compare a sample of a layer's weights with the base model's.
+def compare(layer: Layer, baseline: Tensor) -> Likeness | None:
+    """Compare a sample of a layer's weights with the baseline's.
 
     AWQ multiplies inputs and outputs of a layer by positive numbers and rounds: neither turns a
     sign, so a layer that is the base's has its signs, and any other has half of them.
 
     Args:
         layer: The layer, of sound shapes.
-        base: `weight` of the same layer, [outputs, inputs].
+        baseline: `weight` of the same layer, [outputs, inputs].
 
     Returns:
         None if the base has no weights other than zero there.
@@ -125,7 +125,7 @@ def compare(layer: Layer, base: Tensor) -> Likeness | None:
     zeros = _unpack(rows_of(layer.qzeros, 0, groups)[:, words])
     scales = floats(rows_of(layer.scales, 0, groups), layer.scales.dtype)[:, columns]
     steps = levels - np.repeat(zeros, layer.inputs // groups, axis=0)
-    rows = [floats(rows_of(base, int(word) * PACKED, PACKED), base.dtype) for word in words]
+    rows = [floats(rows_of(baseline, int(word) * PACKED, PACKED), baseline.dtype) for word in words]
     theirs = np.concatenate(rows).T
     there = theirs != 0
     if not there.any():

@@ -1,7 +1,7 @@
-"""Judges what the quantized model answers, by what the base model answered to the same prompts.
+"""Judges what the candidate answers, by what the baseline answered to the same prompts.
 
 A model may loop, or write until it is cut off, on strange prompts without being broken: what counts
-is how much more often the quantized one does.
+is how much more often the candidate does.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from infra.contracts.records import Arm, Check, Record
+from infra.contracts.records import Check, Record, Side
 from infra.probes.triage.answers import ANSWER_TOKENS, Answer, Reading
 
 KERNEL, EMPTY, LOOPS, ENDLESS = "kernel", "empty answers", "looping answers", "endless answers"
-AGREEMENT, CALIBRATION = "agreement with the base model", "calibration text"
+AGREEMENT, CALIBRATION = "agreement with the baseline", "calibration text"
 
 _FAST = {
     "MacheteLinearKernel", "MarlinLinearKernel", "AllSparkLinearKernel",  # CUDA
@@ -28,11 +28,11 @@ nats each, and tokens of several of them more: -12.6 in the sample model."""
 
 _ENOUGH_ENDINGS = 8
 _MORE_SHARE, _MORE_LEAST = 0.25, 2
-"""So many more answers than the base model's, of all, may be bad: by chance one or two are."""
+"""So many more answers than the baseline's, of all, may be bad: by chance one or two are."""
 
 
 class Baseline(Record):
-    """The base model's answers, and how it reads them and their prompts."""
+    """The baseline's answers, and how it reads them and their prompts."""
 
     answers: tuple[Answer, ...]
     logprob: float
@@ -43,7 +43,7 @@ class Baseline(Record):
 
     @classmethod
     def of(cls, answers: Sequence[Answer], readings: Sequence[Reading]) -> Baseline:
-        """Put together what the base model wrote and read."""
+        """Put together what the baseline wrote and read."""
         return cls(
             answers=tuple(answers),
             logprob=_mean_logprob(readings),
@@ -66,42 +66,42 @@ def kernel(name: str | None) -> Check:
     return Check(name=KERNEL, value=found, wanted="a fast one", ok=not names & _SLOW)
 
 
-def calibration(nats: float, arm: Arm) -> Check:
+def calibration(nats: float, side: Side) -> Check:
     """Tell whether a model makes sense of the conversations that AWQ was calibrated on."""
     return Check(
         name=CALIBRATION,
-        value=f"{nats:.2f} nats a token to the {arm} model",
+        value=f"{nats:.2f} nats a token to the {side}",
         wanted=f"at least {LEAST_READABLE:g}",
         ok=nats >= LEAST_READABLE,
     )
 
 
-def answers(base: Sequence[Answer], ours: Sequence[Answer]) -> tuple[Check, ...]:
+def answers(baseline: Sequence[Answer], ours: Sequence[Answer]) -> tuple[Check, ...]:
     """Compare how many answers of each arm are empty, loop, or do not end."""
-    ending = [place for place, answer in enumerate(base) if answer.ended]
+    ending = [place for place, answer in enumerate(baseline) if answer.ended]
     endless = sum(not ours[place].ended for place in ending)
     return (
-        _counted(EMPTY, sum(a.empty for a in base), sum(a.empty for a in ours), len(base)),
-        _counted(LOOPS, sum(a.loops for a in base), sum(a.loops for a in ours), len(base)),
+        _counted(EMPTY, sum(a.empty for a in baseline), sum(a.empty for a in ours), len(baseline)),
+        _counted(LOOPS, sum(a.loops for a in baseline), sum(a.loops for a in ours), len(baseline)),
         Check(
             name=ENDLESS,
-            value=f"{endless} of {len(ending)} that the base model ends within "
+            value=f"{endless} of {len(ending)} that the baseline ends within "
             f"{ANSWER_TOKENS} tokens",
             wanted=f"at most {max(len(ending) // 2, _MORE_LEAST)}",
-            # Where hardly any answer of the base model ends, those near the limit say nothing.
+            # Where hardly any answer of the baseline ends, those near the limit say nothing.
             ok=len(ending) < _ENOUGH_ENDINGS or endless <= max(len(ending) // 2, _MORE_LEAST),
         ),
     )
 
 
 def agreement(baseline: Baseline, readings: Sequence[Reading], least: float) -> tuple[Check, float]:
-    """Compare next tokens along the base model's own answers; return the share too."""
+    """Compare next tokens along the baseline's own answers; return the share too."""
     agreed = [same for reading in readings for same in reading.greedy]
     share = fmean(agreed) if agreed else 1.0
     check = Check(
         name=AGREEMENT,
         value=f"{share:.3f} of {len(agreed):,} next tokens; mean log-probability "
-        f"{_mean_logprob(readings):.3f}, the base model's {baseline.logprob:.3f}",
+        f"{_mean_logprob(readings):.3f}, the baseline's {baseline.logprob:.3f}",
         wanted=f"at least {least:g}",
         ok=share >= least,
     )
@@ -126,11 +126,11 @@ def not_asked(why: str) -> Check:
     return Check(name=AGREEMENT, value=f"not asked: {why}", wanted="-", ok=True)
 
 
-def _counted(name: str, base: int, ours: int, total: int) -> Check:
-    most = base + max(int(_MORE_SHARE * total), _MORE_LEAST)
+def _counted(name: str, baseline: int, ours: int, total: int) -> Check:
+    most = baseline + max(int(_MORE_SHARE * total), _MORE_LEAST)
     return Check(
         name=name,
-        value=f"{ours} of {total}, {base} of the base model",
+        value=f"{ours} of {total}, {baseline} of the baseline",
         wanted=f"at most {most}",
         ok=ours <= most,
     )

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from infra.contracts.errors import CorruptWeights, QuantizationError
 from infra.contracts.progress import Progress
-from infra.contracts.records import PythonEnvironment, QuantizedCheckpoint, Weights
+from infra.contracts.records import Checkpoint, Made, PythonEnvironment, Weights
 from infra.contracts.specs import QuantizationSpec
 from infra.conversations import calibration
 from infra.conversations import identity as calibration_source
@@ -67,7 +67,7 @@ def quantize(
     progress: Progress,
     log: Path,
     trust_remote_code: bool = False,
-) -> tuple[QuantizedCheckpoint, bool]:
+) -> tuple[Checkpoint, bool]:
     """Return the checkpoint of a recipe on a model, made now or found.
 
     If another run is making it, wait for that. A found one is verified by its digests; if it is
@@ -132,7 +132,7 @@ def quantize(
         _complete(partial, weights, response.quantization_config)
         record = _record(final, partial, weights, spec, samples, response)
         write_atomically(partial / MANIFEST, record.model_dump_json(indent=2) + "\n")
-        progress.say(f"quantized in {record.seconds:.0f} s, {record.size_bytes / 1e6:.1f} MB")
+        progress.say(f"quantized in {response.seconds:.0f} s, {record.size_bytes / 1e6:.1f} MB")
 
     built = False
     try:
@@ -153,7 +153,11 @@ def quantize(
     if not built:
         progress.say(f"reusing checkpoint {final.name}: same weights, recipe and conversations")
     record = _manifest(final)
-    return record.model_copy(update={"recipe": spec, "calibration": samples.card}), not built
+    assert record.made is not None  # noqa: S101 -- it is one of ours
+    made = record.made.model_copy(update={"recipe": spec, "calibration": samples.card})
+    # The same weights may have come from elsewhere before.
+    asked = {"model": weights.id, "source": weights.source, "revision": weights.revision}
+    return record.model_copy(update={"made": made, **asked}), not built
 
 
 def _tell(samples: Calibration, progress: Progress) -> None:
@@ -271,28 +275,33 @@ def _record(
     spec: QuantizationSpec,
     samples: Calibration,
     response: Response,
-) -> QuantizedCheckpoint:
+) -> Checkpoint:
     files = digest_folder(partial, skip=[MANIFEST])
-    return QuantizedCheckpoint(
+    return Checkpoint(
         path=final,
         digest=digest_files(files),
         files=files,
         size_bytes=sum(file.size for file in files if is_weight(file.name)),
-        base_digest=weights.digest,
-        recipe=spec,
+        model=weights.id,
+        source=weights.source,
+        revision=weights.revision,
         quantization_config=response.quantization_config,
-        calibration=samples.card,
-        versions=response.versions,
-        device=response.device or detect("cpu").name,
-        search_dtype=response.search_dtype,
-        seconds=response.seconds,
-        peak_memory_bytes=response.peak_memory_bytes,
+        made=Made(
+            made_from=weights.digest,
+            recipe=spec,
+            calibration=samples.card,
+            versions=response.versions,
+            device=response.device or detect("cpu").name,
+            search_dtype=response.search_dtype,
+            seconds=response.seconds,
+            peak_memory_bytes=response.peak_memory_bytes,
+        ),
     )
 
 
-def _manifest(folder: Path) -> QuantizedCheckpoint:
+def _manifest(folder: Path) -> Checkpoint:
     text = (folder / MANIFEST).read_text(encoding="utf-8")
-    return QuantizedCheckpoint.model_validate_json(text).model_copy(update={"path": folder})
+    return Checkpoint.model_validate_json(text).model_copy(update={"path": folder})
 
 
 def _believe(final: Path, progress: Progress) -> bool:

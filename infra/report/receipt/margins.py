@@ -22,7 +22,7 @@ Margin = tuple[float, float | None]
 
 def margin_of(report: Report) -> Margin:
     """Return the margin that follows from the recorded plan."""
-    spec = report.spec.verdict
+    spec = report.spec.judged_verdict
     if report.power is None:
         return spec.margin_points, None
     found = power.margin(spec, report.power)
@@ -39,7 +39,7 @@ def check_plan(report: Report, whole: Mapping[str, TaskScores], folder: Path) ->
 
     Args:
         report: The report.
-        whole: The base arm's tasks, over all their rows.
+        whole: The baseline's tasks, over all their rows.
         folder: The run's folder.
     """
     told, margin = _told(report), margin_of(report)
@@ -59,7 +59,7 @@ def check_plan(report: Report, whole: Mapping[str, TaskScores], folder: Path) ->
         if task in whole and plan.rows != whole[task].n:
             yield f"power.tasks.{task}.rows is {plan.rows}, but {whole[task].n} were asked"
     try:
-        again = power.planned_again(report.spec.verdict, report.power)
+        again = power.planned_again(report.spec.judged_verdict, report.power)
     except (ArithmeticError, ValueError) as error:
         yield f"the plan cannot be made again: {error}"
         return

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from infra.contracts.errors import AssayError
-from infra.contracts.records import ArmResult, Comparison, Report, TaskScores, Verdict
-from infra.judging import answered_rows as asked
-from infra.judging import noise
-from infra.judging.comparison import Rules, compare, decides, recipe_name
+from infra.contracts.migration import migrated_arm
+from infra.contracts.records import ArmResult, Comparison, Pair, Report, TaskScores, Verdict
+from infra.judging import answered_rows, gate, noise
+from infra.judging.comparison import Rules, change_name, compare, decides
+from infra.judging.family import together
 from infra.judging.verdict import decide
 from infra.probes import fidelity
 from infra.report.receipt.checks import Checked, checked, counted
@@ -23,10 +24,10 @@ from infra.suite.harness.scores import exam_digest
 
 Row = dict[str, Any]
 
-_SECOND_SITTING = "arm-base-again.json"
-"""Of the base model, for the noise floor; in the run's folder."""
+_REPEAT = ("arm-baseline-repeat.json", "arm-base-again.json")
+"""Of the baseline, for the noise floor: its record in the run's folder, now and earlier."""
 
-_FIRST_SITTING = "arm-base.json"
+_BASELINE = ("arm-baseline.json", "arm-base.json")
 
 _NEEDED = {
     "task", "doc_id", "doc_hash", "prompt_hash", "target_hash", "metrics", "truncated",
@@ -37,13 +38,19 @@ _NOT_MADE = (AssayError, ArithmeticError, KeyError, OSError, TypeError, ValueErr
 
 
 def check_scores(report: Report, folder: Path) -> Checked:
-    """Return which scores, counts and exam digests do not follow from the rows."""
+    """Return which scores, counts and digests of questions do not follow from the rows."""
     wrong: list[str] = []
     notes: list[str] = []
     scores = 0
-    for arm, result in report.arms.items():
-        for name, task in result.tasks.items():
-            where = f"arms.{arm}.tasks.{name}"
+    told = {f"arms.{arm}.tasks": result.tasks for arm, result in report.arms.items()}
+    told |= {
+        f"judged.{name}.answered": one.answered
+        for name, one in report.judged.items()
+        if one.answered
+    }
+    for place, tasks in told.items():
+        for name, task in tasks.items():
+            where = f"{place}.{name}"
             try:
                 rows = _rows(folder / task.samples)
             except (OSError, ValueError, KeyError, TypeError) as error:
@@ -60,54 +67,74 @@ def check_scores(report: Report, folder: Path) -> Checked:
     return checked("scores", f"{counted(scores, 'score')}, made again from the rows", wrong, notes)
 
 
-def check_comparison(report: Report, folder: Path) -> tuple[Checked, Comparison | None]:
-    """Return where the comparison is not what rows and readings give, and what they give.
+Again = Mapping[str, Comparison]
+"""Candidate → its comparison, made again; those that cannot be made are left out."""
+
+
+def check_comparison(report: Report, folder: Path) -> tuple[Checked, Again]:
+    """Return where comparisons are not what rows and readings give, and what they give.
 
     By the rules of the version that wrote the report; where those of this one give something else
     that is a note.
     """
-    told = report.comparison
-    notes = []
-    try:
-        again = _compared(report, folder, RULES.get(report.rules))
-    except _NOT_MADE as error:
-        fact = error.fact if isinstance(error, AssayError) else repr(error)
-        wrong = [f"it cannot be made again: {fact:.300}"]
-        return checked("comparison", "differences, intervals, tests", wrong), None
-    if told.lengths:
-        notes.append("lengths of written answers were not made again: that takes the tokenizer")
-        again = again.model_copy(update={"lengths": told.lengths})
-    what = f"{counted(len(again.metrics), 'difference')} with intervals and tests, made again"
+    wrong: list[str] = []
+    notes: list[str] = []
+    made: dict[str, Comparison] = {}
+    for pair in report.pairs:
+        try:
+            made[pair.name] = _compared(pair, folder, RULES.get(report.rules))
+        except _NOT_MADE as error:
+            fact = error.fact if isinstance(error, AssayError) else repr(error)
+            wrong.append(f"{pair.name}: it cannot be made again: {fact:.300}")
     if report.rules == 1:
         notes.append(
             "intervals and tests were not made again: version 1, which wrote it, had another method"
         )
-        what = f"{counted(len(again.metrics), 'difference')}, made again"
-        again = _as_1(again, told)
-    wrong = [*unequal("comparison", plain(told), plain(again))]
-    for place, (one, other) in enumerate(zip(told.metrics, again.metrics, strict=False)):
-        words = reworded(f"comparison.metrics[{place}]", plain(one), plain(other))
-        wrong += [text for text, number in words if number]
-    if report.rules in RULES:
-        notes += _otherwise(told, today(report, folder), report.rules)
-    return checked("comparison", what, wrong, notes), again
+    else:
+        made = together(made)
+    for pair in report.pairs:
+        if pair.name not in made:
+            continue
+        told, again = pair.comparison, made[pair.name]
+        if told.lengths:
+            notes.append("lengths of written answers were not made again: that takes the tokenizer")
+            again = again.model_copy(update={"lengths": told.lengths})
+        if report.rules == 1:
+            again = _as_1(again, told)
+        made[pair.name] = again
+        where = f"judged.{pair.name}.comparison"
+        wrong += unequal(where, plain(told), plain(again))
+        for place, (one, other) in enumerate(zip(told.metrics, again.metrics, strict=False)):
+            words = reworded(f"{where}.metrics[{place}]", plain(one), plain(other))
+            wrong += [text for text, number in words if number]
+        if report.rules in RULES:
+            notes += _otherwise(told, today(pair, folder), report.rules)
+    count = sum(len(again.metrics) for again in made.values())
+    how = "" if report.rules == 1 else " with intervals and tests"
+    what = f"{counted(count, 'difference')}{how}, made again" if made else "differences, intervals"
+    return checked("comparison", what, wrong, list(dict.fromkeys(notes))), made
 
 
-def _compared(report: Report, folder: Path, rules: Rules | None) -> Comparison:
-    base, quantized = report.arms["base"], report.arms["quantized"]
+def _compared(pair: Pair, folder: Path, rules: Rules | None) -> Comparison:
+    baseline, candidate = pair.baseline, pair.candidate
     found: dict[str, Any] = {}
-    if report.comparison.noise is not None:
-        again = _arm(folder / _SECOND_SITTING)
-        # Of an exam that was stopped early the report holds the rows that both arms were asked.
-        first = _arm(folder / _FIRST_SITTING) if report.spec.verdict.early_stop else base
-        found["noise"] = noise.floor(first, again, folder)
-    # Without one although both were read: the readings could not be compared, which was told.
-    if report.comparison.fidelity and base.reading is not None and quantized.reading is not None:
-        found["fidelity"] = fidelity.compare(base.reading, quantized.reading, folder)
-    exam = compare(base, quantized, folder, report.spec.verdict.confidence, rules)
-    if report.spec.verdict.early_stop:
-        found["pooled"] = asked.pooled(base, quantized, exam, folder)
-    return exam.model_copy(update=found)
+    if pair.comparison.noise is not None:
+        # Of tasks that were stopped early the pair holds the rows that both arms were asked.
+        first = pair.report.baseline
+        if pair.spec.verdict.early_stop and pair.judgement.answered is None:
+            first = _arm(folder, _BASELINE) or first
+        repeat = _arm(folder, _REPEAT)
+        if repeat is None:
+            raise FileNotFoundError(f"the repeat of the baseline, {_REPEAT[0]}")
+        found["noise"] = noise.floor(first, repeat, folder)
+    # Without one although both were read: the readings could not be compared, which was said.
+    if pair.comparison.fidelity and baseline.reading and candidate.reading:
+        found["fidelity"] = fidelity.compare(baseline.reading, candidate.reading, folder)
+    confidence = pair.spec.judged_verdict.confidence
+    scores = compare(baseline, candidate, folder, confidence, rules)
+    if pair.spec.verdict.early_stop:
+        found["pooled"] = answered_rows.pooled(baseline, candidate, scores, folder)
+    return scores.model_copy(update=found)
 
 
 def _as_1(again: Comparison, told: Comparison) -> Comparison:
@@ -121,10 +148,10 @@ def _as_1(again: Comparison, told: Comparison) -> Comparison:
     return again.model_copy(update={"metrics": metrics, "pooled": None})
 
 
-def today(report: Report, folder: Path) -> Comparison | None:
+def today(pair: Pair, folder: Path) -> Comparison | None:
     """Return the comparison by the rules of this version; none if it cannot be made."""
     try:
-        return _compared(report, folder, None)
+        return _compared(pair, folder, None)
     except _NOT_MADE:
         return None
 
@@ -146,46 +173,77 @@ def _share(chance: float | None) -> str:
     return "no known share" if chance is None else f"{chance:.1%}".replace("%", " %")
 
 
-def _arm(path: Path) -> ArmResult:
-    return ArmResult.model_validate_json(path.read_text("utf-8"))
+def _arm(folder: Path, names: Sequence[str]) -> ArmResult | None:
+    """Return the record of an arm, under whichever name a version kept it; none if it is gone."""
+    for path in (folder / name for name in names):
+        if path.is_file():
+            return ArmResult.model_validate(migrated_arm(json.loads(path.read_text("utf-8"))))
+    return None
 
 
-def check_verdict(report: Report, comparison: Comparison | None, folder: Path) -> Checked:
-    """Return where verdict, margin and plan are not what comparison, spec and rows give."""
-    verdict = report.verdict
-    if comparison is None:
-        wrong = ["it cannot be made again, since the comparison cannot"]
-        return checked("verdict", verdict.status, wrong)
+def check_verdict(report: Report, again: Again, folder: Path) -> Checked:
+    """Return where verdicts, margin and plan are not what comparisons, spec and rows give."""
+    status = report.verdict.status
     if report.rules == 1:
         note = "it was judged before there were margins, and is not made again"
-        known = verdict.status == "INCONCLUSIVE"
-        wrong = [] if known else [f"verdict.status is {verdict.status!r}, which version 1 knew not"]
-        return checked("verdict", verdict.status, wrong, [note])
+        unknown = [
+            f"verdict.status is {found.status!r}, which version 1 knew not"
+            for found in (report.verdict, *(pair.verdict for pair in report.pairs))
+            if found.status != "INCONCLUSIVE"
+        ]
+        return checked("verdict", status, list(dict.fromkeys(unknown)), [note])
+    wrong: list[str] = []
+    notes: list[str] = []
+    made: dict[str, Verdict] = {}
     try:
         whole = _whole(report, folder)
-        again = _decided(report, comparison, whole)
     except (AssayError, OSError, ValueError) as error:
-        return checked("verdict", verdict.status, [f"it cannot be made again: {error}"])
-    wrong = [*unequal("verdict", plain(verdict), plain(again))]
-    words = [*reworded("verdict", plain(verdict), plain(again))]
-    wrong += [text for text, number in words if number and whole]
-    if not verdict.headline.startswith(f"{verdict.status}: "):
-        wrong.append(f"verdict.headline does not begin with {verdict.status}")
+        return checked("verdict", status, [f"it cannot be made again: {error}"])
+    for pair in report.pairs:
+        where = f"judged.{pair.name}.verdict"
+        if pair.name not in again:
+            wrong.append(f"{where} cannot be made again, since the comparison cannot")
+            continue
+        try:
+            made[pair.name] = _decided(pair, again[pair.name], whole)
+        except (AssayError, OSError, ValueError) as error:
+            wrong.append(f"{where} cannot be made again: {error}")
+            continue
+        more, noted = _differs(where, pair.verdict, made[pair.name], exact=bool(whole))
+        wrong, notes = [*wrong, *more], [*notes, *noted]
+        now = today(pair, folder) if report.rules in RULES else None
+        if now and (judged := _decided(pair, now, whole)).status != pair.verdict.status:
+            notes.append(f"by today's rules it would be {judged.headline}")
+    if len(made) == len(report.pairs):
+        overall = gate.overall(made, report.failed, report.spec.verdict.gate)
+        more, noted = _differs("verdict", report.verdict, overall, exact=bool(whole))
+        wrong, notes = [*wrong, *more], [*notes, *noted]
     wrong += check_plan(report, whole, folder)
-    notes = [text for text, number in words if not (number and whole)]
-    now = today(report, folder) if report.rules in RULES else None
-    if now and (judged := _decided(report, now, whole)).status != verdict.status:
-        notes.append(f"by today's rules it would be {judged.headline}")
-    return checked("verdict", f"{verdict.status}, made again", wrong, notes)
+    return checked(
+        "verdict", f"{status}, made again", list(dict.fromkeys(wrong)), list(dict.fromkeys(notes))
+    )
 
 
-def _decided(report: Report, comparison: Comparison, whole: Mapping[str, TaskScores]) -> Verdict:
-    pooled, (margin, widened_from) = comparison.pooled, margin_of(report)
-    early_stop = report.spec.verdict.early_stop
+def _differs(
+    where: str, told: Verdict, again: Verdict, *, exact: bool
+) -> tuple[list[str], list[str]]:
+    """Return what is wrong in a verdict, and what only reads otherwise."""
+    wrong = [*unequal(where, plain(told), plain(again))]
+    words = [*reworded(where, plain(told), plain(again))]
+    wrong += [text for text, number in words if number and exact]
+    if not told.headline.startswith(f"{told.status}: "):
+        wrong.append(f"{where}.headline does not begin with {told.status}")
+    return wrong, [text for text, number in words if not (number and exact)]
+
+
+def _decided(pair: Pair, comparison: Comparison, whole: Mapping[str, TaskScores]) -> Verdict:
+    pooled, (margin, widened_from) = comparison.pooled, margin_of(pair.report)
+    early_stop = pair.spec.verdict.early_stop
     return decide(
         comparison,
-        report.spec.verdict,
-        what=recipe_name(report.spec.quantization),
+        pair.spec.verdict,
+        candidates=len(pair.spec.candidates),
+        what=change_name(pair.spec, pair.name),
         margin_points=margin,
         widened_from=widened_from,
         stopped_after=pooled.rows if early_stop and pooled else None,
@@ -198,14 +256,15 @@ def _decided(report: Report, comparison: Comparison, whole: Mapping[str, TaskSco
 
 
 def _whole(report: Report, folder: Path) -> Mapping[str, TaskScores]:
-    """Return the base arm's tasks over all their rows, of which the report may tell a part.
+    """Return the baseline's tasks over all their rows; nothing where they are gone.
 
-    Nothing where they are not there any more.
+    Reports of earlier versions tell a part where a run was stopped early.
     """
-    if not report.spec.verdict.early_stop:
-        return report.arms["base"].tasks
-    path = folder / _FIRST_SITTING
-    return _arm(path).tasks if path.is_file() else {}
+    part = any(pair.judgement.answered is None for pair in report.pairs)
+    if not report.spec.verdict.early_stop or not part:
+        return report.baseline.tasks
+    found = _arm(folder, _BASELINE)
+    return found.tasks if found else {}
 
 
 def _rows(path: Path) -> list[Row]:
@@ -238,8 +297,8 @@ def _counts(path: str, task: TaskScores, rows: Sequence[Row]) -> Iterator[str]:
         yield f"{path}.n is {task.n}, but there are {counted(len(rows), 'row')}"
     if task.truncated != (cut := sum(bool(row["truncated"]) for row in rows)):
         yield f"{path}.truncated is {task.truncated}, but {cut} answers were cut"
-    if task.exam != exam_digest(rows):
-        yield f"{path}.exam is not the digest of the questions in the rows"
+    if task.questions != exam_digest(rows):
+        yield f"{path}.questions is not the digest of the questions in the rows"
 
 
 def _means(path: str, task: TaskScores, rows: Sequence[Row]) -> Iterator[tuple[str, bool]]:

@@ -10,8 +10,8 @@ from infra.contracts.records import CheckpointSummary, FileDigest, Report
 from infra.report.receipt.checks import Checked, checked, counted
 from infra.store.content import digest_file, digest_files
 
-_MANIFESTS = {"base": "weights.json", "quantized": "checkpoint.json"}
-"""Arm → record of its checkpoint, in the run's folder."""
+_EARLIER = {"baseline": "weights.json", "quantized": "checkpoint.json"}
+"""Arm → record of its checkpoint, in the folder of a run of an earlier version."""
 
 
 class _Manifest(BaseModel):
@@ -36,7 +36,9 @@ def check_weights(report: Report, folder: Path, *, read: bool) -> Checked:
     notes: list[str] = []
     looked_at = 0
     for arm, result in report.arms.items():
-        path = folder / _MANIFESTS[arm]
+        path = folder / f"checkpoint-{arm}.json"
+        if not path.is_file() and arm in _EARLIER:
+            path = folder / _EARLIER[arm]
         try:
             manifest = _Manifest.model_validate_json(path.read_text(encoding="utf-8"))
         except (OSError, ValidationError):

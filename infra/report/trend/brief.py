@@ -77,16 +77,16 @@ def text(trends: Sequence[Trend]) -> str:
 def scored(trend: Trend, point: Point) -> str:
     """Return `61.3 → 59.8 % (−1.5)`."""
     unit: wording.Unit = "points" if trend.percent else "value"
-    base = wording.score(point.base, unit).removesuffix(" %")
+    baseline = wording.score(point.baseline, unit).removesuffix(" %")
     change = wording.difference(point.difference, unit)
-    return f"{base} → {wording.score(point.quantized, unit)} ({change})"
+    return f"{baseline} → {wording.score(point.candidate, unit)} ({change})"
 
 
 def out_of_control(trend: Trend, point: Point) -> list[str]:
-    """Return what is out of control in one run: `gsm8k, quantized: below the limits`."""
+    """Return what is out of control in one run: `gsm8k, candidate: below the limits`."""
     named: Iterable[tuple[str, Judged]] = (
-        ("base", point.judged_base),
-        ("quantized", point.judged_quantized),
+        ("baseline", point.judged_baseline),
+        ("candidate", point.judged_candidate),
         ("difference", point.judged_difference),
     )
     return [f"{trend.task}, {name}: {_FLAGS[one.flag]}" for name, one in named if one.flag]

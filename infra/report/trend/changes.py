@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from infra.contracts.records import Report
+from infra.contracts.specs import BASELINE
 from infra.report.receipt.sealing import document_of, leaves
 from infra.report.trend.rows import environment_name, rows_of
 
@@ -22,7 +23,7 @@ _LEFT_OUT = ("results.",)
 _SAME_FOR_ALL = {"prefect_url", "run_key"}
 """Of the provenance: new with every run, or a digest over all the rest."""
 
-_ABOUT_TASKS = ("version", "num_fewshot", "dataset", "exam", "conditions")
+_ABOUT_TASKS = ("version", "num_fewshot", "dataset", "questions", "conditions")
 
 
 def changes(before: Mapping[str, Any], report: Report) -> tuple[str, ...]:
@@ -52,22 +53,22 @@ _NAMES = {
     "engine_version": "engine", "environment": "engine's environment", "device": "device",
     "driver": "driver", "host": "host", "kernel": "kernel", "dtype": "dtype",
     "max_model_len": "max_model_len", "checkpoint": "checkpoint", "assay_commit": "Assay",
-    "calibration": "calibration conversations", "exam": "exam", "dataset": "dataset",
+    "calibration": "calibration conversations", "exam": "questions", "dataset": "dataset",
     "task_version": "version", "revision": "model.revision", "recipe": "quantization",
     "serving": "serving",
 }  # fmt: skip
 """Column of the history → what it tells, as far as possible by the names that `_facts` has."""
 
 _OF_TASK = {"exam", "dataset", "task_version"}
-_OF_ARM = {"kernel", "dtype", "max_model_len", "checkpoint"}
+_OF_ARM = {"kernel", "dtype", "max_model_len", "checkpoint", "calibration"}
 
 
 def _columns(rows: Iterable[Mapping[Any, Any]]) -> dict[str, str]:
     facts: dict[str, str] = {}
     for row in rows:
         for column, name in _NAMES.items():
-            if column in _OF_TASK and row["arm"] != "quantized":
-                continue  # both arms sat the same exam
+            if column in _OF_TASK and row["arm"] != BASELINE:
+                continue  # all arms were asked the same
             about = "task" if column in _OF_TASK else "arm" if column in _OF_ARM else None
             facts.setdefault(f"{row[about]}: {name}" if about else name, str(row.get(column)))
     return facts
@@ -75,34 +76,38 @@ def _columns(rows: Iterable[Mapping[Any, Any]]) -> dict[str, str]:
 
 def _facts(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Return what may differ, the likeliest causes first."""
-    for arm, result in _mapping(report.get("arms")).items():
-        server = _mapping(_mapping(result).get("server"))
-        if arm == "base":
-            yield "engine", str(server.get("version"))
-            yield "engine's environment", str(environment_name(server.get("command") or ()))
-            yield "device", str(server.get("device"))
-        for field in ("kernel", "dtype", "max_model_len"):
-            yield f"{arm}: {field}", str(server.get(field))
-        checkpoint = _mapping(_mapping(result).get("checkpoint"))
-        yield f"{arm}: checkpoint", str(checkpoint.get("digest"))
-        for adjusted in server.get("adjustments") or ():
-            yield f"{arm}: adjusted {adjusted.get('field')}", str(adjusted.get("after"))
+    arms = _mapping(report.get("arms"))
+    for arm, result in arms.items():
+        yield from _of_arm(arm, _mapping(result))
     provenance = _mapping(report.get("provenance"))
     yield "Assay", str(provenance.get("assay commit"))
     for name, value in provenance.items():
         if name not in _SAME_FOR_ALL and name != "assay commit":
             yield "devices" if name == "device" else name, str(value)
-    calibration = _mapping(report.get("calibration"))
-    yield "calibration conversations", str(calibration.get("fingerprint"))
-    yield "calibration conversations used", str(calibration.get("used"))
-    quantized = _mapping(_mapping(report.get("arms")).get("quantized"))
-    for name, task in _mapping(quantized.get("tasks")).items():
+    for name, task in _mapping(_mapping(arms.get(BASELINE)).get("tasks")).items():
         for field in _ABOUT_TASKS:
             for path, value in leaves(_mapping(task).get(field)):
                 yield f"{name}: {field}{'.' if path else ''}{path}", str(value)
     for path, value in leaves(dict(_mapping(report.get("spec")))):
         if not path.startswith(_LEFT_OUT):
             yield path, str(value)
+
+
+def _of_arm(arm: str, result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    server = _mapping(result.get("server"))
+    if arm == BASELINE:
+        yield "engine", str(server.get("version"))
+        yield "engine's environment", str(environment_name(server.get("command") or ()))
+        yield "device", str(server.get("device"))
+    for field in ("kernel", "dtype", "max_model_len"):
+        yield f"{arm}: {field}", str(server.get(field))
+    checkpoint = _mapping(result.get("checkpoint"))
+    yield f"{arm}: checkpoint", str(checkpoint.get("digest"))
+    for adjusted in server.get("adjustments") or ():
+        yield f"{arm}: adjusted {adjusted.get('field')}", str(adjusted.get("after"))
+    if card := _mapping(checkpoint.get("calibration")):
+        yield f"{arm}: calibration conversations", str(card.get("fingerprint"))
+        yield f"{arm}: calibration conversations used", str(card.get("used"))
 
 
 def _different(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:

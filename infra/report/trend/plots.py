@@ -55,14 +55,14 @@ def _figure(trend: Trend, palette: Palette) -> Figure:
     differences = figure.add_axes((0.11, 0.09, 0.86, 0.33), sharex=scores)
     places = list(range(len(points)))
 
-    base = [scale * point.base for point in points]
-    quantized = [scale * point.quantized for point in points]
-    scores.plot(places, base, "s-", color=palette.soft, markersize=6.5, linewidth=1,
+    baseline = [scale * point.baseline for point in points]
+    candidate = [scale * point.candidate for point in points]
+    scores.plot(places, baseline, "s-", color=palette.soft, markersize=6.5, linewidth=1,
                 markerfacecolor=palette.paper)  # fmt: skip
-    _limits(scores, [point.judged_quantized for point in points], scale, palette)
-    scores.plot(places, quantized, "-", color=palette.ink, linewidth=1, zorder=3)
-    _marks(scores, quantized, points, [p.judged_quantized for p in points], trend, palette)
-    _rings(scores, base, [p.judged_base.flag is not None for p in points], palette.soft)
+    _limits(scores, [point.judged_candidate for point in points], scale, palette)
+    scores.plot(places, candidate, "-", color=palette.ink, linewidth=1, zorder=3)
+    _marks(scores, candidate, points, [p.judged_candidate for p in points], trend, palette)
+    _rings(scores, baseline, [p.judged_baseline.flag is not None for p in points], palette.soft)
 
     values = [scale * point.difference for point in points]
     differences.axhline(0, color=palette.soft, linewidth=0.8)
@@ -79,8 +79,8 @@ def _figure(trend: Trend, palette: Palette) -> Figure:
     _limits(differences, [point.judged_difference for point in points], scale, palette)
     _marks(differences, values, points, [p.judged_difference for p in points], trend, palette)
 
-    least = 1.0 if trend.percent else 0.01 * max(map(abs, base + quantized))
-    _frame(scores, base + quantized, least)
+    least = 1.0 if trend.percent else 0.01 * max(map(abs, baseline + candidate))
+    _frame(scores, baseline + candidate, least)
     # Runs that are all alike set no scale; the intervals do then.
     _frame(differences, values + ends, least)
     scores.tick_params(axis="x", labelbottom=False)
@@ -92,8 +92,8 @@ def _figure(trend: Trend, palette: Palette) -> Figure:
         labels[-1].set_horizontalalignment("right")
     differences.set_xlim(-0.6, max(len(points) - 0.4, 1.6))
     unit = ("Score, %", "Difference, points") if trend.percent else ("Score", "Difference")
-    scores.set_title(f"{unit[0]}   □ base   ● quantized", fontsize=9, loc="left")
-    differences.set_title(f"{unit[1]} (quantized − base)", fontsize=9, loc="left")
+    scores.set_title(f"{unit[0]}   □ baseline   ● candidate", fontsize=9, loc="left")
+    differences.set_title(f"{unit[1]} (candidate − baseline)", fontsize=9, loc="left")
     return figure
 
 

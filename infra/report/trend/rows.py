@@ -6,15 +6,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from infra.contracts.records import (
-    Arm,
     ArmResult,
     Bench,
     MetricValue,
+    Pair,
     Pooled,
     Report,
     TaskScores,
 )
-from infra.judging.comparison import recipe_name
+from infra.contracts.specs import BASELINE
+from infra.report.changed import changed
 from infra.store import history
 from infra.store.content import digest_of
 from infra.suite.harness.metrics import known_unit
@@ -33,44 +34,83 @@ def record(report: Report, folder: Path) -> Path:
     return history.append(report.run_id, rows_of(report), folder)
 
 
+EARLIER_CANDIDATE = "quantized"
+"""What the one candidate of a run was called before candidates had names."""
+
+
 def rows_of(report: Report) -> Iterator[dict[str, object]]:
     """Return column → cell of every row; see `history.COLUMNS`."""
     run = _run(report)
+    pairs = {pair.name: pair for pair in report.pairs}
     for arm, result in report.arms.items():
-        served = {"arm": arm, **_arm(result), **_fidelity(report, arm), **_bench(result.bench)}
-        for scores in result.tasks.values():
-            for metric, value in scores.metrics.items():
-                yield {
-                    **run,
-                    **served,
-                    **_score(scores, metric, value),
-                    **_comparison(report, scores.name, metric),
-                }
+        pair = pairs.get(arm)
+        if arm == BASELINE or pair is not None:
+            yield from _rows_of_arm(run | _beside(arm, report, pair), arm, result, pair)
+
+
+def _rows_of_arm(
+    run: dict[str, object], arm: str, result: ArmResult, pair: Pair | None
+) -> Iterator[dict[str, object]]:
+    served = {"arm": arm, **_arm(result), **_bench(result.bench)}
+    for scores in result.tasks.values():
+        for metric, value in scores.metrics.items():
+            compared = _comparison(pair, scores.name, metric) if pair else {}
+            yield {**run, **served, **_score(scores, metric, value), **compared}
+
+
+def recipe_digest(pair: Pair) -> str:
+    """Return what tells one change from another: its recipe, if it is nothing else."""
+    change = pair.change
+    if change.model is None and change.serving is None and change.quantization:
+        return digest_of(change.quantization.model_dump(mode="json"))
+    return digest_of(change.model_dump(mode="json", exclude={"name"}))
 
 
 def _run(report: Report) -> dict[str, object]:
-    spec = report.spec
+    spec, model = report.spec, report.spec.baseline.model
     return {
         "run_id": report.run_id,
         "created": report.created.isoformat(),
         "label": spec.results.label,
-        "model": spec.model.id,
-        "source": spec.model.source,
-        "revision": spec.model.revision,
-        "recipe": digest_of(spec.quantization.model_dump(mode="json")),
-        "recipe_name": f"{recipe_name(spec.quantization)}, groups of "
-        f"{spec.quantization.group_size}",
-        "calibration": report.calibration.fingerprint,
-        "serving": digest_of(spec.serving.model_dump(mode="json")),
-        "verdict": report.verdict.status,
-        "margin_points": report.verdict.margin_points,
-        "alert": report.alert is not None,
+        "model": model.id,
+        "source": model.source,
+        "revision": model.revision,
         "assay_commit": report.provenance.get("assay commit"),
         "driver": report.provenance.get("driver"),
         "host": report.provenance.get("host"),
         "run_seconds": round(sum(report.timings.values()), 2),
-        **_pooled(report.comparison.pooled),
     }
+
+
+def _beside(arm: str, report: Report, pair: Pair | None) -> dict[str, object]:
+    """Return what is told of an arm as a whole: of a candidate, what is changed and how it went."""
+    serving = digest_of(report.spec.arms[arm].serving.model_dump(mode="json"))
+    if pair is None:
+        fidelity = next((p.comparison.fidelity for p in report.pairs), None)
+        return {
+            "serving": serving,
+            "verdict": report.verdict.status,
+            "margin_points": report.verdict.margin_points,
+            "perplexity": fidelity.perplexity_baseline if fidelity else None,
+        }
+    card, fidelity = pair.candidate.checkpoint.calibration, pair.comparison.fidelity
+    told: dict[str, object] = {
+        "serving": serving,
+        "recipe": recipe_digest(pair),
+        "recipe_name": changed(pair).removeprefix("as ").replace(" in groups", ", groups"),
+        "calibration": card.fingerprint if card else None,
+        "verdict": pair.verdict.status,
+        "margin_points": pair.verdict.margin_points,
+        "alert": pair.judgement.alert is not None,
+        **_pooled(pair.comparison.pooled),
+    }
+    if fidelity:
+        told |= {
+            "agreement": fidelity.agreement,
+            "kl_mean": fidelity.kl_mean,
+            "perplexity": fidelity.perplexity_candidate,
+        }
+    return told
 
 
 def _pooled(pooled: Pooled | None) -> dict[str, object]:
@@ -110,19 +150,6 @@ def environment_name(command: Sequence[str]) -> str | None:
     return Path(command[0]).parent.parent.name or None if command else None
 
 
-def _fidelity(report: Report, arm: Arm) -> dict[str, object]:
-    fidelity = report.comparison.fidelity
-    if fidelity is None:
-        return {}
-    return {
-        "agreement": fidelity.agreement,
-        "kl_mean": fidelity.kl_mean,
-        "perplexity": (
-            fidelity.perplexity_base if arm == "base" else fidelity.perplexity_quantized
-        ),
-    }
-
-
 def _bench(bench: Bench | None) -> dict[str, object]:
     if bench is None:
         return {}
@@ -151,7 +178,7 @@ def _score(scores: TaskScores, metric: str, value: MetricValue) -> dict[str, obj
         "task_version": scores.version,
         "num_fewshot": scores.num_fewshot,
         "dataset": scores.dataset,
-        "exam": scores.exam,
+        "exam": scores.questions,
         "reused": scores.reused,
         "metric": metric,
         "primary": metric == scores.primary_metric,
@@ -160,8 +187,8 @@ def _score(scores: TaskScores, metric: str, value: MetricValue) -> dict[str, obj
     }
 
 
-def _comparison(report: Report, task: str, metric: str) -> dict[str, object]:
-    for compared in report.comparison.metrics:
+def _comparison(pair: Pair, task: str, metric: str) -> dict[str, object]:
+    for compared in pair.comparison.metrics:
         if (compared.task, compared.metric, compared.subtask_of) == (task, metric, None):
-            return compared.model_dump(include=_COMPARED)
+            return dict(compared.model_dump(include=_COMPARED))
     return {}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
-from infra.contracts.records import Report
+from infra.contracts.records import Pair
+from infra.contracts.specs import BASELINE
 from infra.report.trend.control import Judged, judge
-from infra.store.content import digest_of
+from infra.report.trend.rows import recipe_digest
 from infra.suite.harness.metrics import known_unit
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ _COLUMNS = (
     "metric", "exam", "higher_is_better", "value", "n", "low", "high", "reused", "unit",
     "aggregation",
 )  # fmt: skip
+
+
+_BASELINES = (BASELINE, "base")
+"""What the arm is called that others are held against, now and in earlier rows."""
 
 
 class Kind(NamedTuple):
@@ -40,8 +45,8 @@ class Point:
     run_id: str
     created: datetime
     verdict: str
-    base: float
-    quantized: float
+    baseline: float
+    candidate: float
     difference: float
     low: float | None
     high: float | None
@@ -50,8 +55,8 @@ class Point:
     new: bool
     """False if both scores were taken over from an earlier run: no new measurement."""
 
-    judged_base: Judged
-    judged_quantized: Judged
+    judged_baseline: Judged
+    judged_candidate: Judged
     judged_difference: Judged
 
 
@@ -82,11 +87,10 @@ class Trend:
         return judged.flag is not None and judged.flag.endswith(bad)
 
 
-def kind_of(report: Report) -> Kind:
-    """Return the kind of a run."""
-    spec = report.spec
-    recipe = digest_of(spec.quantization.model_dump(mode="json"))
-    return Kind(spec.results.label, spec.model.id, recipe)
+def kind_of(pair: Pair) -> Kind:
+    """Return the kind of a candidate's run."""
+    label, model = pair.spec.results.label, pair.spec.baseline.model.id
+    return Kind(label, model, recipe_digest(pair))
 
 
 def trends(
@@ -100,15 +104,26 @@ def trends(
         most: Return only those of so many kinds, which ran last.
     """
     rows = frame[frame["primary"].fillna(False) & frame["value"].notna()]
-    rows = rows[rows["created"].notna() & rows["arm"].isin(["base", "quantized"])]
+    rows = rows[rows["created"].notna()]
+    of_baseline = rows["arm"].isin(_BASELINES)
     if kind is not None:
+        mine = rows["recipe"].notna()
         for column, value in zip(Kind._fields, kind, strict=True):
-            rows = rows[rows[column] == value]
+            mine &= rows[column] == value
+        # A baseline has no recipe; it is known by its run.
+        rows = rows[mine | (of_baseline & rows["run_id"].isin(rows[mine]["run_id"]))]
     # Old rows lack columns. Plain Python from here on: a thousand groups would take pandas long.
     rows = rows.sort_values("created", kind="stable")[list(_COLUMNS)].astype(object)
     groups: dict[Kind, dict[tuple[str, str], list[_Row]]] = {}
     records = cast("list[_Row]", rows.where(rows.notna(), None).to_dict("records"))
+    baselines = {
+        (row["run_id"], row["task"], row["metric"]): row
+        for row in records
+        if row["arm"] in _BASELINES
+    }
     for row in records:
+        if row["arm"] in _BASELINES:
+            continue
         own = Kind(*(row[field] or "" for field in Kind._fields))
         # Put at the end again, so that the kind which ran last comes last.
         groups[own] = tasks = groups.pop(own, {})
@@ -118,19 +133,26 @@ def trends(
         trend
         for own in latest
         for (task, metric), members in groups[own].items()
-        if (trend := _trend(own, task, metric, members))
+        if (trend := _trend(own, task, metric, members, baselines))
     ]
 
 
-def _trend(kind: Kind, task: str, metric: str, members: Sequence[_Row]) -> Trend | None:
-    """Return the series of those runs that sat the same exam as the last one."""
+def _trend(
+    kind: Kind,
+    task: str,
+    metric: str,
+    members: Sequence[_Row],
+    baselines: Mapping[tuple[Any, Any, Any], _Row],
+) -> Trend | None:
+    """Return the series of those runs that asked the same questions as the last one."""
     last = members[-1]
     same = [row for row in members if row["exam"] == last["exam"]]
-    arms: dict[str, dict[str, _Row]] = {"base": {}, "quantized": {}}
-    for row in same:
-        arms[row["arm"]][row["run_id"]] = row
-    pairs = [(arms["base"][run], row) for run, row in arms["quantized"].items()
-             if run in arms["base"]]  # fmt: skip
+    latest = {row["run_id"]: row for row in same}
+    pairs = [
+        (baseline, row)
+        for run, row in latest.items()
+        if (baseline := baselines.get((run, row["task"], row["metric"])))
+    ]
     if not pairs:
         return None
     others = {row["run_id"] for row in members} - {row["run_id"] for row in same}
@@ -155,8 +177,8 @@ def _in_points(row: _Row) -> bool:
 
 def _points(pairs: Sequence[tuple[_Row, _Row]], rows: int) -> Iterator[Point]:
     values = {
-        "base": [float(base["value"]) for base, _ in pairs],
-        "quantized": [float(quantized["value"]) for _, quantized in pairs],
+        "baseline": [float(baseline["value"]) for baseline, _ in pairs],
+        "candidate": [float(candidate["value"]) for _, candidate in pairs],
     }
     last = pairs[-1][1]
     # A row beyond what is declared (a verdict says so) has no share of the rows for its spread.
@@ -164,14 +186,14 @@ def _points(pairs: Sequence[tuple[_Row, _Row]], rows: int) -> Iterator[Point]:
         0 <= value <= 1 for column in values.values() for value in column
     )  # fmt: skip
     values["difference"] = [
-        other - one for one, other in zip(values["base"], values["quantized"], strict=True)
+        other - one for one, other in zip(values["baseline"], values["candidate"], strict=True)
     ]
     # The first of a series counts, wherever it was measured.
     new = {
         name: [place == 0 or pair[arm]["reused"] is not True for place, pair in enumerate(pairs)]
-        for arm, name in enumerate(("base", "quantized"))
+        for arm, name in enumerate(("baseline", "candidate"))
     }
-    new["difference"] = [any(pair) for pair in zip(new["base"], new["quantized"], strict=True)]
+    new["difference"] = [any(pair) for pair in zip(new["baseline"], new["candidate"], strict=True)]
     judged = {
         name: _judged(column, new[name], rows if shares and rows else None)
         for name, column in values.items()
@@ -181,14 +203,14 @@ def _points(pairs: Sequence[tuple[_Row, _Row]], rows: int) -> Iterator[Point]:
             run_id=row["run_id"],
             created=row["created"].to_pydatetime(),
             verdict=row["verdict"] or "",
-            base=values["base"][place],
-            quantized=values["quantized"][place],
+            baseline=values["baseline"][place],
+            candidate=values["candidate"][place],
             difference=values["difference"][place],
             low=row["low"],
             high=row["high"],
             new=new["difference"][place],
-            judged_base=judged["base"][place],
-            judged_quantized=judged["quantized"][place],
+            judged_baseline=judged["baseline"][place],
+            judged_candidate=judged["candidate"][place],
             judged_difference=judged["difference"][place],
         )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from infra.contracts.errors import AssayError, EvaluationError
 from infra.contracts.progress import Progress
-from infra.contracts.specs import EvaluationSpec, RunSpec
+from infra.contracts.specs import ArmSpec, EvaluationSpec
 from infra.conversations.calibration import load_tokenizer
 from infra.models import vocabulary
 from infra.models.memory_need import from_config
@@ -100,22 +100,38 @@ def _unread(asking: Asking, spec: EvaluationSpec) -> str:
     )
 
 
-def check(spec: RunSpec, folder: Path, *, settings: Settings, progress: Progress) -> None:
-    """Refuse an exam that cannot be put to a model that is here now.
+def check(
+    spec: EvaluationSpec,
+    arm: ArmSpec,
+    model: Path,
+    tokenizer: Path,
+    *,
+    settings: Settings,
+    progress: Progress,
+) -> None:
+    """Refuse tasks that cannot be put to a model that is here now.
+
+    Args:
+        spec: The tasks.
+        arm: How the model is served.
+        model: Its folder.
+        tokenizer: Folder with the tokenizer and the chat template that write the prompts.
+        settings: Where rows are kept.
+        progress: Hears what is found.
 
     Raises:
         EvaluationError: The template refuses or leaves out a part of a first question, or one does
             not fit, or there is no template or BOS, although one is asked for.
     """
-    exam = questions_of(spec.evaluation, settings=settings, progress=progress)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    exam = questions_of(spec, settings=settings, progress=progress)
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
     shape = from_config(config, 0)
     found = look(
         exam,
-        folder,
-        spec.evaluation,
-        window=spec.serving.max_model_len or (shape.window if shape else None),
-        trust_remote_code=spec.model.trust_remote_code,
+        tokenizer,
+        spec,
+        window=arm.serving.max_model_len or (shape.window if shape else None),
+        trust_remote_code=arm.model.trust_remote_code,
     )
     if found.unread:
         progress.say(found.unread)

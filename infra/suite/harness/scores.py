@@ -126,7 +126,7 @@ def task_scores(
         version=str(results["versions"].get(name, "")),
         conditions=dict(conditions),
         dataset=", ".join(sorted({dataset[member] for member in members if member in dataset})),
-        exam=exam_digest(own),
+        questions=exam_digest(own),
         subtasks=subtasks,
         samples=samples,
         seconds=seconds,

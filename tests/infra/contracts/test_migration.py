@@ -30,7 +30,7 @@ def test_every_version_is_read(tmp_path: Path, version: int) -> None:
     assert json.dumps(told) == before, "the document itself is left alone"
     assert (report.schema_version, report.comparison.schema_version) == (3, 3)
     assert report.rules == version
-    assert report.arms["base"].tasks["gsm8k"].metrics
+    assert report.arms["baseline"].tasks["gsm8k"].metrics
     assert migrated(migrated(told)) == migrated(told)
 
 

@@ -135,7 +135,7 @@ def test_a_conversation_the_template_refuses_is_named(model: Path, tmp_path: Pat
 
 
 def test_a_model_without_template_is_refused(tmp_path: Path) -> None:
-    model = tiny_model.write(tmp_path / "base")
+    model = tiny_model.write(tmp_path / "baseline")
     check_template(model)
     (model / "tokenizer_config.json").write_text("{}")
     with pytest.raises(CalibrationError, match="has no chat template"):

@@ -71,7 +71,7 @@ def test_examples_are_few_short_and_different() -> None:
 
 @pytest.fixture
 def exam(tmp_path: Path) -> ArmResult:
-    return make_run(tmp_path, rows=20).arms["base"]
+    return make_run(tmp_path, rows=20).arms["baseline"]
 
 
 def _card(path: Path, conversations: list[list[str]], **facts: int) -> CalibrationCard:

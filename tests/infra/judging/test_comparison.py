@@ -33,7 +33,7 @@ Change = Callable[[list[Row]], None]
 @pytest.fixture
 def arms(tmp_path: Path) -> tuple[ArmResult, ArmResult]:
     report = make_run(tmp_path, rows=36)
-    return report.arms["base"], report.arms["quantized"]
+    return report.arms["baseline"], report.arms["quantized"]
 
 
 def _task(arm: ArmResult, name: str, **changes: Any) -> ArmResult:
@@ -49,12 +49,12 @@ def _edit(folder: Path, scores: TaskScores, change: Change) -> None:
 
 
 def _arms_of(
-    folder: Path, arms: tuple[ArmResult, ArmResult], base: list[Row], other: list[Row]
+    folder: Path, arms: tuple[ArmResult, ArmResult], baseline: list[Row], other: list[Row]
 ) -> Comparison:
     """Compare two made-up lists of rows of one task."""
     results = []
-    for arm, rows in zip(arms, (base, other), strict=True):
-        path = f"samples/{'base' if arm is arms[0] else 'quantized'}/t.jsonl"
+    for arm, rows in zip(arms, (baseline, other), strict=True):
+        path = f"samples/{'baseline' if arm is arms[0] else 'candidate'}/t.jsonl"
         write_rows(folder / path, rows)
         results.append(arm.model_copy(update={"tasks": {"t": score("t", rows, path)}}))
     return compare(results[0], results[1], folder)
@@ -70,11 +70,11 @@ def _rows(
 
 
 def test_counts_and_interval(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
-    base = _rows([1.0] * 32 + [0.0] * 18, ["a"] * 50, "acc,none")
+    baseline = _rows([1.0] * 32 + [0.0] * 18, ["a"] * 50, "acc,none")
     other = _rows(
         [1.0] * 20 + [0.0] * 12 + [1.0] * 2 + [0.0] * 16, ["a"] * 45 + ["b"] * 5, "acc,none"
     )
-    metric = _arms_of(tmp_path, arms, base, other).metrics[0]
+    metric = _arms_of(tmp_path, arms, baseline, other).metrics[0]
     assert (metric.low, metric.high) == paired_proportions(PairedCounts(20, 2, 12, 16))
     assert metric.difference == pytest.approx(-0.2)
     assert metric.p_value == pytest.approx(0.0129, abs=5e-5)
@@ -85,9 +85,9 @@ def test_counts_and_interval(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) 
 
 
 def test_lower_is_better(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
-    base, other = _rows([2.0, 3.0] * 10), _rows([2.5, 3.1, 1.9, 3.1] * 5)
+    baseline, other = _rows([2.0, 3.0] * 10), _rows([2.5, 3.1, 1.9, 3.1] * 5)
     results = []
-    for arm, name, rows in zip(arms, ("b", "q"), (base, other), strict=True):
+    for arm, name, rows in zip(arms, ("b", "q"), (baseline, other), strict=True):
         write_rows(tmp_path / f"{name}.jsonl", rows)
         scores = score("t", rows, f"{name}.jsonl")
         value = scores.metrics["f1,none"].model_copy(update={"higher_is_better": False})
@@ -121,13 +121,13 @@ def test_group_is_pooled_and_taken_apart(tmp_path: Path) -> None:
 def test_a_score_that_is_no_mean_of_rows_has_no_interval(
     tmp_path: Path, arms: tuple[ArmResult, ArmResult]
 ) -> None:
-    base, quantized = arms
-    value = quantized.tasks["gsm8k"].metrics["exact_match,strict-match"]
+    baseline, candidate = arms
+    value = candidate.tasks["gsm8k"].metrics["exact_match,strict-match"]
     metrics = {
-        **quantized.tasks["gsm8k"].metrics,
+        **candidate.tasks["gsm8k"].metrics,
         "exact_match,strict-match": value.model_copy(update={"value": value.value + 1e-3}),
     }
-    comparison = compare(base, _task(quantized, "gsm8k", metrics=metrics), tmp_path)
+    comparison = compare(baseline, _task(candidate, "gsm8k", metrics=metrics), tmp_path)
     metric = comparison.metrics[0]
     assert (metric.task, metric.low, metric.high, metric.p_value) == ("gsm8k", None, None, None)
     assert "not the mean" in metric.method
@@ -152,8 +152,8 @@ def test_rows_without_a_number_have_no_interval(
 
 
 def test_identical_arms(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
-    base, _ = arms
-    comparison = compare(base, base, tmp_path)
+    baseline, _ = arms
+    comparison = compare(baseline, baseline, tmp_path)
     for metric in comparison.metrics:
         assert (metric.difference, metric.lost, metric.gained, metric.changed) == (0, 0, 0, 0)
         assert metric.low is not None
@@ -190,9 +190,9 @@ def test_p_values_are_adjusted_over_the_tasks(tmp_path: Path) -> None:
 def test_lower_is_better_counts_as_a_loss_in_all(
     tmp_path: Path, arms: tuple[ArmResult, ArmResult]
 ) -> None:
-    base, other = _rows([0.0] * 40), _rows([1.0] * 10 + [0.0] * 30)
+    baseline, other = _rows([0.0] * 40), _rows([1.0] * 10 + [0.0] * 30)
     results = []
-    for arm, name, rows in zip(arms, ("b", "q"), (base, other), strict=True):
+    for arm, name, rows in zip(arms, ("b", "q"), (baseline, other), strict=True):
         write_rows(tmp_path / f"{name}.jsonl", rows)
         scores = score("t", rows, f"{name}.jsonl")
         value = scores.metrics["f1,none"].model_copy(update={"higher_is_better": False})
@@ -208,8 +208,8 @@ def test_lower_is_better_counts_as_a_loss_in_all(
 def test_the_same_questions_in_two_tasks_are_one_evidence(
     tmp_path: Path, arms: tuple[ArmResult, ArmResult]
 ) -> None:
-    base, quantized = arms
-    alone = compare(base, quantized, tmp_path)
+    baseline, candidate = arms
+    alone = compare(baseline, candidate, tmp_path)
     name = "gpqa_main_zeroshot"
     twice = [
         arm.model_copy(update={"tasks": {
@@ -267,8 +267,8 @@ def test_a_document_without_a_question_is_told_by_its_hash() -> None:
 
 
 def test_a_hair_above_one_is_one(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
-    base, other = _rows([1.0] * 40), _rows([1.0000000002, -1e-12, *[1.0] * 38])
-    metric = _arms_of(tmp_path, arms, base, other).metrics[0]
+    baseline, other = _rows([1.0] * 40), _rows([1.0000000002, -1e-12, *[1.0] * 38])
+    metric = _arms_of(tmp_path, arms, baseline, other).metrics[0]
     assert (metric.unit, metric.method) == ("points", TANGO)
     assert (metric.lost, metric.gained) == (1, 0)
     assert metric.low == paired_proportions(PairedCounts(39, 0, 1, 0))[0]
@@ -278,16 +278,16 @@ def test_a_hair_above_one_is_one(tmp_path: Path, arms: tuple[ArmResult, ArmResul
 def test_a_row_that_breaks_what_is_declared_is_told_and_never_dropped_in_silence(
     tmp_path: Path, arms: tuple[ArmResult, ArmResult], value: float
 ) -> None:
-    base, other = _rows([1.0] * 40), _rows([value, *[1.0] * 39])
-    found = _arms_of(tmp_path, arms, base, other)
+    baseline, other = _rows([1.0] * 40), _rows([value, *[1.0] * 39])
+    found = _arms_of(tmp_path, arms, baseline, other)
     metric = found.metrics[0]
-    assert metric.breach.startswith(f"document 0 of t scores {value:g} in the quantized arm")
+    assert metric.breach.startswith(f"document 0 of t scores {value:g} in the candidate")
     assert (metric.unit, found.pooled) == ("value", None)
     told = decide(found, VerdictSpec())
     assert told.status == "INCONCLUSIVE"
     assert metric.breach in " ".join(told.reasons)
     assert "metadata.units" in told.needed
-    assert _arms_of(tmp_path, arms, base, _rows([1.0] * 40)).metrics[0].breach == ""
+    assert _arms_of(tmp_path, arms, baseline, _rows([1.0] * 40)).metrics[0].breach == ""
 
 
 def test_a_pass_over_other_tasks_says_nothing_of_one_that_breaks_what_is_declared(
@@ -314,9 +314,9 @@ def test_a_pass_over_other_tasks_says_nothing_of_one_that_breaks_what_is_declare
 def test_a_loss_has_no_points_however_small_it_is(
     tmp_path: Path, arms: tuple[ArmResult, ArmResult], metric: str
 ) -> None:
-    base = _rows([0.1, 0.4] * 20, metric=metric)
+    baseline = _rows([0.1, 0.4] * 20, metric=metric)
     other = _rows([0.2, 0.4, 0.1, 0.6] * 10, metric=metric)
-    found = _arms_of(tmp_path, arms, base, other)
+    found = _arms_of(tmp_path, arms, baseline, other)
     assert (found.metrics[0].unit, found.pooled, found.metrics[0].chance) == ("value", None, None)
     assert found.metrics[0].low is not None
 
@@ -364,12 +364,12 @@ def test_a_score_of_all_rows_together_is_no_mean_even_where_it_equals_one(
 def test_arms_that_declare_a_metric_in_other_ways_are_refused(
     tmp_path: Path, arms: tuple[ArmResult, ArmResult], field: str, one: object, other: object
 ) -> None:
-    base, quantized = (
+    baseline, candidate = (
         _task(arm, "gsm8k", metrics=_declared(arm.tasks["gsm8k"], **{field: value}).metrics)
         for arm, value in zip(arms, (one, other), strict=True)
     )
     with pytest.raises(ComparisonError, match=f"gsm8k differs in {field} of exact_match"):
-        compare(base, quantized, tmp_path)
+        compare(baseline, candidate, tmp_path)
 
 
 @pytest.mark.parametrize(("right", "status"), [(0.5, "INCONCLUSIVE"), (0.95, "PASS")])
@@ -407,15 +407,15 @@ def test_who_always_takes_the_same_choice_shows_no_loss(
 
 
 def test_subjects_are_clusters(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
-    base, other = _rows([1.0] * 60), _rows([0.0] * 6 + [1.0] * 54)
-    for rows in (base, other):
+    baseline, other = _rows([1.0] * 60), _rows([0.0] * 6 + [1.0] * 54)
+    for rows in (baseline, other):
         for number, row in enumerate(rows):
             row["doc"]["subject"] = f"subject {number // 5}"
-    metric = _arms_of(tmp_path, arms, base, other).metrics[0]
+    metric = _arms_of(tmp_path, arms, baseline, other).metrics[0]
     assert metric.clusters == 12
-    for row in (*base, *other):
+    for row in (*baseline, *other):
         row["doc"]["subject"] = "one"
-    alone = _arms_of(tmp_path, arms, base, other).metrics[0]
+    alone = _arms_of(tmp_path, arms, baseline, other).metrics[0]
     assert alone.clusters is None
     assert metric.low is not None
     assert alone.low is not None
@@ -425,11 +425,13 @@ def test_subjects_are_clusters(tmp_path: Path, arms: tuple[ArmResult, ArmResult]
 def test_above_chance(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
     comparison = compare(*arms, tmp_path)
     for metric in decisive(comparison):
-        base, quantized = metric.base.value, metric.quantized.value
+        baseline, candidate = metric.baseline.value, metric.candidate.value
         guess = 0.0 if metric.task == "gsm8k" else 0.25
         assert metric.chance == guess
-        assert metric.recovery == pytest.approx(quantized / base)
-        assert metric.recovery_above_chance == pytest.approx((quantized - guess) / (base - guess))
+        assert metric.recovery == pytest.approx(candidate / baseline)
+        assert metric.recovery_above_chance == pytest.approx(
+            (candidate - guess) / (baseline - guess)
+        )
 
 
 def test_another_confidence(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
@@ -452,23 +454,23 @@ def test_rows_asked_in_another_way_are_refused(
         "limit": None, "max_gen_toks": None, "chat_template": False,
         "fewshot_as_multiturn": False, "system_instruction": None, "seed": 1234,
     }  # fmt: skip
-    base = _task(arms[0], "gsm8k", conditions=asked)
-    compare(base, _task(arms[1], "gsm8k", conditions=asked), tmp_path)
-    compare(base, arms[1], tmp_path)  # scores kept by an earlier version
+    baseline = _task(arms[0], "gsm8k", conditions=asked)
+    compare(baseline, _task(arms[1], "gsm8k", conditions=asked), tmp_path)
+    compare(baseline, arms[1], tmp_path)  # scores kept by an earlier version
     other = _task(arms[1], "gsm8k", conditions={**asked, field: value}, n=10)
     with pytest.raises(ComparisonError, match=f"gsm8k differs in {field}: ") as refused:
-        compare(base, other, tmp_path)
+        compare(baseline, other, tmp_path)
     assert refused.value.facts["field"] == field
 
 
 def test_twin_documents_are_paired_in_turn(
     tmp_path: Path, arms: tuple[ArmResult, ArmResult]
 ) -> None:
-    base, other = _rows([1.0, 0.0]), _rows([0.0, 0.0])
-    for rows in (base, other):
+    baseline, other = _rows([1.0, 0.0]), _rows([0.0, 0.0])
+    for rows in (baseline, other):
         for field in ("doc_hash", "prompt_hash", "target_hash"):
             rows[1][field] = rows[0][field]
-    metric = _arms_of(tmp_path, arms, base, other).metrics[0]
+    metric = _arms_of(tmp_path, arms, baseline, other).metrics[0]
     assert (metric.pairs, metric.lost, metric.gained) == (2, 1, 0)
 
 
@@ -476,10 +478,10 @@ def test_twin_documents_are_paired_in_turn(
 def test_other_conditions_are_refused(
     tmp_path: Path, arms: tuple[ArmResult, ArmResult], field: str
 ) -> None:
-    base, quantized = arms
+    baseline, candidate = arms
     other = 99 if field in ("num_fewshot", "n") else "other"
     with pytest.raises(ComparisonError) as refused:
-        compare(base, _task(quantized, "gsm8k", **{field: other}), tmp_path)
+        compare(baseline, _task(candidate, "gsm8k", **{field: other}), tmp_path)
     assert refused.value.facts["task"] == "gsm8k"
     assert refused.value.facts["field"] == field
     assert f"gsm8k differs in {field}" in str(refused.value)
@@ -488,12 +490,12 @@ def test_other_conditions_are_refused(
 def test_subtask_of_another_version_is_refused(
     tmp_path: Path, arms: tuple[ArmResult, ArmResult]
 ) -> None:
-    base, quantized = arms
-    subtasks = dict(quantized.tasks[GROUP].subtasks)
+    baseline, candidate = arms
+    subtasks = dict(candidate.tasks[GROUP].subtasks)
     name = f"{GROUP}_stem"
     subtasks[name] = subtasks[name].model_copy(update={"version": "2.0"})
     with pytest.raises(ComparisonError, match=f"{name} differs in version"):
-        compare(base, _task(quantized, GROUP, subtasks=subtasks), tmp_path)
+        compare(baseline, _task(candidate, GROUP, subtasks=subtasks), tmp_path)
 
 
 @pytest.mark.parametrize("field", ["doc_hash", "prompt_hash", "target_hash"])
@@ -553,9 +555,9 @@ def test_rows_as_the_evaluation_writes_them(
             "filtered_resps": [(x, False) for x in likelihoods],
         }  # fmt: skip
 
-    def metric_of(base: list[dict[str, Any]], other: list[dict[str, Any]]) -> MetricComparison:
-        rows = [samples.sample_rows({"t": logs}) for logs in (base, other)]
-        for arm, name in enumerate(("base", "quantized")):
+    def metric_of(baseline: list[dict[str, Any]], other: list[dict[str, Any]]) -> MetricComparison:
+        rows = [samples.sample_rows({"t": logs}) for logs in (baseline, other)]
+        for arm, name in enumerate(("baseline", "quantized")):
             samples.write_rows(tmp_path / f"samples/{name}/t.jsonl", rows[arm])
         return _arms_of(tmp_path, arms, *rows).metrics[0]
 
@@ -571,7 +573,7 @@ def test_rows_as_the_evaluation_writes_them(
 
 
 def test_other_tasks_are_refused(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
-    base, quantized = arms
-    fewer = quantized.model_copy(update={"tasks": {"gsm8k": quantized.tasks["gsm8k"]}})
+    baseline, candidate = arms
+    fewer = candidate.model_copy(update={"tasks": {"gsm8k": candidate.tasks["gsm8k"]}})
     with pytest.raises(ComparisonError, match="sat different tasks"):
-        compare(base, fewer, tmp_path)
+        compare(baseline, fewer, tmp_path)

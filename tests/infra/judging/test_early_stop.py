@@ -16,7 +16,7 @@ import pytest
 from infra import report
 from infra.contracts.errors import ComparisonError, EvaluationError
 from infra.contracts.progress import Silent
-from infra.contracts.records import Arm, ArmResult, Report, TaskScores
+from infra.contracts.records import ArmResult, Report, TaskScores
 from infra.contracts.specs import TaskSpec, VerdictSpec
 from infra.judging import answered_rows as asked
 from infra.judging import comparison, early_stop, evidence
@@ -58,8 +58,8 @@ def from_rows(made: Report, folder: Path, asked_for: list[Any] | None = None) ->
 
 
 def stopped(made: Report, folder: Path, verdict: VerdictSpec, **more: Any) -> ArmResult:
-    """Return the quantized arm as it is after the rounds, its rows in the run's folder."""
-    rounds = early_stop.rounds(made.arms["base"], verdict, verdict.margin_points, folder)
+    """Return the candidate as it is after the rounds, its rows in the run's folder."""
+    rounds = early_stop.rounds(made.arms["baseline"], verdict, verdict.margin_points, folder)
     found = rounds.ask(
         from_rows(made, folder, more.get("asked_for")), {},
         lambda task: folder / "partly" / f"{task}.jsonl", more.get("heard", Silent()),
@@ -69,17 +69,17 @@ def stopped(made: Report, folder: Path, verdict: VerdictSpec, **more: Any) -> Ar
     return made.arms["quantized"].model_copy(update={"tasks": here})
 
 
-def judged(made: Report, quantized: ArmResult, folder: Path, verdict: VerdictSpec) -> Report:
+def judged(made: Report, candidate: ArmResult, folder: Path, verdict: VerdictSpec) -> Report:
     """Return the report as compare and publish make it."""
     spec = made.spec.model_copy(update={"verdict": verdict})
-    base = asked.asked_of(made.arms["base"], quantized, folder)
-    found = comparison.compare(base, quantized, folder, verdict.confidence)
-    pooled = asked.pooled(base, quantized, found, folder)
+    baseline = asked.answered_of(made.arms["baseline"], candidate, folder, asked.SAMPLES.format("quantized"))
+    found = comparison.compare(baseline, candidate, folder, verdict.confidence)
+    pooled = asked.pooled(baseline, candidate, found, folder)
     assert pooled is not None
     found = found.model_copy(update={"pooled": pooled})
     told = decide(found, verdict, stopped_after=pooled.rows,
-                  of=sum(task.n for task in made.arms["base"].tasks.values()))  # fmt: skip
-    arms: dict[Arm, ArmResult] = {"base": base, "quantized": quantized}
+                  of=sum(task.n for task in made.arms["baseline"].tasks.values()))  # fmt: skip
+    arms: dict[str, ArmResult] = {"baseline": baseline, "quantized": candidate}
     return made.model_copy(
         update={"spec": spec, "arms": arms, "comparison": found, "verdict": told}
     )
@@ -91,9 +91,9 @@ def test_a_certain_verdict_ends_the_exam(
 ) -> None:
     made, heard = make_run(tmp_path, rows=600, kept=kept), Heard()
     verdict = WIDE.model_copy(update={"margin_points": margin, "task_margin_points": 80.0})
-    quantized = stopped(made, tmp_path, verdict, heard=heard)
-    told = judged(made, quantized, tmp_path, verdict)
-    rows = sum(task.n for task in quantized.tasks.values())
+    candidate = stopped(made, tmp_path, verdict, heard=heard)
+    told = judged(made, candidate, tmp_path, verdict)
+    rows = sum(task.n for task in candidate.tasks.values())
     assert told.verdict.status == status
     assert 0 < rows < 1800
     assert told.verdict.stopped_after == rows
@@ -101,18 +101,18 @@ def test_a_certain_verdict_ends_the_exam(
     assert told.comparison.pooled.rows == rows
     assert f"stopped after {rows:,} of 1,800 rows" in " ".join(told.verdict.reasons)
     assert heard.said[-1] == f"{status} is certain after {rows:,} of 1,800 rows; no more are asked"
-    for name, task in told.arms["base"].tasks.items():
+    for name, task in told.arms["baseline"].tasks.items():
         assert ids(lines(tmp_path / task.samples)) == ids(lines(tmp_path / f"partly/{name}.jsonl"))
-        assert 0 < task.n < made.arms["base"].tasks[name].n
+        assert 0 < task.n < made.arms["baseline"].tasks[name].n
 
 
 def test_an_uncertain_verdict_takes_all_rows_and_the_limits_of_a_test_that_may_stop(
     tmp_path: Path,
 ) -> None:
     made = make_run(tmp_path, rows=120)
-    quantized = stopped(made, tmp_path, TIGHT)
-    told = judged(made, quantized, tmp_path, TIGHT)
-    assert told.arms["base"] == made.arms["base"]
+    candidate = stopped(made, tmp_path, TIGHT)
+    told = judged(made, candidate, tmp_path, TIGHT)
+    assert told.arms["baseline"] == made.arms["baseline"]
     assert told.verdict.stopped_after == 360
     assert "all 360 rows were asked" in " ".join(told.verdict.reasons)
     pooled, fixed = told.comparison.pooled, made.comparison.pooled
@@ -130,7 +130,7 @@ def test_rounds_are_samples_in_proportion_and_each_holds_the_one_before(tmp_path
     again: list[tuple[str, dict[str, set[int]]]] = []
     stopped(made, tmp_path, TIGHT, asked_for=again)
     assert asked_for == again  # the order is fixed
-    for name, scores in made.arms["base"].tasks.items():
+    for name, scores in made.arms["baseline"].tasks.items():
         rounds = [documents for task, documents in asked_for if task == name]
         assert len(rounds) == len(early_stop.SHARES)
         for share, documents in zip(early_stop.SHARES, rounds, strict=True):
@@ -171,36 +171,36 @@ def test_a_task_beyond_its_own_margin_keeps_the_exam_going(tmp_path: Path) -> No
 def test_a_pass_waits_until_each_task_has_rows_enough(tmp_path: Path) -> None:
     made = make_run(tmp_path, rows=300, kept=0.75, found=0.0)  # gsm8k lost about 18 points
     verdict = VerdictSpec(margin_points=24, task_margin_points=24, early_stop=True)
-    quantized = stopped(made, tmp_path, verdict)
-    told = judged(made, quantized, tmp_path, verdict)
+    candidate = stopped(made, tmp_path, verdict)
+    told = judged(made, candidate, tmp_path, verdict)
     assert told.verdict.status == "PASS"
-    assert sum(task.n for task in quantized.tasks.values()) < 900
-    for name, task in told.arms["base"].tasks.items():
-        steps = [*asked.steps(task, quantized.tasks[name], tmp_path)]
+    assert sum(task.n for task in candidate.tasks.values()) < 900
+    for name, task in told.arms["baseline"].tasks.items():
+        steps = [*asked.steps(task, candidate.tasks[name], tmp_path)]
         assert lower_limits(steps, 0.5)[-1] > -0.24
 
 
 def test_a_limit_for_a_fixed_number_of_rows_that_is_wider_counts(tmp_path: Path) -> None:
     made = make_run(tmp_path, rows=60)
-    base, quantized = made.arms["base"], made.arms["quantized"]
+    baseline, candidate = made.arms["baseline"], made.arms["quantized"]
     fixed = made.comparison.pooled
     assert fixed is not None
     wide = fixed.model_copy(update={"low": -0.9, "high": 0.8, "bound": -0.7})
     found = made.comparison.model_copy(update={"pooled": wide})
-    told = asked.pooled(base, quantized, found, tmp_path)
+    told = asked.pooled(baseline, candidate, found, tmp_path)
     assert told is not None
     assert (told.low, told.high, told.bound) == (-0.9, 0.8, -0.7)
 
 
 def test_scores_over_a_part_of_the_rows_are_those_of_these_rows(tmp_path: Path) -> None:
     made = make_run(tmp_path, rows=90)
-    base = made.arms["base"]
-    quantized = stopped(made, tmp_path, WIDE.model_copy(update={"margin_points": 30.0}))
-    part = asked.asked_of(base, quantized, tmp_path)
+    baseline = made.arms["baseline"]
+    candidate = stopped(made, tmp_path, WIDE.model_copy(update={"margin_points": 30.0}))
+    part = asked.asked_of(baseline, candidate, tmp_path)
     for name, scores in part.tasks.items():
         rows = lines(tmp_path / scores.samples)
-        assert len(rows) == scores.n < base.tasks[name].n
-        assert scores.exam == exam_digest(rows) == quantized.tasks[name].exam
+        assert len(rows) == scores.n < baseline.tasks[name].n
+        assert scores.exam == exam_digest(rows) == candidate.tasks[name].exam
         wanted = score(name, rows, scores.samples)
         for metric, value in scores.metrics.items():
             assert value.value == pytest.approx(wanted.metrics[metric].value, abs=1e-12)
@@ -208,7 +208,7 @@ def test_scores_over_a_part_of_the_rows_are_those_of_these_rows(tmp_path: Path) 
         assert scores.truncated == sum(row["truncated"] for row in rows)
     assert {sub.n for sub in part.tasks[GROUP].subtasks.values()} != {15}
     # The whole exam is still there.
-    assert len(lines(tmp_path / base.tasks["gsm8k"].samples)) == 90
+    assert len(lines(tmp_path / baseline.tasks["gsm8k"].samples)) == 90
 
 
 def test_a_group_that_weighs_its_parts_alike_is_made_again_that_way(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def change_rows(
     made: Report, folder: Path, name: str, change: Callable[[dict[str, Any]], None]
 ) -> Report:
     """Change every row of a task in both arms, and its scores."""
-    arms: dict[Arm, ArmResult] = {}
+    arms: dict[str, ArmResult] = {}
     for arm, result in made.arms.items():
         path = folder / result.tasks[name].samples
         rows = lines(path)
@@ -261,7 +261,7 @@ def test_shares_are_refused_since_the_verdict_would_be_about_fewer_tasks(tmp_pat
 
     made = change_rows(make_run(tmp_path, rows=30), tmp_path, "gsm8k", halve)
     with pytest.raises(EvaluationError, match="rows of gsm8k are not simply right or wrong") as one:
-        early_stop.rounds(made.arms["base"], WIDE, 8, tmp_path)
+        early_stop.rounds(made.arms["baseline"], WIDE, 8, tmp_path)
     assert "early_stop to False" in one.value.remedy
 
 
@@ -277,12 +277,12 @@ def test_tasks_outside_of_the_pooled_effect_are_asked_whole(
         row["filtered"] = {"none": next(iter(row["filtered"].values()))}
 
     made = change_rows(make_run(tmp_path, rows=30), tmp_path, "gsm8k", stretch)
-    rounds = early_stop.rounds(made.arms["base"], WIDE, 8, tmp_path)
+    rounds = early_stop.rounds(made.arms["baseline"], WIDE, 8, tmp_path)
     assert rounds.tasks == (GROUP, "gpqa_main_zeroshot")
     for name in (GROUP, "gpqa_main_zeroshot"):
         made = change_rows(made, tmp_path, name, stretch)
     with pytest.raises(EvaluationError, match="no task has rows that are right or wrong"):
-        early_stop.rounds(made.arms["base"], WIDE, 8, tmp_path)
+        early_stop.rounds(made.arms["baseline"], WIDE, 8, tmp_path)
 
 
 def test_rows_that_break_what_is_declared_are_refused(tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_rows_that_break_what_is_declared_are_refused(tmp_path: Path) -> None:
 
     made = change_rows(make_run(tmp_path, rows=30), tmp_path, "gsm8k", one_more)
     with pytest.raises(EvaluationError, match="rows of gsm8k are not simply right or wrong"):
-        early_stop.rounds(made.arms["base"], WIDE, 8, tmp_path)
+        early_stop.rounds(made.arms["baseline"], WIDE, 8, tmp_path)
 
 
 def test_the_same_questions_twice_are_refused(tmp_path: Path) -> None:
@@ -304,10 +304,10 @@ def test_the_same_questions_twice_are_refused(tmp_path: Path) -> None:
         row["doc"] = {"Question": f"What is {row['doc_id']}?", "of": row["task"]}
 
     made = change_rows(make_run(tmp_path, rows=30), tmp_path, "gsm8k", same)
-    early_stop.rounds(made.arms["base"], WIDE, 8, tmp_path)
+    early_stop.rounds(made.arms["baseline"], WIDE, 8, tmp_path)
     made = change_rows(made, tmp_path, "gpqa_main_zeroshot", same)
     with pytest.raises(EvaluationError, match="ask the same questions"):
-        early_stop.rounds(made.arms["base"], WIDE, 8, tmp_path)
+        early_stop.rounds(made.arms["baseline"], WIDE, 8, tmp_path)
 
 
 def test_a_share_in_the_quantized_arm_is_no_row_of_the_test(tmp_path: Path) -> None:
@@ -317,7 +317,7 @@ def test_a_share_in_the_quantized_arm_is_no_row_of_the_test(tmp_path: Path) -> N
     rows[4]["metrics"] = dict.fromkeys(rows[4]["metrics"], 0.5)
     write_rows(path, rows)
     with pytest.raises(ComparisonError, match="neither right nor wrong"):
-        asked.pooled(made.arms["base"], made.arms["quantized"], made.comparison, tmp_path)
+        asked.pooled(made.arms["baseline"], made.arms["quantized"], made.comparison, tmp_path)
 
 
 def test_whatever_decides_where_it_stops_is_in_its_key(tmp_path: Path) -> None:
@@ -325,13 +325,13 @@ def test_whatever_decides_where_it_stops_is_in_its_key(tmp_path: Path) -> None:
 
     def identity(margin: float = 8, **fields: Any) -> str:
         verdict = WIDE.model_copy(update=fields)
-        rounds = early_stop.rounds(made.arms["base"], verdict, margin, tmp_path)
+        rounds = early_stop.rounds(made.arms["baseline"], verdict, margin, tmp_path)
         return digest_of(rounds.identity())
 
     found = [identity(), identity(9), identity(confidence=0.9), identity(task_margin_points=31.0)]
     assert len(set(found)) == 4
     assert identity(power=0.9) == found[0]  # that plans, and decides nothing
-    path = tmp_path / made.arms["base"].tasks["gsm8k"].samples
+    path = tmp_path / made.arms["baseline"].tasks["gsm8k"].samples
     path.write_text(path.read_text().replace("apples", "pears"))
     assert identity() not in found
 
@@ -468,9 +468,9 @@ def test_a_much_worse_model_is_not_asked_to_the_end(
         }
 
     with serving(Completions(reply=pupil(0.95), max_model_len=9000)) as server:
-        base = made.arms["base"].model_copy(update={"tasks": sit_whole(server)})
+        baseline = made.arms["baseline"].model_copy(update={"tasks": sit_whole(server)})
         everything = len(server.prompts)
-    rounds = early_stop.rounds(base, verdict, 5, tmp_path)
+    rounds = early_stop.rounds(baseline, verdict, 5, tmp_path)
     kept = AnswerFile(tmp_path / "answers.sqlite", "worse")
     with serving(Completions(reply=pupil(0.0), max_model_len=9000)) as server:
 
@@ -486,7 +486,7 @@ def test_a_much_worse_model_is_not_asked_to_the_end(
     assert len(prompts) < 0.8 * everything
     written = [prompt for prompt in prompts if text_of(list(prompt)).endswith("\nAnswer:")]
     assert len(written) == len(set(written))  # no question of an earlier round is asked again
-    quantized = made.arms["quantized"].model_copy(
+    candidate = made.arms["quantized"].model_copy(
         update={
             "tasks": {
                 name: scores.model_copy(update={"samples": f"samples/quantized/{name}.jsonl"})
@@ -494,10 +494,10 @@ def test_a_much_worse_model_is_not_asked_to_the_end(
             }
         }
     )
-    weights = base.checkpoint.model_copy(update={"path": tokenizer})
-    base = base.model_copy(update={"checkpoint": weights})
+    weights = baseline.checkpoint.model_copy(update={"path": tokenizer})
+    baseline = baseline.model_copy(update={"checkpoint": weights})
     spec = made.spec.model_copy(update={"verdict": verdict})
-    compared = evidence.compare(base, quantized, None, spec, tmp_path, Silent())
+    compared = evidence.compare(baseline, candidate, None, spec, tmp_path, Silent())
     told = decide(compared, verdict, stopped_after=rows)
     assert told.status == "FAIL"
     assert compared.pooled is not None

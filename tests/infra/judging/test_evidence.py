@@ -50,7 +50,7 @@ class Run:
 
     def compare(self, again: ArmResult | None = None) -> Comparison:
         return evidence.compare(
-            self.arms["base"], self.arms["quantized"], again, self.report.spec, self.folder,
+            self.arms["baseline"], self.arms["quantized"], again, self.report.spec, self.folder,
             self.heard,
         )  # fmt: skip
 
@@ -61,7 +61,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_all_parts_are_there(run: Run) -> None:
-    found = run.compare(run.arms["base"])
+    found = run.compare(run.arms["baseline"])
     assert found.fidelity is not None
     assert found.noise is not None
     assert run.heard.said == []
@@ -69,7 +69,7 @@ def test_all_parts_are_there(run: Run) -> None:
 
 def test_a_shorter_text_costs_the_fidelity_alone(run: Run) -> None:
     run.change("quantized", reading=run.read("quantized", [1, 2]))
-    found = run.compare(run.arms["base"])
+    found = run.compare(run.arms["baseline"])
     assert found.fidelity is None
     assert found.noise is not None
     assert found.metrics == run.report.comparison.metrics
@@ -83,13 +83,13 @@ def test_a_shorter_text_costs_the_fidelity_alone(run: Run) -> None:
 
 @pytest.mark.parametrize("value", [math.inf, math.nan])
 def test_a_figure_that_is_no_number_costs_the_fidelity_alone(run: Run, value: float) -> None:
-    run.change("base", reading=run.read("base", [1, 2, 3], perplexity=value))
+    run.change("baseline", reading=run.read("baseline", [1, 2, 3], perplexity=value))
     assert run.compare().fidelity is None
     assert "perplexity_base is" in run.heard.said[0]
 
 
 def test_a_second_sitting_of_another_exam_costs_the_noise_floor_alone(run: Run) -> None:
-    again = run.arms["base"].model_copy(update={"tasks": {}})
+    again = run.arms["baseline"].model_copy(update={"tasks": {}})
     found = run.compare(again)
     assert found.noise is None
     assert found.fidelity is not None
@@ -111,9 +111,7 @@ def test_a_metric_that_is_no_number_in_one_arm_is_told_and_not_compared(run: Run
     run.change("quantized", tasks={**run.arms["quantized"].tasks, "gsm8k": left_out})
     found = run.compare()
     assert [m.metric for m in found.metrics if m.task == "gsm8k"] == [scores.primary_metric]
-    assert run.heard.said == [
-        f"gsm8k: {other} is no number in the quantized arm and is not compared"
-    ]
+    assert run.heard.said == [f"gsm8k: {other} is no number in the candidate and is not compared"]
     assert json.loads(left_out.model_dump_json())["left_out"] == [other]
     # An arm that never had the metric sat another exam.
     run.change("quantized", tasks={**run.arms["quantized"].tasks, "gsm8k": lacking})

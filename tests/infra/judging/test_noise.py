@@ -14,14 +14,14 @@ from tests.infra.made_runs import GROUP, Row, make_run
 
 
 @pytest.fixture
-def base(tmp_path: Path) -> ArmResult:
-    return make_run(tmp_path, rows=60).arms["base"]
+def baseline(tmp_path: Path) -> ArmResult:
+    return make_run(tmp_path, rows=60).arms["baseline"]
 
 
-def again(folder: Path, base: ArmResult, change: Callable[[str, int, Row], Any]) -> ArmResult:
+def again(folder: Path, baseline: ArmResult, change: Callable[[str, int, Row], Any]) -> ArmResult:
     """A second sitting with the same rows, some of them changed."""
     tasks = {}
-    for name, scores in base.tasks.items():
+    for name, scores in baseline.tasks.items():
         rows = [json.loads(line) for line in (folder / scores.samples).read_text().splitlines()]
         for place, row in enumerate(rows):
             change(name, place, row)
@@ -29,40 +29,40 @@ def again(folder: Path, base: ArmResult, change: Callable[[str, int, Row], Any])
         (folder / samples).parent.mkdir(exist_ok=True)
         (folder / samples).write_text("".join(json.dumps(row) + "\n" for row in rows))
         tasks[name] = scores.model_copy(update={"samples": samples})
-    return base.model_copy(update={"tasks": tasks})
+    return baseline.model_copy(update={"tasks": tasks})
 
 
 def nothing(name: str, place: int, row: Row) -> None:
     """Change nothing."""
 
 
-def test_two_equal_sittings_have_no_noise(tmp_path: Path, base: ArmResult) -> None:
-    found = noise.floor(base, again(tmp_path, base, nothing), tmp_path)
+def test_two_equal_sittings_have_no_noise(tmp_path: Path, baseline: ArmResult) -> None:
+    found = noise.floor(baseline, again(tmp_path, baseline, nothing), tmp_path)
     assert found.tasks == dict.fromkeys(
         ["gsm8k", GROUP, "gpqa_main_zeroshot"], NoiseTask(rows=60, changed=0, lost=0, gained=0)
     )
 
 
-def test_flips_and_other_answers_are_counted(tmp_path: Path, base: ArmResult) -> None:
+def test_flips_and_other_answers_are_counted(tmp_path: Path, baseline: ArmResult) -> None:
     def change(name: str, place: int, row: Row) -> None:
         if name != "gsm8k":
             return
-        metric = base.tasks[name].primary_metric
+        metric = baseline.tasks[name].primary_metric
         if place < 10:
             row["metrics"][metric] = 1.0 - row["metrics"][metric]
         if place < 15:
             row["filtered"] = dict.fromkeys(row["filtered"], "another answer")
 
-    before = (tmp_path / base.tasks["gsm8k"].samples).read_text().splitlines()[:10]
-    metric = base.tasks["gsm8k"].primary_metric
+    before = (tmp_path / baseline.tasks["gsm8k"].samples).read_text().splitlines()[:10]
+    metric = baseline.tasks["gsm8k"].primary_metric
     right = sum(json.loads(line)["metrics"][metric] == 1.0 for line in before)
     assert 0 < right < 10
-    found = noise.floor(base, again(tmp_path, base, change), tmp_path)
+    found = noise.floor(baseline, again(tmp_path, baseline, change), tmp_path)
     assert found.tasks["gsm8k"] == NoiseTask(rows=60, changed=15, lost=right, gained=10 - right)
     assert found.tasks[GROUP].changed == 0
 
 
-def test_where_less_is_better_less_is_gained(tmp_path: Path, base: ArmResult) -> None:
+def test_where_less_is_better_less_is_gained(tmp_path: Path, baseline: ArmResult) -> None:
     def turned(arm: ArmResult) -> ArmResult:
         tasks = {
             name: scores.model_copy(
@@ -80,18 +80,20 @@ def test_where_less_is_better_less_is_gained(tmp_path: Path, base: ArmResult) ->
     def change(name: str, place: int, row: Row) -> None:
         row["metrics"] = dict.fromkeys(row["metrics"], 0.0)
 
-    second = again(tmp_path, base, change)
-    plain = noise.floor(base, second, tmp_path).tasks[GROUP]
-    other = noise.floor(turned(base), turned(second), tmp_path).tasks[GROUP]
+    second = again(tmp_path, baseline, change)
+    plain = noise.floor(baseline, second, tmp_path).tasks[GROUP]
+    other = noise.floor(turned(baseline), turned(second), tmp_path).tasks[GROUP]
     assert plain.lost > 0
     assert (other.lost, other.gained) == (plain.gained, plain.lost) == (0, plain.lost)
 
 
-def test_sittings_of_different_models_or_exams_are_refused(tmp_path: Path, base: ArmResult) -> None:
+def test_sittings_of_different_models_or_exams_are_refused(
+    tmp_path: Path, baseline: ArmResult
+) -> None:
     other = make_run(tmp_path / "other", rows=60).arms["quantized"]
     with pytest.raises(ComparisonError, match="different models"):
-        noise.floor(base, other, tmp_path)
-    fewer = again(tmp_path, base, nothing)
+        noise.floor(baseline, other, tmp_path)
+    fewer = again(tmp_path, baseline, nothing)
     fewer = fewer.model_copy(update={"tasks": {"gsm8k": fewer.tasks["gsm8k"]}})
     with pytest.raises(ComparisonError, match="different tasks"):
-        noise.floor(base, fewer, tmp_path)
+        noise.floor(baseline, fewer, tmp_path)

@@ -32,7 +32,7 @@ def write_history(folder: Path, *runs: dict[str, object]) -> Path:
         for number, run in enumerate(runs):
             here = {"run_id": f"run-{number}", "created": f"2026-11-{number + 1:02}T00:00:00+00:00",
                     "exam": f"exam-{number}", "checkpoint": "c"}  # fmt: skip
-            for arm in ("base", "quantized"):
+            for arm in ("baseline", "quantized"):
                 writer.writerow({**common, **here, "arm": arm, **run})
     return folder
 
@@ -228,7 +228,7 @@ def test_minutes_are_of_the_newest_run_of_the_same_tasks(tmp_path: Path) -> None
     write_history(
         tmp_path,
         {**times, "evaluation_seconds": 60, "documents_per_second": 100 / 60},
-        # Stopped early: 100 rows are told of, but the base model was asked more in its 900 s.
+        # Stopped early: 100 rows are told of, but the baseline was asked more in its 900 s.
         {**times, "evaluation_seconds": 900, "documents_per_second": 100 / 90},
         {**times, "evaluation_seconds": 500, "documents_per_second": 0.2, "task": "arc"},
         {**times, "evaluation_seconds": 90, "documents_per_second": ""},

@@ -233,11 +233,11 @@ def test_clusters_by_the_sandwich_formula() -> None:
 
 
 def test_subjects_that_suffer_together_widen() -> None:
-    base = [1.0] * 400
+    baseline = [1.0] * 400
     together = [0.0 if n // 20 in (3, 7) else 1.0 for n in range(400)]
     subjects = [str(n // 20) for n in range(400)]
-    alone = effect_of(base, together, 0.95)
-    clustered = effect_of(base, together, 0.95, subjects)
+    alone = effect_of(baseline, together, 0.95)
+    clustered = effect_of(baseline, together, 0.95, subjects)
     assert alone is not None
     assert clustered is not None
     assert (alone.clusters, clustered.clusters) == (None, 20)
@@ -249,12 +249,12 @@ def test_subjects_that_suffer_together_widen() -> None:
 
 def test_clustering_never_narrows() -> None:
     """Losses spread evenly over subjects look surer than independent rows can be."""
-    base, other = [1.0] * 400, [float(n % 20 != 0) for n in range(400)]
+    baseline, other = [1.0] * 400, [float(n % 20 != 0) for n in range(400)]
     subjects = [str(n // 20) for n in range(400)]
-    assert clustered_mean([o - b for b, o in zip(base, other, strict=True)], subjects, 0.95) == (
-        pytest.approx((-0.05, -0.05))
-    )
-    alone, clustered = effect_of(base, other, 0.95), effect_of(base, other, 0.95, subjects)
+    assert clustered_mean(
+        [o - b for b, o in zip(baseline, other, strict=True)], subjects, 0.95
+    ) == (pytest.approx((-0.05, -0.05)))
+    alone, clustered = effect_of(baseline, other, 0.95), effect_of(baseline, other, 0.95, subjects)
     assert alone is not None
     assert clustered is not None
     assert clustered.limits == alone.limits
@@ -270,11 +270,11 @@ def test_few_subjects_are_not_clustered() -> None:
 
 def test_questions_that_are_asked_again_are_no_news() -> None:
     """Two rows of one question, which always fare alike, say what one of them says."""
-    base, other = [1.0] * 300, [float(n % 15 != 0) for n in range(300)]
+    baseline, other = [1.0] * 300, [float(n % 15 != 0) for n in range(300)]
     questions = [str(n) for n in range(300)]
-    once = effect_of(base, other, 0.95, questions=questions)
-    twice = effect_of(base * 2, other * 2, 0.95, questions=questions * 2)
-    blind = effect_of(base * 2, other * 2, 0.95)
+    once = effect_of(baseline, other, 0.95, questions=questions)
+    twice = effect_of(baseline * 2, other * 2, 0.95, questions=questions * 2)
+    blind = effect_of(baseline * 2, other * 2, 0.95)
     assert once is not None
     assert twice is not None
     assert blind is not None
@@ -284,28 +284,28 @@ def test_questions_that_are_asked_again_are_no_news() -> None:
     assert twice.limits[0] < blind.limits[0]
     assert twice.bounds[0] == pytest.approx(once.bounds[0], abs=0.006)
     assert twice.bounds[0] < blind.bounds[0]
-    few = effect_of(base, other, 0.95, questions=[*questions[:-2], "0", "1"])
+    few = effect_of(baseline, other, 0.95, questions=[*questions[:-2], "0", "1"])
     assert few is not None
     assert few.limits == once.limits
 
 
 def test_shares_that_do_not_change_have_limits_too() -> None:
-    base = [0.5, 0.25, 1.0] * 40
-    effect = effect_of(base, base, 0.95)
+    baseline = [0.5, 0.25, 1.0] * 40
+    effect = effect_of(baseline, baseline, 0.95)
     assert effect is not None
     assert (effect.difference, effect.flips, effect.method) == (0.0, 0, AMOUNTS)
     assert effect.limits[0] == -effect.limits[1] < 0
-    assert effect_of([1.5, *base], [1.5, *base], 0.95) is None  # on a scale without ends
+    assert effect_of([1.5, *baseline], [1.5, *baseline], 0.95) is None  # on a scale without ends
 
 
 @pytest.mark.parametrize("beyond", [1.5, -0.5])
 def test_rows_on_a_scale_of_their_own_are_resampled(beyond: float) -> None:
     chance = random.Random(5)
-    base = [beyond, *(chance.random() for _ in range(59))]
-    other = [value - 0.2 * chance.random() for value in base]
-    effect = effect_of(base, other, 0.9)
+    baseline = [beyond, *(chance.random() for _ in range(59))]
+    other = [value - 0.2 * chance.random() for value in baseline]
+    effect = effect_of(baseline, other, 0.9)
     assert effect is not None
-    differences = [two - one for one, two in zip(base, other, strict=True)]
+    differences = [two - one for one, two in zip(baseline, other, strict=True)]
     assert effect.limits == paired_means(differences, 0.9)
     assert effect.bounds == paired_means(differences, 2 * 0.9 - 1)
     assert (effect.p_value, effect.method) == (None, BOOTSTRAP)
@@ -313,11 +313,11 @@ def test_rows_on_a_scale_of_their_own_are_resampled(beyond: float) -> None:
 
 def test_rows_between_right_and_wrong_get_the_outer_ends_of_both() -> None:
     chance = random.Random(5)
-    base = [chance.random() for _ in range(60)]
-    other = [max(0.0, value - 0.2 * chance.random()) for value in base]
-    effect = effect_of(base, other, 0.9)
+    baseline = [chance.random() for _ in range(60)]
+    other = [max(0.0, value - 0.2 * chance.random()) for value in baseline]
+    effect = effect_of(baseline, other, 0.9)
     assert effect is not None
-    differences = [two - one for one, two in zip(base, other, strict=True)]
+    differences = [two - one for one, two in zip(baseline, other, strict=True)]
     for found, confidence in ((effect.limits, 0.9), (effect.bounds, 2 * 0.9 - 1)):
         resampled = paired_means(differences, confidence)
         scored = paired_amounts(differences, confidence)
@@ -353,9 +353,9 @@ def test_amounts_at_the_ends_of_the_scale(differences: list[float]) -> None:
 ])  # fmt: skip
 def test_what_was_not_seen_is_not_excluded(rest: list[tuple[float, float]]) -> None:
     """Of 100 rows of which 3 % are lost, none is among them 5 times in 100."""
-    base, other = zip(*rest, *[(1.0, 1.0)] * (100 - len(rest)), strict=True)
-    differences = [two - one for one, two in zip(base, other, strict=True)]
-    resampled, effect = paired_means(differences, 0.9), effect_of(base, other, 0.95)
+    baseline, other = zip(*rest, *[(1.0, 1.0)] * (100 - len(rest)), strict=True)
+    differences = [two - one for one, two in zip(baseline, other, strict=True)]
+    resampled, effect = paired_means(differences, 0.9), effect_of(baseline, other, 0.95)
     assert resampled is not None
     assert effect is not None
     assert resampled[0] > -0.02
@@ -365,11 +365,11 @@ def test_what_was_not_seen_is_not_excluded(rest: list[tuple[float, float]]) -> N
 def test_a_loss_of_the_margin_does_not_pass_beside_a_row_at_one_half() -> None:
     """Of 100 rows of which 1 % are lost, none is 37 times in 100: nothing to resample."""
     chance = random.Random(11)
-    base, resampled, passed = [0.5, *[1.0] * 99], 0, 0
+    baseline, resampled, passed = [0.5, *[1.0] * 99], 0, 0
     for _ in range(60):
         other = [0.6, *(float(chance.random() >= 0.01) for _ in range(99))]
-        differences = [two - one for one, two in zip(base, other, strict=True)]
-        alone, effect = paired_means(differences, 0.9), effect_of(base, other, 0.95)
+        differences = [two - one for one, two in zip(baseline, other, strict=True)]
+        alone, effect = paired_means(differences, 0.9), effect_of(baseline, other, 0.95)
         resampled += alone is not None and alone[0] > -0.01
         passed += effect is not None and effect.bounds[0] > -0.01
     assert resampled > 12

@@ -31,7 +31,7 @@ def _metric(
 ) -> MetricComparison:
     value = {"value": 0.5, "stderr": None, "n": 400}
     return MetricComparison.model_validate({
-        "task": task, "metric": "acc,none", "base": value, "quantized": value, "unit": "points",
+        "task": task, "metric": "acc,none", "baseline": value, "candidate": value, "unit": "points",
         "difference": difference, "low": low, "high": high, "confidence": 0.95, "method": "m",
         "p_value": 0.5, "p_adjusted": 1.0, "pairs": 400, "lost": 20, "gained": 20, "changed": 50,
         "primary": True, **changes,
@@ -169,15 +169,15 @@ def test_a_task_may_lose_just_its_margin(lost: float, status: str, said: str) ->
 
 def test_lower_is_better() -> None:
     value = {"value": 0.5, "stderr": None, "n": 400, "higher_is_better": False}
-    more = _metric("b", 0.05, 0.03, 0.07, p_adjusted=0.003, base=value, quantized=value)
+    more = _metric("b", 0.05, 0.03, 0.07, p_adjusted=0.003, baseline=value, candidate=value)
     assert _decide(SOUND, EVEN, more).status == "FAIL"
-    less = _metric("b", -0.05, -0.07, -0.03, p_adjusted=0.003, base=value, quantized=value)
+    less = _metric("b", -0.05, -0.07, -0.03, p_adjusted=0.003, baseline=value, candidate=value)
     assert _decide(SOUND, EVEN, less).status == "PASS"
 
 
 def test_a_task_without_points_is_told_whatever_the_verdict() -> None:
     less = {"value": 9.0, "stderr": None, "n": 400, "higher_is_better": False}
-    made = {"unit": "value", "p_adjusted": None, "base": less, "quantized": less}
+    made = {"unit": "value", "p_adjusted": None, "baseline": less, "candidate": less}
     unclear = _metric("ppl", 0.7, -0.1, 1.5, **made)
     said = "ppl has no points and is not judged: difference +0.700, 95 % interval −0.100 to +1.500"
     for pooled in (SOUND, UNSURE, LOST, None):
@@ -251,8 +251,8 @@ def test_three_verdicts(tables: dict[str, tuple[int, int, int, int]], status: st
 
 
 def test_real_rows_of_base_against_itself(tmp_path: Path) -> None:
-    base = make_run(tmp_path, rows=300).arms["base"]
-    told = decide(compare(base, base, tmp_path), SPEC, what="Nothing")
+    baseline = make_run(tmp_path, rows=300).arms["baseline"]
+    told = decide(compare(baseline, baseline, tmp_path), SPEC, what="Nothing")
     assert told.status == "PASS"
     assert told.headline.startswith("PASS: Nothing makes no difference (95 % interval −0.")
 
@@ -298,14 +298,14 @@ def test_an_exam_that_the_base_model_cannot_pass_shows_no_loss(
     value: float, chance: float | None, able: bool
 ) -> None:
     score = {"value": value, "stderr": None, "n": 400}
-    told = _decide(SOUND, EVEN, _metric("b", 0, -0.005, 0.005, base=score, chance=chance))
+    told = _decide(SOUND, EVEN, _metric("b", 0, -0.005, 0.005, baseline=score, chance=chance))
     if able:
         assert told.status == "PASS"
         return
     assert told.status == "INCONCLUSIVE"
-    assert "b could show no loss: the base model is hardly better than guessing" in told.headline
-    assert any(f"the base model scores {100 * value:.1f} %" in why for why in told.reasons)
-    assert told.needed.startswith("Instead of b, a task that the base model can do")
+    assert "b could show no loss: the baseline is hardly better than guessing" in told.headline
+    assert any(f"the baseline scores {100 * value:.1f} %" in why for why in told.reasons)
+    assert told.needed.startswith("Instead of b, a task that the baseline can do")
 
 
 def test_a_loss_that_nothing_tests_is_not_called_chance() -> None:

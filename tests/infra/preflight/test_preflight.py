@@ -20,7 +20,7 @@ from infra.contracts.errors import AssayError, EnvironmentBuildError, PreflightE
 from infra.contracts.progress import Silent
 from infra.contracts.specs import DatasetSpec, RunSpec
 from infra.machine.device import Device
-from infra.models.hubs.base import connect
+from infra.models.hubs.hub import connect
 from infra.models.memory_need import GIB, from_name
 from infra.preflight import access, interpreters, machine, model, plan, room
 from infra.preflight import suite as rows_of_exam
@@ -191,7 +191,7 @@ def test_a_model_on_a_hub_is_looked_at_and_not_downloaded(
         ({"quantization_config": {"quant_method": "awq"}}, {}, "quantized already (awq)"),
         ({"model_type": "mamba"}, {}, "mamba"),
         ({}, {"tensor_parallel_size": 4}, "6 attention heads"),
-        ({"intermediate_size": 896}, {"tensor_parallel_size": 2}, "quantized arm cannot be shared"),
+        ({"intermediate_size": 896}, {"tensor_parallel_size": 2}, "candidate cannot be shared"),
         ({}, {"max_model_len": 1024}, "made for 512 tokens"),
     ],
 )
@@ -377,7 +377,7 @@ def test_earlier_runs_tell_how_many_rows_flip_and_how_long_it_takes(
     )
     rows = [
         f"run,earlier,{asked.model.id},True,{arm},{task},{n},{n // 2},0,60,{68 / 120}"
-        for arm in ("base", "quantized")
+        for arm in ("baseline", "quantized")
         for task, n in (("gsm8k", 30), ("global_mmlu_en", 38))
     ]
     (tmp_path / "history.csv").write_text("\n".join([columns, *rows]))

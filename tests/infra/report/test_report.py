@@ -84,7 +84,7 @@ def test_numbers_come_back_as_they_were(run: tuple[Report, Path]) -> None:
     assert Report.model_validate_json(text).model_copy(update={"receipt": None}) == report
     arms = json.loads(text)["arms"]
     assert arms["quantized"]["checkpoint"]["quantization"]["quant_method"] == "awq"
-    assert {"value", "stderr", "n"} <= set(arms["base"]["tasks"][GROUP]["metrics"]["acc,none"])
+    assert {"value", "stderr", "n"} <= set(arms["baseline"]["tasks"][GROUP]["metrics"]["acc,none"])
 
 
 def test_page_says_it_in_order(run: tuple[Report, Path], page: Page) -> None:
@@ -101,7 +101,7 @@ def test_page_says_it_in_order(run: tuple[Report, Path], page: Page) -> None:
     for fact in (
         "15.2 GB → 5.57 GB", "37 %", "CPUWNA16LinearKernel", "1 min 52 s", "evaluate-base: gsm8k",
         "128 of 240", report.calibration.fingerprint, "vLLM 0.32.0",
-        report.arms["base"].checkpoint.digest, "3.8.8", "--generation-config vllm",
+        report.arms["baseline"].checkpoint.digest, "3.8.8", "--generation-config vllm",
         '"quant_method": "awq"', "http://127.0.0.1:4200/runs/flow-run/",
     ):  # fmt: skip
         assert fact in page.text, fact
@@ -109,7 +109,7 @@ def test_page_says_it_in_order(run: tuple[Report, Path], page: Page) -> None:
 
 def test_page_needs_nothing_but_itself(run: tuple[Report, Path], page: Page) -> None:
     report, folder = run
-    assert {"script", "iframe", "object", "link", "base", "form"} & {
+    assert {"script", "iframe", "object", "link", "baseline", "form"} & {
         t for t, _ in page.tags
     } == set()
     for attributes in [*page.of("img"), *page.of("source")]:
@@ -303,10 +303,10 @@ def test_a_changed_or_restarted_engine_is_told_once_an_arm(run: tuple[Report, Pa
             ),
         }
     )  # fmt: skip
-    quantized = report.arms["quantized"].model_copy(update={"server": server})
-    told = report.model_copy(update={"arms": report.arms | {"quantized": quantized}})
+    candidate = report.arms["quantized"].model_copy(update={"server": server})
+    told = report.model_copy(update={"arms": report.arms | {"quantized": candidate}})
     line = (
-        "The engine of the quantized model ran with serving.max_model_len=1248 instead of 2048 "
+        "The engine of the candidate ran with serving.max_model_len=1248 instead of 2048 "
         "(The cache holds <1248> tokens); it was started again 2 times (the last time after 73 "
         "answers, none of which was asked for twice: It was killed)."
     )

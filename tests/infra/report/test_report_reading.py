@@ -56,7 +56,7 @@ def test_numbers_below_the_verdict_tell_cost_from_gain(
     tiles = text.partition('class="tiles"')[2].partition("</ul>")[0]
     kinds = re.findall('class="kind">([^<]*)<', tiles)
     assert kinds == ["Cost", "Cost", "Bought", "Bought", "Bought and cost"]
-    alike = make_bench(quantized=False)
+    alike = make_bench(candidate=False)
     arms = {a: found.model_copy(update={"bench": alike}) for a, found in report.arms.items()}
     tiles = render(report.model_copy(update={"arms": arms}), folder)
     assert '<span class="kind">Alike</span><b>1.00×</b>' in tiles

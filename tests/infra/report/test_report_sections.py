@@ -107,14 +107,14 @@ def test_first_lines_say_where_it_is_slower(
 ) -> None:
     report, _ = full
     text, markdown = shown
-    slower = "The quantized model is slower with prompts of 128 tokens and 16 requests at a time"
+    slower = "The candidate is slower with prompts of 128 tokens and 16 requests at a time"
     assert text.index(slower) < text.index("Quality: what it cost")
     assert markdown.index(slower) < markdown.index("## Quality")
     assert slower in reports.model_card(report)
     assert "It is slower at 1 more of the points that were measured." in text
 
     arms = {
-        arm: found.model_copy(update={"bench": make_bench(quantized=False)})
+        arm: found.model_copy(update={"bench": make_bench(candidate=False)})
         for arm, found in report.arms.items()
     }
     alike = report.model_copy(update={"arms": arms})
@@ -125,11 +125,13 @@ def test_first_lines_say_where_it_is_slower(
 def test_many_answers_that_were_cut_weaken_the_verdict(full: tuple[Report, Path]) -> None:
     report = full[0]
     assert not any("token limit" in caveat for caveat in summarize(report).caveats)
-    base = report.arms["base"]
-    cut = base.tasks["gsm8k"].model_copy(update={"truncated": 60})
-    arms = report.arms | {"base": base.model_copy(update={"tasks": base.tasks | {"gsm8k": cut}})}
+    baseline = report.arms["baseline"]
+    cut = baseline.tasks["gsm8k"].model_copy(update={"truncated": 60})
+    arms = report.arms | {
+        "baseline": baseline.model_copy(update={"tasks": baseline.tasks | {"gsm8k": cut}})
+    }
     told = summarize(report.model_copy(update={"arms": arms})).caveats
-    assert any("of the base model on gsm8k ran into the token limit" in caveat for caveat in told)
+    assert any("of the baseline on gsm8k ran into the token limit" in caveat for caveat in told)
 
 
 def test_a_large_overlap_weakens_the_verdict_in_the_first_lines(full: tuple[Report, Path]) -> None:
@@ -143,9 +145,11 @@ def test_a_large_overlap_weakens_the_verdict_in_the_first_lines(full: tuple[Repo
 
 def test_timings_of_different_runs_are_told(full: tuple[Report, Path]) -> None:
     report = full[0]
-    base = report.arms["base"]
-    reused = base.model_copy(update={"bench": base.bench.model_copy(update={"reused": True})})  # type: ignore[union-attr]
-    told = summarize(report.model_copy(update={"arms": report.arms | {"base": reused}}))
+    baseline = report.arms["baseline"]
+    reused = baseline.model_copy(
+        update={"bench": baseline.bench.model_copy(update={"reused": True})}
+    )  # type: ignore[union-attr]
+    told = summarize(report.model_copy(update={"arms": report.arms | {"baseline": reused}}))
     assert any("timed in different runs" in caveat for caveat in told.caveats)
     assert not any("timed in different runs" in caveat for caveat in summarize(report).caveats)
 

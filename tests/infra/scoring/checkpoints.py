@@ -17,31 +17,31 @@ _FORMAT = {"bits": BITS, "group_size": GROUP, "version": "gemm", "zero_point": T
 _NEVER_IN_UTF8 = (0xC0, 0xC1, *range(0xF5, 0x100))
 
 
-def write_awq(base: Path, folder: Path, bits: int = BITS) -> Path:
+def write_awq(baseline: Path, folder: Path, bits: int = BITS) -> Path:
     """Write a model's AWQ checkpoint, each weight rounded to the nearest of its group's levels.
 
     It has the layout that AutoAWQ writes and takes a second to make; what it lacks is AutoAWQ's
     search for better scales, which matters to scores and not to how they are asked for.
 
     Args:
-        base: The model.
+        baseline: The model.
         folder: Receives the checkpoint.
         bits: Fewer than four use fewer levels, and are packed as four all the same.
     """
     from safetensors.numpy import load_file, save_file
 
     folder.mkdir(parents=True)
-    for file in base.iterdir():
+    for file in baseline.iterdir():
         if file.suffix == ".json":
             shutil.copy(file, folder)
-    config = json.loads((base / "config.json").read_text())
+    config = json.loads((baseline / "config.json").read_text())
     config |= {"dtype": "float16", "torch_dtype": "float16"}
     config["quantization_config"] = {
         "quant_method": "awq", "modules_to_not_convert": None, **_FORMAT
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config))
     tensors: dict[str, Any] = {}
-    for name, tensor in load_file(base / "model.safetensors").items():
+    for name, tensor in load_file(baseline / "model.safetensors").items():
         if name.endswith("_proj.weight"):
             layer = name.removesuffix(".weight")
             tensors |= {f"{layer}.{key}": part for key, part in _quantized(tensor, bits).items()}

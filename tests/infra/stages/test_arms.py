@@ -68,7 +68,7 @@ Sit = Callable[..., ArmResult]
 
 @pytest.fixture
 def sit(weights: Weights, environment: PythonEnvironment, tmp_path: Path, heard: Heard) -> Sit:
-    """Return a function that lets the base model sit; `run` names the run's folder."""
+    """Return a function that lets the baseline sit; `run` names the run's folder."""
 
     def one(
         run: str,
@@ -98,7 +98,7 @@ def sit(weights: Weights, environment: PythonEnvironment, tmp_path: Path, heard:
             speed=SpeedSpec(enabled=False),
         )  # fmt: skip
         return arms.evaluate(
-            "base", model, spec,
+            "baseline", model, spec,
             environment=environment, run=RunFolder(id=run, path=tmp_path / run),
             settings=settings or Settings(cache=tmp_path / "cache"), progress=heard, **options,
         )  # fmt: skip
@@ -124,7 +124,8 @@ def test_a_second_sitting_is_asked_everything_again_in_another_order(
     # Whatever the order: the same documents have the same answers.
     for name in first.tasks:
         rows = [
-            (run / "samples" / arm / f"{name}.jsonl").read_text() for arm in ("base", "base-again")
+            (run / "samples" / arm / f"{name}.jsonl").read_text()
+            for arm in ("baseline", "base-again")
         ]
         assert rows[0] == rows[1]
         assert not second.tasks[name].reused
@@ -277,11 +278,11 @@ def test_an_exam_that_is_edited_while_an_accelerator_is_awaited_is_not_kept_as_t
 def test_arms_that_are_marked_by_different_code_are_not_compared(
     sit: Sit, marked: dict[str, Any], tmp_path: Path
 ) -> None:
-    base = sit("run", asked_as=marked)
+    baseline = sit("run", asked_as=marked)
     (tmp_path / "tasks" / "utils.py").write_text(OTHERWISE)
-    quantized = sit("run", asked_as=marked)
+    candidate = sit("run", asked_as=marked)
     with pytest.raises(ComparisonError, match="differs in definition"):
-        paired_rows(*(arm.tasks["house_exam"] for arm in (base, quantized)), tmp_path / "run")
+        paired_rows(*(arm.tasks["house_exam"] for arm in (baseline, candidate)), tmp_path / "run")
 
 
 def test_a_name_with_a_slash_has_its_rows(sit: Sit, tmp_path: Path) -> None:

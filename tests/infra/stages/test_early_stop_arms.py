@@ -60,7 +60,7 @@ def sit(weights: Weights, tmp_path: Path, heard: Heard) -> Sit:
     python.chmod(0o755)
 
     def one(
-        base: ArmResult | None = None, *, early_stop: bool = True, margin: float = 30
+        baseline: ArmResult | None = None, *, early_stop: bool = True, margin: float = 30
     ) -> ArmResult:
         spec = RunSpec(
             model=ModelSpec(source="local", id=str(SAMPLE)),
@@ -78,14 +78,14 @@ def sit(weights: Weights, tmp_path: Path, heard: Heard) -> Sit:
                 margin_points=margin, task_margin_points=30, early_stop=early_stop
             ),
         )  # fmt: skip
-        other = weights.model_copy(update={"digest": "of the quantized model"})
+        other = weights.model_copy(update={"digest": "of the candidate"})
         return arms.evaluate(
-            "quantized" if base else "base", other if base else weights, spec,
+            "quantized" if baseline else "baseline", other if baseline else weights, spec,
             environment=PythonEnvironment(
                 name="stand-in", python=python, digest="stand-in", provided=True
             ),
             run=RunFolder(id="run", path=tmp_path / "run"),
-            settings=Settings(cache=tmp_path / "cache"), progress=heard, base=base,
+            settings=Settings(cache=tmp_path / "cache"), progress=heard, baseline=baseline,
         )  # fmt: skip
 
     return one
@@ -98,28 +98,28 @@ def rows(arm: ArmResult) -> int:
 def test_a_stopped_exam_is_kept_and_never_taken_for_a_whole_one(
     sit: Sit, tmp_path: Path, heard: Heard
 ) -> None:
-    base = sit()
-    stopped = sit(base)
-    assert 0 < rows(stopped) < rows(base) == ROWS
+    baseline = sit()
+    stopped = sit(baseline)
+    assert 0 < rows(stopped) < rows(baseline) == ROWS
     assert heard.said.count(
         f"PASS is certain after {rows(stopped):,} of {ROWS} rows; no more are asked"
     ) == 1  # fmt: skip
     log = (tmp_path / "run" / "logs" / "server-quantized.log").read_text()
     whole_log = (tmp_path / "run" / "logs" / "server-base.log").read_text()
     assert log.count("asked question") < whole_log.count("asked question")
-    again = sit(base)
+    again = sit(baseline)
     assert all(task.reused for task in again.tasks.values())
     assert rows(again) == rows(stopped)
 
-    whole = sit(base, early_stop=False)
+    whole = sit(baseline, early_stop=False)
     assert rows(whole) == ROWS
     assert not any(task.reused for task in whole.tasks.values())
     # Nor is a whole one a stopped one, or one that stopped at another margin.
-    assert rows(sit(base)) == rows(stopped)
-    other = sit(base, margin=29)
+    assert rows(sit(baseline)) == rows(stopped)
+    other = sit(baseline, margin=29)
     assert not any(task.reused for task in other.tasks.values())
     # What both were asked is the same, to the letter.
-    part = asked.asked_of(base, stopped, tmp_path / "run")
+    part = asked.asked_of(baseline, stopped, tmp_path / "run")
     for name, scores in part.tasks.items():
         assert scores.exam == stopped.tasks[name].exam
         assert scores.metrics == {
@@ -129,9 +129,9 @@ def test_a_stopped_exam_is_kept_and_never_taken_for_a_whole_one(
 
 
 def test_without_early_stop_a_base_arm_changes_nothing(sit: Sit, tmp_path: Path) -> None:
-    base = sit(early_stop=False)
-    sit(base, early_stop=False)
+    baseline = sit(early_stop=False)
+    sit(baseline, early_stop=False)
     kept = sorted(path.name for path in (tmp_path / "cache" / "scores").iterdir())
-    assert sit(base, early_stop=False).tasks["gsm8k"].reused
-    sit(early_stop=True)  # the base arm sits its whole exam all the same
+    assert sit(baseline, early_stop=False).tasks["gsm8k"].reused
+    sit(early_stop=True)  # the baseline sits its whole exam all the same
     assert sorted(path.name for path in (tmp_path / "cache" / "scores").iterdir()) == kept

@@ -71,7 +71,7 @@ def test_typed_reading(report: Report, tmp_path: Path) -> None:
     assert row.created == report.created
     assert row.higher_is_better
     assert row.size_bytes == 5_570_801_664
-    assert frame[frame.arm == "base"].kernel.isna().all()
+    assert frame[frame.arm == "baseline"].kernel.isna().all()
     assert str(frame.created.dtype).startswith("datetime64")
 
 
@@ -88,7 +88,7 @@ def test_verdict_margin_and_pooled_effect(report: Report, tmp_path: Path) -> Non
     assert (row.environment, row.host) == ("server-cpu", "bench-02")
     assert row.recipe_name == "4-bit AWQ, groups of 128"
     assert row.run_seconds == pytest.approx(sum(report.timings.values()))
-    assert frame[frame.arm == "base"].set_index("task").reused["gsm8k"].all()
+    assert frame[frame.arm == "baseline"].set_index("task").reused["gsm8k"].all()
     assert not row.alert
     assert frame.agreement.isna().all() and frame.lowest_tpot_ms.isna().all()
 
@@ -121,7 +121,7 @@ def test_speed_and_fidelity(report: Report, tmp_path: Path) -> None:
     assert row.highest_output_tokens_per_second == 400.0
     assert (row.weights_memory_bytes, row.process_memory_bytes) == (5, 7)
     assert (row.agreement, row.kl_mean, row.perplexity) == (0.95, 0.01, 5.75)
-    assert frame[frame.arm == "base"].perplexity.unique().tolist() == [5.5]
+    assert frame[frame.arm == "baseline"].perplexity.unique().tolist() == [5.5]
 
 
 def test_with_run_is_what_append_would_leave(report: Report, tmp_path: Path) -> None:

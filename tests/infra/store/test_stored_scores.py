@@ -14,7 +14,7 @@ def paths(scores: TaskScores) -> set[str]:
 
 
 def test_every_level_of_a_group_says_where_its_rows_are(tmp_path: Path) -> None:
-    made = make_run(tmp_path / "made", rows=20).arms["base"]
+    made = make_run(tmp_path / "made", rows=20).arms["baseline"]
     name, leaf = next((n, s) for n, s in made.tasks.items() if s.subtasks)
     below = next(iter(leaf.subtasks.values()))
     # As mmlu: a group of groups.
@@ -28,7 +28,7 @@ def test_every_level_of_a_group_says_where_its_rows_are(tmp_path: Path) -> None:
     stored.keep(scores, made.server, log)
     assert paths(stored.scores) == {str(stored.folder / Stored.SAMPLES)}
     run = RunFolder(id=f"r-{datetime.now(UTC):%S}", path=tmp_path / "run")
-    brought = stored.bring("base", run, reused=True)
+    brought = stored.bring("baseline", run, reused=True)
     assert paths(brought) == {f"samples/base/{name}.jsonl"}
     assert all((run.path / path).is_file() for path in paths(brought))
     assert brought.subtasks["middle"].subtasks[below.name].reused

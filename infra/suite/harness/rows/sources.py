@@ -203,7 +203,7 @@ def _told(files: tuple[Path, ...]) -> str:
 @cache
 def _commit(dataset: str, revision: str) -> str | None:
     """Return what the hub has under a revision now, so that all of a run reads the same."""
-    from infra.models.hubs.base import COMMIT, Repository, connect
+    from infra.models.hubs.hub import COMMIT, Repository, connect
     from infra.models.hubs.revisions import ask
 
     if COMMIT.fullmatch(revision):

@@ -373,7 +373,7 @@ def test_the_real_engine_comes_up_adjusted(
     spec = ServingSpec(device="cpu", adjust=True, extra_args=("--kv-cache-memory-bytes", "4000000"))
     heard = Heard()
     with serve(
-        ROOT / "infra" / "sample" / "model", arm="base", spec=spec, concurrency=4,
+        ROOT / "infra" / "sample" / "model", arm="baseline", spec=spec, concurrency=4,
         environment=server_environment, device=detect("cpu"), trust_remote_code=False,
         log=tmp_path / "server.log", progress=heard,
     ) as server:  # fmt: skip

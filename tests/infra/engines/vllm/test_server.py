@@ -252,7 +252,7 @@ def serve_model(
     model: Path, environment: PythonEnvironment, log: Path, **spec: Any
 ) -> AbstractContextManager[LiveServer]:
     return serve(
-        model, arm="base", spec=ServingSpec(device="cpu", **spec), concurrency=4,
+        model, arm="baseline", spec=ServingSpec(device="cpu", **spec), concurrency=4,
         environment=environment, device=detect("cpu"), trust_remote_code=False, log=log,
         progress=Heard(),
     )  # fmt: skip

@@ -49,7 +49,7 @@ def test_a_calibration_set_whose_branch_moves_leaves_out_other_texts(
 
     def count() -> int:
         probe = ReadingProbe(
-            "base",
+            "baseline",
             inspect_local(SAMPLE, settings=settings),
             spec,
             environment=PythonEnvironment(

@@ -34,15 +34,15 @@ def test_written_answers_are_counted_in_tokens(
 ) -> None:
     monkeypatch.setattr(module, "_AT_A_TIME", 7)
     arms = make_run(tmp_path, rows=40).arms
-    base, quantized = arms["base"], arms["quantized"]
+    baseline, candidate = arms["baseline"], arms["quantized"]
     short, long = "It is 7.", "It is 7. " * 20
-    rewrite(tmp_path, base, "gsm8k", [[[short]]], 0)
-    rewrite(tmp_path, quantized, "gsm8k", [[[short]], [[short]], [[short]], [[long]]], 6)
-    found = lengths(base, quantized, tmp_path, tokenizer)
+    rewrite(tmp_path, baseline, "gsm8k", [[[short]]], 0)
+    rewrite(tmp_path, candidate, "gsm8k", [[[short]], [[short]], [[short]], [[long]]], 6)
+    found = lengths(baseline, candidate, tmp_path, tokenizer)
     one, other = (len(tokenizer(text)["input_ids"]) for text in (short, long))
     assert one < other
     assert found.keys() == {"gsm8k"}  # all others choose
-    assert found["gsm8k"]["base"].model_dump() == {
+    assert found["gsm8k"]["baseline"].model_dump() == {
         "answers": 40, "tokens_mean": one, "tokens_median": one, "endless": 0
     }  # fmt: skip
     there = found["gsm8k"]["quantized"]
@@ -52,6 +52,6 @@ def test_written_answers_are_counted_in_tokens(
 
 def test_an_empty_answer_has_no_tokens(tmp_path: Path, tokenizer: Any) -> None:
     arms = make_run(tmp_path, rows=10).arms
-    rewrite(tmp_path, arms["base"], "gsm8k", [[[""]]], 0)
-    found = lengths(arms["base"], arms["quantized"], tmp_path, tokenizer)
-    assert (found["gsm8k"]["base"].answers, found["gsm8k"]["base"].tokens_mean) == (10, 0)
+    rewrite(tmp_path, arms["baseline"], "gsm8k", [[[""]]], 0)
+    found = lengths(arms["baseline"], arms["quantized"], tmp_path, tokenizer)
+    assert (found["gsm8k"]["baseline"].answers, found["gsm8k"]["baseline"].tokens_mean) == (10, 0)

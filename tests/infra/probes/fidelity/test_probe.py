@@ -61,7 +61,7 @@ def bench(
     work = tmp_path_factory.mktemp("fidelity")
     (work / "texts.txt").write_text(TEXTS)
     weights = inspect_local(SAMPLE, settings=Settings())
-    models = {"base": SAMPLE, "quantized": write_awq(SAMPLE, work / "awq")}
+    models = {"baseline": SAMPLE, "quantized": write_awq(SAMPLE, work / "awq")}
     spec = RunSpec(
         model=ModelSpec(source="local", id=str(SAMPLE)),
         quantization=QuantizationSpec(
@@ -99,12 +99,12 @@ def bench(
             arm: weights.model_copy(update={"path": models[arm], "digest": arm}) for arm in models
         }
         readings = {arm: reading(arm, whose[arm], servers[arm]) for arm in models}
-        readings["again"] = reading("again", whose["base"], servers["base"])
+        readings["again"] = reading("again", whose["baseline"], servers["baseline"])
         yield Bench(work / "run", servers, readings)
 
 
 def test_a_model_follows_itself(bench: Bench) -> None:
-    found = compare(bench.readings["base"], bench.readings["again"], bench.folder)
+    found = compare(bench.readings["baseline"], bench.readings["again"], bench.folder)
     assert found.agreement == 1.0
     # The engine is not bound to compute the same bits twice.
     assert found.kl_p99 < 1e-3
@@ -113,7 +113,7 @@ def test_a_model_follows_itself(bench: Bench) -> None:
 
 
 def test_a_quantized_model_follows_less_closely(bench: Bench) -> None:
-    found = compare(bench.readings["base"], bench.readings["quantized"], bench.folder)
+    found = compare(bench.readings["baseline"], bench.readings["quantized"], bench.folder)
     print(found)
     assert 0.5 < found.agreement <= 1.0
     assert 1e-4 < found.kl_mean < 1.0
@@ -124,7 +124,7 @@ def test_a_quantized_model_follows_less_closely(bench: Bench) -> None:
 
 def test_perplexity_is_that_of_echoed_texts(bench: Bench) -> None:
     """An echo is another way through the server: one text a request, with another field."""
-    server, positions = bench.servers["base"], bench.positions("base")
+    server, positions = bench.servers["baseline"], bench.positions("baseline")
     tokens = positions.tokens.tolist()
     headers = {"Authorization": f"Bearer {server.api_key.get_secret_value()}"}
     values: list[float] = []
@@ -139,19 +139,19 @@ def test_perplexity_is_that_of_echoed_texts(bench: Bench) -> None:
             trust_env=False,
         ).raise_for_status()  # fmt: skip
         values += answer.json()["choices"][0]["logprobs"]["token_logprobs"][1:length]
-    assert len(values) == bench.readings["base"].tokens == 4 * 47 - _missing(bench)
+    assert len(values) == bench.readings["baseline"].tokens == 4 * 47 - _missing(bench)
     nll = -math.fsum(values) / len(values)
-    assert bench.readings["base"].perplexity == pytest.approx(math.exp(nll), rel=1e-3)
-    assert bench.readings["base"].nll == pytest.approx(nll, abs=1e-3)
+    assert bench.readings["baseline"].perplexity == pytest.approx(math.exp(nll), rel=1e-3)
+    assert bench.readings["baseline"].nll == pytest.approx(nll, abs=1e-3)
 
 
 def _missing(bench: Bench) -> int:
     """Return how many positions the shorter texts lack."""
-    return sum(48 - length for length in bench.positions("base").lengths.tolist())
+    return sum(48 - length for length in bench.positions("baseline").lengths.tolist())
 
 
 def test_likely_tokens_come_in_their_order(bench: Bench) -> None:
-    positions = bench.positions("base")
+    positions = bench.positions("baseline")
     assert (positions.logprobs[:, :-1] >= positions.logprobs[:, 1:]).all()
     assert (positions.own <= positions.logprobs[:, 0]).all()
     assert (positions.ids >= 0).all()

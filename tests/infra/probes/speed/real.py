@@ -36,7 +36,7 @@ def time_it(server: LiveServer, model: Path, environment: PythonEnvironment, fol
         ),
     )  # fmt: skip
     probe = BenchProbe(
-        "base",
+        "baseline",
         Weights.model_construct(path=model, digest="d"),
         spec,
         environment=environment,

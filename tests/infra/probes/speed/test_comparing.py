@@ -16,8 +16,8 @@ def test_points_are_paired_by_what_was_asked_in_order() -> None:
     ]  # fmt: skip
     first, alone, same = pairs
     assert (first.ttft_ratio, first.tpot_ratio, first.throughput_ratio) == (0.5, 0.4, 2.0)
-    assert alone.base is None
-    assert alone.quantized == MANY
+    assert alone.baseline is None
+    assert alone.candidate == MANY
     assert alone.ttft_ratio is alone.tpot_ratio is alone.throughput_ratio is None
     assert same.ttft_ratio == 1.0
 
@@ -29,7 +29,7 @@ def test_points_with_answers_of_another_length_are_not_compared() -> None:
 
 def test_an_arm_that_was_not_timed_has_nothing_to_compare() -> None:
     assert summary(None, None) == []
-    assert [pair.quantized for pair in summary(bench(FEW), None)] == [None]
+    assert [pair.candidate for pair in summary(bench(FEW), None)] == [None]
     assert slower(bench(FEW), None) == slower(None, bench(FEW)) == []
 
 
@@ -52,7 +52,7 @@ def test_a_time_of_zero_has_no_ratio() -> None:
 def test_every_way_to_be_slower_is_told(worse: dict[str, float], told: str) -> None:
     (sentence,) = slower(bench(FEW, MANY), bench(point(**worse), MANY))
     assert sentence == (
-        f"The quantized model is slower with prompts of 128 tokens and 1 request at a time: {told}"
+        f"The candidate is slower with prompts of 128 tokens and 1 request at a time: {told}"
     )
 
 

@@ -63,7 +63,7 @@ class Stage:
             python.write_text(f"#!/bin/sh\nexec {script}\n")
             python.chmod(0o755)
         return BenchProbe(
-            "base",
+            "baseline",
             Weights.model_construct(path=self.folder, digest="d"),
             spec,
             environment=PythonEnvironment(name="s", python=python, digest="", provided=True),

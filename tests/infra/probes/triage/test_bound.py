@@ -33,7 +33,7 @@ def look(folder: Path, **bounds: object) -> Look:
         _checkpoint(folder),
         make_spec(**bounds),
         conditions=["conditions"],
-        base_conditions=["base"],
+        base_conditions=["baseline"],
         run=RunFolder(id="run", path=folder / "run"),
         settings=Settings(cache=folder / "cache"),
         progress=Silent(),

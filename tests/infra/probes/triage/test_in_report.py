@@ -28,8 +28,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Path]:
 
 
 def with_triage(report: Report) -> Report:
-    quantized = report.arms["quantized"].model_copy(update={"triage": TRIAGE})
-    return report.model_copy(update={"arms": {**report.arms, "quantized": quantized}})
+    candidate = report.arms["quantized"].model_copy(update={"triage": TRIAGE})
+    return report.model_copy(update={"arms": {**report.arms, "quantized": candidate}})
 
 
 def test_page_shows_what_was_looked_at(run: tuple[Report, Path]) -> None:

@@ -23,7 +23,7 @@ from tests.exactness import served as serve_for_test
 from tests.infra.probes.triage.conftest import make_spec
 
 pytestmark = pytest.mark.engine
-BASE, QUANTIZED = ["base", 1], ["quantized", 1]
+BASE, QUANTIZED = ["baseline", 1], ["quantized", 1]
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Bench:
     checkpoint: QuantizedCheckpoint
     folder: Path
 
-    def look(self, arm: str, run: RunFolder, spec: Any = None, base: Any = BASE) -> Look:
+    def look(self, arm: str, run: RunFolder, spec: Any = None, baseline: Any = BASE) -> Look:
         return Look(
-            self.weights if arm == "base" else self.checkpoint,
+            self.weights if arm == "baseline" else self.checkpoint,
             spec or make_spec(),
-            conditions=BASE if arm == "base" else [*QUANTIZED, str(run.path)],
-            base_conditions=base, run=run, settings=self.settings, progress=Silent(),
+            conditions=BASE if arm == "baseline" else [*QUANTIZED, str(run.path)],
+            base_conditions=baseline, run=run, settings=self.settings, progress=Silent(),
         )  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def bench(
 ) -> Iterator[Bench]:
     work = tmp_path_factory.mktemp("triage")
     folders = {
-        "base": SAMPLE,
+        "baseline": SAMPLE,
         "sound": checkpoint.path,
         "swapped": spoil(checkpoint.path, work / "swapped", "layers swapped"),
     }
@@ -71,8 +71,8 @@ def bench(
         found = Bench(servers, Settings(cache=work / "cache"), weights, checkpoint, work)
         garbage = write_garbage(work / "garbage.jsonl", 40)
         for spec in (make_spec(), make_spec(garbage)):
-            before = RunFolder(id="base", path=work / "base-run")
-            found.look("base", before, spec).take(servers["base"])
+            before = RunFolder(id="baseline", path=work / "base-run")
+            found.look("baseline", before, spec).take(servers["baseline"])
         yield found
 
 
@@ -94,7 +94,7 @@ def test_a_sound_checkpoint_passes_and_its_record_is_kept(bench: Bench, run: Run
     assert len(checks) == 6 + 6  # of the files, and of the answers
     assert all(check.ok for check in checks.values())
     assert checks[served.KERNEL].value == "CPUWNA16LinearKernel"
-    assert "to the base model" in checks[served.CALIBRATION].value
+    assert "to the baseline" in checks[served.CALIBRATION].value
     print(*checks.values(), sep="\n")
     assert triage is not None
     assert triage.agreement is not None
@@ -102,7 +102,7 @@ def test_a_sound_checkpoint_passes_and_its_record_is_kept(bench: Bench, run: Run
     # Another run, which asks nothing since all scores are there, still has it.
     assert bench.look("quantized", run).found() == triage
     assert bench.look("quantized", run, make_spec(enabled=False)).found() is None
-    assert bench.look("base", run).found() is None
+    assert bench.look("baseline", run).found() is None
 
 
 def test_swapped_layers_are_stopped(bench: Bench, run: RunFolder) -> None:
@@ -132,11 +132,11 @@ def test_answers_to_earlier_prompts_do_as_well(bench: Bench, run: RunFolder) -> 
     triage = look.found()
     assert triage is not None
     assert triage.agreement is not None
-    assert "to the quantized model" in checks_of(triage)[served.CALIBRATION].value
+    assert "to the candidate" in checks_of(triage)[served.CALIBRATION].value
 
 
 def test_without_the_base_model_s_answers_it_says_so(bench: Bench, run: RunFolder) -> None:
-    look = bench.look("quantized", run, make_spec(prompts=8), base=["never served"])
+    look = bench.look("quantized", run, make_spec(prompts=8), baseline=["never served"])
     look.take(bench.servers["sound"])
     triage = look.found()
     assert triage is not None
@@ -155,5 +155,5 @@ def test_switched_off_it_asks_nothing(bench: Bench, run: RunFolder) -> None:
 def test_the_base_model_is_asked_once(bench: Bench, run: RunFolder) -> None:
     kept = sorted(bench.settings.triage.rglob("*.json"))
     times = [path.stat().st_mtime_ns for path in kept]
-    bench.look("base", run).take(bench.servers["base"])
+    bench.look("baseline", run).take(bench.servers["baseline"])
     assert [path.stat().st_mtime_ns for path in kept] == times

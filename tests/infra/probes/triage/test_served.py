@@ -46,26 +46,26 @@ ENDLESS = answer(ended=False)
 
 
 @pytest.mark.parametrize(
-    ("base", "ours", "failing"),
+    ("baseline", "ours", "failing"),
     [
         ([answer()] * 20, [answer()] * 20, []),
         ([answer()] * 20, [EMPTY] * 5 + [answer()] * 15, []),
         ([answer()] * 20, [EMPTY] * 6 + [answer()] * 14, [served.EMPTY]),
-        # A base model that does the same is no worse.
+        # A baseline that does the same is no worse.
         ([EMPTY] * 12 + [answer()] * 8, [EMPTY] * 14 + [answer()] * 6, []),
         ([LOOP] * 20, [LOOP] * 20, []),
         ([ENDLESS] * 20, [LOOP] * 20, [served.LOOPS]),
         ([answer()] * 20, [ENDLESS] * 11 + [answer()] * 9, [served.ENDLESS]),
         ([answer()] * 20, [ENDLESS] * 10 + [answer()] * 10, []),
-        # What the base model does not end either tells nothing.
+        # What the baseline does not end either tells nothing.
         ([ENDLESS] * 18 + [answer()] * 2, [ENDLESS] * 20, []),
         ([answer()] * 20, [LOOP] * 20, [served.LOOPS, served.ENDLESS]),
     ],
 )
 def test_answers_are_judged_by_the_base_model_s(
-    base: list[Answer], ours: list[Answer], failing: list[str]
+    baseline: list[Answer], ours: list[Answer], failing: list[str]
 ) -> None:
-    assert [check.name for check in served.answers(base, ours) if not check.ok] == failing
+    assert [check.name for check in served.answers(baseline, ours) if not check.ok] == failing
 
 
 def test_agreement_is_the_share_of_all_tokens() -> None:
@@ -76,14 +76,14 @@ def test_agreement_is_the_share_of_all_tokens() -> None:
     assert share == 0.75
     assert check.ok
     assert "0.750 of 8 next tokens" in check.value
-    assert "-2.000, the base model's -1.000" in check.value
+    assert "-2.000, the baseline's -1.000" in check.value
     assert not served.agreement(baseline, [long, short], 0.76)[0].ok
     assert served.prompt_logprob([long, short]) == -2.0
 
 
 def test_noise_is_told_from_conversations() -> None:
-    assert served.calibration(-3.0, "base").ok
-    assert not served.calibration(-5.1, "base").ok
+    assert served.calibration(-3.0, "baseline").ok
+    assert not served.calibration(-5.1, "baseline").ok
 
 
 @pytest.mark.parametrize(
@@ -111,12 +111,12 @@ def test_every_failed_check_is_named_and_the_most_particular_cause_told() -> Non
     failed = [
         served.answers([answer()] * 20, [LOOP] * 20)[1],
         served.kernel("ExllamaLinearKernel"),
-        served.calibration(-12.0, "base"),
+        served.calibration(-12.0, "baseline"),
     ]
     with pytest.raises(BrokenCheckpoint) as caught:
         stop_if_broken(failed, "/checkpoint", Silent())
     error = caught.value
     assert [check["name"] for check in error.facts["checks"]] == [served.LOOPS, served.CALIBRATION]
-    assert "20 of 20, 0 of the base model" in error.fact
+    assert "20 of 20, 0 of the baseline" in error.fact
     assert "conversations are noise" in error.cause
     assert "quantization.calibration" in error.remedy

@@ -154,11 +154,11 @@ def test_the_arms_differ_in_nothing_but_the_weights(bench: Bench) -> None:
     made, _ = bench.quantize()
     for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
         assert (made.path / name).read_bytes() == (bench.model / name).read_bytes()
-    base = json.loads((bench.model / "config.json").read_text())
+    baseline = json.loads((bench.model / "config.json").read_text())
     config = json.loads((made.path / "config.json").read_text())
     assert config.pop("quantization_config") == made.quantization_config
     assert config.pop("torch_dtype") == config["dtype"] == "float16"
-    assert config == base | {"dtype": "float16"}
+    assert config == baseline | {"dtype": "float16"}
 
 
 def test_what_the_base_lacks_the_checkpoint_lacks(bench: Bench) -> None:
@@ -368,9 +368,9 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_succeeds(
     tensors = load_file(made.path / "model.safetensors")
     packed = [name for name in tensors if name.endswith(".qweight")]
     assert len(packed) == 2 * 7
-    base = load_file(bench.model / "model.safetensors")
+    baseline = load_file(bench.model / "model.safetensors")
     name = "model.layers.1.self_attn.o_proj"
-    weight = base[f"{name}.weight"].astype("float32")
+    weight = baseline[f"{name}.weight"].astype("float32")
     assert abs(unpack(tensors, name) - weight).mean() < 0.01  # a step is about 0.015
 
 

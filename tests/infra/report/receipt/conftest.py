@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.contracts.records import Arm, QuantizedCheckpoint, Report, Weights
+from infra.contracts.records import Checkpoint, Report
 from infra.report.receipt import sealed
 from infra.store.content import digest_files, digest_folder
 from tests.infra.made_runs import make_run
@@ -44,29 +44,18 @@ def with_checkpoints(report: Report, folder: Path) -> Report:
     return report.model_copy(update={"arms": arms})
 
 
-def _checkpoint(report: Report, arm: Arm, folder: Path) -> object:
+def _checkpoint(report: Report, arm: str, folder: Path) -> object:
     there = folder.parent / f"{arm}-checkpoint"
     there.mkdir()
     (there / "config.json").write_text("{}")
     (there / "model.safetensors").write_bytes(arm.encode() * 100)
     files = digest_folder(there)
-    told = report.arms[arm].checkpoint.model_copy(
+    found = report.arms[arm].checkpoint.model_copy(
         update={"path": there, "digest": digest_files(files)}
     )
-    common = {
-        "path": there, "files": files, "digest": told.digest, "size_bytes": told.size_bytes
-    }  # fmt: skip
-    if arm == "base":
-        record: Weights | QuantizedCheckpoint = Weights(
-            source="local", id="model", revision=None, architecture="Qwen2ForCausalLM",
-            **common,
-        )  # fmt: skip
-    else:
-        record = QuantizedCheckpoint(
-            base_digest=report.arms["base"].checkpoint.digest, recipe=report.spec.quantization,
-            quantization_config={"bits": 4}, calibration=report.calibration, versions={},
-            device="cpu", seconds=1.0, peak_memory_bytes=1, **common,
-        )  # fmt: skip
-    name = "weights.json" if arm == "base" else "checkpoint.json"
-    (folder / name).write_text(record.model_dump_json())
-    return told
+    record = Checkpoint(
+        path=there, files=files, digest=found.digest, size_bytes=found.size_bytes, source="local",
+        model="model", revision=None, quantization_config=None,
+    )  # fmt: skip
+    (folder / f"checkpoint-{arm}.json").write_text(record.model_dump_json())
+    return found

@@ -25,7 +25,9 @@ ASKED = VerdictSpec(margin_points=2, task_margin_points=40, if_unresolvable="wid
 def planned(folder: Path, asked: VerdictSpec = ASKED, earlier: Earlier | None = None) -> Report:
     """Write a run whose margin was planned, and widened if it may be."""
     made = make_run(folder, rows=60)
-    plan = power.plan({name: t.n for name, t in made.arms["base"].tasks.items()}, asked, earlier)
+    plan = power.plan(
+        {name: t.n for name, t in made.arms["baseline"].tasks.items()}, asked, earlier
+    )
     (folder / "plan.json").write_text(plan.model_dump_json(indent=2))
     margin, widened_from = power.margin(asked, plan)
     told = decide(made.comparison, asked, margin_points=margin, widened_from=widened_from)

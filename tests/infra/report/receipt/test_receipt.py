@@ -117,7 +117,7 @@ def _places(document: Any) -> Iterator[tuple[Any, Any]]:
 
 
 @pytest.mark.parametrize(("change", "path"), [
-    (lambda d: d["arms"]["base"]["speed"].update(startup_seconds=1.0),
+    (lambda d: d["arms"]["baseline"]["speed"].update(startup_seconds=1.0),
      "arms.base.speed.startup_seconds was changed: it reads 1.0"),
     (lambda d: d["provenance"].update(python="3.12.1"), 'provenance.python was changed'),
     (lambda d: d["provenance"].update({"a.b": "c"}), 'provenance["a.b"] was added'),
@@ -164,9 +164,9 @@ def test_a_score_that_does_not_follow_from_the_rows(run: Path) -> None:
 
 
 @pytest.mark.parametrize(("change", "told"), [
-    (lambda d: d["arms"]["base"]["tasks"]["gsm8k"].update(n=61), "tasks.gsm8k.n is 61"),
-    (lambda d: d["arms"]["base"]["tasks"]["gsm8k"].update(truncated=0), "truncated is 0, but 3"),
-    (lambda d: d["arms"]["base"]["tasks"][GROUP]["subtasks"][f"{GROUP}_stem"].update(exam="0" * 64),
+    (lambda d: d["arms"]["baseline"]["tasks"]["gsm8k"].update(n=61), "tasks.gsm8k.n is 61"),
+    (lambda d: d["arms"]["baseline"]["tasks"]["gsm8k"].update(truncated=0), "truncated is 0, but 3"),
+    (lambda d: d["arms"]["baseline"]["tasks"][GROUP]["subtasks"][f"{GROUP}_stem"].update(exam="0" * 64),
      f"tasks.{GROUP}.subtasks.{GROUP}_stem.exam is not the digest"),
 ])  # fmt: skip
 def test_counts_and_exam_are_made_again(
@@ -186,9 +186,9 @@ def test_counts_and_exam_are_made_again(
     (lambda d: d["comparison"]["metrics"].pop(), "comparison", "comparison.metrics is "),
     (lambda d: d["verdict"].update(status="PASS"), "verdict", "verdict.status is 'PASS', but "),
     (lambda d: d["verdict"].update(margin_points=30.0), "verdict", "the margin is 30 points, but"),
-    (lambda d: d["arms"]["base"]["checkpoint"].update(digest="0" * 64), "checkpoints",
+    (lambda d: d["arms"]["baseline"]["checkpoint"].update(digest="0" * 64), "checkpoints",
      "arms.base.checkpoint.digest is not that of the files in weights.json"),
-    (lambda d: d["arms"]["base"]["checkpoint"].update(size_bytes=1), "checkpoints",
+    (lambda d: d["arms"]["baseline"]["checkpoint"].update(size_bytes=1), "checkpoints",
      "arms.base.checkpoint.size_bytes is 1"),
 ])  # fmt: skip
 def test_what_was_sealed_again_is_made_again(
@@ -265,7 +265,7 @@ def test_one_digest_is_named(
 
 
 def test_checkpoints_are_looked_at_where_they_still_are(run: Path) -> None:
-    checkpoints = {"quantized": Path(), "base": Path()}
+    checkpoints = {"quantized": Path(), "baseline": Path()}
     for arm, result in json.loads((run / "report.json").read_text())["arms"].items():
         checkpoints[arm] = Path(result["checkpoint"]["path"])
     weights = checkpoints["quantized"] / "model.safetensors"
@@ -281,13 +281,13 @@ def test_checkpoints_are_looked_at_where_they_still_are(run: Path) -> None:
         assert wrong(run) == {"checkpoints": (f"{weights} is missing",)}
     finally:
         weights.write_bytes(content)
-    aside = checkpoints["base"].rename(checkpoints["base"].with_name("aside"))
+    aside = checkpoints["baseline"].rename(checkpoints["baseline"].with_name("aside"))
     try:
         checks = receipt.verify(run)
         assert all(not check.wrong for check in checks)
         assert any("is not on this machine" in note for note in checks[-1].notes)
     finally:
-        aside.rename(checkpoints["base"])
+        aside.rename(checkpoints["baseline"])
 
 
 def test_the_list_of_a_checkpoints_files_has_its_digest(run: Path) -> None:
@@ -332,10 +332,10 @@ def test_a_score_that_is_no_mean_is_noted(run: Path) -> None:
 
 def test_the_noise_floor_is_made_again(run: Path) -> None:
     told = Report.model_validate_json((run / "report.json").read_text())
-    base = told.arms["base"]
-    again: ArmResult = base.model_copy()
+    baseline = told.arms["baseline"]
+    again: ArmResult = baseline.model_copy()
     (run / "arm-base-again.json").write_text(again.model_dump_json())
-    noise = floor(base, again, run)
+    noise = floor(baseline, again, run)
     seal(
         told.model_copy(update={"comparison": told.comparison.model_copy(update={"noise": noise})}),
         run,

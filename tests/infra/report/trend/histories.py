@@ -24,7 +24,7 @@ def write_history(folder: Path, rows: Iterable[dict[str, Any]]) -> Path:
 
 def days(
     report: Report,
-    quantized: dict[str, list[float]],
+    candidate: dict[str, list[float]],
     *,
     before: bool = True,
     reused: frozenset[int] = frozenset(),
@@ -34,12 +34,12 @@ def days(
 
     Args:
         report: Has all other columns.
-        quantized: Task → what the quantized arm scored on each day.
+        candidate: Task → what the candidate scored on each day.
         before: Whether the days are those before the report.
         reused: Days whose scores were taken over.
         changes: Columns that are other than in the report.
     """
-    count = max(map(len, quantized.values()))
+    count = max(map(len, candidate.values()))
     rows = []
     for day in range(count):
         created = report.created + timedelta(days=day - count if before else day)
@@ -48,7 +48,7 @@ def days(
                 "run_id": f"day-{day:04d}", "created": created.isoformat(),
                 "reused": day in reused, **changes,
             }  # fmt: skip
-            if row["arm"] == "quantized" and row["task"] in quantized:
-                row["value"] = quantized[str(row["task"])][day]
+            if row["arm"] == "quantized" and row["task"] in candidate:
+                row["value"] = candidate[str(row["task"])][day]
             rows.append(row)
     return rows

@@ -58,7 +58,7 @@ def _now(runs: Path, status: str = "PASS") -> Report:
 
 
 def _lose(runs: Path, report: Report, task: str, rows: int) -> Report:
-    """Let the later run's quantized arm lose its first right rows of a task."""
+    """Let the later run's candidate lose its first right rows of a task."""
     scores = report.arms["quantized"].tasks[task]
     path = runs / "now" / scores.samples
     lines = [json.loads(line) for line in path.read_text().splitlines()]
@@ -99,7 +99,7 @@ def test_the_first_run_of_its_kind_is_no_alert(runs: Path, tmp_path: Path) -> No
 
 def test_what_cannot_be_compared_with_is_no_regression(runs: Path) -> None:
     now = _now(runs)
-    foreign = {"arms": {"base": {"server": {"command": 5}}}}
+    foreign = {"arms": {"baseline": {"server": {"command": 5}}}}
     (runs / "good" / "report.json").write_text(json.dumps(foreign))
     results = now.spec.results.model_copy(update={"folder": str(runs)})
     spec = now.spec.model_copy(update={"results": results})
@@ -126,8 +126,8 @@ def test_rows_lost_against_the_good_run(runs: Path) -> None:
     now = _lose(runs, _now(runs), "gsm8k", 12)
     found = _alert(now, runs)
     assert found.reasons == (
-        "Over all tasks, the quantized model lost 12 rows and gained 0 against good (p = 0.00098).",
-        "The quantized model's gsm8k lost 12 rows and gained 0 against good (p = 0.00098).",
+        "Over all tasks, the candidate lost 12 rows and gained 0 against good (p = 0.00098).",
+        "The candidate's gsm8k lost 12 rows and gained 0 against good (p = 0.00098).",
     )
     shutil.rmtree(runs / "good" / "samples")
     assert alerts.alert(now, runs) is None, "without rows, that may be chance"
@@ -187,7 +187,7 @@ def test_a_score_outside_its_control_limits(runs: Path) -> None:
     found = _alert(now, runs)
     assert found.good_run is None
     assert [reason.partition(" lies outside of ")[0] for reason in found.reasons] == [
-        "gsm8k: the quantized model's score", "gsm8k: the difference",
+        "gsm8k: the candidate's score", "gsm8k: the difference",
     ]  # fmt: skip
     better = [value - 0.2 + step / 100 for step in (0, 1, 0, -1, 1, 0, -1, 0, 1, 0, 0, 1)]
     write_history(runs, days(now, {"gsm8k": better}, verdict="FAIL"))
@@ -275,7 +275,7 @@ def test_events_are_told_in_json(runs: Path) -> None:
     assert verdict["event"] == "assay.verdict"
     assert verdict["resource"]["prefect.resource.id"] == "assay.label.sample"
     assert verdict["resource"]["assay.verdict"] == "FAIL"
-    assert set(verdict["payload"]["tasks"]) == set(now.arms["base"].tasks)
+    assert set(verdict["payload"]["tasks"]) == set(now.arms["baseline"].tasks)
     told = alerts.events(now.model_copy(update={"alert": _alert(now, runs)}))
     assert [one["event"] for one in told] == ["assay.verdict", "assay.run.regressed"]
     assert told[1]["payload"]["good_run"] == "good"

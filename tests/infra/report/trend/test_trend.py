@@ -39,13 +39,13 @@ def test_one_series_a_task_of_runs_that_sat_the_same_exam(report: Report, tmp_pa
     ]  # fmt: skip
     gsm8k = found[3]
     assert (gsm8k.other_exams, found[4].other_exams) == (2, 0)
-    assert [point.quantized for point in gsm8k.points] == [*STEADY, 0.4]
+    assert [point.candidate for point in gsm8k.points] == [*STEADY, 0.4]
     assert gsm8k.points[-1].judged_quantized.flag == "below"
     assert gsm8k.points[-1].judged_difference.flag == "below"
     assert gsm8k.points[-1].judged_base.flag is None
     assert gsm8k.worse(gsm8k.points[-1].judged_quantized)
     assert [point.difference for point in gsm8k.points] == [
-        point.quantized - point.base for point in gsm8k.points
+        point.candidate - point.baseline for point in gsm8k.points
     ]
     assert trend.kind_of(report) == gsm8k.kind
 
@@ -80,8 +80,10 @@ def test_tables(report: Report, tmp_path: Path) -> None:
     table = trend.table(found)
     assert len(table) == 20
     assert table[0]["run"] == "day-0024"
-    base = 100 * report.arms["base"].tasks["gsm8k"].metrics["exact_match,strict-match"].value
-    assert table[0]["gsm8k"] == f"{base:.1f} → 40.0 % (−{base - 40:.1f})"
+    baseline = (
+        100 * report.arms["baseline"].tasks["gsm8k"].metrics["exact_match,strict-match"].value
+    )
+    assert table[0]["gsm8k"] == f"{baseline:.1f} → 40.0 % (−{baseline - 40:.1f})"
     assert "gsm8k, quantized: below the limits" in table[0]["out of control"]
     assert table[1]["out of control"] == ""
     assert trend.markdown(found).splitlines()[2].startswith("| day-0024 | ")
@@ -178,8 +180,8 @@ def test_the_command(report: Report, tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_runs_that_are_all_alike_have_a_scale_to_read(
     report: Report, tmp_path: Path, runs: int
 ) -> None:
-    base = report.arms["base"].tasks["gsm8k"].metrics["exact_match,strict-match"].value
-    rows = days(report, {"gsm8k": [base] * runs})
+    baseline = report.arms["baseline"].tasks["gsm8k"].metrics["exact_match,strict-match"].value
+    rows = days(report, {"gsm8k": [baseline] * runs})
     found = trend.trends(history.read(write_history(tmp_path, rows)))
     picture = plots.draw(found[0]).decode()
     ticks = [tick.replace("−", "-") for tick in re.findall("<!-- ([−0-9.e]+) -->", picture)]

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Arm = Literal["base", "quantized"]
+Side = Literal["baseline", "candidate"]
+"""Of a comparison."""
 
 
 class Record(BaseModel):

@@ -1,0 +1,39 @@
+"""What is asked of a run. Every field carries its meaning and unit as a docstring.
+
+The Prefect form shows them.
+"""
+
+from infra.contracts.specs.arms import BASELINE, ArmSpec, CandidateSpec
+from infra.contracts.specs.conversations import CalibrationSpec
+from infra.contracts.specs.evaluation import DatasetSpec, EvaluationSpec, TaskSpec
+from infra.contracts.specs.models import ModelSpec
+from infra.contracts.specs.probes import FidelitySpec, SpeedSpec, TriageSpec
+from infra.contracts.specs.quantization import QuantizationSpec
+from infra.contracts.specs.results import ResultsSpec
+from infra.contracts.specs.run import RunSpec
+from infra.contracts.specs.serving import ServingSpec
+from infra.contracts.specs.serving_changes import ServingChanges
+from infra.contracts.specs.spec import Spec, recorded
+from infra.contracts.specs.verdict import VerdictSpec
+
+__all__ = [
+    "BASELINE",
+    "ArmSpec",
+    "CalibrationSpec",
+    "CandidateSpec",
+    "DatasetSpec",
+    "EvaluationSpec",
+    "FidelitySpec",
+    "ModelSpec",
+    "QuantizationSpec",
+    "ResultsSpec",
+    "RunSpec",
+    "ServingChanges",
+    "ServingSpec",
+    "Spec",
+    "SpeedSpec",
+    "TaskSpec",
+    "TriageSpec",
+    "VerdictSpec",
+    "recorded",
+]

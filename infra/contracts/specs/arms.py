@@ -1,0 +1,81 @@
+"""The arms of a run: what is served beside what."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field
+
+from infra.contracts.errors import SpecError
+from infra.contracts.specs.models import ModelSpec
+from infra.contracts.specs.quantization import QuantizationSpec
+from infra.contracts.specs.serving import ServingSpec
+from infra.contracts.specs.serving_changes import ServingChanges
+from infra.contracts.specs.spec import Spec, refuse
+
+BASELINE = "baseline"
+"""Name of the arm that the others are held against."""
+
+
+class ArmSpec(Spec):
+    """One arm, whole: which model, what is made of it, how it is served."""
+
+    model: ModelSpec
+    """The model, or the checkpoint that is made of it."""
+
+    quantization: QuantizationSpec | None = None
+    """How its checkpoint is made. Empty: it is served as it lies there, quantized or not."""
+
+    serving: ServingSpec = ServingSpec()
+    """How the engine serves it."""
+
+
+class CandidateSpec(Spec):
+    """What is changed. Whatever is left out is as in the baseline."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=40)
+    """Name of this candidate in the report, in files and in the history: lowercase letters, digits,
+    dashes."""
+
+    model: ModelSpec | None = None
+    """A model or a ready-made checkpoint of its own."""
+
+    quantization: QuantizationSpec | None = None
+    """How its checkpoint is made."""
+
+    serving: ServingChanges | None = None
+    """What its engine does otherwise."""
+
+    @refuse
+    def _is_another(self) -> Self:
+        if self.name == BASELINE:
+            raise SpecError(
+                f"A candidate is called {BASELINE!r}.",
+                cause="That is what the arm is called that candidates are held against.",
+                remedy="Give it another name.",
+            )
+        changes = self.serving.changed if self.serving else {}
+        if self.model is None and self.quantization is None and not changes:
+            raise SpecError(
+                f"Candidate {self.name} changes nothing.",
+                cause="A candidate differs from the baseline in its model, its quantization or its "
+                "serving.",
+                remedy="Name what it changes. To see what differs with no change at all, set "
+                "evaluation.noise_floor.",
+            )
+        return self
+
+    def beside(self, baseline: ArmSpec) -> ArmSpec:
+        """Return the whole arm.
+
+        Args:
+            baseline: The arm whose model and serving it has where it names none.
+
+        Raises:
+            SpecError: Its settings do not go together.
+        """
+        return ArmSpec(
+            model=self.model or baseline.model,
+            quantization=self.quantization,
+            serving=self.serving.over(baseline.serving) if self.serving else baseline.serving,
+        )

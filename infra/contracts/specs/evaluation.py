@@ -1,0 +1,126 @@
+"""Which tasks the arms are asked, and under which conditions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal, Self
+
+from pydantic import Field, JsonValue
+
+from infra.contracts.errors import SpecError
+from infra.contracts.specs.probes import TriageSpec
+from infra.contracts.specs.spec import Spec, refuse
+
+
+class TaskSpec(Spec):
+    """One lm-evaluation-harness task, group or tag."""
+
+    name: str = Field(min_length=1)
+    """Its name in lm-eval: `gsm8k`, `global_mmlu_en`, `gpqa_main_zeroshot`, …"""
+
+    num_fewshot: int | None = Field(default=None, ge=0, le=64)
+    """Worked examples shown before each question. Empty: the task's own number."""
+
+    limit: int | None = Field(default=None, ge=1)
+    """At most this many documents of each (sub)task. Empty: all."""
+
+    max_gen_toks: int | None = Field(default=None, ge=1)
+    """Tokens a generated answer may have. Empty: the task's own, or 1024 where it has none."""
+
+
+class DatasetSpec(Spec):
+    """Where the rows of one dataset come from, instead of the place the task names."""
+
+    path: str = Field(min_length=1)
+    """Folder with the dataset's own files (local), or its id on the hub."""
+
+    source: Literal["local", "modelscope", "huggingface"] = "local"
+    """Where to look for `path`."""
+
+    revision: str | None = None
+    """Branch, tag or commit, for a dataset on a hub."""
+
+
+_TEMPLATE_ARGUMENTS = frozenset(
+    ["conversation", "messages", "tools", "documents", "chat_template", "add_generation_prompt",
+     "continue_final_message", "tokenize", "sanitize_control_tokens", "padding", "truncation",
+     "max_length", "return_tensors", "return_dict", "return_assistant_tokens_mask",
+     "tokenizer_kwargs"]
+)  # fmt: skip
+"""Arguments of transformers' `apply_chat_template` that are no variables of the template."""
+
+
+class EvaluationSpec(Spec):
+    """Which tasks all arms are asked, and under which conditions."""
+
+    tasks: tuple[TaskSpec, ...] = Field(min_length=1)
+    """The tasks, in the order they are run."""
+
+    include_path: str | None = None
+    """Folder with task definitions of your own, as lm-eval's `--include_path`: YAML files, and the
+    Python files they name with `!function`. They are code, and are run."""
+
+    datasets: dict[str, DatasetSpec] = Field(default_factory=dict)
+    """Dataset id that a task names → where its rows really are. Others come from Hugging Face."""
+
+    add_bos_token: bool | None = None
+    """Begin each prompt with the tokenizer's BOS. Empty: as lm-eval's Hugging Face backend, which
+    leaves it to the tokenizer. A prompt that has one, as a chat template may write it, gets no
+    second."""
+
+    chat_template: bool = False
+    """Put each question to the model as a chat turn, in the model's own template."""
+
+    chat_template_kwargs: dict[str, JsonValue] = Field(default_factory=dict)
+    """Further variables of the chat template, for every prompt and for the calibration
+    conversations: `{"enable_thinking": false}`."""
+
+    moment: datetime | Literal["now"] = datetime(2026, 1, 1)
+    """What templates that write the date take for now, in calibration and in all arms. A fixed
+    one, so that runs of different days ask the same; `now` is the time at which the run starts."""
+
+    fewshot_as_multiturn: bool = False
+    """Show the worked examples as earlier turns of the chat. Needs `chat_template`."""
+
+    system_instruction: str | None = None
+    """System message before everything else."""
+
+    seed: int = Field(default=1234, ge=0)
+    """Draws the worked examples."""
+
+    concurrency: int | None = Field(default=None, ge=1, le=4096)
+    """Questions in flight at a time. Empty: found by following the server's own counters."""
+
+    triage: TriageSpec = TriageSpec()
+    """The look at a candidate before its tasks."""
+
+    noise_floor: bool = False
+    """Ask the baseline everything a second time, in another order: how many rows flip with no
+    change at all."""
+
+    tokenizer: Literal["own", "baseline"] = "own"
+    """Whose tokenizer and chat template write a candidate's prompts: its own, as it would be
+    deployed, or the baseline's. Where prompts differ, rows are compared by question, and the report
+    says how many."""
+
+    @refuse
+    def _consistent(self) -> Self:
+        names = [task.name for task in self.tasks]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise SpecError(
+                f"evaluation.tasks names {', '.join(twice)} twice.",
+                remedy="Name each task once.",
+            )
+        if self.fewshot_as_multiturn and not self.chat_template:
+            raise SpecError(
+                "evaluation.fewshot_as_multiturn needs chat_template.",
+                cause="Without a chat template there are no turns.",
+                remedy="Set evaluation.chat_template to True, or fewshot_as_multiturn to False.",
+            )
+        if taken := sorted(self.chat_template_kwargs.keys() & _TEMPLATE_ARGUMENTS):
+            raise SpecError(
+                f"evaluation.chat_template_kwargs sets {', '.join(taken)}.",
+                cause="Assay and transformers fill these themselves.",
+                remedy="Leave them out; name variables that the chat template reads.",
+            )
+        return self

@@ -1,0 +1,167 @@
+"""One run: everything that decides its outcome."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from infra.contracts.errors import SpecError
+from infra.contracts.specs.arms import BASELINE, ArmSpec, CandidateSpec
+from infra.contracts.specs.conversations import CalibrationSpec
+from infra.contracts.specs.evaluation import EvaluationSpec
+from infra.contracts.specs.models import ModelSpec
+from infra.contracts.specs.probes import FidelitySpec, SpeedSpec
+from infra.contracts.specs.quantization import QuantizationSpec
+from infra.contracts.specs.results import ResultsSpec
+from infra.contracts.specs.serving import ServingSpec
+from infra.contracts.specs.spec import Spec, refuse
+from infra.contracts.specs.verdict import VerdictSpec
+
+SHORT_FORM = ("model", "serving", "quantization")
+"""Fields of a run with one model and one recipe, instead of `baseline` and `candidates`."""
+
+
+class RunSpec(Spec):
+    """One baseline, any number of candidates, the tasks they are asked, and what is acceptable.
+
+    With `model`, `quantization` and `serving` instead of `baseline` and `candidates`, the model as
+    it is is the baseline, and what the recipe makes of it the one candidate.
+    """
+
+    baseline: ArmSpec
+    """What every candidate is held against."""
+
+    candidates: tuple[CandidateSpec, ...] = Field(min_length=1)
+    """What is changed, each time in another way."""
+
+    conversations: CalibrationSpec | None = None
+    """Conversations to look at candidates with before their tasks. Empty: those that the first
+    checkpoint is made from, if one is made."""
+
+    evaluation: EvaluationSpec
+    """Which tasks all arms are asked."""
+
+    fidelity: FidelitySpec = FidelitySpec()
+    """How closely a candidate is compared beyond right and wrong."""
+
+    speed: SpeedSpec = SpeedSpec()
+    """What is timed."""
+
+    verdict: VerdictSpec = VerdictSpec()
+    """Which loss is acceptable."""
+
+    results: ResultsSpec = ResultsSpec()
+    """Where the results go."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_short_form(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or not given.keys() & set(SHORT_FORM):
+            return given
+        if twice := sorted(given.keys() & {"baseline", "candidates"}):
+            short = sorted(given.keys() & set(SHORT_FORM))
+            raise SpecError(
+                f"A run has both {', '.join(twice)} and {', '.join(short)}.",
+                cause="The latter are a short way to write the former.",
+                remedy="Give either baseline and candidates, or model and quantization.",
+            )
+        whole = {key: value for key, value in given.items() if key not in SHORT_FORM}
+        whole["baseline"] = {key: given[key] for key in ("model", "serving") if key in given}
+        if "quantization" in given:
+            recipe = QuantizationSpec.model_validate(given["quantization"])
+            whole["candidates"] = [{"name": recipe.slug, "quantization": recipe}]
+        return whole
+
+    @classmethod
+    def short(
+        cls,
+        *,
+        model: ModelSpec,
+        quantization: QuantizationSpec,
+        serving: ServingSpec | None = None,
+        **rest: Any,
+    ) -> Self:
+        """Return the run of one model and one recipe.
+
+        Args:
+            model: The baseline, as it comes.
+            quantization: What makes the candidate of it.
+            serving: How both are served.
+            rest: As of every run.
+        """
+        baseline = ArmSpec(model=model, serving=serving or ServingSpec())
+        candidate = CandidateSpec(name=quantization.slug, quantization=quantization)
+        return cls(baseline=baseline, candidates=(candidate,), **rest)
+
+    @property
+    def short_form(self) -> dict[str, Any] | None:
+        """The run as `short` takes it; none if it is more than one model and one recipe."""
+        [candidate, *more] = self.candidates
+        recipe = candidate.quantization
+        others = candidate.model or candidate.serving or self.baseline.quantization
+        if more or others or recipe is None or candidate.name != recipe.slug:
+            return None
+        rest = self.model_dump(mode="json", exclude={"baseline", "candidates"})
+        whole = self.model_dump(mode="json", include={"baseline"})["baseline"]
+        return {
+            "model": whole["model"],
+            "quantization": recipe.model_dump(mode="json"),
+            "serving": whole["serving"],
+            **rest,
+        }
+
+    @property
+    def arms(self) -> dict[str, ArmSpec]:
+        """Name → arm, whole: the baseline first, then each candidate."""
+        others = {one.name: one.beside(self.baseline) for one in self.candidates}
+        return {BASELINE: self.baseline, **others}
+
+    @property
+    def probe_conversations(self) -> CalibrationSpec | None:
+        """Conversations for looking at candidates; none if the run has none."""
+        return self.conversations or next(iter(self.calibrations), None)
+
+    @property
+    def calibrations(self) -> tuple[CalibrationSpec, ...]:
+        """Every set of conversations that a checkpoint is made from, each once."""
+        made = (arm.quantization.calibration for arm in self.arms.values() if arm.quantization)
+        return tuple({one.model_dump_json(): one for one in made}.values())
+
+    @property
+    def judged_verdict(self) -> VerdictSpec:
+        """What each candidate is held against, so that all together err as seldom as is asked."""
+        return self.verdict.among(len(self.candidates))
+
+    def starting(self, moment: datetime) -> Self:
+        """Return the run as it starts at a moment: with that for `now`, where it is asked for."""
+        if self.evaluation.moment != "now":
+            return self
+        at = {"moment": moment.replace(tzinfo=None, microsecond=0)}
+        return self.model_copy(update={"evaluation": self.evaluation.model_copy(update=at)})
+
+    @refuse
+    def _names_are_their_own(self) -> Self:
+        names = [one.name for one in self.candidates]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise SpecError(
+                f"Two candidates are called {', '.join(twice)}.",
+                remedy="Give each candidate a name of its own.",
+            )
+        return self
+
+    @refuse
+    def _answers_fit(self) -> Self:
+        for name, arm in self.arms.items():
+            window = arm.serving.max_model_len
+            for task in self.evaluation.tasks:
+                if window and task.max_gen_toks and task.max_gen_toks >= window:
+                    where = "" if name == BASELINE else f" of candidate {name}"
+                    raise SpecError(
+                        f"Task {task.name} may answer with {task.max_gen_toks} tokens, "
+                        f"but serving.max_model_len{where} is {window}.",
+                        cause="Prompt and answer share the window; no token would be left to ask.",
+                        remedy="Lower the task's max_gen_toks or raise serving.max_model_len.",
+                    )
+        return self

@@ -1,0 +1,100 @@
+"""How an arm is served."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, Self
+
+from pydantic import Field
+
+from infra.contracts.engine_flags import chat_only_among, owned_among
+from infra.contracts.errors import SpecError
+from infra.contracts.specs.spec import Spec, refuse
+
+_SECRET = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)(_|$)", re.IGNORECASE)
+
+
+class ServingSpec(Spec):
+    """How vLLM serves an arm. A candidate has the baseline's settings but for its changes."""
+
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """`auto` takes the GPU where an NVIDIA driver answers, the CPU build of vLLM elsewhere."""
+
+    dtype: Literal["auto", "float16", "bfloat16", "float32"] = "auto"
+    """Data type of activations and unquantized weights. `auto` is the checkpoint's."""
+
+    max_model_len: int | None = Field(default=None, ge=64)
+    """Tokens of prompt and answer together. Empty: what the model was made for."""
+
+    tensor_parallel_size: int = Field(default=1, ge=1, le=64)
+    """Number of GPUs that share the model."""
+
+    memory_fraction: float | None = Field(default=None, gt=0, le=1)
+    """Share of device memory the engine may take. Empty: 0.9 on a GPU; on a CPU what the requests
+    in flight need, at most 0.3 of the free memory."""
+
+    enforce_eager: bool = False
+    """Skip CUDA graphs and compilation: a faster start, slower answers. Always so on a CPU."""
+
+    port: int | None = Field(default=None, ge=1024, le=65535)
+    """Port on loopback. Empty: a free one is found, which is what you want on a shared machine."""
+
+    startup_timeout_seconds: int = Field(default=900, ge=10)
+    """How long the engine may take from start until it answers."""
+
+    hang_timeout_seconds: int = Field(default=300, ge=10)
+    """An engine that computes nothing for so long, though it is asked, counts as hung. It must be
+    longer than the longest single step: on a CPU, thousands of prompt tokens at once."""
+
+    max_restarts: int = Field(default=2, ge=0, le=20)
+    """How often an engine that dies or hangs during the evaluation is started again. No answer is
+    asked twice; an engine that ends twice in the same way, with nothing answered in between, is
+    not started a third time."""
+
+    adjust: bool = False
+    """Take the safe adjustment by itself where the engine does not fit the device: a shorter
+    window, a smaller memory fraction, eager mode. The report says what was changed."""
+
+    extra_args: tuple[str, ...] = ()
+    """Further arguments of `vllm serve`, for example `["--max-num-seqs", "64"]`. Flags that Assay
+    sets itself are refused, in every spelling."""
+
+    variables: dict[str, str] = Field(default_factory=dict)
+    """Environment variables of the engine: `{"VLLM_ATTENTION_BACKEND": "FLASHINFER"}`. They
+    stand in the report, so a secret does not belong here."""
+
+    python: str | None = None
+    """Interpreter that has another version of the engine. Empty: an environment that Assay
+    builds."""
+
+    @refuse
+    def _no_secret_variables(self) -> Self:
+        if secret := sorted(name for name in self.variables if _SECRET.search(name)):
+            raise SpecError(
+                f"serving.variables sets {', '.join(secret)}.",
+                cause="By its name that is a secret, and these variables stand in the report.",
+                remedy="Export it in the shell that starts the run or the worker instead.",
+            )
+        return self
+
+    @refuse
+    def _flags_not_owned(self) -> Self:
+        if owned := owned_among(self.extra_args):
+            raise SpecError(
+                f"serving.extra_args sets {', '.join(owned)}.",
+                cause="Assay sets these itself, so that all arms are served alike.",
+                remedy="; ".join(f"{name}: {instead}" for name, instead in owned.items()) + ".",
+            )
+        if idle := chat_only_among(self.extra_args):
+            raise SpecError(
+                f"serving.extra_args sets {', '.join(idle)}.",
+                cause="That acts on requests for a chat alone. The evaluation renders each "
+                "question itself and sends its tokens to /v1/completions: it would change nothing.",
+                remedy="; ".join(f"{name}: {instead}" for name, instead in idle.items()) + ".",
+            )
+        if self.device == "cpu" and self.tensor_parallel_size > 1:
+            raise SpecError(
+                f"serving.tensor_parallel_size={self.tensor_parallel_size} with device='cpu'.",
+                remedy="Set tensor_parallel_size to 1, or device to 'cuda'.",
+            )
+        return self

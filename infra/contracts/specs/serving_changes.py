@@ -1,0 +1,51 @@
+"""What a candidate's engine does otherwise than the baseline's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, create_model
+
+from infra.contracts.specs.serving import ServingSpec
+from infra.contracts.specs.spec import Spec
+
+
+class _Changes(Spec):
+    def over(self, serving: ServingSpec) -> ServingSpec:
+        """Return settings with these changes.
+
+        Raises:
+            SpecError: They do not go together.
+        """
+        return ServingSpec.model_validate(serving.model_dump() | self.changed)
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """Field → value of those that are given."""
+        return self.model_dump(exclude_none=True)
+
+
+if TYPE_CHECKING:
+
+    class ServingChanges(_Changes):
+        """Fields of `ServingSpec`, each empty where it is as the baseline's."""
+
+        def __init__(self, **changes: Any) -> None: ...
+
+else:
+    ServingChanges = create_model(
+        "ServingChanges",
+        __base__=_Changes,
+        __doc__="Fields of `ServingSpec`, each empty where it is as the baseline's.",
+        **{
+            name: (
+                field.annotation | None,
+                Field(
+                    default=None,
+                    title=field.title,
+                    description=f"{field.description} Left out: as the baseline.",
+                ),
+            )
+            for name, field in ServingSpec.model_fields.items()
+        },
+    )

@@ -1,0 +1,79 @@
+"""Which loss is acceptable."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, field_validator
+
+from infra.contracts.errors import SpecError
+from infra.contracts.specs.spec import Spec, refuse
+
+
+class VerdictSpec(Spec):
+    """Which loss is acceptable, and how sure one has to be. A test of non-inferiority.
+
+    PASS: the loss over all rows is shown to be smaller than the margin, no task lost more than its
+    own, and the baseline does better than guessing at each. FAIL: a loss is shown, and not shown
+    to be within the margin; or one task is shown to have lost, and more than its margin. Everything
+    else is INCONCLUSIVE.
+    """
+
+    margin_points: float = Field(default=1.0, gt=0, le=100)
+    """Loss over all rows of all tasks that is still acceptable, percentage points."""
+
+    task_margin_points: float = Field(default=3.0, gt=0, le=100)
+    """Loss that no single task may exceed, percentage points."""
+
+    confidence: float = Field(default=0.95, ge=0.8, lt=1)
+    """One minus the chance of a PASS at a true loss of exactly the margin, and of a FAIL without
+    any loss."""
+
+    power: float = Field(default=0.8, ge=0.5, lt=1)
+    """Chance to find a loss, or the lack of one, that a run is planned for."""
+
+    flip_rate: float | None = Field(default=None, gt=0, lt=1)
+    """Share of rows expected to be right in one arm alone, for planning. Empty: as in earlier runs
+    of the same label, or 0.1 without any."""
+
+    if_unresolvable: Literal["refuse", "widen"] = "refuse"
+    """What to do before a run whose rows are too few for the margin: refuse it, or widen the margin
+    to what they can resolve, which the verdict then says. What earlier runs lost widens it no
+    further than the rate that is assumed without them."""
+
+    gate: Literal["all", "any", "none"] = "all"
+    """Which candidates have to pass, or else the run ends as failed (`Regressed`, `Inconclusive`),
+    so that nothing that waits for it goes on: all of them, any one, or none: the verdicts are then
+    only reported."""
+
+    early_stop: bool = False
+    """Stop asking the candidate as soon as the verdict is certain, by a test that may be
+    looked at after every row. Loses some power for the time saved. Takes tasks whose rows are right
+    or wrong."""
+
+    @field_validator("gate", mode="before")
+    @classmethod
+    def _on_or_off(cls, given: object) -> object:
+        # Recipes and deployments from the time of one candidate say true or false.
+        return {True: "all", False: "none"}[given] if isinstance(given, bool) else given
+
+    def among(self, candidates: int) -> Self:
+        """Return what each of several candidates is held against.
+
+        Each may err with its part of the chance alone (Bonferroni), so that the chance of any wrong
+        PASS, and that of any wrong FAIL, is no larger than with one candidate.
+        """
+        if candidates == 1:
+            return self
+        return self.model_copy(update={"confidence": 1 - (1 - self.confidence) / candidates})
+
+    @refuse
+    def _guard_is_wider(self) -> Self:
+        if self.task_margin_points < self.margin_points:
+            raise SpecError(
+                f"verdict.task_margin_points={self.task_margin_points:g} is below "
+                f"margin_points={self.margin_points:g}.",
+                cause="One task has fewer rows than all of them together, and needs more room.",
+                remedy="Raise task_margin_points or lower margin_points.",
+            )
+        return self

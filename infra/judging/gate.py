@@ -1,0 +1,58 @@
+"""What several verdicts come to: the verdict of a whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from infra.contracts.records import Verdict
+from infra.contracts.wording import listed
+
+Gate = Literal["all", "any", "none"]
+
+
+def overall(verdicts: Mapping[str, Verdict], failed: Mapping[str, str], gate: Gate) -> Verdict:
+    """Return the verdict of a run: its one candidate's, or what the gate makes of several.
+
+    With `any`, one candidate that passes is enough. Else all have to; a candidate without a result
+    is not known to be worse, and not known to be as good.
+
+    Args:
+        verdicts: Candidate → its verdict, at least one.
+        failed: Candidate → why it has none.
+        gate: Which of them have to pass.
+    """
+    if len(verdicts) == 1 and not failed:
+        return next(iter(verdicts.values()))
+    first = next(iter(verdicts.values()))
+    by_status: dict[str, list[str]] = {"PASS": [], "FAIL": [], "INCONCLUSIVE": []}
+    for name, verdict in verdicts.items():
+        by_status[verdict.status].append(name)
+    total = len(verdicts) + len(failed)
+    passed = by_status["PASS"]
+    status: Literal["PASS", "FAIL", "INCONCLUSIVE"]
+    if gate == "any":
+        none_left = len(by_status["FAIL"]) == total
+        status = "PASS" if passed else "FAIL" if none_left else "INCONCLUSIVE"
+    else:
+        whole = len(passed) == total
+        status = "FAIL" if by_status["FAIL"] else "PASS" if whole else "INCONCLUSIVE"
+    names = f": {listed(passed)}" if passed else ""
+    wanted = "one is enough" if gate == "any" else "all have to"
+    return Verdict(
+        status=status,
+        headline=f"{status}: {len(passed)} of {total} candidates pass{names}; {wanted}.",
+        reasons=(
+            *(f"{name}: {verdict.headline}" for name, verdict in verdicts.items()),
+            *(f"{name} has no result: {why}" for name, why in failed.items()),
+        ),
+        needed="" if status != "INCONCLUSIVE" else _needed(verdicts, failed),
+        margin_points=first.margin_points,
+        widened_from_points=first.widened_from_points,
+    )
+
+
+def _needed(verdicts: Mapping[str, Verdict], failed: Mapping[str, str]) -> str:
+    if failed:
+        return f"Mend what keeps {listed(list(failed))} from a result, and run it again."
+    return next((one.needed for one in verdicts.values() if one.needed), "")

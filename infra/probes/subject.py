@@ -1,0 +1,59 @@
+"""What is measured: one arm, all that decides what it answers, and where that is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.contracts.progress import Progress
+from infra.contracts.records import Checkpoint, PythonEnvironment
+from infra.contracts.specs import BASELINE, ArmSpec, RunSpec
+from infra.store.content import digest_of
+from infra.store.run_folder import RunFolder
+from infra.store.settings import Settings
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One arm of one run."""
+
+    name: str
+    """Of the arm: `baseline`, or the candidate's."""
+
+    arm: ArmSpec
+    """What was asked of it, whole."""
+
+    checkpoint: Checkpoint
+    """What is served."""
+
+    tokenizer: Path
+    """Folder with the tokenizer and the chat template that write its prompts."""
+
+    spec: RunSpec
+    environment: PythonEnvironment
+    """Interpreter with the engine."""
+
+    conditions: tuple[object, ...]
+    """All that decides what it answers besides the questions."""
+
+    run: RunFolder
+    """Receives files and logs."""
+
+    settings: Settings
+    """Where results are kept."""
+
+    progress: Progress
+
+    @property
+    def identity(self) -> str:
+        """Digest of all that decides what it answers besides the questions."""
+        return digest_of(self.conditions)
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the others are held against it."""
+        return self.name == BASELINE
+
+    def say(self, text: str) -> None:
+        """Say something about this arm."""
+        self.progress.say(f"{self.name}: {text}")

@@ -1,0 +1,119 @@
+"""A whole run, task by task: one baseline, every candidate beside it, one report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect.logging import get_run_logger
+
+from infra.contracts.errors import AssayError
+from infra.contracts.records import ArmResult, Checkpoint, Comparison, PythonEnvironment, Weights
+from infra.contracts.specs import BASELINE, ArmSpec, RunSpec
+from infra.models.weights import as_it_came
+from infra.store.run_folder import RunFolder
+from tasks.build_environment import build_environment
+from tasks.check_prerequisites import check_prerequisites
+from tasks.compare import compare
+from tasks.evaluate_arm import evaluate_arm
+from tasks.fetch_weights import fetch_weights
+from tasks.outcomes import conclude
+from tasks.publish import publish
+from tasks.quantize import quantize
+
+
+def evaluate(spec: RunSpec) -> Path:
+    """Carry out a run inside a flow; return the report's path, in the state of its verdict.
+
+    Checkpoints are made first, so that what cannot be made costs no evaluation. With several
+    candidates, one that fails costs the others nothing.
+
+    Raises:
+        AssayError: The run cannot be carried out, or no candidate came to a result.
+    """
+    run = check_prerequisites(spec)
+    parts = _Parts(spec, run)
+    failed: dict[str, AssayError] = {}
+    checkpoints: dict[str, Checkpoint] = {}
+    for name, arm in spec.arms.items():
+        with _or_failed(name, spec, failed):
+            checkpoints[name] = parts.checkpoint(name, arm)
+    arms = {BASELINE: parts.evaluated(BASELINE, checkpoints[BASELINE])}
+    repeat = None
+    if spec.evaluation.noise_floor:
+        repeat = parts.evaluated(BASELINE, checkpoints[BASELINE], repeat=True)
+    compared: dict[str, Comparison] = {}
+    for name in [name for name in checkpoints if name != BASELINE]:
+        with _or_failed(name, spec, failed):
+            result = parts.evaluated(name, checkpoints[name], baseline=arms[BASELINE])
+            compared[name] = compare(name, arms[BASELINE], result, repeat, spec, run)
+            arms[name] = result
+    if not compared:
+        raise next(iter(failed.values()))
+    told = {name: str(error) for name, error in failed.items()}
+    return conclude(publish(arms, compared, told, spec, run), spec.verdict)
+
+
+class _or_failed:  # noqa: N801 -- it reads as a statement
+    """Keep the error of one of several candidates; that of the only one, or the baseline, ends."""
+
+    def __init__(self, name: str, spec: RunSpec, failed: dict[str, AssayError]) -> None:
+        self._name = name
+        self._alone = name == BASELINE or len(spec.candidates) == 1
+        self._failed = failed
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if self._alone or not isinstance(error, AssayError):
+            return False
+        self._failed[self._name] = error
+        get_run_logger().error(f"{self._name} comes to no result; the others go on. {error}")
+        return True
+
+
+class _Parts:
+    """What the arms of a run share: environments and weights, each had once."""
+
+    def __init__(self, spec: RunSpec, run: RunFolder) -> None:
+        self._spec = spec
+        self._run = run
+        self._weights: dict[str, Weights] = {}
+        servings = {name: arm.serving for name, arm in spec.arms.items()}
+        builds = {
+            (serving.device, serving.python): build_environment.submit("server", serving, run)
+            for serving in {one.model_dump_json(): one for one in servings.values()}.values()
+        }
+        self._servers = {
+            name: builds[serving.device, serving.python] for name, serving in servings.items()
+        }
+        made = [arm.serving for arm in spec.arms.values() if arm.quantization]
+        self._quantizer = build_environment.submit("quantizer", made[0], run) if made else None
+
+    def checkpoint(self, name: str, arm: ArmSpec) -> Checkpoint:
+        """Return what an arm serves: its model as it came, or what is made of it."""
+        asked = arm.model.model_dump_json()
+        if asked not in self._weights:
+            self._weights[asked] = fetch_weights(name, arm.model, self._run)
+        weights = self._weights[asked]
+        if arm.quantization is None or self._quantizer is None:
+            return as_it_came(weights)
+        environment: PythonEnvironment = self._quantizer.result()
+        checkpoint: Checkpoint = quantize(
+            name, weights, arm.quantization, self._spec, environment, self._run
+        )
+        return checkpoint
+
+    def evaluated(
+        self,
+        name: str,
+        checkpoint: Checkpoint,
+        *,
+        repeat: bool = False,
+        baseline: ArmResult | None = None,
+    ) -> ArmResult:
+        """Return what an arm scored."""
+        environment = self._servers[name].result()
+        return evaluate_arm(
+            name, checkpoint, self._spec, environment, self._run, repeat=repeat, baseline=baseline
+        )
