@@ -21,7 +21,7 @@ from infra.contracts.records import (
 from infra.contracts.specs import QuantizationSpec, RunSpec
 from infra.judging import statistics
 from infra.judging.chance import Guessing, guessing, recovery
-from infra.judging.pairing import Row, RowPair, paired_rows
+from infra.judging.pairing import Row, RowPair, paired_rows, same_tokenizer
 from infra.judging.statistics import Effect
 from infra.suite.harness.metrics import in_points, is_corpus
 
@@ -96,13 +96,19 @@ def compare(
             field="tasks",
         )
     compared: list[Compared] = []
+    differ: dict[str, int] = {}
     for name, scores in baseline.tasks.items():
         pairs = paired_rows(scores, candidate.tasks[name], folder)
+        if not same_tokenizer(scores, candidate.tasks[name]):
+            differ[name] = sum(
+                pair.baseline.prompt_hash != pair.candidate.prompt_hash for pair in pairs
+            )
         compared += _compare_task(
             scores, candidate.tasks[name], pairs, None, confidence, rules or Declared()
         )
     size_ratio = candidate.checkpoint.size_bytes / baseline.checkpoint.size_bytes
-    return combine(compared, size_ratio, confidence)
+    found = combine(compared, size_ratio, confidence)
+    return found.model_copy(update={"prompts_differ": differ})
 
 
 def combine(compared: Sequence[Compared], size_ratio: float, confidence: float) -> Comparison:

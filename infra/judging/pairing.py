@@ -1,7 +1,8 @@
 """Joins the rows of two arms, and refuses arms that were not asked the same.
 
 One row of a samples file is one document as lm-eval asked it. Rows belong together if task,
-document, prompt and target are the same, told by lm-eval's own hashes.
+document, prompt and target are the same, told by lm-eval's own hashes; the prompt may differ where
+the arms have tokenizers of their own.
 """
 
 from __future__ import annotations
@@ -140,13 +141,24 @@ def paired_rows(baseline: TaskScores, candidate: TaskScores, folder: Path) -> li
         ComparisonError: The arms differ in a condition, or a row has no partner.
     """
     _require_same_conditions(baseline, candidate)
-    left = _keyed(baseline, folder)
-    right = _keyed(candidate, folder)
+    words_count = same_tokenizer(baseline, candidate)
+    left = _keyed(baseline, folder, words_count)
+    right = _keyed(candidate, folder, words_count)
     if left.keys() != right.keys():
         _refuse_rows(baseline.name, left, right)
-    if baseline.questions != candidate.questions:
+    if words_count and baseline.questions != candidate.questions:
         _refuse(baseline.name, "questions", baseline.questions, candidate.questions)
     return [RowPair(row, right[key]) for key, row in left.items()]
+
+
+def same_tokenizer(baseline: TaskScores, candidate: TaskScores) -> bool:
+    """Return whether the prompts of both arms were written by the same tokenizer and template.
+
+    Else the same question may have been put in other words, which is part of what differs.
+    """
+    return not (baseline.tokenizer and candidate.tokenizer) or (
+        baseline.tokenizer == candidate.tokenizer
+    )
 
 
 def _require_same_conditions(baseline: TaskScores, candidate: TaskScores) -> None:
@@ -174,12 +186,19 @@ def _require_same_conditions(baseline: TaskScores, candidate: TaskScores) -> Non
 _Key: TypeAlias = tuple[Any, ...]
 
 
-def _keyed(scores: TaskScores, folder: Path) -> dict[_Key, Row]:
-    """Return the rows by what identifies them; a document asked twice is told by its turn."""
+def _keyed(scores: TaskScores, folder: Path, words_count: bool) -> dict[_Key, Row]:
+    """Return the rows by what identifies them; a document asked twice is told by its turn.
+
+    Args:
+        scores: Of the task.
+        folder: The run's folder.
+        words_count: Whether the words of the prompt belong to what identifies a row.
+    """
     turns: Counter[_Key] = Counter()
     rows = {}
     for row in _read(folder / scores.samples, scores.name):
-        key = (row.task, row.doc_hash, row.prompt_hash, row.target_hash)
+        words = row.prompt_hash if words_count else ""
+        key = (row.task, row.doc_hash, words, row.target_hash)
         rows[*key, turns[key]] = row
         turns[key] += 1
     if len(rows) != scores.n:

@@ -34,6 +34,7 @@ from infra.judging import early_stop
 from infra.judging.power import planned
 from infra.machine.device import Device, detect
 from infra.machine.leases import Lease, lease
+from infra.models.tokenizer_identity import tokenizer_digest
 from infra.probes.fidelity import ReadingProbe
 from infra.probes.probe import Probe
 from infra.probes.speed import BenchProbe
@@ -335,7 +336,7 @@ class _Asking:
         evaluation, subject = self._evaluation, self._evaluation.subject
         # Loaded before the wait for an accelerator: whatever was edited since then is another task.
         assert evaluation.suite is not None  # noqa: S101 -- a task is missing
-        return evaluation.suite.evaluate(
+        scores = evaluation.suite.evaluate(
             task,
             self._server,
             subject.tokenizer,
@@ -346,3 +347,4 @@ class _Asking:
             only=only,
             trust_remote_code=subject.arm.model.trust_remote_code,
         )
+        return scores.model_copy(update={"tokenizer": tokenizer_digest(subject.tokenizer)})

@@ -122,6 +122,10 @@ class TaskScores(Record):
     subtasks: dict[str, TaskScores] = Field(default_factory=dict)
     """Of a group; empty for a plain task."""
 
+    tokenizer: str = ""
+    """Digest of the tokenizer and the chat template that wrote the prompts. Where those of two arms
+    differ, rows are paired by question. Empty in scores of earlier versions."""
+
     samples: str
     """JSONL of the rows, below the run's folder."""
 
