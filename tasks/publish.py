@@ -81,12 +81,12 @@ def _remember(finished: Report, runs: Path) -> None:
 def _show(finished: Report) -> None:
     label = finished.spec.results.label
     create_markdown_artifact(
-        report.artifact_markdown(finished.pairs[0]),
+        report.artifact_markdown(finished),
         key=f"report-{label}",
-        description=report.artifact_description(finished.pairs[0]),
+        description=report.artifact_description(finished),
     )
     create_table_artifact(
-        report.artifact_table(finished.pairs[0]),
+        report.artifact_table(finished),
         key=f"metrics-{label}",
         description=finished.verdict.headline,
     )

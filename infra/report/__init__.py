@@ -14,6 +14,7 @@ from pathlib import Path
 
 from infra.contracts.records import Report
 from infra.report import receipt
+from infra.report.cards import card_names
 from infra.report.markdown import artifact_description, artifact_markdown, artifact_table
 from infra.report.model_card import model_card
 from infra.store.content import write_atomically
@@ -38,10 +39,9 @@ def write(report: Report, *, folder: Path) -> Path:
 
     page = folder / "report.html"
     write_atomically(page, render(report, folder))
-    write_atomically(folder / "report.md", artifact_markdown(report.pairs[0]))
-    for pair in report.pairs:
-        name = "" if len(report.pairs) == 1 else f"-{pair.name}"
-        write_atomically(folder / f"model-card{name}.md", model_card(pair))
+    write_atomically(folder / "report.md", artifact_markdown(report))
+    for pair, name in zip(report.pairs, card_names(report), strict=True):
+        write_atomically(folder / name, model_card(pair))
     report = receipt.sealed(report, folder)
     write_atomically(folder / "report.json", report.model_dump_json(indent=2) + "\n")
     return page.absolute()

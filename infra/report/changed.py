@@ -7,13 +7,17 @@ from infra.judging.comparison import recipe_name
 
 
 def changed(pair: Pair) -> str:
-    """Return what a candidate is beside the baseline: `as 4-bit AWQ in groups of 128`."""
+    """Return what a candidate is beside the baseline: `as 4-bit AWQ in groups of 128`,
+    `with --kv-cache-dtype fp8`.
+    """
     change, parts = pair.change, []
     if change.model is not None:
         parts.append(f"as {change.model.id}")
     if recipe := change.quantization:
         parts.append(f"as {recipe_name(recipe)} in groups of {recipe.group_size}")
     if change.serving is not None:
-        told = (f"serving.{name} = {value}" for name, value in change.serving.changed.items())
-        parts.append(f"with {', '.join(told)}")
+        changes = change.serving.changed
+        told = [" ".join(changes.pop("extra_args", ()))]
+        told += [f"{name} {value}" for name, value in changes.items()]
+        parts.append(f"with {', '.join(filter(None, told))}")
     return " ".join(parts)

@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,18 @@ from infra.contracts import wording
 from infra.contracts.records import MetricComparison, Pair, Pooled, Report
 from infra.judging.comparison import effect
 from infra.probes.speed.comparing import NOTABLE
-from infra.report import plots, prose, speed_plot, tables
+from infra.report import plots, prose, ranking, speed_plot, tables, tradeoff_plot
+from infra.report.cards import card_names
 from infra.report.engines import engine_notes
 from infra.report.figures import DARK, LIGHT, data_uri
 from infra.report.rows import FLIPS, rows_of
-from infra.report.summary import loaded_weights, ratio_span, summarize, throughput_ratios
+from infra.report.summary import (
+    headline_of,
+    loaded_weights,
+    ratio_span,
+    summarize,
+    throughput_ratios,
+)
 from infra.report.text import capitalized, printable
 from infra.report.words import CHANGES, words
 
@@ -61,6 +69,7 @@ def render(report: Report, folder: Path) -> str:
         ComparisonError: The sample rows are not those the report was made from.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
 
     environment = Environment(
         loader=PackageLoader("infra.report"),
@@ -86,18 +95,36 @@ def render(report: Report, folder: Path) -> str:
         "shell": shlex.join,
         "web": _is_web_address,
     }
-    [first, *_] = report.pairs
+    several = len(report.pairs) + len(report.failed) > 1
+    candidate = environment.get_template("candidate.html.jinja")
     return environment.get_template("report.html.jinja").render(
-        report=report, **_of_pair(first, folder)
+        report=report,
+        several=several,
+        headline=headline_of(report.verdict),
+        ranking=ranking.table(report),
+        tradeoff_figures=_figures(partial(tradeoff_plot.draw, report)) if several else {},
+        tradeoff_text=tradeoff_plot.describe(report),
+        words=words(report.pairs[0]),
+        candidates=[
+            Markup(candidate.render(**_of_pair(pair, folder, several=several)))  # noqa: S704
+            for pair in report.pairs
+        ],
+        cards=card_names(report),
+        stages=_stages(report),
+        commands=_commands(report),
+        spec=json.dumps(report.spec.model_dump(mode="json"), indent=2, ensure_ascii=False),
+        prefect_url=report.provenance.get("prefect_url", ""),
     )
 
 
-def _of_pair(pair: Pair, folder: Path) -> dict[str, Any]:
+def _of_pair(pair: Pair, folder: Path, *, several: bool) -> dict[str, Any]:
     """Return what the page tells of one candidate."""
     top = [metric for metric in pair.comparison.metrics if metric.subtask_of is None]
-    report = pair.report
     return {
         "pair": pair,
+        "report": pair.report,
+        "suffix": f"-{pair.name}" if several else "",
+        "heading": "h3" if several else "h1",
         "baseline": pair.baseline,
         "candidate": pair.candidate,
         "told": summarize(pair),
@@ -105,9 +132,9 @@ def _of_pair(pair: Pair, folder: Path) -> dict[str, Any]:
         "top": top,
         "axis": Axis.over(top, pair.comparison.pooled),
         "groups": _groups(pair.comparison.metrics),
-        "quality_figures": _figures(pair, plots.draw),
+        "quality_figures": _figures(partial(plots.draw, pair)),
         "quality_text": plots.describe(pair),
-        "speed_figures": _figures(pair, speed_plot.draw),
+        "speed_figures": _figures(partial(speed_plot.draw, pair)),
         "speed_text": speed_plot.describe(pair),
         "tables": _tables(pair),
         "prose": prose,
@@ -116,10 +143,7 @@ def _of_pair(pair: Pair, folder: Path) -> dict[str, Any]:
         "engine_notes": engine_notes(pair),
         "tasks": rows_of(pair, folder),
         "flips_limit": FLIPS,
-        "stages": _stages(report),
-        "commands": _commands(pair),
-        "spec": json.dumps(pair.spec.model_dump(mode="json"), indent=2, ensure_ascii=False),
-        "prefect_url": report.provenance.get("prefect_url", ""),
+        "prefect_url": pair.report.provenance.get("prefect_url", ""),
     }
 
 
@@ -180,12 +204,12 @@ def _groups(
     return {name: (Axis.over(members), members) for name, members in groups.items()}
 
 
-def _figures(pair: Pair, draw: Callable[..., bytes | None]) -> dict[str, str]:
+def _figures(draw: Callable[..., bytes | None]) -> dict[str, str]:
     """Return the figure for each kind of screen, as `data:` addresses; empty without one."""
     figures = {}
     for layout in _LAYOUTS:
         for scheme, palette in (("light", LIGHT), ("dark", DARK)):
-            if image := draw(pair, layout=layout, palette=palette):
+            if image := draw(layout=layout, palette=palette):
                 figures[f"{layout}_{scheme}"] = data_uri(image, "svg")
     return figures
 
@@ -203,9 +227,9 @@ def _stages(report: Report) -> list[dict[str, Any]]:
     ]
 
 
-def _commands(pair: Pair) -> list[tuple[str, tuple[str, ...]]]:
-    commands = [(f"{arm} engine", result.server.command) for arm, result in pair.arms.items()]
-    for arm, result in pair.arms.items():
+def _commands(report: Report) -> list[tuple[str, tuple[str, ...]]]:
+    commands = [(f"{arm} engine", result.server.command) for arm, result in report.arms.items()]
+    for arm, result in report.arms.items():
         if result.bench:
             commands.append((f"{arm} speed", result.bench.command))
     return commands

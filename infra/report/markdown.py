@@ -7,29 +7,58 @@ of its themes show well.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from infra.contracts import wording
-from infra.contracts.records import MetricComparison, Pair, Pooled
-from infra.report import plots, prose, speed_plot, tables
+from infra.contracts.records import MetricComparison, Pair, Pooled, Report
+from infra.report import plots, prose, ranking, speed_plot, tables, tradeoff_plot
 from infra.report.engines import engine_notes
 from infra.report.figures import data_uri
 from infra.report.grid import grid, table
-from infra.report.summary import Summary, summarize
+from infra.report.summary import Summary, headline_of, summarize
 from infra.report.text import code, coded, escaped
 from infra.report.words import CHANGES
 
 ICONS = {"PASS": "✅", "FAIL": "❌", "INCONCLUSIVE": "⚠️"}
 
 
-def artifact_markdown(pair: Pair) -> str:
+def artifact_markdown(report: Report) -> str:
     """Return all of the report but the rows and the provenance."""
+    if not _several(report):
+        parts = [*_of_pair(report.pairs[0], "#"), *_stages(report), _origin(report)]
+    else:
+        parts = [
+            f"# {ICONS[report.verdict.status]} {report.verdict.status}",
+            f"**{escaped(headline_of(report.verdict))}**",
+            table(ranking.table(report)),
+            _figure(tradeoff_plot.draw(report, kind="png"), "Loss against size and speed"),
+            _list([f"{name} has no result: {why}" for name, why in report.failed.items()]),
+            *(part for pair in report.pairs for part in _of_pair(pair, f"# {code(pair.name)}:")),
+            *_stages(report),
+            _origin(report),
+        ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _several(report: Report) -> bool:
+    return len(report.pairs) + len(report.failed) > 1
+
+
+def _origin(report: Report) -> str:
+    return (
+        f"Run {code(report.run_id)}, {report.created:%Y-%m-%d %H:%M %Z}. "
+        "The whole report, with the rows that flipped, is `report.html` in the run's folder."
+    )
+
+
+def _of_pair(pair: Pair, heading: str) -> list[str]:
     told = summarize(pair)
-    parts = [
-        f"# {ICONS[told.status]} {told.status}",
+    return [
+        f"{heading} {ICONS[told.status]} {told.status}",
         *first_lines(pair, told),
         "## Quality: what it cost",
         _figure(plots.draw(pair, kind="png"), "Differences with their intervals"),
-        grid(artifact_table(pair)),
+        grid(metrics_table(pair)),
         escaped(prose.pooled_note(pair)),
         escaped(f"{prose.interval_note(pair.comparison.metrics)} {CHANGES}"),
         escaped(prose.power_note(pair)),
@@ -47,11 +76,7 @@ def artifact_markdown(pair: Pair) -> str:
         *_triage(pair),
         *_section("Calibration", tables.calibration(pair), prose.overlap_note(pair)),
         table(tables.overlap(pair)),
-        *_stages(pair),
-        f"Run {code(pair.report.run_id)}, {pair.report.created:%Y-%m-%d %H:%M %Z}. "
-        "The whole report, with the rows that flipped, is `report.html` in the run's folder.",
     ]  # fmt: skip
-    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def first_lines(pair: Pair, told: Summary) -> Iterator[str]:
@@ -72,7 +97,14 @@ def first_lines(pair: Pair, told: Summary) -> Iterator[str]:
     yield escaped(" ".join(told.bought))
 
 
-def artifact_table(pair: Pair) -> list[dict[str, str]]:
+def artifact_table(report: Report) -> list[dict[str, str]]:
+    """Return the ranking of several candidates, or the metrics of one."""
+    if _several(report):
+        return [dict(row) for row in ranking.table(report).rows]
+    return metrics_table(report.pairs[0])
+
+
+def metrics_table(pair: Pair) -> list[dict[str, str]]:
     """Return all rows together, then one row for each metric: of whole tasks, then their parts."""
     metrics = pair.comparison.metrics
     whole = [metric for metric in metrics if metric.subtask_of is None]
@@ -80,11 +112,16 @@ def artifact_table(pair: Pair) -> list[dict[str, str]]:
     return pooled + [_cells(metric) for metric in [*whole, *(m for m in metrics if m.subtask_of)]]
 
 
-def artifact_description(pair: Pair) -> str:
+def artifact_description(report: Report) -> str:
     """Return the verdict in a line and a small figure, for lists of artifacts."""
-    figure = _figure(plots.draw(pair, layout="narrow", kind="png"), "Differences")
-    told = summarize(pair)
-    return f"{ICONS[told.status]} {told.status}: {escaped(told.headline)}\n\n{figure}".rstrip()
+    draw = (
+        partial(tradeoff_plot.draw, report)
+        if _several(report)
+        else partial(plots.draw, report.pairs[0])
+    )
+    figure = _figure(draw(layout="narrow", kind="png"), "Differences")
+    status, headline = report.verdict.status, headline_of(report.verdict)
+    return f"{ICONS[status]} {status}: {escaped(headline)}\n\n{figure}".rstrip()
 
 
 def _section(name: str, of: tables.Table | None, note: str = "", figure: str = "") -> list[str]:
@@ -107,16 +144,16 @@ def _triage(pair: Pair) -> list[str]:
     return ["## Triage", grid(rows)]
 
 
-def _stages(pair: Pair) -> list[str]:
+def _stages(report: Report) -> list[str]:
     rows = [
         {
             "Stage": name,
             "Time": wording.duration(seconds),
-            "Reused": "yes" if name in pair.report.reused else "",
+            "Reused": "yes" if name in report.reused else "",
         }
-        for name, seconds in pair.report.timings.items()
+        for name, seconds in report.timings.items()
     ]
-    reused = ", ".join(pair.report.reused) or "nothing"
+    reused = ", ".join(report.reused) or "nothing"
     return ["## Where the time went", grid(rows), f"Reused from earlier runs: {escaped(reused)}."]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from infra.contracts import wording
-from infra.contracts.records import Pair
+from infra.contracts.records import Pair, Verdict
 from infra.probes.speed import in_different_runs, slower, summary
 from infra.report.changed import changed
 
@@ -52,11 +52,10 @@ class Summary:
 def summarize(pair: Pair) -> Summary:
     """Return the first lines of a report."""
     verdict, alert = pair.verdict, pair.judgement.alert
-    headline = verdict.headline.removeprefix(f"{verdict.status}:").strip().rstrip(".")
     good = f" The last good one is {alert.good_run}." if alert and alert.good_run else ""
     return Summary(
         status=verdict.status,
-        headline=f"{headline[:1].upper()}{headline[1:]}.",
+        headline=headline_of(verdict),
         subject=_subject(pair),
         margin=_margin(pair),
         reasons=verdict.reasons,
@@ -68,6 +67,12 @@ def summarize(pair: Pair) -> Summary:
         caveats=(*_cut(pair), *_slower(pair), *_overlap(pair), *_alone(pair)),
         bought=tuple(_bought(pair)),
     )
+
+
+def headline_of(verdict: Verdict) -> str:
+    """Return a verdict's one sentence, without the status."""
+    headline = verdict.headline.removeprefix(f"{verdict.status}:").strip().rstrip(".")
+    return f"{headline[:1].upper()}{headline[1:]}."
 
 
 def _subject(pair: Pair) -> str:

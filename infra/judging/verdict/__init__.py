@@ -56,7 +56,7 @@ def decide(
         )
     margin = spec.margin_points if margin_points is None else margin_points
     findings = find(comparison, spec, margin, sequential=stopped_after is not None)
-    words = Words(findings, spec, what, margin, widened_from)
+    words = Words(findings, spec.among(candidates), what, margin, widened_from)
     reasons = words.reasons()
     if stopped_after is not None:
         reasons.append(_stopped(stopped_after, of))

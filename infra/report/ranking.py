@@ -1,0 +1,137 @@
+"""Several candidates beside each other: what each costs, what it buys, and which are worth it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from infra.contracts import wording
+from infra.contracts.records import ArmResult, Bench, Pair, Report, SpeedPoint
+from infra.report.changed import changed
+from infra.report.tables import Table
+
+_ORDER = ("PASS", "INCONCLUSIVE", "FAIL")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One arm as it stands beside the others."""
+
+    name: str
+    status: str
+    """Of its verdict; empty for the baseline."""
+
+    what: str
+    """What it changes."""
+
+    loss: tuple[float, float, float] | None
+    """Loss over all rows and the ends of its interval, percentage points; none without such rows.
+    The baseline loses nothing."""
+
+    size_bytes: int
+    """Of the weights on disk."""
+
+    memory_bytes: int | None
+    """Of the weights, loaded; none where the engine did not say."""
+
+    tokens_per_second: float | None
+    """Written at the most requests at a time that were timed; none if it was not timed."""
+
+    first_token_ms: float | None
+    """Median time to the first token, one request at a time or the fewest that were timed."""
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the others are held against it."""
+        return not self.status
+
+
+def standings(report: Report) -> list[Standing]:
+    """Return the baseline, then every candidate with a result, the best first.
+
+    Best is who passes; among those of one verdict the smallest, and then who loses least.
+    """
+    own = _standing("baseline", "", report.spec.baseline.model.id, (0.0, 0.0, 0.0), report.baseline)
+    found = [_of_pair(pair) for pair in report.pairs]
+    found.sort(key=lambda one: (
+        _ORDER.index(one.status), one.size_bytes, one.loss[0] if one.loss else 0.0, one.name,
+    ))  # fmt: skip
+    return [own, *found]
+
+
+def table(report: Report) -> Table:
+    """Return the ranking as plain cells."""
+    rows = []
+    for one in standings(report):
+        rows.append({
+            "Arm": one.name,
+            "Verdict": one.status or "-",
+            "Loss, points": "-" if one.is_baseline else _loss(one),
+            "On disk": wording.size(one.size_bytes),
+            "Loaded": _or_dash(one.memory_bytes, wording.size),
+            "Tokens a second": _or_dash(one.tokens_per_second, wording.number),
+            "First token, ms": _or_dash(one.first_token_ms, wording.number),
+            "What": one.what,
+        })  # fmt: skip
+    return Table("The candidates, ranked", rows)
+
+
+def undominated(points: Sequence[tuple[float, float]]) -> list[bool]:
+    """Return of each point whether no other is as good in both and better in one (Pareto).
+
+    Args:
+        points: What is paid, and what is had; of both less is better.
+    """
+    return [
+        not any(
+            other[0] <= own[0] and other[1] <= own[1] and other != own
+            for place, other in enumerate(points)
+            if place != index
+        )
+        for index, own in enumerate(points)
+    ]
+
+
+def _of_pair(pair: Pair) -> Standing:
+    pooled = pair.comparison.pooled
+    # A loss is what is missing: the ends change places.
+    loss = (-100 * pooled.difference, -100 * pooled.high, -100 * pooled.low) if pooled else None
+    return _standing(pair.name, pair.verdict.status, changed(pair), loss, pair.candidate)
+
+
+def _standing(
+    name: str,
+    status: str,
+    what: str,
+    loss: tuple[float, float, float] | None,
+    arm: ArmResult,
+) -> Standing:
+    points = sorted(_shortest(arm.bench), key=lambda point: point.concurrency)
+    return Standing(
+        name=name,
+        status=status,
+        what=what,
+        loss=loss,
+        size_bytes=arm.checkpoint.size_bytes,
+        memory_bytes=arm.bench.memory.weights_bytes if arm.bench else None,
+        tokens_per_second=points[-1].output_tokens_per_second if points else None,
+        first_token_ms=points[0].ttft_ms_median if points else None,
+    )
+
+
+def _shortest(bench: Bench | None) -> list[SpeedPoint]:
+    """Return the points with the shortest prompts."""
+    points = bench.points if bench else ()
+    shortest = min((point.input_tokens for point in points), default=0)
+    return [point for point in points if point.input_tokens == shortest]
+
+
+def _loss(one: Standing) -> str:
+    if one.loss is None:
+        return "-"
+    loss, low, high = (f"{value:.1f}".replace("-", "−") for value in one.loss)
+    return f"{loss} ({low} to {high})"
+
+
+def _or_dash(value: float | None, show: Callable[[float], str]) -> str:
+    return "-" if value is None else show(value)

@@ -1,0 +1,112 @@
+"""The figure of several candidates: loss against size, and loss against speed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from infra.contracts import wording
+from infra.contracts.records import Report
+from infra.report.figures import LIGHT, Kind, Layout, Palette, image
+from infra.report.ranking import Standing, standings, undominated
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_Shown: TypeAlias = tuple[Standing, float, float]
+"""An arm, its loss in points, and what it is drawn against."""
+
+
+def draw(
+    report: Report, *, layout: Layout = "wide", palette: Palette = LIGHT, kind: Kind = "svg"
+) -> bytes | None:
+    """Return the figure; none if fewer than two arms have a loss in points."""
+    panels = _panels(report)
+    if len(panels[0][2]) < 2:
+        return None
+    return image(partial(_figure, panels, layout, palette), palette, kind)
+
+
+def describe(report: Report) -> str:
+    """Return in words what the figure shows, for who cannot see it."""
+    return "; ".join(
+        f"{title}: {', '.join(one.name for one in _best(points, less))} "
+        f"{'is' if len(_best(points, less)) == 1 else 'are'} outdone by none in both"
+        for title, less, points in _panels(report)
+        if len(points) > 1
+    )
+
+
+_Panel: TypeAlias = tuple[str, bool, list[_Shown]]
+"""Title, whether less of it is better, the arms."""
+
+
+def _panels(report: Report) -> list[_Panel]:
+    arms = [one for one in standings(report) if one.loss is not None]
+
+    def shown(value: Callable[[Standing], float | None]) -> list[_Shown]:
+        return [
+            (one, one.loss[0], found)
+            for one in arms
+            if one.loss is not None and (found := value(one)) is not None
+        ]
+
+    return [
+        ("Weights on disk", True, shown(lambda one: one.size_bytes)),
+        ("Written tokens a second", False, shown(lambda one: one.tokens_per_second)),
+    ]
+
+
+def _best(points: Sequence[_Shown], less: bool) -> list[Standing]:
+    marks = undominated([(loss, value if less else -value) for _, loss, value in points])
+    return [one for (one, _, _), best in zip(points, marks, strict=True) if best]
+
+
+def _figure(panels: Sequence[_Panel], layout: Layout, palette: Palette) -> Figure:
+    from matplotlib.figure import Figure
+
+    panels = [panel for panel in panels if len(panel[2]) > 1]
+    wide = layout == "wide"
+    columns = len(panels) if wide else 1
+    rows = 1 if wide else len(panels)
+    figure = Figure(figsize=(7.6 if wide else 3.9, 3.4 * rows), layout="constrained")
+    for place, panel in enumerate(panels):
+        _panel(figure.add_subplot(rows, columns, place + 1), panel, palette)
+    figure.supxlabel(
+        "● outdone by none in both", fontsize=8, color=palette.soft, x=0.98, ha="right"
+    )
+    return figure
+
+
+def _panel(axes: Axes, panel: _Panel, palette: Palette) -> None:
+    from matplotlib.ticker import FuncFormatter
+
+    title, less, points = panel
+    best = _best(points, less)
+    show = wording.size if less else wording.number
+    in_order = sorted(points, key=lambda point: point[2])
+    for place, (one, loss, value) in enumerate(in_order):
+        colour = {"PASS": palette.gain, "FAIL": palette.loss}.get(one.status, palette.unclear)
+        if one.loss is not None and not one.is_baseline:
+            ends = [[max(loss - one.loss[1], 0.0)], [max(one.loss[2] - loss, 0.0)]]
+            axes.errorbar(value, loss, yerr=ends, fmt="none", ecolor=palette.grid, elinewidth=1.4)
+        face = colour if one in best else palette.paper
+        axes.plot(value, loss, "o", markersize=7, color=face, markeredgecolor=colour,
+                  markeredgewidth=1.5, zorder=3)  # fmt: skip
+        axes.annotate(
+            one.name, (value, loss), xytext=(6, -11 if place % 2 else 5), textcoords="offset points", fontsize=7.5,
+            color=palette.ink,
+        )  # fmt: skip
+    words: dict[str, Any] = {"fontsize": 9, "fontweight": "bold", "color": palette.ink}
+    axes.set_title(f"{title} {'←' if less else '→'}", loc="left", pad=6, **words)
+    axes.set_ylabel("loss, points ↓", fontsize=8)
+    axes.margins(x=0.22, y=0.16)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: show(x) if x > 0 else ""))
+    axes.tick_params(labelsize=7.5, length=0)
+    axes.locator_params(axis="x", nbins=4)
+    axes.grid(color=palette.grid, linewidth=0.7)
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left", "bottom"):
+        axes.spines[side].set_visible(False)
