@@ -96,8 +96,8 @@ def _panel(axes: Axes, panel: _Panel, palette: Palette) -> None:
         axes.plot(value, loss, "o", markersize=7, color=face, markeredgecolor=colour,
                   markeredgewidth=1.5, zorder=3)  # fmt: skip
         axes.annotate(
-            one.name, (value, loss), xytext=(6, -11 if place % 2 else 5), textcoords="offset points", fontsize=7.5,
-            color=palette.ink,
+            one.name, (value, loss), xytext=(6, -11 if place % 2 else 5),
+            textcoords="offset points", fontsize=7.5, color=palette.ink,
         )  # fmt: skip
     words: dict[str, Any] = {"fontsize": 9, "fontweight": "bold", "color": palette.ink}
     axes.set_title(f"{title} {'←' if less else '→'}", loc="left", pad=6, **words)
