@@ -58,7 +58,7 @@ def publish(
             tell(finished)
         except Exception as error:
             get_run_logger().warning(f"The report is written, but not all of it is told: {error}")
-    return Published(path, finished.verdict)
+    return Published(path, finished.verdict, judged=bool(finished.spec.candidates))
 
 
 def _emit(finished: Report) -> None:

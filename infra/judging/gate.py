@@ -11,20 +11,27 @@ from infra.contracts.wording import listed
 Gate = Literal["all", "any", "none"]
 
 
-def overall(verdicts: Mapping[str, Verdict], failed: Mapping[str, str], gate: Gate) -> Verdict:
+def overall(
+    verdicts: Mapping[str, Verdict],
+    failed: Mapping[str, str],
+    gate: Gate,
+    margin_points: float,
+) -> Verdict:
     """Return the verdict of a run: its one candidate's, or what the gate makes of several.
 
     With `any`, one candidate that passes is enough. Else all have to; a candidate without a result
     is not known to be worse, and not known to be as good.
 
     Args:
-        verdicts: Candidate → its verdict, at least one.
+        verdicts: Candidate → its verdict.
         failed: Candidate → why it has none.
         gate: Which of them have to pass.
+        margin_points: That a candidate would be held against.
     """
+    if not verdicts and not failed:
+        return _nothing(margin_points)
     if len(verdicts) == 1 and not failed:
         return next(iter(verdicts.values()))
-    first = next(iter(verdicts.values()))
     by_status: dict[str, list[str]] = {"PASS": [], "FAIL": [], "INCONCLUSIVE": []}
     for name, verdict in verdicts.items():
         by_status[verdict.status].append(name)
@@ -47,8 +54,15 @@ def overall(verdicts: Mapping[str, Verdict], failed: Mapping[str, str], gate: Ga
             *(f"{name} has no result: {why}" for name, why in failed.items()),
         ),
         needed="" if status != "INCONCLUSIVE" else _needed(verdicts, failed),
-        margin_points=first.margin_points,
-        widened_from_points=first.widened_from_points,
+        margin_points=margin_points,
+    )
+
+
+def _nothing(margin_points: float) -> Verdict:
+    return Verdict(
+        status="INCONCLUSIVE",
+        headline="INCONCLUSIVE: there is no candidate to hold against the baseline.",
+        margin_points=margin_points,
     )
 
 

@@ -95,16 +95,17 @@ def render(report: Report, folder: Path) -> str:
         "shell": shlex.join,
         "web": _is_web_address,
     }
-    several = len(report.pairs) + len(report.failed) > 1
+    several = len(report.pairs) + len(report.failed) != 1
     candidate = environment.get_template("candidate.html.jinja")
     return environment.get_template("report.html.jinja").render(
         report=report,
         several=several,
         headline=headline_of(report.verdict),
         ranking=ranking.table(report),
+        scores=ranking.scores_table(report),
         tradeoff_figures=_figures(partial(tradeoff_plot.draw, report)) if several else {},
         tradeoff_text=tradeoff_plot.describe(report),
-        words=words(report.pairs[0]),
+        words=words(report),
         candidates=[
             Markup(candidate.render(**_of_pair(pair, folder, several=several)))  # noqa: S704
             for pair in report.pairs
@@ -138,7 +139,7 @@ def _of_pair(pair: Pair, folder: Path, *, several: bool) -> dict[str, Any]:
         "speed_text": speed_plot.describe(pair),
         "tables": _tables(pair),
         "prose": prose,
-        "words": words(pair),
+        "words": words(pair.report),
         "changes": CHANGES,
         "engine_notes": engine_notes(pair),
         "tasks": rows_of(pair, folder),

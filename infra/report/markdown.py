@@ -32,6 +32,7 @@ def artifact_markdown(report: Report) -> str:
             f"**{escaped(headline_of(report.verdict))}**",
             table(ranking.table(report)),
             _figure(tradeoff_plot.draw(report, kind="png"), "Loss against size and speed"),
+            table(ranking.scores_table(report)),
             _list([f"{name} has no result: {why}" for name, why in report.failed.items()]),
             *(part for pair in report.pairs for part in _of_pair(pair, f"# {code(pair.name)}:")),
             *_stages(report),
@@ -41,7 +42,7 @@ def artifact_markdown(report: Report) -> str:
 
 
 def _several(report: Report) -> bool:
-    return len(report.pairs) + len(report.failed) > 1
+    return len(report.pairs) + len(report.failed) != 1
 
 
 def _origin(report: Report) -> str:

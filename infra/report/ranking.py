@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from infra.contracts import wording
-from infra.contracts.records import ArmResult, Bench, Pair, Report, SpeedPoint
+from infra.contracts.records import ArmResult, Bench, MetricValue, Pair, Report, SpeedPoint
 from infra.report.changed import changed
 from infra.report.tables import Table
+from infra.suite.harness.metrics import in_points
 
 _ORDER = ("PASS", "INCONCLUSIVE", "FAIL")
 
@@ -74,6 +75,29 @@ def table(report: Report) -> Table:
             "What": one.what,
         })  # fmt: skip
     return Table("The candidates, ranked", rows)
+
+
+def scores_table(report: Report) -> Table:
+    """Return the first metric of every task in every arm, with its standard error."""
+    rows = []
+    for name, task in report.baseline.tasks.items():
+        metric = task.primary_metric
+        row = {"Task": name, "Metric": metric}
+        for arm, result in report.arms.items():
+            value = result.tasks[name].metrics.get(metric) if name in result.tasks else None
+            row[arm] = "-" if value is None else score_with_error(value, metric, name)
+        rows.append(row)
+    return Table("Scores of every arm", rows)
+
+
+def score_with_error(value: MetricValue, metric: str, task: str) -> str:
+    """Return `71.2 % ± 1.3`."""
+    unit: wording.Unit = "points" if in_points(metric, task, value) else "value"
+    found = wording.score(value.value, unit)
+    if value.stderr is None:
+        return found
+    error = 100 * value.stderr if unit == "points" else value.stderr
+    return f"{found} ± {error:.1f}" if unit == "points" else f"{found} ± {error:.3g}"
 
 
 def undominated(points: Sequence[tuple[float, float]]) -> list[bool]:

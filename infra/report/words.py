@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.contracts.records import Pair
+from infra.contracts.records import Report
 from infra.report.text import capitalized
 
 FIDELITY = (
@@ -20,13 +20,14 @@ CHANGES = (
 )
 
 
-def words(pair: Pair) -> list[tuple[str, str]]:
+def words(report: Report) -> list[tuple[str, str]]:
     """Return the words that the page uses, and what they mean.
 
     Args:
-        pair: What the page shows.
+        report: What the page shows.
     """
-    recipe, verdict = pair.arm.quantization, pair.spec.verdict
+    recipes = [arm.quantization for arm in report.spec.arms.values() if arm.quantization]
+    recipe, verdict = next(iter(recipes), None), report.spec.verdict
     told = [
         ("Baseline, candidate", "The two arms: what is changed, and what it is changed into."),
         ("Row", "One question of a task, asked of both arms."),
@@ -48,6 +49,6 @@ def words(pair: Pair) -> list[tuple[str, str]]:
             "AWQ", f"Activation-aware weight quantization. The weights are stored in {recipe.bits} "
             "bits each; those that matter most for the calibration texts lose least.",
         ))  # fmt: skip
-    if pair.comparison.fidelity:
+    if any(pair.comparison.fidelity for pair in report.pairs):
         told.append(("Agreement, KL divergence, perplexity", FIDELITY))
     return told

@@ -72,7 +72,10 @@ def assemble(
         judged=judged,
         failed=dict(failed),
         verdict=gate.overall(
-            {name: one.verdict for name, one in judged.items()}, failed, spec.verdict.gate
+            {name: one.verdict for name, one in judged.items()},
+            failed,
+            spec.verdict.gate,
+            margin[0],
         ),
         power=power,
         timings={stage.name: stage.seconds for stage in stages},

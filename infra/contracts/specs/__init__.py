@@ -6,6 +6,7 @@ The Prefect form shows them.
 from infra.contracts.specs.arms import BASELINE, ArmSpec, CandidateSpec
 from infra.contracts.specs.conversations import CalibrationSpec
 from infra.contracts.specs.evaluation import DatasetSpec, EvaluationSpec, TaskSpec
+from infra.contracts.specs.matrix import CellSpec, MatrixModelSpec, MatrixSpec
 from infra.contracts.specs.models import ModelSpec
 from infra.contracts.specs.probes import FidelitySpec, SpeedSpec, TriageSpec
 from infra.contracts.specs.quantization import QuantizationSpec
@@ -21,9 +22,12 @@ __all__ = [
     "ArmSpec",
     "CalibrationSpec",
     "CandidateSpec",
+    "CellSpec",
     "DatasetSpec",
     "EvaluationSpec",
     "FidelitySpec",
+    "MatrixModelSpec",
+    "MatrixSpec",
     "ModelSpec",
     "QuantizationSpec",
     "ResultsSpec",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from infra.contracts.errors import SpecError
 from infra.contracts.specs.arms import BASELINE, ArmSpec, CandidateSpec
@@ -33,8 +33,9 @@ class RunSpec(Spec):
     baseline: ArmSpec
     """What every candidate is held against."""
 
-    candidates: tuple[CandidateSpec, ...] = Field(min_length=1)
-    """What is changed, each time in another way."""
+    candidates: tuple[CandidateSpec, ...]
+    """What is changed, each time in another way. Empty: the baseline is measured, and nothing
+    judged."""
 
     conversations: CalibrationSpec | None = None
     """Conversations to look at candidates with before their tasks. Empty: those that the first
@@ -98,6 +99,8 @@ class RunSpec(Spec):
     @property
     def short_form(self) -> dict[str, Any] | None:
         """The run as `short` takes it; none if it is more than one model and one recipe."""
+        if not self.candidates:
+            return None
         [candidate, *more] = self.candidates
         recipe = candidate.quantization
         others = candidate.model or candidate.serving or self.baseline.quantization

@@ -63,7 +63,7 @@ class VerdictSpec(Spec):
         Each may err with its part of the chance alone (Bonferroni), so that the chance of any wrong
         PASS, and that of any wrong FAIL, is no larger than with one candidate.
         """
-        if candidates == 1:
+        if candidates <= 1:
             return self
         return self.model_copy(update={"confidence": 1 - (1 - self.confidence) / candidates})
 

@@ -215,7 +215,8 @@ def check_verdict(report: Report, again: Again, folder: Path) -> Checked:
         if now and (judged := _decided(pair, now, whole)).status != pair.verdict.status:
             notes.append(f"by today's rules it would be {judged.headline}")
     if len(made) == len(report.pairs):
-        overall = gate.overall(made, report.failed, report.spec.verdict.gate)
+        margin, _ = margin_of(report)
+        overall = gate.overall(made, report.failed, report.spec.verdict.gate, margin)
         more, noted = _differs("verdict", report.verdict, overall, exact=bool(whole))
         wrong, notes = [*wrong, *more], [*notes, *noted]
     wrong += check_plan(report, whole, folder)
