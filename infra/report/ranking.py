@@ -100,6 +100,12 @@ def score_with_error(value: MetricValue, metric: str, task: str) -> str:
     return f"{found} ± {error:.1f}" if unit == "points" else f"{found} ± {error:.3g}"
 
 
+def written_tokens_per_second(bench: Bench | None) -> float | None:
+    """Return what is written at the most requests at a time; none if that was not timed."""
+    points = _shortest(bench)
+    return points[-1].output_tokens_per_second if points else None
+
+
 def undominated(points: Sequence[tuple[float, float]]) -> list[bool]:
     """Return of each point whether no other is as good in both and better in one (Pareto).
 
@@ -130,7 +136,7 @@ def _standing(
     loss: tuple[float, float, float] | None,
     arm: ArmResult,
 ) -> Standing:
-    points = sorted(_shortest(arm.bench), key=lambda point: point.concurrency)
+    points = _shortest(arm.bench)
     return Standing(
         name=name,
         status=status,
@@ -138,16 +144,17 @@ def _standing(
         loss=loss,
         size_bytes=arm.checkpoint.size_bytes,
         memory_bytes=arm.bench.memory.weights_bytes if arm.bench else None,
-        tokens_per_second=points[-1].output_tokens_per_second if points else None,
+        tokens_per_second=written_tokens_per_second(arm.bench),
         first_token_ms=points[0].ttft_ms_median if points else None,
     )
 
 
 def _shortest(bench: Bench | None) -> list[SpeedPoint]:
-    """Return the points with the shortest prompts."""
+    """Return the points with the shortest prompts, the fewest requests at a time first."""
     points = bench.points if bench else ()
     shortest = min((point.input_tokens for point in points), default=0)
-    return [point for point in points if point.input_tokens == shortest]
+    found = [point for point in points if point.input_tokens == shortest]
+    return sorted(found, key=lambda point: point.concurrency)
 
 
 def _loss(one: Standing) -> str:

@@ -34,6 +34,7 @@ from infra.judging import early_stop
 from infra.judging.power import planned
 from infra.machine.device import Device, detect
 from infra.machine.leases import Lease, lease
+from infra.models.parameters import count
 from infra.models.tokenizer_identity import tokenizer_digest
 from infra.probes.fidelity import ReadingProbe
 from infra.probes.probe import Probe
@@ -229,7 +230,10 @@ def _result(
     seconds = sum(task.seconds for task in tasks.values())
     return ArmResult(
         identity=subject.identity,
-        checkpoint=CheckpointSummary.of(subject.checkpoint),
+        checkpoint=CheckpointSummary.of(
+            subject.checkpoint,
+            count(subject.checkpoint.path, subject.checkpoint.quantization_config),
+        ),
         server=server,
         tasks=tasks,
         speed=ArmSpeed(

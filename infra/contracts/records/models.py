@@ -188,6 +188,9 @@ class CheckpointSummary(Record):
     quantization: dict[str, Any] | None
     """`quantization_config` of the checkpoint; none if it is not quantized."""
 
+    parameters: int | None = None
+    """Of the model, packed or not; none where its files do not say."""
+
     calibration: CalibrationCard | None = None
     """What the quantizer saw; none unless it was made here."""
 
@@ -198,7 +201,7 @@ class CheckpointSummary(Record):
     made_peak_memory_bytes: int | None = None
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint) -> CheckpointSummary:
+    def of(cls, checkpoint: Checkpoint, parameters: int | None = None) -> CheckpointSummary:
         """Return what a report shows of a checkpoint."""
         made = checkpoint.made
         return cls(
@@ -209,6 +212,7 @@ class CheckpointSummary(Record):
             source=checkpoint.source,
             revision=checkpoint.revision,
             quantization=checkpoint.quantization_config,
+            parameters=parameters,
             calibration=made.calibration if made else None,
             versions=made.versions if made else {},
             made_seconds=made.seconds if made else None,

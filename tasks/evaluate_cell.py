@@ -1,0 +1,130 @@
+"""One cell of a matrix: a run of its own, here or by whichever worker is free."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import cast
+
+from prefect import task
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+
+from infra.contracts.errors import AssayError
+from infra.contracts.specs import CellSpec
+from infra.machine.processes import run as run_process
+from infra.machine.processes import tail
+from infra.stages.run_key import finished_run
+from infra.store.content import write_atomically
+from infra.store.run_folder import runs_folder
+from infra.store.settings import Settings
+from tasks.outcomes import outcome
+from tasks.progress import told_to_prefect
+
+DEPLOYMENT = "evaluate-candidates/candidates"
+"""Carries out a cell where workers are."""
+
+_POLL_SECONDS = 5.0
+_REPORT = re.compile(r"^report: (.+)$")
+_TAIL_LINES = 12
+
+
+class CellFailed(AssayError):
+    """A cell of a matrix came to no result."""
+
+
+@task(name="evaluate-cell", task_run_name="evaluate-{cell.name}")
+def evaluate_cell(cell: CellSpec, folder: Path, *, deployed: bool) -> Path:
+    """Return the `report.json` of a cell; one that is finished already is taken as it is.
+
+    Args:
+        cell: What to run.
+        folder: Receives its spec and its log.
+        deployed: Let a worker carry it out. Else it runs here, in a process of its own.
+
+    Raises:
+        CellFailed: It came to no result.
+    """
+    if finished := finished_run(cell.run, Settings()):
+        return outcome(finished[1].with_name("report.json"), reused=True)
+    return _by_a_worker(cell) if deployed else _here(cell, folder)
+
+
+def workers_wait() -> bool:
+    """Return whether the Prefect server knows the deployment that carries out cells."""
+    if not os.environ.get("PREFECT_API_URL"):
+        return False
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_deployment_by_name(DEPLOYMENT)
+        except ObjectNotFound:
+            return False
+    return True
+
+
+def _here(cell: CellSpec, folder: Path) -> Path:
+    name = cell.name.replace("/", "-")
+    spec, log = folder / "cells" / f"{name}.json", folder / "logs" / f"{name}.log"
+    write_atomically(spec, cell.run.model_dump_json(indent=2) + "\n")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    pages: list[Path] = []
+    with told_to_prefect() as progress:
+
+        def on_line(line: str) -> None:
+            if found := _REPORT.match(line):
+                pages.append(Path(found[1]))
+            elif line.strip():
+                progress.say(f"{cell.name}: {line}")
+
+        run_process(
+            [sys.executable, "-m", "deployments", "run", spec],
+            log=log, env=dict(os.environ), on_line=on_line,
+        )  # fmt: skip
+    if not pages:
+        raise CellFailed(
+            f"{cell.name} came to no result.",
+            cause="\n".join(["Its log ends with:", tail(log, _TAIL_LINES)]),
+            remedy=f"Whole log: {log}",
+        )
+    return pages[-1].with_name("report.json")
+
+
+def _by_a_worker(cell: CellSpec) -> Path:
+    spec = cell.run
+    started = run_deployment(
+        DEPLOYMENT,
+        parameters={
+            "baseline": spec.baseline.model_dump(mode="json"),
+            "candidates": [one.model_dump(mode="json") for one in spec.candidates],
+            **{
+                name: getattr(spec, name).model_dump(mode="json")
+                for name in ("evaluation", "fidelity", "speed", "verdict", "results")
+            },
+            **(
+                {"conversations": spec.conversations.model_dump(mode="json")}
+                if spec.conversations
+                else {}
+            ),
+        },
+        timeout=0,
+        flow_run_name=cell.name.replace("/", " · "),
+        as_subflow=True,
+    )
+    run = cast(FlowRun, started)  # outside of an event loop it is no coroutine
+    with get_client(sync_client=True) as client:
+        while not (state := client.read_flow_run(run.id).state) or not state.is_final():
+            time.sleep(_POLL_SECONDS)
+    runs = runs_folder(spec.results, Settings())
+    found = list(runs.glob(f"{spec.results.label}-*-{str(run.id)[:8]}/report.json"))
+    if not found:
+        raise CellFailed(
+            f"{cell.name} came to no result: its run ended as {state.name}.",
+            cause=state.message or "",
+            remedy=f"Look at flow run {run.name} in the Prefect UI.",
+        )
+    return found[0]
