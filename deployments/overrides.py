@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from infra.contracts.commands import PYTHON
 from infra.contracts.errors import AssayError, SpecError
-from infra.contracts.specs import ModelSpec, QuantizationSpec, RunSpec, ServingSpec
+from infra.contracts.specs import ModelSpec, QuantizationSpec, RunSpec, ServingSpec, Spec
 from infra.contracts.specs.run import SHORT_FORM
 
 _SHOW = f"`{PYTHON} -m deployments show RECIPE` prints every field of a recipe."
@@ -37,7 +37,7 @@ def parse(data: dict[str, Any]) -> RunSpec:
         SpecError: A field is unknown, missing, of the wrong kind, or the combination cannot work.
     """
     try:
-        return RunSpec.model_validate(data)
+        return _read(data)
     except ValidationError as error:
         raise _readable(error) from error
 
@@ -56,11 +56,12 @@ def override(spec: RunSpec, assignments: Iterable[str]) -> RunSpec:
         SpecError: As `parse`, or the path leads nowhere.
     """
     split = [_split(assignment) for assignment in assignments]
-    short = [one for one in split if one[1][0].name in SHORT_FORM]
+    of_arms = [one for one in split if one[1][0].name in _ARMS]
+    others = [one for one in split if one not in of_arms]
     data = spec.short_form
-    if short and data is not None:
-        spec = _assigned(data, _Short, short)
-        split = [one for one in split if one not in short]
+    # A name that follows its recipe is made anew; what is changed together is checked together.
+    if data is not None and (not of_arms or any(_is_short(steps) for _, steps, _ in others)):
+        spec, split = _assigned(data, _Short, others), of_arms
     if not split:
         return spec
     return _assigned(spec.model_dump(mode="json"), RunSpec, [_in_full(*one) for one in split])
@@ -69,18 +70,28 @@ def override(spec: RunSpec, assignments: Iterable[str]) -> RunSpec:
 _Assignment: TypeAlias = tuple[str, "list[_Step]", str]
 """Path, its steps and the value's text."""
 
+_ARMS = ("baseline", "candidates")
+
 _Short = create_model(
     "_Short",
+    __base__=Spec,
     model=(ModelSpec, ...),
     quantization=(QuantizationSpec, ...),
-    serving=(ServingSpec, ...),
+    serving=(ServingSpec, ServingSpec()),
     **{
         name: (field.annotation, field)
         for name, field in RunSpec.model_fields.items()
-        if name not in ("baseline", "candidates")
+        if name not in _ARMS
     },
 )  # type: ignore[call-overload]
 """Fields of a run in its short form."""
+
+
+def _read(data: dict[str, Any]) -> RunSpec:
+    """Return the spec that a JSON object describes; what is wrong is named as it stands there."""
+    if data.keys() & set(SHORT_FORM) and not data.keys() & set(_ARMS):
+        return RunSpec.short(**dict(_Short.model_validate(data)))
+    return RunSpec.model_validate(data)
 
 
 def _assigned(data: dict[str, Any], kind: Any, assignments: Iterable[_Assignment]) -> RunSpec:
@@ -88,12 +99,16 @@ def _assigned(data: dict[str, Any], kind: Any, assignments: Iterable[_Assignment
     for path, steps, text in assignments:
         texts[_assign(data, kind, steps, _value(text), path)] = text
     try:
-        return RunSpec.model_validate(data)
+        return _read(data)
     except ValidationError as error:
         # `model.revision=1234567` is a commit, though it reads as a number.
         if not _read_as_text(data, texts, error):
             raise _readable(error) from error
     return parse(data)
+
+
+def _is_short(steps: list[_Step]) -> bool:
+    return steps[0].name in SHORT_FORM
 
 
 def _in_full(path: str, steps: list[_Step], text: str) -> _Assignment:
@@ -104,7 +119,7 @@ def _in_full(path: str, steps: list[_Step], text: str) -> _Assignment:
             cause="This run has several, or one that is more than a recipe.",
             remedy=f"Name which: candidates.NAME.{path}.",
         )
-    if steps[0].name in SHORT_FORM:
+    if _is_short(steps):
         return f"baseline.{path}", [_Step("baseline"), *steps], text
     return path, steps, text
 
@@ -166,8 +181,10 @@ def _assign(
     rest, inner = steps[used:], _inside(kind, key)
     if isinstance(target, list) and key == len(target):
         target.append({})
-    elif isinstance(target, dict) and rest and key not in target:
-        target[key] = {}
+    elif isinstance(target, dict) and rest and target.get(key) is None:
+        own: dict[str, Any] | None = None if key in target else {}
+        # None again where nothing can be: the next step says so.
+        target[key] = own if (empty := _empty(inner)) is None else empty
     if not rest:
         target[key] = value
         return (key,)
@@ -200,9 +217,9 @@ def _new_key(
 ) -> tuple[str, int]:
     """Return a key that is not there yet."""
     if _is_spec(kind):
-        if len(steps) > 1:
-            raise _nowhere(path, names)
-        return steps[0].name, 1  # refused with the rest of the spec
+        if len(steps) > 1 and _empty(_inside(kind, steps[0].name)) is None:
+            raise _nowhere(path, kind.model_fields)
+        return steps[0].name, 1  # one that is unknown is refused with the rest of the spec
     inner = _inside(kind, "")
     if not _is_spec(inner):
         return joined[-1], 1
@@ -224,6 +241,13 @@ def _names(target: dict[str, Any] | list[Any]) -> dict[str, Any]:
 
 def _is_spec(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _empty(kind: Any) -> dict[str, Any] | list[Any] | None:
+    """Return what a type that holds others begins with; None if it holds none."""
+    if get_origin(kind) in (tuple, list):
+        return []
+    return {} if _is_spec(kind) or get_origin(kind) is dict else None
 
 
 def _inside(kind: Any, key: str | int) -> Any:

@@ -7,7 +7,14 @@ import pytest
 from deployments.overrides import override, parse
 from deployments.recipes import sample
 from infra.contracts.errors import SpecError
-from infra.contracts.specs import DatasetSpec, TaskSpec
+from infra.contracts.specs import (
+    CalibrationSpec,
+    DatasetSpec,
+    ModelSpec,
+    ServingChanges,
+    ServingSpec,
+    TaskSpec,
+)
 from infra.report.receipt.sealing import leaves
 
 
@@ -21,9 +28,9 @@ def test_fields_are_replaced_by_path_by_number_and_by_name() -> None:
             'serving.extra_args=["--max-num-seqs", "8"]',
         ],
     )
-    assert spec.serving.dtype == "float16"
+    assert spec.baseline.serving.dtype == "float16"
     assert [task.limit for task in spec.evaluation.tasks] == [7, None, 60]
-    assert spec.serving.extra_args == ("--max-num-seqs", "8")
+    assert spec.baseline.serving.extra_args == ("--max-num-seqs", "8")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +91,7 @@ def test_lists_and_objects_of_ones_own_grow() -> None:
     assert spec.evaluation.tasks[-1] == TaskSpec(name="arc_easy", limit=3)
     assert (spec.evaluation.tasks[0].limit, spec.evaluation.tasks[0].num_fewshot) == (9, 2)
     assert spec.speed.concurrencies == (8, 4, 2)
-    assert spec.serving.extra_args == ("--max-num-seqs", "8")
+    assert spec.baseline.serving.extra_args == ("--max-num-seqs", "8")
     assert spec.evaluation.chat_template_kwargs == {
         "enable_thinking": False, "deep": {"a": [1, 2]}, "other": {"key": "y"},
     }  # fmt: skip
@@ -97,8 +104,8 @@ def test_a_number_is_text_where_text_is_wanted() -> None:
          "serving.extra_args[+]=--max-num-seqs", "serving.extra_args[+]=64",
          "evaluation.tasks[+].name=1.50"],
     )  # fmt: skip
-    assert (spec.results.label, spec.model.revision) == ("2024", "12345678")
-    assert spec.serving.extra_args == ("--max-num-seqs", "64")
+    assert (spec.results.label, spec.baseline.model.revision) == ("2024", "12345678")
+    assert spec.baseline.serving.extra_args == ("--max-num-seqs", "64")
     assert spec.evaluation.tasks[-1].name == "1.50"
     with pytest.raises(SpecError, match=r"model\.id"):
         override(sample(), ["model.id=null"])
@@ -131,6 +138,12 @@ def test_a_path_that_leads_nowhere_gets_one_clear_error(assignment: str) -> None
         ("evaluation.datasets.a.b/c.source=s3", 'evaluation.datasets["a.b/c"].source'),
         ("evaluation.tasks[0].limit=0", "evaluation.tasks[0].limit"),
         ("evaluation.concurrency=none", "evaluation.concurrency"),
+        ("quantization.group_size=many", "quantization.group_size: Input should be"),
+        ("baseline.serving.nosuch=1", "Unknown field 'baseline.serving.nosuch'"),
+        ("candidates[0].nosuch=1", "Unknown field 'candidates[0].nosuch'"),
+        ("candidates[0].serving.nosuch.deeper=1", "No field"),
+        ("candidates.awq.serving.dtype=auto", "There are awq-4bit-g128"),
+        ('candidates[+]={"name": "same"}', "Candidate same changes nothing"),
     ],
 )
 def test_a_wrong_assignment_gets_one_clear_error(assignment: str, said: str) -> None:
@@ -140,9 +153,90 @@ def test_a_wrong_assignment_gets_one_clear_error(assignment: str, said: str) -> 
     assert "remedy:" in str(caught.value)
 
 
-def test_a_missing_field_is_named() -> None:
-    with pytest.raises(SpecError, match=r"model: Field required|model\.id"):
-        parse({"evaluation": {"tasks": [{"name": "gsm8k"}]}})
+RECIPE = {"calibration": {"path": "conversations.jsonl"}}
+SERVED = {"model": {"id": "some/model"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({}, r"baseline: Field required.*\ncandidates: Field required"),
+        ({"quantization": RECIPE}, r"^model: Field required"),
+        ({"quantization": RECIPE, "model": {}}, r"^model\.id: Field required"),
+        (SERVED, r"^quantization: Field required"),
+        (SERVED | {"quantization": {}}, r"^quantization\.calibration: Field required"),
+        ({"baseline": SERVED}, r"^candidates: Field required"),
+        ({"baseline": SERVED, "candidates": [{}]}, r"^candidates\[0\]\.name: Field required"),
+    ],
+)
+def test_a_missing_field_is_named_as_it_would_stand_there(
+    given: dict[str, object], missing: str
+) -> None:
+    with pytest.raises(SpecError, match=missing):
+        parse({**given, "evaluation": {"tasks": [{"name": "gsm8k"}]}})
+
+
+def test_a_file_of_the_short_form_is_the_recipe() -> None:
+    data = sample().short_form
+    assert data is not None
+    assert parse(data) == sample()
+    del data["serving"]
+    assert parse(data).baseline.serving == ServingSpec()
+
+
+def test_a_candidate_without_a_name_of_its_own_follows_its_recipe() -> None:
+    spec = override(sample(), ["quantization.group_size=64"])
+    (candidate,) = spec.candidates
+    assert candidate.name == "awq-4bit-g64"
+    assert candidate.quantization is not None and candidate.quantization.group_size == 64
+    again = override(spec, ["quantization.group_size=32", "candidates[+].name=as-bfloat16",
+                            "candidates.as-bfloat16.serving.dtype=bfloat16"])  # fmt: skip
+    assert [one.name for one in again.candidates] == ["awq-4bit-g32", "as-bfloat16"]
+
+
+def test_what_goes_together_is_checked_together() -> None:
+    """Each alone would be refused: answers of 160 tokens take more than a window of 128."""
+    spec = override(
+        sample(), ["serving.max_model_len=128", "evaluation.tasks.gsm8k.max_gen_toks=100"]
+    )
+    assert spec.baseline.serving.max_model_len == 128
+
+
+def test_a_candidate_is_added_and_changed_field_by_field() -> None:
+    spec = override(
+        sample(),
+        [
+            "candidates[+].name=short-cache",
+            "candidates.short-cache.serving.dtype=bfloat16",
+            "candidates.short-cache.serving.extra_args[+]=--kv-cache-dtype",
+            "candidates.short-cache.serving.extra_args[+]=fp8",
+            "candidates.short-cache.serving.variables.VLLM_ATTENTION_BACKEND=7",
+            "candidates.awq-4bit-g128.model.id=some/model",
+            "serving.max_model_len=1024",
+            "conversations.path=talks.jsonl",
+        ],
+    )
+    made, cache = spec.candidates
+    assert cache.serving == ServingChanges(
+        dtype="bfloat16", extra_args=("--kv-cache-dtype", "fp8"),
+        variables={"VLLM_ATTENTION_BACKEND": "7"},
+    )  # fmt: skip
+    assert made.model == ModelSpec(id="some/model")
+    assert made.quantization == sample().candidates[0].quantization
+    assert {arm.serving.max_model_len for arm in spec.arms.values()} == {1024}
+    assert spec.conversations == CalibrationSpec(path="talks.jsonl")
+
+
+def test_of_several_candidates_the_one_that_is_meant_has_to_be_named() -> None:
+    two = override(
+        sample(), ["candidates[+].name=other", "candidates.other.serving.dtype=bfloat16"]
+    )
+    with pytest.raises(SpecError, match="could be of any candidate") as caught:
+        override(two, ["quantization.group_size=64"])
+    assert "candidates.NAME.quantization.group_size" in caught.value.remedy
+    changed = override(two, ["candidates.awq-4bit-g128.quantization.group_size=64"])
+    recipe = changed.candidates[0].quantization
+    assert recipe is not None and recipe.group_size == 64
 
 
 def test_every_path_that_a_receipt_prints_can_be_set() -> None:
