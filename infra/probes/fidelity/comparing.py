@@ -75,8 +75,8 @@ def kl_at_least(baseline: Positions, candidate: Positions) -> NDArray[np.float64
 
     Wanted is D(P‖Q) = Σ P(t) log(P(t) / Q(t)) over the whole vocabulary, P of the baseline and Q
     of the candidate. Known are the likeliest tokens of each. So all tokens that are not listed
-    on both sides count as one, whose probability is what the listed ones leave: those that the base
-    model lists and the candidate does not are in it too, on both sides.
+    on both sides count as one, whose probability is what the listed ones leave: those that the
+    baseline lists and the candidate does not are in it too, on both sides.
 
     Counting tokens as one never raises the divergence: by the log-sum inequality
     Σ a log(a / b) ≥ (Σ a) log(Σ a / Σ b) (Cover and Thomas, *Elements of Information Theory*, 2nd

@@ -12,6 +12,7 @@ from infra.contracts.records import Reading
 from infra.conversations import calibration
 from infra.conversations import identity as calibration_source
 from infra.engines.vllm.server import LiveServer
+from infra.models.tokenizer_identity import tokenizer_digest
 from infra.probes.fidelity import texts
 from infra.probes.fidelity.reading import read
 from infra.probes.probe import Probe, blame
@@ -98,14 +99,14 @@ class ReadingProbe(Probe):
 
     @cached_property
     def _texts(self) -> texts.Texts:
-        """The texts as tokens, remembered: to find them the whole exam has to be loaded."""
+        """The texts as tokens, remembered: to find them all tasks have to be loaded."""
         spec = self._spec.fidelity
         window = self._subject.arm.serving.max_model_len
         chosen = spec.model_dump(mode="json", include={"documents", "max_tokens"})
         calibrated_on = self._spec.calibrations
         contents = [calibration_source.identity(one, self._settings) for one in calibrated_on]
         key = [
-            self._subject.checkpoint.digest, chosen, self._source(),
+            tokenizer_digest(self._subject.tokenizer), chosen, self._source(),
             [one.model_dump(mode="json") for one in calibrated_on],
             self._spec.evaluation.add_bos_token,
             # What the texts must not share words with: a branch on a hub may move.
@@ -145,9 +146,8 @@ class ReadingProbe(Probe):
                 progress=progress,
                 add_bos_token=bos,
             )
-        exam = prepared(self._spec.evaluation, settings=settings, progress=progress)
-        found = texts.of_exam(
-            exam,
+        found = texts.of_tasks(
+            prepared(self._spec.evaluation, settings=settings, progress=progress),
             spec,
             calibrated_on,
             tokenizer,
@@ -156,7 +156,7 @@ class ReadingProbe(Probe):
             add_bos_token=bos,
         )
         if not found.tokens:
-            progress.say("fidelity: no question of the exam can be read; nothing is compared")
+            progress.say("fidelity: no question of the tasks can be read; nothing is compared")
         return found
 
     def _tell(self, total: int) -> Tell:

@@ -1,4 +1,4 @@
-"""Which texts both models read: the exam's own questions, or a file of the user.
+"""Which texts both models read: questions of the tasks, or a file of the user.
 
 None of them shares a long sequence of words with the calibration conversations: AWQ's search was
 shown those, and would look better there than elsewhere.
@@ -62,8 +62,8 @@ class Texts(Record):
         return self.model_copy(update={"tokens": tuple(text[:longest] for text in self.tokens)})
 
 
-def of_exam(
-    exam: Exam,
+def of_tasks(
+    suite: Exam,
     spec: FidelitySpec,
     calibrated_on: Sequence[CalibrationSpec],
     tokenizer: Any,
@@ -72,20 +72,20 @@ def of_exam(
     progress: Progress,
     add_bos_token: bool | None = None,
 ) -> Texts:
-    """Return questions of the exam, without worked examples, evenly over its tasks.
+    """Return questions without worked examples, evenly over all tasks.
 
     Args:
-        exam: The loaded exam.
+        suite: The loaded tasks.
         spec: How many, how long.
         calibrated_on: Conversations that candidates were made from.
         tokenizer: Of the model.
         settings: Where datasets of a hub are kept.
         progress: Hears what is left out.
-        add_bos_token: As for the questions of the exam; see `EvaluationSpec`.
+        add_bos_token: As for the tasks' own questions; see `EvaluationSpec`.
     """
-    tasks = [task for part in exam.parts.values() for task in part.tasks.values()]
+    tasks = [task for part in suite.parts.values() for task in part.tasks.values()]
     found = islice(_by_turns(map(_questions, tasks)), spec.documents * _CANDIDATES_A_DOCUMENT)
-    origin = f"questions of {', '.join(exam.names)}"
+    origin = f"questions of {', '.join(suite.names)}"
     encode = _encoder(tokenizer, add_bos_token)
     return _chosen(found, origin, spec, calibrated_on, encode, settings, progress)
 
@@ -99,7 +99,7 @@ def of_file(
     progress: Progress,
     add_bos_token: bool | None = None,
 ) -> Texts:
-    """Return the first texts of the user's own file; see `of_exam`.
+    """Return the first texts of the user's own file; see `of_tasks`.
 
     Raises:
         DatasetError: There is no such file, or no text in it that can be read.
@@ -112,7 +112,7 @@ def of_file(
             f"No text of {path} can be read for fidelity.",
             cause="Each is shorter than two tokens, or shares "
             f"{overlap.NGRAM} words in a row with the calibration set.",
-            remedy="Set fidelity.texts to other texts, or to nothing for questions of the exam.",
+            remedy="Set fidelity.texts to other texts, or to nothing for questions of the tasks.",
         )
     return texts
 
@@ -136,7 +136,7 @@ def read(spec: FidelitySpec) -> Iterator[str]:
         raise DatasetError(
             f"{path} holds no text for fidelity.",
             remedy="Put texts into it, paragraphs apart by blank lines, or leave fidelity.texts "
-            "empty for questions of the exam.",
+            "empty for questions of the tasks.",
             path=str(path),
         )
 

@@ -113,7 +113,7 @@ THERE = [[0.6, 0.3, 0.1], [0.3, 0.5, 0.2], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]]
 
 def test_figures_are_those_of_the_positions(tmp_path: Path) -> None:
     baseline = kept(positions(HERE, 3, own=[0, 0, 1, 2]), tmp_path, "baseline")
-    candidate = kept(positions(THERE, 3, own=[0, 0, 1, 2]), tmp_path, "quantized")
+    candidate = kept(positions(THERE, 3, own=[0, 0, 1, 2]), tmp_path, "candidate")
     found = compare(baseline, candidate, tmp_path)
     true = entropy(HERE, THERE, axis=1)
     assert (found.documents, found.tokens, found.top_k) == (1, 4, 3)
@@ -121,8 +121,8 @@ def test_figures_are_those_of_the_positions(tmp_path: Path) -> None:
     assert found.kl_mean == pytest.approx(true.mean(), abs=1e-6)
     assert found.kl_median == pytest.approx(np.median(true), abs=1e-6)
     assert found.kl_p99 == pytest.approx(np.quantile(true, 0.99), abs=1e-6)
-    assert found.perplexity_base == pytest.approx((0.7 * 0.5 * 0.8 * 0.5) ** (-1 / 4))
-    assert found.perplexity_quantized == pytest.approx((0.6 * 0.3 * 0.8 * 0.4) ** (-1 / 4))
+    assert found.perplexity_baseline == pytest.approx((0.7 * 0.5 * 0.8 * 0.5) ** (-1 / 4))
+    assert found.perplexity_candidate == pytest.approx((0.6 * 0.3 * 0.8 * 0.4) ** (-1 / 4))
     assert found.texts == "made up texts"
 
 
@@ -137,7 +137,7 @@ def test_different_readings_are_not_compared(tmp_path: Path, other: str) -> None
     baseline = kept(positions(HERE, 3), tmp_path, "baseline")
     changed = positions(HERE, 3, own=[1, 0, 1, 2]) if other == "texts" else positions(HERE, 2)
     with pytest.raises(ComparisonError) as caught:
-        compare(baseline, kept(changed, tmp_path, "quantized"), tmp_path)
+        compare(baseline, kept(changed, tmp_path, "candidate"), tmp_path)
     print(caught.value)
     assert caught.value.facts["field"] == other
     assert "fidelity." in caught.value.remedy
@@ -146,7 +146,7 @@ def test_different_readings_are_not_compared(tmp_path: Path, other: str) -> None
 @pytest.mark.parametrize("harm", ["cut", "absent", "no archive", "other texts", "fewer positions"])
 def test_a_harmed_file_is_told(tmp_path: Path, harm: str) -> None:
     reading = kept(positions(HERE, 3), tmp_path, "baseline")
-    file = tmp_path / "base.npz"
+    file = tmp_path / "baseline.npz"
     match harm:
         case "cut":
             file.write_bytes(file.read_bytes()[:-200])
@@ -163,4 +163,4 @@ def test_a_harmed_file_is_told(tmp_path: Path, harm: str) -> None:
         compare(reading, reading, tmp_path)
     print(caught.value)
     assert caught.value.facts["field"] == "reading"
-    assert "base.npz" in caught.value.fact
+    assert "baseline.npz" in caught.value.fact

@@ -7,20 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from infra.contracts.progress import Silent
-from infra.contracts.records import PythonEnvironment
 from infra.contracts.specs import (
+    ArmSpec,
     CalibrationSpec,
+    CandidateSpec,
     FidelitySpec,
     ModelSpec,
     QuantizationSpec,
     RunSpec,
 )
-from infra.models.weights import inspect_local
 from infra.probes.fidelity import ReadingProbe
-from infra.store.run_folder import RunFolder
-from infra.store.settings import Settings
+from tests import tiny_model
 from tests.broken_checkpoints import SAMPLE
+from tests.infra.probes.subjects import checkpoint_at, subject_of
 from tests.infra.suite.harness.conftest import evaluation
 from tests.stub_hub import Repo, running
 
@@ -37,8 +36,7 @@ def test_a_calibration_set_whose_branch_moves_leaves_out_other_texts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "texts.txt").write_text(f"{SHARED}\n\n{OTHER}\n")
-    settings = Settings(cache=tmp_path / "cache")
-    spec = RunSpec(
+    spec = RunSpec.short(
         model=ModelSpec(source="local", id=str(SAMPLE)),
         quantization=QuantizationSpec(
             calibration=CalibrationSpec(source="huggingface", path="our/talks")
@@ -48,18 +46,7 @@ def test_a_calibration_set_whose_branch_moves_leaves_out_other_texts(
     )
 
     def count() -> int:
-        probe = ReadingProbe(
-            "baseline",
-            inspect_local(SAMPLE, settings=settings),
-            spec,
-            environment=PythonEnvironment(
-                name="none", python=Path("python"), digest="", provided=True
-            ),
-            conditions=["conditions"],
-            run=RunFolder(id="run", path=tmp_path / "run"),
-            settings=settings,
-            progress=Silent(),
-        )
+        probe = ReadingProbe(subject_of(spec, checkpoint_at(SAMPLE), tmp_path))
         return len(probe._texts.tokens)
 
     with running() as hub:
@@ -68,3 +55,26 @@ def test_a_calibration_set_whose_branch_moves_leaves_out_other_texts(
         assert count() == 2
         hub.repos["datasets/our/talks"] = conversations(f"Count: {SHARED}")
         assert count() == 1
+
+
+def test_texts_are_those_of_whoever_writes_the_prompts(tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text(f"{SHARED}\n\n{OTHER}\n")
+    own = tiny_model.write(tmp_path / "model")
+    spec = RunSpec(
+        baseline=ArmSpec(model=ModelSpec(source="local", id=str(SAMPLE))),
+        candidates=(
+            CandidateSpec(name="ready-made", model=ModelSpec(source="local", id=str(own))),
+        ),
+        evaluation=evaluation("gsm8k"),
+        fidelity=FidelitySpec(texts=str(tmp_path / "texts.txt"), documents=4, max_tokens=48),
+    )
+
+    def tokens(arm: str, checkpoint: Path, tokenizer: Path) -> tuple[tuple[int, ...], ...]:
+        subject = subject_of(
+            spec, checkpoint_at(checkpoint, arm), tmp_path, arm, tokenizer=tokenizer
+        )
+        return ReadingProbe(subject)._texts.tokens
+
+    baseline = tokens("baseline", SAMPLE, SAMPLE)
+    assert tokens("ready-made", own, own) != baseline
+    assert tokens("ready-made", own, SAMPLE) == baseline

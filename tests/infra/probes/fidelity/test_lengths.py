@@ -45,7 +45,7 @@ def test_written_answers_are_counted_in_tokens(
     assert found["gsm8k"]["baseline"].model_dump() == {
         "answers": 40, "tokens_mean": one, "tokens_median": one, "endless": 0
     }  # fmt: skip
-    there = found["gsm8k"]["quantized"]
+    there = found["gsm8k"]["candidate"]
     assert there.tokens_mean == pytest.approx((3 * one + other) / 4)
     assert (there.tokens_median, there.endless) == (one, 6)
 

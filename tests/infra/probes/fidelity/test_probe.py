@@ -12,8 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infra.contracts.progress import Silent
-from infra.contracts.records import PythonEnvironment, Reading, Weights
+from infra.contracts.records import PythonEnvironment, Reading
 from infra.contracts.specs import (
     CalibrationSpec,
     FidelitySpec,
@@ -22,13 +21,11 @@ from infra.contracts.specs import (
     RunSpec,
 )
 from infra.engines.vllm.server import LiveServer
-from infra.models.weights import inspect_local
 from infra.probes.fidelity import ReadingProbe, compare
 from infra.probes.fidelity.positions import Positions
-from infra.store.run_folder import RunFolder
-from infra.store.settings import Settings
 from tests.broken_checkpoints import SAMPLE
 from tests.exactness import served
+from tests.infra.probes.subjects import checkpoint_at, subject_of
 from tests.infra.scoring.checkpoints import write_awq
 from tests.infra.suite.harness.conftest import evaluation
 
@@ -60,9 +57,8 @@ def bench(
 ) -> Iterator[Bench]:
     work = tmp_path_factory.mktemp("fidelity")
     (work / "texts.txt").write_text(TEXTS)
-    weights = inspect_local(SAMPLE, settings=Settings())
-    models = {"baseline": SAMPLE, "quantized": write_awq(SAMPLE, work / "awq")}
-    spec = RunSpec(
+    models = {"baseline": SAMPLE, "awq-4bit-g128": write_awq(SAMPLE, work / "awq")}
+    spec = RunSpec.short(
         model=ModelSpec(source="local", id=str(SAMPLE)),
         quantization=QuantizationSpec(
             calibration=CalibrationSpec(path=str(SAMPLE.parent / "data" / "calibration.jsonl"))
@@ -71,12 +67,12 @@ def bench(
         fidelity=FidelitySpec(texts=str(work / "texts.txt"), documents=4, max_tokens=48),
     )
 
-    def reading(name: str, model: Weights, server: LiveServer) -> Reading:
-        probe = ReadingProbe(
-            name, model, spec, environment=server_environment, conditions=[name],
-            run=RunFolder(id="run", path=work / "run"),
-            settings=Settings(cache=work / "cache"), progress=Silent(),
+    def reading(arm: str, server: LiveServer, folder: Path = work) -> Reading:
+        subject = subject_of(
+            spec, checkpoint_at(models[arm], arm), folder, arm, conditions=[arm],
+            environment=server_environment,
         )  # fmt: skip
+        probe = ReadingProbe(subject)
         assert not probe.present
         assert probe.found() is None
         probe.take(server, restarts_left=0)
@@ -95,30 +91,29 @@ def bench(
             )
 
         servers = dict(zip(models, pool.map(start, models), strict=True))
-        whose = {
-            arm: weights.model_copy(update={"path": models[arm], "digest": arm}) for arm in models
-        }
-        readings = {arm: reading(arm, whose[arm], servers[arm]) for arm in models}
-        readings["again"] = reading("again", whose["baseline"], servers["baseline"])
+        readings = {arm: reading(arm, servers[arm]) for arm in models}
+        repeat = reading("baseline", servers["baseline"], work / "repeat")
+        file = (work / "repeat" / "run" / repeat.file).relative_to(work)
+        readings["repeat"] = repeat.model_copy(update={"file": f"../{file}"})
         yield Bench(work / "run", servers, readings)
 
 
 def test_a_model_follows_itself(bench: Bench) -> None:
-    found = compare(bench.readings["baseline"], bench.readings["again"], bench.folder)
+    found = compare(bench.readings["baseline"], bench.readings["repeat"], bench.folder)
     assert found.agreement == 1.0
     # The engine is not bound to compute the same bits twice.
     assert found.kl_p99 < 1e-3
-    assert found.perplexity_base == pytest.approx(found.perplexity_quantized, rel=1e-3)
+    assert found.perplexity_baseline == pytest.approx(found.perplexity_candidate, rel=1e-3)
     assert found.texts == "texts.txt"
 
 
 def test_a_quantized_model_follows_less_closely(bench: Bench) -> None:
-    found = compare(bench.readings["baseline"], bench.readings["quantized"], bench.folder)
+    found = compare(bench.readings["baseline"], bench.readings["awq-4bit-g128"], bench.folder)
     print(found)
     assert 0.5 < found.agreement <= 1.0
     assert 1e-4 < found.kl_mean < 1.0
     assert found.kl_median <= found.kl_p99
-    assert found.perplexity_base != found.perplexity_quantized
+    assert found.perplexity_baseline != found.perplexity_candidate
     assert (found.documents, found.top_k) == (4, 20)
 
 

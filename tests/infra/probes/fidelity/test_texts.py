@@ -23,17 +23,24 @@ SECRET = (
     "the quick brown fox jumps over the lazy dog while seven wizards boil quinces in the old kiln"
 )
 
+OTHER = (
+    "a river that rises in the hills runs past nine old mills and two towns before it meets the sea"
+)
+
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
     return load_tokenizer(SAMPLE)
 
 
-def conversations(folder: Path, *contents: str) -> CalibrationSpec:
-    file = folder / "conversations.jsonl"
+def conversations(
+    folder: Path, *contents: str, name: str = "conversations"
+) -> list[CalibrationSpec]:
+    """Conversations that one candidate was made from."""
+    file = folder / f"{name}.jsonl"
     rows = [{"messages": [{"role": "user", "content": text}]} for text in contents]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return CalibrationSpec(path=str(file), min_samples=1)
+    return [CalibrationSpec(path=str(file), min_samples=1)]
 
 
 def words_of(found: texts.Texts, tokenizer: Any) -> list[str]:
@@ -136,49 +143,63 @@ def test_what_was_shown_to_awq_is_left_out(tmp_path: Path, tokenizer: Any) -> No
     assert "calibration" in caught.value.cause
 
 
-# --- the exam ------------------------------------------------------------------------------
+def test_what_any_candidate_was_shown_is_left_out(tmp_path: Path, tokenizer: Any) -> None:
+    spec = written(tmp_path, "t.txt", f"Once more: {SECRET}!\n\n{OTHER}\n\nSomething else.")
+    one = conversations(tmp_path, f"I say that {SECRET}.", name="one")
+    two = conversations(tmp_path, f"You say: {OTHER}", name="two")
+
+    def left(shown: list[CalibrationSpec]) -> int:
+        found = texts.of_file(spec, shown, tokenizer, settings=Settings(), progress=Silent())
+        return len(found.tokens)
+
+    assert [left(shown) for shown in ([], one, two, one + two)] == [3, 2, 2, 1]
+
+
+# --- questions of the tasks ----------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def exam(tmp_path_factory: pytest.TempPathFactory) -> Exam:
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Exam:
     settings = Settings(cache=tmp_path_factory.mktemp("cache"))
     spec = evaluation("gsm8k", "gpqa_main_zeroshot")
     return prepared(spec, settings=settings, progress=Silent())
 
 
-def asked(exam: Exam, shown: CalibrationSpec, tokenizer: Any, documents: int) -> texts.Texts:
+def questions(
+    suite: Exam, shown: list[CalibrationSpec], tokenizer: Any, documents: int
+) -> texts.Texts:
     spec = FidelitySpec(documents=documents)
-    return texts.of_exam(exam, spec, shown, tokenizer, settings=Settings(), progress=Silent())
+    return texts.of_tasks(suite, spec, shown, tokenizer, settings=Settings(), progress=Silent())
 
 
 def test_questions_are_taken_evenly_and_by_chance(
-    exam: Exam, tmp_path: Path, tokenizer: Any
+    suite: Exam, tmp_path: Path, tokenizer: Any
 ) -> None:
     shown = conversations(tmp_path, "Hello.")
-    found = asked(exam, shown, tokenizer, 20)
+    found = questions(suite, shown, tokenizer, 20)
     rows = {
         name: [
             tuple(tokenizer(task.doc_to_text(row))["input_ids"]) for row in task.eval_docs
         ]
-        for part in exam.parts.values()
+        for part in suite.parts.values()
         for name, task in part.tasks.items()
     }  # fmt: skip
     whose = [next(name for name, known in rows.items() if text in known) for text in found.tokens]
     assert Counter(whose) == {"gsm8k": 10, "gpqa_main_zeroshot": 10}
     places = [rows["gsm8k"].index(text) for text in found.tokens if text in rows["gsm8k"]]
     assert places != sorted(places)
-    assert asked(exam, shown, tokenizer, 20) == found
+    assert questions(suite, shown, tokenizer, 20) == found
     assert found.origin == "questions of gsm8k, gpqa_main_zeroshot"
     # A task with few rows leaves its turns to the others.
-    everything = asked(exam, shown, tokenizer, 4096)
+    everything = questions(suite, shown, tokenizer, 4096)
     assert set(everything.tokens) == {text for known in rows.values() for text in known}
 
 
 def test_a_question_that_awq_was_shown_is_left_out(
-    exam: Exam, tmp_path: Path, tokenizer: Any
+    suite: Exam, tmp_path: Path, tokenizer: Any
 ) -> None:
-    before = words_of(asked(exam, conversations(tmp_path, "Hello."), tokenizer, 8), tokenizer)
+    before = words_of(questions(suite, conversations(tmp_path, "Hello."), tokenizer, 8), tokenizer)
     shown = conversations(tmp_path, "Hello.", f"Please solve this. {before[0]} Thank you!")
-    after = words_of(asked(exam, shown, tokenizer, 8), tokenizer)
+    after = words_of(questions(suite, shown, tokenizer, 8), tokenizer)
     assert before[0] not in after
     assert len(after) == 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infra.contracts.records import PythonEnvironment, Weights
+from infra.contracts.records import PythonEnvironment
 from infra.contracts.specs import (
     CalibrationSpec,
     EvaluationSpec,
@@ -17,15 +17,14 @@ from infra.contracts.specs import (
 )
 from infra.engines.vllm.server import LiveServer
 from infra.probes.speed import BenchProbe
-from infra.store.run_folder import RunFolder
-from infra.store.settings import Settings
 from tests.conftest import PrintProgress
+from tests.infra.probes.subjects import checkpoint_at, subject_of
 from tests.secret_search import files_with, watched
 
 
 def time_it(server: LiveServer, model: Path, environment: PythonEnvironment, folder: Path) -> None:
     """Time a server of the sample model by the real `vllm bench serve`; check all it gives."""
-    spec = RunSpec(
+    spec = RunSpec.short(
         model=ModelSpec(source="local", id=str(model)),
         quantization=QuantizationSpec(calibration=CalibrationSpec(path="unused")),
         serving=ServingSpec(device="cpu"),
@@ -36,14 +35,9 @@ def time_it(server: LiveServer, model: Path, environment: PythonEnvironment, fol
         ),
     )  # fmt: skip
     probe = BenchProbe(
-        "baseline",
-        Weights.model_construct(path=model, digest="d"),
-        spec,
-        environment=environment,
-        conditions="c",
-        run=RunFolder(id="r", path=folder / "run"),
-        settings=Settings(cache=folder / "cache"),
-        progress=PrintProgress(),
+        subject_of(
+            spec, checkpoint_at(model), folder, environment=environment, progress=PrintProgress()
+        )
     )
     key = server.api_key.get_secret_value()
     with watched([], "") as seen:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from infra.contracts.errors import ServerDied
-from infra.contracts.records import Bench, PythonEnvironment, Restart, Weights
+from infra.contracts.records import Bench, PythonEnvironment, Restart
 from infra.contracts.specs import EvaluationSpec, ModelSpec, QuantizationSpec, RunSpec
 from infra.engines.restarts import work_through
 from infra.engines.vllm.server import LiveServer
@@ -21,6 +21,7 @@ from infra.probes.speed import command as client
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from tests.infra.probes.speed.served import KEY, serving
+from tests.infra.probes.subjects import checkpoint_at, subject_of
 from tests.process_marks import Marked
 from tests.secret_search import files_with
 
@@ -63,14 +64,16 @@ class Stage:
             python.write_text(f"#!/bin/sh\nexec {script}\n")
             python.chmod(0o755)
         return BenchProbe(
-            "baseline",
-            Weights.model_construct(path=self.folder, digest="d"),
-            spec,
-            environment=PythonEnvironment(name="s", python=python, digest="", provided=True),
-            conditions=conditions,
-            run=self.run,
-            settings=self.settings,
-            progress=self,
+            subject_of(
+                spec,
+                checkpoint_at(self.folder),
+                self.folder,
+                environment=PythonEnvironment(name="s", python=python, digest="", provided=True),
+                conditions=[conditions],
+                run=self.run,
+                settings=self.settings,
+                progress=self,
+            )
         )
 
     @contextmanager
@@ -194,7 +197,7 @@ def test_a_timing_that_fails_is_told_and_costs_nothing_else(
     assert stage.take(probe) is None
     said = "\n".join(stage.said)
     assert told in said
-    assert str(stage.run.log("bench-base")) in said
+    assert str(stage.run.log("bench-baseline")) in said
     assert "8/16" in said or mode != "fails"  # its log's last lines
     assert not probe.present  # the next run tries again
 
@@ -250,7 +253,7 @@ def test_a_server_that_dies_of_the_timing_is_started_again_once(stage: Stage, mo
     assert "SIGKILL" in stage.said[-1]
     assert "not started again for this" in stage.said[-1]
     assert sorted(path.name for path in stage.run.path.glob("logs/bench-*")) == [
-        "bench-base-2.log", "bench-base.log",
+        "bench-baseline-2.log", "bench-baseline.log",
     ]  # fmt: skip
 
 
@@ -266,7 +269,7 @@ def test_a_first_death_is_the_servers(stage: Stage) -> None:
         stage.probe("kills").take(server, restarts_left=1)
 
 
-def test_a_first_death_when_the_exam_has_used_up_the_restarts_is_told(stage: Stage) -> None:
+def test_a_first_death_when_the_tasks_have_used_up_the_restarts_is_told(stage: Stage) -> None:
     probe = stage.probe("kills")
     with stage.serve() as server:
         probe.take(server, restarts_left=0)
@@ -289,7 +292,7 @@ def test_a_disk_that_takes_nothing_is_told(stage: Stage) -> None:
 
 def test_a_server_that_hangs_does_not_hold_the_timing(stage: Stage) -> None:
     probe = stage.probe("hangs")
-    log = stage.run.log("server-base")
+    log = stage.run.log("server-baseline")
     with serving(stage.marked, log, stage, "stalls", hang_seconds=2.0) as server:
         probe.take(server, restarts_left=0)
     assert probe.found() is None

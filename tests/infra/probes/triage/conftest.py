@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from infra.contracts.records import PythonEnvironment, QuantizedCheckpoint, Weights
+from infra.contracts.records import Checkpoint, PythonEnvironment, Weights
 from infra.contracts.specs import (
     CalibrationSpec,
     EvaluationSpec,
@@ -24,12 +24,16 @@ from tests.conftest import MOMENT, PrintProgress
 CONVERSATIONS = SAMPLE.parent / "data" / "calibration.jsonl"
 
 
+CANDIDATE = "awq-4bit-g128"
+"""Name of the candidate of `make_spec`."""
+
+
 def make_spec(conversations: Path = CONVERSATIONS, **triage: Any) -> RunSpec:
     """A run on the sample model, its calibration small enough for a test."""
     calibration = CalibrationSpec(
         path=str(conversations), max_samples=8, min_samples=4, max_sequence_length=256
     )
-    return RunSpec(
+    return RunSpec.short(
         model=ModelSpec(source="local", id=str(SAMPLE)),
         quantization=QuantizationSpec(calibration=calibration),
         evaluation=EvaluationSpec.model_validate(
@@ -48,11 +52,13 @@ def checkpoint(
     weights: Weights,
     quantizer_environment: PythonEnvironment,
     tmp_path_factory: pytest.TempPathFactory,
-) -> QuantizedCheckpoint:
+) -> Checkpoint:
     """A checkpoint of the sample model by the real AutoAWQ, made once into the user's cache."""
+    recipe = make_spec().arms[CANDIDATE].quantization
+    assert recipe is not None
     made, _ = quantizer.quantize(
         weights,
-        make_spec().quantization,
+        recipe,
         moment=MOMENT,
         template_variables={},
         environment=quantizer_environment,

@@ -7,36 +7,21 @@ from pathlib import Path
 import pytest
 
 from infra.contracts.errors import BrokenCheckpoint
-from infra.contracts.progress import Silent
-from infra.contracts.records import CalibrationCard, Check, QuantizedCheckpoint, Triage
+from infra.contracts.records import Check, Triage
+from infra.contracts.specs import RunSpec
 from infra.probes.triage import Look, served
-from infra.store.run_folder import RunFolder
-from infra.store.settings import Settings
+from tests.infra.probes.subjects import checkpoint_at, result_of, subject_of
 from tests.infra.probes.triage.conftest import make_spec
 
 
-def _checkpoint(folder: Path) -> QuantizedCheckpoint:
-    spec = make_spec().quantization
-    card = CalibrationCard(
-        spec=spec.calibration, fingerprint="", read=1, used=1, dropped_too_long=0,
-        dropped_beyond_max=0, tokens_min=1, tokens_median=1, tokens_max=1, tokens_total=1,
-    )  # fmt: skip
-    return QuantizedCheckpoint(
-        path=folder, digest="", files=(), size_bytes=1, base_digest="", recipe=spec,
-        quantization_config={}, calibration=card, versions={}, device="", seconds=1.0,
-        peak_memory_bytes=1,
-    )  # fmt: skip
-
-
-def look(folder: Path, **bounds: object) -> Look:
+def look(folder: Path, *, spec: RunSpec | None = None, **bounds: object) -> Look:
+    spec = spec or make_spec(**bounds)
+    baseline = result_of(subject_of(spec, checkpoint_at(folder), folder))
+    [candidate] = spec.candidates
+    conditions = ["conditions of the candidate"]
     return Look(
-        _checkpoint(folder),
-        make_spec(**bounds),
-        conditions=["conditions"],
-        base_conditions=["baseline"],
-        run=RunFolder(id="run", path=folder / "run"),
-        settings=Settings(cache=folder / "cache"),
-        progress=Silent(),
+        subject_of(spec, checkpoint_at(folder), folder, candidate.name, conditions=conditions),
+        baseline=baseline,
     )
 
 

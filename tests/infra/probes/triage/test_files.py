@@ -8,11 +8,11 @@ import pytest
 
 from infra.contracts.errors import BrokenCheckpoint
 from infra.contracts.progress import Silent
-from infra.contracts.records import QuantizedCheckpoint, Triage, Weights
+from infra.contracts.records import Checkpoint, Triage, Weights
 from infra.probes.triage import files, look_at_files
 from infra.store.run_folder import RunFolder
 from tests.broken_checkpoints import SAMPLE, SPOILERS, spoil
-from tests.infra.probes.triage.conftest import make_spec
+from tests.infra.probes.triage.conftest import CANDIDATE, make_spec
 from tests.infra.scoring.checkpoints import write_awq
 
 SPEC = make_spec().evaluation.triage
@@ -29,15 +29,15 @@ STOPPED = {
     "other groups": (files.SHAPES, "another recipe", "layers.0.mlp.down_proj"),
     "levels zeroed": (files.WEIGHTS, "something else", "layers.0.mlp.up_proj (0% of signs"),
 }
-"""How it was spoiled → check that fails, cause that is told, what the message names."""
+"""How it was spoiled → check that fails, cause that is named, what the message names."""
 
 
 @pytest.mark.engine
 def test_a_sound_checkpoint_passes(
-    checkpoint: QuantizedCheckpoint, weights: Weights, run: RunFolder
+    checkpoint: Checkpoint, weights: Weights, run: RunFolder
 ) -> None:
-    look_at_files(checkpoint, weights, SPEC, run=run, progress=Silent())
-    found = Triage.model_validate_json((run.path / "triage-files.json").read_text())
+    look_at_files(CANDIDATE, checkpoint, weights, SPEC, run=run, progress=Silent())
+    found = Triage.model_validate_json((run.path / f"triage-files-{CANDIDATE}.json").read_text())
     assert [check.name for check in found.checks] == [
         files.FINITE, files.SHAPES, files.SCALES, files.COMPLETE, files.WEIGHTS, files.SIZE
     ]  # fmt: skip
@@ -48,13 +48,13 @@ def test_a_sound_checkpoint_passes(
 @pytest.mark.engine
 @pytest.mark.parametrize("how", SPOILERS)
 def test_a_broken_checkpoint_is_stopped_with_the_cause(
-    checkpoint: QuantizedCheckpoint, weights: Weights, run: RunFolder, tmp_path: Path, how: str
+    checkpoint: Checkpoint, weights: Weights, run: RunFolder, tmp_path: Path, how: str
 ) -> None:
     spoiled = checkpoint.model_copy(
         update={"path": spoil(checkpoint.path, tmp_path / "spoiled", how)}
     )
     with pytest.raises(BrokenCheckpoint) as caught:
-        look_at_files(spoiled, weights, SPEC, run=run, progress=Silent())
+        look_at_files(CANDIDATE, spoiled, weights, SPEC, run=run, progress=Silent())
     error = pickle.loads(pickle.dumps(caught.value))
     check, cause, named = STOPPED[how]
     assert check in [failed["name"] for failed in error.facts["checks"]]
@@ -62,18 +62,18 @@ def test_a_broken_checkpoint_is_stopped_with_the_cause(
     assert named in error.fact
     assert str(spoiled.path) in error.remedy
     # What was found is there to be read, the good with the bad.
-    kept = Triage.model_validate_json((run.path / "triage-files.json").read_text())
+    kept = Triage.model_validate_json((run.path / f"triage-files-{CANDIDATE}.json").read_text())
     assert len(kept.checks) == 6
 
 
 @pytest.mark.engine
 def test_it_can_be_switched_off(
-    checkpoint: QuantizedCheckpoint, weights: Weights, run: RunFolder, tmp_path: Path
+    checkpoint: Checkpoint, weights: Weights, run: RunFolder, tmp_path: Path
 ) -> None:
     path = spoil(checkpoint.path, tmp_path / "spoiled", "scales zeroed")
     off = make_spec(enabled=False).evaluation.triage
     spoiled = checkpoint.model_copy(update={"path": path})
-    look_at_files(spoiled, weights, off, run=run, progress=Silent())
+    look_at_files(CANDIDATE, spoiled, weights, off, run=run, progress=Silent())
     assert not run.path.exists()
 
 
@@ -83,7 +83,7 @@ def test_plainly_rounded_weights_pass_too(tmp_path: Path) -> None:
     assert [check.name for check in checks if not check.ok] == []
 
 
-def test_a_base_of_pickles_leaves_what_needs_no_base(tmp_path: Path) -> None:
+def test_a_baseline_of_pickles_leaves_what_needs_no_baseline(tmp_path: Path) -> None:
     folder = write_awq(SAMPLE, tmp_path / "awq")
     checks = files.look(folder, [], Silent())
     assert [check.name for check in checks] == [files.FINITE, files.SHAPES, files.SCALES]
@@ -95,8 +95,8 @@ def test_names_without_their_prefix_are_found(tmp_path: Path) -> None:
 
     folder = write_awq(SAMPLE, tmp_path / "awq")
     bare = {n.removeprefix("model."): t for n, t in load_file(SAMPLE / "model.safetensors").items()}
-    save_file(bare, tmp_path / "base.safetensors")
-    checks = files.look(folder, [tmp_path / "base.safetensors"], Silent())
+    save_file(bare, tmp_path / "baseline.safetensors")
+    checks = files.look(folder, [tmp_path / "baseline.safetensors"], Silent())
     assert [check.name for check in checks if not check.ok] == []
     weights = next(check for check in checks if check.name == files.WEIGHTS)
     assert "100.0%" in weights.value

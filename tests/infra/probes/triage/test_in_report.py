@@ -45,6 +45,7 @@ def test_page_shows_what_was_looked_at(run: tuple[Report, Path]) -> None:
 
 def test_markdown_shows_it_as_one_table(run: tuple[Report, Path]) -> None:
     text = reports.artifact_markdown(with_triage(run[0]))
+    assert "## Triage" in text
     assert "| Check | Found | Wanted | Passed |" in text
     assert "| agreement | 0.993 of 705 | at least 0.7 | yes |" in text
     assert "<script>" not in text.replace("\\<", "")
@@ -52,5 +53,6 @@ def test_markdown_shows_it_as_one_table(run: tuple[Report, Path]) -> None:
 
 def test_without_triage_there_is_no_section(run: tuple[Report, Path]) -> None:
     report, folder = run
-    assert "The look before the exam" not in render(report, folder)
-    assert "The look before the exam" not in reports.artifact_markdown(report)
+    page = Page(render(report, folder))
+    assert "triage" not in [attributes["id"] for attributes in page.of("section")]
+    assert "## Triage" not in reports.artifact_markdown(report)

@@ -13,17 +13,20 @@ import pytest
 
 from infra.contracts.errors import BrokenCheckpoint
 from infra.contracts.progress import Silent
-from infra.contracts.records import Check, PythonEnvironment, QuantizedCheckpoint, Triage, Weights
+from infra.contracts.records import Check, Checkpoint, PythonEnvironment, Triage, Weights
+from infra.contracts.specs import BASELINE
 from infra.engines.vllm.server import LiveServer
+from infra.models.weights import as_it_came
+from infra.probes.subject import Subject
 from infra.probes.triage import Look, look_at_files, served
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from tests.broken_checkpoints import SAMPLE, spoil, write_garbage
 from tests.exactness import served as serve_for_test
-from tests.infra.probes.triage.conftest import make_spec
+from tests.infra.probes.subjects import result_of, subject_of
+from tests.infra.probes.triage.conftest import CANDIDATE, make_spec
 
 pytestmark = pytest.mark.engine
-BASE, QUANTIZED = ["baseline", 1], ["quantized", 1]
 
 
 @dataclass(frozen=True)
@@ -33,22 +36,31 @@ class Bench:
     servers: dict[str, LiveServer]
     settings: Settings
     weights: Weights
-    checkpoint: QuantizedCheckpoint
+    checkpoint: Checkpoint
     folder: Path
 
-    def look(self, arm: str, run: RunFolder, spec: Any = None, baseline: Any = BASE) -> Look:
+    def look(
+        self, arm: str, run: RunFolder, spec: Any = None, baseline: Any = "as it came"
+    ) -> Look:
+        def subject(arm: str, checkpoint: Checkpoint, *conditions: object) -> Subject:
+            return subject_of(
+                spec or make_spec(), checkpoint, self.folder, arm, conditions=conditions,
+                run=run, settings=self.settings,
+            )  # fmt: skip
+
+        whole = as_it_came(self.weights)
+        if arm == BASELINE:
+            return Look(subject(arm, whole, baseline), baseline=None)
         return Look(
-            self.weights if arm == "baseline" else self.checkpoint,
-            spec or make_spec(),
-            conditions=BASE if arm == "baseline" else [*QUANTIZED, str(run.path)],
-            base_conditions=baseline, run=run, settings=self.settings, progress=Silent(),
-        )  # fmt: skip
+            subject(arm, self.checkpoint, "candidate", str(run.path)),
+            baseline=result_of(subject(BASELINE, whole, baseline)),
+        )
 
 
 @pytest.fixture(scope="module")
 def bench(
     weights: Weights,
-    checkpoint: QuantizedCheckpoint,
+    checkpoint: Checkpoint,
     server_environment: PythonEnvironment,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Bench]:
@@ -71,8 +83,8 @@ def bench(
         found = Bench(servers, Settings(cache=work / "cache"), weights, checkpoint, work)
         garbage = write_garbage(work / "garbage.jsonl", 40)
         for spec in (make_spec(), make_spec(garbage)):
-            before = RunFolder(id="baseline", path=work / "base-run")
-            found.look("baseline", before, spec).take(servers["baseline"])
+            before = RunFolder(id="baseline", path=work / "baseline-run")
+            found.look(BASELINE, before, spec).take(servers["baseline"])
         yield found
 
 
@@ -83,14 +95,15 @@ def checks_of(triage: Triage | None) -> dict[str, Check]:
 
 def test_a_sound_checkpoint_passes_and_its_record_is_kept(bench: Bench, run: RunFolder) -> None:
     look_at_files(
-        bench.checkpoint, bench.weights, make_spec().evaluation.triage, run=run, progress=Silent()
-    )
-    look = bench.look("quantized", run)
+        CANDIDATE, bench.checkpoint, bench.weights, make_spec().evaluation.triage,
+        run=run, progress=Silent(),
+    )  # fmt: skip
+    look = bench.look(CANDIDATE, run)
     assert look.found() is None
     look.take(bench.servers["sound"])
     triage = look.found()
     checks = checks_of(triage)
-    assert triage == Triage.model_validate_json((run.path / "triage.json").read_text())
+    assert triage == Triage.model_validate_json((run.path / f"triage-{CANDIDATE}.json").read_text())
     assert len(checks) == 6 + 6  # of the files, and of the answers
     assert all(check.ok for check in checks.values())
     assert checks[served.KERNEL].value == "CPUWNA16LinearKernel"
@@ -100,13 +113,13 @@ def test_a_sound_checkpoint_passes_and_its_record_is_kept(bench: Bench, run: Run
     assert triage.agreement is not None
     assert triage.agreement > 0.9
     # Another run, which asks nothing since all scores are there, still has it.
-    assert bench.look("quantized", run).found() == triage
-    assert bench.look("quantized", run, make_spec(enabled=False)).found() is None
-    assert bench.look("baseline", run).found() is None
+    assert bench.look(CANDIDATE, run).found() == triage
+    assert bench.look(CANDIDATE, run, make_spec(enabled=False)).found() is None
+    assert bench.look(BASELINE, run).found() is None
 
 
 def test_swapped_layers_are_stopped(bench: Bench, run: RunFolder) -> None:
-    look = bench.look("quantized", run)
+    look = bench.look(CANDIDATE, run)
     with pytest.raises(BrokenCheckpoint) as caught:
         look.take(bench.servers["swapped"])
     print(caught.value)
@@ -114,11 +127,11 @@ def test_swapped_layers_are_stopped(bench: Bench, run: RunFolder) -> None:
     assert served.AGREEMENT in names
     assert "loaded layers wrongly or exchanged" in caught.value.cause
     assert look.found() is None  # what was stopped is looked at again
-    assert (run.path / "triage.json").is_file()
+    assert (run.path / f"triage-{CANDIDATE}.json").is_file()
 
 
 def test_calibration_on_noise_is_stopped(bench: Bench, run: RunFolder) -> None:
-    look = bench.look("quantized", run, make_spec(bench.folder / "garbage.jsonl"))
+    look = bench.look(CANDIDATE, run, make_spec(bench.folder / "garbage.jsonl"))
     with pytest.raises(BrokenCheckpoint) as caught:
         look.take(bench.servers["sound"])
     print(caught.value)
@@ -127,7 +140,7 @@ def test_calibration_on_noise_is_stopped(bench: Bench, run: RunFolder) -> None:
 
 
 def test_answers_to_earlier_prompts_do_as_well(bench: Bench, run: RunFolder) -> None:
-    look = bench.look("quantized", run, make_spec(prompts=8))
+    look = bench.look(CANDIDATE, run, make_spec(prompts=8))
     look.take(bench.servers["sound"])
     triage = look.found()
     assert triage is not None
@@ -135,8 +148,8 @@ def test_answers_to_earlier_prompts_do_as_well(bench: Bench, run: RunFolder) -> 
     assert "to the candidate" in checks_of(triage)[served.CALIBRATION].value
 
 
-def test_without_the_base_model_s_answers_it_says_so(bench: Bench, run: RunFolder) -> None:
-    look = bench.look("quantized", run, make_spec(prompts=8), baseline=["never served"])
+def test_without_the_answers_of_the_baseline_it_says_so(bench: Bench, run: RunFolder) -> None:
+    look = bench.look(CANDIDATE, run, make_spec(prompts=8), baseline="never served")
     look.take(bench.servers["sound"])
     triage = look.found()
     assert triage is not None
@@ -146,14 +159,14 @@ def test_without_the_base_model_s_answers_it_says_so(bench: Bench, run: RunFolde
 
 
 def test_switched_off_it_asks_nothing(bench: Bench, run: RunFolder) -> None:
-    look = bench.look("quantized", run, make_spec(enabled=False))
+    look = bench.look(CANDIDATE, run, make_spec(enabled=False))
     look.take(bench.servers["swapped"])
     assert look.found() is None
     assert not run.path.exists()
 
 
-def test_the_base_model_is_asked_once(bench: Bench, run: RunFolder) -> None:
+def test_the_baseline_is_asked_once(bench: Bench, run: RunFolder) -> None:
     kept = sorted(bench.settings.triage.rglob("*.json"))
     times = [path.stat().st_mtime_ns for path in kept]
-    bench.look("baseline", run).take(bench.servers["baseline"])
+    bench.look(BASELINE, run).take(bench.servers["baseline"])
     assert [path.stat().st_mtime_ns for path in kept] == times

@@ -62,7 +62,7 @@ ENDLESS = answer(ended=False)
         ([answer()] * 20, [LOOP] * 20, [served.LOOPS, served.ENDLESS]),
     ],
 )
-def test_answers_are_judged_by_the_base_model_s(
+def test_answers_are_judged_by_those_of_the_baseline(
     baseline: list[Answer], ours: list[Answer], failing: list[str]
 ) -> None:
     assert [check.name for check in served.answers(baseline, ours) if not check.ok] == failing

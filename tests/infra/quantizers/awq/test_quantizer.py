@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from infra.contracts.errors import QuantizationError, UnsupportedModel
-from infra.contracts.records import PythonEnvironment, QuantizedCheckpoint, Weights
+from infra.contracts.records import Checkpoint, Made, PythonEnvironment, Weights
 from infra.contracts.specs import CalibrationSpec, QuantizationSpec
 from infra.conversations import calibration
 from infra.machine.device import Device
@@ -83,7 +83,7 @@ class Bench:
         mode: str = "fine",
         recipe: QuantizationSpec | None = None,
         heard: Heard | None = None,
-    ) -> tuple[QuantizedCheckpoint, bool]:
+    ) -> tuple[Checkpoint, bool]:
         return quantizer.quantize(
             self.weights(),
             recipe or self.recipe(),
@@ -102,6 +102,11 @@ class Bench:
         """What lies in the folder of checkpoints, locks aside."""
         found = self.settings.checkpoints.glob("*")
         return sorted(path.name for path in found if not path.name.endswith(".lock"))
+
+
+def how_made(checkpoint: Checkpoint) -> Made:
+    assert checkpoint.made is not None
+    return checkpoint.made
 
 
 @pytest.fixture
@@ -136,15 +141,17 @@ def test_a_checkpoint_is_whole_and_says_what_made_it(bench: Bench) -> None:
     made, reused = bench.quantize()
     assert not reused
     assert bench.left() == [made.path.name]
-    on_disk = QuantizedCheckpoint.model_validate_json((made.path / "manifest.json").read_text())
+    on_disk = Checkpoint.model_validate_json((made.path / "manifest.json").read_text())
     assert on_disk == made
     assert {file.name for file in made.files} == {
         "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
         "tokenizer_config.json",
     }  # fmt: skip
     assert made.size_bytes == 500
-    assert made.base_digest == bench.weights().digest
-    assert made.calibration.used == len(LENGTHS)
+    weights = bench.weights()
+    assert made.origin == how_made(made).made_from == weights.digest != made.digest
+    assert (made.model, made.source, made.revision) == (weights.id, "local", None)
+    assert how_made(made).calibration.used == len(LENGTHS)
     assert not list(made.path.glob(".*"))
     assert bench.heard.said("calibration: 12 of 12 conversations")
     assert ("quantizing", 1, 2) in bench.heard.updates
@@ -161,7 +168,7 @@ def test_the_arms_differ_in_nothing_but_the_weights(bench: Bench) -> None:
     assert config == baseline | {"dtype": "float16"}
 
 
-def test_what_the_base_lacks_the_checkpoint_lacks(bench: Bench) -> None:
+def test_what_the_model_lacks_the_checkpoint_lacks(bench: Bench) -> None:
     """AutoAWQ writes a generation config of its own, and turns sampling on in it."""
     (bench.model / "generation_config.json").unlink()
     made, _ = bench.quantize()
@@ -176,7 +183,8 @@ def test_the_same_is_not_made_twice_wherever_its_conversations_lie(bench: Bench)
     assert reused
     assert bench.runs() == 1
     assert (again.path, again.digest) == (made.path, made.digest)
-    assert again.recipe.calibration.path == again.calibration.spec.path == str(copy)
+    how = how_made(again)
+    assert how.recipe.calibration.path == how.calibration.spec.path == str(copy)
     assert bench.heard.said("reusing checkpoint")
 
 
@@ -239,7 +247,7 @@ def test_a_damaged_checkpoint_is_put_aside_and_made_again(
         ("mute", QuantizationError, "does not answer"),
     ],
 )
-def test_a_failure_is_told_in_words_and_leaves_nothing(
+def test_a_failure_is_said_in_words_and_leaves_nothing(
     bench: Bench, mode: str, raises: type[Exception], says: str
 ) -> None:
     with pytest.raises(QuantizationError) as caught:
@@ -359,8 +367,9 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_succeeds(
     assert not reused
     assert bench.left() == [made.path.name]
     assert made.quantization_config["quant_method"] == "awq"
-    assert made.versions["autoawq"] == "0.2.9"
-    assert made.seconds > 0 and made.peak_memory_bytes > 0
+    how = how_made(made)
+    assert how.versions["autoawq"] == "0.2.9"
+    assert how.seconds > 0 and how.peak_memory_bytes > 0
     assert {(d, t) for what, d, t in bench.heard.updates if what == "quantizing"} == {
         (0, 2),
         (1, 2),
