@@ -9,13 +9,15 @@ import os
 import sys
 from pathlib import Path
 
+from deployments.families import MATRICES
 from deployments.looking_back import COMMANDS, add_commands, look_back
-from deployments.overrides import override, parse
+from deployments.matrix import carry_out as carry_out_matrix
+from deployments.overrides import override, parse, parse_matrix
 from deployments.recipes import RECIPES
 from infra.contracts.commands import PYTHON
 from infra.contracts.errors import AssayError, NotPassed, PreflightError, SpecError
 from infra.contracts.progress import Progress, Silent
-from infra.contracts.specs import RunSpec
+from infra.contracts.specs import MatrixSpec, RunSpec
 from infra.store.settings import Settings
 
 _FAILED, _BAD_INPUT = 1, 2
@@ -45,7 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _carry_out(given: argparse.Namespace) -> int:
-    spec = override(_spec(given), given.set)
+    asked = _spec(given)
+    if isinstance(asked, MatrixSpec):
+        return carry_out_matrix(asked, given.command, given.set, _Terminal())
+    spec = override(asked, given.set)
     if given.command == "show":
         whole = spec.short_form or spec.model_dump(mode="json")
         print(json.dumps(whole, indent=2, ensure_ascii=False))
@@ -85,7 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in texts.items():
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument(
-            "recipe", help=f"{', '.join(RECIPES)}, or a JSON file with a whole spec"
+            "recipe",
+            help=f"{', '.join((*RECIPES, *MATRICES))}, or a JSON file with a whole spec",
         )
         command.add_argument(
             "--set", action="append", default=[], metavar="FIELD=VALUE",
@@ -109,14 +115,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _spec(given: argparse.Namespace) -> RunSpec:
+def _spec(given: argparse.Namespace) -> RunSpec | MatrixSpec:
     if given.recipe in RECIPES:
         return RECIPES[given.recipe]()
+    if given.recipe in MATRICES:
+        return MATRICES[given.recipe]()
     path = Path(given.recipe)
     if path.suffix != ".json":
         raise SpecError(
             f"No recipe {given.recipe!r}.",
-            cause=f"There are {', '.join(RECIPES)}.",
+            cause=f"There are {', '.join((*RECIPES, *MATRICES))}.",
             remedy="Name one of them, or a .json file with a whole spec.",
         )
     try:
@@ -129,7 +137,7 @@ def _spec(given: argparse.Namespace) -> RunSpec:
             cause=str(error),
             remedy=f"`{PYTHON} -m deployments show RECIPE > spec.json` writes one to start from.",
         ) from error
-    return parse(given_spec)
+    return parse_matrix(given_spec) if "models" in given_spec else parse(given_spec)
 
 
 class _Terminal:

@@ -10,15 +10,22 @@ from __future__ import annotations
 import json
 import re
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, Union, get_args, get_origin
+from typing import Any, TypeAlias, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError, create_model
 
 from infra.contracts.commands import PYTHON
 from infra.contracts.errors import AssayError, SpecError
-from infra.contracts.specs import ModelSpec, QuantizationSpec, RunSpec, ServingSpec, Spec
+from infra.contracts.specs import (
+    MatrixSpec,
+    ModelSpec,
+    QuantizationSpec,
+    RunSpec,
+    ServingSpec,
+    Spec,
+)
 from infra.contracts.specs.run import SHORT_FORM
 
 _SHOW = f"`{PYTHON} -m deployments show RECIPE` prints every field of a recipe."
@@ -61,11 +68,28 @@ def override(spec: RunSpec, assignments: Iterable[str]) -> RunSpec:
     data = spec.short_form
     # A name that follows its recipe is made anew; what is changed together is checked together.
     if data is not None and (not of_arms or any(_is_short(steps) for _, steps, _ in others)):
-        spec, split = _assigned(data, _Short, others), of_arms
+        spec, split = _assigned(data, _Short, others, _read), of_arms
     if not split:
         return spec
-    return _assigned(spec.model_dump(mode="json"), RunSpec, [_in_full(*one) for one in split])
+    whole = spec.model_dump(mode="json")
+    return _assigned(whole, RunSpec, [_in_full(*one) for one in split], _read)
 
+
+def parse_matrix(data: dict[str, Any]) -> MatrixSpec:
+    """Return the matrix that a JSON object describes; see `parse`."""
+    try:
+        return MatrixSpec.model_validate(data)
+    except ValidationError as error:
+        raise _readable(error) from error
+
+
+def override_matrix(spec: MatrixSpec, assignments: Iterable[str]) -> MatrixSpec:
+    """Return a matrix with fields replaced; see `override`."""
+    split = [_split(assignment) for assignment in assignments]
+    return _assigned(spec.model_dump(mode="json"), MatrixSpec, split, MatrixSpec.model_validate)
+
+
+_Asked = TypeVar("_Asked", RunSpec, MatrixSpec)
 
 _Assignment: TypeAlias = tuple[str, "list[_Step]", str]
 """Path, its steps and the value's text."""
@@ -94,17 +118,25 @@ def _read(data: dict[str, Any]) -> RunSpec:
     return RunSpec.model_validate(data)
 
 
-def _assigned(data: dict[str, Any], kind: Any, assignments: Iterable[_Assignment]) -> RunSpec:
+def _assigned(
+    data: dict[str, Any],
+    kind: Any,
+    assignments: Iterable[_Assignment],
+    read: Callable[[dict[str, Any]], _Asked],
+) -> _Asked:
     texts = {}
     for path, steps, text in assignments:
         texts[_assign(data, kind, steps, _value(text), path)] = text
     try:
-        return _read(data)
+        return read(data)
     except ValidationError as error:
         # `model.revision=1234567` is a commit, though it reads as a number.
         if not _read_as_text(data, texts, error):
             raise _readable(error) from error
-    return parse(data)
+    try:
+        return read(data)
+    except ValidationError as error:
+        raise _readable(error) from error
 
 
 def _is_short(steps: list[_Step]) -> bool:

@@ -1,0 +1,70 @@
+"""Matrices from the command line: shown, looked at, carried out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from deployments.overrides import override_matrix
+from infra.contracts.errors import AssayError
+from infra.contracts.progress import Progress, Silent
+from infra.contracts.specs import MatrixSpec
+from infra.store.settings import Settings
+
+_FAILED, _BAD_INPUT = 1, 2
+
+
+def carry_out(spec: MatrixSpec, command: str, changes: Sequence[str], progress: Progress) -> int:
+    """Do what a command line asks of a matrix and return the exit code.
+
+    Args:
+        spec: The matrix.
+        command: `show`, `preflight` or `run`.
+        changes: Fields to replace; see `override`.
+        progress: Hears what happens.
+    """
+    spec = override_matrix(spec, changes)
+    if command == "show":
+        print(spec.model_dump_json(indent=2))
+        return 0
+    if command == "preflight":
+        return _preflight(spec)
+    return _run(spec, progress)
+
+
+def _preflight(spec: MatrixSpec) -> int:
+    from infra.preflight import problems, survey, table
+
+    code = 0
+    for cell in spec.cells:
+        findings = survey(cell.run, settings=Settings(), progress=Silent())
+        print(f"{cell.name}\n{table(findings)}\n")
+        code = _BAD_INPUT if problems(findings) else code
+    return code
+
+
+def _run(spec: MatrixSpec, progress: Progress) -> int:
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
+    progress.say("starting Prefect")
+    from flows.evaluate_models import evaluate_models
+
+    try:
+        page: Path = evaluate_models(
+            models=list(spec.models),
+            evaluation=spec.evaluation,
+            candidates=list(spec.candidates),
+            serving=spec.serving,
+            conversations=spec.conversations,
+            fidelity=spec.fidelity,
+            speed=spec.speed,
+            verdict=spec.verdict,
+            results=spec.results,
+        )
+    except AssayError as error:
+        print(f"assay: {error}", file=sys.stderr)
+        return _FAILED
+    print(f"report: {page}")
+    return 0
