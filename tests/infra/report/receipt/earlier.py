@@ -1,7 +1,9 @@
 """Runs that earlier versions made and sealed, kept as they were.
 
-`version-2` has a margin that was widened and a task whose written letters were taken to be beyond
-guessing; its verdict is a PASS. `version-1` has neither margin nor receipt.
+`version-1` has neither margin nor receipt. `version-2` has a margin that was widened and a task
+whose written letters were taken to be beyond guessing; its verdict is a PASS. `version-3` has every
+record that a run may have: a widened margin, noise floor, fidelity, lengths, timings, triage,
+overlap, alert. `version-3-stopped` was stopped early, and tells the rows that both arms were asked.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from infra.report.receipt.sealing import Document, row_digests, seal_over, value
 _ARCHIVES = Path(__file__).parent / "earlier_runs"
 
 
-def unpacked(version: int, folder: Path) -> Path:
-    """Return the folder of a run of an earlier version, below a folder."""
+def unpacked(version: int | str, folder: Path) -> Path:
+    """Return the folder of a run of an earlier version (`2`, `3-stopped`), below a folder."""
     with tarfile.open(_ARCHIVES / f"version-{version}.tar.xz") as archive:
         archive.extractall(folder, filter="data")
     return folder / f"sample-{version}"

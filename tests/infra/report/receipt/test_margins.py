@@ -15,7 +15,7 @@ from infra.judging import power
 from infra.judging.earlier_runs import Earlier, Flips
 from infra.judging.verdict import decide
 from infra.report import receipt
-from tests.infra.made_runs import make_run
+from tests.infra.made_runs import make_run, of_pair
 from tests.infra.report.receipt.conftest import seal
 
 Document = dict[str, Any]
@@ -30,9 +30,11 @@ def planned(folder: Path, asked: VerdictSpec = ASKED, earlier: Earlier | None = 
     )
     (folder / "plan.json").write_text(plan.model_dump_json(indent=2))
     margin, widened_from = power.margin(asked, plan)
-    told = decide(made.comparison, asked, margin_points=margin, widened_from=widened_from)
+    [pair] = made.pairs
+    told = decide(pair.comparison, asked, margin_points=margin, widened_from=widened_from)
     spec = made.spec.model_copy(update={"verdict": asked})
-    return seal(made.model_copy(update={"spec": spec, "power": plan, "verdict": told}), folder)
+    made = made.model_copy(update={"spec": spec, "power": plan})
+    return seal(of_pair(made, verdict=told), folder)
 
 
 def wrong(run: Path) -> dict[str, tuple[str, ...]]:

@@ -18,11 +18,12 @@ from infra.judging.noise import floor
 from infra.report import receipt
 from infra.report.receipt.contents import check_seal, check_values
 from infra.report.receipt.sealing import leaves
-from tests.infra.made_runs import GROUP, make_run
+from tests.infra.made_runs import GROUP, make_run, of_pair
 from tests.infra.report.receipt.conftest import seal
 
 Document = dict[str, Any]
 NAMES = ["seal", "values", "files", "rows", "scores", "comparison", "verdict", "checkpoints"]
+JUDGED = "judged.quantized"
 GSM8K = "samples/quantized/gsm8k.jsonl"
 
 
@@ -30,6 +31,12 @@ def wrong(run: Path, **options: Any) -> dict[str, tuple[str, ...]]:
     """Return check → what it found, of those that found something."""
     checks = receipt.verify(run, **options)
     return {check.name: check.wrong for check in checks if check.wrong}
+
+
+def compared(document: Document) -> Document:
+    """Return the comparison of the one candidate."""
+    found: Document = document["judged"]["quantized"]["comparison"]
+    return found
 
 
 def edit(run: Path, change: Callable[[Document], None]) -> None:
@@ -118,12 +125,13 @@ def _places(document: Any) -> Iterator[tuple[Any, Any]]:
 
 @pytest.mark.parametrize(("change", "path"), [
     (lambda d: d["arms"]["baseline"]["speed"].update(startup_seconds=1.0),
-     "arms.base.speed.startup_seconds was changed: it reads 1.0"),
+     "arms.baseline.speed.startup_seconds was changed: it reads 1.0"),
     (lambda d: d["provenance"].update(python="3.12.1"), 'provenance.python was changed'),
     (lambda d: d["provenance"].update({"a.b": "c"}), 'provenance["a.b"] was added'),
-    (lambda d: d["timings"].pop("quantize"), "timings.quantize was removed"),
+    (lambda d: d["timings"].pop("quantize-quantized"), "timings.quantize-quantized was removed"),
     (lambda d: d["reused"].clear(), "reused was added: it reads []"),
-    (lambda d: d["calibration"].update(used=129), "calibration.used was changed"),
+    (lambda d: d["arms"]["quantized"]["checkpoint"]["calibration"].update(used=129),
+     "arms.quantized.checkpoint.calibration.used was changed"),
 ])  # fmt: skip
 def test_values_that_nothing_else_tells(
     run: Path, change: Callable[[Document], None], path: str
@@ -159,17 +167,19 @@ def test_a_score_that_does_not_follow_from_the_rows(run: Path) -> None:
     found = wrong(run)
     path = "arms.quantized.tasks.gsm8k.metrics.exact_match,strict-match.value is "
     assert found["scores"][0].startswith(path)
-    assert any(told.startswith("comparison.metrics[0]") for told in found["comparison"])
+    where = f"{JUDGED}.comparison.metrics[0]"
+    assert any(told.startswith(where) for told in found["comparison"])
     assert "seal" not in found
 
 
 @pytest.mark.parametrize(("change", "told"), [
     (lambda d: d["arms"]["baseline"]["tasks"]["gsm8k"].update(n=61), "tasks.gsm8k.n is 61"),
-    (lambda d: d["arms"]["baseline"]["tasks"]["gsm8k"].update(truncated=0), "truncated is 0, but 3"),
-    (lambda d: d["arms"]["baseline"]["tasks"][GROUP]["subtasks"][f"{GROUP}_stem"].update(exam="0" * 64),
-     f"tasks.{GROUP}.subtasks.{GROUP}_stem.exam is not the digest"),
+    (lambda d: d["arms"]["baseline"]["tasks"]["gsm8k"].update(truncated=0),
+     "truncated is 0, but 3"),
+    (lambda d: d["arms"]["baseline"]["tasks"][GROUP]["subtasks"][f"{GROUP}_stem"].update(
+        questions="0" * 64), f"tasks.{GROUP}.subtasks.{GROUP}_stem.questions is not the digest"),
 ])  # fmt: skip
-def test_counts_and_exam_are_made_again(
+def test_counts_and_questions_are_made_again(
     run: Path, change: Callable[[Document], None], told: str
 ) -> None:
     edit(run, change)
@@ -178,18 +188,23 @@ def test_counts_and_exam_are_made_again(
 
 
 @pytest.mark.parametrize(("change", "check", "told"), [
-    (lambda d: d["comparison"]["metrics"][0].update(low=-0.01), "comparison",
-     "comparison.metrics[0].low is -0.01, but "),
-    (lambda d: d["comparison"]["pooled"].update(difference=0.0), "comparison",
-     "comparison.pooled.difference is 0.0"),
-    (lambda d: d["comparison"].update(size_ratio=0.1), "comparison", "comparison.size_ratio is"),
-    (lambda d: d["comparison"]["metrics"].pop(), "comparison", "comparison.metrics is "),
+    (lambda d: compared(d)["metrics"][0].update(low=-0.01), "comparison",
+     f"{JUDGED}.comparison.metrics[0].low is -0.01, but "),
+    (lambda d: compared(d)["pooled"].update(difference=0.0), "comparison",
+     f"{JUDGED}.comparison.pooled.difference is 0.0"),
+    (lambda d: compared(d).update(size_ratio=0.1), "comparison",
+     f"{JUDGED}.comparison.size_ratio is"),
+    (lambda d: compared(d)["metrics"].pop(), "comparison", f"{JUDGED}.comparison.metrics is "),
     (lambda d: d["verdict"].update(status="PASS"), "verdict", "verdict.status is 'PASS', but "),
+    (lambda d: d["judged"]["quantized"]["verdict"].update(status="PASS"), "verdict",
+     f"{JUDGED}.verdict.status is 'PASS', but "),
     (lambda d: d["verdict"].update(margin_points=30.0), "verdict", "the margin is 30 points, but"),
+    (lambda d: d["judged"]["quantized"]["verdict"].update(margin_points=30.0), "verdict",
+     f"{JUDGED}.verdict.margin_points is 30.0, but"),
     (lambda d: d["arms"]["baseline"]["checkpoint"].update(digest="0" * 64), "checkpoints",
-     "arms.base.checkpoint.digest is not that of the files in weights.json"),
+     "arms.baseline.checkpoint.digest is not that of the files in checkpoint-baseline.json"),
     (lambda d: d["arms"]["baseline"]["checkpoint"].update(size_bytes=1), "checkpoints",
-     "arms.base.checkpoint.size_bytes is 1"),
+     "arms.baseline.checkpoint.size_bytes is 1"),
 ])  # fmt: skip
 def test_what_was_sealed_again_is_made_again(
     run: Path, change: Callable[[Document], None], check: str, told: str
@@ -236,8 +251,8 @@ def test_rows_that_come_and_go(run: Path, change: Callable[[Any], None], told: s
     assert "arms.quantized.tasks.gsm8k" in found["scores"][0]
 
 
-@pytest.mark.parametrize("name", ["spec.json", "report.html", "logs/server-base.log",
-                                  "weights.json"])  # fmt: skip
+@pytest.mark.parametrize("name", ["spec.json", "report.html", "logs/server-baseline.log",
+                                  "checkpoint-baseline.json"])  # fmt: skip
 def test_one_file_is_named(run: Path, name: str) -> None:
     path = run / name
     path.write_bytes(path.read_bytes() + b"\n")
@@ -291,12 +306,12 @@ def test_checkpoints_are_looked_at_where_they_still_are(run: Path) -> None:
 
 
 def test_the_list_of_a_checkpoints_files_has_its_digest(run: Path) -> None:
-    path = run / "weights.json"
+    path = run / "checkpoint-baseline.json"
     listed = json.loads(path.read_text())
     listed["files"][0]["sha256"] = "0" * 64
     path.write_text(json.dumps(listed))
     reseal(run)
-    told = "arms.base.checkpoint.digest is not that of the files in weights.json"
+    told = "arms.baseline.checkpoint.digest is not that of the files in checkpoint-baseline.json"
     assert wrong(run) == {"checkpoints": (told,)}
 
 
@@ -334,16 +349,16 @@ def test_the_noise_floor_is_made_again(run: Path) -> None:
     told = Report.model_validate_json((run / "report.json").read_text())
     baseline = told.arms["baseline"]
     again: ArmResult = baseline.model_copy()
-    (run / "arm-base-again.json").write_text(again.model_dump_json())
+    (run / "arm-baseline-repeat.json").write_text(again.model_dump_json())
     noise = floor(baseline, again, run)
-    seal(
-        told.model_copy(update={"comparison": told.comparison.model_copy(update={"noise": noise})}),
-        run,
-    )
+    [pair] = told.pairs
+    seal(of_pair(told, comparison=pair.comparison.model_copy(update={"noise": noise})), run)
     assert "comparison" not in wrong(run)
-    edit(run, lambda d: d["comparison"]["noise"]["tasks"]["gsm8k"].update(changed=5))
+    edit(run, lambda d: compared(d)["noise"]["tasks"]["gsm8k"].update(changed=5))
     reseal(run)
-    assert wrong(run)["comparison"][0].startswith("comparison.noise.tasks.gsm8k.changed is 5")
+    assert wrong(run)["comparison"][0].startswith(
+        f"{JUDGED}.comparison.noise.tasks.gsm8k.changed is 5"
+    )
 
 
 def test_a_report_of_another_version_is_checked_as_far_as_it_goes(run: Path) -> None:
