@@ -8,37 +8,45 @@ token, so that an engine with nothing to do is not taken for one that hangs.
 
 from __future__ import annotations
 
-import re
 import threading
 import time
+from collections.abc import Collection
 
 import httpx
+
+from infra.engines.load import Names
+from infra.engines.load import ask as ask_load
 
 _LOOKS = 20
 """Within the limit, so that a look that was missed means nothing."""
 _LONGEST_LOOK_SECONDS = 5.0
-_WORK = re.compile(
-    r"^vllm:(?:prompt_tokens_total|generation_tokens_total|request_success_total"
-    r"|iteration_tokens_total_count)(?:\{[^}]*\})? (\S+)",
-    re.MULTILINE,
-)
 
 
 class Watchdog:
     """Looks at one server from a thread of its own."""
 
-    def __init__(self, root: str, model: str, api_key: str, *, limit_seconds: float) -> None:
+    def __init__(
+        self,
+        root: str,
+        model: str,
+        api_key: str,
+        engines: Collection[Names],
+        *,
+        limit_seconds: float,
+    ) -> None:
         """Prepare; nothing is asked yet.
 
         Args:
             root: Address of the server, without `/v1`.
             model: Name it serves the model under.
             api_key: Its key.
+            engines: What it may call its counters.
             limit_seconds: How long it may compute nothing while something is asked.
         """
         self._root = root
         self._model = model
         self._headers = {"Authorization": f"Bearer {api_key}"}
+        self._engines = engines
         self._limit = limit_seconds
         self._pause = min(_LONGEST_LOOK_SECONDS, limit_seconds / _LOOKS)
         self._done = threading.Event()
@@ -64,7 +72,7 @@ class Watchdog:
             base_url=self._root, headers=self._headers, timeout=self._pause, trust_env=False
         ) as client:
             while not self._done.wait(self._pause):
-                work = self._work(client)
+                work = self._work()
                 now = time.monotonic()
                 # A machine that slept wakes up hours later: that is not the engine's silence.
                 still += min(now - before, 3 * self._pause)
@@ -77,13 +85,10 @@ class Watchdog:
                 elif still > self._limit / 2:
                     self._ask(client)
 
-    def _work(self, client: httpx.Client) -> float | None:
+    def _work(self) -> float | None:
         """Return a number that grows with every step; none if nobody answers."""
-        try:
-            text = client.get("/metrics").text
-        except httpx.HTTPError:
-            return None
-        return sum(map(float, _WORK.findall(text)))
+        load = ask_load(self._root, self._headers, self._engines, seconds=self._pause)
+        return load.computed if load else None
 
     def _ask(self, client: httpx.Client) -> None:
         body = {"model": self._model, "prompt": [0], "max_tokens": 1, "temperature": 0}

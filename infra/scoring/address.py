@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from lm_eval.models.openai_completions import LocalCompletionsAPI
 
+from infra.engines.load import Load, ask
+from infra.engines.vllm.metrics import NAMES
+
 
 class Address:
     """The server of a model that was given an address and nothing else."""
@@ -26,6 +29,10 @@ class Address:
     def model_name(self) -> str:
         """Name it serves the model under."""
         return str(self._model.model)
+
+    def load(self) -> Load | None:
+        """Return what it has to do, if it is an engine whose metrics we know."""
+        return ask(self.base_url.removesuffix("/v1"), self.headers, [NAMES])
 
     def raise_if_dead(self) -> None:
         """Do nothing: nobody told us how to find out."""

@@ -18,10 +18,11 @@ import aiohttp
 import orjson
 
 from infra.contracts.errors import EvaluationError
+from infra.engines.load import Load
 from infra.scoring import protocol
 from infra.scoring.batches import Batch
 from infra.scoring.failures import REMEDIES, Failure, Refused, Throttled, Transient, of_status
-from infra.scoring.pace import Load, Pace
+from infra.scoring.pace import Pace
 from infra.scoring.protocol import Question, Reply
 from infra.scoring.tokens import count
 
@@ -54,6 +55,9 @@ class Server(Protocol):
     @property
     def model_name(self) -> str:
         """Name it serves the model under."""
+
+    def load(self) -> Load | None:
+        """Return what it has to do; none if it does not say. May be called from any thread."""
 
     def raise_if_dead(self) -> None:
         """Raise whatever explains that the server will never answer again."""
@@ -158,7 +162,7 @@ class Client:
     ) -> None:
         in_flight: dict[asyncio.Task[list[tuple[Question, Reply]]], int] = {}
         async with self._session() as session:
-            looking = asyncio.create_task(self._look(session, lambda: sum(in_flight.values())))
+            looking = asyncio.create_task(self._look(lambda: sum(in_flight.values())))
             try:
                 for batch in batches:
                     left = batch
@@ -242,22 +246,17 @@ class Client:
         except ValueError as error:
             raise Refused(f"the answer is not JSON ({error})") from None
 
-    async def _look(self, session: aiohttp.ClientSession, in_flight: Callable[[], int]) -> None:
+    async def _look(self, in_flight: Callable[[], int]) -> None:
         """Follow the server's counters for as long as this is not cancelled."""
         if self._pace.fixed is not None:
             return
         pause = _LOOK_SECONDS
         while True:
             await asyncio.sleep(pause)
-            address = self._server.base_url.removesuffix("/v1") + "/metrics"
-            try:
-                async with session.get(address, headers=self._server.headers) as response:
-                    load = Load.of(await response.text())
-            except (aiohttp.ClientError, TimeoutError, ValueError):
-                load = None
+            load = await asyncio.to_thread(self._server.load)
             before = self._pace.limit
             if load is None:
-                self._pace.rest()  # no vLLM, or not now: all we have is what it refuses
+                self._pace.rest()  # it does not say, or not now: all we have is what it refuses
             else:
                 self._pace.follow(load, in_flight())
             pause = (

@@ -30,10 +30,13 @@ from infra.contracts.errors import (
 from infra.contracts.progress import Progress
 from infra.contracts.records import Adjustment, PythonEnvironment, ServerRecord
 from infra.contracts.specs import ServingSpec
+from infra.engines.load import Load
+from infra.engines.load import ask as ask_load
 from infra.engines.vllm import log as vllm_log
 from infra.engines.vllm.command import DEFAULT_LOGPROBS, build_command, engine_environment
 from infra.engines.vllm.diagnosis.adjusting import adjusting
 from infra.engines.vllm.diagnosis.messages import died, explained, hung, not_ready
+from infra.engines.vllm.metrics import NAMES
 from infra.engines.vllm.verification import list_models, verify
 from infra.engines.watchdog import Watchdog
 from infra.machine import ports
@@ -81,6 +84,11 @@ class LiveServer:
             return httpx.get(url, timeout=seconds, trust_env=False).is_success
         except httpx.HTTPError:
             return False
+
+    def load(self) -> Load | None:
+        """Return what it has to do; none if it does not say now."""
+        headers = {"Authorization": f"Bearer {self.api_key.get_secret_value()}"}
+        return ask_load(self.base_url.removesuffix("/v1"), headers, [NAMES])
 
     def raise_if_dead(self) -> None:
         """Raise if the engine has ended, or computes nothing any more.
@@ -231,7 +239,7 @@ def serve_command(
             startup_seconds=round(startup_seconds, 2),
             log=str(log),
         )
-        with Watchdog(root, served_name, api_key, limit_seconds=hang_seconds) as watchdog:
+        with Watchdog(root, served_name, api_key, [NAMES], limit_seconds=hang_seconds) as watchdog:
             server = LiveServer(
                 base_url=f"{root}/v1",
                 api_key=SecretStr(api_key),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.contracts.specs import EvaluationSpec
+from infra.engines.load import Load
 from infra.scoring.model import AssayCompletions
 from infra.suite.harness.questions.prompting import Asking
 from infra.suite.harness.questions.question import DEFAULT_ANSWER_TOKENS
@@ -117,6 +118,9 @@ class _Reached:
     @property
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._server.api_key.get_secret_value()}"}
+
+    def load(self) -> Load | None:
+        return self._server.load()
 
     def raise_if_dead(self) -> None:
         self._server.raise_if_dead()

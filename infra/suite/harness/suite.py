@@ -15,6 +15,7 @@ from infra.contracts.errors import DatasetError, EvaluationError
 from infra.contracts.progress import Progress
 from infra.contracts.records import Record, TaskScores
 from infra.contracts.specs import EvaluationSpec, TaskSpec
+from infra.engines.load import Load
 from infra.store.content import digest_of, write_atomically
 from infra.store.settings import Settings
 from infra.suite.harness.definitions.catalog import Entry
@@ -50,6 +51,9 @@ class Server(Protocol):
     @property
     def max_model_len(self) -> int:
         """Tokens of prompt and answer together."""
+
+    def load(self) -> Load | None:
+        """Return what it has to do; none if it does not say."""
 
     def raise_if_dead(self) -> None:
         """Raise a ServerError if the engine has ended."""
