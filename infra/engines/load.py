@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from infra.engines.connection import connect
+
 LOOK_SECONDS = 5.0
 """A server too busy to answer in that time is looked at again."""
 
@@ -95,11 +97,7 @@ def ask(
         seconds: How long to wait.
     """
     try:
-        # Where nothing is encrypted there is nothing to verify, and loading the certificates takes
-        # ten times as long as the question.
-        with httpx.Client(
-            headers=headers, timeout=seconds, trust_env=False, verify=root.startswith("https:")
-        ) as client:
-            return read(client.get(f"{root}/metrics").text, engines)
+        with connect(root, headers, seconds=seconds) as client:
+            return read(client.get("/metrics").text, engines)
     except httpx.HTTPError:
         return None

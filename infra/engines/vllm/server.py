@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +42,7 @@ from infra.machine import ports
 from infra.machine.device import Device
 from infra.machine.leases import Lease
 from infra.machine.processes import Child, clean_environment, start
+from infra.machine.ticker import Ticker
 from infra.models.chat_template import has_chat_template
 
 _POLL_SECONDS = 0.25
@@ -212,7 +212,7 @@ def serve_command(
 
     with start(command, log=log, env=env, lease=lease) as child:
         with (
-            _heartbeat(news),
+            Ticker(_HEARTBEAT_SECONDS, news),
             httpx.Client(
                 base_url=root, headers={"Authorization": f"Bearer {api_key}"}, trust_env=False
             ) as client,
@@ -315,21 +315,3 @@ def _another(
         )
     fact = f"The server that answers on port {port} is not ours: it lists {names}."
     return ports.taken(port, fact)
-
-
-@contextlib.contextmanager
-def _heartbeat(news: Callable[[], None]) -> Iterator[None]:
-    """Tell the news every two seconds, whatever this thread waits for meanwhile."""
-    done = threading.Event()
-
-    def beat() -> None:
-        while not done.wait(_HEARTBEAT_SECONDS):
-            news()
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
