@@ -33,6 +33,7 @@ from infra.contracts.records.models import (
     QuantizedCheckpoint,
     Weights,
 )
+from infra.contracts.records.quantization import Origin, Quantization, QuantizationScheme
 from infra.contracts.records.report import Alert, Power, Receipt, Report, TaskPower, Verdict
 
 __all__ = [
@@ -54,10 +55,13 @@ __all__ = [
     "MetricValue",
     "NoiseFloor",
     "NoiseTask",
+    "Origin",
     "Overlap",
     "Pooled",
     "Power",
     "PythonEnvironment",
+    "Quantization",
+    "QuantizationScheme",
     "QuantizedCheckpoint",
     "Reading",
     "Receipt",
