@@ -8,10 +8,10 @@ import httpx
 
 
 def connect(root: str, headers: Mapping[str, str], *, seconds: float) -> httpx.Client:
-    """Return a client whose paths begin at the server's address. Close it, or use it in a `with`.
+    """Return a client for paths below an address. Close it, or use it in a `with`.
 
     Args:
-        root: The address, without `/v1`.
+        root: The address that paths are below, with or without `/v1`.
         headers: What requests carry.
         seconds: How long to wait for an answer.
     """

@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import httpx
-from prometheus_client.parser import text_string_to_metric_families
 
 from infra.engines.connection import connect
 
@@ -58,6 +57,8 @@ def read(metrics: str, engines: Collection[Names]) -> Load | None:
         metrics: The text.
         engines: Those whose names may stand in it.
     """
+    from prometheus_client.parser import text_string_to_metric_families
+
     wanted = tuple(name for names in engines for name in names.all())
     # An engine shows a thousand lines, nearly all of them histograms; parsing those takes longer
     # than asking for them.

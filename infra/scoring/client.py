@@ -12,13 +12,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import aiohttp
 import orjson
 
 from infra.contracts.errors import EvaluationError
-from infra.engines.load import Load
+from infra.engines.endpoint import Endpoint
 from infra.scoring import protocol
 from infra.scoring.batches import Batch
 from infra.scoring.failures import REMEDIES, Failure, Refused, Throttled, Transient, of_status
@@ -41,28 +41,6 @@ _CONNECT_SECONDS = 10.0
 Receive = Callable[[Sequence[tuple[Question, Reply]]], None]
 
 
-class Server(Protocol):
-    """Who is asked. Its address may change while it is restarted."""
-
-    @property
-    def base_url(self) -> str:
-        """Address, with `/v1`."""
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Of every request; they hold the key."""
-
-    @property
-    def model_name(self) -> str:
-        """Name it serves the model under."""
-
-    def load(self) -> Load | None:
-        """Return what it has to do; none if it does not say. May be called from any thread."""
-
-    def raise_if_dead(self) -> None:
-        """Raise whatever explains that the server will never answer again."""
-
-
 @dataclass
 class Counts:
     """What was sent and what came back."""
@@ -83,7 +61,7 @@ class Client:
 
     def __init__(
         self,
-        server: Server,
+        server: Endpoint,
         *,
         pace: Pace,
         seed: int,

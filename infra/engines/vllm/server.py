@@ -19,6 +19,7 @@ import httpx
 import psutil
 from pydantic import SecretStr
 
+from infra.contracts.capability import Capability
 from infra.contracts.errors import (
     AssayError,
     ServerDied,
@@ -49,6 +50,8 @@ _POLL_SECONDS = 0.25
 _FIRST_ANSWER_SECONDS = 60.0
 """The first question may take this long, even if the start used up its time."""
 _HEARTBEAT_SECONDS = 2.0
+_CAN = frozenset(set(Capability) - {Capability.CHAT})
+"""What every model can that it serves; a chat takes a template besides."""
 LAST_WORDS_SECONDS = 15.0
 """A server whose engine died answers with errors for a while before it ends itself."""
 
@@ -69,9 +72,17 @@ class LiveServer:
     max_model_len: int
     """Tokens of prompt and answer together."""
 
+    can: frozenset[Capability]
+    """What it was seen to answer, or every engine of its kind does."""
+
     record: ServerRecord
     _child: Child = field(repr=False)
     _watchdog: Watchdog = field(repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What each request carries."""
+        return {"Authorization": f"Bearer {self.api_key.get_secret_value()}"}
 
     def alive(self) -> bool:
         """Tell whether the engine still runs."""
@@ -87,8 +98,7 @@ class LiveServer:
 
     def load(self) -> Load | None:
         """Return what it has to do; none if it does not say now."""
-        headers = {"Authorization": f"Bearer {self.api_key.get_secret_value()}"}
-        return ask_load(self.base_url.removesuffix("/v1"), headers, [NAMES])
+        return ask_load(self.base_url.removesuffix("/v1"), self.headers, [NAMES])
 
     def raise_if_dead(self) -> None:
         """Raise if the engine has ended, or computes nothing any more.
@@ -245,6 +255,7 @@ def serve_command(
                 api_key=SecretStr(api_key),
                 model_name=served_name,
                 max_model_len=record.max_model_len,
+                can=_CAN | {Capability.CHAT} if chat else _CAN,
                 record=record,
                 _child=child,
                 _watchdog=watchdog,
