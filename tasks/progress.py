@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
+
+from infra.machine.ticker import Ticker
 
 _BEAT_SECONDS = 2.0
 _LOG_EVERY_BEATS = 3
@@ -97,19 +100,13 @@ def _show(bar: _Bar, percent: float) -> None:
 def told_to_prefect() -> Iterator[PrefectProgress]:
     """Pass on the news of a step while the block runs. Use inside a task."""
     progress = PrefectProgress()
-    done = threading.Event()
+    beats = itertools.count(1)
 
     def beat() -> None:
-        count = 0
-        while not done.wait(_BEAT_SECONDS):
-            count += 1
-            progress.pass_on(log=count % _LOG_EVERY_BEATS == 0)
+        progress.pass_on(log=next(beats) % _LOG_EVERY_BEATS == 0)
 
-    thread = threading.Thread(target=beat, name="progress", daemon=True)
-    thread.start()
     try:
-        yield progress
+        with Ticker(_BEAT_SECONDS, beat, patience=_BEAT_SECONDS):
+            yield progress
     finally:
-        done.set()
-        thread.join(timeout=_BEAT_SECONDS)
         progress.pass_on(log=True)

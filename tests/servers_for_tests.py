@@ -28,7 +28,8 @@ class Handler(BaseHTTPRequestHandler):
             slow = "slow" in FAULTS and time.monotonic() < STARTED + 1.0
             self.answer(503 if slow or "never-ready" in FAULTS else 200, {})
         elif self.path == "/metrics":
-            self.answer(200, {}, f'vllm:prompt_tokens_total{{engine="0"}} {computed}\n')
+            counters = "".join(f"vllm:num_requests_{what} 0.0\n" for what in ("running", "waiting"))
+            self.answer(200, {}, f'{counters}vllm:prompt_tokens_total{{engine="0"}} {computed}\n')
         elif self.path == "/version":
             self.answer(200, {"version": "0.0.test"})
         elif self.path == "/v1/models" and self.allowed():

@@ -8,42 +8,56 @@ token, so that an engine with nothing to do is not taken for one that hangs.
 
 from __future__ import annotations
 
-import re
 import threading
 import time
+from collections.abc import Collection
+from contextlib import suppress
 
 import httpx
+
+from infra.engines.connection import connect
+from infra.engines.load import Names
+from infra.engines.load import ask as ask_load
+from infra.machine.ticker import Ticker
 
 _LOOKS = 20
 """Within the limit, so that a look that was missed means nothing."""
 _LONGEST_LOOK_SECONDS = 5.0
-_WORK = re.compile(
-    r"^vllm:(?:prompt_tokens_total|generation_tokens_total|request_success_total"
-    r"|iteration_tokens_total_count)(?:\{[^}]*\})? (\S+)",
-    re.MULTILINE,
-)
 
 
 class Watchdog:
     """Looks at one server from a thread of its own."""
 
-    def __init__(self, root: str, model: str, api_key: str, *, limit_seconds: float) -> None:
+    def __init__(
+        self,
+        root: str,
+        model: str,
+        api_key: str,
+        engines: Collection[Names],
+        *,
+        limit_seconds: float,
+    ) -> None:
         """Prepare; nothing is asked yet.
 
         Args:
             root: Address of the server, without `/v1`.
             model: Name it serves the model under.
             api_key: Its key.
+            engines: What it may call its counters.
             limit_seconds: How long it may compute nothing while something is asked.
         """
         self._root = root
         self._model = model
         self._headers = {"Authorization": f"Bearer {api_key}"}
+        self._engines = engines
         self._limit = limit_seconds
         self._pause = min(_LONGEST_LOOK_SECONDS, limit_seconds / _LOOKS)
-        self._done = threading.Event()
         self._hung = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        # It may wait for a server that hangs; such a look ends by itself.
+        self._ticker = Ticker(self._pause, self._look, patience=1.0)
+        self._last: float | None = None
+        self._still = 0.0
+        self._before = time.monotonic()
 
     @property
     def hung(self) -> bool:
@@ -51,43 +65,37 @@ class Watchdog:
         return self._hung.is_set()
 
     def __enter__(self) -> Watchdog:
-        self._thread.start()
+        self._before = time.monotonic()
+        self._ticker.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join(1.0)  # it may wait for a server that hangs; it ends by itself
+        self._ticker.__exit__()
 
-    def _watch(self) -> None:
-        last, still, before = None, 0.0, time.monotonic()
-        with httpx.Client(
-            base_url=self._root, headers=self._headers, timeout=self._pause, trust_env=False
-        ) as client:
-            while not self._done.wait(self._pause):
-                work = self._work(client)
-                now = time.monotonic()
-                # A machine that slept wakes up hours later: that is not the engine's silence.
-                still += min(now - before, 3 * self._pause)
-                before = now
-                if work is not None and work != last:
-                    last, still = work, 0.0
-                elif still > self._limit:
-                    self._hung.set()
-                    return
-                elif still > self._limit / 2:
-                    self._ask(client)
+    def _look(self) -> None:
+        if self.hung:
+            return
+        work = self._work()
+        now = time.monotonic()
+        # A machine that slept wakes up hours later: that is not the engine's silence.
+        self._still += min(now - self._before, 3 * self._pause)
+        self._before = now
+        if work is not None and work != self._last:
+            self._last, self._still = work, 0.0
+        elif self._still > self._limit:
+            self._hung.set()
+        elif self._still > self._limit / 2:
+            self._ask()
 
-    def _work(self, client: httpx.Client) -> float | None:
+    def _work(self) -> float | None:
         """Return a number that grows with every step; none if nobody answers."""
-        try:
-            text = client.get("/metrics").text
-        except httpx.HTTPError:
-            return None
-        return sum(map(float, _WORK.findall(text)))
+        load = ask_load(self._root, self._headers, self._engines, seconds=self._pause)
+        return load.computed if load else None
 
-    def _ask(self, client: httpx.Client) -> None:
+    def _ask(self) -> None:
         body = {"model": self._model, "prompt": [0], "max_tokens": 1, "temperature": 0}
-        try:
+        with (
+            suppress(httpx.HTTPError),  # the counters say whether it was computed
+            connect(self._root, self._headers, seconds=self._pause) as client,
+        ):
             client.post("/v1/completions", json=body)
-        except httpx.HTTPError:
-            return  # the counters say whether it was computed

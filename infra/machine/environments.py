@@ -11,10 +11,8 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +22,7 @@ from infra.contracts.errors import EnvironmentBuildError
 from infra.contracts.progress import Progress
 from infra.contracts.records import PythonEnvironment
 from infra.machine.processes import run, tail
+from infra.machine.ticker import Ticker
 from infra.store.content import build_once, digest_of
 from infra.store.settings import Settings
 
@@ -192,25 +191,16 @@ def _install(lock: Path, folder: Path, name: str, log: Path, progress: Progress)
         )
 
 
-@contextmanager
-def _heartbeat(name: str, progress: Progress) -> Iterator[None]:
+def _heartbeat(name: str, progress: Progress) -> Ticker:
     """Tell every few seconds how long it has taken and what came over the network."""
-    done = threading.Event()
     started, received = time.monotonic(), psutil.net_io_counters().bytes_recv
 
     def beat() -> None:
-        while not done.wait(_HEARTBEAT_SECONDS):
-            megabytes = (psutil.net_io_counters().bytes_recv - received) // 10**6
-            seconds = time.monotonic() - started
-            progress.say(f"{name}: installing, {seconds:.0f} s, {megabytes} MB received")
+        megabytes = (psutil.net_io_counters().bytes_recv - received) // 10**6
+        seconds = time.monotonic() - started
+        progress.say(f"{name}: installing, {seconds:.0f} s, {megabytes} MB received")
 
-    thread = threading.Thread(target=beat, name=f"heartbeat-{name}", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+    return Ticker(_HEARTBEAT_SECONDS, beat)
 
 
 def _blocks(lock: str) -> list[str]:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from lm_eval.models.openai_completions import LocalCompletionsAPI
 
+from infra.contracts.capability import Capability
+from infra.engines.load import Load, ask
+from infra.engines.vllm.metrics import NAMES
+
 
 class Address:
     """The server of a model that was given an address and nothing else."""
@@ -26,6 +30,22 @@ class Address:
     def model_name(self) -> str:
         """Name it serves the model under."""
         return str(self._model.model)
+
+    @property
+    def max_model_len(self) -> int:
+        """Tokens of prompt and answer together, as the model was told."""
+        return int(self._model.max_length)
+
+    @property
+    def can(self) -> frozenset[Capability]:
+        """What lm-eval itself would ask it for; the rest is found out by asking."""
+        return frozenset(
+            [Capability.COMPLETIONS, Capability.TOKEN_PROMPTS, Capability.ECHO_LOGPROBS]
+        )
+
+    def load(self) -> Load | None:
+        """Return what it has to do, if it is an engine whose metrics we know."""
+        return ask(self.base_url.removesuffix("/v1"), self.headers, [NAMES])
 
     def raise_if_dead(self) -> None:
         """Do nothing: nobody told us how to find out."""

@@ -12,16 +12,17 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import aiohttp
 import orjson
 
 from infra.contracts.errors import EvaluationError
+from infra.engines.endpoint import Endpoint
 from infra.scoring import protocol
 from infra.scoring.batches import Batch
 from infra.scoring.failures import REMEDIES, Failure, Refused, Throttled, Transient, of_status
-from infra.scoring.pace import Load, Pace
+from infra.scoring.pace import Pace
 from infra.scoring.protocol import Question, Reply
 from infra.scoring.tokens import count
 
@@ -38,25 +39,6 @@ _LOOK_SECONDS, _CALM_LOOK_SECONDS = 0.25, 2.0
 _CONNECT_SECONDS = 10.0
 
 Receive = Callable[[Sequence[tuple[Question, Reply]]], None]
-
-
-class Server(Protocol):
-    """Who is asked. Its address may change while it is restarted."""
-
-    @property
-    def base_url(self) -> str:
-        """Address, with `/v1`."""
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Of every request; they hold the key."""
-
-    @property
-    def model_name(self) -> str:
-        """Name it serves the model under."""
-
-    def raise_if_dead(self) -> None:
-        """Raise whatever explains that the server will never answer again."""
 
 
 @dataclass
@@ -79,7 +61,7 @@ class Client:
 
     def __init__(
         self,
-        server: Server,
+        server: Endpoint,
         *,
         pace: Pace,
         seed: int,
@@ -158,7 +140,7 @@ class Client:
     ) -> None:
         in_flight: dict[asyncio.Task[list[tuple[Question, Reply]]], int] = {}
         async with self._session() as session:
-            looking = asyncio.create_task(self._look(session, lambda: sum(in_flight.values())))
+            looking = asyncio.create_task(self._look(lambda: sum(in_flight.values())))
             try:
                 for batch in batches:
                     left = batch
@@ -242,22 +224,17 @@ class Client:
         except ValueError as error:
             raise Refused(f"the answer is not JSON ({error})") from None
 
-    async def _look(self, session: aiohttp.ClientSession, in_flight: Callable[[], int]) -> None:
+    async def _look(self, in_flight: Callable[[], int]) -> None:
         """Follow the server's counters for as long as this is not cancelled."""
         if self._pace.fixed is not None:
             return
         pause = _LOOK_SECONDS
         while True:
             await asyncio.sleep(pause)
-            address = self._server.base_url.removesuffix("/v1") + "/metrics"
-            try:
-                async with session.get(address, headers=self._server.headers) as response:
-                    load = Load.of(await response.text())
-            except (aiohttp.ClientError, TimeoutError, ValueError):
-                load = None
+            load = await asyncio.to_thread(self._server.load)
             before = self._pace.limit
             if load is None:
-                self._pace.rest()  # no vLLM, or not now: all we have is what it refuses
+                self._pace.rest()  # it does not say, or not now: all we have is what it refuses
             else:
                 self._pace.follow(load, in_flight())
             pause = (

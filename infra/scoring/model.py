@@ -24,10 +24,11 @@ from lm_eval.models.openai_completions import LocalCompletionsAPI
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from infra.contracts.errors import EvaluationError
+from infra.engines.endpoint import Endpoint
 from infra.scoring.address import Address
 from infra.scoring.answers import Answers
 from infra.scoring.batches import batches
-from infra.scoring.client import Client, Counts, Server
+from infra.scoring.client import Client, Counts
 from infra.scoring.encoding import encode_by_lines, splits_at_lines
 from infra.scoring.pace import Pace
 from infra.scoring.plan import Score, plan
@@ -50,7 +51,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         num_concurrent: int | str | None = None,
         answers: str | Path | None = None,
         identity: str | None = None,
-        server: Server | None = None,
+        server: Endpoint | None = None,
         order: int | str | None = None,
         refuse_cut: bool = False,
         timeout: int = TIMEOUT_SECONDS,
@@ -85,7 +86,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
                 "assay-completions sends tokens; it needs a tokenizer and tokenized_requests"
             )
         self._say = say or _log
-        self._server: Server = server or Address(self)
+        self._server: Endpoint = server or Address(self)
         self._order = None if order in (None, "None") else int(order)
         self._refuse_cut = refuse_cut
         self._pace = Pace(fixed)

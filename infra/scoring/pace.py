@@ -2,50 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from infra.engines.load import Load
 
 START = 128
 MOST = 4096
 _FULL_CACHE = 0.9
 _PAUSE = 4
 """Looks at the counters after backing off before the limit may change again."""
-
-_LINE = re.compile(r"^vllm:(\w+)(?:\{[^}]*\})?\s+(\S+)", re.MULTILINE)
-_RUNNING, _WAITING = "num_requests_running", "num_requests_waiting"
-_CACHE, _PREEMPTIONS = "kv_cache_usage_perc", "num_preemptions_total"
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What the server says of itself in `/metrics`."""
-
-    running: float
-    """Sequences being computed."""
-
-    waiting: float
-    """Sequences in its queue."""
-
-    cache: float
-    """Share of the key-value cache in use, 0 to 1."""
-
-    preemptions: float
-    """Sequences thrown out of the cache since the start, to be computed again."""
-
-    @classmethod
-    def of(cls, metrics: str) -> Load | None:
-        """Read vLLM's Prometheus text; None if it is not vLLM's. Engines are added up."""
-        found: dict[str, float] = {}
-        for name, value in _LINE.findall(metrics):
-            if name == _CACHE:
-                found[name] = max(found.get(name, 0.0), float(value))
-            elif name in (_RUNNING, _WAITING, _PREEMPTIONS):
-                found[name] = found.get(name, 0.0) + float(value)
-        if _RUNNING not in found or _WAITING not in found:
-            return None
-        return cls(
-            found[_RUNNING], found[_WAITING], found.get(_CACHE, 0.0), found.get(_PREEMPTIONS, 0.0)
-        )
 
 
 class Pace:
@@ -82,7 +45,7 @@ class Pace:
             not resting
             and in_flight >= self.limit / 2  # else it is not the limit that holds us back
             and load.waiting <= load.running / 4
-            and load.cache < _FULL_CACHE
+            and (load.cache or 0.0) < _FULL_CACHE
         ):
             self._set(self.limit * 2)
 

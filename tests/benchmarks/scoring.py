@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import secrets
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from infra.contracts.specs import ServingSpec
 from infra.engines.vllm.server import serve
@@ -36,12 +36,12 @@ from tests.benchmarks.tables import Agreement, Limit, Run, agreement, tables
 from tests.scoring_shapes import SHAPES
 
 SAMPLE = Path(__file__).parents[2] / "infra" / "sample" / "model"
-_COUNTERS = {
-    "requests": re.compile(r'^http_requests_total\{.*handler="/v1/completions".*\} (\S+)', re.M),
-    "sequences": re.compile(r"^vllm:request_success_total\{.*\} (\S+)", re.M),
-    "prompt_tokens": re.compile(r"^vllm:prompt_tokens_total\{.*\} (\S+)", re.M),
-    "cached_tokens": re.compile(r"^vllm:prefix_cache_hits_total\{.*\} (\S+)", re.M),
-    "preemptions": re.compile(r"^vllm:num_preemptions_total\{.*\} (\S+)", re.M),
+_COUNTERS: dict[str, tuple[str, dict[str, str]]] = {
+    "requests": ("http_requests_total", {"handler": "/v1/completions"}),
+    "sequences": ("vllm:request_success_total", {}),
+    "prompt_tokens": ("vllm:prompt_tokens_total", {}),
+    "cached_tokens": ("vllm:prefix_cache_hits_total", {}),
+    "preemptions": ("vllm:num_preemptions_total", {}),
 }
 
 
@@ -165,7 +165,15 @@ def _run(
 def _counters(target: Target) -> dict[str, float]:
     address = f"{target.base_url.removesuffix('/v1')}/metrics"
     text = httpx.get(address, trust_env=False, timeout=60).raise_for_status().text
-    return {name: sum(map(float, line.findall(text))) for name, line in _COUNTERS.items()}
+    samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
+    return {
+        name: sum(
+            each.value
+            for each in samples
+            if each.name == counter and labels.items() <= each.labels.items()
+        )
+        for name, (counter, labels) in _COUNTERS.items()
+    }
 
 
 if __name__ == "__main__":

@@ -21,10 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 
 from infra.contracts.errors import AcceleratorsTaken
+from infra.engines.load import ask as ask_load
+from infra.engines.vllm.metrics import NAMES
 from infra.machine.accelerators import Slot, take
 from infra.machine.lease_records import LeaseRecord
 from infra.store.settings import Settings
@@ -229,15 +230,8 @@ class World:
 
     def in_flight(self) -> int:
         """Questions that the engine has and has not answered."""
-        with contextlib.suppress(httpx.HTTPError):
-            answer = httpx.get(
-                f"http://127.0.0.1:{self.port()}/metrics", trust_env=False, timeout=5
-            )
-            counts = re.findall(
-                r"^vllm:num_requests_(?:running|waiting)\{.*\} ([\d.]+)", answer.text, re.M
-            )
-            return int(sum(map(float, counts)))
-        return self.concurrency
+        load = ask_load(f"http://127.0.0.1:{self.port()}", {}, [NAMES])
+        return int(load.running + load.waiting) if load else self.concurrency
 
     @property
     def answers(self) -> Answers:

@@ -33,6 +33,7 @@ from infra.contracts.records.models import (
     PythonEnvironment,
     Weights,
 )
+from infra.contracts.records.quantization import Origin, Quantization, QuantizationScheme
 from infra.contracts.records.record import FileDigest, Record, Side
 from infra.contracts.records.report import (
     Alert,
@@ -66,11 +67,14 @@ __all__ = [
     "MetricValue",
     "NoiseFloor",
     "NoiseTask",
+    "Origin",
     "Overlap",
     "Pair",
     "Pooled",
     "Power",
     "PythonEnvironment",
+    "Quantization",
+    "QuantizationScheme",
     "Reading",
     "Receipt",
     "Record",

@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import httpx
 import psutil
 from pydantic import SecretStr
 
+from infra.contracts.capability import Capability
 from infra.contracts.errors import (
     AssayError,
     ServerDied,
@@ -30,22 +30,28 @@ from infra.contracts.errors import (
 from infra.contracts.progress import Progress
 from infra.contracts.records import Adjustment, PythonEnvironment, ServerRecord
 from infra.contracts.specs import ServingSpec
+from infra.engines.load import Load
+from infra.engines.load import ask as ask_load
 from infra.engines.vllm import log as vllm_log
 from infra.engines.vllm.command import DEFAULT_LOGPROBS, build_command, engine_environment
 from infra.engines.vllm.diagnosis.adjusting import adjusting
 from infra.engines.vllm.diagnosis.messages import died, explained, hung, not_ready
+from infra.engines.vllm.metrics import NAMES
 from infra.engines.vllm.verification import list_models, verify
 from infra.engines.watchdog import Watchdog
 from infra.machine import ports
 from infra.machine.device import Device
 from infra.machine.leases import Lease
 from infra.machine.processes import Child, clean_environment, start
+from infra.machine.ticker import Ticker
 from infra.models.chat_template import has_chat_template
 
 _POLL_SECONDS = 0.25
 _FIRST_ANSWER_SECONDS = 60.0
 """The first question may take this long, even if the start used up its time."""
 _HEARTBEAT_SECONDS = 2.0
+_CAN = frozenset(set(Capability) - {Capability.CHAT})
+"""What every model can that it serves; a chat takes a template besides."""
 LAST_WORDS_SECONDS = 15.0
 """A server whose engine died answers with errors for a while before it ends itself."""
 
@@ -66,9 +72,17 @@ class LiveServer:
     max_model_len: int
     """Tokens of prompt and answer together."""
 
+    can: frozenset[Capability]
+    """What it was seen to answer, or every engine of its kind does."""
+
     record: ServerRecord
     _child: Child = field(repr=False)
     _watchdog: Watchdog = field(repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What each request carries."""
+        return {"Authorization": f"Bearer {self.api_key.get_secret_value()}"}
 
     def alive(self) -> bool:
         """Tell whether the engine still runs."""
@@ -81,6 +95,10 @@ class LiveServer:
             return httpx.get(url, timeout=seconds, trust_env=False).is_success
         except httpx.HTTPError:
             return False
+
+    def load(self) -> Load | None:
+        """Return what it has to do; none if it does not say now."""
+        return ask_load(self.base_url.removesuffix("/v1"), self.headers, [NAMES])
 
     def raise_if_dead(self) -> None:
         """Raise if the engine has ended, or computes nothing any more.
@@ -204,7 +222,7 @@ def serve_command(
 
     with start(command, log=log, env=env, lease=lease) as child:
         with (
-            _heartbeat(news),
+            Ticker(_HEARTBEAT_SECONDS, news),
             httpx.Client(
                 base_url=root, headers={"Authorization": f"Bearer {api_key}"}, trust_env=False
             ) as client,
@@ -231,12 +249,13 @@ def serve_command(
             startup_seconds=round(startup_seconds, 2),
             log=str(log),
         )
-        with Watchdog(root, served_name, api_key, limit_seconds=hang_seconds) as watchdog:
+        with Watchdog(root, served_name, api_key, [NAMES], limit_seconds=hang_seconds) as watchdog:
             server = LiveServer(
                 base_url=f"{root}/v1",
                 api_key=SecretStr(api_key),
                 model_name=served_name,
                 max_model_len=record.max_model_len,
+                can=_CAN | {Capability.CHAT} if chat else _CAN,
                 record=record,
                 _child=child,
                 _watchdog=watchdog,
@@ -307,21 +326,3 @@ def _another(
         )
     fact = f"The server that answers on port {port} is not ours: it lists {names}."
     return ports.taken(port, fact)
-
-
-@contextlib.contextmanager
-def _heartbeat(news: Callable[[], None]) -> Iterator[None]:
-    """Tell the news every two seconds, whatever this thread waits for meanwhile."""
-    done = threading.Event()
-
-    def beat() -> None:
-        while not done.wait(_HEARTBEAT_SECONDS):
-            news()
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()

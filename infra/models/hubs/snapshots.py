@@ -8,9 +8,8 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -19,6 +18,7 @@ from filelock import FileLock
 from infra.contracts.errors import CorruptWeights, WeightsError
 from infra.contracts.progress import Progress
 from infra.contracts.records import FileDigest, Record
+from infra.machine.ticker import Ticker
 from infra.models.hubs.hub import Hub, Listing, RemoteFile, Repository, connect, raise_corrupt
 from infra.models.hubs.revisions import Resolved, ask, remember, resolve
 from infra.store.content import build_once, write_atomically
@@ -257,25 +257,16 @@ class _Download:
                 )
             yield FileDigest(name=file.name, size=size, sha256=sha256)
 
-    @contextmanager
-    def _watch(self) -> Iterator[None]:
+    def _watch(self) -> Ticker:
         """Tell once a second how many bytes are here, whoever downloads them."""
-        stop = threading.Event()
         partial, what = _partial(self.folder), f"downloading {self.repository.id}"
 
         def look() -> None:
-            while not stop.wait(1):
-                if partial.is_dir():
-                    here = min(_bytes_in(partial), self.total)
-                    tell_bytes(self.progress, what, here, self.total)
+            if partial.is_dir():
+                here = min(_bytes_in(partial), self.total)
+                tell_bytes(self.progress, what, here, self.total)
 
-        thread = threading.Thread(target=look, daemon=True, name="watch-download")
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
+        return Ticker(1.0, look)
 
 
 def _sweep(folder: Path, names: set[str], *, unfinished: bool) -> None:

@@ -12,8 +12,10 @@ import httpx
 import orjson
 
 from infra.contracts.errors import ServerUnverified
+from infra.engines.connection import connect
+from infra.engines.endpoint import Endpoint
 from infra.probes.fidelity.positions import Positions
-from infra.probes.triage.answers import Server, Tell
+from infra.probes.triage.answers import Tell
 
 _TOKENS_A_REQUEST = 2048
 """The answer takes about 1 kB a token, and the server's time to write it."""
@@ -24,7 +26,7 @@ _Listed: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 
 def read(
-    server: Server, texts: Sequence[Sequence[int]], top_k: int, origin: str, tell: Tell
+    server: Endpoint, texts: Sequence[Sequence[int]], top_k: int, origin: str, tell: Tell
 ) -> Positions:
     """Let a model read texts, and return what it expects at every position but the first.
 
@@ -41,8 +43,7 @@ def read(
     own: list[float] = []
     ids: list[list[int]] = []
     logprobs: list[list[float]] = []
-    headers = {"Authorization": f"Bearer {server.api_key.get_secret_value()}"}
-    with httpx.Client(headers=headers, timeout=_SECONDS, trust_env=False) as client:
+    with connect(server.base_url, server.headers, seconds=_SECONDS) as client:
         done = 0
         for part in _parts(texts):
             try:
@@ -63,13 +64,13 @@ def read(
 
 
 def _ask(
-    client: httpx.Client, server: Server, part: Sequence[Sequence[int]], top_k: int
+    client: httpx.Client, server: Endpoint, part: Sequence[Sequence[int]], top_k: int
 ) -> list[list[_Listed]]:
     body = {
         "model": server.model_name, "prompt": [list(text) for text in part],
         "temperature": 0, "max_tokens": 1, "prompt_logprobs": top_k,
     }  # fmt: skip
-    answer = client.post(f"{server.base_url}/completions", json=body)
+    answer = client.post("/completions", json=body)
     answer.raise_for_status()
     choices = {choice["index"]: choice for choice in orjson.loads(answer.content)["choices"]}
     return [choices[place]["prompt_logprobs"] for place in range(len(part))]

@@ -6,13 +6,14 @@ Asked plainly, a few requests in all: exact numbers for every token matter here 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
-from pydantic import SecretStr
 
 from infra.contracts.errors import ServerUnverified
 from infra.contracts.records import Record
+from infra.engines.connection import connect
+from infra.engines.endpoint import Endpoint
 
 ANSWER_TOKENS = 48
 """Longest answer, tokens."""
@@ -25,22 +26,6 @@ _LONGEST_PERIOD, _LEAST_REPEATS, _LEAST_LOOP = 8, 4, 16
 
 Tell = Callable[[int], None]
 """Told how many are done."""
-
-
-class Server(Protocol):
-    """Who is asked."""
-
-    @property
-    def base_url(self) -> str:
-        """Address, with `/v1`."""
-
-    @property
-    def api_key(self) -> SecretStr:
-        """Bearer token."""
-
-    @property
-    def model_name(self) -> str:
-        """Name it serves the model under."""
 
 
 class Answer(Record):
@@ -85,7 +70,7 @@ class Reading(Record):
     """Whether this is the token it would have written there itself."""
 
 
-def ask(server: Server, prompts: Sequence[Sequence[int]], tell: Tell) -> list[Answer]:
+def ask(server: Endpoint, prompts: Sequence[Sequence[int]], tell: Tell) -> list[Answer]:
     """Let a model answer every prompt.
 
     Args:
@@ -111,7 +96,7 @@ def ask(server: Server, prompts: Sequence[Sequence[int]], tell: Tell) -> list[An
     return answers
 
 
-def read(server: Server, answers: Sequence[Answer], tell: Tell) -> list[Reading]:
+def read(server: Endpoint, answers: Sequence[Answer], tell: Tell) -> list[Reading]:
     """Let a model read answers, its own or another's, token by token.
 
     Args:
@@ -157,20 +142,18 @@ def loops(tokens: Sequence[int]) -> bool:
 
 
 def _complete(
-    server: Server,
+    server: Endpoint,
     prompts: Sequence[Sequence[int]],
     at_a_time: int,
     settings: dict[str, Any],
     tell: Tell,
 ) -> Iterator[tuple[Sequence[int], dict[str, Any]]]:
-    headers = {"Authorization": f"Bearer {server.api_key.get_secret_value()}"}
     common = {"model": server.model_name, "temperature": 0, "return_tokens_as_token_ids": True}
-    url = f"{server.base_url}/completions"
-    with httpx.Client(headers=headers, timeout=_SECONDS, trust_env=False) as client:
+    with connect(server.base_url, server.headers, seconds=_SECONDS) as client:
         for start in range(0, len(prompts), at_a_time):
             part = [list(prompt) for prompt in prompts[start : start + at_a_time]]
             try:
-                answer = client.post(url, json={"prompt": part, **common, **settings})
+                answer = client.post("/completions", json={"prompt": part, **common, **settings})
                 answer.raise_for_status()
                 choices = {choice["index"]: choice for choice in answer.json()["choices"]}
                 found = [choices[place] for place in range(len(part))]

@@ -16,13 +16,14 @@ import httpx
 from infra.contracts.errors import AssayError, EvaluationError, ServerError
 from infra.contracts.progress import Progress
 from infra.contracts.records import TaskScores
+from infra.engines.endpoint import Endpoint
 from infra.suite.harness.loading.quiet import quiet, ticking
 from infra.suite.harness.narrowing import Documents, narrowed
 from infra.suite.harness.samples import sample_rows, write_rows
 from infra.suite.harness.scores import task_scores
 
 if TYPE_CHECKING:
-    from infra.suite.harness.suite import AnswerFile, Exam, Server
+    from infra.suite.harness.suite import AnswerFile, Exam
 
 _PYTHON_SEED, _NUMPY_SEED = 0, 1234
 """As lm-eval's `simple_evaluate` sets them."""
@@ -31,7 +32,7 @@ _PYTHON_SEED, _NUMPY_SEED = 0, 1234
 def evaluate(
     exam: Exam,
     name: str,
-    server: Server,
+    server: Endpoint,
     tokenizer_path: Path,
     samples: Path,
     progress: Progress,
@@ -110,7 +111,7 @@ def evaluate(
 
 
 @contextmanager
-def _explained(name: str, server: Server) -> Iterator[None]:
+def _explained(name: str, server: Endpoint) -> Iterator[None]:
     """Turn what is raised into an error that says what happened: in the server, or before it.
 
     The client tells by an EvaluationError what became of a request.

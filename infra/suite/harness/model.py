@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from infra.contracts.specs import EvaluationSpec
+from infra.engines.endpoint import Endpoint
 from infra.scoring.model import AssayCompletions
 from infra.suite.harness.questions.prompting import Asking
 from infra.suite.harness.questions.question import DEFAULT_ANSWER_TOKENS
-from infra.suite.harness.suite import AnswerFile, Server
+from infra.suite.harness.suite import AnswerFile
 
 
 def build_model(
-    server: Server,
+    server: Endpoint,
     tokenizer_path: Path,
     spec: EvaluationSpec,
     *,
@@ -44,7 +45,7 @@ def build_model(
     return Examinee(
         folder=tokenizer_path,
         spec=spec,
-        server=_Reached(server),
+        server=server,
         base_url=f"{server.base_url}/completions",
         model=server.model_name,
         num_concurrent=spec.concurrency,
@@ -98,25 +99,3 @@ class Examinee(AssayCompletions):
 
     def _encode_whole(self, texts: Sequence[str]) -> Sequence[Sequence[int]]:
         return self.asking.frame.encode_whole(texts, super()._encode)
-
-
-class _Reached:
-    """A live server as the scoring client sees it."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-
-    @property
-    def base_url(self) -> str:
-        return self._server.base_url
-
-    @property
-    def model_name(self) -> str:
-        return self._server.model_name
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self._server.api_key.get_secret_value()}"}
-
-    def raise_if_dead(self) -> None:
-        self._server.raise_if_dead()

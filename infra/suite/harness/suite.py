@@ -7,14 +7,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-from pydantic import SecretStr
+from typing import Any
 
 from infra.contracts.errors import DatasetError, EvaluationError
 from infra.contracts.progress import Progress
 from infra.contracts.records import Record, TaskScores
 from infra.contracts.specs import EvaluationSpec, TaskSpec
+from infra.engines.endpoint import Endpoint
 from infra.store.content import digest_of, write_atomically
 from infra.store.settings import Settings
 from infra.suite.harness.definitions.catalog import Entry
@@ -30,29 +29,6 @@ from infra.suite.harness.rows.sources import (
     prepared_folder,
     write_definitions,
 )
-
-
-class Server(Protocol):
-    """What the harness needs of a live server."""
-
-    @property
-    def base_url(self) -> str:
-        """Address, with `/v1`."""
-
-    @property
-    def api_key(self) -> SecretStr:
-        """Bearer token; never in a record."""
-
-    @property
-    def model_name(self) -> str:
-        """Name it serves the model under."""
-
-    @property
-    def max_model_len(self) -> int:
-        """Tokens of prompt and answer together."""
-
-    def raise_if_dead(self) -> None:
-        """Raise a ServerError if the engine has ended."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +87,7 @@ class Exam:
     def evaluate(
         self,
         name: str,
-        server: Server,
+        server: Endpoint,
         tokenizer_path: Path,
         samples: Path,
         progress: Progress,

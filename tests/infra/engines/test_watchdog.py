@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 
+from infra.engines.vllm.metrics import NAMES
 from infra.engines.watchdog import Watchdog
 from infra.machine import ports
 
@@ -41,7 +42,7 @@ class Server:
             return False
 
     def watched(self, limit: float) -> Watchdog:
-        return Watchdog(self.root, "base-1", KEY, limit_seconds=limit)
+        return Watchdog(self.root, "base-1", KEY, [NAMES], limit_seconds=limit)
 
 
 @contextmanager

@@ -15,10 +15,11 @@ from lm_eval.models.openai_completions import LocalCompletionsAPI
 
 from infra.contracts.progress import Silent
 from infra.contracts.specs import TaskSpec
+from infra.engines.endpoint import Endpoint
 from infra.scoring.model import AssayCompletions
 from infra.store.settings import Settings
 from infra.suite.harness.loading.quiet import quiet
-from infra.suite.harness.suite import Exam, Part, Server, prepare
+from infra.suite.harness.suite import Exam, Part, prepare
 from tests.infra.scoring import cases
 from tests.infra.scoring.cases import Made
 from tests.infra.scoring.comparison import Answer, Asked, Limits, Verdict, compare
@@ -58,7 +59,7 @@ class Stock(LocalCompletionsAPI):  # type: ignore[misc]
 class Bench:
     """A live server, and the tokenizer that both clients read."""
 
-    server: Server
+    server: Endpoint
     tokenizer: Path
     limits: Limits
     add_bos_token: bool = False
@@ -68,12 +69,8 @@ class Bench:
     engine: Engine = field(init=False)
 
     def __post_init__(self) -> None:
-        engine = Engine(self.server.base_url, self.server.model_name, self._headers)
+        engine = Engine(self.server.base_url, self.server.model_name, dict(self.server.headers))
         object.__setattr__(self, "engine", engine)
-
-    @property
-    def _headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.server.api_key.get_secret_value()}"}
 
     def client(self, kind: type[LocalCompletionsAPI], **options: Any) -> Any:
         """Return one of the two clients, new."""
@@ -84,7 +81,7 @@ class Bench:
             tokenizer_backend="huggingface",
             add_bos_token=self.add_bos_token,
             max_length=self.window or self.server.max_model_len,
-            header=self._headers,
+            header=dict(self.server.headers),
             **options,
         )
 

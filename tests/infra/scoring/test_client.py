@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from infra.contracts.errors import ServerDied
+from infra.engines.load import Load
 from infra.scoring import client, pace
 from infra.scoring.protocol import Question
 from tests.infra.scoring.asked import ECHOES, EVERYTHING, KEY, READS, TEXTS, Asked
@@ -118,6 +119,9 @@ class Moving:
     @property
     def model_name(self) -> str:
         return self._now.model_name
+
+    def load(self) -> Load | None:
+        return self._now.load()
 
     def raise_if_dead(self) -> None:
         pass

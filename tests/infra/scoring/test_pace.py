@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from infra.scoring.pace import MOST, START, Load, Pace
+from infra.engines.load import Load
+from infra.scoring.pace import MOST, START, Pace
 
 IDLE = Load(running=128, waiting=0, cache=0.3, preemptions=0)
 BUSY = Load(running=128, waiting=100, cache=0.3, preemptions=0)
@@ -123,37 +124,3 @@ def test_it_remembers_its_highest() -> None:
     pace.follow(IDLE, in_flight=128)
     pace.back_off()
     assert (pace.limit, pace.highest) == (128, 256)
-
-
-# --- what the server says ------------------------------------------------------------------
-
-METRICS = """\
-# HELP vllm:num_requests_running Number of requests in model execution batches.
-# TYPE vllm:num_requests_running gauge
-vllm:num_requests_running{engine="0",model_name="tiny"} 12.0
-vllm:num_requests_waiting{engine="0",model_name="tiny"} 3.0
-vllm:num_requests_waiting_by_reason{engine="0",reason="capacity"} 99.0
-vllm:kv_cache_usage_perc{engine="0",model_name="tiny"} 0.25
-vllm:num_preemptions_total{engine="0",model_name="tiny"} 1e+02
-vllm:num_preemptions_created{engine="0",model_name="tiny"} 1.7e+09
-python_gc_objects_collected_total{generation="0"} 7.0
-"""
-
-
-def test_the_counters_are_read_from_vllms_text() -> None:
-    assert Load.of(METRICS) == Load(running=12, waiting=3, cache=0.25, preemptions=100)
-
-
-def test_engines_are_added_up_and_the_fullest_cache_counts() -> None:
-    both = METRICS + METRICS.replace('engine="0"', 'engine="1"').replace("0.25", "0.75")
-    assert Load.of(both) == Load(running=24, waiting=6, cache=0.75, preemptions=200)
-
-
-def test_what_an_engine_does_not_count_is_nothing() -> None:
-    bare = "vllm:num_requests_running 1\nvllm:num_requests_waiting 2\n"
-    assert Load.of(bare) == Load(running=1, waiting=2, cache=0, preemptions=0)
-
-
-@pytest.mark.parametrize("text", ["", '{"detail": "Not Found"}', METRICS.replace("vllm:", "tgi_")])
-def test_what_is_not_vllms_says_nothing(text: str) -> None:
-    assert Load.of(text) is None

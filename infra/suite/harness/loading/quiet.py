@@ -7,9 +7,9 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partialmethod
-from threading import Event, Thread
 
 from infra.contracts.progress import Progress
+from infra.machine.ticker import Ticker
 from infra.suite.harness.loading.undisturbed import undisturbed
 
 _LOGGERS = ("lm_eval", "datasets", "transformers", "huggingface_hub")
@@ -41,10 +41,9 @@ def quiet() -> Iterator[None]:
             logger.handlers, logger.propagate = handlers, propagate
 
 
-@contextmanager
 def ticking(
     progress: Progress, what: str, count: Callable[[], tuple[int, int | None]], unit: str
-) -> Iterator[None]:
+) -> Ticker:
     """Tell progress every second from a thread of its own, whatever this one is busy with.
 
     Args:
@@ -53,16 +52,4 @@ def ticking(
         count: Returns how many units are done, and of how many.
         unit: Name of the units.
     """
-    ended = Event()
-
-    def tick() -> None:
-        while not ended.wait(1.0):
-            progress.update(what, *count(), unit)
-
-    thread = Thread(target=tick, name=f"progress of {what}", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    return Ticker(1.0, lambda: progress.update(what, *count(), unit))

@@ -13,7 +13,10 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from infra.contracts.capability import Capability
 from infra.contracts.errors import ServerDied
+from infra.engines.load import Load, ask
+from infra.engines.vllm.metrics import NAMES
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,13 @@ class Completions:
     def prompts(self) -> list[list[int]]:
         """All prompts that were received, in the order of requests."""
         return [prompt for body in self.requests for prompt in body["prompt"]]
+
+    @property
+    def can(self) -> frozenset[Capability]:
+        return frozenset(Capability)
+
+    def load(self) -> Load | None:
+        return ask(self.base_url.removesuffix("/v1"), self.headers, [NAMES])
 
     def raise_if_dead(self) -> None:
         if self.dead:
