@@ -8,7 +8,7 @@ from infra.contracts.records import Checkpoint, PythonEnvironment, Weights
 from infra.contracts.specs import QuantizationSpec, RunSpec
 from infra.models.chat_template import moment_of
 from infra.probes.triage import look_at_files
-from infra.quantizers.awq import quantizer
+from infra.quantizers import quantizer_of
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from infra.suite.harness import prompts
@@ -40,7 +40,7 @@ def quantize(
             settings=Settings(),
             progress=progress,
         )
-        checkpoint, timed.reused = quantizer.quantize(
+        checkpoint, timed.reused = quantizer_of(recipe).make(
             weights,
             recipe,
             environment=environment,

@@ -29,10 +29,16 @@ _DEFAULT_MARGIN = 1.0
 
 
 def migrated(document: Mapping[str, Any]) -> Document:
-    """Return a report's document as the newest version has it; one of no known version as it is."""
+    """Return a report's document as the newest version has it; one of no known version as it is.
+
+    So is one that is not of the form of its version: reading it says what is wrong.
+    """
     found = dict(document)
-    while isinstance(version := found.get("schema_version"), int) and version in _STEPS:
-        found = _STEPS[version](found)
+    try:
+        while isinstance(version := found.get("schema_version"), int) and version in _STEPS:
+            found = _STEPS[version](found)
+    except (AttributeError, TypeError, ValueError):
+        return dict(document)
     return found
 
 

@@ -16,6 +16,7 @@ def overall(
     failed: Mapping[str, str],
     gate: Gate,
     margin_points: float,
+    widened_from: float | None = None,
 ) -> Verdict:
     """Return the verdict of a run: its one candidate's, or what the gate makes of several.
 
@@ -27,9 +28,10 @@ def overall(
         failed: Candidate → why it has none.
         gate: Which of them have to pass.
         margin_points: That a candidate would be held against.
+        widened_from: The margin that was asked for, if the rows could not resolve it.
     """
     if not verdicts and not failed:
-        return _nothing(margin_points)
+        return _nothing(margin_points, widened_from)
     if len(verdicts) == 1 and not failed:
         return next(iter(verdicts.values()))
     by_status: dict[str, list[str]] = {"PASS": [], "FAIL": [], "INCONCLUSIVE": []}
@@ -55,14 +57,16 @@ def overall(
         ),
         needed="" if status != "INCONCLUSIVE" else _needed(verdicts, failed),
         margin_points=margin_points,
+        widened_from_points=widened_from,
     )
 
 
-def _nothing(margin_points: float) -> Verdict:
+def _nothing(margin_points: float, widened_from: float | None) -> Verdict:
     return Verdict(
         status="INCONCLUSIVE",
         headline="INCONCLUSIVE: there is no candidate to hold against the baseline.",
         margin_points=margin_points,
+        widened_from_points=widened_from,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from infra.contracts.specs import CalibrationSpec, ServingSpec
+from infra.contracts.specs import ServingSpec
 
 GIB = 2**30
 
@@ -20,13 +20,6 @@ _QUANTIZED_SHARE = 0.4
 
 _ENGINE_BYTES = 2 * GIB
 """What an engine takes besides weights and cache: code, CUDA context, graphs, activations."""
-
-_QUANTIZER_BYTES = 2 * GIB
-"""What AutoAWQ's process takes in main memory besides the model."""
-
-_ACTIVATIONS = 9
-"""How often the widest activation of a layer exists at a time while AutoAWQ searches: 5.2 GiB were
-measured for 64 × 512 tokens through a model of 1.5 billion parameters."""
 
 _WIDTHS = {"float32": 4, "float16": 2, "bfloat16": 2}
 
@@ -158,33 +151,6 @@ def serving(shape: Shape, spec: ServingSpec) -> Serving:
         besides=_ENGINE_BYTES,
         window=window,
     )
-
-
-@dataclass(frozen=True)
-class Quantizing:
-    """What AutoAWQ needs."""
-
-    host: int
-    """Bytes of main memory."""
-    device: int
-    """Bytes of one GPU; 0 without."""
-
-
-def quantizing(shape: Shape, calibration: CalibrationSpec, *, gpu: bool) -> Quantizing:
-    """Return what AutoAWQ needs: the model in main memory, one layer at a time on the GPU.
-
-    Args:
-        shape: The model.
-        calibration: At most so many conversations of at most such a length run through a layer.
-        gpu: Whether there is one. Without it the search runs in main memory and in float32.
-    """
-    width = 2 if gpu else 4
-    tokens = calibration.max_samples * calibration.max_sequence_length
-    layer = shape.parameters * width // (shape.layers + 1)
-    embedding = shape.vocabulary * shape.hidden * width
-    work = layer + embedding + tokens * (shape.hidden + _ACTIVATIONS * shape.intermediate) * width
-    model = shape.parameters * width + _QUANTIZER_BYTES
-    return Quantizing(model, work) if gpu else Quantizing(model + work, 0)
 
 
 def main_memory() -> tuple[int, int]:

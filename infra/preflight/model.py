@@ -1,4 +1,4 @@
-"""The model and the conversations: whole, of a kind that AutoAWQ takes, and how large."""
+"""The model and the conversations: whole, of a kind that the quantizer takes, and how large."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from typing import Any
 
 from infra.contracts.errors import AssayError
 from infra.contracts.progress import Progress
-from infra.contracts.specs import ArmSpec, CalibrationSpec, EvaluationSpec
+from infra.contracts.specs import ArmSpec, CalibrationSpec, EvaluationSpec, QuantizationSpec
 from infra.conversations import calibration
 from infra.models import weights
 from infra.models.chat_template import moment_of
 from infra.models.memory_need import Shape, from_config, from_name, with_weights
 from infra.preflight import access
 from infra.preflight.findings import Finding, look, note, ok, problem, problems
-from infra.quantizers.awq import limits as awq_limits
-from infra.quantizers.awq import quantizer
+from infra.quantizers import Unservable, quantizer_of
 from infra.store.settings import Settings
 
 _MODEL, _RECIPE = "model", "quantizable"
@@ -38,10 +37,6 @@ class Model:
     """Where it is, if it is here and sound."""
     window: int | None = None
     """Tokens that will be served, if they are known."""
-
-
-class Unservable(AssayError):
-    """The engine would refuse to serve the model in the way that was asked."""
 
 
 def here(spec: ArmSpec, settings: Settings, progress: Progress) -> Model:
@@ -62,10 +57,10 @@ def here(spec: ArmSpec, settings: Settings, progress: Progress) -> Model:
     findings = [ok(_MODEL, f"{found.path}, {found.architecture}, {found.size_bytes / 1e9:.2f} GB")]
     if spec.quantization:
         try:
-            quantizer.check(found, spec.quantization)
+            quantizer_of(spec.quantization).check(found, spec.quantization)
         except AssayError as error:
             return Model([*findings, problem(_RECIPE, error)], shape, 0, None)
-        findings.append(ok(_RECIPE, f"AutoAWQ knows {config.get('model_type')}"))
+        findings.append(_known(spec.quantization, config))
     window = spec.serving.max_model_len or (shape.window if shape else None)
     return Model([*findings, _servable(spec, shape, config)], shape, 0, found.path, window)
 
@@ -139,14 +134,20 @@ def look_at_conversations(
 
 
 def _quantizable(spec: ArmSpec, config: Mapping[str, Any] | None) -> list[Finding]:
-    def check() -> Finding | str:
-        if config is None:
-            awq_limits.check_name(spec.model.id)
-            return note(_RECIPE, "unknown until config.json can be read")
-        awq_limits.check_kind(spec.model.id, config)
-        return f"AutoAWQ knows {config.get('model_type')}"
+    if (recipe := spec.quantization) is None:
+        return []
 
-    return [look(_RECIPE, check)] if spec.quantization else []
+    def check() -> Finding | str:
+        quantizer_of(recipe).check_named(spec.model.id, config)
+        if config is None:
+            return note(_RECIPE, "unknown until config.json can be read")
+        return _known(recipe, config).found
+
+    return [look(_RECIPE, check)]
+
+
+def _known(recipe: QuantizationSpec, config: Mapping[str, Any]) -> Finding:
+    return ok(_RECIPE, f"{quantizer_of(recipe).title} knows {config.get('model_type')}")
 
 
 def _servable(spec: ArmSpec, shape: Shape | None, config: Mapping[str, Any]) -> Finding:
@@ -154,12 +155,8 @@ def _servable(spec: ArmSpec, shape: Shape | None, config: Mapping[str, Any]) -> 
     serving = spec.serving
 
     def check() -> Finding | str:
-        if serving.dtype == "float32" and spec.quantization:
-            raise Unservable(
-                "serving.dtype=float32 cannot serve the candidate.",
-                cause="The engine's AWQ kernels compute in float16 and bfloat16.",
-                remedy="Set serving.dtype to auto, float16 or bfloat16.",
-            )
+        if spec.quantization:
+            quantizer_of(spec.quantization).check_served(spec.quantization, serving, shape)
         if shape is None or shape.guessed:
             return note("servable", "unknown until config.json can be read")
         parts = serving.tensor_parallel_size
@@ -168,14 +165,6 @@ def _servable(spec: ArmSpec, shape: Shape | None, config: Mapping[str, Any]) -> 
                 f"The model's {shape.heads} attention heads cannot be shared by "
                 f"serving.tensor_parallel_size={parts}.",
                 remedy="Set serving.tensor_parallel_size to a divisor of the heads: 1, 2, 4 or 8.",
-            )
-        group = spec.quantization.group_size if spec.quantization else 0
-        if group and parts > 1 and shape.intermediate % (parts * group):
-            raise Unservable(
-                f"The candidate cannot be shared by serving.tensor_parallel_size={parts}.",
-                cause=f"Each part of its {shape.intermediate} inner inputs must consist of whole "
-                f"groups of {group} (quantization.group_size).",
-                remedy=_sharing(shape.intermediate, parts),
             )
         window, made_for = serving.max_model_len, shape.window
         longer = bool(window and made_for and window > made_for) and not _stretched(config)
@@ -188,13 +177,6 @@ def _servable(spec: ArmSpec, shape: Shape | None, config: Mapping[str, Any]) -> 
         return f"{serving.dtype}, a window of {window or made_for or 'unknown'} tokens"
 
     return look("servable", check)
-
-
-def _sharing(inputs: int, parts: int) -> str:
-    fitting = [group for group in (64, 32) if inputs % (parts * group) == 0]
-    if fitting:
-        return f"Set quantization.group_size to {fitting[0]}, or share between fewer GPUs."
-    return "Share the model between fewer GPUs."
 
 
 def _stretched(config: Mapping[str, Any]) -> bool:

@@ -10,10 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from infra.contracts.specs import RunSpec
+from infra.contracts.specs.run import SHORT_FORM
 from infra.preflight.findings import Finding, note
 
 
-def replaced(deployed: Mapping[str, Any], spec: BaseModel) -> list[Finding]:
+def replaced(deployed: Mapping[str, Any], spec: RunSpec) -> list[Finding]:
     """Return a note for each parameter that was given without fields that the deployment sets.
 
     Args:
@@ -22,13 +24,20 @@ def replaced(deployed: Mapping[str, Any], spec: BaseModel) -> list[Finding]:
     """
     notes = []
     for name, values in deployed.items():
-        if lost := list(_lost(values, getattr(spec, name, None), name)):
+        if lost := list(_lost(values, _given(spec, name), name)):
             text = (
                 f"{name} was given as a whole, so what the deployment says of {', '.join(lost)} "
                 "does not count"
             )
             notes.append(note("parameters", text))
     return notes
+
+
+def _given(spec: RunSpec, name: str) -> object:
+    """Return a parameter of the run as it was given, in the short form or as a whole."""
+    if name == "quantization":
+        return spec.candidates[0].quantization
+    return getattr(spec.baseline if name in SHORT_FORM else spec, name, None)
 
 
 def _lost(deployed: Any, given: Any, path: str) -> Iterator[str]:

@@ -13,11 +13,11 @@ from infra.models.memory_need import (
     Shape,
     checkpoint_bytes,
     main_memory,
-    quantizing,
     serving,
 )
 from infra.preflight.findings import Finding, look, note
 from infra.preflight.machine import NotEnough, existing
+from infra.quantizers import quantizer_of
 from infra.store.settings import Settings
 
 _CACHE_BYTES = GIB // 2
@@ -45,9 +45,10 @@ def disk(settings: Settings, shape: Shape | None, download: int, environments: i
 
 
 def quantizer_memory(spec: QuantizationSpec, shape: Shape, device: Device | None) -> Finding:
-    """Check main memory, and one GPU, for AutoAWQ."""
+    """Check main memory, and one GPU, for the quantizer."""
     name = "memory to quantize"
-    need = quantizing(shape, spec.calibration, gpu=device is None or device.kind == "cuda")
+    quantizer = quantizer_of(spec)
+    need = quantizer.need(shape, spec, gpu=device is None or device.kind == "cuda")
     total, free = main_memory()
     text = f"{_about(shape)} {_gib(need.host)} of main memory"
     text += f" and {_gib(need.device)} of the GPU" if need.device else ""
@@ -55,7 +56,7 @@ def quantizer_memory(spec: QuantizationSpec, shape: Shape, device: Device | None
     def check() -> Finding | str:
         if need.host > total:
             raise NotEnough(
-                f"Main memory: AutoAWQ needs {text}; this machine has {_gib(total)}.",
+                f"Main memory: {quantizer.title} needs {text}; this machine has {_gib(total)}.",
                 cause="It holds the whole unquantized model in main memory.",
                 remedy="Run on a machine with more, or take a smaller model.",
             )

@@ -75,7 +75,7 @@ def assemble(
             {name: one.verdict for name, one in judged.items()},
             failed,
             spec.verdict.gate,
-            margin[0],
+            *margin,
         ),
         power=power,
         timings={stage.name: stage.seconds for stage in stages},

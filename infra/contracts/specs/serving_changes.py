@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, create_model
 
@@ -39,12 +39,15 @@ else:
         __doc__="Fields of `ServingSpec`, each empty where it is as the baseline's.",
         **{
             name: (
-                field.annotation | None,
-                Field(
-                    default=None,
-                    title=field.title,
-                    description=f"{field.description} Left out: as the baseline.",
-                ),
+                Annotated[
+                    field.annotation | None,
+                    Field(
+                        title=field.title,
+                        description=f"{field.description} Left out: as the baseline.",
+                    ),
+                    *field.metadata,
+                ],
+                None,
             )
             for name, field in ServingSpec.model_fields.items()
         },

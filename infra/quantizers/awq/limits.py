@@ -12,8 +12,10 @@ from typing import Any
 
 from infra.contracts.errors import UnsupportedModel
 from infra.contracts.records import Weights
-from infra.contracts.specs import QuantizationSpec
+from infra.contracts.specs import QuantizationSpec, ServingSpec
 from infra.models import safetensors_header
+from infra.models.memory_need import Shape
+from infra.quantizers.port import Unservable
 
 TEXT_MODELS = frozenset(
     ["RefinedWeb", "RefinedWebModel", "Yi", "aquila", "baichuan", "bloom", "cohere", "deepseek_v2",
@@ -140,3 +142,32 @@ def _linears(weights: Weights) -> Iterator[tuple[str, int, int]]:
                 if name.endswith(".weight") and numbered and len(tensor.shape) == 2:
                     outputs, inputs = tensor.shape
                     yield name, inputs, outputs
+
+
+def check_served(recipe: QuantizationSpec, serving: ServingSpec, shape: Shape | None) -> None:
+    """Refuse settings with which the engine cannot serve an AWQ checkpoint.
+
+    Raises:
+        Unservable: It cannot.
+    """
+    if serving.dtype == "float32":
+        raise Unservable(
+            "serving.dtype=float32 cannot serve the candidate.",
+            cause="The engine's AWQ kernels compute in float16 and bfloat16.",
+            remedy="Set serving.dtype to auto, float16 or bfloat16.",
+        )
+    parts, group = serving.tensor_parallel_size, recipe.group_size
+    if parts > 1 and shape and not shape.guessed and shape.intermediate % (parts * group):
+        raise Unservable(
+            f"The candidate cannot be shared by serving.tensor_parallel_size={parts}.",
+            cause=f"Each part of its {shape.intermediate} inner inputs must consist of whole "
+            f"groups of {group} (quantization.group_size).",
+            remedy=_sharing(shape.intermediate, parts),
+        )
+
+
+def _sharing(inputs: int, parts: int) -> str:
+    fitting = [group for group in (64, 32) if inputs % (parts * group) == 0]
+    if fitting:
+        return f"Set quantization.group_size to {fitting[0]}, or share between fewer GPUs."
+    return "Share the model between fewer GPUs."

@@ -91,7 +91,10 @@ def check_comparison(report: Report, folder: Path) -> tuple[Checked, Again]:
             "intervals and tests were not made again: version 1, which wrote it, had another method"
         )
     else:
-        made = together(made)
+        # One that cannot be made again is no reason to doubt the others, adjusted beside it.
+        beside = {pair.name: made.get(pair.name, pair.comparison) for pair in report.pairs}
+        adjusted = together(beside)
+        made = {name: adjusted[name] for name in made}
     for pair in report.pairs:
         if pair.name not in made:
             continue
@@ -215,8 +218,8 @@ def check_verdict(report: Report, again: Again, folder: Path) -> Checked:
         if now and (judged := _decided(pair, now, whole)).status != pair.verdict.status:
             notes.append(f"by today's rules it would be {judged.headline}")
     if len(made) == len(report.pairs):
-        margin, _ = margin_of(report)
-        overall = gate.overall(made, report.failed, report.spec.verdict.gate, margin)
+        gated = report.spec.verdict.gate
+        overall = gate.overall(made, report.failed, gated, *margin_of(report))
         more, noted = _differs("verdict", report.verdict, overall, exact=bool(whole))
         wrong, notes = [*wrong, *more], [*notes, *noted]
     wrong += check_plan(report, whole, folder)

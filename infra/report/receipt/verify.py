@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from infra.contracts.records import Report
+from infra.contracts.specs import BASELINE
 from infra.report.receipt.checks import Checked, checked
 from infra.report.receipt.contents import check_files, check_rows, check_seal, check_values
 from infra.report.receipt.sealing import NAME, Document, load
@@ -34,6 +36,31 @@ def verify(path: Path, *, seal: str | None = None, weights: bool = False) -> tup
     return (*kept, *_remade(document, folder, weights=weights))
 
 
+def _unaccounted(report: Report) -> Iterator[str]:
+    """Return which arms and candidates do not go with what was asked for.
+
+    Without this, who leaves out a candidate that fails makes a run of several pass.
+    """
+    if BASELINE not in report.arms:
+        yield f"arms.{BASELINE} is missing"
+    names = [one.name for one in report.spec.candidates]
+    for name in names:
+        if name in report.judged and name in report.failed:
+            yield f"judged.{name} and failed.{name} are about the same candidate"
+        elif name not in report.judged and name not in report.failed:
+            yield f"judged.{name} is missing, which spec.candidates asks for"
+        elif name in report.judged and name not in report.arms:
+            yield f"arms.{name} is missing, of which there is a verdict"
+    for place, found in (
+        ("arms", report.arms),
+        ("judged", report.judged),
+        ("failed", report.failed),
+    ):
+        for name in found:
+            if name not in names and not (place == "arms" and name == BASELINE):
+                yield f"{place}.{name} is of no candidate that spec.candidates asks for"
+
+
 def _remade(document: Document, folder: Path, *, weights: bool) -> tuple[Checked, ...]:
     try:
         report = Report.model_validate(document)
@@ -46,6 +73,8 @@ def _remade(document: Document, folder: Path, *, weights: bool) -> tuple[Checked
     if report.rules == 1 and document.get("schema_version") != 1:  # of which least is made again
         wrong = ["rules is 1, which no report of another version than 1 was judged by"]
         return (checked("report", f"judged by the rules of version {report.rules}", wrong),)
+    if wrong := list(_unaccounted(report)):
+        return (checked("report", "its arms and candidates", wrong),)
     # lm-eval's marks and scipy are needed only from here on.
     from infra.report.receipt.remaking import check_comparison, check_scores, check_verdict
     from infra.report.receipt.weights import check_weights

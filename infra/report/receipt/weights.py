@@ -37,8 +37,9 @@ def check_weights(report: Report, folder: Path, *, read: bool) -> Checked:
     looked_at = 0
     for arm, result in report.arms.items():
         path = folder / f"checkpoint-{arm}.json"
-        if not path.is_file() and arm in _EARLIER:
-            path = folder / _EARLIER[arm]
+        earlier = folder / _EARLIER.get(arm, path.name)
+        if not path.is_file() and earlier.is_file():
+            path = earlier
         try:
             manifest = _Manifest.model_validate_json(path.read_text(encoding="utf-8"))
         except (OSError, ValidationError):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from infra.contracts.specs import CalibrationSpec, ServingSpec
+from infra.contracts.specs import ServingSpec
 from infra.models.memory_need import (
     GIB,
     checkpoint_bytes,
     from_config,
     from_name,
     main_memory,
-    quantizing,
     serving,
 )
 
@@ -84,17 +83,6 @@ def test_the_guess_from_the_name_is_near_the_truth() -> None:
     assert guess and truth
     assert guess.cache_numbers == truth.cache_numbers
     assert 0.8 < guess.parameters / truth.parameters < 1.2
-
-
-def test_what_autoawq_was_measured_to_need_is_estimated() -> None:
-    """5.2 GiB of an H200 for 64 × 512 tokens through 1.5 billion parameters."""
-    shape = from_name("Qwen2.5-1.5B")
-    assert shape
-    calibration = CalibrationSpec(path="x", max_samples=64, max_sequence_length=512)
-    need = quantizing(shape, calibration, gpu=True)
-    assert 0.8 < need.device / (5.2 * GIB) < 1.3
-    assert need.host > 3e9
-    assert quantizing(shape, calibration, gpu=False).host > need.host + need.device
 
 
 def test_a_4_bit_checkpoint_of_7_billion_is_between_5_and_7_gigabytes() -> None:
