@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from deployments.recipes import SAMPLE, qwen2_5_7b_instruct, sample
+from deployments.recipes import qwen2_5_7b_instruct, sample, sample_awq
 from infra.contracts.specs import (
     CandidateSpec,
     MatrixModelSpec,
@@ -54,10 +54,10 @@ def sample_family() -> MatrixSpec:
                 model=shared.baseline.model,
                 candidates=(
                     made,
-                    CandidateSpec(name="ready-made", model=_ready_made()),
+                    CandidateSpec(name="ready-made", model=sample_awq()),
                 ),
             ),
-            MatrixModelSpec(name="sample-awq", model=_ready_made()),
+            MatrixModelSpec(name="sample-awq", model=sample_awq()),
         ),
         serving=shared.baseline.serving,
         evaluation=shared.evaluation.model_copy(
@@ -68,10 +68,6 @@ def sample_family() -> MatrixSpec:
         verdict=shared.verdict,
         results=ResultsSpec(label="sample-family"),
     )
-
-
-def _ready_made() -> ModelSpec:
-    return ModelSpec(source="local", id=f"{SAMPLE}/model-awq")
 
 
 def _qwen(name: str, ready: str | None = None) -> MatrixModelSpec:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from infra.contracts.specs import (
     CalibrationSpec,
+    CandidateSpec,
     DatasetSpec,
     EvaluationSpec,
     FidelitySpec,
@@ -17,6 +18,7 @@ from infra.contracts.specs import (
     QuantizationSpec,
     ResultsSpec,
     RunSpec,
+    ServingChanges,
     ServingSpec,
     SpeedSpec,
     TaskSpec,
@@ -31,14 +33,7 @@ def sample() -> RunSpec:
     """The small model of this repository on its own rows: minutes on two cores, no GPU, no hub."""
     return RunSpec.short(
         model=ModelSpec(source="local", id=f"{SAMPLE}/model"),
-        quantization=QuantizationSpec(
-            calibration=CalibrationSpec(
-                path=f"{SAMPLE}/data/calibration.jsonl",
-                max_samples=32,
-                max_sequence_length=256,
-            ),
-            group_size=128,
-        ),
+        quantization=_sample_recipe(group_size=128),
         serving=ServingSpec(device="auto", max_model_len=2048, enforce_eager=True),
         evaluation=EvaluationSpec(
             tasks=(
@@ -68,6 +63,43 @@ def sample() -> RunSpec:
             gate=False,
         ),
         results=ResultsSpec(label="sample"),
+    )
+
+
+def sample_candidates() -> RunSpec:
+    """The sample model and four changes to it on one page, on two cores: two checkpoints that are
+    made, one that is ready-made, and the model as it is in another data type.
+    """
+    shared = sample()
+    recipes = (_sample_recipe(group_size=128), _sample_recipe(group_size=64))
+    return RunSpec(
+        baseline=shared.baseline,
+        candidates=(
+            *(CandidateSpec(name=recipe.slug, quantization=recipe) for recipe in recipes),
+            CandidateSpec(name="awq-ready-made", model=sample_awq()),
+            CandidateSpec(name="bfloat16", serving=ServingChanges(dtype="bfloat16")),
+        ),
+        evaluation=shared.evaluation,
+        fidelity=shared.fidelity,
+        speed=shared.speed,
+        verdict=shared.verdict,
+        results=ResultsSpec(label="sample-candidates"),
+    )
+
+
+def sample_awq() -> ModelSpec:
+    """The sample model as others publish theirs: a folder that is quantized already."""
+    return ModelSpec(source="local", id=f"{SAMPLE}/model-awq")
+
+
+def _sample_recipe(group_size: int) -> QuantizationSpec:
+    return QuantizationSpec(
+        calibration=CalibrationSpec(
+            path=f"{SAMPLE}/data/calibration.jsonl",
+            max_samples=32,
+            max_sequence_length=256,
+        ),
+        group_size=group_size,
     )
 
 
@@ -102,6 +134,7 @@ def _qwen2_5(size: str) -> RunSpec:
 
 RECIPES: dict[str, Recipe] = {
     "sample": sample,
+    "sample-candidates": sample_candidates,
     "qwen2.5-7b-instruct": qwen2_5_7b_instruct,
     "qwen2.5-32b-instruct": qwen2_5_32b_instruct,
 }

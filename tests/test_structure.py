@@ -30,6 +30,8 @@ def test_deployments_are_the_recipes() -> None:
         for item in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     }
     assert RunSpec(**deployments["adhoc"]["parameters"]) == RECIPES["sample"]()
+    recipe = RECIPES["sample-candidates"]()
+    assert RunSpec(**deployments["candidates"]["parameters"]) == recipe
     assert RunSpec(**deployments["nightly"]["parameters"]) == RECIPES["qwen2.5-7b-instruct"]()
     assert deployments["nightly"]["schedules"][0]["active"] is False
 
