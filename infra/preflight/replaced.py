@@ -36,7 +36,7 @@ def replaced(deployed: Mapping[str, Any], spec: RunSpec) -> list[Finding]:
 def _given(spec: RunSpec, name: str) -> object:
     """Return a parameter of the run as it was given, in the short form or as a whole."""
     if name == "quantization":
-        return spec.candidates[0].quantization
+        return spec.candidates[0].quantization if spec.candidates else None
     return getattr(spec.baseline if name in SHORT_FORM else spec, name, None)
 
 
