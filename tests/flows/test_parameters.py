@@ -6,10 +6,18 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from prefect import Flow
+from prefect.utilities.callables import parameter_schema
 
-from deployments.recipes import sample
+from deployments.__main__ import main
+from deployments.overrides import override
+from deployments.recipes import sample, sample_candidates
+from flows.evaluate_candidates import evaluate_candidates
+from flows.evaluate_models import evaluate_models
+from flows.quantize_and_evaluate import quantize_and_evaluate
 from infra.contracts.specs import RunSpec
 from infra.preflight.replaced import replaced
 from tests.prefect_server import ROOT, Prefect, prefect_server
@@ -37,9 +45,8 @@ def test_the_command_of_the_readme_changes_a_single_field(prefect: Prefect) -> N
     command = command.rpartition("```sh\n")[2]
     subprocess.run(command, shell=True, cwd=ROOT, env=prefect.env, check=True, timeout=300)
     (run,) = prefect.read("flow_runs/filter")
-    expected = sample().model_dump(mode="json")
-    expected["evaluation"]["tasks"][0]["limit"] = 20
-    assert RunSpec.model_validate(run["parameters"]).model_dump(mode="json") == expected
+    expected = override(sample(), ["evaluation.tasks.gsm8k.limit=20"])
+    assert RunSpec.model_validate(run["parameters"]) == expected
 
 
 @pytest.mark.e2e
@@ -61,7 +68,8 @@ def test_a_run_that_was_given_a_whole_object_says_what_it_lost(prefect: Prefect)
 
 
 def test_only_what_was_left_out_is_lost() -> None:
-    deployed = json.loads(sample().model_dump_json())
+    deployed = sample().short_form
+    assert deployed is not None
     given = RunSpec.model_validate(deployed | {"evaluation": GSM8K, "speed": {"requests": 8}})
     notes = {
         finding.found.partition(" ")[0]: finding.found for finding in replaced(deployed, given)
@@ -74,5 +82,65 @@ def test_only_what_was_left_out_is_lost() -> None:
     (note,) = replaced(deployed, RunSpec.model_validate(nested))
     assert "quantization.group_size" in note.found
     assert "quantization.calibration.max_samples" in note.found
+    (note,) = replaced(deployed, RunSpec.model_validate(deployed | {"serving": {"device": "cpu"}}))
+    assert "serving.max_model_len" in note.found and "serving.device" not in note.found
     assert not replaced(deployed, RunSpec.model_validate(deployed))
     assert not replaced({"no": "such"}, given)
+
+
+def test_so_it_is_with_a_baseline_and_candidates() -> None:
+    deployed = sample_candidates().model_dump(mode="json")
+    assert not replaced(deployed, RunSpec.model_validate(deployed))
+    baseline = {"model": deployed["baseline"]["model"], "serving": {"dtype": "float16"}}
+    (note,) = replaced(deployed, RunSpec.model_validate(deployed | {"baseline": baseline}))
+    assert "baseline.serving.max_model_len" in note.found
+    assert "baseline.serving.dtype" not in note.found
+    # A list that is given is another list.
+    candidates = deployed["candidates"][:1]
+    assert not replaced(deployed, RunSpec.model_validate(deployed | {"candidates": candidates}))
+
+
+def _schema(flow: Flow[..., Any]) -> dict[str, Any]:
+    return parameter_schema(flow.fn).model_dump()
+
+
+@pytest.mark.parametrize("flow", [quantize_and_evaluate, evaluate_candidates, evaluate_models])
+def test_the_form_says_what_every_field_is(flow: Flow[..., Any]) -> None:
+    schema = _schema(flow)
+    boxes = {flow.name: schema, **schema["definitions"]}
+    fields = {
+        f"{box}.{name}": field.get("description")
+        for box, definition in boxes.items()
+        for name, field in definition.get("properties", {}).items()
+    }
+    assert len(fields) > 60
+    assert [name for name, description in fields.items() if not description] == []
+
+
+def test_the_form_keeps_the_bounds_of_what_a_candidate_changes() -> None:
+    boxes = _schema(evaluate_candidates)["definitions"]
+    plain, changes = (boxes[name]["properties"] for name in ("ServingSpec", "ServingChanges"))
+    assert plain.keys() == changes.keys()
+    for name, field in changes.items():
+        limits = _limits(plain[name])
+        assert _limits(field) == limits, name
+    assert _limits(changes["port"]) == {"minimum": 1024, "maximum": 65535}
+
+
+def _limits(field: dict[str, Any]) -> dict[str, float]:
+    """Return what bounds a field: of one that may be empty, what bounds its value."""
+    forms = [field, *field.get("anyOf", [])]
+    words = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+    return {word: form[word] for form in forms for word in words if word in form}
+
+
+def test_what_show_prints_are_the_parameters_of_a_flow(capsys: pytest.CaptureFixture[str]) -> None:
+    for recipe, flow in (
+        ("sample", quantize_and_evaluate), ("sample-candidates", evaluate_candidates),
+        ("sample-family", evaluate_models),
+    ):  # fmt: skip
+        assert main(["show", recipe]) == 0
+        shown = json.loads(capsys.readouterr().out)
+        schema = _schema(flow)
+        assert set(schema["required"]) <= shown.keys() <= schema["properties"].keys(), recipe
+        assert flow.validate_parameters(shown)

@@ -103,10 +103,15 @@ class RunSpec(Spec):
             return None
         [candidate, *more] = self.candidates
         recipe = candidate.quantization
-        others = candidate.model or candidate.serving or self.baseline.quantization
-        if more or others or recipe is None or candidate.name != recipe.slug:
+        others = (candidate.model, candidate.serving, self.baseline.quantization)
+        if (
+            more
+            or any((*others, self.conversations))
+            or recipe is None
+            or candidate.name != recipe.slug
+        ):
             return None
-        rest = self.model_dump(mode="json", exclude={"baseline", "candidates"})
+        rest = self.model_dump(mode="json", exclude={"baseline", "candidates", "conversations"})
         whole = self.model_dump(mode="json", include={"baseline"})["baseline"]
         return {
             "model": whole["model"],
