@@ -78,6 +78,9 @@ def sample_candidates() -> RunSpec:
             *(CandidateSpec(name=recipe.slug, quantization=recipe) for recipe in recipes),
             CandidateSpec(name="awq-ready-made", model=sample_awq()),
             CandidateSpec(name="bfloat16", serving=ServingChanges(dtype="bfloat16")),
+            CandidateSpec(
+                name="fp8-cache", serving=ServingChanges(extra_args=("--kv-cache-dtype", "fp8"))
+            ),
         ),
         evaluation=shared.evaluation,
         fidelity=shared.fidelity,

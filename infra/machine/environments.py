@@ -69,7 +69,8 @@ def locate(
     named = python.expanduser().absolute() if python and stage == "server" else None
     own: Path | None = named or getattr(settings, f"{stage}_python")
     if own is not None:
-        return _provided(stage, own), True
+        variable = "serving.python" if named else f"ASSAY_{stage.upper()}_PYTHON"
+        return _provided(stage, own, variable), True
     digest = digest_of(lock_file(stage, device).read_text(encoding="utf-8"))
     name = f"{stage}-{device}"
     folder = settings.environments.absolute() / f"{name}-{digest[:16]}"
@@ -120,8 +121,12 @@ def ensure(
     return environment
 
 
-def _provided(stage: Stage, python: Path) -> PythonEnvironment:
-    variable = f"ASSAY_{stage.upper()}_PYTHON"
+def _provided(stage: Stage, python: Path, variable: str) -> PythonEnvironment:
+    """Return an interpreter of the user's own, which a variable or a field names.
+
+    Raises:
+        EnvironmentBuildError: It does not run, or lacks the package.
+    """
     module = _IMPORTS[stage]
     script = (
         "import importlib.metadata as m, importlib.util as u, json, sys;"

@@ -89,6 +89,25 @@ def task(**fields: object) -> Callable[[Case], None]:
     return spoil
 
 
+HALF = {"dtype": "bfloat16"}
+
+
+def candidate(**fields: object) -> Callable[[Case], None]:
+    """Add a candidate to the one that the sample has."""
+
+    def spoil(case: Case) -> None:
+        case.set = [f"candidates[+]={json.dumps({'name': 'other'} | fields)}"]
+
+    spoil.__name__ = f"candidate {fields}"
+    return spoil
+
+
+def a_recipe_on_a_checkpoint_that_is_quantized(case: Case) -> None:
+    case.set = [
+        f"candidates[0].model.id={SAMPLE / 'model-awq'}", "candidates[0].model.source=local"
+    ]  # fmt: skip
+
+
 def the_same_task_twice(case: Case) -> None:
     case.tasks *= 2
 
@@ -116,6 +135,8 @@ def spec_file_is_a_folder(case: Case) -> None:
 def group_size_divides_no_layer(case: Case) -> None:
     shutil.rmtree(case.model)
     tiny_model.write(case.model, intermediate=320)
+    case.tasks[0] |= {"num_fewshot": 0, "max_gen_toks": 32}
+    case.set = ["serving.max_model_len=512"]
 
 
 def no_such_model(case: Case) -> None:
@@ -464,6 +485,21 @@ CASES: list[tuple[Callable[[Case], None], tuple[str, ...]]] = [
     (spec_file(b"[1, 2]", "a list"), ("spec.json",)),
     (spec_file(b'{"model": {"id": "\xff"}}', "not UTF-8"), ("spec.json",)),
     (spec_file_is_a_folder, ("spec.json", "directory")),
+    # candidates
+    (candidate(), ("Candidate other changes nothing", "noise_floor")),
+    (candidate(name="baseline", serving=HALF), ("called 'baseline'",)),
+    (candidate(name="awq-4bit-g128", serving=HALF), ("Two candidates are called awq-4bit-g128",)),
+    (candidate(name="Other", serving=HALF), ("candidates[1].name", "Other")),
+    (candidate(serving={"port": 80}), ("candidates[1].serving.port", "1024")),
+    (candidate(serving={"extra_args": ["--api-key", "x"]}), ("serving.extra_args", "--api-key")),
+    (candidate(serving={"max_model_len": 128}), ("160 tokens", "max_model_len of candidate other")),
+    (candidate(serving={"device": "cuda"}), ("No NVIDIA GPU", "serving.device")),
+    (candidate(serving={"python": "/no/python"}), ("/no/python", "serving.python")),
+    (candidate(serving={"max_model_len": 4096}), ("serving.max_model_len is 4096", "2048")),
+    (candidate(model={"source": "local", "id": "no/folder"}), ("no folder no/folder", "model.id")),
+    (setting("candidates[0].serving.dtype=float32"), ("serving.dtype=float32", "AWQ")),
+    (a_recipe_on_a_checkpoint_that_is_quantized, ("quantized already", "awq")),
+    (setting("conversations.path=no/talks.jsonl", "serving.dtype=auto"), ("no/talks.jsonl",)),
     # what this machine or the engine cannot do
     (setting("serving.tensor_parallel_size=2"), ("tensor_parallel_size", "no GPU")),
     (setting("serving.dtype=float32"), ("serving.dtype", "AWQ")),
@@ -530,7 +566,7 @@ CASES: list[tuple[Callable[[Case], None], tuple[str, ...]]] = [
         ),
         ("max_sequence_length",),
     ),
-    # the exam
+    # the tasks
     (task(name="gsm8kk"), ("gsm8kk", "gsm8k,")),
     (task(name="humaneval"), ("humaneval", "sandbox")),
     (no_such_rows, ("openai/gsm8k", "no such folder")),
