@@ -111,6 +111,7 @@ def render(report: Report, folder: Path) -> str:
             for pair in report.pairs
         ],
         cards=card_names(report),
+        checkpoints=tables.checkpoints(report),
         stages=_stages(report),
         commands=_commands(report),
         spec=json.dumps(report.spec.model_dump(mode="json"), indent=2, ensure_ascii=False),

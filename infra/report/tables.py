@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from infra.contracts import wording
-from infra.contracts.records import Bench, Pair, Side, SpeedPoint
+from infra.contracts.records import Bench, CheckpointSummary, Pair, Report, Side, SpeedPoint
 from infra.judging.comparison import decisive
 from infra.probes.speed import SpeedPair, summary
 from infra.probes.speed.comparing import NOTABLE
@@ -122,6 +122,33 @@ def calibration(pair: Pair) -> Table | None:
         ("Fingerprint", card.fingerprint),
     ]  # fmt: skip
     return Table("Calibration", [{"": name, "Calibration set": value} for name, value in rows])
+
+
+def checkpoints(report: Report) -> Table:
+    """Return what each arm serves: how it is quantized, and where it comes from."""
+    rows = []
+    for name, arm in report.arms.items():
+        checkpoint = arm.checkpoint
+        origin = checkpoint.origin
+        made = ", ".join(origin.base_models) if origin else ""
+        by = checkpoint.format.made_with if checkpoint.format else None
+        rows.append({
+            "Arm": name,
+            "Model": checkpoint.model or report.spec.arms[name].model.id,
+            "Quantized": _quantized(checkpoint),
+            "Made from": made or "-",
+            "By": (origin.made_by if origin else None) or by or "-",
+            "Parameters": "-" if checkpoint.parameters is None
+                          else wording.number(checkpoint.parameters),
+        })  # fmt: skip
+    return Table("Checkpoints", rows)
+
+
+def _quantized(checkpoint: CheckpointSummary) -> str:
+    if checkpoint.format:
+        return checkpoint.format.description
+    config = checkpoint.quantization
+    return str(config.get("quant_method", "in an unknown way")) if config else "no"
 
 
 def overlap(pair: Pair) -> Table | None:

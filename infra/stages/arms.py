@@ -34,6 +34,7 @@ from infra.judging import early_stop
 from infra.judging.power import planned
 from infra.machine.device import Device, detect
 from infra.machine.leases import Lease, lease
+from infra.models import origin, quantization
 from infra.models.parameters import count
 from infra.models.tokenizer_identity import tokenizer_digest
 from infra.probes.fidelity import ReadingProbe
@@ -232,7 +233,9 @@ def _result(
         identity=subject.identity,
         checkpoint=CheckpointSummary.of(
             subject.checkpoint,
-            count(subject.checkpoint.path, subject.checkpoint.quantization_config),
+            parameters=count(subject.checkpoint.path, subject.checkpoint.quantization_config),
+            format=quantization.of(subject.checkpoint.path),
+            origin=origin.of(subject.checkpoint.path),
         ),
         server=server,
         tasks=tasks,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from infra.contracts.records.quantization import Origin, Quantization
 from infra.contracts.records.record import FileDigest, Record
 from infra.contracts.specs import CalibrationSpec, QuantizationSpec
 
@@ -191,6 +192,12 @@ class CheckpointSummary(Record):
     parameters: int | None = None
     """Of the model, packed or not; none where its files do not say."""
 
+    format: Quantization | None = None
+    """How it is quantized, as its own files say; none if it is not, or in earlier reports."""
+
+    origin: Origin | None = None
+    """What it says it was made from; none if it says nothing."""
+
     calibration: CalibrationCard | None = None
     """What the quantizer saw; none unless it was made here."""
 
@@ -201,8 +208,13 @@ class CheckpointSummary(Record):
     made_peak_memory_bytes: int | None = None
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, parameters: int | None = None) -> CheckpointSummary:
-        """Return what a report shows of a checkpoint."""
+    def of(cls, checkpoint: Checkpoint, **told: Any) -> CheckpointSummary:
+        """Return what a report shows of a checkpoint.
+
+        Args:
+            checkpoint: The checkpoint.
+            told: `parameters`, `format` and `origin`, as its files say.
+        """
         made = checkpoint.made
         return cls(
             path=checkpoint.path,
@@ -212,7 +224,7 @@ class CheckpointSummary(Record):
             source=checkpoint.source,
             revision=checkpoint.revision,
             quantization=checkpoint.quantization_config,
-            parameters=parameters,
+            **told,
             calibration=made.calibration if made else None,
             versions=made.versions if made else {},
             made_seconds=made.seconds if made else None,
