@@ -106,16 +106,16 @@ def test_lower_is_better(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> N
 
 
 def test_group_is_pooled_and_taken_apart(tmp_path: Path) -> None:
-    report = make_run(tmp_path, rows=90)
-    whole = [m for m in report.comparison.metrics if m.task == GROUP]
-    parts = [m for m in report.comparison.metrics if m.subtask_of == GROUP]
+    found = make_run(tmp_path, rows=90).pairs[0].comparison
+    whole = [m for m in found.metrics if m.task == GROUP]
+    parts = [m for m in found.metrics if m.subtask_of == GROUP]
     assert [m.pairs for m in whole] == [90]
     assert {m.task for m in parts} == {f"{GROUP}_{subject}" for subject in SUBJECTS}
     assert sum(m.pairs for m in parts) == 90
     assert sum(m.lost for m in parts) == whole[0].lost
     assert whole[0].difference == pytest.approx((whole[0].gained - whole[0].lost) / 90)
-    assert {m.task for m in decisive(report.comparison)} == {"gsm8k", GROUP, "gpqa_main_zeroshot"}
-    assert report.comparison.size_ratio == pytest.approx(0.3657, abs=1e-4)
+    assert {m.task for m in decisive(found)} == {"gsm8k", GROUP, "gpqa_main_zeroshot"}
+    assert found.size_ratio == pytest.approx(0.3657, abs=1e-4)
 
 
 def test_a_score_that_is_no_mean_of_rows_has_no_interval(
@@ -165,7 +165,7 @@ def test_identical_arms(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> No
 
 
 def test_all_tasks_together(tmp_path: Path) -> None:
-    comparison = make_run(tmp_path, rows=90).comparison
+    comparison = make_run(tmp_path, rows=90).pairs[0].comparison
     tasks, pooled = decisive(comparison), comparison.pooled
     assert pooled is not None
     assert pooled.tasks == tuple(task.task for task in tasks)
@@ -180,7 +180,7 @@ def test_all_tasks_together(tmp_path: Path) -> None:
 
 
 def test_p_values_are_adjusted_over_the_tasks(tmp_path: Path) -> None:
-    metrics = make_run(tmp_path, rows=90).comparison.metrics
+    metrics = make_run(tmp_path, rows=90).pairs[0].comparison.metrics
     tasks = [metric for metric in metrics if metric.primary and metric.subtask_of is None]
     worst = min(tasks, key=lambda metric: metric.p_value or 1.0)
     assert worst.p_adjusted == pytest.approx(3 * (worst.p_value or 1.0))
@@ -275,7 +275,7 @@ def test_a_hair_above_one_is_one(tmp_path: Path, arms: tuple[ArmResult, ArmResul
 
 
 @pytest.mark.parametrize("value", [1.00001, 1.01, -0.5, 7.0])
-def test_a_row_that_breaks_what_is_declared_is_told_and_never_dropped_in_silence(
+def test_a_row_that_breaks_what_is_declared_is_named_and_never_dropped_in_silence(
     tmp_path: Path, arms: tuple[ArmResult, ArmResult], value: float
 ) -> None:
     baseline, other = _rows([1.0] * 40), _rows([value, *[1.0] * 39])
@@ -474,7 +474,7 @@ def test_twin_documents_are_paired_in_turn(
     assert (metric.pairs, metric.lost, metric.gained) == (2, 1, 0)
 
 
-@pytest.mark.parametrize("field", ["version", "num_fewshot", "n", "primary_metric", "exam"])
+@pytest.mark.parametrize("field", ["version", "num_fewshot", "n", "primary_metric", "questions"])
 def test_other_conditions_are_refused(
     tmp_path: Path, arms: tuple[ArmResult, ArmResult], field: str
 ) -> None:
@@ -575,5 +575,5 @@ def test_rows_as_the_evaluation_writes_them(
 def test_other_tasks_are_refused(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
     baseline, candidate = arms
     fewer = candidate.model_copy(update={"tasks": {"gsm8k": candidate.tasks["gsm8k"]}})
-    with pytest.raises(ComparisonError, match="sat different tasks"):
+    with pytest.raises(ComparisonError, match="asked different tasks"):
         compare(baseline, fewer, tmp_path)

@@ -1,4 +1,4 @@
-"""Exams that end as soon as the verdict is certain, and what is told of them."""
+"""Evaluations that end as soon as the verdict is certain, and what a report says of them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ import pytest
 from infra import report
 from infra.contracts.errors import ComparisonError, EvaluationError
 from infra.contracts.progress import Silent
-from infra.contracts.records import ArmResult, Report, TaskScores
+from infra.contracts.records import ArmResult, Judgement, Pair, Report, TaskScores
 from infra.contracts.specs import TaskSpec, VerdictSpec
-from infra.judging import answered_rows as asked
-from infra.judging import comparison, early_stop, evidence
+from infra.judging import answered_rows, comparison, early_stop, evidence
 from infra.judging.sequential import lower_limits
 from infra.judging.verdict import decide
 from infra.report import receipt
@@ -59,7 +58,7 @@ def from_rows(made: Report, folder: Path, asked_for: list[Any] | None = None) ->
 
 def stopped(made: Report, folder: Path, verdict: VerdictSpec, **more: Any) -> ArmResult:
     """Return the candidate as it is after the rounds, its rows in the run's folder."""
-    rounds = early_stop.rounds(made.arms["baseline"], verdict, verdict.margin_points, folder)
+    rounds = early_stop.rounds(made.baseline, verdict, verdict.margin_points, folder)
     found = rounds.ask(
         from_rows(made, folder, more.get("asked_for")), {},
         lambda task: folder / "partly" / f"{task}.jsonl", more.get("heard", Silent()),
@@ -69,24 +68,31 @@ def stopped(made: Report, folder: Path, verdict: VerdictSpec, **more: Any) -> Ar
     return made.arms["quantized"].model_copy(update={"tasks": here})
 
 
-def judged(made: Report, candidate: ArmResult, folder: Path, verdict: VerdictSpec) -> Report:
+def beside(baseline: ArmResult, candidate: ArmResult, folder: Path) -> ArmResult:
+    into = answered_rows.SAMPLES.format("quantized")
+    return answered_rows.answered_of(baseline, candidate, folder, into)
+
+
+def judged(made: Report, candidate: ArmResult, folder: Path, verdict: VerdictSpec) -> Pair:
     """Return the report as compare and publish make it."""
     spec = made.spec.model_copy(update={"verdict": verdict})
-    baseline = asked.answered_of(made.arms["baseline"], candidate, folder, asked.SAMPLES.format("quantized"))
+    baseline = beside(made.baseline, candidate, folder)
     found = comparison.compare(baseline, candidate, folder, verdict.confidence)
-    pooled = asked.pooled(baseline, candidate, found, folder)
+    pooled = answered_rows.pooled(baseline, candidate, found, folder)
     assert pooled is not None
     found = found.model_copy(update={"pooled": pooled})
     told = decide(found, verdict, stopped_after=pooled.rows,
-                  of=sum(task.n for task in made.arms["baseline"].tasks.values()))  # fmt: skip
-    arms: dict[str, ArmResult] = {"baseline": baseline, "quantized": candidate}
-    return made.model_copy(
-        update={"spec": spec, "arms": arms, "comparison": found, "verdict": told}
+                  of=sum(task.n for task in made.baseline.tasks.values()))  # fmt: skip
+    one = Judgement(comparison=found, verdict=told, answered=baseline.tasks)
+    arms = {"baseline": made.baseline, "quantized": candidate}
+    report = made.model_copy(
+        update={"spec": spec, "arms": arms, "judged": {"quantized": one}, "verdict": told}
     )
+    return report.pairs[0]
 
 
 @pytest.mark.parametrize(("kept", "margin", "status"), [(0.3, 5.0, "FAIL"), (0.97, 15.0, "PASS")])
-def test_a_certain_verdict_ends_the_exam(
+def test_a_certain_verdict_ends_the_evaluation(
     tmp_path: Path, kept: float, margin: float, status: str
 ) -> None:
     made, heard = make_run(tmp_path, rows=600, kept=kept), Heard()
@@ -101,9 +107,9 @@ def test_a_certain_verdict_ends_the_exam(
     assert told.comparison.pooled.rows == rows
     assert f"stopped after {rows:,} of 1,800 rows" in " ".join(told.verdict.reasons)
     assert heard.said[-1] == f"{status} is certain after {rows:,} of 1,800 rows; no more are asked"
-    for name, task in told.arms["baseline"].tasks.items():
+    for name, task in told.baseline.tasks.items():
         assert ids(lines(tmp_path / task.samples)) == ids(lines(tmp_path / f"partly/{name}.jsonl"))
-        assert 0 < task.n < made.arms["baseline"].tasks[name].n
+        assert 0 < task.n < made.baseline.tasks[name].n
 
 
 def test_an_uncertain_verdict_takes_all_rows_and_the_limits_of_a_test_that_may_stop(
@@ -112,10 +118,10 @@ def test_an_uncertain_verdict_takes_all_rows_and_the_limits_of_a_test_that_may_s
     made = make_run(tmp_path, rows=120)
     candidate = stopped(made, tmp_path, TIGHT)
     told = judged(made, candidate, tmp_path, TIGHT)
-    assert told.arms["baseline"] == made.arms["baseline"]
+    assert told.baseline == told.report.baseline == made.baseline
     assert told.verdict.stopped_after == 360
     assert "all 360 rows were asked" in " ".join(told.verdict.reasons)
-    pooled, fixed = told.comparison.pooled, made.comparison.pooled
+    pooled, fixed = told.comparison.pooled, made.pairs[0].comparison.pooled
     assert pooled is not None
     assert fixed is not None
     assert "anytime-valid" in pooled.method
@@ -130,7 +136,7 @@ def test_rounds_are_samples_in_proportion_and_each_holds_the_one_before(tmp_path
     again: list[tuple[str, dict[str, set[int]]]] = []
     stopped(made, tmp_path, TIGHT, asked_for=again)
     assert asked_for == again  # the order is fixed
-    for name, scores in made.arms["baseline"].tasks.items():
+    for name, scores in made.baseline.tasks.items():
         rounds = [documents for task, documents in asked_for if task == name]
         assert len(rounds) == len(early_stop.SHARES)
         for share, documents in zip(early_stop.SHARES, rounds, strict=True):
@@ -157,7 +163,7 @@ def test_no_round_is_judged_before_each_part_has_a_row(tmp_path: Path) -> None:
     assert len(asked_for) < 3 * len(early_stop.SHARES)
 
 
-def test_a_task_beyond_its_own_margin_keeps_the_exam_going(tmp_path: Path) -> None:
+def test_a_task_beyond_its_own_margin_keeps_the_evaluation_going(tmp_path: Path) -> None:
     made = make_run(tmp_path, rows=300, kept=0.8)
     loose = VerdictSpec(margin_points=30, task_margin_points=60, early_stop=True)
     strict = VerdictSpec(margin_points=30, task_margin_points=30, early_stop=True)
@@ -175,39 +181,39 @@ def test_a_pass_waits_until_each_task_has_rows_enough(tmp_path: Path) -> None:
     told = judged(made, candidate, tmp_path, verdict)
     assert told.verdict.status == "PASS"
     assert sum(task.n for task in candidate.tasks.values()) < 900
-    for name, task in told.arms["baseline"].tasks.items():
-        steps = [*asked.steps(task, candidate.tasks[name], tmp_path)]
+    for name, task in told.baseline.tasks.items():
+        steps = [*answered_rows.steps(task, candidate.tasks[name], tmp_path)]
         assert lower_limits(steps, 0.5)[-1] > -0.24
 
 
 def test_a_limit_for_a_fixed_number_of_rows_that_is_wider_counts(tmp_path: Path) -> None:
     made = make_run(tmp_path, rows=60)
-    baseline, candidate = made.arms["baseline"], made.arms["quantized"]
-    fixed = made.comparison.pooled
+    baseline, candidate = made.baseline, made.arms["quantized"]
+    fixed = made.pairs[0].comparison.pooled
     assert fixed is not None
     wide = fixed.model_copy(update={"low": -0.9, "high": 0.8, "bound": -0.7})
-    found = made.comparison.model_copy(update={"pooled": wide})
-    told = asked.pooled(baseline, candidate, found, tmp_path)
+    found = made.pairs[0].comparison.model_copy(update={"pooled": wide})
+    told = answered_rows.pooled(baseline, candidate, found, tmp_path)
     assert told is not None
     assert (told.low, told.high, told.bound) == (-0.9, 0.8, -0.7)
 
 
 def test_scores_over_a_part_of_the_rows_are_those_of_these_rows(tmp_path: Path) -> None:
     made = make_run(tmp_path, rows=90)
-    baseline = made.arms["baseline"]
+    baseline = made.baseline
     candidate = stopped(made, tmp_path, WIDE.model_copy(update={"margin_points": 30.0}))
-    part = asked.asked_of(baseline, candidate, tmp_path)
+    part = beside(baseline, candidate, tmp_path)
     for name, scores in part.tasks.items():
         rows = lines(tmp_path / scores.samples)
         assert len(rows) == scores.n < baseline.tasks[name].n
-        assert scores.exam == exam_digest(rows) == candidate.tasks[name].exam
+        assert scores.questions == exam_digest(rows) == candidate.tasks[name].questions
         wanted = score(name, rows, scores.samples)
         for metric, value in scores.metrics.items():
             assert value.value == pytest.approx(wanted.metrics[metric].value, abs=1e-12)
             assert value.n == len(rows)
         assert scores.truncated == sum(row["truncated"] for row in rows)
     assert {sub.n for sub in part.tasks[GROUP].subtasks.values()} != {15}
-    # The whole exam is still there.
+    # All of its rows are still there.
     assert len(lines(tmp_path / baseline.tasks["gsm8k"].samples)) == 90
 
 
@@ -222,11 +228,11 @@ def test_a_group_that_weighs_its_parts_alike_is_made_again_that_way(tmp_path: Pa
     metric = whole.primary_metric
     alike = whole.metrics[metric].model_copy(update={"value": (0.9 + 0.1) / 2})
     whole = whole.model_copy(update={"metrics": {metric: alike}})
-    found = asked.means(whole, rows)
+    found = answered_rows.means(whole, rows)
     assert found is not None
     assert found[metric].value == 0.5
     odd = whole.metrics[metric].model_copy(update={"value": 0.77})
-    assert asked.means(whole.model_copy(update={"metrics": {metric: odd}}), rows) is None
+    assert answered_rows.means(whole.model_copy(update={"metrics": {metric: odd}}), rows) is None
 
 
 def lines_of_marks(count: int, right: int) -> list[dict[str, Any]]:
@@ -261,7 +267,7 @@ def test_shares_are_refused_since_the_verdict_would_be_about_fewer_tasks(tmp_pat
 
     made = change_rows(make_run(tmp_path, rows=30), tmp_path, "gsm8k", halve)
     with pytest.raises(EvaluationError, match="rows of gsm8k are not simply right or wrong") as one:
-        early_stop.rounds(made.arms["baseline"], WIDE, 8, tmp_path)
+        early_stop.rounds(made.baseline, WIDE, 8, tmp_path)
     assert "early_stop to False" in one.value.remedy
 
 
@@ -277,12 +283,12 @@ def test_tasks_outside_of_the_pooled_effect_are_asked_whole(
         row["filtered"] = {"none": next(iter(row["filtered"].values()))}
 
     made = change_rows(make_run(tmp_path, rows=30), tmp_path, "gsm8k", stretch)
-    rounds = early_stop.rounds(made.arms["baseline"], WIDE, 8, tmp_path)
+    rounds = early_stop.rounds(made.baseline, WIDE, 8, tmp_path)
     assert rounds.tasks == (GROUP, "gpqa_main_zeroshot")
     for name in (GROUP, "gpqa_main_zeroshot"):
         made = change_rows(made, tmp_path, name, stretch)
     with pytest.raises(EvaluationError, match="no task has rows that are right or wrong"):
-        early_stop.rounds(made.arms["baseline"], WIDE, 8, tmp_path)
+        early_stop.rounds(made.baseline, WIDE, 8, tmp_path)
 
 
 def test_rows_that_break_what_is_declared_are_refused(tmp_path: Path) -> None:
@@ -295,7 +301,7 @@ def test_rows_that_break_what_is_declared_are_refused(tmp_path: Path) -> None:
 
     made = change_rows(make_run(tmp_path, rows=30), tmp_path, "gsm8k", one_more)
     with pytest.raises(EvaluationError, match="rows of gsm8k are not simply right or wrong"):
-        early_stop.rounds(made.arms["baseline"], WIDE, 8, tmp_path)
+        early_stop.rounds(made.baseline, WIDE, 8, tmp_path)
 
 
 def test_the_same_questions_twice_are_refused(tmp_path: Path) -> None:
@@ -304,20 +310,22 @@ def test_the_same_questions_twice_are_refused(tmp_path: Path) -> None:
         row["doc"] = {"Question": f"What is {row['doc_id']}?", "of": row["task"]}
 
     made = change_rows(make_run(tmp_path, rows=30), tmp_path, "gsm8k", same)
-    early_stop.rounds(made.arms["baseline"], WIDE, 8, tmp_path)
+    early_stop.rounds(made.baseline, WIDE, 8, tmp_path)
     made = change_rows(made, tmp_path, "gpqa_main_zeroshot", same)
     with pytest.raises(EvaluationError, match="ask the same questions"):
-        early_stop.rounds(made.arms["baseline"], WIDE, 8, tmp_path)
+        early_stop.rounds(made.baseline, WIDE, 8, tmp_path)
 
 
-def test_a_share_in_the_quantized_arm_is_no_row_of_the_test(tmp_path: Path) -> None:
+def test_a_share_in_the_candidate_is_no_row_of_the_test(tmp_path: Path) -> None:
     made = make_run(tmp_path, rows=30)
     path = tmp_path / made.arms["quantized"].tasks["gsm8k"].samples
     rows = lines(path)
     rows[4]["metrics"] = dict.fromkeys(rows[4]["metrics"], 0.5)
     write_rows(path, rows)
     with pytest.raises(ComparisonError, match="neither right nor wrong"):
-        asked.pooled(made.arms["baseline"], made.arms["quantized"], made.comparison, tmp_path)
+        answered_rows.pooled(
+            made.baseline, made.arms["quantized"], made.pairs[0].comparison, tmp_path
+        )
 
 
 def test_whatever_decides_where_it_stops_is_in_its_key(tmp_path: Path) -> None:
@@ -325,13 +333,13 @@ def test_whatever_decides_where_it_stops_is_in_its_key(tmp_path: Path) -> None:
 
     def identity(margin: float = 8, **fields: Any) -> str:
         verdict = WIDE.model_copy(update=fields)
-        rounds = early_stop.rounds(made.arms["baseline"], verdict, margin, tmp_path)
+        rounds = early_stop.rounds(made.baseline, verdict, margin, tmp_path)
         return digest_of(rounds.identity())
 
     found = [identity(), identity(9), identity(confidence=0.9), identity(task_margin_points=31.0)]
     assert len(set(found)) == 4
     assert identity(power=0.9) == found[0]  # that plans, and decides nothing
-    path = tmp_path / made.arms["baseline"].tasks["gsm8k"].samples
+    path = tmp_path / made.baseline.tasks["gsm8k"].samples
     path.write_text(path.read_text().replace("apples", "pears"))
     assert identity() not in found
 
@@ -345,7 +353,7 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     told = judged(made, stopped(made, folder, verdict), folder, verdict)
     assert told.verdict.stopped_after is not None
     assert told.verdict.stopped_after < 900
-    report.write(told, folder=folder)
+    report.write(told.report, folder=folder)
     return folder
 
 
@@ -353,6 +361,12 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def verified(sealed: Path, tmp_path: Path) -> Path:
     """Return a copy that a test may change."""
     return Path(shutil.copytree(sealed, tmp_path / "copy"))
+
+
+def one(document: dict[str, Any]) -> dict[str, Any]:
+    """What a report says of its one candidate."""
+    found: dict[str, Any] = document["judged"]["quantized"]
+    return found
 
 
 def wrong(run: Path) -> dict[str, str]:
@@ -364,17 +378,22 @@ def test_the_receipt_of_a_stopped_run_holds(verified: Path) -> None:
     notes = [note for check in receipt.verify(verified) for note in check.notes]
     assert not any("stopped early" in note for note in notes)
     written = json.loads((verified / "report.json").read_text())
-    assert "rows, as was asked" in " ".join(written["verdict"]["reasons"])
+    reasons = written["judged"]["quantized"]["verdict"]["reasons"]
+    assert "rows, as was asked" in " ".join(reasons)
+    assert reasons == written["verdict"]["reasons"]  # of a run with one candidate
     assert "of 900 rows" in (verified / "report.md").read_text()
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda d: d["comparison"]["pooled"].update(bound=-0.001), "comparison.pooled.bound"),
-        (lambda d: d["verdict"].update(stopped_after=None), "verdict.stopped_after"),
+        (lambda d: one(d)["comparison"]["pooled"].update(bound=-0.001), "comparison.pooled.bound"),
+        (lambda d: one(d)["verdict"].update(stopped_after=None), "judged.quantized.verdict."),
+        (lambda d: one(d)["verdict"].update(stopped_after=900), "judged.quantized.verdict."),
         (lambda d: d["verdict"].update(stopped_after=900), "verdict.stopped_after"),
         (lambda d: d["spec"]["verdict"].update(early_stop=False), "comparison.pooled.low"),
+        (lambda d: one(d)["answered"]["gsm8k"].update(n=5), "judged.quantized.answered.gsm8k.n"),
+        (lambda d: one(d).update(answered=None), "judged.quantized"),
     ],
 )
 def test_a_changed_stopped_run_is_named_even_if_sealed_again(
@@ -393,8 +412,8 @@ ANSWERS = {
 }
 
 
-def pupil(share: float) -> Callable[[list[int]], str]:
-    """Return one who knows a share of the answers. Tokens are bytes, in the tokenizer's order."""
+def answering(share: float) -> Callable[[list[int]], str]:
+    """Return what answers a share of the questions. Tokens are bytes, in the tokenizer's order."""
 
     def reply(prompt: list[int]) -> str:
         question = re.split(r"Question: ", text_of(prompt))[-1].removesuffix("\nAnswer:")
@@ -412,7 +431,7 @@ def text_of(prompt: list[int]) -> str:
 
 
 @pytest.fixture(scope="module")
-def exam(tmp_path_factory: pytest.TempPathFactory) -> Exam:
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Exam:
     spec = evaluation(
         TaskSpec(name="gsm8k", limit=80, num_fewshot=2, max_gen_toks=64),
         TaskSpec(name="global_mmlu_en", limit=10, num_fewshot=2),
@@ -425,20 +444,20 @@ def exam(tmp_path_factory: pytest.TempPathFactory) -> Exam:
 @pytest.mark.parametrize("name", ["gsm8k", "global_mmlu_en"])
 def test_some_documents_are_asked_as_among_all(
     name: str,
-    exam: Exam,
+    suite: Exam,
     tokenizer: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    wanted = {part: [1, 4, 5, 9] for part in exam.parts[name].tasks}
+    wanted = {part: [1, 4, 5, 9] for part in suite.parts[name].tasks}
     wanted[next(iter(wanted))] = [7]
-    with serving(Completions(reply=pupil(0.5), max_model_len=9000)) as server:
+    with serving(Completions(reply=answering(0.5), max_model_len=9000)) as server:
 
-        def sit(file: str, only: Mapping[str, list[int]] | None = None) -> TaskScores:
-            return exam.evaluate(name, server, tokenizer, tmp_path / file, Silent(), only=only)
+        def evaluate(file: str, only: Mapping[str, list[int]] | None = None) -> TaskScores:
+            return suite.evaluate(name, server, tokenizer, tmp_path / file, Silent(), only=only)
 
-        whole = sit("whole.jsonl")
-        part = sit("part.jsonl", wanted)
-        again = sit("again.jsonl")
+        whole = evaluate("whole.jsonl")
+        part = evaluate("part.jsonl", wanted)
+        again = evaluate("again.jsonl")
     rows = lines(tmp_path / "part.jsonl")
     assert rows == [
         row for row in lines(tmp_path / "whole.jsonl") if row["doc_id"] in wanted[row["task"]]
@@ -446,36 +465,36 @@ def test_some_documents_are_asked_as_among_all(
     assert part.n == len(rows) == sum(map(len, wanted.values()))
     for metric, value in part.metrics.items():
         assert value.value == pytest.approx(sum(r["metrics"][metric] for r in rows) / len(rows))
-    # The exam is whole again afterwards.
+    # All of the task is asked again afterwards.
     assert lines(tmp_path / "again.jsonl") == lines(tmp_path / "whole.jsonl")
-    assert (again.metrics, again.exam) == (whole.metrics, whole.exam)
+    assert (again.metrics, again.questions) == (whole.metrics, whole.questions)
 
 
 def test_a_much_worse_model_is_not_asked_to_the_end(
-    exam: Exam,
+    suite: Exam,
     tokenizer: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:
     made = make_run(tmp_path / "made", rows=6)
     verdict = VerdictSpec(margin_points=5, task_margin_points=90, early_stop=True)
 
-    def sit_whole(server: Completions) -> dict[str, TaskScores]:
+    def evaluate_whole(server: Completions) -> dict[str, TaskScores]:
         return {
-            name: exam.evaluate(
-                name, server, tokenizer, tmp_path / f"samples/base/{name}.jsonl", Silent()
-            ).model_copy(update={"samples": f"samples/base/{name}.jsonl"})
-            for name in exam.names
+            name: suite.evaluate(
+                name, server, tokenizer, tmp_path / f"samples/baseline/{name}.jsonl", Silent()
+            ).model_copy(update={"samples": f"samples/baseline/{name}.jsonl"})
+            for name in suite.names
         }
 
-    with serving(Completions(reply=pupil(0.95), max_model_len=9000)) as server:
-        baseline = made.arms["baseline"].model_copy(update={"tasks": sit_whole(server)})
+    with serving(Completions(reply=answering(0.95), max_model_len=9000)) as server:
+        baseline = made.baseline.model_copy(update={"tasks": evaluate_whole(server)})
         everything = len(server.prompts)
     rounds = early_stop.rounds(baseline, verdict, 5, tmp_path)
     kept = AnswerFile(tmp_path / "answers.sqlite", "worse")
-    with serving(Completions(reply=pupil(0.0), max_model_len=9000)) as server:
+    with serving(Completions(reply=answering(0.0), max_model_len=9000)) as server:
 
         def ask(task: str, only: early_stop.Documents, samples: Path) -> TaskScores:
-            return exam.evaluate(task, server, tokenizer, samples, Silent(), kept, only=only)
+            return suite.evaluate(task, server, tokenizer, samples, Silent(), kept, only=only)
 
         found = rounds.ask(
             ask, {}, lambda name: tmp_path / f"samples/quantized/{name}.jsonl", Silent()
@@ -497,7 +516,7 @@ def test_a_much_worse_model_is_not_asked_to_the_end(
     weights = baseline.checkpoint.model_copy(update={"path": tokenizer})
     baseline = baseline.model_copy(update={"checkpoint": weights})
     spec = made.spec.model_copy(update={"verdict": verdict})
-    compared = evidence.compare(baseline, candidate, None, spec, tmp_path, Silent())
+    compared = evidence.compare(baseline, candidate, "quantized", None, spec, tmp_path, Silent())
     told = decide(compared, verdict, stopped_after=rows)
     assert told.status == "FAIL"
     assert compared.pooled is not None
@@ -525,7 +544,7 @@ def _imports(module: Path, root: Path) -> set[Path]:
 
 
 def test_all_code_that_may_move_the_end_is_in_the_key() -> None:
-    """Whatever it imports, directly or through others, decides where an exam ends."""
+    """Whatever it imports, directly or through others, decides where an evaluation ends."""
     here = Path(early_stop.__file__).parents[1]
     seen, waiting = set(), [Path(early_stop.__file__)]
     while waiting:
@@ -539,6 +558,6 @@ def test_all_code_that_may_move_the_end_is_in_the_key() -> None:
     }  # fmt: skip
     empty = {path for path in seen if not path.read_text(encoding="utf-8").strip()}
     assert {path.relative_to(here).as_posix() for path in seen - known - empty} == set()
-    for name in ("comparison.py", "pairing.py", "chance.py", "asked.py", "sequential.py",
+    for name in ("comparison.py", "pairing.py", "chance.py", "answered_rows.py", "sequential.py",
                  "verdict/findings.py", "statistics/paired.py"):  # fmt: skip
-        assert here / name in seen
+        assert here / "judging" / name in seen

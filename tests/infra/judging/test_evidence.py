@@ -13,7 +13,7 @@ from infra.judging import evidence
 from infra.probes.fidelity.positions import Positions
 from infra.report.receipt.remaking import check_comparison
 from tests.broken_checkpoints import SAMPLE
-from tests.infra.made_runs import make_run
+from tests.infra.made_runs import make_run, of_pair
 from tests.infra.suite.harness.conftest import Heard
 
 
@@ -48,10 +48,10 @@ class Run:
     def change(self, arm: Any, **fields: Any) -> None:
         self.arms[arm] = self.arms[arm].model_copy(update=fields)
 
-    def compare(self, again: ArmResult | None = None) -> Comparison:
+    def compare(self, repeat: ArmResult | None = None) -> Comparison:
         return evidence.compare(
-            self.arms["baseline"], self.arms["quantized"], again, self.report.spec, self.folder,
-            self.heard,
+            self.arms["baseline"], self.arms["quantized"], "quantized", repeat, self.report.spec,
+            self.folder, self.heard,
         )  # fmt: skip
 
 
@@ -72,11 +72,11 @@ def test_a_shorter_text_costs_the_fidelity_alone(run: Run) -> None:
     found = run.compare(run.arms["baseline"])
     assert found.fidelity is None
     assert found.noise is not None
-    assert found.metrics == run.report.comparison.metrics
+    assert found.metrics == run.report.pairs[0].comparison.metrics
     (told,) = run.heard.said
     assert "different fidelity texts" in told
     # And the receipt of such a report holds.
-    report = run.report.model_copy(update={"arms": run.arms, "comparison": run.compare()})
+    report = of_pair(run.report.model_copy(update={"arms": run.arms}), comparison=run.compare())
     checked, _ = check_comparison(report, run.folder)
     assert checked.wrong == ()
 
@@ -85,24 +85,24 @@ def test_a_shorter_text_costs_the_fidelity_alone(run: Run) -> None:
 def test_a_figure_that_is_no_number_costs_the_fidelity_alone(run: Run, value: float) -> None:
     run.change("baseline", reading=run.read("baseline", [1, 2, 3], perplexity=value))
     assert run.compare().fidelity is None
-    assert "perplexity_base is" in run.heard.said[0]
+    assert "perplexity_baseline is" in run.heard.said[0]
 
 
-def test_a_second_sitting_of_another_exam_costs_the_noise_floor_alone(run: Run) -> None:
-    again = run.arms["baseline"].model_copy(update={"tasks": {}})
-    found = run.compare(again)
+def test_a_repeat_of_other_tasks_costs_the_noise_floor_alone(run: Run) -> None:
+    repeat = run.arms["baseline"].model_copy(update={"tasks": {}})
+    found = run.compare(repeat)
     assert found.noise is None
     assert found.fidelity is not None
     assert "no noise floor" in run.heard.said[0]
 
 
-def test_another_exam_is_still_refused(run: Run) -> None:
+def test_other_tasks_are_still_refused(run: Run) -> None:
     run.change("quantized", tasks={})
     with pytest.raises(ComparisonError, match="different tasks"):
         run.compare()
 
 
-def test_a_metric_that_is_no_number_in_one_arm_is_told_and_not_compared(run: Run) -> None:
+def test_a_metric_that_is_no_number_in_one_arm_is_named_and_not_compared(run: Run) -> None:
     scores = run.arms["quantized"].tasks["gsm8k"]
     other = next(metric for metric in scores.metrics if metric != scores.primary_metric)
     metrics = {name: value for name, value in scores.metrics.items() if name != other}
@@ -111,9 +111,9 @@ def test_a_metric_that_is_no_number_in_one_arm_is_told_and_not_compared(run: Run
     run.change("quantized", tasks={**run.arms["quantized"].tasks, "gsm8k": left_out})
     found = run.compare()
     assert [m.metric for m in found.metrics if m.task == "gsm8k"] == [scores.primary_metric]
-    assert run.heard.said == [f"gsm8k: {other} is no number in the candidate and is not compared"]
+    assert run.heard.said == [f"gsm8k: {other} is no number in quantized and is not compared"]
     assert json.loads(left_out.model_dump_json())["left_out"] == [other]
-    # An arm that never had the metric sat another exam.
+    # An arm that never had the metric was asked something else.
     run.change("quantized", tasks={**run.arms["quantized"].tasks, "gsm8k": lacking})
     with pytest.raises(ComparisonError, match="metrics"):
         run.compare()

@@ -18,14 +18,14 @@ def baseline(tmp_path: Path) -> ArmResult:
     return make_run(tmp_path, rows=60).arms["baseline"]
 
 
-def again(folder: Path, baseline: ArmResult, change: Callable[[str, int, Row], Any]) -> ArmResult:
-    """A second sitting with the same rows, some of them changed."""
+def repeat(folder: Path, baseline: ArmResult, change: Callable[[str, int, Row], Any]) -> ArmResult:
+    """The baseline asked again, with the same rows, some of them changed."""
     tasks = {}
     for name, scores in baseline.tasks.items():
         rows = [json.loads(line) for line in (folder / scores.samples).read_text().splitlines()]
         for place, row in enumerate(rows):
             change(name, place, row)
-        samples = f"samples/base-again/{name}.jsonl"
+        samples = f"samples/baseline-repeat/{name}.jsonl"
         (folder / samples).parent.mkdir(exist_ok=True)
         (folder / samples).write_text("".join(json.dumps(row) + "\n" for row in rows))
         tasks[name] = scores.model_copy(update={"samples": samples})
@@ -36,8 +36,8 @@ def nothing(name: str, place: int, row: Row) -> None:
     """Change nothing."""
 
 
-def test_two_equal_sittings_have_no_noise(tmp_path: Path, baseline: ArmResult) -> None:
-    found = noise.floor(baseline, again(tmp_path, baseline, nothing), tmp_path)
+def test_an_equal_repeat_has_no_noise(tmp_path: Path, baseline: ArmResult) -> None:
+    found = noise.floor(baseline, repeat(tmp_path, baseline, nothing), tmp_path)
     assert found.tasks == dict.fromkeys(
         ["gsm8k", GROUP, "gpqa_main_zeroshot"], NoiseTask(rows=60, changed=0, lost=0, gained=0)
     )
@@ -57,7 +57,7 @@ def test_flips_and_other_answers_are_counted(tmp_path: Path, baseline: ArmResult
     metric = baseline.tasks["gsm8k"].primary_metric
     right = sum(json.loads(line)["metrics"][metric] == 1.0 for line in before)
     assert 0 < right < 10
-    found = noise.floor(baseline, again(tmp_path, baseline, change), tmp_path)
+    found = noise.floor(baseline, repeat(tmp_path, baseline, change), tmp_path)
     assert found.tasks["gsm8k"] == NoiseTask(rows=60, changed=15, lost=right, gained=10 - right)
     assert found.tasks[GROUP].changed == 0
 
@@ -80,20 +80,20 @@ def test_where_less_is_better_less_is_gained(tmp_path: Path, baseline: ArmResult
     def change(name: str, place: int, row: Row) -> None:
         row["metrics"] = dict.fromkeys(row["metrics"], 0.0)
 
-    second = again(tmp_path, baseline, change)
+    second = repeat(tmp_path, baseline, change)
     plain = noise.floor(baseline, second, tmp_path).tasks[GROUP]
     other = noise.floor(turned(baseline), turned(second), tmp_path).tasks[GROUP]
     assert plain.lost > 0
     assert (other.lost, other.gained) == (plain.gained, plain.lost) == (0, plain.lost)
 
 
-def test_sittings_of_different_models_or_exams_are_refused(
+def test_a_repeat_of_another_model_or_of_other_tasks_is_refused(
     tmp_path: Path, baseline: ArmResult
 ) -> None:
     other = make_run(tmp_path / "other", rows=60).arms["quantized"]
     with pytest.raises(ComparisonError, match="different models"):
         noise.floor(baseline, other, tmp_path)
-    fewer = again(tmp_path, baseline, nothing)
+    fewer = repeat(tmp_path, baseline, nothing)
     fewer = fewer.model_copy(update={"tasks": {"gsm8k": fewer.tasks["gsm8k"]}})
     with pytest.raises(ComparisonError, match="different tasks"):
         noise.floor(baseline, fewer, tmp_path)
