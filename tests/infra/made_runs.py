@@ -1,4 +1,4 @@
-"""A made-up but complete run: two arms, three tasks, their sample rows on disk, one report.
+"""A made-up but complete run: its arms, three tasks, their sample rows on disk, one report.
 
 Questions and answers are generated; everything else is made as a run makes it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from infra.contracts.records import (
     Report,
     ServerRecord,
     TaskScores,
+    Verdict,
 )
 from infra.contracts.specs import (
     ArmSpec,
@@ -32,9 +34,12 @@ from infra.contracts.specs import (
     QuantizationSpec,
     ResultsSpec,
     RunSpec,
+    ServingChanges,
     TaskSpec,
 )
+from infra.judging import gate
 from infra.judging.comparison import change_name, compare
+from infra.judging.family import together
 from infra.judging.verdict import decide
 from infra.store.content import digest_of
 from infra.suite.harness.scores import exam_digest
@@ -55,6 +60,8 @@ def make_run(
     kept: float = 0.86,
     found: float = 0.05,
     hostile: str = "",
+    candidates: int = 1,
+    failed: Mapping[str, str] | None = None,
 ) -> Report:
     """Write the sample rows of a made-up run below a folder and return its report.
 
@@ -65,31 +72,58 @@ def make_run(
         kept: Share of the baseline's right gsm8k rows that stay right.
         found: Share of its wrong gsm8k rows that become right.
         hostile: Text put into every prompt, target and answer.
+        candidates: How many: `quantized`, then `candidate-2` and so on, which lose less.
+        failed: Candidate → why there is no result of it.
     """
     chance = random.Random(rows)
-    exams: dict[str, tuple[list[Row], list[Row]]] = {
+    asked: dict[str, tuple[list[Row], list[Row]]] = {
         "gsm8k": _gsm8k(chance, rows, kept, found, hostile),
         GROUP: _choices(chance, [f"{GROUP}_{name}" for name in SUBJECTS], rows, 0.62, hostile),
         "gpqa_main_zeroshot": _choices(chance, ["gpqa_main_zeroshot"], rows, 0.41, hostile),
     }
-    arms: dict[str, ArmResult] = {
-        "baseline": _arm("baseline", {name: exam[0] for name, exam in exams.items()}, folder),
-        "quantized": _arm("quantized", {name: exam[1] for name, exam in exams.items()}, folder),
+    spec, failed = make_spec(candidates), dict(failed or {})
+    answers = {
+        "baseline": {task: both[0] for task, both in asked.items()},
+        "quantized": {task: both[1] for task, both in asked.items()},
     }
-    spec = make_spec()
-    comparison = compare(arms["baseline"], arms["quantized"], folder)
-    verdict = decide(comparison, spec.verdict, what=change_name(spec, "quantized"))
+    for name in [*spec.arms][2:]:
+        chance = random.Random(f"{rows} {name}")
+        answers[name] = {task: _otherwise(chance, both[0]) for task, both in asked.items()}
+    arms = {
+        name: _arm(name, answers[name], folder, quantized=arm.quantization is not None)
+        for name, arm in spec.arms.items()
+        if name not in failed
+    }
+    confidence = spec.judged_verdict.confidence
+    compared = together(
+        {
+            name: compare(arms["baseline"], arm, folder, confidence)
+            for name, arm in arms.items()
+            if name != "baseline"
+        }
+    )
+    judged = {
+        name: Judgement(
+            comparison=comparison,
+            verdict=decide(
+                comparison, spec.verdict, candidates=candidates, what=change_name(spec, name)
+            ),
+        )
+        for name, comparison in compared.items()
+    }
     return Report(
         run_id=run_id,
         created=datetime(2026, 11, 21, 10, 15, tzinfo=UTC),
         spec=spec,
         arms=arms,
-        judged={"quantized": Judgement(comparison=comparison, verdict=verdict)},
-        verdict=verdict,
+        judged=judged,
+        failed=failed,
+        verdict=overall_verdict(spec, judged, failed),
         timings={
             "environment-server": 0.4, "environment-quantizer": 0.3, "weights-baseline": 0.61,
-            "quantize-quantized": 111.7, "evaluate-baseline": 148.2, "evaluate-quantized": 163.9,
-            "compare-quantized": 1.9,
+            "quantize-quantized": 111.7, "evaluate-baseline": 148.2,
+            **{f"evaluate-{name}": 163.9 for name in judged},
+            **{f"compare-{name}": 1.9 for name in judged},
         },
         reused=("environment-server", "environment-quantizer", "evaluate-baseline: gsm8k"),
         provenance={
@@ -101,6 +135,19 @@ def make_run(
             "run_key": digest_of("key"),
         },
     )  # fmt: skip
+
+
+def overall_verdict(
+    spec: RunSpec,
+    judged: Mapping[str, Judgement],
+    failed: Mapping[str, str],
+    margin: tuple[float, float | None] | None = None,
+) -> Verdict:
+    """Return the verdict of the whole run, as a run makes it of those of its candidates."""
+    verdicts = {name: one.verdict for name, one in judged.items()}
+    return gate.overall(
+        verdicts, failed, spec.verdict.gate, *(margin or (spec.verdict.margin_points, None))
+    )
 
 
 def make_card() -> CalibrationCard:
@@ -121,14 +168,28 @@ def of_pair(report: Report, **fields: Any) -> Report:
     return report.model_copy(update={"judged": changed, **whole})
 
 
-def make_spec() -> RunSpec:
-    """Return a spec with the three tasks of the made-up run."""
+def make_spec(candidates: int = 1) -> RunSpec:
+    """Return a spec with the three tasks of the made-up run.
+
+    Args:
+        candidates: How many. The first is made of the baseline; those after it are in turn served
+            in another way, and made by another recipe.
+    """
     recipe = QuantizationSpec(calibration=CalibrationSpec(path="conversations.jsonl"))
+    finer = recipe.model_copy(update={"group_size": 64})
+    cache = ServingChanges(extra_args=("--kv-cache-dtype", "fp8"))
+    others = (
+        CandidateSpec(name=name, serving=cache)
+        if place % 2 == 0
+        else CandidateSpec(name=name, quantization=finer)
+        for place in range(2, candidates + 1)
+        if (name := f"candidate-{place}")
+    )
     return RunSpec(
         baseline=ArmSpec(
             model=ModelSpec(id="Qwen/Qwen2.5-7B-Instruct", revision="a09a3545" * 5)
         ),
-        candidates=(CandidateSpec(name="quantized", quantization=recipe),),
+        candidates=(CandidateSpec(name="quantized", quantization=recipe), *others),
         evaluation=EvaluationSpec(
             tasks=(
                 TaskSpec(name="gsm8k", num_fewshot=5, limit=200),
@@ -209,10 +270,9 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
-def _arm(arm: str, exams: dict[str, list[Row]], folder: Path) -> ArmResult:
-    baseline = arm == "baseline"
+def _arm(arm: str, answers: dict[str, list[Row]], folder: Path, *, quantized: bool) -> ArmResult:
     tasks = {}
-    for name, rows in exams.items():
+    for name, rows in answers.items():
         samples = f"samples/{arm}/{name}.jsonl"
         write_rows(folder / samples, rows)
         tasks[name] = score(name, rows, samples)
@@ -222,14 +282,14 @@ def _arm(arm: str, exams: dict[str, list[Row]], folder: Path) -> ArmResult:
     return ArmResult(
         checkpoint=CheckpointSummary(
             path=Path(
-                "/cache/weights/Qwen2.5-7B-Instruct" if baseline else "/cache/checkpoints/5b1c"
+                "/cache/checkpoints/5b1c" if quantized else "/cache/weights/Qwen2.5-7B-Instruct"
             ),
-            digest=digest_of(arm),
-            size_bytes=15_231_233_024 if baseline else 5_570_801_664,
+            digest=digest_of(arm if quantized else "baseline"),
+            size_bytes=5_570_801_664 if quantized else 15_231_233_024,
             quantization=(
-                None if baseline else {"quant_method": "awq", "bits": 4, "group_size": 128}
+                {"quant_method": "awq", "bits": 4, "group_size": 128} if quantized else None
             ),
-            calibration=None if baseline else make_card(),
+            calibration=make_card() if quantized else None,
         ),
         server=ServerRecord(
             version="0.32.0",
@@ -239,18 +299,18 @@ def _arm(arm: str, exams: dict[str, list[Row]], folder: Path) -> ArmResult:
                 "--port", "40123", "--generation-config", "vllm", "--max-model-len", "2048",
             ),
             device="AMD EPYC 7B13",
-            kernel=None if baseline else "CPUWNA16LinearKernel",
+            kernel="CPUWNA16LinearKernel" if quantized else None,
             dtype="torch.bfloat16",
             max_model_len=2048,
             concurrency=32,
-            startup_seconds=24.8 if baseline else 27.1,
+            startup_seconds=27.1 if quantized else 24.8,
             log=f"logs/server-{arm}.log",
         ),
         tasks=tasks,
         speed=ArmSpeed(
-            startup_seconds=24.8 if baseline else 27.1,
-            evaluation_seconds=123.4 if baseline else 136.8,
-            documents_per_second=4.86 if baseline else 4.38,
+            startup_seconds=27.1 if quantized else 24.8,
+            evaluation_seconds=136.8 if quantized else 123.4,
+            documents_per_second=4.38 if quantized else 4.86,
         ),
     )  # fmt: skip
 
@@ -284,6 +344,30 @@ def _gsm8k(
             row["filtered"] = {"flexible-extract": final + hostile, "strict-match": final + hostile}
             rows.append(row)
     return baseline, candidate
+
+
+def _otherwise(
+    chance: random.Random, rows: list[Row], kept: float = 0.97, found: float = 0.02
+) -> list[Row]:
+    """Return the rows of another arm: some of the right ones wrong, and the other way round."""
+    answered = []
+    for row in rows:
+        right = all(row["metrics"].values())
+        if (still := chance.random() < (kept if right else found)) == right:
+            answered.append(row)
+            continue
+        changed = {**row, "metrics": dict.fromkeys(row["metrics"], float(still))}
+        if row["continuations"]:
+            key = "ABCD".index(row["target"])
+            pick = key if still else (key + 1) % 4
+            picked = [[-1.0 if place == pick else -3.0, place == pick] for place in range(4)]
+            changed |= {"responses": [picked], "filtered": {"none": picked}}
+        else:
+            text = row["doc"]["answer"] if still else _sum(chance)[1]
+            final = text.rpartition("#### ")[2]
+            changed |= {"responses": [[text]], "filtered": dict.fromkeys(row["filtered"], final)}
+        answered.append(changed)
+    return answered
 
 
 def _sum(chance: random.Random) -> tuple[str, str]:
