@@ -12,10 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from infra.contracts.specs import BASELINE
 from infra.store.history import NAME
 
 _RUNS = 10
 """Newest measurements of a task that are counted."""
+
+_BASELINES = (BASELINE, "base")
+"""What the arm is called that others are held against, now and in rows of earlier versions."""
 
 _FEWEST = 20
 """Rows of a measurement below which it is a trial."""
@@ -32,17 +36,17 @@ class Flips:
 
 @dataclass(frozen=True)
 class Duration:
-    """How long both arms of one run held an accelerator."""
+    """How long all arms of one run held an accelerator."""
 
     run: str
     rows: int
     """Of all tasks, in one arm."""
 
     startup_seconds: float
-    """Of both engines together."""
+    """Of all engines together."""
 
     evaluation_seconds: float
-    """Of both arms together."""
+    """Of all arms together."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def learn(folder: Path, *, label: str, model: str, tasks: Iterable[str]) -> Earl
         folder: The folder that holds the runs.
         label: `ResultsSpec.label`.
         model: `ModelSpec.id`.
-        tasks: Tasks and groups of the exam.
+        tasks: Tasks and groups that are asked.
     """
     rows = [
         row
@@ -95,12 +99,14 @@ def _newest(rows: Iterable[dict[str, str]], task: str) -> list[dict[str, str]]:
     """Return the rows that count for a task, each measurement once, however often it was reused."""
     found: dict[tuple[str | None, ...], dict[str, str]] = {}
     for row in rows:
-        if (row.get("task"), row.get("arm")) != (task, "quantized"):
+        if row.get("task") != task or row.get("arm") in _BASELINES:
             continue
         numbers = [_number(row, column) for column in ("n", "lost", "gained")]
         if any(number is None for number in numbers) or (numbers[0] or 0) < _FEWEST:
             continue
-        found.setdefault((row.get("exam"), row.get("checkpoint")), row)
+        # Candidates that are served otherwise have the baseline's checkpoint.
+        same = tuple(row.get(column) for column in ("exam", "checkpoint", "serving"))
+        found.setdefault(same, row)
     return list(found.values())[:_RUNS]
 
 
@@ -117,11 +123,11 @@ def _duration(rows: Iterable[dict[str, str]], tasks: set[str]) -> Duration | Non
         runs.setdefault(row.get("run_id") or "", []).append(row)
     for run, of_run in runs.items():
         arms = {row.get("arm"): row for row in of_run}
-        if {row.get("task") for row in of_run} != tasks or set(arms) != {"base", "quantized"}:
+        if {row.get("task") for row in of_run} != tasks or len(arms) < 2:
             continue
         startup = [_number(row, "startup_seconds") for row in arms.values()]
         rates = [_number(row, "documents_per_second") for row in arms.values()]
-        counts = [_number(row, "n") for row in of_run if row.get("arm") == "base"]
+        counts = [_number(row, "n") for row in of_run if row.get("arm") in _BASELINES]
         if None in [*startup, *rates, *counts] or not any(counts) or 0 in rates:
             continue
         rows_told = sum(count or 0 for count in counts)
@@ -129,7 +135,7 @@ def _duration(rows: Iterable[dict[str, str]], tasks: set[str]) -> Duration | Non
             run=run,
             rows=int(rows_told),
             startup_seconds=sum(seconds or 0 for seconds in startup),
-            # An exam that was stopped early counts the same rows in both arms, but the baseline
+            # Where the tasks were stopped early every arm tells of the same rows, but the baseline
             # was asked all: only the rate is of what is counted.
             evaluation_seconds=sum(rows_told / (rate or 1) for rate in rates),
         )

@@ -19,7 +19,7 @@ from infra.store.settings import Settings
 from tests.infra.made_runs import GROUP, make_run
 
 QWEN = {"gsm8k": 1319, "global_mmlu_en": 400, "gpqa_main_zeroshot": 448}
-EXAM = {"gsm8k": 200, "arc": 100}
+SUITE = {"gsm8k": 200, "arc": 100}
 
 
 def write_history(folder: Path, *runs: dict[str, object]) -> Path:
@@ -55,6 +55,20 @@ def test_the_smallest_drop_is_connors() -> None:
     assert rows == pytest.approx(2167, rel=1e-5)
 
 
+def test_several_candidates_take_more_rows() -> None:
+    """Each may err less often, so that all together err no more often than one."""
+    asked = VerdictSpec()
+    one, eight = plan(QWEN, asked), plan(QWEN, asked.among(8))
+    assert asked.among(1) == asked
+    assert 1 - asked.among(8).confidence == pytest.approx(0.05 / 8)
+    assert eight.smallest_drop_points > one.smallest_drop_points
+    # (z at 1 - 0.05/8 + 0.841621) sqrt(0.1 / 2167)
+    assert eight.smallest_margin_points == pytest.approx(
+        100 * (2.497705 + 0.841621) * (0.1 / 2167) ** 0.5, rel=1e-5
+    )
+    assert eight.rows_for_margin > one.rows_for_margin
+
+
 def test_all_rows_count_once() -> None:
     power = plan(QWEN, VerdictSpec())
     assert (power.rows, power.flip_rate, power.learned_from) == (2167, pytest.approx(0.1), ())
@@ -73,7 +87,7 @@ def test_the_pooled_flip_rate_is_weighted_by_rows() -> None:
 
 
 def test_confidence_and_power_cost_rows() -> None:
-    plain, sure = plan(EXAM, VerdictSpec()), plan(EXAM, VerdictSpec(confidence=0.99, power=0.95))
+    plain, sure = plan(SUITE, VerdictSpec()), plan(SUITE, VerdictSpec(confidence=0.99, power=0.95))
     assert sure.smallest_drop_points > plain.smallest_drop_points
     assert sure.smallest_margin_points > plain.smallest_margin_points
     assert sure.rows_for_margin > plain.rows_for_margin
@@ -81,7 +95,7 @@ def test_confidence_and_power_cost_rows() -> None:
 
 def test_the_rate_of_the_spec_is_taken_as_it_is() -> None:
     earlier = Earlier(flips={"gsm8k": Flips(1000, 400)}, runs={"gsm8k": ("run-1",)})
-    power = plan(EXAM, VerdictSpec(flip_rate=0.3), earlier)
+    power = plan(SUITE, VerdictSpec(flip_rate=0.3), earlier)
     assert {task.flip_rate for task in power.tasks.values()} == {0.3}
     assert power.learned_from == ()
 
@@ -134,12 +148,12 @@ def test_what_was_lost_before_widens_no_margin() -> None:
 
 @pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize("rows", [1, 2, 7, 60, 192, 1319, 100_000])
-def test_the_margin_that_is_told_is_resolved(rows: int, early: bool) -> None:
+def test_the_margin_that_is_named_is_resolved(rows: int, early: bool) -> None:
     power = plan({"gsm8k": rows}, VerdictSpec(early_stop=early))
-    told = resolvable_margin(power)
-    assert resolves(VerdictSpec(margin_points=told, task_margin_points=100), power)
-    assert told - power.smallest_margin_points < 0.1 + 1e-9
-    assert told <= 100
+    named = resolvable_margin(power)
+    assert resolves(VerdictSpec(margin_points=named, task_margin_points=100), power)
+    assert named - power.smallest_margin_points < 0.1 + 1e-9
+    assert named <= 100
 
 
 def test_the_recipes_resolve_what_they_ask() -> None:
@@ -156,7 +170,7 @@ def test_the_recipes_resolve_what_they_ask() -> None:
 # History
 
 
-def test_flips_are_counted_in_the_quantized_rows_of_the_kind(tmp_path: Path) -> None:
+def test_flips_are_counted_in_the_candidates_rows_of_the_kind(tmp_path: Path) -> None:
     run = {"task": "gsm8k", "n": 200, "lost": 30, "gained": 10}
     others = [
         {**run, "label": "adhoc"},
@@ -169,7 +183,7 @@ def test_flips_are_counted_in_the_quantized_rows_of_the_kind(tmp_path: Path) -> 
     earlier = learned(write_history(tmp_path, run, *others))
     assert earlier.flips == {"gsm8k": Flips(rows=200, flipped=40)}
     assert earlier.runs == {"gsm8k": ("run-0",)}
-    power = plan(EXAM, VerdictSpec(), earlier)
+    power = plan(SUITE, VerdictSpec(), earlier)
     # 40 of 200 rows, and 10 of the 100 that the assumption weighs
     assert power.tasks["gsm8k"].flip_rate == pytest.approx(50 / 300)
     assert power.tasks["arc"].flip_rate == ASSUMED
@@ -193,6 +207,23 @@ def test_no_flips_in_a_small_run_do_not_plan_with_none(tmp_path: Path) -> None:
     assert power.smallest_margin_points > 5
 
 
+def test_every_candidate_of_a_run_counts(tmp_path: Path) -> None:
+    report = make_run(tmp_path / "run", rows=60, candidates=3)
+    rows.record(report, tmp_path)
+    model = report.spec.baseline.model.id
+    earlier = learn(tmp_path, label="sample", model=model, tasks=[*report.baseline.tasks])
+    flipped = sum(
+        metric.lost + metric.gained
+        for pair in report.pairs
+        for metric in pair.comparison.metrics
+        if (metric.task, metric.primary) == ("gsm8k", True)
+    )
+    assert earlier.flips["gsm8k"] == Flips(rows=180, flipped=flipped)
+    assert earlier.duration is not None
+    startup = sum(arm.speed.startup_seconds for arm in report.arms.values())
+    assert earlier.duration.startup_seconds == pytest.approx(startup)
+
+
 @pytest.mark.parametrize(
     "text", [None, b"", b"name,price\nx,1\n", b"run_id,label\nx", b"\xff\xfe\x00", b'"' * 300_000]
 )
@@ -208,8 +239,10 @@ def test_a_history_of_real_reports_is_understood(tmp_path: Path) -> None:
     rows.record(report, tmp_path)
     spec = report.spec
     tasks = ("gsm8k", GROUP, "gpqa_main_zeroshot")
-    earlier = learn(tmp_path, label=spec.results.label, model=spec.model.id, tasks=tasks)
-    primary = {m.task: m for m in report.comparison.metrics if m.primary and not m.subtask_of}
+    model = spec.baseline.model.id
+    earlier = learn(tmp_path, label=spec.results.label, model=model, tasks=tasks)
+    [pair] = report.pairs
+    primary = {m.task: m for m in pair.comparison.metrics if m.primary and not m.subtask_of}
     assert {task: flips.flipped for task, flips in earlier.flips.items()} == {
         task: metric.lost + metric.gained for task, metric in primary.items()
     }
@@ -228,7 +261,7 @@ def test_minutes_are_of_the_newest_run_of_the_same_tasks(tmp_path: Path) -> None
     write_history(
         tmp_path,
         {**times, "evaluation_seconds": 60, "documents_per_second": 100 / 60},
-        # Stopped early: 100 rows are told of, but the baseline was asked more in its 900 s.
+        # Stopped early: 100 rows are recorded, but the baseline was asked more in its 900 s.
         {**times, "evaluation_seconds": 900, "documents_per_second": 100 / 90},
         {**times, "evaluation_seconds": 500, "documents_per_second": 0.2, "task": "arc"},
         {**times, "evaluation_seconds": 90, "documents_per_second": ""},
@@ -244,9 +277,10 @@ def test_what_history_says_is_not_in_the_key_of_a_run(tmp_path: Path) -> None:
     settings = Settings(cache=tmp_path / "cache", runs=tmp_path / "runs")
     spec = override(sample(), ["verdict.flip_rate=null"])
     before = run_key(spec, settings)
-    run = {"label": "sample", "model": spec.model.id, "task": "gsm8k", "n": 60, "lost": 20}
-    write_history(settings.runs, {**run, "gained": 20})
-    assert learn(settings.runs, label="sample", model=spec.model.id, tasks=["gsm8k"]).flips
+    model = spec.baseline.model.id
+    run = {"label": "sample", "model": model, "task": "gsm8k", "n": 60, "lost": 20, "gained": 20}
+    write_history(settings.runs, run)
+    assert learn(settings.runs, label="sample", model=model, tasks=["gsm8k"]).flips
     assert before is not None
     assert run_key(spec, settings) == before
     assert run_key(override(spec, ["verdict.flip_rate=0.2"]), settings) != before
