@@ -16,7 +16,7 @@ from infra.contracts.specs.probes import FidelitySpec, SpeedSpec
 from infra.contracts.specs.quantization import QuantizationSpec
 from infra.contracts.specs.results import ResultsSpec
 from infra.contracts.specs.serving import ServingSpec
-from infra.contracts.specs.spec import Spec, refuse
+from infra.contracts.specs.spec import Spec, recorded, refuse
 from infra.contracts.specs.verdict import VerdictSpec
 
 SHORT_FORM = ("model", "serving", "quantization")
@@ -123,7 +123,8 @@ class RunSpec(Spec):
     @property
     def arms(self) -> dict[str, ArmSpec]:
         """Name → arm, whole: the baseline first, then each candidate."""
-        others = {one.name: one.beside(self.baseline) for one in self.candidates}
+        with recorded():  # what cannot work was refused when the run was asked for
+            others = {one.name: one.beside(self.baseline) for one in self.candidates}
         return {BASELINE: self.baseline, **others}
 
     @property
@@ -157,6 +158,12 @@ class RunSpec(Spec):
                 f"Two candidates are called {', '.join(twice)}.",
                 remedy="Give each candidate a name of its own.",
             )
+        return self
+
+    @refuse
+    def _candidates_can_be_served(self) -> Self:
+        for candidate in self.candidates:
+            candidate.beside(self.baseline)
         return self
 
     @refuse
