@@ -305,6 +305,12 @@ def test_without_a_receipt_there_is_nothing_to_check(
     assert "before there were receipts" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.parametrize("field", ["arms", "comparison", "spec", "verdict"])
+def test_what_is_no_report_of_its_version_is_named(third: Path, field: str) -> None:
+    rewrite(third, lambda document: document.update({field: 3}))
+    assert wrong(third)["report"]
+
+
 @pytest.mark.parametrize("version", [0, 5, 99, "2", None, [2]])
 def test_a_version_that_there_is_not_is_named(second: Path, version: object) -> None:
     rewrite(second, lambda document: document.update(schema_version=version))
