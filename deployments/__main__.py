@@ -32,8 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         return look_back(given) if given.command in COMMANDS else _carry_out(given)
     except NotPassed as verdict:
         print(f"assay: {verdict}", file=sys.stderr)
-        print(f"report: {verdict.facts['report']}")
-        return _NOT_PASSED[verdict.facts["status"]]
+        print(f"report: {verdict.report}")
+        return _NOT_PASSED[verdict.status]
     except AssayError as error:
         print(f"assay: {error}", file=sys.stderr)
         return _BAD_INPUT

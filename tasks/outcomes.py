@@ -63,6 +63,6 @@ def conclude(published: Published, spec: VerdictSpec) -> Path:
         cause=verdict.reasons[0] if verdict.reasons else "",
         remedy=verdict.needed or "Read the report; with verdict.gate=False a verdict is only told.",
         status=verdict.status,
-        report=str(published.report),
+        report=published.report,
     )
     return cast(Path, Failed(name=name, message=verdict.headline, data=error))

@@ -28,8 +28,8 @@ def floor(base: ArmResult, again: ArmResult, folder: Path) -> NoiseFloor:
         raise ComparisonError(
             "The two sittings for the noise floor are of different models.",
             remedy="Let the base model sit the exam twice.",
-            field="checkpoint", base=base.checkpoint.digest, again=again.checkpoint.digest,
-        )  # fmt: skip
+            field="checkpoint",
+        )
     if base.tasks.keys() != again.tasks.keys():
         raise ComparisonError(
             f"The base model sat different tasks: {', '.join(base.tasks)} the first time, "

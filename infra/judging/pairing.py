@@ -187,8 +187,9 @@ def _keyed(scores: TaskScores, folder: Path) -> dict[_Key, Row]:
             f"{scores.samples} holds {len(rows)} rows, but {scores.name} was scored on {scores.n}.",
             cause="The samples file was cut or changed after the evaluation.",
             remedy="Run the evaluation again.",
-            task=scores.name, field="rows", samples=scores.samples,
-        )  # fmt: skip
+            task=scores.name,
+            field="rows",
+        )
     return rows
 
 
@@ -204,8 +205,9 @@ def _read(path: Path, task: str) -> Iterator[Row]:
                         f"Line {number} of {path} is not a row of {task}: {error!r}.",
                         cause="The samples file was cut or changed after the evaluation.",
                         remedy="Run the evaluation again.",
-                        task=task, field="rows", line=number,
-                    ) from error  # fmt: skip
+                        task=task,
+                        field="rows",
+                    ) from error
     except OSError as error:
         raise ComparisonError(
             f"The rows of {task} cannot be read from {path}: {error.strerror}.",
@@ -234,5 +236,6 @@ def _refuse(task: str, field: str, base: Any, quantized: Any) -> NoReturn:
         f"{base!s:.200} in the base arm, {quantized!s:.200} in the quantized arm.",
         cause="A row can only be compared with the same question, asked in the same words.",
         remedy="Evaluate both arms again with the same spec and the same rows.",
-        task=task, field=field.split(" ", maxsplit=1)[0], base=base, quantized=quantized,
-    )  # fmt: skip
+        task=task,
+        field=field.split(" ", maxsplit=1)[0],
+    )

@@ -161,8 +161,8 @@ def _require_same(base: Reading, quantized: Reading, one: Positions, other: Posi
             cause="Their tokenizers differ, or one was served with a shorter window than the "
             "texts are long.",
             remedy="Lower fidelity.max_tokens, or evaluate both arms again with the same spec.",
-            field="texts", base=base.texts, quantized=quantized.texts,
-        )  # fmt: skip
+            field="texts",
+        )
     if one.top_k != other.top_k:
         raise ComparisonError(
             f"The arms kept different numbers of likely tokens: {one.top_k} and {other.top_k}.",
