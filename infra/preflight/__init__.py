@@ -5,14 +5,14 @@ Every check adds what it finds to one list, so that the user sees all problems a
 
 from __future__ import annotations
 
-from infra.contracts.errors import AssayError, PreflightError
+from infra.contracts.errors import PreflightError
 from infra.contracts.progress import Progress
 from infra.contracts.specs import RunSpec
 from infra.preflight.findings import Finding, problems, table
 from infra.preflight.survey import survey
 from infra.store.settings import Settings
 
-__all__ = ["Finding", "check", "find_problems", "problems", "refuse", "survey", "table"]
+__all__ = ["Finding", "check", "problems", "refuse", "survey", "table"]
 
 
 def check(spec: RunSpec, *, settings: Settings, progress: Progress) -> None:
@@ -22,11 +22,6 @@ def check(spec: RunSpec, *, settings: Settings, progress: Progress) -> None:
         PreflightError: Something is missing. The message numbers every problem with its remedy.
     """
     refuse(survey(spec, settings=settings, progress=progress, fetch_rows=True))
-
-
-def find_problems(spec: RunSpec, *, settings: Settings, progress: Progress) -> list[AssayError]:
-    """Return what is missing. Nothing is downloaded."""
-    return problems(survey(spec, settings=settings, progress=progress))
 
 
 def refuse(findings: list[Finding]) -> None:
