@@ -150,8 +150,8 @@ def _preflight(spec: RunSpec) -> int:
 
 
 def _run(spec: RunSpec, *, again: bool) -> int:
-    from infra.preflight import check
-    from infra.stages.run_key import finished_run
+    from infra.preflight import handed_over, refuse, survey
+    from infra.stages.run_key import finished_run, run_key
 
     settings = Settings()
     terminal: Progress = _Terminal()
@@ -172,7 +172,9 @@ def _run(spec: RunSpec, *, again: bool) -> int:
             f"{settings.cache}."
         )
     # Before Prefect is even started: bad input shall cost seconds.
-    check(spec, settings=settings, progress=terminal)
+    key = run_key(spec, settings)
+    findings = survey(spec, settings=settings, progress=terminal, fetch_rows=True)
+    refuse(findings)
 
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
@@ -180,16 +182,17 @@ def _run(spec: RunSpec, *, again: bool) -> int:
     from flows.quantize_and_evaluate import quantize_and_evaluate
 
     try:
-        page = quantize_and_evaluate(
-            model=spec.model,
-            quantization=spec.quantization,
-            evaluation=spec.evaluation,
-            serving=spec.serving,
-            fidelity=spec.fidelity,
-            speed=spec.speed,
-            verdict=spec.verdict,
-            results=spec.results,
-        )
+        with handed_over(findings, (spec, settings, key)):
+            page = quantize_and_evaluate(
+                model=spec.model,
+                quantization=spec.quantization,
+                evaluation=spec.evaluation,
+                serving=spec.serving,
+                fidelity=spec.fidelity,
+                speed=spec.speed,
+                verdict=spec.verdict,
+                results=spec.results,
+            )
     except NotPassed:
         raise
     except AssayError as error:
