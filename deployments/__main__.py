@@ -34,8 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
         return look_back(given) if given.command in COMMANDS else _carry_out(given)
     except NotPassed as verdict:
         print(f"assay: {verdict}", file=sys.stderr)
-        print(f"report: {verdict.facts['report']}")
-        return _NOT_PASSED[verdict.facts["status"]]
+        print(f"report: {verdict.report}")
+        return _NOT_PASSED[verdict.status]
     except AssayError as error:
         print(f"assay: {error}", file=sys.stderr)
         return _BAD_INPUT
@@ -159,8 +159,8 @@ def _preflight(spec: RunSpec) -> int:
 
 
 def _run(spec: RunSpec, *, again: bool) -> int:
-    from infra.preflight import check
-    from infra.stages.run_key import finished_run
+    from infra.preflight import handed_over, refuse, survey
+    from infra.stages.run_key import finished_run, run_key
 
     settings = Settings()
     terminal: Progress = _Terminal()
@@ -181,7 +181,9 @@ def _run(spec: RunSpec, *, again: bool) -> int:
             f"{settings.cache}."
         )
     # Before Prefect is even started: bad input shall cost seconds.
-    check(spec, settings=settings, progress=terminal)
+    key = run_key(spec, settings)
+    findings = survey(spec, settings=settings, progress=terminal, fetch_rows=True)
+    refuse(findings)
 
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
@@ -189,16 +191,17 @@ def _run(spec: RunSpec, *, again: bool) -> int:
     from flows.evaluate_candidates import evaluate_candidates
 
     try:
-        page = evaluate_candidates(
-            baseline=spec.baseline,
-            candidates=list(spec.candidates),
-            evaluation=spec.evaluation,
-            conversations=spec.conversations,
-            fidelity=spec.fidelity,
-            speed=spec.speed,
-            verdict=spec.verdict,
-            results=spec.results,
-        )
+        with handed_over(findings, (spec, settings, key)):
+            page = evaluate_candidates(
+                baseline=spec.baseline,
+                candidates=list(spec.candidates),
+                evaluation=spec.evaluation,
+                conversations=spec.conversations,
+                fidelity=spec.fidelity,
+                speed=spec.speed,
+                verdict=spec.verdict,
+                results=spec.results,
+            )
     except NotPassed:
         raise
     except AssayError as error:

@@ -14,10 +14,10 @@ from prefect.runtime import deployment, flow_run
 
 from infra.contracts.specs import RunSpec
 from infra.machine.parent import end_with
-from infra.preflight import refuse, survey, table
+from infra.preflight import found_before, refuse, survey, table
 from infra.preflight.plan import planned
 from infra.preflight.replaced import replaced
-from infra.stages.run_key import INPUTS, inputs_of
+from infra.stages.run_key import INPUTS, inputs_of, run_key
 from infra.store.run_folder import RunFolder, open_run
 from infra.store.settings import Settings
 from tasks.progress import told_to_prefect
@@ -27,7 +27,8 @@ from tasks.progress import told_to_prefect
 def check_prerequisites(spec: RunSpec) -> RunFolder:
     """Look at everything the run needs, log the table, open the run's folder.
 
-    It keeps there what the run starts from, and the plan.
+    It keeps there what the run starts from, and the plan. What the command line looked at a moment
+    ago, with the same inputs, is not looked at again.
 
     Raises:
         PreflightError: Something is missing; every problem is named at once.
@@ -36,7 +37,9 @@ def check_prerequisites(spec: RunSpec) -> RunFolder:
     if not settings.outlive_worker:
         _end_with_worker()
     with told_to_prefect() as progress:
-        findings = survey(spec, settings=settings, progress=progress, fetch_rows=True, in_flow=True)
+        findings = found_before(lambda: (spec, settings, run_key(spec, settings))) or survey(
+            spec, settings=settings, progress=progress, fetch_rows=True, in_flow=True
+        )
         findings += replaced(_deployed(), spec)
         progress.say(f"preflight\n{table(findings)}")
         refuse(findings)

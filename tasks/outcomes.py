@@ -69,6 +69,6 @@ def conclude(published: Published, spec: VerdictSpec) -> Path:
         remedy=verdict.needed
         or "Read the report; verdict.gate=none reports a verdict and no more.",
         status=verdict.status,
-        report=str(published.report),
+        report=published.report,
     )
     return cast(Path, Failed(name=name, message=verdict.headline, data=error))

@@ -139,6 +139,7 @@ def _outcome(name: str) -> Outcome:
 def _build(leaf: Any) -> tuple[str, str]:
     from lm_eval.tasks._index import Entry, Kind
 
+    from infra.contracts.errors import DatasetError
     from infra.suite.harness.definitions.code_check import RowsReached, UpToRows
     from infra.suite.harness.definitions.files import packages
     from infra.suite.harness.definitions.task_faults import fault
@@ -150,11 +151,10 @@ def _build(leaf: Any) -> tuple[str, str]:
         return LOADS, ""
     except (Exception, SystemExit) as error:  # whatever a task’s code raises
         told = fault(leaf.name, error, packages(leaf.definition) if leaf.definition else ())
-        kind = str(told.facts["kind"])
-        if kind == "hub":
+        if isinstance(told, DatasetError):
             return HUB, ""
-        if told.facts.get("command"):
-            return PACKAGE, f"{', '.join(told.facts.get('missing', ['NLTK']))}: {told.remedy}"
+        if told.command:
+            return PACKAGE, f"{', '.join(told.missing or ['NLTK'])}: {told.remedy}"
         own = told.cause.startswith("Its own code")
         said = told.fact.partition(": ")[2] if own else told.cause
         return BROKEN, re.sub(r"(\S*/)site-packages/", "", said)

@@ -21,9 +21,9 @@ from infra.contracts.records import Comparison, MetricComparison, MetricValue
 from infra.contracts.specs import VerdictSpec
 from infra.judging import statistics
 from infra.judging.comparison import Compared, combine
-from infra.judging.sequential import first_stop
 from infra.judging.statistics import PairedCounts
 from infra.judging.verdict import decide
+from tests.first_stop import first_stop
 
 TASKS = {"gsm8k": (1319, 0.75), "global_mmlu_en": (400, 0.65), "gpqa_main_zeroshot": (448, 0.35)}
 """Rows, and the baseline's share of right ones."""

@@ -71,7 +71,7 @@ class Bench:
             look_at_files(checkpoint, self.weights, triage, run=run, progress=Silent())
             self.serve(checkpoint, spec, name)
         except BrokenCheckpoint as error:
-            stopped = ", ".join(check["name"] for check in error.facts["checks"])
+            stopped = ", ".join(error.checks)
             return f"stopped in {time.monotonic() - started:.1f} s by: {stopped}"
         return f"passes, in {time.monotonic() - started:.1f} s with the start of the engine"
 

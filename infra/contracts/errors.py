@@ -27,6 +27,9 @@ One error says three things: the fact, the probable cause, the remedy.
     │   ├── ServerHung          it lives, but answers nothing any more
     │   └── ServerUnverified    it answers, but not as the evaluation needs
     ├── EvaluationError         the harness failed
+    │   ├── RequestFailed       the server answered a question with an error, or not at all
+    │   ├── TemplateError       the model's chat template does not take a question whole
+    │   ├── TaskCodeError       the code of a task fails before any model is asked
     │   ├── UnknownTask         no such lm-eval task, group or tag
     │   ├── DatasetError        rows are missing, empty or of another schema
     │   └── MarkingError        an examinee who knows every answer does not score 1.0
@@ -38,64 +41,54 @@ One error says three things: the fact, the probable cause, the remedy.
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 
+@dataclass(eq=False, repr=False)
 class AssayError(Exception):
-    """Root of the tree. Survives pickling, because Prefect moves exceptions between processes.
+    """Root of the tree. Survives pickling, because Prefect moves exceptions between processes."""
 
-    Attributes:
-        fact: What happened, one sentence, no secret in it.
-        cause: The probable cause; empty if the fact already says it.
-        remedy: What to do about it.
-        facts: The values the sentence was made from, for programs.
-    """
+    fact: str
+    """What happened, one sentence, no secret in it."""
 
-    def __init__(self, fact: str, *, cause: str = "", remedy: str = "", **facts: Any) -> None:
-        self.fact = fact
-        self.cause = cause
-        self.remedy = remedy
-        self.facts = facts
-        super().__init__(self._message())
+    _: KW_ONLY
 
-    @property
-    def may_heal(self) -> bool:
-        """Whether the same, tried again in a while, may work without anybody doing anything."""
-        return bool(self.facts.get("may_heal"))
+    cause: str = ""
+    """The probable cause; empty if the fact already says it."""
 
-    def _message(self) -> str:
+    remedy: str = ""
+    """What to do about it."""
+
+    may_heal: bool = False
+    """Whether the same, tried again in a while, may work without anybody doing anything."""
+
+    def __post_init__(self) -> None:
         lines = [self.fact]
         if self.cause:
             lines.append(f"cause: {self.cause}")
         if self.remedy:
             lines.append(f"remedy: {self.remedy}")
-        return "\n".join(lines)
+        super().__init__("\n".join(lines))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.fact, self.cause, self.remedy, self.facts)
-
-
-def _rebuild(
-    kind: type[AssayError], fact: str, cause: str, remedy: str, facts: dict[str, Any]
-) -> AssayError:
-    return kind(fact, cause=cause, remedy=remedy, **facts)
+        # Exceptions are pickled as a call with their arguments, which leaves out named ones.
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 class SpecError(AssayError, ValueError):
     """What was asked cannot work. Also a ValueError, so that pydantic reports it by field."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class PreflightError(AssayError):
-    """Something the run needs is missing. `facts["problems"]` lists every problem at once.
+    """Something the run needs is missing; the fact lists every problem at once."""
 
-    What a machine lacks may show later than in preflight; `nothing_spent` tells the two apart.
-    """
-
-    @property
-    def nothing_spent(self) -> bool:
-        """Whether it was found before anything was started."""
-        return bool(self.facts.get("nothing_spent"))
+    nothing_spent: bool = False
+    """Whether it was found before anything was started: what a machine lacks may show later."""
 
     @classmethod
     def of(cls, problems: Sequence[AssayError], *, downloaded: bool = False) -> PreflightError:
@@ -114,7 +107,6 @@ class PreflightError(AssayError):
         count = "1 thing is" if len(problems) == 1 else f"{len(problems)} things are"
         return cls(
             "\n".join([f"{count} missing; {spent}.", *lines]),
-            problems=[problem.fact for problem in problems],
             nothing_spent=True,
         )
 
@@ -139,8 +131,12 @@ class WeightsError(AssayError):
     """Weights could not be had whole and verified."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class HubUnreachable(WeightsError):
     """No answer from the hub."""
+
+    status: int | None = None
+    """The HTTP status, if it answered with an error of its own."""
 
 
 class RepositoryNotFound(WeightsError):
@@ -171,16 +167,30 @@ class UnsupportedModel(QuantizationError):
     """AutoAWQ cannot quantize this model with this recipe."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class BrokenCheckpoint(QuantizationError):
-    """What the quantizer made is not worth an evaluation; `facts["checks"]` says why."""
+    """What the quantizer made is not worth an evaluation."""
+
+    checks: tuple[str, ...]
+    """Names of the checks that it does not pass."""
 
 
 class AcceleratorsTaken(AssayError):
     """Other runs of this machine hold the accelerators."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ServerError(AssayError):
     """The engine did not come up or did not stay up."""
+
+    diagnosis: str = ""
+    """Name of the known failure that it is; empty if it is none of them."""
+
+    exit_code: int | None = None
+    """With which the engine ended (128 + n after signal n); None if it did not."""
+
+    log: Path | None = None
+    """What the engine printed; none if it was not started."""
 
 
 class PortTaken(ServerError):
@@ -207,6 +217,36 @@ class EvaluationError(AssayError):
     """The harness failed."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
+class RequestFailed(EvaluationError):
+    """The server answered a question with an error, or not at all."""
+
+    status: int | None
+    """The HTTP status; none if there was no answer."""
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class TemplateError(EvaluationError):
+    """The model's chat template refuses a question, or leaves a part of it out."""
+
+    words: str
+    """What the template says; empty where it leaves something out without a word."""
+
+    nothing_helps: bool
+    """Whether it is the question itself that is refused, with nothing that could be left away."""
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class TaskCodeError(EvaluationError):
+    """The code of a task fails before any model is asked."""
+
+    command: str = ""
+    """Brings what it needs; empty if nothing is missing, or nothing can bring it."""
+
+    missing: tuple[str, ...] = ()
+    """Packages that are not installed."""
+
+
 class UnknownTask(EvaluationError):
     """No such lm-eval task, group or tag."""
 
@@ -219,15 +259,27 @@ class MarkingError(EvaluationError):
     """An examinee who knows every answer does not score 1.0, so scores would mean nothing."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ComparisonError(AssayError):
     """The two arms did not sit the same exam."""
 
+    field: str
+    """What differs, or cannot be read: `rows`, `metrics`, `prompt`, `window`, …"""
 
+    task: str = ""
+    """In which task; empty if it is about all of them."""
+
+    document: int | None = None
+    """In which row of the task."""
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
 class NotPassed(AssayError):
-    """The run did all it should, and its verdict is no PASS.
+    """The run did all it should, and its verdict is no PASS."""
 
-    Facts are `status`, `FAIL` or `INCONCLUSIVE`, and `report`, the path of the page.
-    """
+    status: Literal["FAIL", "INCONCLUSIVE"]
+    report: Path
+    """The page."""
 
 
 class HistoryError(AssayError):

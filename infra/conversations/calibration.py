@@ -236,7 +236,6 @@ class _Unsaid:
             cause=f"{self._concerned} of {self._looked_at} conversations have such messages, the "
             f"first is {self._first}{alike}. AWQ would not see them.",
             remedy=self._remedy(),
-            roles=list(self._roles),
         )
 
     def _remedy(self) -> str:
@@ -269,8 +268,6 @@ def _check_enough(
             cause=f"{len(too_long)} of {total} have more than max_sequence_length={longest} "
             f"tokens, the shortest of them {min(too_long)}; AutoAWQ skips those.",
             remedy=_longer(spec, lengths, too_long),
-            used=len(lengths),
-            dropped_too_long=len(too_long),
         )
     if sum(lengths) < longest:
         raise CalibrationError(
@@ -278,7 +275,6 @@ def _check_enough(
             f"fewer than one block of max_sequence_length={longest}.",
             cause="AutoAWQ joins them, cuts blocks of this length and drops the rest.",
             remedy="Give more, or lower quantization.calibration.max_sequence_length.",
-            tokens=sum(lengths),
         )
 
 
@@ -299,5 +295,4 @@ def _too_few(spec: CalibrationSpec, different: int, same: str) -> CalibrationErr
         f"quantization.calibration.min_samples asks for {spec.min_samples}.",
         cause=f"{same}, and each counts once.",
         remedy="Give more that differ, or lower quantization.calibration.min_samples.",
-        different=different,
     )

@@ -144,9 +144,7 @@ class _Row:
 
     def refuse(self, fact: str, remedy: str = "", cause: str = SHAPE) -> NoReturn:
         remedy = remedy or "Convert the data, or set quantization.calibration.messages_field."
-        raise CalibrationError(
-            f"{self._place} {fact}.", cause=cause, remedy=remedy, place=self._place
-        )
+        raise CalibrationError(f"{self._place} {fact}.", cause=cause, remedy=remedy)
 
     def attached(self, what: str, kind: str) -> NoReturn:
         self.refuse(

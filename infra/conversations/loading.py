@@ -73,7 +73,6 @@ def read(
             f"{spec.path} holds {total or 'no'} conversations; "
             f"quantization.calibration.min_samples asks for {spec.min_samples}.",
             remedy=f"Give more, or lower quantization.calibration.min_samples. {SHAPE}",
-            total=total,
         )
     return Conversations(total, found)
 

@@ -107,7 +107,6 @@ class Renderer:
                 f"{talk.place} holds half of a character: {half}.",
                 cause="It was cut within an emoji or another character of two halves.",
                 remedy="Mend or remove it.",
-                place=talk.place,
             ) from error
         except Exception as error:  # a template is a program: it can fail in any way
             raise self._blamed(error, talk.place) from error
@@ -196,7 +195,6 @@ class Renderer:
             cause=cause,
             remedy="Change or remove it. Templates often want user and assistant in turn, "
             "and some know no system message.",
-            place=place,
         )
 
     def _fault(self, error: Exception) -> CalibrationError:

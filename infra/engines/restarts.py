@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from infra.contracts.errors import (
     PortTaken,
@@ -59,9 +60,9 @@ def work_through(
                 return
         except (ServerDied, ServerHung, PortTaken, ServerNotReady, ServerUnverified) as error:
             kept = answered()
-            end = (type(error), error.facts.get("diagnosis"), error.facts.get("exit_code"), kept)
+            end = (type(error), error.diagnosis, error.exit_code, kept)
             # The port of a first start can be lost to somebody in the moment before it is bound.
-            worth = up or restarts or (isinstance(error, PortTaken) and "exit_code" in error.facts)
+            worth = up or restarts or (isinstance(error, PortTaken) and error.exit_code is not None)
             if not worth or len(restarts) >= most or end == last:
                 raise _told(error, restarts) from error
             reason = error.fact.partition("\n")[0]
@@ -79,4 +80,4 @@ def _told(error: ServerError, restarts: tuple[Restart, ...]) -> ServerError:
     times = "once" if len(restarts) == 1 else f"{len(restarts)} times"
     before = " ".join(restart.reason for restart in restarts)
     cause = f"{error.cause} It had been started again {times} before: {before}".strip()
-    return type(error)(error.fact, cause=cause, remedy=error.remedy, **error.facts)
+    return replace(error, cause=cause)

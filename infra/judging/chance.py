@@ -84,11 +84,6 @@ def guessing(metric: str, rows: Sequence[Row]) -> Guessing:
     return Guessing(nothing if constant is None else constant)
 
 
-def chance_of(metric: str, rows: Sequence[Row]) -> float | None:
-    """Return what guessing scores, as a share of the rows; none where that is not known."""
-    return guessing(metric, rows).chance
-
-
 def recovery(baseline: float, candidate: float, chance: float = 0.0) -> float | None:
     """Return which share of the baseline's score the candidate has, both above chance.
 

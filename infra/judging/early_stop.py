@@ -244,7 +244,6 @@ def _require_right_or_wrong(scores: TaskScores, rows: Sequence[answered_rows.Row
         "not be about all rows.",
         remedy="Set verdict.early_stop to False, or leave the task out. What the baseline "
         "answered is kept.",
-        task=scores.name,
     )
 
 
@@ -263,7 +262,6 @@ def _require_other_questions(documents: Sequence[tuple[str, str]]) -> None:
             "be too sure.",
             remedy="Leave one of the tasks out, or set verdict.early_stop to False. What the base "
             "model answered is kept.",
-            tasks=[other, one],
         )
 
 

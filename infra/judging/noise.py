@@ -27,9 +27,9 @@ def floor(baseline: ArmResult, again: ArmResult, folder: Path) -> NoiseFloor:
     if baseline.checkpoint.digest != again.checkpoint.digest:
         raise ComparisonError(
             "The two sittings for the noise floor are of different models.",
-            remedy="Let the baseline sit the exam twice.",
-            field="checkpoint", baseline=baseline.checkpoint.digest, again=again.checkpoint.digest,
-        )  # fmt: skip
+            remedy="Ask the baseline twice.",
+            field="checkpoint",
+        )
     if baseline.tasks.keys() != again.tasks.keys():
         raise ComparisonError(
             f"The baseline sat different tasks: {', '.join(baseline.tasks)} the first time, "

@@ -206,8 +206,9 @@ def _keyed(scores: TaskScores, folder: Path, words_count: bool) -> dict[_Key, Ro
             f"{scores.samples} holds {len(rows)} rows, but {scores.name} was scored on {scores.n}.",
             cause="The samples file was cut or changed after the evaluation.",
             remedy="Run the evaluation again.",
-            task=scores.name, field="rows", samples=scores.samples,
-        )  # fmt: skip
+            task=scores.name,
+            field="rows",
+        )
     return rows
 
 
@@ -223,8 +224,9 @@ def _read(path: Path, task: str) -> Iterator[Row]:
                         f"Line {number} of {path} is not a row of {task}: {error!r}.",
                         cause="The samples file was cut or changed after the evaluation.",
                         remedy="Run the evaluation again.",
-                        task=task, field="rows", line=number,
-                    ) from error  # fmt: skip
+                        task=task,
+                        field="rows",
+                    ) from error
     except OSError as error:
         raise ComparisonError(
             f"The rows of {task} cannot be read from {path}: {error.strerror}.",
@@ -253,5 +255,6 @@ def _refuse(task: str, field: str, baseline: Any, candidate: Any) -> NoReturn:
         f"{baseline!s:.200} in the baseline, {candidate!s:.200} in the candidate.",
         cause="A row can only be compared with the same question, asked in the same words.",
         remedy="Evaluate both arms again with the same spec and the same rows.",
-        task=task, field=field.split(" ", maxsplit=1)[0], baseline=baseline, candidate=candidate,
-    )  # fmt: skip
+        task=task,
+        field=field.split(" ", maxsplit=1)[0],
+    )

@@ -21,8 +21,7 @@ tasks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from infra.contracts.records import Pooled
 from infra.contracts.specs import VerdictSpec
@@ -51,43 +50,6 @@ _HALVINGS = 40
 def room(verdict: VerdictSpec) -> float:
     """Return how many times as wide a loss or margin has to be as for a single look at the end."""
     return LOOKING_EARLY if verdict.early_stop else 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Where the test may end the exam."""
-
-    rows: int
-    """That had been asked by then; all of them if it did not end."""
-
-    outcome: Literal["PASS", "FAIL"] | None
-    """None if the rows ran out first."""
-
-
-def first_stop(differences: Sequence[int], margin: float, confidence: float = 0.95) -> Stop:
-    """Return the first row at which the verdict is certain.
-
-    PASS as soon as the one-sided lower limit lies above minus the margin. FAIL as soon as the
-    two-sided interval lies below zero, with an observed loss of at least the margin: a smaller one
-    may still turn out to be acceptable.
-
-    Args:
-        differences: Candidate minus baseline of each row, -1, 0 or 1, in shuffled order.
-        margin: Acceptable loss, as a share of the rows.
-        confidence: See `VerdictSpec`. Under no change a FAIL at any time has at most half the
-            chance `1 - confidence`, a PASS at a true loss of the margin at most all of it.
-    """
-    import numpy as np
-
-    counts = _running_counts(differences)
-    passed = _log_capital(counts, -margin) >= -np.log(1 - confidence)
-    mirrored = counts[:, ::-1]
-    seen = np.arange(1, len(counts) + 1)
-    lost = counts[:, 0] - counts[:, 2] >= margin * seen
-    failed = (_log_capital(mirrored, 0.0) >= -np.log((1 - confidence) / 2)) & lost
-    for row in np.flatnonzero(passed | failed):
-        return Stop(int(row) + 1, "PASS" if passed[row] else "FAIL")
-    return Stop(len(counts), None)
 
 
 def lower_limits(differences: Sequence[int], confidence: float) -> Floats:

@@ -121,7 +121,6 @@ def take(
                 cause=holders(),
                 remedy="Wait for them, allow a longer wait by ASSAY_SLOT_WAIT_SECONDS, or let "
                 "this run take others by ASSAY_ACCELERATORS.",
-                slots=[slot.name for slot in slots],
             )
         on_wait(seconds)
         time.sleep(_POLL_SECONDS)

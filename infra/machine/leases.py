@@ -188,7 +188,6 @@ def confirm_memory_free(pids: Sequence[int]) -> None:
                 cause="The GPU driver hangs.",
                 remedy="Look at `nvidia-smi`; if the memory does not come free, restart the "
                 "machine.",
-                pids=sorted(held),
             )
         time.sleep(_POLL_SECONDS)
 

@@ -52,7 +52,6 @@ def taken(port: int, fact: str) -> PortTaken:
         fact,
         cause=f"Process {process.pid} ({process.name()}) listens on it." if process else "",
         remedy="Leave serving.port empty, so that a free one is found, or end that process.",
-        port=port,
     )
 
 

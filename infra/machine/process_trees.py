@@ -131,7 +131,6 @@ def kill(find_all: Callable[[], list[psutil.Process]]) -> None:
                 cause="They hang in the kernel, most often in a driver or on a network disk.",
                 remedy=f"Look at them with `ps -o pid,stat,wchan,cmd -p {pids[0]}`; "
                 "a hanging GPU driver needs a restart of the machine.",
-                pids=pids,
             )
         for process in left:
             with contextlib.suppress(psutil.Error):

@@ -164,7 +164,6 @@ def start(
         raise ProcessError(
             f"There is no program {words[0]}.",
             remedy="Install it, or correct the setting that names it.",
-            program=words[0],
         )
     mark = lease.record.mark if lease else uuid4().hex
     env = {**env, **(lease.environment if lease else {}), **process_trees.KEEPS_MARK}
@@ -234,7 +233,6 @@ def run(
                     f"{name} did not finish within {timeout_seconds:g} seconds; it was ended.\n"
                     f"Its last lines ({log}):\n{tail(log)}",
                     remedy="Look at its log for what it waited for, or allow it more time.",
-                    log=str(log),
                 )
         for line in reader.feed(output.read(), final=True):
             on_line(line)

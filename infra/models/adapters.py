@@ -44,7 +44,6 @@ def refuse_alone(top: Sequence[str], place: Place) -> None:
             remedy="Merge it into its base model first, with the program that made it (peft: "
             "merge_and_unload), and set model.id to the folder of the merged model, with "
             "model.source=local.",
-            files=files,
         )
     tokenizer = "." if "tokenizer_config.json" in top else base
     code = (
@@ -63,8 +62,6 @@ def refuse_alone(top: Sequence[str], place: Place) -> None:
         remedy="Merge it first, in an environment with torch, transformers and peft "
         f"(pip install peft): {command}, "
         f"then set model.id to the folder {merged}, with model.source=local.",
-        base=base,
-        files=files,
     )
 
 

@@ -59,8 +59,6 @@ def refuse_missing(
         f"{missing[0]} is missing from {place.what}.",
         cause=f"{layout.index} names it as one of {len(shards)} shards.",
         remedy=remedy,
-        file=missing[0] if place.folder is None else str(place.folder / missing[0]),
-        missing=missing,
     )
 
 
@@ -78,7 +76,6 @@ def refuse_single_beside_index(place: Place, layout: Layout, shards: list[str]) 
                 f"mv {layout.single} {other} && sed -i {shlex.quote(edit)} {layout.index}"
             )
             + place.afterwards,
-            files=shards,
         )
     raise WeightsError(
         f"{place.what} holds two models: {layout.single}, and the {len(shards)} shards that "
@@ -87,7 +84,6 @@ def refuse_single_beside_index(place: Place, layout: Layout, shards: list[str]) 
         remedy=f"Put one of them aside. {layout.single}: {place.command(_aside([layout.single]))}; "
         f"or the shards: {place.command(_aside([layout.index, *_short(shards)]))}"
         f"{place.afterwards}",
-        files=[layout.single, layout.index, *shards],
     )
 
 
@@ -100,7 +96,6 @@ def refuse_others(place: Place, layout: Layout, others: Sequence[str]) -> NoRetu
         remedy=f"If {layout.single} is the whole model, put the others aside: "
         f"{place.command(_aside(_short(others)))}. "
         f"If it is not, put {layout.single} aside in the same way{place.afterwards}",
-        files=[layout.single, *others],
     )
 
 
@@ -120,7 +115,6 @@ def refuse_unnamed(place: Place, layout: Layout, ours: list[str]) -> NoReturn:
         cause=f"The quantizer finds weights by that index or under the name {layout.single}; the "
         f"engine would load every {layout.suffix} file.",
         remedy=remedy + place.afterwards,
-        files=ours,
     )
 
 

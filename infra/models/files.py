@@ -110,7 +110,6 @@ def _layout(top: Sequence[str], names: Sequence[str], place: Place, allow_pickle
                 cause="A pickle can run any code when it is loaded.",
                 remedy="Take a repository with safetensors, or set model.allow_pickle "
                 "if you trust its owner.",
-                files=pickled,
             )
         return PICKLED
     refuse_adapter_alone(top, place)

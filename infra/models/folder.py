@@ -53,7 +53,7 @@ def inspect(
         trust_remote_code: Take models that need Python code of their own.
 
     Raises:
-        CorruptWeights: A file is missing, truncated or unreadable; `facts["file"]` names it.
+        CorruptWeights: A file is missing, truncated or unreadable.
         UnsafeWeights: The model needs code of its own, and that is not allowed.
     """
     config = config_of(names, place) or {}
@@ -72,7 +72,6 @@ def inspect(
             f"{place.what} has no tokenizer.",
             cause="Neither tokenizer.json nor the files of a slow tokenizer are there.",
             remedy="Copy the tokenizer's files from where the model comes from.",
-            file=str(folder / _TOKENIZER),
         )
     for name in _SETTINGS.intersection(names):
         place.read_object(name)
@@ -120,7 +119,6 @@ def _broken(folder: Path, name: str, fact: str) -> NoReturn:
     raise CorruptWeights(
         f"{folder / name} {fact}.",
         remedy="Copy or download the file again.",
-        file=str(folder / name),
     )
 
 

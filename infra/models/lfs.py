@@ -47,7 +47,6 @@ def check(path: Path, error: type[AssayError]) -> None:
             f"{path} is {name} in place of the file itself.",
             cause=f"The repository was cloned without {program}, or not all of it was fetched.",
             remedy=remedy(path),
-            file=str(path),
         )
 
 

@@ -88,7 +88,6 @@ class Place:
             "tokenizer and the weights, with model.source=local."
             if self.folder is None
             else "Name the folder that holds config.json, the tokenizer and the weights.",
-            file=name if self.folder is None else str(self.folder / name),
         )
 
     def broken(self, name: str, fact: str, cause: str = "") -> NoReturn:
@@ -97,7 +96,6 @@ class Place:
             f"{self.of(name)} {fact}.",
             cause=cause,
             remedy=self.again,
-            file=name if self.folder is None else str(self.folder / name),
         )
 
 
@@ -143,7 +141,6 @@ def beginning(path: Path, count: int = -1) -> bytes:
         raise CorruptWeights(
             f"{path} is a link to {path.readlink()}, which is not there.",
             remedy="Restore what it links to, or put the file itself in its place.",
-            file=str(path),
         )
     with path.open("rb") as stream:
         return stream.read(count)

@@ -133,7 +133,6 @@ def _config_here(folder: Path, place: Place) -> Mapping[str, Any] | None:
             cause=f"It was downloaded whole to {folder}, and changed there later.",
             remedy=f"Remove that download: `rm -r {shlex.quote(str(folder))}`. The next run "
             "downloads it again.",
-            file=str(folder / "config.json"),
         ) from error
 
 

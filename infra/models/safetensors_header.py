@@ -103,13 +103,12 @@ def _truncated(path: Path, expected: int, real: int, *, at_least: bool = False) 
         f"by its own header, but it has {real}.",
         cause="A copy or a download was cut off." if real < expected else "It was overwritten.",
         remedy="Copy or download the file again.",
-        file=str(path),
-        expected=expected,
-        real=real,
     )
 
 
 def _broken(path: Path, fact: str, cause: str = "") -> NoReturn:
     raise CorruptWeights(
-        f"{path} {fact}.", cause=cause, remedy="Copy or download the file again.", file=str(path)
+        f"{path} {fact}.",
+        cause=cause,
+        remedy="Copy or download the file again.",
     )

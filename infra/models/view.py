@@ -46,6 +46,5 @@ def view(folder: Path, names: Sequence[str], chosen: Sequence[str], settings: Se
             f"{error.filename or final} cannot be written: {error.strerror or error}.",
             cause=f"{folder} holds files beside the model that the engine would load with it.",
             remedy="Set ASSAY_CACHE to a folder that you may write to, or put them aside.",
-            path=str(final),
         ) from error
     return final

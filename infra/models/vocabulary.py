@@ -53,7 +53,4 @@ def check(
         "another model's, or tokens were added to it and not to the model.",
         remedy="Copy all tokenizer files of this model again, or give the model embeddings for the "
         "added tokens (`resize_token_embeddings` of transformers).",
-        token=number,
-        vocab_size=known,
-        tokenizer_size=len(tokenizer),
     )

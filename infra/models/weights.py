@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from infra.contracts.errors import CorruptWeights, WeightsError
+from infra.contracts.errors import WeightsError
 from infra.contracts.progress import Progress, Silent
 from infra.contracts.records import Checkpoint, FileDigest, Weights
 from infra.contracts.specs import ModelSpec
@@ -21,7 +21,7 @@ from infra.models.hubs.snapshots import fetch_snapshot
 from infra.models.place import in_folder, on_hub
 from infra.models.view import view
 from infra.store.content import digest_files, digest_of
-from infra.store.file_digests import cached_digests, check_sizes, hash_files
+from infra.store.file_digests import cached_digests
 from infra.store.settings import Settings
 
 
@@ -124,7 +124,6 @@ def inspect_local(
         raise WeightsError(
             f"{path} is no folder." if folder.exists() else f"There is no folder {path}.",
             remedy="Set model.id to a folder with a model, or model.source to a hub.",
-            path=str(path),
         )
     place = in_folder(folder, str(path))
     memory = settings.weights / "local" / f"{digest_of(str(folder))}.json"
@@ -141,34 +140,8 @@ def inspect_local(
         raise WeightsError(
             f"{error.filename or folder} cannot be read: {error.strerror or error}.",
             remedy="Let this user read the folder and all its files.",
-            path=str(error.filename or folder),
         ) from error
     return _weights(view(folder, there, names, settings), spec, None, files, facts)
-
-
-def verify(weights: Weights, full: bool = False) -> None:
-    """Check that a folder still holds the weights of a record.
-
-    Args:
-        weights: The record.
-        full: Compute all digests anew, instead of looking at presence and size.
-
-    Raises:
-        CorruptWeights: A file is missing or was changed; `facts["file"]` is its path.
-    """
-    check_sizes(weights.path, weights.files)
-    if not full:
-        return
-    found = hash_files(weights.path, [file.name for file in weights.files], Silent())
-    for file in weights.files:
-        if found[file.name][0] != file.sha256:
-            raise CorruptWeights(
-                f"{weights.path / file.name} was changed: its SHA-256 is not the recorded one.",
-                remedy="Restore it. If Assay downloaded it, remove it; the next run downloads it.",
-                file=str(weights.path / file.name),
-                expected=file.sha256,
-                real=found[file.name][0],
-            )
 
 
 def fetch_dataset(

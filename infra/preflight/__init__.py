@@ -5,28 +5,12 @@ Every check adds what it finds to one list, so that the user sees all problems a
 
 from __future__ import annotations
 
-from infra.contracts.errors import AssayError, PreflightError
-from infra.contracts.progress import Progress
-from infra.contracts.specs import RunSpec
+from infra.contracts.errors import PreflightError
 from infra.preflight.findings import Finding, problems, table
+from infra.preflight.handover import found_before, handed_over
 from infra.preflight.survey import survey
-from infra.store.settings import Settings
 
-__all__ = ["Finding", "check", "find_problems", "problems", "refuse", "survey", "table"]
-
-
-def check(spec: RunSpec, *, settings: Settings, progress: Progress) -> None:
-    """Check everything the run needs.
-
-    Raises:
-        PreflightError: Something is missing. The message numbers every problem with its remedy.
-    """
-    refuse(survey(spec, settings=settings, progress=progress, fetch_rows=True))
-
-
-def find_problems(spec: RunSpec, *, settings: Settings, progress: Progress) -> list[AssayError]:
-    """Return what is missing. Nothing is downloaded."""
-    return problems(survey(spec, settings=settings, progress=progress))
+__all__ = ["Finding", "found_before", "handed_over", "problems", "refuse", "survey", "table"]
 
 
 def refuse(findings: list[Finding]) -> None:

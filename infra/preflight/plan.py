@@ -105,9 +105,6 @@ def _unresolvable(verdict: VerdictSpec, power: Power) -> MarginUnresolvable:
         f"{power.rows_for_margin - power.rows:,} more. Or set verdict.margin_points to "
         f"{smallest:g}{' and verdict.task_margin_points to no less' if guard else ''}, or "
         "verdict.if_unresolvable to 'widen', which does that by itself and says so.",
-        rows=power.rows,
-        rows_for_margin=power.rows_for_margin,
-        smallest_margin_points=power.smallest_margin_points,
     )
 
 

@@ -10,7 +10,14 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.contracts.errors import CalibrationError, DatasetError, EvaluationError, WeightsError
+from infra.contracts.errors import (
+    AssayError,
+    CalibrationError,
+    DatasetError,
+    EvaluationError,
+    TemplateError,
+    WeightsError,
+)
 from infra.contracts.progress import Progress
 from infra.contracts.specs import ArmSpec, EvaluationSpec, TaskSpec
 from infra.preflight import access
@@ -201,6 +208,11 @@ def _load(spec: EvaluationSpec, settings: Settings, progress: Progress) -> str:
     return f"right answers to {', '.join(task.name for task in spec.tasks)} are marked right"
 
 
+def _in(told: str, error: AssayError) -> bool:
+    """Return whether a refusal of the template stands elsewhere, and nothing can be added to it."""
+    return isinstance(error, TemplateError) and error.nothing_helps and error.words in told
+
+
 def _prompts(
     spec: EvaluationSpec,
     folder: Path,
@@ -219,11 +231,7 @@ def _prompts(
         found = prompts.look(exam, folder, spec, window=window, trust_remote_code=trusted)
     except CalibrationError:
         return []  # the tokenizer cannot be loaded; the line of the calibration says so
-    findings = [
-        problem(_PROMPTS, error)
-        for error in found.refused
-        if not (error.facts.get("nothing_helps") and error.facts["words"] in told)
-    ]
+    findings = [problem(_PROMPTS, error) for error in found.refused if not _in(told, error)]
     if spec.chat_template and not found.refused:
         text = "the model's chat template takes the first questions and shows all of them"
         findings.append(ok(_PROMPTS, text))

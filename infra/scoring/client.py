@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from infra.contracts.errors import EvaluationError
+from infra.contracts.errors import RequestFailed
 from infra.engines.endpoint import Endpoint
 from infra.scoring import protocol
 from infra.scoring.batches import Batch
@@ -249,17 +249,16 @@ class Client:
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
             yield session
 
-    def _given_up(self, error: Failure, whose: str) -> EvaluationError:
+    def _given_up(self, error: Failure, whose: str) -> RequestFailed:
         text = str(error)
         for value in self._server.headers.values():
             if secret := value.removeprefix("Bearer ").strip():
                 text = text.replace(secret, "***")
         cause, remedy = REMEDIES.get(error.status, ("", ""))  # type: ignore[call-overload]
-        return EvaluationError(
+        return RequestFailed(
             f"The server could not be asked {whose}: {text}",
             cause=cause,
             remedy=remedy or "Read the server's log for what went wrong there.",
-            asked=whose,
             status=error.status,
         )
 

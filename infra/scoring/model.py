@@ -367,8 +367,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             cause="Its beginning would have to be cut off: another question than the task's.",
             remedy="Raise serving.max_model_len, or lower num_fewshot"
             + (" or max_gen_toks of the task." if answer else " of the task."),
-            task=whose[0], document=whose[1], needed=needed, window=self.max_length + 1,
-        )  # fmt: skip
+        )
 
 
 def _whose(request: Any) -> Whose:

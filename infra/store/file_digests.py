@@ -8,7 +8,6 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from infra.contracts.errors import CorruptWeights
 from infra.contracts.progress import Progress
 from infra.contracts.records import FileDigest
 from infra.store.content import write_atomically
@@ -48,25 +47,16 @@ def hash_files(
     return found
 
 
-def check_sizes(folder: Path, files: Sequence[FileDigest]) -> None:
-    """Check that each file is there with its size.
-
-    Raises:
-        CorruptWeights: One is missing or has another size; `facts["file"]` is its path.
-    """
+def of_another_size(folder: Path, files: Sequence[FileDigest]) -> dict[str, str]:
+    """Return the names of files that do not have their size, and for each what is the matter."""
+    found = {}
     for file in files:
         path = folder / file.name
-        found = path.stat().st_size if path.is_file() else None
-        if found != file.size:
-            is_now = "it is missing" if found is None else f"it has {found}"
-            raise CorruptWeights(
-                f"{path} should have {file.size} bytes, but {is_now}.",
-                cause="It was changed or removed after it had been verified.",
-                remedy="Restore it. If Assay downloaded it, the next run does so.",
-                file=str(path),
-                expected=file.size,
-                real=found,
-            )
+        size = path.stat().st_size if path.is_file() else None
+        if size != file.size:
+            is_now = "it is missing" if size is None else f"it has {size}"
+            found[file.name] = f"should have {file.size} bytes, but {is_now}"
+    return found
 
 
 def cached_digests(

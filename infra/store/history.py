@@ -152,7 +152,6 @@ def read(path: Path) -> pd.DataFrame:
             f"{path} cannot be read as a history of runs: {error!s:.200}",
             cause="The file was edited or cut.",
             remedy="Repair or remove the line; the run's own report is complete.",
-            path=str(path),
         ) from error
 
 
@@ -195,7 +194,6 @@ def _load(path: Path) -> tuple[list[str], list[dict[str, str]]]:
             raise HistoryError(
                 f"{path} is not a history of runs: its columns are {', '.join(columns)[:200]}.",
                 remedy="Move that file away, or set results.folder to another folder.",
-                path=str(path),
             )
         rows = []
         for cells in reader:
@@ -205,8 +203,6 @@ def _load(path: Path) -> tuple[list[str], list[dict[str, str]]]:
                     f"the table has {len(columns)} columns.",
                     cause="The file was edited or cut.",
                     remedy="Repair or remove that line; the run's own report is complete.",
-                    path=str(path),
-                    line=reader.line_num,
                 )
             rows.append(dict(zip(columns, cells, strict=True)))
     return columns, rows

@@ -43,4 +43,4 @@ def test_nothing_else_does(status: Status) -> None:
     state = concluded(status, gate=True)
     assert state.type == StateType.FAILED
     assert isinstance(state.data, NotPassed)
-    assert state.data.facts == {"status": status, "report": str(PAGE)}
+    assert (state.data.status, state.data.report) == (status, PAGE)

@@ -122,8 +122,8 @@ def _told(path: Path, wanted: Wanted) -> Iterator[None]:
     """Say what a file is, and what to do about it, instead of how a library failed."""
     import pyarrow
 
-    def refuse(fact: str, cause: str, remedy: str, **facts: Any) -> NoReturn:
-        raise wanted.error(fact, cause=cause, remedy=remedy, path=str(path), **facts)
+    def refuse(fact: str, cause: str, remedy: str) -> NoReturn:
+        raise wanted.error(fact, cause=cause, remedy=remedy)
 
     whole = f"Copy or download {path} again."
     try:
@@ -135,7 +135,6 @@ def _told(path: Path, wanted: Wanted) -> Iterator[None]:
             _reencode(path)
             if found.undecoded
             else f"Mend or remove it. A row is {wanted.example}.",
-            line=found.line,
         )
     except Foreign as found:
         refuse(f"{path} {found.what}.", found.cause, found.remedy or whole)

@@ -21,7 +21,7 @@ from pydantic import SecretStr
 
 from infra.contracts.capability import Capability
 from infra.contracts.errors import (
-    AssayError,
+    RequestFailed,
     ServerDied,
     ServerError,
     ServerHung,
@@ -280,10 +280,9 @@ def _unanswered(error: Exception) -> bool:
     """Tell whether it was the server that failed, not what it was asked."""
     if isinstance(error, ServerError):
         return True
-    if not isinstance(error, AssayError) or "status" not in error.facts:
+    if not isinstance(error, RequestFailed):
         return False
-    status = error.facts["status"]
-    return status is None or status >= httpx.codes.INTERNAL_SERVER_ERROR
+    return error.status is None or error.status >= httpx.codes.INTERNAL_SERVER_ERROR
 
 
 @contextlib.contextmanager

@@ -108,5 +108,4 @@ def _unverified(what: str, answer: object) -> ServerUnverified:
         cause="The checkpoint is broken, or this engine version speaks another protocol.",
         remedy="Read the server's log; ask the model for a completion by hand; use the engine "
         "version that Assay locks.",
-        answer=shown,
     )

@@ -66,7 +66,6 @@ class Repository:
                 f"{self.id!r} is no repository id.",
                 cause=f"An id on {self.source} reads owner/name.",
                 remedy="Correct the id, or set the source to 'local' if this is a folder here.",
-                id=self.id,
             )
 
     def __str__(self) -> str:
@@ -93,7 +92,7 @@ class Hub(Protocol):
             timeout: Seconds without an answer after which a request is given up.
 
         Raises:
-            HubUnreachable: No answer. `facts["status"]` is set if the hub answered an error.
+            HubUnreachable: No answer. Its `status` is set if the hub answered an error.
             RepositoryNotFound: No such repository or revision for this token.
             GatedRepository: The hub refuses this user.
         """
@@ -179,7 +178,6 @@ def raise_unreachable(
         cause=cause,
         remedy=f"Check the network, set {hub.endpoint_variable} to a mirror you can reach, "
         "or name a folder here with the source 'local'.",
-        host=host,
         status=status,
         may_heal=may_heal,
     ) from None
@@ -194,8 +192,6 @@ def raise_not_found(hub: Hub, repository: Repository, revision: str | None = Non
         if not revision
         else "It is neither a branch, nor a tag, nor a commit there.",
         remedy=f"Correct it, or set {hub.token_variable} to a token that may read it.",
-        id=repository.id,
-        revision=revision,
     ) from None
 
 
@@ -205,9 +201,6 @@ def raise_gated(hub: Hub, repository: Repository, page: str) -> NoReturn:
         f"{urlsplit(site(hub)).netloc} refuses access to the {repository}.",
         cause="Its owner grants access on request, or the token is missing or not accepted.",
         remedy=f"Ask for access on {page}, then set {hub.token_variable} to a token of yours.",
-        id=repository.id,
-        page=page,
-        variable=hub.token_variable,
     ) from None
 
 
@@ -217,9 +210,6 @@ def raise_corrupt(file: str, expected: str, real: str) -> NoReturn:
         f"{file} is not what the hub lists: {expected} there, {real} here.",
         cause="It was damaged on the way, or the hub serves another file than it lists.",
         remedy="It was removed: try again. If it stays so, tell the owner of the repository.",
-        file=file,
-        expected=expected,
-        real=real,
         may_heal=True,
     ) from None
 

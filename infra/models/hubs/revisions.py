@@ -105,7 +105,7 @@ def ask(
                 lambda: raise_unreachable(hub, f"no answer within {timeout:g} s", may_heal=True),
             )
         except HubUnreachable as error:
-            if attempts <= 0 or not error.facts["status"] or not error.may_heal:
+            if attempts <= 0 or not error.status or not error.may_heal:
                 raise
             time.sleep(1)
             continue

@@ -15,14 +15,14 @@ from typing import Literal
 
 from filelock import FileLock
 
-from infra.contracts.errors import CorruptWeights, WeightsError
+from infra.contracts.errors import WeightsError
 from infra.contracts.progress import Progress
 from infra.contracts.records import FileDigest, Record
 from infra.machine.ticker import Ticker
 from infra.models.hubs.hub import Hub, Listing, RemoteFile, Repository, connect, raise_corrupt
 from infra.models.hubs.revisions import Resolved, ask, remember, resolve
 from infra.store.content import build_once, write_atomically
-from infra.store.file_digests import check_sizes, hash_files, tell_bytes
+from infra.store.file_digests import hash_files, of_another_size, tell_bytes
 
 _MANIFEST = ".manifest.json"
 _LIST_SECONDS = 30.0
@@ -104,7 +104,6 @@ def fetch_snapshot(
         raise WeightsError(
             f"{error.filename or what.folder} cannot be written: {error.strerror or error}.",
             remedy="Make room there, or set ASSAY_CACHE to a folder that you may write to.",
-            path=str(error.filename or what.folder),
         ) from error
     wanted = _chosen(choose, snapshot, what.folder)
     files = tuple(file for file in snapshot.files if file.name in wanted)
@@ -137,13 +136,13 @@ def _whole(folder: Path) -> Snapshot | None:
         return None
     try:
         snapshot = _read(folder)
-        check_sizes(folder, snapshot.files)
     except (FileNotFoundError, ValueError):  # no manifest, or one of another version
         (folder / _MANIFEST).unlink(missing_ok=True)
-    except CorruptWeights as error:
-        Path(error.facts["file"]).unlink(missing_ok=True)
     else:
-        return snapshot
+        if not (wrong := of_another_size(folder, snapshot.files)):
+            return snapshot
+        for name in wrong:
+            (folder / name).unlink(missing_ok=True)
     with suppress(OSError):  # somebody else was quicker
         folder.rename(_partial(folder))
     return None
@@ -236,8 +235,6 @@ class _Download:
                 f"{self.repository} needs {missing / 1e9:.1f} GB more, "
                 f"and {free / 1e9:.1f} GB are free below {folder.parent}.",
                 remedy="Make room there, or set ASSAY_CACHE to a folder on a larger disk.",
-                missing=missing,
-                free=free,
             )
         self.hub.download(self.repository, self.listing, batch, folder)
         return list(self._compare(folder, batch))

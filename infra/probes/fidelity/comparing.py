@@ -161,8 +161,8 @@ def _require_same(baseline: Reading, candidate: Reading, one: Positions, other: 
             cause="Their tokenizers differ, or one was served with a shorter window than the "
             "texts are long.",
             remedy="Lower fidelity.max_tokens, or evaluate both arms again with the same spec.",
-            field="texts", baseline=baseline.texts, candidate=candidate.texts,
-        )  # fmt: skip
+            field="texts",
+        )
     if one.top_k != other.top_k:
         raise ComparisonError(
             f"The arms kept different numbers of likely tokens: {one.top_k} and {other.top_k}.",

@@ -137,7 +137,6 @@ def read(spec: FidelitySpec) -> Iterator[str]:
             f"{path} holds no text for fidelity.",
             remedy="Put texts into it, paragraphs apart by blank lines, or leave fidelity.texts "
             "empty for questions of the tasks.",
-            path=str(path),
         )
 
 

@@ -72,7 +72,6 @@ def time_points(
                 raise ProcessTimedOut(
                     f"The timing did not finish within {deadline - started:g} seconds.",
                     remedy="Lower speed.requests or speed.output_tokens.",
-                    log=str(log),
                 )
     try:
         results = _results(points, code, answered, log)
@@ -148,5 +147,4 @@ def _failed(what: str, log: Path) -> ProcessError:
         f"`vllm bench serve` {what}.",
         cause=f"Its log ends with:\n{tail(log, 8)}",
         remedy=f"Read {log}, and the server's log beside it.",
-        log=str(log),
     )

@@ -75,9 +75,7 @@ def look(folder: Path, baseline: Iterable[Path], progress: Progress) -> tuple[Ch
         tensors = tensors_of(weights)
         theirs = _renamed(tensors_of(baseline), tensors)
     except WeightsError as error:
-        cut = error.facts.get("real", 0) < error.facts.get("expected", 0)
-        what = f"{Path(error.facts['file']).name} is cut off: " if cut else ""
-        return (_check(SHAPES, [what + error.fact], "", "whole files"),)
+        return (_check(SHAPES, [f"{error.fact} {error.cause}".strip()], "", "whole files"),)
     layers, torn = layers_of(tensors)
     group_size = recipe["group_size"]
     misshapen = [name for name, layer in layers.items() if is_misshapen(layer, group_size)]

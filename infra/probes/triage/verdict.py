@@ -67,7 +67,7 @@ def stop_if_broken(checks: Sequence[Check], path: str, progress: Progress) -> No
         progress: Told about a check that failed without stopping.
 
     Raises:
-        BrokenCheckpoint: It names every failed check; `facts["checks"]` holds them.
+        BrokenCheckpoint: It names every failed check.
     """
     failed = [check for check in checks if not check.ok]
     for check in failed:
@@ -85,6 +85,5 @@ def stop_if_broken(checks: Sequence[Check], path: str, progress: Progress) -> No
         cause=cause,
         remedy=f"{remedy.format(path=path)} "
         "With evaluation.triage.enabled=false it is evaluated all the same.",
-        checks=[check.model_dump() for check in failed],
-        path=path,
+        checks=tuple(check.name for check in failed),
     )

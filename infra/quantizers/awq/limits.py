@@ -95,7 +95,6 @@ def check_kind(model: str, config: Mapping[str, Any]) -> None:
             f"AutoAWQ cannot quantize {model}: its model_type is {kind!r}.",
             cause=f"AutoAWQ 0.2.9 knows {', '.join(sorted(TEXT_MODELS))}.",
             remedy="Take a model of one of these kinds.",
-            model_type=kind,
         )
 
 
@@ -113,9 +112,6 @@ def _check_inputs(model: str, layers: list[tuple[str, int, int]], group_size: in
         remedy=f"Set quantization.group_size to {' or '.join(map(str, fitting))}."
         if fitting
         else "None of 32, 64 and 128 fits; take another model.",
-        layer=name,
-        inputs=inputs,
-        fitting=fitting,
     )
 
 
@@ -128,8 +124,6 @@ def _check_outputs(model: str, layers: list[tuple[str, int, int]]) -> None:
                 f"{name} in {model} has {outputs} outputs, no multiple of {multiple}.",
                 cause="AutoAWQ takes output rows in blocks of this size.",
                 remedy="Take another model.",
-                layer=name,
-                outputs=outputs,
             )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock
 from pydantic import ValidationError
 
-from infra.contracts.errors import CorruptWeights, QuantizationError
+from infra.contracts.errors import QuantizationError
 from infra.contracts.progress import Progress
 from infra.contracts.records import Checkpoint, Made, PythonEnvironment, Weights
 from infra.contracts.specs import QuantizationSpec
@@ -39,7 +39,7 @@ from infra.store.content import (
     digest_of,
     write_atomically,
 )
-from infra.store.file_digests import check_sizes, hash_files
+from infra.store.file_digests import hash_files, of_another_size
 from infra.store.settings import Settings
 
 MANIFEST = "manifest.json"
@@ -148,7 +148,6 @@ def quantize(
         raise QuantizationError(
             f"The checkpoint folder {error.filename or final} cannot be used: {error.strerror}.",
             remedy="Point ASSAY_CACHE to a folder you may write to, on a disk with room.",
-            path=str(final),
         ) from error
     if not built:
         progress.say(f"reusing checkpoint {final.name}: same weights, recipe and conversations")
@@ -326,9 +325,10 @@ def _believe(final: Path, progress: Progress) -> bool:
 def _flaw(folder: Path, progress: Progress) -> str | None:
     try:
         record = _manifest(folder)
-        check_sizes(folder, record.files)
+        for name, what in of_another_size(folder, record.files).items():
+            return f"{folder / name} {what}"
         hashed = hash_files(folder, [file.name for file in record.files], progress)
-    except (OSError, ValidationError, CorruptWeights) as error:
+    except (OSError, ValidationError) as error:
         return str(error).partition("\n")[0].rstrip(".")
     changed = [file.name for file in record.files if hashed[file.name][0] != file.sha256]
     return f"{', '.join(changed)} changed since it was made" if changed else None

@@ -213,8 +213,6 @@ def _failure(model: str, code: int, text: str | None, log: Path) -> Quantization
         f"AutoAWQ failed on {model}: {error['message']}",
         cause="\n".join([f"{cause} The log ends with:", *lines[-_TAIL_LINES:]]),
         remedy=f"{remedy} Whole log: {log}",
-        kind=error["kind"],
-        log=str(log),
     )
 
 

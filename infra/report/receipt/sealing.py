@@ -66,7 +66,6 @@ def load(path: Path) -> Document:
         raise ReceiptError(
             f"{path} cannot be read: {error}.",
             remedy="Name the report.json of a run, or its folder.",
-            path=str(path),
         ) from error
     receipt = document.get("receipt") if isinstance(document, dict) else None
     if not isinstance(receipt, dict) or not receipt.keys() >= Receipt.model_fields.keys():
@@ -75,7 +74,6 @@ def load(path: Path) -> Document:
             cause="It is no report of Assay, it was written before there were receipts, or the "
             "receipt was removed.",
             remedy="Run the recipe again; what has not changed is not paid for again.",
-            path=str(path),
         )
     found: Document = document
     return found

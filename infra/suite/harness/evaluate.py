@@ -123,7 +123,6 @@ def _explained(name: str, server: Endpoint) -> Iterator[None]:
             f"The server died while it was asked {name}. {error.fact}",
             cause=error.cause,
             remedy=error.remedy,
-            **{**error.facts, "task": name},
         ) from error
     except AssayError:
         raise
@@ -133,7 +132,6 @@ def _explained(name: str, server: Endpoint) -> Iterator[None]:
         raise EvaluationError(
             f"{name} could not be asked: {type(error).__name__}: {str(error)[:300]}",
             remedy="Read the server's log for what went wrong there.",
-            task=name,
         ) from None  # the exception may hold the headers of a request
     except Exception as error:
         task, place = _where(error)
@@ -143,7 +141,6 @@ def _explained(name: str, server: Endpoint) -> Iterator[None]:
             cause=f"This happened here, at {place}, and not in the server.",
             remedy="Mend the task's definition or its rows, or leave "
             f"{name} out of evaluation.tasks.",
-            task=task or name,
         ) from error
 
 

@@ -167,7 +167,6 @@ def _unit(metric: str, task: Any) -> MetricUnit:
             f"The definition of {_name(task)} declares units that there are not: {units!r:.200}.",
             remedy="Under metadata.units, give each metric's name one of "
             f"{', '.join(get_args(MetricUnit))}; points if every row scores between 0 and 1.",
-            task=_name(task),
         )
     return units.get(metric) or known_unit(metric, _name(task))
 

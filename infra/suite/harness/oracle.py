@@ -103,7 +103,6 @@ def _sit(tasks: dict[str, Task], oracle: Oracle, limit: int | None, spec: Evalua
             f"{type(error).__name__}: {error}",
             cause="A field is empty or of another type than in the original dataset.",
             remedy="Mend the row, or leave the task out.",
-            tasks=list(tasks),
         ) from error
     for name, task in tasks.items():
         result = results["results"][name]
@@ -123,10 +122,6 @@ def _sit(tasks: dict[str, Task], oracle: Oracle, limit: int | None, spec: Evalua
                 "marks other documents than it asks. Missed documents, counted from 0: "
                 f"{', '.join(map(str, missed[:_QUOTED]))}{more}.",
                 remedy="Mend these rows, or leave the task out.",
-                task=name,
-                metric=metric,
-                score=result[metric],
-                missed=missed,
             )
 
 
@@ -160,7 +155,6 @@ def _phrase(name: str, task: Task, seed: int) -> str | None:
             cause=f"The answer of the first row is {_answer(task, first[0].doc)[-80:]!r}, which "
             "its filters cannot read.",
             remedy="Write the answers of the rows as the original dataset does.",
-            task=name,
         )
     return None
 

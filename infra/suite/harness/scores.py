@@ -100,8 +100,7 @@ def task_scores(
             cause="The metric divides by nothing, or an answer has no likelihood.",
             remedy="Take the task out of evaluation.tasks, or let another metric come first in its "
             "definition. All answers are kept.",
-            task=name, metric=primary,
-        )  # fmt: skip
+        )
     declarations = {key: declared(key.partition(",")[0], name, loaded) for key in values}
     shots = results["n-shot"].get(name)
     if shots is None:

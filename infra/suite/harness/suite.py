@@ -202,7 +202,6 @@ def _require_unchanged(
             raise DatasetError(
                 f"The rows of {rows.dataset} in {rows.origin} changed while they were loaded.",
                 remedy="Start the run again when nobody writes there any more.",
-                dataset=rows.dataset,
             )
 
 
@@ -319,6 +318,4 @@ def _require_examples(name: str, task: Any) -> None:
             f"{name} shall show {shots} worked examples, but has {have} rows to draw them from"
             f"{f' (split {split!r})' if split else ''}.",
             remedy="Lower num_fewshot of the task, or give that split more rows.",
-            task=name,
-            split=split,
         )

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import pytest
 from pydantic import ValidationError
 
 from deployments.recipes import RECIPES
-from infra.contracts.errors import AssayError, GatedRepository, PreflightError, SpecError
 from infra.contracts.records import Report
 from infra.contracts.specs import RunSpec, ServingChanges, ServingSpec, VerdictSpec
 from tests.infra.made_runs import make_run, make_spec
@@ -197,22 +195,6 @@ def test_several_candidates_err_together_no_more_often_than_one() -> None:
 def test_a_spec_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         RECIPES["sample"]().baseline.model.id = "other"  # type: ignore[misc]
-
-
-def test_errors_survive_pickling_with_their_facts() -> None:
-    error = GatedRepository("It is gated.", cause="No access.", remedy="Ask.", page="https://x")
-    copy = pickle.loads(pickle.dumps(error))
-    assert type(copy) is GatedRepository
-    assert (str(copy), copy.facts) == (str(error), {"page": "https://x"})
-
-
-def test_several_problems_become_one_error_with_each_remedy() -> None:
-    error = PreflightError.of(
-        [SpecError("One.", remedy="Do a."), AssayError("Two.", remedy="Do b.")]
-    )
-    copy = pickle.loads(pickle.dumps(error))
-    for part in ("2 things", "1. One.", "Do a.", "2. Two.", "Do b."):
-        assert part in str(copy)
 
 
 @pytest.mark.parametrize("read", ["model_validate", "model_validate_json"])

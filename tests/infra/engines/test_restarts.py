@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from infra.contracts.errors import EvaluationError, PortTaken, ServerDied, ServerHung
+from infra.contracts.errors import EvaluationError, PortTaken, RequestFailed, ServerDied, ServerHung
 from infra.contracts.records import Restart
 from infra.engines.restarts import work_through
 from infra.engines.vllm.server import LiveServer, serve_command
@@ -86,7 +86,7 @@ def ask(server: LiveServer) -> None:
         ).raise_for_status()  # fmt: skip
     except httpx.HTTPError:
         # As the scoring client: whoever is asked knows best why nothing comes.
-        raise EvaluationError("no answer", status=None) from None
+        raise RequestFailed("no answer", status=None) from None
 
 
 def killed(server: LiveServer) -> None:

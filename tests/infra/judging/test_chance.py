@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from infra.judging.chance import chance_of, guessing, recovery
+from infra.judging.chance import guessing, recovery
 from infra.judging.pairing import Row
 
 LETTERS = "ABCD"
@@ -44,6 +44,10 @@ def offered(
               options=[f" {option}" for option in options])
         for key, pick in zip(keys, picks, strict=True)
     ]  # fmt: skip
+
+
+def chance_of(metric: str, rows: Sequence[Row]) -> float | None:
+    return guessing(metric, rows).chance
 
 
 @pytest.mark.parametrize(("metric", "choices", "chance"), [

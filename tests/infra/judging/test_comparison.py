@@ -460,7 +460,7 @@ def test_rows_asked_in_another_way_are_refused(
     other = _task(arms[1], "gsm8k", conditions={**asked, field: value}, n=10)
     with pytest.raises(ComparisonError, match=f"gsm8k differs in {field}: ") as refused:
         compare(baseline, other, tmp_path)
-    assert refused.value.facts["field"] == field
+    assert refused.value.field == field
 
 
 def test_twin_documents_are_paired_in_turn(
@@ -482,8 +482,8 @@ def test_other_conditions_are_refused(
     other = 99 if field in ("num_fewshot", "n") else "other"
     with pytest.raises(ComparisonError) as refused:
         compare(baseline, _task(candidate, "gsm8k", **{field: other}), tmp_path)
-    assert refused.value.facts["task"] == "gsm8k"
-    assert refused.value.facts["field"] == field
+    assert refused.value.task == "gsm8k"
+    assert refused.value.field == field
     assert f"gsm8k differs in {field}" in str(refused.value)
 
 
@@ -505,7 +505,7 @@ def test_another_row_is_refused(
     _edit(tmp_path, arms[1].tasks["gsm8k"], lambda rows: rows[7].update({field: "f" * 64}))
     with pytest.raises(ComparisonError, match=f"gsm8k differs in {field} of document 7") as refused:
         compare(*arms, tmp_path)
-    assert refused.value.facts["field"] == field
+    assert refused.value.field == field
 
 
 @pytest.mark.parametrize(("arm", "change", "message"), [

@@ -9,9 +9,10 @@ import pytest
 
 from infra.contracts.records import Comparison
 from infra.contracts.specs import VerdictSpec
-from infra.judging.sequential import LOOKING_EARLY, Stop, first_stop, lower_limits, pooled_so_far
+from infra.judging.sequential import LOOKING_EARLY, lower_limits, pooled_so_far
 from infra.judging.statistics import PairedCounts, smallest_margin
 from infra.judging.verdict import decide
+from tests.first_stop import Stop, first_stop
 from tests.simulate_verdict import comparison_of, most, sequence, stops
 
 SEQUENCES = 300
@@ -107,7 +108,7 @@ def test_p_values_of_tasks_do_not_count_in_a_stopped_exam() -> None:
 @pytest.mark.parametrize("rows", [[], [0.5, 0], [2]])
 def test_other_rows_are_refused(rows: list[int]) -> None:
     with pytest.raises(ValueError, match="right or wrong in both arms"):
-        first_stop(rows, 0.01)
+        lower_limits(rows, 0.95)
 
 
 def test_many_rows_do_not_overflow() -> None:

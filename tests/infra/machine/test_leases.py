@@ -458,7 +458,7 @@ def test_memory_that_outlives_its_process_is_told(
 
     with pytest.raises(ProcessesLeft, match=f"a GPU still holds {2 * 2566} MiB") as caught:
         serve()
-    assert sorted(seen) == caught.value.facts["pids"]
+    assert all(str(pid) in caught.value.fact for pid in seen)
     assert len(bench.records()) == 1  # for the next start, when this driver is gone
 
     monkeypatch.setattr(leases, "_MEMORY_SECONDS", 60)

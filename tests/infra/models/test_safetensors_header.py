@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,5 @@ def test_what_the_library_refuses_is_refused_by_name(
     path = write(tmp_path / "model.safetensors", header, data)
     with pytest.raises(SafetensorError):
         safe_open(path, "np")
-    with pytest.raises(CorruptWeights, match=r"model\.safetensors") as caught:
+    with pytest.raises(CorruptWeights, match=re.escape(str(path))):
         safetensors_header.read(path)
-    assert caught.value.facts["file"] == str(path)

@@ -14,8 +14,9 @@ import pytest
 
 from infra.contracts.progress import Silent
 from infra.contracts.specs import ModelSpec
-from infra.models.weights import fetch, verify
+from infra.models.weights import fetch
 from infra.store.settings import Settings
+from tests.infra.models.whole import require_whole
 from tests.stub_hub import Repo, StubHub, model_files, running
 
 _FETCH = """
@@ -102,7 +103,7 @@ def test_a_killed_download_looks_unfinished_and_is_finished_later(
     wait_for(lambda: not hub.sending)  # what goes to the killed one still is not counted below
     hub.served.clear()
     weights = fetch(ModelSpec(id="some/model", source=source), settings=settings, progress=Silent())
-    verify(weights, full=True)
+    require_whole(weights)
     assert weights.path == final
     assert hub.served["model.safetensors"] <= len(repo.files["model.safetensors"]) - 10_000_000
     names = sorted(path.name for path in final.rglob("*") if path.is_file())

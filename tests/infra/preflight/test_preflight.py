@@ -102,9 +102,8 @@ def test_all_problems_are_one_error_and_notes_are_none() -> None:
     findings = [ok("a", "b"), note("c", "d")]
     preflight.refuse(findings)
     errors = [AssayError("First.", remedy="Do."), AssayError("Second.", cause="So.", remedy="Do.")]
-    with pytest.raises(PreflightError, match=r"(?s)2 things.*1. First.*2. Second.*cause: So") as e:
+    with pytest.raises(PreflightError, match=r"(?s)2 things.*1. First.*2. Second.*cause: So"):
         preflight.refuse([*findings, *(problem("x", error) for error in errors)])
-    assert e.value.facts["problems"] == ["First.", "Second."]
 
 
 # The machine

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from lm_eval.api.instance import Instance
 
-from infra.contracts.errors import EvaluationError
+from infra.contracts.errors import RequestFailed
 from infra.scoring.batches import batches
 from infra.scoring.client import Client
 from infra.scoring.pace import Pace
@@ -56,10 +56,10 @@ class Asked:
             assert connections(self.server.base_url) == 0
         assert {question for question, _ in self.received} == set(questions)
 
-    def fails(self, questions: Sequence[Question] = EVERYTHING) -> EvaluationError:
-        with pytest.raises(EvaluationError) as failed:
+    def fails(self, questions: Sequence[Question] = EVERYTHING) -> RequestFailed:
+        with pytest.raises(RequestFailed) as failed:
             self.ask(questions)
-        told = [*traceback.format_exception(failed.value), repr(failed.value.facts)]
+        told = [*traceback.format_exception(failed.value), repr(vars(failed.value))]
         assert KEY not in "".join(told)
         return failed.value
 

@@ -235,9 +235,8 @@ def test_a_prompt_that_would_be_cut_is_told_of_once_or_refused(
         "quiz, document 1, 1 tokens."
     ]
     sent = len(server.requests)
-    with pytest.raises(EvaluationError, match="window has 300") as refused:
+    with pytest.raises(EvaluationError, match=r"A prompt of quiz needs .* window has 300"):
         getattr(refusing, kind)(requests(kind, fits, over), True)
-    assert refused.value.facts == {"task": "quiz", "document": 1, "needed": 300, "window": 300}
     assert len(server.requests) == sent
 
 

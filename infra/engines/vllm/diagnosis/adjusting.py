@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -81,11 +80,10 @@ def adjusting(
 
 def diagnosis_of(error: ServerError) -> Diagnosis | None:
     """Return what is known about a failure, from the log that its error names."""
-    log = error.facts.get("log")
-    if "diagnosis" not in error.facts or log is None:
+    if not error.diagnosis or error.log is None:
         return None
-    text = Path(log).read_text(encoding="utf-8", errors="replace")
-    return diagnose(text, error.facts.get("exit_code"))
+    text = error.log.read_text(encoding="utf-8", errors="replace")
+    return diagnose(text, error.exit_code)
 
 
 def _told(before: ServingSpec, after: ServingSpec, diagnosis: Diagnosis) -> tuple[Adjustment, ...]:

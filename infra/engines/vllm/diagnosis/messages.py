@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from infra.contracts.errors import (
@@ -12,7 +13,7 @@ from infra.contracts.errors import (
     ServerNotReady,
 )
 from infra.engines.vllm import log as vllm_log
-from infra.engines.vllm.diagnosis.reading import Diagnosis, diagnose
+from infra.engines.vllm.diagnosis.reading import diagnose
 from infra.machine.log_lines import tail
 from infra.machine.processes import describe_exit
 
@@ -32,16 +33,16 @@ def died(log: Path, exit_code: int) -> ServerError:
             cause=vllm_log.first_error(log),
             remedy="The first error in the log is the one that matters.",
             exit_code=exit_code,
-            log=str(log),
+            log=log,
         )
     kind = PortTaken if known.name == "port-taken" else ServerDied
     return kind(
         f"{known.fact} {ended} Its log: {log}",
         cause=known.cause,
         remedy=known.remedy,
+        diagnosis=known.name,
         exit_code=exit_code,
-        log=str(log),
-        **_facts(known),
+        log=log,
     )
 
 
@@ -53,14 +54,14 @@ def not_ready(log: Path) -> ServerNotReady:
             f"{late} {known.fact} Its log: {log}",
             cause=known.cause,
             remedy=known.remedy,
-            log=str(log),
-            **_facts(known),
+            diagnosis=known.name,
+            log=log,
         )
     return ServerNotReady(
         f"{late} Its last lines ({log}):\n{tail(log)}",
         cause="Large weights on a slow disk, or a start that hangs.",
         remedy="Raise serving.startup_timeout_seconds if the log shows that it gets on.",
-        log=str(log),
+        log=log,
     )
 
 
@@ -72,7 +73,7 @@ def hung(log: Path) -> ServerHung:
         remedy="Look at `nvidia-smi` and `dmesg`; if the engine only needed longer for one step, "
         "raise serving.hang_timeout_seconds.",
         diagnosis="hung",
-        log=str(log),
+        log=log,
     )
 
 
@@ -81,13 +82,7 @@ def explained(error: ServerError, log: Path) -> ServerError:
     known = diagnose(_read(log), None)
     if known is None:
         return error
-    return type(error)(
-        error.fact, cause=known.fact, remedy=known.remedy, **error.facts | _facts(known)
-    )
-
-
-def _facts(known: Diagnosis) -> dict[str, str]:
-    return {"diagnosis": known.name, "field": known.field}
+    return replace(error, cause=known.fact, remedy=known.remedy, diagnosis=known.name)
 
 
 def _read(log: Path) -> str:

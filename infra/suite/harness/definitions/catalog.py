@@ -136,7 +136,6 @@ class Catalog:
                 raise EvaluationError(
                     f"The task {leaf.name} {leaf.beyond}.",
                     remedy="Leave the task out.",
-                    task=leaf.name,
                 )
         return entries
 
@@ -155,7 +154,6 @@ class Catalog:
                 raise EvaluationError(
                     f"The group {name} has no score of its own and changes its tasks' settings.",
                     remedy=f"Name its tasks one by one: {', '.join(given)}.",
-                    task=name,
                 )
             for member in members:
                 yield from self._expand(member)
@@ -179,8 +177,6 @@ class Catalog:
             f"lm-eval {lm_eval_version()} knows no task, group or tag named {name!r}{where}.",
             cause=f"Similar names: {', '.join(close)}." if close else "",
             remedy=self._remedy(name),
-            task=name,
-            close=close,
         )
 
     def _remedy(self, name: str) -> str:

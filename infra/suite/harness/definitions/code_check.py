@@ -12,7 +12,7 @@ from lm_eval.tasks._factory import TaskFactory
 from lm_eval.tasks._index import Entry as IndexEntry
 from lm_eval.tasks._index import Kind
 
-from infra.contracts.errors import EvaluationError
+from infra.contracts.errors import DatasetError, TaskCodeError
 from infra.suite.harness.definitions import packages
 from infra.suite.harness.definitions.catalog import Leaf
 from infra.suite.harness.definitions.files import packages as imported
@@ -30,7 +30,7 @@ def check_code(leaf: Leaf) -> None:
     these, code is imported, and the packages it names have to be there.
 
     Raises:
-        EvaluationError: The code fails, or needs what is not installed.
+        TaskCodeError: The code fails, or needs what is not installed.
     """
     if leaf.definition is None:
         return
@@ -48,7 +48,7 @@ def check_code(leaf: Leaf) -> None:
         return
     except (Exception, SystemExit) as error:  # whatever a task's code raises
         found = misnamed(leaf.name, error) or fault(leaf.name, error, imports)
-        if found.facts["kind"] != "hub":  # whoever reads the rows asks it
+        if not isinstance(found, DatasetError):  # whoever reads the rows asks the hub
             raise found from error
 
 
@@ -74,15 +74,14 @@ class UpToRows(TaskFactory):  # type: ignore[misc]
         return config
 
 
-def check_all(leaves: list[Leaf]) -> list[EvaluationError]:
+def check_all(leaves: list[Leaf]) -> list[TaskCodeError]:
     """Return what is wrong with the code of some tasks, each error once."""
-    found: dict[str, EvaluationError] = {}
+    found: dict[str, TaskCodeError] = {}
     for leaf in leaves:
         try:
             check_code(leaf)
-        except EvaluationError as error:
-            told = error.facts.get("command") or error.fact.replace(leaf.name, "")
-            found.setdefault(str(told), error)
+        except TaskCodeError as error:
+            found.setdefault(error.command or error.fact.replace(leaf.name, ""), error)
     return list(found.values())
 
 

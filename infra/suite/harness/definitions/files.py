@@ -189,7 +189,6 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise EvaluationError(
             f"The task definition {path} cannot be read: {error.strerror}.",
             remedy="Correct the `include:` that names it, or restore the file.",
-            path=str(path),
         ) from error
 
 
@@ -201,14 +200,12 @@ def _parsed(content: bytes, path: Path) -> Mapping[str, Any]:
         raise EvaluationError(
             f"The task definition {path} is no YAML: {' '.join(str(error).split())}.",
             remedy="Mend the file.",
-            path=str(path),
         ) from error
     lfs.check(path, EvaluationError)
     if not isinstance(found, dict):
         raise EvaluationError(
             f"The task definition {path} holds a {type(found).__name__}, not keys with values.",
             remedy="Write it as the definitions of lm-eval: `task: …`, `dataset_path: …`, ….",
-            path=str(path),
         )
     return found
 

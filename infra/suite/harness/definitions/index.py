@@ -129,7 +129,6 @@ def own_folder(include_path: str) -> Path:
             if not Path(include_path).expanduser().is_absolute()
             else "",
             remedy="Set evaluation.include_path to the folder that holds your YAML files.",
-            folder=str(folder),
         )
     return folder
 
@@ -165,7 +164,6 @@ def _defined_twice(name: str, first: Path, second: Path) -> EvaluationError:
         f"evaluation.include_path defines the task {name} twice: in {first} and in {second}.",
         cause="lm-eval would take the first of the two and say nothing.",
         remedy="Give one of them another name, or move it out of the folder.",
-        task=name,
     )
 
 

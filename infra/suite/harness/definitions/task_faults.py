@@ -6,7 +6,7 @@ import importlib.metadata
 import re
 from collections.abc import Iterable
 
-from infra.contracts.errors import DatasetError, EvaluationError
+from infra.contracts.errors import DatasetError, TaskCodeError
 from infra.suite.harness.definitions import packages
 
 _HUB = re.compile(
@@ -22,21 +22,19 @@ _NO_KEY = re.compile(r"TaskConfig\.__init__\(\) got an unexpected keyword argume
 """What lm-eval says of a `!function`, and of a key of a definition, that it does not know."""
 
 
-def misnamed(task: str, error: BaseException) -> EvaluationError | None:
+def misnamed(task: str, error: BaseException) -> TaskCodeError | None:
     """Return what is wrong with a definition that names what is not there; none if it does not."""
     if unknown := _NO_KEY.search(str(error)):
-        return EvaluationError(
+        return TaskCodeError(
             f"The definition of {task} has a key that lm-eval does not know: {unknown[1]}.",
             remedy="Correct or remove it.",
-            kind="code", task=task,
-        )  # fmt: skip
+        )
     if _NO_FUNCTION.search(str(error)):
-        return EvaluationError(
+        return TaskCodeError(
             f"The definition of {task} names a function that is not there: {short(error)}.",
             remedy="Correct the `!function` in the definition, as `file.function` with file.py "
             "beside it, or install the package that is meant.",
-            kind="code", task=task,
-        )  # fmt: skip
+        )
     return None
 
 
@@ -46,10 +44,12 @@ def lacks(error: BaseException) -> bool:
     return packages.fetch_data(error) is not None or bool(packages.absent(tried))
 
 
-def fault(task: str, error: BaseException, imports: Iterable[str] = ()) -> EvaluationError:
+def fault(
+    task: str, error: BaseException, imports: Iterable[str] = ()
+) -> TaskCodeError | DatasetError:
     """Return what an error of a task's code means, as one error with a remedy.
 
-    Its `facts["kind"]` is `package`, `data`, `hub` or `code`.
+    It is a `DatasetError` where the hub is asked for rows, and does not answer.
 
     Args:
         task: The task.
@@ -58,11 +58,11 @@ def fault(task: str, error: BaseException, imports: Iterable[str] = ()) -> Evalu
     """
     said = f"{type(error).__name__}: {short(error)}"
     if command := packages.fetch_data(error):
-        return EvaluationError(
+        return TaskCodeError(
             f"The task {task} needs data of NLTK that are not here.",
             remedy=f"Fetch them: `{command}`. Or leave the task out.",
-            kind="data", task=task, command=command,
-        )  # fmt: skip
+            command=command,
+        )
     tried = list(packages.imported(error))
     missing = packages.absent([*tried, *imports])
     asks = "install" in str(error).lower()
@@ -73,17 +73,15 @@ def fault(task: str, error: BaseException, imports: Iterable[str] = ()) -> Evalu
             f"The code of the task {task} asks the hub while it is loaded, and got no answer: "
             f"{said}.",
             remedy="Check the network, or set HF_ENDPOINT to a mirror; or leave the task out.",
-            kind="hub", task=task,
-        )  # fmt: skip
+        )
     cause = "Its own code fails, before any model is asked."
     if isinstance(error, ImportError) and (here := _installed(tried)):
         cause = f"It is made for another version than the one that is locked: {here}."
-    return EvaluationError(
+    return TaskCodeError(
         f"The task {task} cannot be loaded: {said}.",
         cause=cause,
         remedy="Mend the task's code or its rows, or leave the task out.",
-        kind="code", task=task,
-    )  # fmt: skip
+    )
 
 
 def short(error: BaseException) -> str:
@@ -91,17 +89,18 @@ def short(error: BaseException) -> str:
     return " ".join(str(error).split())[:300].rstrip(".") or repr(error)
 
 
-def _package(task: str, missing: list[str]) -> EvaluationError:
+def _package(task: str, missing: list[str]) -> TaskCodeError:
     named = ", ".join(missing)
     command = packages.install(missing)
-    return EvaluationError(
+    return TaskCodeError(
         f"The task {task} needs what is not installed: {named}.",
         cause="" if command else f"It cannot stand beside what is: {packages.why_not(missing)}.",
         remedy=f"Install it: `{command}`. Or leave the task out."
         if command
         else "Leave the task out.",
-        kind="package", task=task, command=command, missing=missing,
-    )  # fmt: skip
+        command=command or "",
+        missing=tuple(missing),
+    )
 
 
 def _installed(modules: Iterable[str]) -> str:

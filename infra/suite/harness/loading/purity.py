@@ -76,7 +76,6 @@ def prepare_purely(prepare: Prepare, dataset: Dataset, task: str) -> Dataset:
         f"The documents of {task} differ each time they are prepared.",
         cause="The task draws random numbers from a source that cannot be set.",
         remedy="Leave the task out: its scores could not be compared.",
-        task=task,
     )
 
 

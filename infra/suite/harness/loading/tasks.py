@@ -181,8 +181,7 @@ class _Factory(TaskFactory):  # type: ignore[misc]
                     f"{dataset} has no split {name!r}, which {task} reads; it has "
                     f"{', '.join(splits)}.",
                     remedy="Give the file of that split, named as in the original dataset.",
-                    dataset=dataset, split=name, task=task,
-                )  # fmt: skip
+                )
         asked = config.get("test_split") or config.get("validation_split")
         if asked:
             _require_rows(splits[asked], task, dataset, asked)
@@ -210,8 +209,7 @@ def _require_rows(documents: Any, task: str, dataset: str, split: str) -> None:
             f"{dataset} has no rows for {task} in split {split!r}.",
             cause="The file is empty, or the task's own selection leaves no row.",
             remedy="Give it rows, or leave the task out.",
-            dataset=dataset, split=split, task=task,
-        )  # fmt: skip
+        )
 
 
 def _unfit(task: str, dataset: str, error: Exception, columns: list[str]) -> DatasetError:
@@ -220,8 +218,7 @@ def _unfit(task: str, dataset: str, error: Exception, columns: list[str]) -> Dat
         f"{type(error).__name__}: {_short(error)}.",
         cause=f"The columns are {', '.join(columns)}." if columns else "",
         remedy="Name and fill the columns as the original dataset does.",
-        dataset=dataset, task=task, columns=columns,
-    )  # fmt: skip
+    )
 
 
 def _unreadable(
@@ -253,8 +250,7 @@ def _unreadable(
         if isinstance(error, DatasetNotFoundError)
         else "",
         remedy=remedy,
-        dataset=dataset, task=task,
-    )  # fmt: skip
+    )
 
 
 def _hub() -> str:

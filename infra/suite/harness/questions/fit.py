@@ -48,7 +48,4 @@ def check_fit(
                     "task's.",
                     remedy="Raise serving.max_model_len, or lower num_fewshot"
                     + (" or max_gen_toks of the task." if prompt.answer else " of the task."),
-                    task=questions.task,
-                    needed=len(ids) + prompt.answer,
-                    window=window,
                 )

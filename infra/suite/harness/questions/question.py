@@ -110,7 +110,6 @@ def first_questions(
                 cause="A field of the first rows is empty or of another type than the task's "
                 "definition takes, or the definition is at fault.",
                 remedy="Mend the rows or the definition, or leave the task out.",
-                task=name,
             ) from error
         found.append(_chosen(name, line.name, list(task.instances), kept))
     return found

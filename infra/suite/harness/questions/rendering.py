@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations, groupby
 from typing import Any
 
-from infra.contracts.errors import EvaluationError
+from infra.contracts.errors import TemplateError
 from infra.contracts.specs import EvaluationSpec
 from infra.contracts.wording import listed
 from infra.models.chat_template import ChatTemplate
@@ -47,7 +47,7 @@ def render(questions: Questions, template: ChatTemplate) -> dict[int, str]:
 
 def faults(
     exam: Iterable[Questions], template: ChatTemplate, spec: EvaluationSpec
-) -> list[EvaluationError]:
+) -> list[TemplateError]:
     """Return what keeps questions from being put in a chat, tasks with the same fault together.
 
     Args:
@@ -157,7 +157,7 @@ def _explained(
 
 def _error(
     what: str, words: str, remedy: str, asked: Sequence[Questions], spec: EvaluationSpec
-) -> EvaluationError:
+) -> TemplateError:
     tasks = [questions.task for questions in asked]
     shown = listed(tasks[:_NAMED]) + (
         f" and {len(tasks) - _NAMED} more" if len(tasks) > _NAMED else ""
@@ -170,13 +170,12 @@ def _error(
         more = " (and fewshot_as_multiturn)" if spec.fewshot_as_multiturn else ""
         fully = f"{remedy}{more}, or leave {listed(lines)} out of evaluation.tasks"
     fully = fully.replace(_LINES, listed(lines))
-    return EvaluationError(
+    return TemplateError(
         f"The model's chat template {does} {what} in the first question of {shown}.",
         cause=f"It says: {words}. It was given {roles}."
         if words
         else f"It was given {roles}, and what it made of them does not hold that.",
         remedy=f"{fully[0].upper()}{fully[1:]}.",
-        tasks=tasks,
         words=words,
         nothing_helps=bool(words) and what == _ITSELF,
     )

@@ -56,7 +56,6 @@ def named_by(leaf: Leaf) -> RowFiles:
         raise DatasetError(
             f"{leaf.name} reads its rows as {leaf.dataset}, but does not say from which file.",
             remedy="Name it in the definition: `dataset_kwargs: {data_files: {test: rows.jsonl}}`.",
-            task=leaf.name,
         )
     for path in found.files:
         lfs.check(path, DatasetError)
@@ -82,7 +81,6 @@ def folder_named_by(leaf: Leaf) -> Path:
             cause="A dataset_path is a repository, a folder or the name of a format.",
             remedy=f"Write `dataset_path: {kind}` and "
             f"`dataset_kwargs: {{data_files: {{test: {leaf.dataset}}}}}` into the definition.",
-            task=leaf.name,
         )
     return place
 
@@ -116,7 +114,6 @@ class _Found:
                 f"{self._leaf.name} reads its rows from {text}, which is a folder.",
                 remedy="Name the files in it: `data_files: {test: "
                 f"{text.rstrip('/')}/*.{self._leaf.dataset}}}`, or the folder as `data_dir`.",
-                task=self._leaf.name,
             )
         self.files += [path for path in matches if path.is_file()]
         return str(base / Path(text).expanduser())
@@ -144,7 +141,6 @@ class _Found:
                 if not Path(text).is_absolute()
                 else "",
                 remedy="Put it there, or name it in the definition by an absolute path.",
-                task=self._leaf.name,
             )
         place, found = next(iter(hits.items()))
         for other, rivals in list(hits.items())[1:]:
@@ -154,7 +150,6 @@ class _Found:
                     f"{place} and in {other}, with different content.",
                     cause="Paths are relative to the current folder, or else to the definition.",
                     remedy="Name the file by an absolute path, or move one of them away.",
-                    task=self._leaf.name,
                 )
         return place, found
 

@@ -127,8 +127,6 @@ def rows_in_folder(dataset: str, spec: DatasetSpec) -> Rows:
             + ("it holds no files." if folder.is_dir() else "there is no such folder."),
             remedy=f"Correct evaluation.datasets[{dataset!r}].path, or remove the entry to "
             "read the rows from the hub.",
-            dataset=dataset,
-            folder=str(folder),
         )
     return Rows(dataset, folder, digest_files(files), str(folder), elsewhere=True)
 
@@ -224,7 +222,7 @@ def refused(dataset: str, error: WeightsError) -> DatasetError:
         f"The rows of {dataset} cannot be had: {error.fact}",
         cause=error.cause,
         remedy=f"{error.remedy} Or name a folder with the rows in evaluation.datasets.",
-        **{**error.facts, "dataset": dataset},
+        may_heal=error.may_heal,
     )
 
 
@@ -285,6 +283,4 @@ def _require_redirectable(leaf: Leaf, rows: Mapping[str, Rows], entry: str) -> N
             f"The rows of {leaf.dataset} cannot be taken from elsewhere for {leaf.name}.",
             cause=f"The group {entry} names the dataset itself, above its tasks' definitions.",
             remedy=f"Remove evaluation.datasets[{leaf.dataset!r}], or name other tasks.",
-            dataset=leaf.dataset,
-            task=leaf.name,
         )

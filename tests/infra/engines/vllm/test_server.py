@@ -126,7 +126,7 @@ def test_waiting_is_told(bench: Bench) -> None:
 def test_a_server_that_ends_is_told_from_one_that_is_late(bench: Bench, code: int) -> None:
     error = bench.refused(f"exit-{code}")
     assert isinstance(error, ServerDied)
-    assert error.facts == {"exit_code": code, "log": str(bench.log)}
+    assert (error.exit_code, error.log, error.diagnosis) == (code, bench.log, "")
     assert f"exit code {code}" in error.fact
     assert "no room for the cache" in error.fact  # the log's tail
     assert error.cause == "ValueError: no room for the cache"

@@ -139,7 +139,7 @@ def test_different_readings_are_not_compared(tmp_path: Path, other: str) -> None
     with pytest.raises(ComparisonError) as caught:
         compare(baseline, kept(changed, tmp_path, "candidate"), tmp_path)
     print(caught.value)
-    assert caught.value.facts["field"] == other
+    assert caught.value.field == other
     assert "fidelity." in caught.value.remedy
 
 
@@ -162,5 +162,5 @@ def test_a_harmed_file_is_told(tmp_path: Path, harm: str) -> None:
     with pytest.raises(ComparisonError) as caught:
         compare(reading, reading, tmp_path)
     print(caught.value)
-    assert caught.value.facts["field"] == "reading"
+    assert caught.value.field == "reading"
     assert "baseline.npz" in caught.value.fact

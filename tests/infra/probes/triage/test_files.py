@@ -57,7 +57,7 @@ def test_a_broken_checkpoint_is_stopped_with_the_cause(
         look_at_files(CANDIDATE, spoiled, weights, SPEC, run=run, progress=Silent())
     error = pickle.loads(pickle.dumps(caught.value))
     check, cause, named = STOPPED[how]
-    assert check in [failed["name"] for failed in error.facts["checks"]]
+    assert check in error.checks
     assert cause in error.cause
     assert named in error.fact
     assert str(spoiled.path) in error.remedy
@@ -108,7 +108,7 @@ def test_a_file_that_is_cut_off_is_named(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-10])
     (check,) = files.look(folder, SAMPLE.glob("*.safetensors"), Silent())
     assert not check.ok
-    assert "model.safetensors is cut off" in check.value
+    assert str(file) in check.value and "cut off" in check.value
 
 
 def test_nothing_quantized_is_seen(tmp_path: Path) -> None:

@@ -42,10 +42,9 @@ def test_a_group_size_that_divides_no_layer_names_one_that_does(
 ) -> None:
     with pytest.raises(UnsupportedModel) as caught:
         check_model(weights(tmp_path, **fields), recipe(group_size))
-    assert caught.value.facts["layer"] == layer
-    assert caught.value.facts["fitting"] == fitting
+    assert layer in caught.value.fact
+    assert ("64 or 32" in caught.value.remedy) is bool(fitting)
     if fitting:
-        assert "64 or 32" in caught.value.remedy
         check_model(weights(tmp_path, **fields), recipe(fitting[0]))
 
 

@@ -231,7 +231,7 @@ def test_a_server_that_refuses_is_quoted_after_few_attempts(
     assert "no room in the cache" in failed.value.fact
     assert "500" in failed.value.fact
     assert len(server.requests) < 50
-    assert KEY not in f"{failed.value} {failed.value.facts} {failed.value.__cause__!r}"
+    assert KEY not in f"{failed.value} {vars(failed.value)} {failed.value.__cause__!r}"
     assert failed.value.__suppress_context__
     gc.collect()  # what asyncio says of requests under way, it says here
     assert capfd.readouterr() == ("", "")
@@ -249,7 +249,7 @@ def test_a_prompt_that_would_be_cut_is_refused_before_any_is_asked(
         sit(exam, name, server)
     assert server.requests == []
     assert remedy in refused.value.remedy
-    assert refused.value.facts["task"].startswith(name)
+    assert name in refused.value.fact
 
 
 def test_a_tokenizer_without_a_chat_template_is_refused(

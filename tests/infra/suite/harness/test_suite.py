@@ -102,9 +102,8 @@ def test_a_category_without_rows(settings: Settings, rows: Callable[..., Path]) 
     kept = [line for line in (DATA / name).read_text().splitlines() if '"STEM"' not in line]
     error = refusal(evaluation("global_mmlu_en", data=rows(**{name: "\n".join(kept)})), settings)
     assert isinstance(error, DatasetError)
-    assert error.facts == {
-        "dataset": "CohereLabs/Global-MMLU-Lite", "split": "test", "task": "global_mmlu_en_stem"
-    }  # fmt: skip
+    told = "CohereLabs/Global-MMLU-Lite", "'test'", "global_mmlu_en_stem"
+    assert all(part in error.fact for part in told)
 
 
 def test_a_missing_split(settings: Settings, rows: Callable[..., Path]) -> None:
@@ -113,7 +112,7 @@ def test_a_missing_split(settings: Settings, rows: Callable[..., Path]) -> None:
     readme.write_text(readme.read_text().replace("split: test", "split: validation"))
     error = refusal(evaluation("gsm8k", data=data), settings)
     assert isinstance(error, DatasetError)
-    assert error.facts == {"dataset": GSM8K, "split": "test", "task": "gsm8k"}
+    assert f"{GSM8K} has no split 'test', which gsm8k reads" in error.fact
 
 
 def test_a_missing_configuration(settings: Settings, rows: Callable[..., Path]) -> None:
@@ -140,7 +139,7 @@ def test_rows_of_another_shape(
     error = refusal(evaluation(task, data=rows(**renamed)), settings)
     assert isinstance(error, DatasetError)
     assert "another shape" in error.fact
-    assert other.strip('":') in error.facts["columns"]
+    assert other.strip('":') in error.cause
 
 
 def test_splits_of_different_shapes(settings: Settings, rows: Callable[..., Path]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.contracts.errors import AssayError
+from infra.contracts.errors import AssayError, TaskCodeError
 from infra.contracts.progress import Silent
 from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.store.settings import Settings
@@ -88,8 +88,9 @@ def test_code_that_does_not_load_is_one_error_about_the_code(
 
 def test_all_that_a_task_imports_is_named_at_once(tmp_path: Path) -> None:
     error = refused(tmp_path, "def later():\n import one_xyz\nimport two_xyz")
-    assert error.facts["missing"] == ["one_xyz", "two_xyz"]
-    assert {"one_xyz", "two_xyz"} <= set(shlex.split(error.facts["command"]))
+    assert isinstance(error, TaskCodeError)
+    assert error.missing == ("one_xyz", "two_xyz")
+    assert {"one_xyz", "two_xyz"} <= set(shlex.split(error.command))
 
 
 def test_lm_evals_own_word_on_versions_counts() -> None:
