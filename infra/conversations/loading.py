@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +26,7 @@ from infra.conversations.forms import (
     read_row,
 )
 from infra.conversations.reading.rows import Wanted, read_rows, without_nulls
-from infra.store.content import digest_of
+from infra.store.content import digest_file, digest_of
 from infra.store.settings import Settings
 
 __all__ = ["Conversation", "Conversations", "Message", "read"]
@@ -40,19 +41,29 @@ _WANTED = Wanted(
 )
 
 
+_MOST_HELD, _MOST_CHARACTERS = 4096, 32_000_000
+"""Conversations, and characters in them, that are remembered of a file."""
+
+_last: dict[tuple[str, ...], tuple[int, tuple[Conversation, ...]]] = {}
+"""Of the file that was read last: how many conversations it holds, and those it begins with."""
+
+
 @dataclass(frozen=True)
 class Conversations:
     """What the source holds, in its order."""
 
     total: int
     rows: Iterable[Conversation]
-    """May be gone through more than once; nothing is held in memory."""
+    """May be gone through more than once; no more than the first are held in memory."""
 
 
 def read(
     spec: CalibrationSpec, *, settings: Settings, progress: Progress | None = None
 ) -> Conversations:
     """Read the conversations. Of a file every row is checked; rows of a dataset as they are used.
+
+    A run asks for them half a dozen times. A file of the same content is gone through once: what it
+    begins with is remembered, and more than that is seldom wanted.
 
     Args:
         spec: Where they are.
@@ -65,16 +76,16 @@ def read(
         WeightsError: The hub did not give the dataset.
     """
     total, rows = _source(spec, settings, progress or Silent())
-    found = _Rows(rows, spec)
+    first: tuple[Conversation, ...] = ()
     if total is None:
-        total = sum(1 for _ in found)
+        total, first = _checked(spec, rows)
     if total < spec.min_samples:
         raise CalibrationError(
             f"{spec.path} holds {total or 'no'} conversations; "
             f"quantization.calibration.min_samples asks for {spec.min_samples}.",
             remedy=f"Give more, or lower quantization.calibration.min_samples. {SHAPE}",
         )
-    return Conversations(total, found)
+    return Conversations(total, _Rows(rows, spec, first))
 
 
 def raw_rows(
@@ -99,16 +110,52 @@ class _Again:
 
 
 class _Rows:
-    def __init__(self, rows: Iterable[tuple[str, Any]], spec: CalibrationSpec) -> None:
+    def __init__(
+        self,
+        rows: Iterable[tuple[str, Any]],
+        spec: CalibrationSpec,
+        first: tuple[Conversation, ...] = (),
+    ) -> None:
         self._rows = rows
         self._spec = spec
+        self._first = first
 
     def __iter__(self) -> Iterator[Conversation]:
-        for place, row in self._rows:
+        yield from self._first
+        for place, row in islice(self._rows, len(self._first), None):
             yield read_row(row, self._spec.messages_field, place, self._convert)
 
     def _convert(self, arguments: str) -> str:
         return conversion(self._spec, arguments)
+
+
+def _checked(
+    spec: CalibrationSpec, rows: Iterable[tuple[str, Any]]
+) -> tuple[int, tuple[Conversation, ...]]:
+    """Go through a file, unless it is the last one; return how many it holds, and the first."""
+    key = _key(spec)
+    if key is not None and (known := _last.get(key)) is not None:
+        return known
+    total = size = 0
+    first: list[Conversation] = []
+    for total, talk in enumerate(_Rows(rows, spec), 1):
+        size += sum(map(len, talk.texts))
+        if total <= _MOST_HELD and size <= _MOST_CHARACTERS:
+            first.append(talk)
+    found = total, tuple(first)
+    if key is not None and _key(spec) == key:
+        _last.clear()
+        _last[key] = found
+    return found
+
+
+def _key(spec: CalibrationSpec) -> tuple[str, ...] | None:
+    """Return what makes the conversations of a file these; none if it cannot be read."""
+    path = Path(spec.path).expanduser()
+    try:
+        return digest_file(path).sha256, str(path), spec.messages_field
+    except OSError:
+        return None  # reading it says why
 
 
 def conversion(spec: CalibrationSpec, arguments: str) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from infra.contracts.errors import CalibrationError
 from infra.contracts.specs import CalibrationSpec
+from infra.conversations import loading
 from infra.conversations.loading import read
 from infra.models.hubs.snapshots import Snapshot
 from infra.store.content import digest_folder
@@ -29,6 +31,50 @@ def test_a_file_keeps_its_order_and_knows_its_lines(tmp_path: Path) -> None:
         (f"Line 1 of {path}", "Grüße"),
         (f"Line 3 of {path}", "two"),
     ]
+
+
+def many(path: Path, count: int) -> Path:
+    path.write_text("\n".join(GOOD.replace("Grüße", f"Nr. {n}") for n in range(count)))
+    return path
+
+
+def test_a_file_is_gone_through_once_as_long_as_it_holds_the_same(tmp_path: Path) -> None:
+    settings = Settings(cache=tmp_path)
+    path = many(tmp_path / "calibration.jsonl", 3)
+    one, same = read(spec(path), settings=settings), read(spec(path), settings=settings)
+    assert all(a is b for a, b in zip(one.rows, same.rows, strict=True))
+    # Another field, another place in messages, or other content are another set.
+    with pytest.raises(CalibrationError, match="no field 'turns'"):
+        read(spec(path, messages_field="turns"), settings=settings)
+    moved = many(tmp_path / "moved.jsonl", 3)
+    assert next(iter(read(spec(moved), settings=settings).rows)).place == f"Line 1 of {moved}"
+    stat = path.stat()
+    path.write_text(path.read_text().replace("Nr. 2", "No. 2"))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    *_, last = read(spec(path), settings=settings).rows
+    assert last.texts[0] == "No. 2"
+
+
+def test_too_few_are_refused_of_a_remembered_file_too(tmp_path: Path) -> None:
+    path = many(tmp_path / "calibration.jsonl", 3)
+    settings = Settings(cache=tmp_path)
+    assert read(spec(path), settings=settings).total == 3
+    with pytest.raises(CalibrationError, match="holds 3 conversations"):
+        read(spec(path, min_samples=4), settings=settings)
+
+
+@pytest.mark.parametrize("bound", ["_MOST_HELD", "_MOST_CHARACTERS"])
+def test_of_a_large_file_the_first_are_held_and_all_are_there(
+    tmp_path: Path, bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, bound, 12)
+    path = many(tmp_path / "calibration.jsonl", 30)
+    settings = Settings(cache=tmp_path)
+    talks, again = (list(read(spec(path), settings=settings).rows) for _ in range(2))
+    assert [talk.texts[0] for talk in talks] == [f"Nr. {n}" for n in range(30)]
+    assert again == talks
+    held = sum(a is b for a, b in zip(again, talks, strict=True))
+    assert held == (12 if bound == "_MOST_HELD" else 2)
 
 
 @pytest.mark.parametrize(
