@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from prefect import task
+from prefect.runtime import task_run
 
 from infra.contracts.records import PythonEnvironment
 from infra.contracts.specs import ServingSpec
@@ -16,20 +17,39 @@ from tasks.outcomes import may_heal, outcome
 from tasks.progress import told_to_prefect
 
 
+def _name() -> str:
+    """Return the name of the task run: `build-environment-server`."""
+    given = task_run.parameters
+    return f"build-environment-{_what(given['stage'], given['arm'])}"
+
+
+def _what(stage: Stage, arm: str | None) -> str:
+    return stage if arm is None else f"{stage}-{arm}"
+
+
 @task(
     name="build-environment",
-    task_run_name="build-environment-{stage}",
+    task_run_name=_name,
     retries=1,
     retry_delay_seconds=10,
     retry_condition_fn=may_heal,
 )
-def build_environment(stage: Stage, serving: ServingSpec, run: RunFolder) -> PythonEnvironment:
-    """Return the environment of a stage, built once per machine and lock."""
+def build_environment(
+    stage: Stage, serving: ServingSpec, run: RunFolder, arm: str | None = None
+) -> PythonEnvironment:
+    """Return the environment of a stage, built once per machine and lock.
+
+    Args:
+        stage: What runs in it.
+        serving: Names the device, and maybe an interpreter.
+        run: Receives the log.
+        arm: The candidate that has another one than the baseline.
+    """
     settings = Settings()
     kind = detect(serving.device).kind
     python = Path(serving.python) if serving.python else None
     _, present = locate(stage, kind, settings, python)
-    name = f"environment-{stage}"
+    name = f"environment-{_what(stage, arm)}"
     with told_to_prefect() as progress, run.stage(name) as timed:
         timed.reused = present
         environment = ensure(

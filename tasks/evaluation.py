@@ -79,14 +79,12 @@ class _Parts:
         self._spec = spec
         self._run = run
         self._weights: dict[str, Weights] = {}
-        servings = {name: arm.serving for name, arm in spec.arms.items()}
-        builds = {
-            (serving.device, serving.python): build_environment.submit("server", serving, run)
-            for serving in {one.model_dump_json(): one for one in servings.values()}.values()
-        }
-        self._servers = {
-            name: builds[serving.device, serving.python] for name, serving in servings.items()
-        }
+        builds = {}
+        for name, arm in spec.arms.items():
+            if (key := _interpreter(arm)) not in builds:
+                whose = None if name == BASELINE else name
+                builds[key] = build_environment.submit("server", arm.serving, run, whose)
+        self._servers = {name: builds[_interpreter(arm)] for name, arm in spec.arms.items()}
         made = [arm.serving for arm in spec.arms.values() if arm.quantization]
         self._quantizer = build_environment.submit("quantizer", made[0], run) if made else None
 
@@ -117,3 +115,8 @@ class _Parts:
         return evaluate_arm(
             name, checkpoint, self._spec, environment, self._run, repeat=repeat, baseline=baseline
         )
+
+
+def _interpreter(arm: ArmSpec) -> tuple[str, str | None]:
+    """Return what tells apart the environments that arms are served with."""
+    return arm.serving.device, arm.serving.python

@@ -162,7 +162,8 @@ def with_run(
     import pandas as pd
 
     others = frame[frame["run_id"] != run_id]
-    own = _typed(pd.DataFrame([*rows_of_run]).astype("string"))
+    # As objects: a column that some rows lack would make numbers with a point of whole ones.
+    own = _typed(pd.DataFrame([*rows_of_run], dtype=object).astype("string"))
     return own if others.empty else pd.concat([others, own], ignore_index=True)
 
 

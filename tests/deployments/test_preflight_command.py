@@ -103,6 +103,29 @@ def test_the_sample_lacks_nothing(
     assert not (tmp_path / "runs").exists()
 
 
+def test_of_several_candidates_each_is_looked_at_and_what_they_share_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in environment(tmp_path, "http://127.0.0.1:9").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.chdir(ROOT)
+    assert main(["preflight", "sample-candidates"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "Nothing is missing" in said.out
+    names = [
+        line[9:].split("  ")[0] for line in said.out.splitlines()
+        if line.startswith(("ok ", "note "))
+    ]  # fmt: skip
+    for name in (
+        "model", "model, awq-ready-made", "servable", "servable, bfloat16", "quantizable",
+        "calibration", "server environment", "quantizer environment", "power",
+    ):  # fmt: skip
+        assert names.count(name) == 1, said.out
+    assert not (tmp_path / "runs").exists()
+
+
 def test_without_hubs_and_gpu_every_problem_is_in_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

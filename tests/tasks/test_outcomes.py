@@ -15,11 +15,12 @@ PAGE = Path("/runs/one/report.html")
 Status = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 
-def concluded(status: Status, *, gate: bool) -> State[Any]:
+def concluded(status: Status, *, gate: bool | str) -> State[Any]:
     verdict = Verdict(
         status=status, headline=f"{status}: so it is", reasons=("because",), margin_points=1.0
     )
-    state: Any = conclude(Published(PAGE, verdict), VerdictSpec(gate=gate))
+    spec = VerdictSpec.model_validate({"gate": gate})
+    state: Any = conclude(Published(PAGE, verdict), spec)
     assert isinstance(state, State)
     assert state.message == verdict.headline
     return state
@@ -29,18 +30,23 @@ def concluded(status: Status, *, gate: bool) -> State[Any]:
     ("status", "name"),
     [("PASS", "Passed"), ("FAIL", "Regressed"), ("INCONCLUSIVE", "Inconclusive")],
 )
-def test_a_verdict_without_a_gate_is_only_told(status: Status, name: str) -> None:
-    state = concluded(status, gate=False)
+@pytest.mark.parametrize("gate", [False, "none"])
+def test_a_verdict_without_a_gate_is_only_reported(
+    status: Status, name: str, gate: bool | str
+) -> None:
+    state = concluded(status, gate=gate)
     assert (state.type, state.name, state.data) == (StateType.COMPLETED, name, PAGE)
 
 
-def test_a_pass_goes_through_the_gate() -> None:
-    assert concluded("PASS", gate=True).type == StateType.COMPLETED
+@pytest.mark.parametrize("gate", [True, "all", "any"])
+def test_a_pass_goes_through_the_gate(gate: bool | str) -> None:
+    assert concluded("PASS", gate=gate).type == StateType.COMPLETED
 
 
+@pytest.mark.parametrize("gate", [True, "all", "any"])
 @pytest.mark.parametrize("status", ["FAIL", "INCONCLUSIVE"])
-def test_nothing_else_does(status: Status) -> None:
-    state = concluded(status, gate=True)
+def test_nothing_else_does(status: Status, gate: bool | str) -> None:
+    state = concluded(status, gate=gate)
     assert state.type == StateType.FAILED
     assert isinstance(state.data, NotPassed)
     assert (state.data.status, state.data.report) == (status, PAGE)

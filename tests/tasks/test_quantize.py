@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from prefect import flow
-from prefect.testing.utilities import prefect_test_harness
 
 from deployments.recipes import sample
 from infra.contracts.errors import EvaluationError
 from infra.contracts.progress import Silent
-from infra.contracts.records import PythonEnvironment, QuantizedCheckpoint, Weights
+from infra.contracts.records import Checkpoint, PythonEnvironment, Weights
 from infra.contracts.specs import RunSpec
 from infra.models.weights import inspect_local
 from infra.store.run_folder import RunFolder, open_run
@@ -23,21 +21,19 @@ from infra.store.settings import Settings
 from tasks.quantize import quantize
 from tests.broken_checkpoints import SAMPLE
 
-
-@pytest.fixture(scope="module", autouse=True)
-def prefect() -> Iterator[None]:
-    with prefect_test_harness():
-        yield
+pytestmark = pytest.mark.usefixtures("prefect")
 
 
 @flow
 def quantizing(
     weights: Weights, spec: RunSpec, environment: PythonEnvironment, run: RunFolder
-) -> QuantizedCheckpoint:
-    return quantize(weights, spec, environment, run)
+) -> Checkpoint:
+    (candidate,) = spec.candidates
+    assert candidate.quantization
+    return quantize(candidate.name, weights, candidate.quantization, spec, environment, run)
 
 
-def test_an_exam_that_the_downloaded_template_refuses_stops_before_the_quantizer(
+def test_tasks_that_the_downloaded_template_refuses_stop_before_the_quantizer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "cache"))
@@ -50,8 +46,8 @@ def test_an_exam_that_the_downloaded_template_refuses_stops_before_the_quantizer
     )
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     spec = sample()
-    asked = {"chat_template": True, "system_instruction": "Be brief."}
-    spec = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update=asked)})
+    changes = {"chat_template": True, "system_instruction": "Be brief."}
+    spec = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update=changes)})
     settings = Settings(cache=tmp_path / "cache", runs=tmp_path / "runs")
     run = open_run(spec, settings, created=datetime.now(UTC), key="a-key")
     weights = inspect_local(folder, settings=settings, progress=Silent())

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from prefect import Task, flow
-from prefect.testing.utilities import prefect_test_harness
 
 import tasks
 from deployments.recipes import sample
@@ -29,10 +28,7 @@ from tests.stub_hub import PASS, Repo, StubHub, model_files, running
 BRANCH = {"huggingface": "main", "modelscope": "master"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def prefect() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=150):
-        yield
+pytestmark = pytest.mark.usefixtures("prefect")
 
 
 @pytest.fixture(params=["huggingface", "modelscope"])
@@ -60,7 +56,7 @@ def run(tmp_path: Path) -> RunFolder:
 
 @flow
 def fetching(spec: ModelSpec, run: RunFolder) -> Weights:
-    return fetch_weights.with_options(retry_delay_seconds=0)(spec, run)
+    return fetch_weights.with_options(retry_delay_seconds=0)("baseline", spec, run)
 
 
 def gated(hub: StubHub) -> None:
@@ -85,7 +81,7 @@ def only_pickles(hub: StubHub) -> None:
 
 
 @pytest.mark.parametrize("wrong", [gated, absent, refused, a_login_page, only_pickles])
-def test_a_refusal_is_told_at_once(
+def test_a_refusal_is_final_at_once(
     hub: StubHub, source: str, run: RunFolder, wrong: Callable[[StubHub], None]
 ) -> None:
     wrong(hub)
@@ -97,7 +93,7 @@ def test_a_refusal_is_told_at_once(
     assert asked
 
 
-def test_a_full_disk_is_told_at_once(
+def test_a_full_disk_is_final_at_once(
     hub: StubHub, source: str, run: RunFolder, tmp_path: Path
 ) -> None:
     (tmp_path / "cache").write_text("no folder")
@@ -143,7 +139,7 @@ def test_an_environment_is_built_again_only_where_the_network_failed(
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     assert build("lost").may_heal
     monkeypatch.setenv("UV_OFFLINE", "1")
-    assert not build("told not to ask").may_heal
+    assert not build("offline").may_heal
     monkeypatch.setenv("ASSAY_QUANTIZER_PYTHON", "/no/such/python")
     assert not build("no interpreter").may_heal
 

@@ -1,0 +1,30 @@
+"""An interpreter with an engine that answers at once, for runs that are about all the rest."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+_ENGINE = Path(__file__).parent / "stand_in_engine.py"
+
+
+def write(folder: Path, name: str = "python", *, burnt: bool = False) -> Path:
+    """Write an interpreter into a folder and return its path.
+
+    Args:
+        folder: Where it goes.
+        name: Its name there; another one is another engine.
+        burnt: Its engine ends as soon as it is started.
+    """
+    python, fuse = folder / name, folder / f"{name}.fuse"
+    if burnt:
+        fuse.write_text("burnt")
+    engine = shlex.join([sys.executable, str(_ENGINE), "--fuse", str(fuse)])
+    # Asked for its packages it says that it has the engine; else it is the engine.
+    python.write_text(
+        f'#!/bin/sh\ncase "$2" in\n-c) echo "[true, [\\"{name}\\"]]" ;;\n*) exec {engine} "$@" ;;\n'
+        "esac\n"
+    )
+    python.chmod(0o755)
+    return python

@@ -1,0 +1,172 @@
+"""A whole run of several candidates, on an engine that answers at once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments.recipes import sample, sample_awq
+from flows.evaluate_candidates import evaluate_candidates
+from infra.contracts.errors import NotPassed, PreflightError, ServerDied
+from infra.contracts.records import Report
+from infra.contracts.specs import (
+    ArmSpec,
+    CandidateSpec,
+    ServingChanges,
+    ServingSpec,
+    SpeedSpec,
+    TaskSpec,
+    VerdictSpec,
+)
+from tests import stand_in_interpreter
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.usefixtures("prefect")
+
+ROWS = 12
+HALF = CandidateSpec(name="half", serving=ServingChanges(dtype="bfloat16"))
+READY_MADE = CandidateSpec(name="ready-made", model=sample_awq())
+
+Run = Callable[..., Report]
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)  # recipes name folders of the project
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("ASSAY_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("ASSAY_SERVER_PYTHON", str(stand_in_interpreter.write(tmp_path)))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+
+
+@pytest.fixture
+def burnt(tmp_path: Path) -> CandidateSpec:
+    """A candidate whose engine does not live."""
+    python = stand_in_interpreter.write(tmp_path, "another-python", burnt=True)
+    return CandidateSpec(name="burnt", serving=ServingChanges(python=str(python), max_restarts=0))
+
+
+def run(tmp_path: Path, *candidates: CandidateSpec, **changes: Any) -> Report:
+    """Carry out a run and return the report of the newest one."""
+    recipe = sample()
+    evaluation = recipe.evaluation.model_copy(
+        update={"tasks": (TaskSpec(name="gsm8k", num_fewshot=0, limit=ROWS, max_gen_toks=64),)}
+    )
+    given = {
+        "baseline": ArmSpec(model=recipe.baseline.model, serving=ServingSpec(device="cpu")),
+        "candidates": list(candidates),
+        "evaluation": evaluation,
+        "fidelity": recipe.fidelity.model_copy(update={"documents": 4, "top_k": 2}),
+        "speed": SpeedSpec(enabled=False),
+        "verdict": VerdictSpec(
+            margin_points=50, task_margin_points=50, gate="none", if_unresolvable="widen"
+        ),
+        **changes,
+    }
+    page = evaluate_candidates(**given)
+    return Report.model_validate_json(page.with_name("report.json").read_text())
+
+
+def folder(tmp_path: Path, report: Report) -> Path:
+    return tmp_path / "runs" / report.run_id
+
+
+def starts(tmp_path: Path, report: Report) -> set[str]:
+    """Return the arms that an engine was started for."""
+    logs = (folder(tmp_path, report) / "logs").glob("server-*.log")
+    names = {log.stem.removeprefix("server-") for log in logs}
+    return {name for name in names if not name.endswith("-reused")}
+
+
+def test_the_baseline_is_asked_once_and_of_one_more_candidate_that_one_alone(
+    tmp_path: Path,
+) -> None:
+    first = run(tmp_path, HALF, READY_MADE)
+    assert list(first.arms) == ["baseline", "half", "ready-made"]
+    assert list(first.judged) == ["half", "ready-made"]
+    assert not first.failed
+    assert starts(tmp_path, first) == {"baseline", "half", "ready-made"}
+    assert {arm.tasks["gsm8k"].n for arm in first.arms.values()} == {ROWS}
+    summaries = {name: arm.checkpoint for name, arm in first.arms.items()}
+    assert summaries["half"].digest == summaries["baseline"].digest
+    assert summaries["ready-made"].quantization is not None
+    assert first.arms["half"].identity != first.arms["baseline"].identity
+    # One environment and one folder of weights for those that have the same.
+    assert {"environment-server", "weights-baseline", "weights-ready-made"} <= set(first.timings)
+    assert {"environment-server-half", "weights-half"}.isdisjoint(first.timings)
+
+    other = CandidateSpec(name="other", serving=ServingChanges(variables={"OMP_SCHEDULE": "x"}))
+    later = run(tmp_path, HALF, READY_MADE, other)
+    assert list(later.judged) == ["half", "ready-made", "other"]
+    assert starts(tmp_path, later) == {"other"}
+    assert {name for name in later.reused if name.startswith("evaluate-")} == {
+        "evaluate-baseline", "evaluate-half", "evaluate-ready-made"
+    }  # fmt: skip
+    assert {judged.not_compared for judged in later.judged.values()} == {""}
+    for name in ("half", "ready-made"):
+        assert later.arms[name].tasks["gsm8k"].metrics == first.arms[name].tasks["gsm8k"].metrics
+
+
+def test_a_candidate_that_fails_costs_the_others_nothing(
+    tmp_path: Path, burnt: CandidateSpec
+) -> None:
+    report = run(tmp_path, burnt, HALF)
+    assert list(report.judged) == ["half"]
+    assert list(report.failed) == ["burnt"]
+    assert "exit code 3" in report.failed["burnt"]
+    assert report.verdict.status == "INCONCLUSIVE"
+    assert any("burnt has no result" in reason for reason in report.verdict.reasons)
+    assert "environment-server-burnt" in report.timings
+    text = (folder(tmp_path, report) / "report.md").read_text()
+    assert "burnt" in text
+
+
+def test_where_no_candidate_comes_to_a_result_the_run_fails(
+    tmp_path: Path, burnt: CandidateSpec
+) -> None:
+    with pytest.raises(ServerDied):
+        run(tmp_path, burnt)
+    assert not list((tmp_path / "runs").glob("*/report.json"))
+    again = burnt.model_copy(update={"name": "burnt-too"})
+    with pytest.raises(ServerDied):
+        run(tmp_path, burnt, again)
+    assert not list((tmp_path / "runs").glob("*/report.json"))
+
+
+def test_a_baseline_that_fails_ends_the_run_before_any_candidate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = stand_in_interpreter.write(tmp_path, "burnt", burnt=True)
+    monkeypatch.setenv("ASSAY_SERVER_PYTHON", str(python))
+    with pytest.raises(ServerDied):
+        run(tmp_path, HALF, READY_MADE)
+    (ended,) = (tmp_path / "runs").iterdir()
+    assert {log.stem for log in (ended / "logs").glob("server-*")} <= {
+        "server-baseline", "server-baseline-2", "server-baseline-3"
+    }  # fmt: skip
+
+
+def test_a_candidate_that_is_not_there_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    lost = tmp_path / "lost"
+    shutil.copytree(ROOT / "infra" / "sample" / "model-awq", lost)
+    (lost / "model.safetensors").unlink()
+    model = sample_awq().model_copy(update={"id": str(lost)})
+    with pytest.raises(PreflightError, match="no weights"):
+        run(tmp_path, HALF, CandidateSpec(name="lost", model=model))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_gate_that_nobody_passes_ends_the_run_as_failed(tmp_path: Path) -> None:
+    gated = VerdictSpec(
+        margin_points=50, task_margin_points=50, gate="any", if_unresolvable="widen"
+    )
+    with pytest.raises(NotPassed) as ended:
+        run(tmp_path, HALF, READY_MADE, verdict=gated)
+    page = Path(str(ended.value.facts["report"]))
+    report = Report.model_validate_json(page.with_name("report.json").read_text())
+    assert list(report.judged) == ["half", "ready-made"]
+    assert ended.value.facts["status"] == report.verdict.status != "PASS"
