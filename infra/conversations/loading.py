@@ -85,7 +85,7 @@ def read(
             f"quantization.calibration.min_samples asks for {spec.min_samples}.",
             remedy=f"Give more, or lower quantization.calibration.min_samples. {SHAPE}",
         )
-    return Conversations(total, _Rows(rows, spec, first))
+    return Conversations(total, _Rows(rows if len(first) < total else (), spec, first))
 
 
 def raw_rows(

@@ -43,6 +43,9 @@ def test_a_file_is_gone_through_once_as_long_as_it_holds_the_same(tmp_path: Path
     path = many(tmp_path / "calibration.jsonl", 3)
     one, same = read(spec(path), settings=settings), read(spec(path), settings=settings)
     assert all(a is b for a, b in zip(one.rows, same.rows, strict=True))
+    path.rename(tmp_path / "away.jsonl")
+    assert [talk.texts[0] for talk in one.rows] == ["Nr. 0", "Nr. 1", "Nr. 2"]
+    (tmp_path / "away.jsonl").rename(path)
     # Another field, another place in messages, or other content are another set.
     with pytest.raises(CalibrationError, match="no field 'turns'"):
         read(spec(path, messages_field="turns"), settings=settings)
