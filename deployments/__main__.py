@@ -40,17 +40,17 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"assay: {error}", file=sys.stderr)
         return _BAD_INPUT
     except Exception as error:
-        if (known := _of_the_machine(error)) is None:
+        if (plain := _of_the_machine(error)) is None:
             raise
-        print(f"assay: {known}", file=sys.stderr)
+        print(f"assay: {plain}", file=sys.stderr)
         return _FAILED
 
 
 def _carry_out(given: argparse.Namespace) -> int:
-    asked = _spec(given)
-    if isinstance(asked, MatrixSpec):
-        return carry_out_matrix(asked, given.command, given.set, _Terminal())
-    spec = override(asked, given.set)
+    chosen = _spec(given)
+    if isinstance(chosen, MatrixSpec):
+        return carry_out_matrix(chosen, given.command, given.set, _Terminal())
+    spec = override(chosen, given.set)
     if given.command == "show":
         whole = spec.short_form or spec.model_dump(mode="json")
         print(json.dumps(whole, indent=2, ensure_ascii=False))
@@ -79,7 +79,7 @@ def _of_the_machine(error: Exception) -> AssayError | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m deployments",
-        description="What did quantization cost this model, and what did it buy?",
+        description="What does a change cost a model, and what does it buy?",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     texts = {
@@ -96,12 +96,12 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--set", action="append", default=[], metavar="FIELD=VALUE",
             help="""change one field: evaluation.tasks.gsm8k.limit=50,
-            evaluation.tasks[+].name=arc_easy, 'evaluation.datasets["a.b/c"].path=rows'
-            (may be repeated)""",
+            evaluation.tasks[+].name=arc_easy, 'evaluation.datasets["a.b/c"].path=rows',
+            candidates[+].name=half, candidates.half.serving.dtype=bfloat16 (may be repeated)""",
         )  # fmt: skip
         if name == "run":
             command.epilog = (
-                "Exit codes: 0 for a PASS, or any verdict with verdict.gate=false; 1 for a run "
+                "Exit codes: 0 for a PASS, or any verdict with verdict.gate=none; 1 for a run "
                 "that failed on its way; 2 for what cannot run, with nothing spent; 3 for a FAIL; "
                 "4 for an INCONCLUSIVE verdict."
             )
@@ -172,7 +172,8 @@ def _run(spec: RunSpec, *, again: bool) -> int:
         print(f"  {report.verdict.headline}")
         print("Run it all the same with --again.")
         print(f"report: {page}")
-        return 0 if spec.verdict.gate == "none" else _NOT_PASSED[report.verdict.status]
+        gated = spec.candidates and spec.verdict.gate != "none"
+        return _NOT_PASSED[report.verdict.status] if gated else 0
     if again:
         terminal.say(
             "--again makes a run and a report of its own. Checkpoints, answers, scores, readings "

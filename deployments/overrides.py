@@ -302,7 +302,7 @@ def _without_none(annotation: Any) -> Any:
 def _read_as_text(
     data: Any, texts: dict[tuple[str | int, ...], str], error: ValidationError
 ) -> bool:
-    """Put back as text what was read as a number though a text is wanted; tell if any was."""
+    """Put back as text what was read as a number though a text is wanted; return if any was."""
     places = [problem["loc"] for problem in error.errors() if problem["type"] == "string_type"]
     for place in places:
         if place in texts:

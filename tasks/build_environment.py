@@ -14,7 +14,7 @@ from infra.machine.environments import Stage, ensure, locate
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from tasks.outcomes import may_heal, outcome
-from tasks.progress import told_to_prefect
+from tasks.progress import reported_to_prefect
 
 
 def _name() -> str:
@@ -50,7 +50,7 @@ def build_environment(
     python = Path(serving.python) if serving.python else None
     _, present = locate(stage, kind, settings, python)
     name = f"environment-{_what(stage, arm)}"
-    with told_to_prefect() as progress, run.stage(name) as timed:
+    with reported_to_prefect() as progress, run.stage(name) as timed:
         timed.reused = present
         environment = ensure(
             stage, kind, settings=settings, progress=progress, log=run.log(name), python=python

@@ -20,7 +20,7 @@ from infra.preflight.replaced import replaced
 from infra.stages.run_key import INPUTS, inputs_of, run_key
 from infra.store.run_folder import RunFolder, open_run
 from infra.store.settings import Settings
-from tasks.progress import told_to_prefect
+from tasks.progress import reported_to_prefect
 
 
 @task(name="check-prerequisites", task_run_name="check-prerequisites")
@@ -36,7 +36,7 @@ def check_prerequisites(spec: RunSpec) -> RunFolder:
     settings = Settings()
     if not settings.outlive_worker:
         _end_with_worker()
-    with told_to_prefect() as progress:
+    with reported_to_prefect() as progress:
         findings = found_before(lambda: (spec, settings, run_key(spec, settings))) or survey(
             spec, settings=settings, progress=progress, fetch_rows=True, in_flow=True
         )

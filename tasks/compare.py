@@ -8,7 +8,7 @@ from infra.contracts.records import ArmResult, Comparison
 from infra.contracts.specs import RunSpec
 from infra.judging import evidence
 from infra.store.run_folder import RunFolder
-from tasks.progress import told_to_prefect
+from tasks.progress import reported_to_prefect
 
 
 @task(name="compare", task_run_name="compare-{name}")
@@ -27,7 +27,7 @@ def compare(
     Raises:
         ComparisonError: The arms were not asked the same.
     """
-    with told_to_prefect() as progress, run.stage(f"compare-{name}"):
+    with reported_to_prefect() as progress, run.stage(f"compare-{name}"):
         compared = evidence.compare(baseline, candidate, name, repeat, spec, run.path, progress)
     run.write(f"comparison-{name}", compared)
     return compared

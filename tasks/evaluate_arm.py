@@ -11,7 +11,7 @@ from infra.stages import arms
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from tasks.outcomes import outcome
-from tasks.progress import told_to_prefect
+from tasks.progress import reported_to_prefect
 
 
 def _name() -> str:
@@ -39,7 +39,7 @@ def evaluate_arm(
     taken from there; if that is all of them, no server is started.
     """
     name = f"{arm}-{arms.REPEAT}" if repeat else arm
-    with told_to_prefect() as progress, run.stage(f"evaluate-{name}") as timed:
+    with reported_to_prefect() as progress, run.stage(f"evaluate-{name}") as timed:
         run.write(f"checkpoint-{arm}", checkpoint)
         result = arms.evaluate(
             arm, checkpoint, spec,

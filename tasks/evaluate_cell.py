@@ -24,7 +24,7 @@ from infra.store.content import write_atomically
 from infra.store.run_folder import runs_folder
 from infra.store.settings import Settings
 from tasks.outcomes import outcome
-from tasks.progress import told_to_prefect
+from tasks.progress import reported_to_prefect
 
 DEPLOYMENT = "evaluate-candidates/candidates"
 """Carries out a cell where workers are."""
@@ -73,7 +73,7 @@ def _here(cell: CellSpec, folder: Path) -> Path:
     write_atomically(spec, cell.run.model_dump_json(indent=2) + "\n")
     log.parent.mkdir(parents=True, exist_ok=True)
     pages: list[Path] = []
-    with told_to_prefect() as progress:
+    with reported_to_prefect() as progress:
 
         def on_line(line: str) -> None:
             if found := _REPORT.match(line):

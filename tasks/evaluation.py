@@ -49,8 +49,8 @@ def evaluate(spec: RunSpec) -> Path:
             arms[name] = result
     if failed and not compared:
         raise next(iter(failed.values()))
-    told = {name: str(error) for name, error in failed.items()}
-    return conclude(publish(arms, compared, told, spec, run), spec.verdict)
+    reasons = {name: str(error) for name, error in failed.items()}
+    return conclude(publish(arms, compared, reasons, spec, run), spec.verdict)
 
 
 class _or_failed:  # noqa: N801 -- it reads as a statement
@@ -90,10 +90,10 @@ class _Parts:
 
     def checkpoint(self, name: str, arm: ArmSpec) -> Checkpoint:
         """Return what an arm serves: its model as it came, or what is made of it."""
-        asked = arm.model.model_dump_json()
-        if asked not in self._weights:
-            self._weights[asked] = fetch_weights(name, arm.model, self._run)
-        weights = self._weights[asked]
+        source = arm.model.model_dump_json()
+        if source not in self._weights:
+            self._weights[source] = fetch_weights(name, arm.model, self._run)
+        weights = self._weights[source]
         if arm.quantization is None or self._quantizer is None:
             return as_it_came(weights)
         environment: PythonEnvironment = self._quantizer.result()

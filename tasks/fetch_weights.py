@@ -10,7 +10,7 @@ from infra.models import weights as store
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from tasks.outcomes import may_heal
-from tasks.progress import told_to_prefect
+from tasks.progress import reported_to_prefect
 
 
 @task(
@@ -22,7 +22,7 @@ from tasks.progress import told_to_prefect
 )
 def fetch_weights(arm: str, model: ModelSpec, run: RunFolder) -> Weights:
     """Return the folder of an arm's model; a download that was cut goes on where it stopped."""
-    with told_to_prefect() as progress, run.stage(f"weights-{arm}"):
+    with reported_to_prefect() as progress, run.stage(f"weights-{arm}"):
         weights = store.fetch(model, settings=Settings(), progress=progress)
     run.write(f"weights-{arm}", weights)
     return weights

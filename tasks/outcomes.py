@@ -1,4 +1,4 @@
-"""How outcomes are told to Prefect: a paid result, a verdict, and a failure that may heal."""
+"""How outcomes are shown in Prefect: a paid result, a verdict, and a failure that may heal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def outcome(value: T, *, reused: bool) -> T:
 def may_heal(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
     """Tell Prefect whether to try a failed task again: only where nobody has to do anything first.
 
-    A refusal, a full disk or a wrong name are told at once.
+    A refusal, a full disk or a wrong name are final at once.
     """
     error = state.data
     return isinstance(error, AssayError) and error.may_heal

@@ -29,7 +29,7 @@ class _Bar:
     done: int
     first: int
     started: float = field(default_factory=time.monotonic)
-    told: int = -1
+    reported: int = -1
     artifact: UUID | None = None
 
     def line(self) -> str:
@@ -49,7 +49,7 @@ class _Bar:
 class PrefectProgress:
     """Keeps the latest news of each step; a thread of its own passes them on.
 
-    The caller may sit in an event loop that must not wait for the Prefect API.
+    The caller may run in an event loop that must not wait for the Prefect API.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class PrefectProgress:
         self._logger.info(text)
 
     def update(self, what: str, done: int, total: int | None, unit: str = "") -> None:
-        """Remember that `done` of `total` are finished; told within a few seconds."""
+        """Remember that `done` of `total` are finished; it is passed on within seconds."""
         with self._lock:
             bar = self._bars.get(what)
             if bar is None:
@@ -73,14 +73,14 @@ class PrefectProgress:
                 bar.done, bar.total = done, total
 
     def pass_on(self, *, log: bool) -> None:
-        """Tell what changed since the last time."""
+        """Pass on what changed since the last time."""
         with self._lock:
-            changed = [bar for bar in self._bars.values() if bar.done != bar.told]
+            changed = [bar for bar in self._bars.values() if bar.done != bar.reported]
         for bar in changed:
             finished = bar.total is not None and bar.done >= bar.total
             if log or finished:
                 self._logger.info(bar.line())
-                bar.told = bar.done
+                bar.reported = bar.done
             if bar.total:
                 # News must never end a run: without the Prefect API only the bar is lost.
                 with suppress(PrefectException, OSError, RuntimeError):
@@ -97,7 +97,7 @@ def _show(bar: _Bar, percent: float) -> None:
 
 
 @contextmanager
-def told_to_prefect() -> Iterator[PrefectProgress]:
+def reported_to_prefect() -> Iterator[PrefectProgress]:
     """Pass on the news of a step while the block runs. Use inside a task."""
     progress = PrefectProgress()
     beats = itertools.count(1)

@@ -41,7 +41,7 @@ def publish(
         arms: The baseline, then every candidate that was evaluated.
         compared: Candidate → its comparison with the baseline.
         failed: Candidate → why there is no result of it.
-        spec: What was asked.
+        spec: The run.
         run: The run's folder.
 
     Returns:
@@ -52,12 +52,12 @@ def publish(
     )
     path = report.write(finished, folder=run.path)
     _log(finished, path)
-    # The report stands. Whatever else cannot be told now must not turn its verdict into a failure.
-    for tell in (_emit, partial(_remember, runs=runs_folder(spec.results, Settings())), _show):
+    # The report stands. Whatever else cannot be shown now must not turn its verdict into a failure.
+    for show in (_emit, partial(_remember, runs=runs_folder(spec.results, Settings())), _show):
         try:
-            tell(finished)
+            show(finished)
         except Exception as error:
-            get_run_logger().warning(f"The report is written, but not all of it is told: {error}")
+            get_run_logger().warning(f"The report is written, but not shown everywhere: {error}")
     return Published(path, finished.verdict, judged=bool(finished.spec.candidates))
 
 

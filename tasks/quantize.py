@@ -13,7 +13,7 @@ from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from infra.suite.harness import prompts
 from tasks.outcomes import outcome
-from tasks.progress import told_to_prefect
+from tasks.progress import reported_to_prefect
 
 
 @task(name="quantize", task_run_name="quantize-{arm}", tags={"gpu"})
@@ -30,11 +30,11 @@ def quantize(
     Tasks that cannot be put to the model stop here, before anything is paid for; so does a
     checkpoint whose files are broken, before any arm is evaluated.
     """
-    asked = spec.arms[arm]
-    with told_to_prefect() as progress, run.stage(f"quantize-{arm}") as timed:
+    whole = spec.arms[arm]
+    with reported_to_prefect() as progress, run.stage(f"quantize-{arm}") as timed:
         prompts.check(
             spec.evaluation,
-            asked,
+            whole,
             weights.path,
             weights.path,
             settings=Settings(),
@@ -49,7 +49,7 @@ def quantize(
             settings=Settings(),
             progress=progress,
             log=run.log(f"quantize-{arm}"),
-            trust_remote_code=asked.model.trust_remote_code,
+            trust_remote_code=whole.model.trust_remote_code,
         )
         look_at_files(arm, checkpoint, weights, spec.evaluation.triage, run=run, progress=progress)
     return outcome(checkpoint, reused=timed.reused)

@@ -14,7 +14,7 @@ import pytest
 
 from infra.contracts.records import Alert
 from infra.report.trend import alerts
-from tests.infra.made_runs import make_run
+from tests.infra.made_runs import make_run, of_pair
 from tests.prefect_server import ROOT, Prefect, prefect_server
 
 NAME = "assay-run-regressed"
@@ -62,12 +62,12 @@ def test_it_is_registered_once_and_fires(prefect: Prefect, tmp_path: Path) -> No
     report = make_run(tmp_path, rows=24)
     _emit(prefect, alerts.events(report))
     alert = Alert(reasons=("It got worse.",), good_run="earlier", changes=("engine: 1 → 2",))
-    _emit(prefect, alerts.events(report.model_copy(update={"alert": alert})))
+    _emit(prefect, alerts.events(of_pair(report, alert=alert)))
     deadline = time.monotonic() + 120
     while not (fired := _triggered(prefect)):
         assert time.monotonic() < deadline, "the automation did not fire"
         time.sleep(0.5)
-    assert len(fired) == 1, "the verdict alone, told before, is no alert"
+    assert len(fired) == 1, "the verdict alone, emitted before, is no alert"
     assert fired[0]["resource"]["prefect.resource.id"].endswith(automation["id"])
 
 

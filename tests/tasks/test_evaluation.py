@@ -111,6 +111,15 @@ def test_the_baseline_is_asked_once_and_of_one_more_candidate_that_one_alone(
         assert later.arms[name].tasks["gsm8k"].metrics == first.arms[name].tasks["gsm8k"].metrics
 
 
+def test_a_baseline_is_measured_alone_and_beside_a_candidate_once(tmp_path: Path) -> None:
+    alone = run(tmp_path, verdict=VerdictSpec(gate="all", if_unresolvable="widen"))
+    assert (list(alone.arms), alone.judged) == (["baseline"], {})
+    assert starts(tmp_path, alone) == {"baseline"}
+    beside = run(tmp_path, HALF)
+    assert starts(tmp_path, beside) == {"half"}
+    assert beside.arms["baseline"].tasks["gsm8k"].reused
+
+
 def test_a_candidate_that_fails_costs_the_others_nothing(
     tmp_path: Path, burnt: CandidateSpec
 ) -> None:

@@ -239,7 +239,7 @@ def _flips(
             scores.model_copy(update={"samples": f"{run}/{scores.samples}"}),
             runs,
         )
-    except (AssayError, KeyError, TypeError, ValueError):
+    except (AssayError, AttributeError, KeyError, TypeError, ValueError):
         return None
     steps = []
     for pair in pairs:

@@ -60,7 +60,7 @@ _NAMES = {
 """Column of the history → what it tells, as far as possible by the names that `_facts` has."""
 
 _OF_TASK = {"exam", "dataset", "task_version"}
-_OF_ARM = {"kernel", "dtype", "max_model_len", "checkpoint", "calibration"}
+_OF_ARM = {"kernel", "dtype", "max_model_len", "checkpoint", "calibration", "recipe"}
 
 
 def _columns(rows: Iterable[Mapping[Any, Any]]) -> dict[str, str]:

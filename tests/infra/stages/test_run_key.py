@@ -9,12 +9,21 @@ import pytest
 
 from deployments.overrides import override
 from deployments.recipes import sample
-from infra.contracts.specs import RunSpec
+from infra.contracts.records import ArmResult
+from infra.contracts.specs import (
+    CalibrationSpec,
+    CandidateSpec,
+    ModelSpec,
+    QuantizationSpec,
+    RunSpec,
+    ServingChanges,
+)
 from infra.conversations import identity as calibration_source
 from infra.stages.run_key import finished_run, inputs_of, key_of_finished, run_key
 from infra.store.settings import Settings
+from tests import tiny_model
 from tests.conftest import ROOT
-from tests.infra.made_runs import make_run
+from tests.infra.made_runs import make_card, make_run
 from tests.infra.suite.harness.own_tasks import DEFINITION, rows, write, write_rows
 
 GSM8K = ROOT / "infra" / "sample" / "data" / "openai" / "gsm8k"
@@ -86,6 +95,20 @@ def test_a_run_at_the_time_it_starts_has_no_key_before(tmp_path: Path, spec: Run
     assert len(keys - {None}) == 2
 
 
+def quantized_with(spec: RunSpec, folder: Path, settings: Settings) -> dict[str, ArmResult]:
+    """Return arms as a run leaves them whose checkpoints were made with these files."""
+    made = make_run(folder / "made", rows=4)
+    arms = {"baseline": made.baseline}
+    for one in spec.candidates:
+        assert one.quantization is not None
+        source = calibration_source.identity(one.quantization.calibration, settings)
+        checkpoint = made.arms["quantized"].checkpoint
+        card = make_card().model_copy(update={"source": source})
+        checkpoint = checkpoint.model_copy(update={"calibration": card})
+        arms[one.name] = made.arms["quantized"].model_copy(update={"checkpoint": checkpoint})
+    return arms
+
+
 @pytest.mark.parametrize("edited", ["before quantizing", "after quantizing", "never"])
 def test_a_calibration_file_that_was_edited_is_not_taken_for_the_one_that_was_used(
     edited: str, tmp_path: Path, spec: RunSpec
@@ -97,13 +120,10 @@ def test_a_calibration_file_that_was_edited_is_not_taken_for_the_one_that_was_us
     inputs = inputs_of(spec, settings)
     if edited == "before quantizing":
         file.write_text(file.read_text().replace("lamps", "pears"))
-    card = make_run(tmp_path / "made", rows=4).calibration
-    card = card.model_copy(
-        update={"source": calibration_source.identity(spec.quantization.calibration, settings)}
-    )
+    arms = quantized_with(spec, tmp_path, settings)
     if edited == "after quantizing":
         file.write_text(file.read_text() + "\n")
-    used = key_of_finished(inputs, card)
+    used = key_of_finished(inputs, arms)
     if edited == "before quantizing":
         assert used is None
     else:
@@ -129,3 +149,64 @@ def test_an_unfinished_or_foreign_report_is_not_taken_for_the_run(
     (folder / "report.html").write_text("")
     (folder / "report.json").write_text("{}")
     assert finished_run(spec, settings) is None
+
+
+def conversations(file: Path, text: str = "lamps") -> CalibrationSpec:
+    source = (ROOT / "infra/sample/data/calibration.jsonl").read_text()
+    file.write_text(source.replace("lamps", text))
+    return CalibrationSpec(path=str(file))
+
+
+def test_the_key_sees_every_candidate_and_all_that_it_is_made_of(
+    tmp_path: Path, spec: RunSpec
+) -> None:
+    settings = Settings(cache=tmp_path / "cache")
+    model = tiny_model.write(tmp_path / "ready-made")
+    calibration = conversations(tmp_path / "chat.jsonl")
+    ready = CandidateSpec(name="ready-made", model=ModelSpec(source="local", id=str(model)))
+    made = CandidateSpec(name="made", quantization=QuantizationSpec(calibration=calibration))
+    eager = CandidateSpec(name="eager", serving=ServingChanges(enforce_eager=True))
+    whole = spec.model_copy(update={"candidates": (ready, made, eager)})
+
+    def key(*candidates: CandidateSpec, **fields: object) -> str | None:
+        changed = {"candidates": candidates or whole.candidates, **fields}
+        return run_key(spec.model_copy(update=changed), settings)
+
+    first = key()
+    assert first is not None
+    assert key() == first
+    talks = conversations(tmp_path / "talks.jsonl")
+    keys = [
+        first,
+        key(ready, made),
+        key(ready, made, eager.model_copy(update={"name": "other"})),
+        key(ready, made, CandidateSpec(name="eager", serving=ServingChanges(dtype="float32"))),
+        key(conversations=talks),
+    ]
+    conversations(tmp_path / "talks.jsonl", "pears")
+    keys.append(key(conversations=talks))
+    conversations(tmp_path / "chat.jsonl", "plums")
+    keys.append(key())
+    tiny_model.write(model, layers=3)
+    keys.append(key())
+    assert None not in keys
+    assert len(set(keys)) == len(keys)
+    gone = ready.model_copy(update={"model": ModelSpec(source="local", id=str(tmp_path / "no"))})
+    assert key(gone, made, eager) is None
+
+
+def test_a_set_of_any_candidate_that_was_edited_counts(tmp_path: Path, spec: RunSpec) -> None:
+    settings = Settings(cache=tmp_path / "cache")
+    files = [tmp_path / f"{name}.jsonl" for name in ("one", "two")]
+    candidates = tuple(
+        CandidateSpec(
+            name=file.stem, quantization=QuantizationSpec(calibration=conversations(file, text))
+        )
+        for file, text in zip(files, ("pears", "plums"), strict=True)
+    )
+    spec = spec.model_copy(update={"candidates": candidates})
+    inputs = inputs_of(spec, settings)
+    assert inputs.run_key is not None
+    assert key_of_finished(inputs, quantized_with(spec, tmp_path, settings)) == inputs.run_key
+    conversations(files[1], "figs")
+    assert key_of_finished(inputs, quantized_with(spec, tmp_path, settings)) is None

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from infra.contracts.records import Alert, Report
+from infra.contracts.specs import ModelSpec, ResultsSpec
 from infra.report.receipt import sealed
 from infra.report.summary import summarize
 from infra.report.trend import alerts, rows
 from infra.stages import publishing
 from infra.store.settings import Settings
-from tests.infra.made_runs import make_run
+from tests.infra.made_runs import make_card, make_run, of_pair
 from tests.infra.report.trend.histories import days, write_history
 
 LATER = timedelta(days=1)
@@ -39,8 +40,7 @@ def runs(made: Path, tmp_path: Path) -> Path:
 
 
 def _verdict(report: Report, status: str) -> Report:
-    told = report.verdict.model_copy(update={"status": status})
-    return report.model_copy(update={"verdict": told})
+    return of_pair(report, verdict=report.verdict.model_copy(update={"status": status}))
 
 
 def _write(report: Report, runs: Path) -> None:
@@ -78,23 +78,29 @@ def _with_task(report: Report, task: str, **changes: Any) -> Report:
     return report.model_copy(update={"arms": arms})
 
 
+def _found(report: Report, runs: Path) -> Alert | None:
+    """Return what is found of the one candidate."""
+    [pair] = report.pairs
+    return alerts.alert(pair, runs)
+
+
 def _alert(report: Report, runs: Path) -> Alert:
-    found = alerts.alert(report, runs)
+    found = _found(report, runs)
     assert found is not None
     return found
 
 
 def test_a_run_like_the_last_good_one_is_no_alert(runs: Path) -> None:
     now = _now(runs)
-    assert alerts.alert(now, runs) is None
+    assert _found(now, runs) is None
     rows.record(now, runs)
-    assert alerts.alert(now, runs) is None
+    assert _found(now, runs) is None
     again = _verdict(now.model_copy(update={"created": now.created + LATER}), "FAIL")
     assert _alert(again, runs).good_run == "good", "a retry is not compared with itself"
 
 
 def test_the_first_run_of_its_kind_is_no_alert(runs: Path, tmp_path: Path) -> None:
-    assert alerts.alert(_now(runs, "FAIL"), tmp_path / "empty") is None
+    assert _found(_now(runs, "FAIL"), tmp_path / "empty") is None
 
 
 def test_what_cannot_be_compared_with_is_no_regression(runs: Path) -> None:
@@ -103,11 +109,14 @@ def test_what_cannot_be_compared_with_is_no_regression(runs: Path) -> None:
     (runs / "good" / "report.json").write_text(json.dumps(foreign))
     results = now.spec.results.model_copy(update={"folder": str(runs)})
     spec = now.spec.model_copy(update={"results": results})
-    told = now.model_copy(update=publishing.beside_earlier(now, spec, Settings()))
-    assert told.alert is None
-    assert [event["event"] for event in alerts.events(told)] == [alerts.VERDICT]
-    assert any("could not be compared with" in caveat for caveat in summarize(told).caveats)
-    assert not summarize(told).alert
+    [pair] = now.model_copy(update={"spec": spec}).pairs
+    judgement = publishing.beside_earlier(pair, Settings())
+    assert judgement.alert is None
+    report = now.model_copy(update={"judged": {pair.name: judgement}})
+    assert [event["event"] for event in alerts.events(report)] == [alerts.VERDICT]
+    [pair] = report.pairs
+    assert any("could not be compared with" in caveat for caveat in summarize(pair).caveats)
+    assert not summarize(pair).alert
 
 
 @pytest.mark.parametrize("status", ["FAIL", "INCONCLUSIVE"])
@@ -130,12 +139,12 @@ def test_rows_lost_against_the_good_run(runs: Path) -> None:
         "The candidate's gsm8k lost 12 rows and gained 0 against good (p = 0.00098).",
     )
     shutil.rmtree(runs / "good" / "samples")
-    assert alerts.alert(now, runs) is None, "without rows, that may be chance"
+    assert _found(now, runs) is None, "without rows, that may be chance"
 
 
 def test_six_rows_may_be_chance(runs: Path) -> None:
     """p = 2^-6 = 0.016 before any correction."""
-    assert alerts.alert(_lose(runs, _now(runs), "gsm8k", 6), runs) is None
+    assert _found(_lose(runs, _now(runs), "gsm8k", 6), runs) is None
 
 
 def test_a_large_fall_is_seen_without_the_good_runs_rows(runs: Path) -> None:
@@ -145,24 +154,24 @@ def test_a_large_fall_is_seen_without_the_good_runs_rows(runs: Path) -> None:
     assert len(found.reasons) == 1
     assert "gsm8k fell from " in found.reasons[0]
     assert "whose rows are gone (p = " in found.reasons[0]
-    moved = _with_task(now, "gsm8k", exam="other questions")
-    assert alerts.alert(moved, runs) is None, "other questions are not compared"
+    moved = _with_task(now, "gsm8k", questions="other questions")
+    assert _found(moved, runs) is None, "other questions are not compared"
 
 
 def test_only_runs_of_its_kind_count(runs: Path) -> None:
     now = _now(runs, "FAIL")
-    for field, value in (("results", {"label": "other"}), ("model", {"id": "other"})):
-        spec = now.spec.model_copy(
-            update={field: getattr(now.spec, field).model_copy(update=value)}
-        )
-        assert alerts.alert(now.model_copy(update={"spec": spec}), runs) is None
+    baseline = now.spec.baseline
+    other = baseline.model_copy(update={"model": ModelSpec(id="other")})
+    for change in ({"results": ResultsSpec(label="other")}, {"baseline": other}):
+        spec = now.spec.model_copy(update=change)
+        assert _found(now.model_copy(update={"spec": spec}), runs) is None
     arms = {
         arm: result.model_copy(update={"tasks": {"gsm8k": result.tasks["gsm8k"]}})
         for arm, result in now.arms.items()
     }
-    assert alerts.alert(now.model_copy(update={"arms": arms}), runs) is None
+    assert _found(now.model_copy(update={"arms": arms}), runs) is None
     earlier = now.model_copy(update={"created": now.created - 2 * LATER})
-    assert alerts.alert(earlier, runs) is None
+    assert _found(earlier, runs) is None
 
 
 def test_the_last_good_run_is_the_last_one_that_passed(runs: Path) -> None:
@@ -191,7 +200,7 @@ def test_a_score_outside_its_control_limits(runs: Path) -> None:
     ]  # fmt: skip
     better = [value - 0.2 + step / 100 for step in (0, 1, 0, -1, 1, 0, -1, 0, 1, 0, 0, 1)]
     write_history(runs, days(now, {"gsm8k": better}, verdict="FAIL"))
-    assert alerts.alert(now, runs) is None, "better than expected is no alert"
+    assert _found(now, runs) is None, "better than expected is no alert"
 
 
 def _later(report: Report) -> Report:
@@ -209,43 +218,51 @@ def _later(report: Report) -> Report:
         )
         for arm, result in report.arms.items()
     }  # fmt: skip
-    quantization = report.spec.quantization.model_copy(update={"group_size": 64})
-    spec = report.spec.model_copy(update={"quantization": quantization})
-    calibration = report.calibration.model_copy(update={"fingerprint": "ab" * 32})
+    candidate = report.arms["quantized"]
+    card = make_card().model_copy(update={"fingerprint": "ab" * 32})
+    checkpoint = candidate.checkpoint.model_copy(update={"calibration": card})
+    arms["quantized"] = arms["quantized"].model_copy(update={"checkpoint": checkpoint})
+    baseline = arms["baseline"]
+    moved = baseline.tasks["gsm8k"].model_copy(update={"questions": "cd" * 32})
+    tasks = {**baseline.tasks, "gsm8k": moved}
+    arms["baseline"] = baseline.model_copy(update={"tasks": tasks})
+    [change] = report.spec.candidates
+    assert change.quantization is not None
+    recipe = change.quantization.model_copy(update={"group_size": 64})
+    candidates = (change.model_copy(update={"quantization": recipe}),)
+    spec = report.spec.model_copy(update={"candidates": candidates})
     provenance = {**report.provenance, "driver": "570.1", "assay commit": "12" * 20}
-    changed = report.model_copy(
-        update={"arms": arms, "spec": spec, "calibration": calibration, "provenance": provenance}
-    )
-    return _with_task(changed, "gsm8k", exam="cd" * 32)
+    changed = report.model_copy(update={"arms": arms, "spec": spec, "provenance": provenance})
+    return _with_task(changed, "gsm8k", questions="cd" * 32)
 
 
-def test_what_changed_is_told_from_the_reports(runs: Path) -> None:
+def test_what_changed_is_seen_in_the_reports(runs: Path) -> None:
     same = _now(runs, "FAIL")
     now = _later(same)
-    fingerprint = same.calibration.fingerprint[:12]
-    exam = same.arms["quantized"].tasks["gsm8k"].exam[:12]
+    fingerprint = make_card().fingerprint[:12]
+    questions = same.baseline.tasks["gsm8k"].questions[:12]
     assert set(_alert(now, runs).changes) == {
         "engine: 0.32.0 → 0.33.0",
         "engine's environment: server-cpu → server-cpu-99",
-        "base: kernel: none → MarlinLinearKernel",
+        "baseline: kernel: none → MarlinLinearKernel",
         "quantized: kernel: CPUWNA16LinearKernel → MarlinLinearKernel",
         "driver: none → 570.1",
         "Assay: 83b41cf00000 → 121212121212",
-        f"calibration conversations: {fingerprint} → abababababab",
-        f"gsm8k: exam: {exam} → cdcdcdcdcdcd",
-        "quantization.group_size: 128 → 64",
+        f"quantized: calibration conversations: {fingerprint} → abababababab",
+        f"gsm8k: questions: {questions} → cdcdcdcdcdcd",
+        "candidates[0].quantization.group_size: 128 → 64",
     }
 
 
-def test_what_changed_is_told_from_the_history_where_the_report_is_gone(runs: Path) -> None:
+def test_what_changed_is_seen_in_the_history_where_the_report_is_gone(runs: Path) -> None:
     now = _later(_now(runs, "FAIL"))
     (runs / "good" / "report.json").unlink()
     changes = _alert(now, runs).changes
     assert "engine: 0.32.0 → 0.33.0" in changes
     assert "quantized: kernel: CPUWNA16LinearKernel → MarlinLinearKernel" in changes
     assert "Assay: 83b41cf00000 → 121212121212" in changes
-    assert any(change.startswith("quantization: ") for change in changes)
-    assert any(change.startswith("gsm8k: exam: ") for change in changes)
+    assert any(change.startswith("quantized: quantization: ") for change in changes)
+    assert any(change.startswith("gsm8k: questions: ") for change in changes)
     assert len(changes) == 9
 
 
@@ -265,19 +282,20 @@ def test_a_good_report_that_cannot_be_read_hides_no_alert(
 def test_a_history_that_cannot_be_read_does_not_lose_the_report(runs: Path) -> None:
     path = runs / "history.csv"
     path.write_text(path.read_text() + "x,y\n" + ",".join("z" * 200) + "\n")
-    assert alerts.alert(_now(runs, "FAIL"), runs) is None
+    assert _found(_now(runs, "FAIL"), runs) is None
 
 
-def test_events_are_told_in_json(runs: Path) -> None:
+def test_events_are_json(runs: Path) -> None:
     now = _now(runs, "FAIL")
     verdict, *others = alerts.events(now)
     assert others == []
     assert verdict["event"] == "assay.verdict"
     assert verdict["resource"]["prefect.resource.id"] == "assay.label.sample"
     assert verdict["resource"]["assay.verdict"] == "FAIL"
-    assert set(verdict["payload"]["tasks"]) == set(now.arms["baseline"].tasks)
-    told = alerts.events(now.model_copy(update={"alert": _alert(now, runs)}))
-    assert [one["event"] for one in told] == ["assay.verdict", "assay.run.regressed"]
-    assert told[1]["payload"]["good_run"] == "good"
-    assert told[1]["payload"]["reasons"][0].startswith("The verdict is FAIL")
-    assert json.loads(json.dumps(told)) == told
+    assert set(verdict["payload"]["candidates"]["quantized"]["tasks"]) == set(now.baseline.tasks)
+    events = alerts.events(of_pair(now, alert=_alert(now, runs)))
+    assert [one["event"] for one in events] == ["assay.verdict", "assay.run.regressed"]
+    worse = events[1]["payload"]
+    assert (worse["candidate"], worse["good_run"]) == ("quantized", "good")
+    assert worse["reasons"][0].startswith("The verdict is FAIL")
+    assert json.loads(json.dumps(events)) == events

@@ -26,7 +26,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     return make_run(tmp_path_factory.mktemp("run"), rows=200)
 
 
-def test_one_series_a_task_of_runs_that_sat_the_same_exam(report: Report, tmp_path: Path) -> None:
+def test_one_series_a_task_of_runs_that_were_asked_the_same(report: Report, tmp_path: Path) -> None:
     rows = days(report, {"gsm8k": [0.4, 0.5, *STEADY, 0.4]})
     for row in rows:
         if row["run_id"] in ("day-0000", "day-0001") and row["task"] == "gsm8k":
@@ -40,21 +40,21 @@ def test_one_series_a_task_of_runs_that_sat_the_same_exam(report: Report, tmp_pa
     gsm8k = found[3]
     assert (gsm8k.other_exams, found[4].other_exams) == (2, 0)
     assert [point.candidate for point in gsm8k.points] == [*STEADY, 0.4]
-    assert gsm8k.points[-1].judged_quantized.flag == "below"
+    assert gsm8k.points[-1].judged_candidate.flag == "below"
     assert gsm8k.points[-1].judged_difference.flag == "below"
-    assert gsm8k.points[-1].judged_base.flag is None
-    assert gsm8k.worse(gsm8k.points[-1].judged_quantized)
+    assert gsm8k.points[-1].judged_baseline.flag is None
+    assert gsm8k.worse(gsm8k.points[-1].judged_candidate)
     assert [point.difference for point in gsm8k.points] == [
         point.candidate - point.baseline for point in gsm8k.points
     ]
-    assert trend.kind_of(report) == gsm8k.kind
+    assert trend.kind_of(report.pairs[0]) == gsm8k.kind
 
 
 def test_another_recipe_is_another_kind(report: Report, tmp_path: Path) -> None:
     rows = [*days(report, {"gsm8k": STEADY}), *days(report, {"gsm8k": [0.1]}, recipe="other")]
     frame = history.read(write_history(tmp_path, rows))
     assert [len(t.points) for t in trend.trends(frame) if t.task == "gsm8k"] == [1, 12]
-    assert [len(t.points) for t in trend.trends(frame, trend.kind_of(report))] == [12] * 3
+    assert [len(t.points) for t in trend.trends(frame, trend.kind_of(report.pairs[0]))] == [12] * 3
     assert len(trend.trends(frame, most=1)) == 3
 
 
@@ -63,14 +63,14 @@ def test_scores_that_were_taken_over_are_no_new_measurement(report: Report, tmp_
     rows = days(report, {"gsm8k": [0.61] * 9 + [0.4]}, reused=frozenset(range(1, 9)))
     found = trend.trends(history.read(write_history(tmp_path, rows)))[0]
     assert [point.new for point in found.points] == [True] + [False] * 8 + [True]
-    assert found.points[-1].judged_quantized.flag is None
+    assert found.points[-1].judged_candidate.flag is None
 
 
 def test_what_is_lower_is_better_gets_worse_upwards(report: Report, tmp_path: Path) -> None:
     losses = {"gsm8k": [9 + 10 * v for v in STEADY] + [30.0]}
     rows = days(report, losses, higher_is_better=False, unit="value")
     found = trend.trends(history.read(write_history(tmp_path, rows)))[0]
-    judged = found.points[-1].judged_quantized
+    judged = found.points[-1].judged_candidate
     assert (judged.flag, found.worse(judged), found.percent) == ("above", True, False)
 
 
@@ -84,7 +84,7 @@ def test_tables(report: Report, tmp_path: Path) -> None:
         100 * report.arms["baseline"].tasks["gsm8k"].metrics["exact_match,strict-match"].value
     )
     assert table[0]["gsm8k"] == f"{baseline:.1f} → 40.0 % (−{baseline - 40:.1f})"
-    assert "gsm8k, quantized: below the limits" in table[0]["out of control"]
+    assert "gsm8k, candidate: below the limits" in table[0]["out of control"]
     assert table[1]["out of control"] == ""
     assert trend.markdown(found).splitlines()[2].startswith("| day-0024 | ")
     assert trend.markdown([]) == ""
@@ -126,7 +126,7 @@ def test_the_page(report: Report, tmp_path: Path) -> None:
     assert re.findall(r"#00000\d", page.pictures[0]) == [], "every colour follows the scheme"
     assert page.links == ["day-0012/report.html"], "only to reports that are there"
     assert "&lt;b&gt;&amp;model&lt;/b&gt;" in text and "<b>&model" not in text
-    assert "quantized: below the limits" in text
+    assert "candidate: below the limits" in text
     trend.write(tmp_path)
     assert path.read_text() == text, "the same history, the same page"
 
@@ -156,7 +156,7 @@ def test_an_old_history_still_draws(report: Report, tmp_path: Path) -> None:
     frame = history.read(tmp_path / "history.csv")[old]
     frame.to_csv(tmp_path / "history.csv", index=False)
     found = trend.trends(history.read(tmp_path / "history.csv"))
-    assert found[0].points[-1].judged_quantized.flag == "below"
+    assert found[0].points[-1].judged_candidate.flag == "below"
     assert found[0].recipe_name.startswith("recipe ")
     trend.write(tmp_path)
 

@@ -16,12 +16,12 @@ from prefect import flow, task
 from prefect.testing.utilities import prefect_test_harness
 from infra.contracts.specs import EvaluationSpec
 from infra.store.settings import Settings
-from tasks.progress import told_to_prefect
+from tasks.progress import reported_to_prefect
 
 @task(name="load")
 def load(spec, cache):
     from infra.suite.harness.suite import prepare
-    with told_to_prefect() as progress:
+    with reported_to_prefect() as progress:
         progress.say("before")
         prepare(spec, settings=Settings(cache=Path(cache)), progress=progress)
         progress.say("after")

@@ -1,0 +1,162 @@
+"""Candidates beside one baseline, on an engine that answers at once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.contracts.records import ArmResult, Checkpoint, Comparison
+from infra.contracts.specs import CalibrationSpec, CandidateSpec, ModelSpec, RunSpec, ServingChanges
+from infra.judging import evidence
+from infra.probes.triage import served
+from tests.broken_checkpoints import SAMPLE
+from tests.infra.stages.conftest import CACHE, Evaluate, asked, make_spec, write_template
+from tests.infra.suite.harness.conftest import Heard
+
+TYPE = CandidateSpec(name="float32", serving=ServingChanges(dtype="float32"))
+CONVERSATIONS = CalibrationSpec(
+    path=str(SAMPLE.parent / "data" / "calibration.jsonl"),
+    max_samples=8,
+    min_samples=4,
+    max_sequence_length=256,
+)
+
+
+def compare(
+    baseline: ArmResult, candidate: ArmResult, name: str, spec: RunSpec, run: Path
+) -> Comparison:
+    return evidence.compare(baseline, candidate, name, None, spec, run, Heard())
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def reused(arm: ArmResult) -> set[bool]:
+    return {task.reused for task in arm.tasks.values()}
+
+
+def test_a_candidate_that_changes_the_engine_alone(evaluate: Evaluate, tmp_path: Path) -> None:
+    run, logs = tmp_path / "run", tmp_path / "run" / "logs"
+    baseline = evaluate("run")
+    candidate = evaluate("run", CACHE.name, baseline=baseline)
+    # The same model, served otherwise: nothing of the one is taken for the other.
+    assert candidate.checkpoint == baseline.checkpoint
+    flags = ("--kv-cache-dtype", "fp8")
+    assert candidate.server.command[-2:] == flags
+    assert not set(flags) & set(baseline.server.command)
+    assert candidate.identity != baseline.identity
+    assert reused(candidate) == {False}
+    assert asked(logs / f"server-{CACHE.name}.log") == asked(logs / "server-baseline.log") != []
+    assert candidate.tasks["gsm8k"].samples == f"samples/{CACHE.name}/gsm8k.jsonl"
+    assert candidate.reading is not None
+    assert candidate.reading.file == f"readings/{CACHE.name}.npz"
+    found = compare(baseline, candidate, CACHE.name, make_spec(), run)
+    assert {metric.changed for metric in found.metrics} == {0}
+    assert found.size_ratio == 1
+    assert found.prompts_differ == {}
+    assert found.fidelity is not None
+    assert (found.fidelity.agreement, found.fidelity.kl_p99) == (1.0, 0.0)
+    # Both are kept for later runs, each under its own conditions.
+    later = evaluate("later"), evaluate("later", CACHE.name, baseline=baseline)
+    assert [reused(arm) for arm in later] == [{True}, {True}]
+    assert [arm.server.command[-2:] == flags for arm in later] == [False, True]
+
+
+def test_two_candidates_beside_one_baseline(evaluate: Evaluate, tmp_path: Path) -> None:
+    spec = make_spec(CACHE, TYPE)
+    baseline = evaluate("run", spec=spec)
+    arms = {
+        one.name: evaluate("run", one.name, spec=spec, baseline=baseline)
+        for one in spec.candidates
+    }  # fmt: skip
+    assert len({arm.identity for arm in (baseline, *arms.values())}) == 3
+    run = tmp_path / "run"
+    for name, arm in arms.items():
+        assert reused(arm) == {False}
+        assert asked(run / "logs" / f"server-{name}.log") != []
+        found = compare(baseline, arm, name, spec, run)
+        assert {metric.confidence for metric in found.metrics} == {0.975}  # each has its part
+    dtypes = {
+        name: arm.server.command[arm.server.command.index("--dtype") + 1]
+        for name, arm in {"baseline": baseline, **arms}.items()
+    }
+    assert dtypes == {"baseline": "auto", CACHE.name: "auto", TYPE.name: "float32"}
+    # One more candidate costs what is new of it alone.
+    more = make_spec(
+        CACHE, TYPE, CandidateSpec(name="both", serving=TYPE.serving, model=ModelSpec(
+            source="local", id=str(SAMPLE)
+        ))
+    )  # fmt: skip
+    again = evaluate("more", spec=more)
+    assert reused(again) == {True}
+    for name in (CACHE.name, TYPE.name, "both"):  # the last is the second by another name
+        assert reused(evaluate("more", name, spec=more, baseline=again)) == {True}
+
+
+@pytest.mark.parametrize("conversations", [None, CONVERSATIONS])
+def test_a_candidate_is_looked_at_with_the_conversations_of_the_run(
+    evaluate: Evaluate,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    conversations: CalibrationSpec | None,
+) -> None:
+    monkeypatch.setattr(served, "LEAST_READABLE", -20.0)  # to this engine all texts are noise
+    looked = {"triage": {"prompts": 8}}
+    spec = make_spec(CACHE, TYPE, conditions=looked, conversations=conversations)
+    baseline = evaluate("run", spec=spec)
+    assert baseline.triage is None
+    for one in spec.candidates:
+        triage = evaluate("run", one.name, spec=spec, baseline=baseline).triage
+        assert triage is not None
+        assert (tmp_path / "run" / f"triage-{one.name}.json").is_file()
+        checks = {check.name: check.value for check in triage.checks}
+        if conversations is None:  # nothing was made, so there are none to look with
+            assert triage.agreement is None
+            assert "not kept" in checks[served.AGREEMENT]
+        else:
+            assert triage.agreement == 1.0
+            assert "to the baseline" in checks[served.CALIBRATION]
+
+
+@pytest.fixture
+def ready_made(checkpoint: Checkpoint, tmp_path: Path) -> Checkpoint:
+    """The sample model with a chat template of its own."""
+    folder = tmp_path / "ready-made"
+    shutil.copytree(SAMPLE, folder)
+    write_template(folder, "{% for m in messages %}<{{ m.role }}> {{ m.content }}{% endfor %}")
+    return checkpoint.model_copy(update={"path": folder, "digest": "of the ready-made one"})
+
+
+@pytest.mark.parametrize("tokenizer", ["own", "baseline"])
+def test_whose_template_writes_the_prompts_is_asked_for(
+    evaluate: Evaluate, ready_made: Checkpoint, tmp_path: Path, tokenizer: str
+) -> None:
+    name = "ready-made"
+    candidate = CandidateSpec(name=name, model=ModelSpec(source="local", id=str(ready_made.path)))
+
+    chat: dict[str, Any] = {"chat_template": True, "tokenizer": tokenizer}
+    spec = make_spec(candidate, conditions=chat)
+    baseline = evaluate("run", spec=spec)
+    arm = evaluate("run", name, model=ready_made, spec=spec, baseline=baseline)
+    run = tmp_path / "run"
+    theirs, ours = (
+        [row["prompt"] for row in lines(run / one.tasks["gsm8k"].samples)]
+        for one in (baseline, arm)
+    )
+    found = compare(baseline, arm, name, spec, run)
+    assert {metric.pairs for metric in found.metrics} == {12}
+    if tokenizer == "own":
+        assert {prompt[:6] for prompt in ours} == {"<user>"}
+        assert set(ours).isdisjoint(theirs)
+        assert found.prompts_differ == dict.fromkeys(arm.tasks, 12)
+        assert found.fidelity is not None  # texts are read without a template
+    else:
+        assert ours == theirs
+        assert found.prompts_differ == {}
+    asked_of = [set(asked(run / "logs" / f"server-{which}.log")) for which in ("baseline", name)]
+    assert (asked_of[0] == asked_of[1]) is (tokenizer == "baseline")
