@@ -198,6 +198,7 @@ def _run(spec: RunSpec, *, again: bool) -> int:
                 candidates=list(spec.candidates),
                 evaluation=spec.evaluation,
                 conversations=spec.conversations,
+                baseline_pack=spec.baseline_pack,
                 fidelity=spec.fidelity,
                 speed=spec.speed,
                 verdict=spec.verdict,

@@ -1,4 +1,4 @@
-"""Commands about runs that are over: `verify` and `history`."""
+"""Commands about runs that are over: `verify`, `history` and `export-baseline`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from infra.contracts.specs import ResultsSpec
 from infra.store.run_folder import runs_folder
 from infra.store.settings import Settings
 
-COMMANDS = ("verify", "history")
+COMMANDS = ("verify", "history", "export-baseline")
 
 _WRONG = 1
 
 
 def add_commands(commands: Any) -> None:
-    """Add both to the parsers of the command line."""
+    """Add them to the parsers of the command line."""
     text = "check a report against its receipt: digests, sums, scores, comparison, verdict"
     verify = commands.add_parser(
         "verify", help=text, description=text,
@@ -36,12 +36,18 @@ def add_commands(commands: Any) -> None:
     history.add_argument(
         "folder", type=Path, nargs="?", help="folder of the runs (ASSAY_RUNS, or ./runs)"
     )
+    text = "write a run's baseline to one file, so that candidates are judged against it elsewhere"
+    export = commands.add_parser("export-baseline", help=text, description=text)
+    export.add_argument("report", type=Path, help="a run's report.json, or the run's folder")
+    export.add_argument("file", type=Path, help="file to write; runs name it as baseline_pack")
 
 
 def look_back(given: argparse.Namespace) -> int:
-    """Carry out one of the two and return the exit code."""
+    """Carry out one of them and return the exit code."""
     if given.command == "verify":
         return _verify(given.report, seal=given.seal, weights=given.weights)
+    if given.command == "export-baseline":
+        return _export(given.report, given.file)
     return _history(given.folder or runs_folder(ResultsSpec(), Settings()))
 
 
@@ -63,4 +69,15 @@ def _history(folder: Path) -> int:
         return 0
     print(trend.text(trend.trends(history.read(table))))
     print(f"history: {trend.write(folder)}")
+    return 0
+
+
+def _export(report: Path, target: Path) -> int:
+    from infra.stages.baseline_pack import export
+
+    pack = export(report, target)
+    rows = sum(task.n for task in pack.result.tasks.values())
+    print(f"{rows:,} rows of {', '.join(pack.result.tasks)} by {pack.result.checkpoint.model}")
+    print(f"seal of its report: {pack.seal}")
+    print(f"pack: {target.absolute()}")
     return 0

@@ -27,6 +27,7 @@ def evaluate_candidates(
     candidates: list[CandidateSpec],
     evaluation: EvaluationSpec,
     conversations: CalibrationSpec | None = None,
+    baseline_pack: str | None = None,
     fidelity: FidelitySpec = FidelitySpec(),  # noqa: B008 -- frozen
     speed: SpeedSpec = SpeedSpec(),  # noqa: B008 -- frozen
     verdict: VerdictSpec = VerdictSpec(),  # noqa: B008 -- frozen
@@ -42,6 +43,7 @@ def evaluate_candidates(
         candidates: What is changed, each time in another way.
         evaluation: Which lm-eval tasks all arms are asked, and under which conditions.
         conversations: Conversations to look at candidates with, where none is made from any.
+        baseline_pack: File that `export-baseline` wrote: the baseline is taken from it.
         fidelity: How closely a candidate is compared beyond right and wrong.
         speed: What is timed.
         verdict: Which loss is acceptable, and which candidates have to pass.
@@ -56,6 +58,7 @@ def evaluate_candidates(
         candidates=tuple(candidates),
         evaluation=evaluation,
         conversations=conversations,
+        baseline_pack=baseline_pack,
         fidelity=fidelity,
         speed=speed,
         verdict=verdict,

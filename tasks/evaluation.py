@@ -11,6 +11,7 @@ from infra.contracts.records import ArmResult, Checkpoint, Comparison, PythonEnv
 from infra.contracts.specs import BASELINE, ArmSpec, RunSpec
 from infra.models.weights import as_it_came
 from infra.store.run_folder import RunFolder
+from tasks.adopt_baseline import adopt_baseline
 from tasks.build_environment import build_environment
 from tasks.check_prerequisites import check_prerequisites
 from tasks.compare import compare
@@ -34,10 +35,13 @@ def evaluate(spec: RunSpec) -> Path:
     parts = _Parts(spec, run)
     failed: dict[str, AssayError] = {}
     checkpoints: dict[str, Checkpoint] = {}
-    for name, arm in spec.arms.items():
+    for name, arm in spec.evaluated.items():
         with _or_failed(name, spec, failed):
             checkpoints[name] = parts.checkpoint(name, arm)
-    arms = {BASELINE: parts.evaluated(BASELINE, checkpoints[BASELINE])}
+    if spec.baseline_pack is not None:
+        arms = {BASELINE: adopt_baseline(spec.baseline_pack, spec, run)}
+    else:
+        arms = {BASELINE: parts.evaluated(BASELINE, checkpoints[BASELINE])}
     repeat = None
     if spec.evaluation.noise_floor:
         repeat = parts.evaluated(BASELINE, checkpoints[BASELINE], repeat=True)
@@ -84,8 +88,8 @@ class _Parts:
             if (key := _interpreter(arm)) not in builds:
                 whose = None if name == BASELINE else name
                 builds[key] = build_environment.submit("server", arm.serving, run, whose)
-        self._servers = {name: builds[_interpreter(arm)] for name, arm in spec.arms.items()}
-        made = [arm.serving for arm in spec.arms.values() if arm.quantization]
+        self._servers = {name: builds[_interpreter(arm)] for name, arm in spec.evaluated.items()}
+        made = [arm.serving for arm in spec.evaluated.values() if arm.quantization]
         self._quantizer = build_environment.submit("quantizer", made[0], run) if made else None
 
     def checkpoint(self, name: str, arm: ArmSpec) -> Checkpoint:

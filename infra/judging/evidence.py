@@ -57,8 +57,10 @@ def compare(
     for arm, result in ((BASELINE, baseline), (name, candidate)):
         for task, metric in _left_out(result.tasks.values()):
             progress.say(f"{task}: {metric} is no number in {arm} and is not compared")
+    own = baseline.checkpoint.path  # of a baseline from elsewhere there may be no folder here
     tokenizer = load_tokenizer(
-        baseline.checkpoint.path, trust_remote_code=spec.baseline.model.trust_remote_code
+        own if own.is_dir() else candidate.checkpoint.path,
+        trust_remote_code=spec.baseline.model.trust_remote_code,
     )
     return scores.model_copy(
         update={

@@ -11,6 +11,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import Field
+
 from infra.contracts.errors import AssayError, ReceiptError
 from infra.contracts.records import ArmResult, Record, Report
 from infra.contracts.specs import ArmSpec, CalibrationSpec, ModelSpec, RunSpec
@@ -45,6 +47,13 @@ class RunInputs(Record):
     conversations: tuple[str | None, ...]
     """What identifies each calibration set; see `infra.conversations.identity`."""
 
+    tasks: dict[str, str | None] = Field(default_factory=dict)
+    """Task → digest of all that decides its questions and their marking; none if that is unknown.
+    Empty in runs of earlier versions."""
+
+    engines: dict[str, str] = Field(default_factory=dict)
+    """Arm → digest of the environment that its engine runs in."""
+
     commit: str | None
     """Of this checkout, marked if files were changed; none outside of git."""
 
@@ -58,6 +67,7 @@ def run_key(spec: RunSpec, settings: Settings) -> str | None:
             *_tasks(spec, settings),
             digest_file(Path(texts).expanduser()).sha256 if (texts := spec.fidelity.texts) else "",
             None if spec.evaluation.moment == "now" else "",
+            digest_file(Path(spec.baseline_pack)).sha256 if spec.baseline_pack else "",
         ]
         devices = [detect(arm.serving.device) for arm in spec.arms.values()]
         environments = [
@@ -85,6 +95,8 @@ def inputs_of(spec: RunSpec, settings: Settings) -> RunInputs:
         conversations=tuple(
             calibration_source.identity(one, settings) for one in spec.calibrations
         ),
+        tasks=_known_tasks(spec, settings),
+        engines=_engines(spec, settings),
         commit=_commit(),
     )
 
@@ -135,8 +147,27 @@ def _whole(report: Report, path: Path) -> bool:
     )
 
 
+def _known_tasks(spec: RunSpec, settings: Settings) -> dict[str, str | None]:
+    try:
+        return task_keys(spec.evaluation, settings)
+    except (AssayError, OSError):
+        return {}  # the preflight says what is wrong
+
+
+def _engines(spec: RunSpec, settings: Settings) -> dict[str, str]:
+    found = {}
+    for name, arm in spec.evaluated.items():
+        try:
+            found[name] = _environments(arm, detect(arm.serving.device), settings)[0]
+        except (AssayError, OSError):
+            continue  # the preflight says what is wrong
+    return found
+
+
 def _models(spec: RunSpec) -> list[ModelSpec]:
-    return list({arm.model.model_dump_json(): arm.model for arm in spec.arms.values()}.values())
+    return list(
+        {arm.model.model_dump_json(): arm.model for arm in spec.evaluated.values()}.values()
+    )
 
 
 def _conversations(spec: RunSpec) -> list[CalibrationSpec]:

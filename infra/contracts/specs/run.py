@@ -37,6 +37,10 @@ class RunSpec(Spec):
     """What is changed, each time in another way. Empty: the baseline is measured, and nothing
     judged."""
 
+    baseline_pack: str | None = None
+    """File that `export-baseline` wrote: the baseline's answers are taken from it, and it is not
+    evaluated. Tasks, rows, prompts and engine have to be those of this run."""
+
     conversations: CalibrationSpec | None = None
     """Conversations to look at candidates with before their tasks. Empty: those that the first
     checkpoint is made from, if one is made."""
@@ -149,6 +153,24 @@ class RunSpec(Spec):
             return self
         at = {"moment": moment.replace(tzinfo=None, microsecond=0)}
         return self.model_copy(update={"evaluation": self.evaluation.model_copy(update=at)})
+
+    @property
+    def evaluated(self) -> dict[str, ArmSpec]:
+        """Name → arm, of those that are evaluated in this run."""
+        arms = self.arms
+        if self.baseline_pack is not None:
+            del arms[BASELINE]
+        return arms
+
+    @refuse
+    def _pack_is_enough(self) -> Self:
+        if self.baseline_pack is not None and self.evaluation.noise_floor:
+            raise SpecError(
+                "evaluation.noise_floor with baseline_pack.",
+                cause="The noise floor asks the baseline a second time; a pack cannot be asked.",
+                remedy="Leave one of the two out.",
+            )
+        return self
 
     @refuse
     def _names_are_their_own(self) -> Self:

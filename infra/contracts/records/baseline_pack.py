@@ -1,0 +1,40 @@
+"""A baseline's answers in one file, for candidates that are judged elsewhere."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from infra.contracts.records.arms import ArmResult
+from infra.contracts.records.record import FileDigest, Record
+from infra.contracts.specs import ArmSpec, EvaluationSpec
+
+
+class BaselinePack(Record):
+    """What a pack says of itself. Its files are those of the run's folder, under the same names."""
+
+    schema_version: Literal[1] = 1
+    run_id: str
+    """Run that evaluated the baseline."""
+
+    created: datetime
+    seal: str
+    """Of that run's report: whoever has it can check that the pack belongs to it."""
+
+    baseline: ArmSpec
+    """As it was asked for."""
+
+    evaluation: EvaluationSpec
+    """The tasks, as they were asked for."""
+
+    result: ArmResult
+    """What it scored, read and took."""
+
+    tasks: dict[str, str]
+    """Task → digest of all that decides its questions and their marking."""
+
+    engine: str
+    """Digest of the environment that the engine ran in."""
+
+    files: tuple[FileDigest, ...]
+    """Rows and readings."""
