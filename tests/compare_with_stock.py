@@ -31,7 +31,7 @@ from infra.machine.environments import ensure  # noqa: E402
 from infra.store.settings import Settings  # noqa: E402
 from infra.suite.harness.keys import exam_entries  # noqa: E402
 from infra.suite.harness.loading.quiet import quiet  # noqa: E402
-from infra.suite.harness.questions.fit import DEFAULT_ANSWER_TOKENS  # noqa: E402
+from infra.suite.harness.questions.question import DEFAULT_ANSWER_TOKENS  # noqa: E402
 from infra.suite.harness.rows.sources import find_rows, write_definitions  # noqa: E402
 from infra.suite.harness.suite import Exam, prepare  # noqa: E402
 from tests.infra.suite.harness.conftest import DATA, evaluation  # noqa: E402

@@ -82,8 +82,8 @@ def served_alone(
 
 def dtype_for(model: Path, dtype: str) -> Any:
     """Return the type to serve in: vLLM's AWQ layers compute in 16 bits and nothing else."""
-    candidate = "quantization_config" in json.loads((model / "config.json").read_text())
-    return "auto" if candidate and dtype == "float32" else dtype
+    quantized = "quantization_config" in json.loads((model / "config.json").read_text())
+    return "auto" if quantized and dtype == "float32" else dtype
 
 
 def examine(

@@ -1,10 +1,11 @@
 """Simulates whole comparisons and counts how often the verdict is wrong, and how often it is right.
 
-    python -m tests.simulate_verdict --repeats 2000 --sequences 2000
+    python -m tests.simulate_verdict --repeats 2000 --families 1000 --sequences 2000
 
 Three tasks of 1,319, 400 and 448 rows are drawn as counts of a paired table, compared and judged by
-the code that compares and judges real runs. Exits with 1 if an error rate is above its level by
-more than chance explains, or power further than three points from the plan.
+the code that compares and judges real runs: one candidate at a time, several beside one baseline,
+and one that may be stopped at any row. Exits with 1 if an error rate is above its level by more
+than chance explains, or power further than three points from the plan.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import argparse
 import gc
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from infra.contracts.records import Comparison, MetricComparison, MetricValue
 from infra.contracts.specs import VerdictSpec
 from infra.judging import statistics
 from infra.judging.comparison import Compared, combine
+from infra.judging.family import together
 from infra.judging.statistics import PairedCounts
 from infra.judging.verdict import decide
 from tests.first_stop import first_stop
@@ -29,15 +32,20 @@ TASKS = {"gsm8k": (1319, 0.75), "global_mmlu_en": (400, 0.65), "gpqa_main_zerosh
 """Rows, and the baseline's share of right ones."""
 
 FLIP_RATES = (0.05, 0.1, 0.2, 0.3)
+FAMILIES = (1, 2, 4, 8)
+"""Candidates of a run."""
+
 DROP = 0.03
 TOLERANCE = 0.03
 """How far power may be from the plan."""
 
 Rng = np.random.Generator
+Tables: TypeAlias = dict[str, PairedCounts]
+"""Task → its rows."""
 
 
 def compared(task: str, counts: PairedCounts, confidence: float) -> Compared:
-    """Return one task as the comparison of its rows would give it; the first arm is quantized."""
+    """Return one task as the comparison of its rows would give it; the first arm is a candidate."""
     effect = statistics.binary_effect(counts, confidence)
     baseline, candidate = (
         MetricValue(value=(counts.both + only) / counts.n, stderr=None, n=counts.n)
@@ -58,7 +66,7 @@ def comparison_of(tables: Mapping[str, PairedCounts], confidence: float = 0.95) 
     return combine([compared(*item, confidence) for item in tables.items()], 0.36, confidence)
 
 
-def drawn(rng: Rng, flip_rate: float, drop: float) -> dict[str, PairedCounts]:
+def drawn(rng: Rng, flip_rate: float, drop: float) -> Tables:
     """Draw the rows of all tasks, which all lose the same."""
     tables = {}
     for task, (rows, right) in TASKS.items():
@@ -82,6 +90,42 @@ def statuses(
         found[decide(comparison, spec).status] += 1
     gc.unfreeze()
     return {status: found[status] / repeats for status in ("PASS", "FAIL", "INCONCLUSIVE")}
+
+
+def drawn_beside_one(rng: Rng, flip_rate: float, drops: Sequence[float]) -> list[Tables]:
+    """Draw the rows of all tasks for several candidates, held against one draw of the baseline."""
+    found: list[Tables] = [{} for _ in drops]
+    for task, (rows, share) in TASKS.items():
+        right = int(rng.binomial(rows, share))
+        for tables, drop in zip(found, drops, strict=True):
+            lost = int(rng.binomial(right, (flip_rate + drop) / 2 / share))
+            gained = int(rng.binomial(rows - right, (flip_rate - drop) / 2 / (1 - share)))
+            tables[task] = PairedCounts(right - lost, gained, lost, rows - right - gained)
+    return found
+
+
+def family_statuses(
+    rng: Rng, repeats: int, spec: VerdictSpec, flip_rate: float, drops: Sequence[float]
+) -> list[list[str]]:
+    """Return the verdicts of each simulated run on its candidates, which lose `drops`."""
+    each = spec.among(len(drops)).confidence
+    found = []
+    for _ in range(repeats):
+        gc.freeze()  # see `statuses`
+        drawn_tables = drawn_beside_one(rng, flip_rate, drops)
+        compared_all = together(
+            {str(n): comparison_of(tables, each) for n, tables in enumerate(drawn_tables)}
+        )
+        found.append(
+            [decide(one, spec, candidates=len(drops)).status for one in compared_all.values()]
+        )
+    gc.unfreeze()
+    return found
+
+
+def share_of(runs: Sequence[Sequence[str]], status: str) -> float:
+    """Return the share of runs in which any candidate has a verdict."""
+    return sum(status in statuses for statuses in runs) / len(runs)
 
 
 def sequence(rng: Rng, rows: int, flip_rate: float, drop: float) -> list[int]:
@@ -133,6 +177,31 @@ def fixed(rng: Rng, repeats: int, spec: VerdictSpec) -> bool:
     return good
 
 
+def families(rng: Rng, repeats: int, spec: VerdictSpec, flip_rate: float = 0.1) -> bool:
+    """Print the table of several candidates in a run; return whether it holds."""
+    rows, margin = sum(n for n, _ in TASKS.values()), spec.margin_points / 100
+    level = 1 - spec.confidence
+    print(f"\nSeveral candidates beside one baseline, {rows:,} rows, {flip_rate:.0%} flips, margin "
+          f"{spec.margin_points:g} points, {repeats:,} runs a cell")  # fmt: skip
+    print("| candidates | any false FAIL, no change | any false PASS, all at the margin | "
+          "any false FAIL beside a 3-point drop | FAIL of that one | planned |")  # fmt: skip
+    print("|---|---|---|---|---|---|")
+    good = True
+    for candidates in FAMILIES:
+        none = family_statuses(rng, repeats, spec, flip_rate, [0.0] * candidates)
+        edge = family_statuses(rng, repeats, spec, flip_rate, [margin] * candidates)
+        one_bad = family_statuses(rng, repeats, spec, flip_rate, [DROP, *[0.0] * (candidates - 1)])
+        bad, others = [run[:1] for run in one_bad], [run[1:] for run in one_bad]
+        planned = statistics.paired_power(rows, flip_rate, DROP, level / candidates)
+        errors = [share_of(none, "FAIL"), share_of(edge, "PASS"), share_of(others, "FAIL")]
+        power = share_of(bad, "FAIL")
+        print(f"| {candidates} | {errors[0]:.1%} | {errors[1]:.1%} | {errors[2]:.1%} | "
+              f"{power:.1%} | {planned:.1%} |")  # fmt: skip
+        good &= max(errors) <= most(level, repeats)
+        good &= abs(power - planned) <= TOLERANCE + 3 * math.sqrt(planned * (1 - planned) / repeats)
+    return good
+
+
 def sequential(rng: Rng, sequences: int, margin: float = 0.01) -> bool:
     """Print the table of the sequential test; return whether it keeps its level."""
     print(f"\nSequential test, stopped at any row, {sequences:,} sequences a cell")
@@ -156,15 +225,17 @@ def sequential(rng: Rng, sequences: int, margin: float = 0.01) -> bool:
 
 
 def main() -> int:
-    """Print both tables."""
+    """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=2000)
+    parser.add_argument("--families", type=int, default=1000, help="runs of several candidates")
     parser.add_argument("--sequences", type=int, default=2000)
     parser.add_argument("--margin", type=float, default=1.0, help="points")
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args()
     rng = np.random.default_rng(chosen.seed)
     good = fixed(rng, chosen.repeats, VerdictSpec(margin_points=chosen.margin))
+    good &= families(rng, chosen.families, VerdictSpec(margin_points=chosen.margin))
     good &= sequential(rng, chosen.sequences, chosen.margin / 100)
     print("\nAll levels are kept." if good else "\nA level is missed.")
     return 0 if good else 1

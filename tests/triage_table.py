@@ -15,19 +15,21 @@ from pathlib import Path
 
 from infra.contracts.errors import BrokenCheckpoint
 from infra.contracts.progress import Silent
-from infra.contracts.records import QuantizedCheckpoint, Triage, Weights
-from infra.contracts.specs import RunSpec
+from infra.contracts.records import Checkpoint, Triage
+from infra.contracts.specs import BASELINE, RunSpec
 from infra.machine.device import detect
 from infra.machine.environments import ensure
-from infra.models.weights import inspect_local
+from infra.models.weights import as_it_came, inspect_local
+from infra.probes.subject import Subject
 from infra.probes.triage import Look, look_at_files
-from infra.quantizers.awq import quantizer
+from infra.quantizers import quantizer_of
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from tests.broken_checkpoints import SAMPLE, SPOILERS, spoil, write_garbage
 from tests.conftest import MOMENT
 from tests.exactness import served
-from tests.infra.probes.triage.conftest import make_spec
+from tests.infra.probes.subjects import result_of, subject_of
+from tests.infra.probes.triage.conftest import CANDIDATE, make_spec
 
 
 class Bench:
@@ -38,38 +40,53 @@ class Bench:
         self.work = work
         self.settings = Settings(cache=work / "cache")
         self.weights = inspect_local(SAMPLE, settings=settings)
+        self.baseline = as_it_came(self.weights)
         self.server, self.quantizer = (
             ensure(stage, detect("auto").kind, settings=settings, progress=Silent(), log=log)
             for stage in ("server", "quantizer")
         )
 
-    def quantize(self, spec: RunSpec) -> QuantizedCheckpoint:
-        made, _ = quantizer.quantize(
-            self.weights, spec.quantization, environment=self.quantizer, settings=Settings(),
-            moment=MOMENT, template_variables={},
+    def quantize(self, spec: RunSpec) -> Checkpoint:
+        recipe = spec.arms[CANDIDATE].quantization
+        assert recipe is not None
+        made, _ = quantizer_of(recipe).make(
+            self.weights, recipe, environment=self.quantizer, settings=Settings(),
+            moment=MOMENT, template_variables={}, trust_remote_code=False,
             progress=Silent(), log=self.work / "quantize.log",
         )  # fmt: skip
         return made
 
-    def serve(self, model: Weights | QuantizedCheckpoint, spec: RunSpec, name: str) -> None:
-        """Serve a model and let triage look at its answers."""
-        run = RunFolder(id=name, path=self.work / name)
-        look = Look(
-            model, spec, conditions=name, base_conditions="baseline",
-            run=run, settings=self.settings, progress=Silent(),
+    def subject(self, arm: str, checkpoint: Checkpoint, spec: RunSpec, run: str) -> Subject:
+        return subject_of(
+            spec, checkpoint, self.work, arm, conditions=[run], environment=self.server,
+            run=RunFolder(id=run, path=self.work / run), settings=self.settings,
         )  # fmt: skip
-        log = self.work / f"{name}.log"
-        with served(model.path, "auto", self.server, log, max_model_len=2048) as server:
+
+    def look_at_baseline(self, spec: RunSpec) -> None:
+        """Keep the baseline's answers to the conversations of a run."""
+        subject = self.subject(BASELINE, self.baseline, spec, BASELINE)
+        self._serve(subject, Look(subject, baseline=None))
+
+    def look(self, checkpoint: Checkpoint, spec: RunSpec, name: str) -> None:
+        """Serve a checkpoint and let triage look at its answers."""
+        subject = self.subject(CANDIDATE, checkpoint, spec, name)
+        baseline = self.subject(BASELINE, self.baseline, spec, BASELINE)
+        self._serve(subject, Look(subject, baseline=result_of(baseline)))
+
+    def _serve(self, subject: Subject, look: Look) -> None:
+        log = subject.run.log(f"server-{subject.name}")
+        path = subject.checkpoint.path
+        with served(path, "auto", self.server, log, max_model_len=2048) as server:
             look.take(server)
 
-    def verdict(self, checkpoint: QuantizedCheckpoint, spec: RunSpec, name: str) -> str:
+    def verdict(self, checkpoint: Checkpoint, spec: RunSpec, name: str) -> str:
         """Return what stops a checkpoint, or that nothing does."""
         run = RunFolder(id=name, path=self.work / name)
         triage = spec.evaluation.triage
         started = time.monotonic()
         try:
-            look_at_files(checkpoint, self.weights, triage, run=run, progress=Silent())
-            self.serve(checkpoint, spec, name)
+            look_at_files(CANDIDATE, checkpoint, self.weights, triage, run=run, progress=Silent())
+            self.look(checkpoint, spec, name)
         except BrokenCheckpoint as error:
             stopped = ", ".join(error.checks)
             return f"stopped in {time.monotonic() - started:.1f} s by: {stopped}"
@@ -77,7 +94,7 @@ class Bench:
 
     def agreement(self, name: str) -> str:
         """Return how the served checkpoint compares with the baseline."""
-        file = self.work / name / "triage.json"
+        file = self.work / name / f"triage-{CANDIDATE}.json"
         if not file.is_file():
             return ""
         checks = Triage.model_validate_json(file.read_text()).checks
@@ -89,8 +106,8 @@ def main() -> None:
         work = Path(name)
         bench = Bench(work)
         spec, noise = make_spec(), make_spec(write_garbage(work / "noise.jsonl", 40))
-        bench.serve(bench.weights, spec, "baseline")
-        bench.serve(bench.weights, noise, "baseline")
+        bench.look_at_baseline(spec)
+        bench.look_at_baseline(noise)
         sound, garbage = bench.quantize(spec), bench.quantize(noise)
         swapped = spoil(sound.path, work / "spoiled", "layers swapped")
 
@@ -101,13 +118,13 @@ def main() -> None:
 
         show("sound", bench.verdict(sound, spec, "sound"), "sound")
         show("calibrated on noise", bench.verdict(garbage, noise, "noise"), "noise")
-        show("the same, asked the conversations", bench.verdict(garbage, spec, "asked"), "asked")
+        show("the same, on conversations", bench.verdict(garbage, spec, "on-talks"), "on-talks")
         for number, how in enumerate(SPOILERS):
             path = spoil(sound.path, work / f"spoiled-{number}", how)
             broken = sound.model_copy(update={"path": path})
             show(how, bench.verdict(broken, spec, f"broken-{number}"))
         try:
-            bench.serve(sound.model_copy(update={"path": swapped}), spec, "swapped")
+            bench.look(sound.model_copy(update={"path": swapped}), spec, "swapped")
         except BrokenCheckpoint:
             show("layers swapped, its files not looked at", "stopped", "swapped")
 

@@ -157,7 +157,7 @@ def check_template(model: Path) -> None:
     if not named:
         raise CalibrationError(
             f"The model in {model} has no chat template, and calibration renders conversations.",
-            cause="Most often it is a baseline, not one that was trained on conversations.",
+            cause="Most often it is a base model, not one that was trained on conversations.",
             remedy="Take its instruct or chat variant, or put a chat_template.jinja into the "
             "folder.",
         )

@@ -60,14 +60,15 @@ def accelerator(spec: ServingSpec, settings: Settings) -> str:
     return there if device.kind == "cuda" else f"none; the processor computes ({device.name})"
 
 
-def driver(device: Device, settings: Settings) -> Finding | str:
+def driver(device: Device, settings: Settings, spec: ServingSpec) -> Finding | str:
     """Check that the NVIDIA driver runs programs of the locked CUDA.
 
     Raises:
         NotEnough: It is too old.
     """
-    if settings.server_python:
-        return f"{device.driver}; ASSAY_SERVER_PYTHON has a CUDA of its own"
+    if spec.python or settings.server_python:
+        name = "serving.python" if spec.python else "ASSAY_SERVER_PYTHON"
+        return f"{device.driver}; {name} has a CUDA of its own"
     cuda = locked_cuda(lock_file("server", "cuda").read_text(encoding="utf-8"))
     found = re.match(r"(\d+)\.(\d+)", device.driver or "")
     if cuda is None or cuda not in _LEAST_DRIVER or found is None:

@@ -11,7 +11,6 @@ from infra.models.memory_need import (
     GIB,
     Serving,
     Shape,
-    checkpoint_bytes,
     main_memory,
     serving,
 )
@@ -24,19 +23,25 @@ _CACHE_BYTES = GIB // 2
 """Rows, answers and scores of one run."""
 
 
-def disk(settings: Settings, shape: Shape | None, download: int, environments: int) -> Finding:
-    """Check the disk that holds environments, weights and the checkpoint."""
-    checkpoint = checkpoint_bytes(shape) if shape else 0
-    needed = environments + download + checkpoint + _CACHE_BYTES
+def disk(settings: Settings, checkpoints: int, download: int, environments: int) -> Finding:
+    """Check the disk that holds environments, weights and checkpoints.
+
+    Args:
+        settings: Where they are kept.
+        checkpoints: Bytes of those that are made here.
+        download: Bytes of what is fetched.
+        environments: Bytes of those that are built.
+    """
+    needed = environments + download + checkpoints + _CACHE_BYTES
     free = shutil.disk_usage(existing(settings.cache)).free
 
     def check() -> str:
         if free < needed:
             raise NotEnough(
                 f"Disk: {settings.cache} has {_gib(free)} free, the run needs about "
-                f"{_gib(needed)} for environments, weights and the checkpoint.",
+                f"{_gib(needed)} for environments, weights and checkpoints.",
                 cause=f"{_gib(environments)} for environments, {_gib(download)} to download, "
-                f"{_gib(checkpoint)} for the checkpoint, {_gib(_CACHE_BYTES)} besides.",
+                f"{_gib(checkpoints)} for checkpoints, {_gib(_CACHE_BYTES)} besides.",
                 remedy="Free some, or point ASSAY_CACHE to a larger disk.",
             )
         return f"{_gib(needed)} needed, {_gib(free)} free"

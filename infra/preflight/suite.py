@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from infra.contracts.errors import (
@@ -19,10 +20,9 @@ from infra.contracts.errors import (
     WeightsError,
 )
 from infra.contracts.progress import Progress
-from infra.contracts.specs import ArmSpec, EvaluationSpec, TaskSpec
+from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.preflight import access
 from infra.preflight.findings import Finding, look, named, note, ok, problem
-from infra.preflight.model import Model
 from infra.store.settings import Settings
 from infra.suite.harness import prompts
 from infra.suite.harness.definitions.catalog import Leaf, catalog
@@ -34,10 +34,12 @@ from infra.suite.harness.rows.sources import is_here, refused
 _TASKS, _METRICS, _ROWS, _MARKING = "tasks", "metrics", "rows", "marking"
 _PROMPTS, _BOS, _FIT = "prompts", "BOS", "fit"
 
-_WITH_THE_MODEL = (
+WITH_THE_MODEL = note(
+    _PROMPTS,
     "the first questions are put through the tokenizer and chat template when the model is "
-    "downloaded, before anything is started with it"
+    "downloaded, before anything is started with it",
 )
+"""Instead of `look_at_prompts`, where there is no tokenizer yet."""
 
 Asked = list[tuple[Leaf, Future[Finding | str]]]
 """One task of each source of rows, and what is known of them once their hub has answered."""
@@ -65,6 +67,9 @@ class Loaded:
     findings: list[Finding]
     whole: bool
     """True if every task of the exam is loaded and marked right."""
+
+    part: EvaluationSpec | None
+    """The tasks that are loaded and marked right; none if none is."""
 
     waiting: tuple[str, ...]
     """Tasks whose rows are not downloaded yet."""
@@ -137,9 +142,6 @@ def load(
     tasks: Tasks,
     missing: set[str],
     spec: EvaluationSpec,
-    arm: ArmSpec,
-    model: Model,
-    conversations: Finding | None,
     settings: Settings,
     progress: Progress,
     *,
@@ -151,9 +153,6 @@ def load(
         tasks: What `read` found.
         missing: Sources of rows that cannot be had; their tasks are left out.
         spec: What is asked.
-        arm: The arm whose model is to answer.
-        model: Where its tokenizer is at hand, questions are measured against its window.
-        conversations: What became of those for calibration, with the same tokenizer.
         settings: Where rows and definitions are kept.
         progress: Hears about every step.
         whole: Load tasks whose rows are on a hub too, which downloads them.
@@ -172,23 +171,16 @@ def load(
     if waiting:
         text = f"{', '.join(t.name for t in waiting)}: when its rows are downloaded"
         findings.append(note(_MARKING, text))
-    everything = False
-    if ready:
-        part = spec.model_copy(update={"tasks": tuple(ready)})
-        findings.append(look(_MARKING, lambda: _load(part, settings, progress)))
-        marked = findings[-1].status == "ok"
-        everything = marked and len(ready) == len(spec.tasks)
-        if model.folder and marked:
-            trusted = arm.model.trust_remote_code
-            # What the conversations do not get through has its line there.
-            told = ""
-            if conversations and conversations.status == "problem":
-                told = f"{conversations.found} {conversations.cause}"
-            window = None if told else model.window
-            findings += _prompts(part, model.folder, window, trusted, told, settings, progress)
-    if tasks.lines and arm.model.source != "local" and not model.folder:
-        findings.append(note(_PROMPTS, _WITH_THE_MODEL))
-    return Loaded(findings, whole=everything, waiting=tuple(task.name for task in waiting))
+    part = spec.model_copy(update={"tasks": tuple(ready)}) if ready else None
+    if part:
+        findings.append(look(_MARKING, partial(_load, part, settings, progress)))
+        part = part if findings[-1].status == "ok" else None
+    return Loaded(
+        findings,
+        whole=part is not None and len(ready) == len(spec.tasks),
+        part=part,
+        waiting=tuple(task.name for task in waiting),
+    )
 
 
 def _code(leaves: list[Leaf]) -> list[Finding]:
@@ -213,22 +205,34 @@ def _in(told: str, error: AssayError) -> bool:
     return isinstance(error, TemplateError) and error.nothing_helps and error.words in told
 
 
-def _prompts(
+def look_at_prompts(
     spec: EvaluationSpec,
     folder: Path,
     window: int | None,
     trusted: bool,
-    told: str,
+    conversations: Finding | None,
     settings: Settings,
     progress: Progress,
 ) -> list[Finding]:
-    """Return what becomes of the first questions in the hands of this model.
+    """Return what becomes of the first questions in the hands of a tokenizer.
 
-    A template that takes no conversation at all is told once.
+    A template that takes no conversation at all has its line with the conversations already.
+
+    Args:
+        spec: Tasks that are loaded.
+        folder: With the tokenizer and the chat template.
+        window: Tokens of prompt and answer together; none where it is unknown.
+        trusted: Allow a tokenizer that is code of the repository.
+        conversations: What became of those that the same tokenizer had to render.
+        settings: Where rows are kept.
+        progress: Hears about every step.
     """
+    told = ""
+    if conversations and conversations.status == "problem":
+        told, window = f"{conversations.found} {conversations.cause}", None
     try:
-        exam = questions_of(spec, settings=settings, progress=progress)
-        found = prompts.look(exam, folder, spec, window=window, trust_remote_code=trusted)
+        questions = questions_of(spec, settings=settings, progress=progress)
+        found = prompts.look(questions, folder, spec, window=window, trust_remote_code=trusted)
     except CalibrationError:
         return []  # the tokenizer cannot be loaded; the line of the calibration says so
     findings = [problem(_PROMPTS, error) for error in found.refused if not _in(told, error)]

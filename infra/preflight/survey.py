@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import os
-import platform
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from infra.contracts.errors import AssayError
 from infra.contracts.progress import Progress
-from infra.contracts.specs import BASELINE, ArmSpec, CalibrationSpec, RunSpec, ServingSpec
-from infra.machine.device import Device, detect
-from infra.machine.environments import Stage
+from infra.contracts.specs import BASELINE, RunSpec
 from infra.models.hubs.hub import connect
-from infra.models.memory_need import Shape
-from infra.preflight import access, interpreters, machine, model, plan, room
-from infra.preflight import suite as exam
-from infra.preflight.findings import Finding, look, named, note, ok, problem, problems
-from infra.probes.fidelity import texts
-from infra.store.run_folder import runs_folder
+from infra.preflight import access, arms, equipment, plan, suite
+from infra.preflight.arms import Arms, Models, Talks, conversations_of
+from infra.preflight.equipment import Equipment
+from infra.preflight.findings import Finding, look, note, problems
+from infra.preflight.lines import Lines
 from infra.store.settings import Settings
 from infra.suite.harness.rows.sources import is_here
 
 _THREADS = 16
-_CACHE = "cache folder"
 
 
 def survey(
@@ -50,149 +44,103 @@ def survey(
         in_flow: Prefect carries the run out, so its API was reached: a slow answer refuses nobody.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
-        tasks = exam.read(spec.evaluation)
+        elsewhere = _Elsewhere.asked(spec, settings, pool, in_flow=in_flow)
+        there = equipment.look_at(spec, settings)
+        with _usable(settings, there) as usable:
+            return [*there.findings, *_rest(spec, elsewhere, there, usable, progress, fetch_rows)]
+
+
+@dataclass(frozen=True)
+class _Elsewhere:
+    """What others are asked; they answer while this machine is looked at."""
+
+    tasks: suite.Tasks
+    rows_on_hubs: bool
+    api: Future[Finding]
+    models: Models
+    talks: Talks
+    rows: suite.Asked
+
+    @classmethod
+    def asked(
+        cls, spec: RunSpec, settings: Settings, pool: Executor, *, in_flow: bool
+    ) -> _Elsewhere:
+        """Ask hubs and the Prefect API."""
+        tasks = suite.read(spec.evaluation)
         given = spec.evaluation.datasets
-        elsewhere = [
+        places = [
             given.get(str(leaf.dataset))
             for leaf in tasks.datasets.values()
             if not is_here(leaf, given)
         ]
-        arms = spec.arms
-        models = [arm.model for arm in arms.values()]
-        for hub in access.hubs(models, _conversations(spec), elsewhere):
+        conversations = [one for wanted in conversations_of(spec).values() for one in wanted]
+        for hub in access.hubs((arm.model for arm in spec.arms.values()), conversations, places):
             connect(hub)  # imports its client: two threads must not do that at once
         api = pool.submit(look, "Prefect API", _given_api if in_flow else _prefect_api)
-        on_hubs = {
-            name: pool.submit(model.on_a_hub, arm, settings)
-            for name, arm in arms.items()
-            if arm.model.source != "local"
-        }
-        rows = exam.ask_for_rows(tasks, spec.evaluation, settings, pool)
-        talks = [_remote(wanted, settings, pool) for wanted in _conversations(spec)]
+        models, talks = arms.ask(spec, settings, pool)
+        return cls(
+            tasks=tasks,
+            rows_on_hubs=any(place is None or place.source != "local" for place in places),
+            api=api,
+            models=models,
+            talks=talks,
+            rows=suite.ask_for_rows(tasks, spec.evaluation, settings, pool),
+        )
 
-        findings, devices, to_build = _machine(spec, settings)
-        with _usable(settings, findings) as usable:
-            models_found = {}
-            for name, arm in arms.items():
-                hub_says = on_hubs.get(name)
-                models_found[name] = (
-                    hub_says.result() if hub_says else model.here(arm, usable, progress)
-                )
-            seen = _Lines()
-            for name, found in models_found.items():
-                seen.add(name, found.findings)
-            baseline = models_found[BASELINE]
-            said = None
-            for name, arm in arms.items():
-                wanted = arm.quantization.calibration if arm.quantization else None
-                if wanted is None and name == BASELINE:
-                    wanted = spec.conversations
-                if wanted is None:
-                    continue
-                talk = talks[_conversations(spec).index(wanted)]
-                trusted = arm.model.trust_remote_code
-                said = model.look_at_conversations(
-                    wanted, spec.evaluation, trusted, models_found[name], usable, progress, talk
-                )
-                seen.add(name, [said])
-            if spec.fidelity.enabled and spec.fidelity.texts:
-                seen.add(BASELINE, [look("fidelity texts", lambda: texts.check(spec.fidelity))])
-            for name, arm in arms.items():
-                if shape := models_found[name].shape:
-                    seen.add(name, _room(arm, shape, devices[name]))
-            findings += seen.findings
-            if usable is settings:
-                download = sum(
-                    {arms[name].model.model_dump_json(): found.to_download
-                     for name, found in models_found.items()}.values()
-                )  # fmt: skip
-                findings.append(room.disk(settings, baseline.shape, download, to_build))
-            findings.append(api.result())
-            looked, missing = exam.rows(rows, spec.evaluation)
-            findings += [*tasks.findings, *looked]
-            whole = fetch_rows and not problems(findings)
-            loaded = exam.load(
-                tasks, missing, spec.evaluation, spec.baseline, baseline, said, usable, progress,
-                whole=whole,
-            )  # fmt: skip
-            findings += loaded.findings
-            if loaded.whole:
-                findings += plan.look_at(spec, usable, progress)
-            elif loaded.waiting:
-                findings.append(plan.later(spec.judged_verdict, loaded.waiting))
-            if whole and any(place is None or place.source != "local" for place in elsewhere):
-                findings[-1] = findings[-1].model_copy(update={"downloaded": True})
+
+def _rest(
+    spec: RunSpec,
+    elsewhere: _Elsewhere,
+    there: Equipment,
+    settings: Settings,
+    progress: Progress,
+    fetch_rows: bool,
+) -> list[Finding]:
+    """Look at models, tasks and what they can show, on a machine that was looked at."""
+    found = arms.look_at(spec, there.devices, elsewhere.models, elsewhere.talks, settings, progress)
+    findings = list(found.findings)
+    if there.cache_is_usable:
+        findings.append(arms.disk(spec, found, there.to_build, settings))
+    findings.append(elsewhere.api.result())
+    looked, missing = suite.rows(elsewhere.rows, spec.evaluation)
+    findings += [*elsewhere.tasks.findings, *looked]
+    whole = fetch_rows and not problems([*there.findings, *findings])
+    loaded = suite.load(elsewhere.tasks, missing, spec.evaluation, settings, progress, whole=whole)
+    findings += loaded.findings
+    if elsewhere.tasks.lines:
+        findings += _prompts(spec, found, loaded, settings, progress)
+    if loaded.whole:
+        findings += plan.look_at(spec, settings, progress)
+    elif loaded.waiting:
+        findings.append(plan.later(spec.judged_verdict, loaded.waiting))
+    if whole and elsewhere.rows_on_hubs:
+        findings[-1] = findings[-1].model_copy(update={"downloaded": True})
     return findings
 
 
-class _Lines:
-    """Findings of several arms: what is the same of two of them has one line."""
-
-    def __init__(self) -> None:
-        self.findings: list[Finding] = []
-
-    def add(self, arm: str, findings: Iterable[Finding]) -> None:
-        """Add findings; where another arm's line has the same name, it is told of which arm."""
-        for found in findings:
-            same = [one for one in self.findings if one.name.partition(", ")[0] == found.name]
-            if any(one.model_copy(update={"name": found.name}) == found for one in same):
-                continue
-            name = f"{found.name}, {arm}" if same else found.name
-            self.findings.append(found.model_copy(update={"name": name}))
-
-
-def _conversations(spec: RunSpec) -> list[CalibrationSpec]:
-    return [*spec.calibrations, *([spec.conversations] if spec.conversations else [])]
-
-
-def _room(arm: ArmSpec, shape: Shape, device: Device | None) -> list[Finding]:
-    """Return whether there is memory for an arm: what is made here is smaller than its model."""
-    if arm.quantization:
-        return [room.quantizer_memory(arm.quantization, shape, device)]
-    return [room.serving_memory(arm.serving, shape, device)]
-
-
-def _machine(
-    spec: RunSpec, settings: Settings
-) -> tuple[list[Finding], dict[str, Device | None], int]:
-    """Look at this machine; also return each arm's device and the bytes to build."""
-    findings = [ok("interpreter", f"Python {platform.python_version()}, {sys.executable}")]
-    devices = {name: _device(arm.serving) for name, arm in spec.arms.items()}
-    to_build = 0
-    seen = _Lines()
-    built = set()
+def _prompts(
+    spec: RunSpec, found: Arms, loaded: suite.Loaded, settings: Settings, progress: Progress
+) -> list[Finding]:
+    """Look at the first questions with the tokenizer of each arm, each once for each window."""
+    lines = Lines()
+    seen: set[object] = set()
     for name, arm in spec.arms.items():
-        device = devices[name]
-        kind = device.kind if device else "cuda"
-        stages: tuple[Stage, ...] = ("quantizer", "server") if arm.quantization else ("server",)
-        python = Path(arm.serving.python) if arm.serving.python else None
-        for stage in stages:
-            line = f"{stage} environment"
-            try:
-                found, size = interpreters.environment(stage, kind, settings, python)
-                to_build += size if (stage, kind, python) not in built else 0
-                built.add((stage, kind, python))
-                seen.add(name, [named(line, "", found)])
-            except AssayError as error:
-                seen.add(name, [problem(line, error)])
-        serving = arm.serving
-        seen.add(name, [look("accelerator", partial(machine.accelerator, serving, settings))])
-        if device and device.kind == "cuda":
-            seen.add(name, [look("driver", partial(machine.driver, device, settings))])
-        if serving.port is not None:
-            seen.add(name, [look("port", partial(machine.port, serving.port))])
-    findings += seen.findings
-    runs = runs_folder(spec.results, settings)
-    findings.append(look(_CACHE, lambda: machine.folder(settings.cache, "cache")))
-    findings.append(look("runs folder", lambda: machine.folder(runs, "runs")))
-    return findings, devices, to_build
-
-
-def _device(serving: ServingSpec) -> Device | None:
-    try:
-        return detect(serving.device)
-    except AssayError:
-        return None  # the accelerator's own line says so
+        writer = name if spec.evaluation.tokenizer == "own" else BASELINE
+        folder, window = found.models[writer].folder, found.models[name].window
+        trusted = arm.model.trust_remote_code
+        if folder is None:
+            if spec.arms[writer].model.source != "local":
+                lines.add(name, suite.WITH_THE_MODEL)
+        elif loaded.part and (folder, window, trusted) not in seen:
+            seen.add((folder, window, trusted))
+            talk = next(
+                (said for other, said in found.conversations.items()
+                 if found.models[other].folder == folder), None,
+            )  # fmt: skip
+            lines.extend(name, suite.look_at_prompts(
+                loaded.part, folder, window, trusted, talk, settings, progress
+            ))  # fmt: skip
+    return lines.findings
 
 
 def _prefect_api() -> Finding | str:
@@ -208,18 +156,10 @@ def _given_api() -> Finding | str:
         return note("Prefect API", error.fact)
 
 
-def _remote(
-    wanted: CalibrationSpec, settings: Settings, pool: Executor
-) -> Future[tuple[str, bool]] | None:
-    if wanted.source == "file":
-        return None
-    return pool.submit(access.conversations, wanted, settings)
-
-
 @contextmanager
-def _usable(settings: Settings, findings: list[Finding]) -> Iterator[Settings]:
+def _usable(settings: Settings, there: Equipment) -> Iterator[Settings]:
     """Give the checks that remember things a cache of their own where the real one is unusable."""
-    if not any(one.name == _CACHE and one.status == "problem" for one in findings):
+    if there.cache_is_usable:
         yield settings
         return
     with TemporaryDirectory(prefix="assay-") as spare:

@@ -6,6 +6,7 @@ prose       how to read them
 rows        the rows to browse
 figures     what all figures share; plots and speed_plot draw them
 html, markdown, model_card
+public      what of a run may stand on a model card
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ def changed(pair: Pair) -> str:
     if change.serving is not None:
         changes = change.serving.changed
         told = [" ".join(changes.pop("extra_args", ()))]
+        variables = changes.pop("variables", {})
+        told += [f"{name}={value}" for name, value in variables.items()]
         told += [f"{name} {value}" for name, value in changes.items()]
         parts.append(f"with {', '.join(filter(None, told))}")
     return " ".join(parts)

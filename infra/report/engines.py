@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from infra.contracts.records import Pair, ServerRecord
+from infra.report.text import arm_name
 
 
 def engine_notes(pair: Pair) -> list[str]:
@@ -10,7 +11,7 @@ def engine_notes(pair: Pair) -> list[str]:
     lines = []
     for arm, result in pair.arms.items():
         if parts := [*_adjustments(result.server), *_restarts(result.server)]:
-            lines.append(f"The engine of {arm} {'; it '.join(parts)}.")
+            lines.append(f"The engine of {arm_name(arm)} {'; it '.join(parts)}.")
     return lines
 
 

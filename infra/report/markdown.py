@@ -73,7 +73,7 @@ def _of_pair(pair: Pair, heading: str) -> list[str]:
             "Speed", tables.speed(pair), prose.speed_note(pair),
             _figure(speed_plot.draw(pair, kind="png"), "Speed of both arms"),
         ),
-        *_section("Size, memory and time", tables.memory(pair), prose.exam_speed_note(pair)),
+        *_section("Size, memory and time", tables.memory(pair), prose.evaluation_time_note(pair)),
         *_triage(pair),
         *_section("Calibration", tables.calibration(pair), prose.overlap_note(pair)),
         table(tables.overlap(pair)),
@@ -171,8 +171,8 @@ def _cells(metric: MetricComparison) -> dict[str, str]:
     return {
         "Task": metric.task,
         "Metric": metric.metric,
-        "Base": wording.score(metric.baseline.value, metric.unit),
-        "Quantized": wording.score(metric.candidate.value, metric.unit),
+        "Baseline": wording.score(metric.baseline.value, metric.unit),
+        "Candidate": wording.score(metric.candidate.value, metric.unit),
         "Difference": wording.difference(metric.difference, metric.unit),
         "Interval": wording.interval(metric.low or 0.0, metric.high or 0.0, metric.unit)
         if known
@@ -195,8 +195,8 @@ def _pooled(pooled: Pooled, whole: Iterable[MetricComparison]) -> dict[str, str]
     return {
         "Task": "All rows",
         "Metric": "pooled",
-        "Base": "-",
-        "Quantized": "-",
+        "Baseline": "-",
+        "Candidate": "-",
         "Difference": wording.difference(pooled.difference, "points"),
         "Interval": wording.interval(pooled.low, pooled.high, "points"),
         **dict.fromkeys(("p", "p (Holm)", "Recovery", "Above chance"), "-"),

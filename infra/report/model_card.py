@@ -15,6 +15,7 @@ from infra.judging.comparison import decisive
 from infra.report import prose, tables
 from infra.report.changed import changed
 from infra.report.grid import grid, table
+from infra.report.public import public
 from infra.report.summary import summarize
 from infra.report.text import code, coded, escaped, printable
 
@@ -23,24 +24,27 @@ _VERSIONS = ("autoawq", "torch", "transformers", "lm-eval")
 
 def model_card(pair: Pair) -> str:
     """Return front matter and a section for the README of the candidate."""
-    told = summarize(pair)
+    pair = public(pair)
+    model, told = code(pair.spec.baseline.model.id), summarize(pair)
     parts = [
         f"---\n{_front_matter(pair)}---",
-        "## What quantization cost, and what it bought",
+        f"## What {_what(pair)} cost, and what it bought",
         f"**{told.status}.** {escaped(told.headline)} {escaped(told.margin)}",
-        f"{_base_name(pair)}, {escaped(told.subject)}. {escaped(' '.join(told.bought))}",
+        f"{model}, {escaped(told.subject)}. {escaped(' '.join(told.bought))}",
         "\n".join(f"- {escaped(line)}" for line in told.caveats),
         "### Quality",
         grid(_tasks(pair)),
         escaped(prose.interval_note(decisive(pair.comparison), p_values=False)),
-        *_titled("Fidelity", tables.fidelity(pair), _fidelity_note(pair)),
+        *_titled("Fidelity", tables.fidelity(pair), prose.fidelity_note(pair)),
         *_titled("Speed", tables.speed(pair), prose.speed_note(pair)),
         *_recipe(pair),
         *_calibration(pair),
         escaped(prose.overlap_note(pair)),
         "### How to serve it",
         f"```sh\n{_serve(pair)}\n```",
-        "vLLM reads from the model's own files that it is quantized.",
+        "vLLM reads from the model's own files that it is quantized."
+        if pair.candidate.checkpoint.quantization
+        else "",
         "### Versions",
         grid(_versions(pair)),
         f"Measured by Assay on {pair.report.created:%Y-%m-%d}, run {code(pair.report.run_id)}; "
@@ -56,7 +60,9 @@ def _front_matter(pair: Pair) -> str:
     known: dict[str, Any] = {}
     model, recipe = spec.baseline.model, pair.arm.quantization
     if model.source != "local":
-        known = {"base_model": model.id, "base_model_relation": "quantized"}
+        known = {"base_model": model.id}
+        if pair.candidate.checkpoint.quantization:
+            known["base_model_relation"] = "quantized"
     matter = {
         **known,
         "pipeline_tag": "text-generation",
@@ -96,7 +102,7 @@ def _tasks(pair: Pair) -> list[dict[str, str]]:
     if pooled := pair.comparison.pooled:
         rows.append({
             "Task": "All rows", "Metric": "pooled", "Rows": f"{pooled.rows:,}",
-            "Base": "-", "Quantized": "-",
+            "Baseline": "-", "Candidate": "-",
             "Difference": wording.difference(pooled.difference, "points"),
             "Interval": wording.interval(pooled.low, pooled.high, "points"),
             "Recovery": "-", "Above chance": "-",
@@ -109,8 +115,8 @@ def _tasks(pair: Pair) -> list[dict[str, str]]:
             "Task": metric.task,
             "Metric": metric.metric,
             "Rows": f"{metric.pairs:,}",
-            "Base": wording.score(metric.baseline.value, metric.unit),
-            "Quantized": wording.score(metric.candidate.value, metric.unit),
+            "Baseline": wording.score(metric.baseline.value, metric.unit),
+            "Candidate": wording.score(metric.candidate.value, metric.unit),
             "Difference": wording.difference(metric.difference, metric.unit),
             "Interval": wording.interval(*ends, metric.unit) if known else "-",
             "Recovery": "-" if metric.recovery is None else wording.share(metric.recovery),
@@ -123,9 +129,8 @@ def _titled(name: str, of: tables.Table | None, note: str) -> list[str]:
     return [f"### {name}", table(of), coded(note)] if of else []
 
 
-def _fidelity_note(pair: Pair) -> str:
-    note, texts = prose.fidelity_note(pair), pair.spec.fidelity.texts
-    return note.replace(texts, PurePath(texts).name) if texts else note
+def _what(pair: Pair) -> str:
+    return "quantization" if pair.arm.quantization else "the change"
 
 
 def _recipe(pair: Pair) -> list[str]:
@@ -147,11 +152,9 @@ def _calibration(pair: Pair) -> list[str]:
     card = pair.candidate.checkpoint.calibration
     if card is None:
         return []
-    # The name of a file of one's own, not where it lies.
-    source = card.spec.path if card.spec.source != "file" else PurePath(card.spec.path).name
     dropped = card.dropped_too_long
     text = (
-        f"AWQ was shown {card.used:,} of {card.read:,} conversations from {code(source)}, "
+        f"AWQ was shown {card.used:,} of {card.read:,} conversations from {code(card.spec.path)}, "
         f"{card.tokens_min:,} to {card.tokens_max:,} tokens each (median {card.tokens_median:,}, "
         f"{card.tokens_total:,} together). {dropped:,} longer than "
         f"{card.spec.max_sequence_length:,} tokens {'was' if dropped == 1 else 'were'} left out. "
@@ -163,10 +166,14 @@ def _calibration(pair: Pair) -> list[str]:
 
 def _serve(pair: Pair) -> str:
     serving, server = pair.arm.serving, pair.candidate.server
-    command = ["vllm", "serve", "FOLDER_OR_ID_OF_THIS_MODEL"]
+    own = pair.change.serving.changed if pair.change.serving else {}
+    variables = [f"{name}={value}" for name, value in own.get("variables", {}).items()]
+    command = ["env", *variables] if variables else []
+    command += ["vllm", "serve", "FOLDER_OR_ID_OF_THIS_MODEL"]
     command += ["--max-model-len", str(server.max_model_len), "--dtype", serving.dtype]
     if serving.tensor_parallel_size > 1:
         command += ["--tensor-parallel-size", str(serving.tensor_parallel_size)]
+    command += own.get("extra_args", ())
     return shlex.join(command)
 
 
@@ -193,8 +200,3 @@ def _model_name(pair: Pair) -> str:
     recipe = pair.arm.quantization
     made = f"{recipe.method}-{recipe.bits}bit" if recipe else pair.name
     return f"{baseline}-{made}"
-
-
-def _base_name(pair: Pair) -> str:
-    model = pair.spec.baseline.model
-    return code(model.id if model.source != "local" else PurePath(model.id).name)

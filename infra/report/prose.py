@@ -60,8 +60,8 @@ def power_note(pair: Pair) -> str:
 def noise_note() -> str:
     """Return how to read the noise floor."""
     return (
-        "By chance: the baseline sat the exam twice, asked in another order. What flips there "
-        "flips without any change of the model."
+        "By chance: the baseline was asked everything twice, the second time in another order. "
+        "What flips there flips without any change of the model."
     )
 
 
@@ -86,8 +86,8 @@ def overlap_note(pair: Pair) -> str:
     share = f" ({100 * rows / found.rows:.1f} %)" if rows and found.rows else ""
     verb = "shares" if rows == 1 else "share"
     return (
-        f"{rows:,} of {found.rows:,} exam rows{share} {verb} {found.ngram} words in a row with the "
-        "calibration set; shorter texts, from 8 words up, are sought as a whole."
+        f"{rows:,} of {found.rows:,} rows of the tasks{share} {verb} {found.ngram} words in a row "
+        "with the calibration set; shorter texts, from 8 words up, are sought as a whole."
     )
 
 
@@ -105,12 +105,12 @@ def speed_note(pair: Pair) -> str:
     )
 
 
-def exam_speed_note(pair: Pair) -> str:
-    """Return what the times of the exam are, and are not."""
+def evaluation_time_note(pair: Pair) -> str:
+    """Return what the times of the evaluation are, and are not."""
     count = pair.candidate.server.concurrency
     at = f" with {count} questions in flight" if count else ""
     return (
-        f"The time is that of this exam{at}, not a benchmark of serving. Reused scores keep the "
+        f"The time is that of these tasks{at}, not a benchmark of serving. Reused scores keep the "
         "time they once took."
     )
 

@@ -1,6 +1,6 @@
 """Picks the rows a report shows, and takes them apart for reading.
 
-The page must open quickly whatever the size of the exam, so it shows a few rows whole and names
+The page must open quickly however many rows there are, so it shows a few rows whole and names
 the file that holds them all.
 """
 

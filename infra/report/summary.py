@@ -9,6 +9,7 @@ from infra.contracts import wording
 from infra.contracts.records import Pair, Verdict
 from infra.probes.speed import in_different_runs, slower, summary
 from infra.report.changed import changed
+from infra.report.text import arm_name
 
 _SLOW_POINTS = 2
 """Points at which it is slower that are told in full; the table has them all."""
@@ -17,7 +18,7 @@ _NOTABLE_CUT = 0.1
 """Share of answers that ran into the token limit."""
 
 _NOTABLE_OVERLAP = 0.01
-"""Share of the exam's rows from which on an overlap with the calibration set is told early."""
+"""Share of all rows from which on an overlap with the calibration set is a caveat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +77,13 @@ def headline_of(verdict: Verdict) -> str:
 
 
 def _subject(pair: Pair) -> str:
-    server = pair.candidate.server
-    engine = f"{server.engine} {server.version}"
-    return f"as it came and {changed(pair)}, both served by {engine} on {server.device}"
+    baseline, candidate = (
+        f"{server.engine} {server.version} on {server.device}"
+        for server in (pair.baseline.server, pair.candidate.server)
+    )
+    alike = baseline == candidate
+    served = f"both served by {baseline}" if alike else f"served by {baseline} and by {candidate}"
+    return f"as it came and {changed(pair)}, {served}"
 
 
 def _margin(pair: Pair) -> str:
@@ -107,7 +112,7 @@ def _cut(pair: Pair) -> Iterator[str]:
         for task in result.tasks.values():
             if task.truncated > _NOTABLE_CUT * task.n:
                 yield (
-                    f"{task.truncated:,} of {task.n:,} answers of {arm} on {task.name} "
+                    f"{task.truncated:,} of {task.n:,} answers of {arm_name(arm)} on {task.name} "
                     "ran into the token limit and were marked as far as they went."
                 )
 
@@ -121,8 +126,8 @@ def _overlap(pair: Pair) -> Iterator[str]:
     found = pair.judgement.overlap
     if found and (rows := sum(found.found.values())) > _NOTABLE_OVERLAP * found.rows:
         yield (
-            f"{rows:,} of {found.rows:,} exam rows share {found.ngram} words in a row with the "
-            "calibration set: the candidate may look better here than elsewhere."
+            f"{rows:,} of {found.rows:,} rows of the tasks share {found.ngram} words in a row with "
+            "the calibration set: the candidate may look better here than elsewhere."
         )
 
 

@@ -152,7 +152,7 @@ def _quantized(checkpoint: CheckpointSummary) -> str:
 
 
 def overlap(pair: Pair) -> Table | None:
-    """Return how many exam rows share words with the calibration set, for tasks with any."""
+    """Return how many rows share words with the calibration set, for tasks with any."""
     if pair.judgement.overlap is None:
         return None
     counts = {name: scores.n for name, scores in pair.baseline.tasks.items()}
@@ -161,7 +161,7 @@ def overlap(pair: Pair) -> Table | None:
         for task, n in pair.judgement.overlap.found.items()
         if n
     ]
-    return Table("Exam rows that share words with the calibration set", rows) if rows else None
+    return Table("Rows that share words with the calibration set", rows) if rows else None
 
 
 def speed(pair: Pair) -> Table | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from infra.contracts.specs import BASELINE
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -39,6 +41,11 @@ def coded(sentence: str) -> str:
         for place, part in enumerate(parts)
     ]
     return " ".join("".join(told).split())
+
+
+def arm_name(arm: str) -> str:
+    """Return what an arm is called within a sentence."""
+    return f"the {arm}" if arm == BASELINE else arm
 
 
 def capitalized(sentence: str) -> str:

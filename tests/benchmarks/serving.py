@@ -1,6 +1,6 @@
-"""What quantization buys, without a run: both folders served and timed one after the other.
+"""What a change buys, without a run: both folders served and timed one after the other.
 
-    python -m tests.benchmarks.serving BASE [QUANTIZED] [--python PYTHON] [--out FOLDER]
+    python -m tests.benchmarks.serving BASELINE [CANDIDATE] [--python PYTHON] [--out FOLDER]
         [--input N …] [--output N] [--concurrency N …] [--requests N] [--window N]
 
 PYTHON has vLLM; without it Assay's own environment is taken. FOLDER receives logs, the raw results
@@ -13,12 +13,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from infra.contracts.records import Bench, PythonEnvironment, Weights
+from infra.contracts.records import Bench, PythonEnvironment
 from infra.contracts.specs import (
-    CalibrationSpec,
+    BASELINE,
+    ArmSpec,
+    CandidateSpec,
     EvaluationSpec,
     ModelSpec,
-    QuantizationSpec,
     RunSpec,
     ServingSpec,
     SpeedSpec,
@@ -30,6 +31,9 @@ from infra.machine.environments import locate
 from infra.probes.speed import BenchProbe, slower, summary
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
+from tests.infra.probes.subjects import checkpoint_at, subject_of
+
+CANDIDATE = "candidate"
 
 
 class Print:
@@ -44,11 +48,9 @@ class Print:
 
 def main() -> int:
     given = _arguments()
-    arms = {"baseline": given.baseline.absolute()}
-    if given.candidate:
-        arms["quantized"] = given.candidate.absolute()
-    found = {arm: _timed(arm, model, given) for arm, model in arms.items()}
-    baseline, candidate = found["baseline"], found.get("quantized")
+    spec = _spec(given)
+    found = {arm: _timed(arm, spec, given) for arm in spec.arms}
+    baseline, candidate = found[BASELINE], found.get(CANDIDATE)
     for arm, bench in found.items():
         print(f"{arm}: {bench.memory if bench else 'not timed'}")
     print("\n| in | at a time | TTFT ms | TPOT ms | tokens/s |\n|--:|--:|--:|--:|--:|")
@@ -65,40 +67,50 @@ def main() -> int:
     return 0 if all(found.values()) else 1
 
 
-def _timed(arm: str, model: Path, given: argparse.Namespace) -> Bench | None:
-    device, progress = detect("auto"), Print()
-    settings = Settings(cache=given.out / "cache")
-    environment = (
-        PythonEnvironment(name="given", python=given.python, digest="given", provided=True)
-        if given.python
-        else locate("server", device.kind, Settings())[0]
-    )
-    run = RunFolder(id="serving", path=given.out.absolute())
-    spec = RunSpec(
-        model=ModelSpec(source="local", id=str(model)),
-        quantization=QuantizationSpec(calibration=CalibrationSpec(path="none")),
-        serving=ServingSpec(max_model_len=given.window),
+def _spec(given: argparse.Namespace) -> RunSpec:
+    def model(folder: Path) -> ModelSpec:
+        return ModelSpec(source="local", id=str(folder.absolute()))
+
+    candidates = [given.candidate] if given.candidate else []
+    return RunSpec(
+        baseline=ArmSpec(
+            model=model(given.baseline), serving=ServingSpec(max_model_len=given.window)
+        ),
+        candidates=tuple(CandidateSpec(name=CANDIDATE, model=model(one)) for one in candidates),
         evaluation=EvaluationSpec(tasks=(TaskSpec(name="gsm8k"),)),
         speed=SpeedSpec(
             input_tokens=given.input, output_tokens=given.output,
             concurrencies=given.concurrency, requests=given.requests,
         ),
     )  # fmt: skip
-    probe = BenchProbe(
-        arm, Weights.model_construct(path=model, digest=str(model)), spec,
-        environment=environment, conditions=[str(model), given.window, str(environment.python)],
-        run=run, settings=settings, progress=progress,
+
+
+def _timed(name: str, spec: RunSpec, given: argparse.Namespace) -> Bench | None:
+    device, progress = detect("auto"), Print()
+    environment = (
+        PythonEnvironment(name="given", python=given.python, digest="given", provided=True)
+        if given.python
+        else locate("server", device.kind, Settings())[0]
+    )
+    run = RunFolder(id="serving", path=given.out.absolute())
+    arm = spec.arms[name]
+    model = Path(arm.model.id)
+    subject = subject_of(
+        spec, checkpoint_at(model, digest=str(model)), given.out, name, environment=environment,
+        conditions=[str(model), given.window, str(environment.python)],
+        run=run, settings=Settings(cache=given.out / "cache"), progress=progress,
     )  # fmt: skip
+    probe = BenchProbe(subject)
     if not probe.present:
         with serve(
-            model, arm=arm, spec=spec.serving, concurrency=None, environment=environment,
-            device=device, trust_remote_code=False, log=run.log(f"server-{arm}"),
+            model, arm=name, spec=arm.serving, concurrency=None, environment=environment,
+            device=device, trust_remote_code=False, log=run.log(f"server-{name}"),
             progress=progress,
         ) as server:  # fmt: skip
             probe.take(server, restarts_left=0)
     bench = probe.found()
     if bench:
-        run.write(f"bench-{arm}", bench)
+        run.write(f"bench-{name}", bench)
     return bench
 
 
@@ -108,7 +120,7 @@ def _arguments() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("baseline", type=Path)
-    add("quantized", type=Path, nargs="?")
+    add("candidate", type=Path, nargs="?")
     add("--python", type=Path)
     add("--out", type=Path, default=Path("serving-speed"))
     add("--input", type=int, nargs="+", default=[128, 2048])

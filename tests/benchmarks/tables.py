@@ -183,8 +183,8 @@ def _speed(shape: str, ways: Mapping[str, Sequence[Run]]) -> str:
     best = max((name for name in ways if name != OURS), key=lambda name: _rate(ways[name]))
     cells = [f"{_rate(ways[ONE]):.2f}", f"{_rate(ways[best]):.2f} ({best.split()[-1]})"]
     cells.append(f"{_rate(ways[OURS]):.2f}")
-    for baseline in (ways[best], ways[ONE]):
-        ratios = sorted(a.rate / b.rate for a, b in zip(ways[OURS], baseline, strict=True))
+    for stock in (ways[best], ways[ONE]):
+        ratios = sorted(a.rate / b.rate for a, b in zip(ways[OURS], stock, strict=True))
         cells.append(f"{median(ratios):.1f} ({ratios[0]:.1f}–{ratios[-1]:.1f})")
     return f"| {shape} | {' | '.join(cells)} |"
 

@@ -3,7 +3,7 @@
     python -m tests.chaos [--repeats 1] [--cases NAME …] [--keep FOLDER]
 
 A run on the real vLLM CPU server, recorded by a real Prefect server, is hurt in the middle of its
-exam: signals to each of its processes, a full disk, a stolen port. Then nothing of it may live
+tasks: signals to each of its processes, a full disk, a stolen port. Then nothing of it may live
 after 35 seconds, its accelerator has to be free, everything that exists has to be whole, and the
 same run, started again, has to succeed and pay only for what was in flight.
 """

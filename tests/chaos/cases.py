@@ -18,7 +18,7 @@ import psutil
 from tests.chaos.world import CONCURRENCY, Engine, World, await_that
 
 ENOUGH = 8
-"""Answers that are kept when it happens: the run is in the middle of its exam."""
+"""Answers that are kept when it happens: the run is in the middle of its tasks."""
 _SMALL, _LARGE = "1m", "512m"
 """Too small for a checkpoint of the sample; enough for anything."""
 
@@ -91,7 +91,7 @@ class Case:
     """Called before the same run is started again."""
 
     concurrency: int = CONCURRENCY
-    """Questions in flight at a time: few make the exam long."""
+    """Questions in flight at a time: few make the tasks long."""
 
     own_prefect: bool = False
     """It needs a Prefect server that it may kill."""

@@ -1,4 +1,4 @@
-"""Examines the baseline as a run does, without Prefect around it: what CI hurts.
+"""Evaluates the baseline as a run does, without Prefect around it: what CI hurts.
 
 python -m tests.chaos.one_arm RUN_FOLDER SPEC
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from infra.contracts.specs import RunSpec
 from infra.machine.environments import ensure
-from infra.models.weights import inspect_local
+from infra.models.weights import as_it_came, inspect_local
 from infra.stages import arms
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
@@ -22,7 +22,7 @@ if __name__ == "__main__":
     settings, progress = Settings(), PrintProgress()
     result = arms.evaluate(
         "baseline",
-        inspect_local(Path(spec.model.id), settings=settings),
+        as_it_came(inspect_local(Path(spec.baseline.model.id), settings=settings)),
         spec,
         environment=ensure(
             "server", "cpu", settings=settings, progress=progress, log=run.log("build")
@@ -31,4 +31,4 @@ if __name__ == "__main__":
         settings=settings,
         progress=progress,
     )
-    run.write("arm-base", result)
+    run.write("arm-baseline", result)

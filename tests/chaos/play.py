@@ -13,9 +13,10 @@ from pathlib import Path
 import psutil
 
 from infra.contracts.records import Report
+from infra.contracts.specs import RunSpec
 from infra.store.settings import Settings
 from tests.chaos.cases import ENOUGH, Case, Scene, unmount
-from tests.chaos.world import DOCUMENTS, World, await_that, gone
+from tests.chaos.world import DOCUMENTS, SPEC, World, await_that, gone
 from tests.prefect_server import Prefect, prefect_server
 
 CLEAN_SECONDS = 35.0
@@ -59,7 +60,7 @@ class Row:
 
 
 def make_template(folder: Path, prefect: Prefect) -> Path:
-    """Pay once for all that the cases do not look at: the checkpoint, and the baseline's exam."""
+    """Pay once for all that the cases do not look at: the checkpoint, and the baseline's tasks."""
     if (ready := folder / "ready").exists():
         return folder / "cache"
     print("one undisturbed run", flush=True)
@@ -70,15 +71,16 @@ def make_template(folder: Path, prefect: Prefect) -> Path:
     run = world.run("template")
     if run.wait(_RUN_SECONDS) != 0:
         raise AssertionError(world.output("template"))
-    forget_quantized_arm(world.cache)
+    forget_candidate(world.cache)
     ready.touch()
     return world.cache
 
 
-def forget_quantized_arm(cache: Path) -> None:
-    """Remove what was paid for the candidate's exam, so that it is sat again."""
+def forget_candidate(cache: Path) -> None:
+    """Remove what was paid for the candidate's tasks, so that it is asked them again."""
+    (candidate,) = RunSpec.model_validate(SPEC).candidates
     for scores in (cache / "scores").glob("[!.]*"):
-        if '"quantized-' in (scores / "server.json").read_text():
+        if f'"{candidate.name}-' in (scores / "server.json").read_text():
             shutil.rmtree(scores)
     shutil.rmtree(cache / "answers")
 
@@ -183,7 +185,7 @@ def _begin(case: Case, world: World) -> Scene:
         assert scene.run is None or scene.run.poll() is None, world.output("run")[-3000:]
         return world.answers.count() >= ENOUGH
 
-    await_that(answering, _RUN_SECONDS, "a run in the middle of its exam")
+    await_that(answering, _RUN_SECONDS, "a run in the middle of its tasks")
     scene.engine = await_that(world.engine, 10, "an engine")
     # Whoever is not seen alive would not be seen to survive.
     assert {p.pid for p in scene.engine.tree} <= {p.pid for p in world.processes()}

@@ -25,7 +25,7 @@ def world(own_cache: Path, tmp_path: Path) -> Iterator[World]:
 
 
 def begin(world: World, name: str) -> None:
-    """Start a run, and return when it is in the middle of its exam."""
+    """Start a run, and return when it is in the middle of its tasks."""
     spec = json.loads(json.dumps(world.spec))
     spec["evaluation"]["tasks"][0]["limit"] = DOCUMENTS
     (world.folder / "spec.json").write_text(json.dumps(spec))
@@ -39,7 +39,7 @@ def begin(world: World, name: str) -> None:
         assert run.poll() is None, world.output(name)
         return world.answers.count() >= before + ENOUGH
 
-    await_that(answering, SECONDS, "a run in the middle of its exam")
+    await_that(answering, SECONDS, "a run in the middle of its tasks")
 
 
 @pytest.mark.engine
@@ -70,7 +70,7 @@ def test_a_run_is_killed_whole_then_its_server_is_killed_and_nothing_is_left_or_
     (run,) = [started for started in world.started if started.poll() is None]
     assert run.wait(SECONDS) == 0, world.output("again")
 
-    result = ArmResult.model_validate_json((world.runs / "again" / "arm-base.json").read_text())
+    result = ArmResult.model_validate_json((world.runs / "again" / "arm-baseline.json").read_text())
     (restart,) = result.server.restarts
     assert restart.answered <= answered
     assert result.tasks["gsm8k"].n == DOCUMENTS

@@ -221,7 +221,7 @@ class World:
         return found
 
     def port(self) -> int | None:
-        """The port that the engine was told to listen on."""
+        """The port that the engine was given to listen on."""
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
                 if found := re.search(r"--port (\d+)", " ".join(process.cmdline())):
@@ -276,7 +276,7 @@ class World:
 
 
 class Answers:
-    """The file of answers of the arm that is examined, and how often each was paid for."""
+    """The file of answers of the arm that is evaluated, and how often each was paid for."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

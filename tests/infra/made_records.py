@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from infra.contracts.records import (
     Alert,
     AnswerLengths,
     Bench,
     Fidelity,
+    Judgement,
     MemoryAtLoad,
     NoiseFloor,
     NoiseTask,
     Overlap,
+    Pair,
     Power,
     Report,
     SpeedPoint,
     TaskPower,
 )
-from tests.infra.made_runs import GROUP, of_pair
+from tests.infra.made_runs import GROUP
 
 
 def with_everything(report: Report, *, hostile: str = "") -> Report:
@@ -27,11 +31,28 @@ def with_everything(report: Report, *, hostile: str = "") -> Report:
         hostile: Text put into every text of the new records.
     """
     arms = {
-        arm: result.model_copy(update={"bench": make_bench(arm == "quantized", hostile)})
+        arm: result.model_copy(update={"bench": make_bench(arm != "baseline", hostile)})
         for arm, result in report.arms.items()
     }
-    tasks = {name: scores.n for name, scores in report.arms["baseline"].tasks.items()}
-    [pair] = report.pairs
+    tasks = {name: scores.n for name, scores in report.baseline.tasks.items()}
+    return report.model_copy(
+        update={
+            "arms": arms,
+            "judged": {pair.name: _judgement(pair, tasks, hostile) for pair in report.pairs},
+            "power": Power(
+                tasks={
+                    name: TaskPower(rows=n, flip_rate=0.1, smallest_drop_points=8.9 / (n / 100))
+                    for name, n in tasks.items()
+                },
+                rows=sum(tasks.values()), flip_rate=0.1, learned_from=("sample-1", "sample-2"),
+                smallest_drop_points=3.61, smallest_margin_points=3.21, rows_for_margin=6183,
+                accelerator_minutes=14.5,
+            ),
+        }
+    )  # fmt: skip
+
+
+def _judgement(pair: Pair, tasks: Mapping[str, int], hostile: str) -> Judgement:
     comparison = pair.comparison.model_copy(
         update={
             "noise": NoiseFloor(tasks={
@@ -41,7 +62,7 @@ def with_everything(report: Report, *, hostile: str = "") -> Report:
             "fidelity": Fidelity(
                 documents=64, tokens=29_711, agreement=0.96487, kl_mean=0.01834,
                 kl_median=0.00271, kl_p99=0.2417, top_k=20, perplexity_baseline=7.318,
-                perplexity_candidate=7.461, texts=f"questions of the exam{hostile}",
+                perplexity_candidate=7.461, texts=f"questions of the tasks{hostile}",
             ),
             "lengths": {"gsm8k": {
                 "baseline": AnswerLengths(
@@ -54,33 +75,23 @@ def with_everything(report: Report, *, hostile: str = "") -> Report:
         }
     )  # fmt: skip
     rows = sum(tasks.values())
-    report = of_pair(
-        report,
-        comparison=comparison,
-        overlap=Overlap(
-            ngram=13, rows=rows, found={"gsm8k": rows // 20, GROUP: 1, "gpqa_main_zeroshot": 0},
-            examples=(f"ducks lay 16 eggs per day she eats three for breakfast{hostile}",),
-        ),
-        alert=Alert(
-            reasons=(f"gsm8k lost 5.0 points against the last good run{hostile}.",),
-            good_run=f"sample-20261114-101500-0a1b2c3d{hostile}",
-            changes=("engine: 0.31.0 → 0.32.0", f"driver: 550.54 → 560.28{hostile}"),
-        ),
+    overlap = Overlap(
+        ngram=13, rows=rows, found={"gsm8k": rows // 20, GROUP: 1, "gpqa_main_zeroshot": 0},
+        examples=(f"ducks lay 16 eggs per day she eats three for breakfast{hostile}",),
     )  # fmt: skip
-    return report.model_copy(
+    alert = Alert(
+        reasons=(f"gsm8k lost 5.0 points against the last good run{hostile}.",),
+        good_run=f"sample-20261114-101500-0a1b2c3d{hostile}",
+        changes=("engine: 0.31.0 → 0.32.0", f"driver: 550.54 → 560.28{hostile}"),
+    )
+    calibrated = pair.candidate.checkpoint.calibration is not None
+    return pair.judgement.model_copy(
         update={
-            "arms": arms,
-            "power": Power(
-                tasks={
-                    name: TaskPower(rows=n, flip_rate=0.1, smallest_drop_points=8.9 / (n / 100))
-                    for name, n in tasks.items()
-                },
-                rows=rows, flip_rate=0.1, learned_from=("sample-1", "sample-2"),
-                smallest_drop_points=3.61, smallest_margin_points=3.21, rows_for_margin=6183,
-                accelerator_minutes=14.5,
-            ),
+            "comparison": comparison,
+            "overlap": overlap if calibrated else None,
+            "alert": alert,
         }
-    )  # fmt: skip
+    )
 
 
 def make_bench(candidate: bool, hostile: str = "") -> Bench:

@@ -183,9 +183,15 @@ class RunSpec(Spec):
         return self
 
     @refuse
-    def _candidates_can_be_served(self) -> Self:
+    def _candidates_differ_and_can_be_served(self) -> Self:
         for candidate in self.candidates:
-            candidate.beside(self.baseline)
+            if candidate.beside(self.baseline) == self.baseline:
+                raise SpecError(
+                    f"Candidate {candidate.name} changes nothing.",
+                    cause="All that it names is so in the baseline already.",
+                    remedy="Name what it changes. To see what differs with no change at all, set "
+                    "evaluation.noise_floor.",
+                )
         return self
 
     @refuse

@@ -62,19 +62,19 @@ def resolve(
         RepositoryNotFound: No such repository or revision for this token.
         GatedRepository: The hub refuses this user.
     """
-    baseline = root / repository.source / repository.id.replace("/", "--")
-    if revision and COMMIT.fullmatch(revision) and (baseline / revision).is_dir():
-        return Resolved(revision, revision, baseline / revision, None)
+    kept = root / repository.source / repository.id.replace("/", "--")
+    if revision and COMMIT.fullmatch(revision) and (kept / revision).is_dir():
+        return Resolved(revision, revision, kept / revision, None)
     hub = connect(repository.source)
     revision = revision or hub.default_revision
     try:
         listing = ask(hub, repository, revision, timeout=timeout, attempts=attempts)
     except HubUnreachable as error:
-        note = _note(baseline, revision)
+        note = _note(kept, revision)
         if not note.is_file():
             raise
         seen = json.loads(note.read_text(encoding="utf-8"))
-        folder = baseline / seen["commit"]
+        folder = kept / seen["commit"]
         if not folder.is_dir():
             raise
         progress.say(
@@ -82,7 +82,7 @@ def resolve(
             f"which {revision!r} stood for on {seen['date']}."
         )
         return Resolved(revision, seen["commit"], folder, None)
-    return Resolved(revision, listing.commit, baseline / listing.commit, listing)
+    return Resolved(revision, listing.commit, kept / listing.commit, listing)
 
 
 def remember(what: Resolved) -> None:
@@ -114,8 +114,8 @@ def ask(
         return listing
 
 
-def _note(baseline: Path, revision: str) -> Path:
-    return baseline / "refs" / f"{quote(revision, safe='')}.json"
+def _note(kept: Path, revision: str) -> Path:
+    return kept / "refs" / f"{quote(revision, safe='')}.json"
 
 
 def _within(seconds: float, call: Callable[[], T], late: Callable[[], T]) -> T:

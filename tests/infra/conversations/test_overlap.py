@@ -90,7 +90,7 @@ def _card(path: Path, conversations: list[list[str]], **facts: int) -> Calibrati
 
 
 def _question(folder: Path, number: int) -> str:
-    line = (folder / "samples/base/gsm8k.jsonl").read_text().splitlines()[number]
+    line = (folder / "samples/baseline/gsm8k.jsonl").read_text().splitlines()[number]
     return str(json.loads(line)["doc"]["question"])
 
 

@@ -257,7 +257,7 @@ def test_a_base_model_that_has_moved_is_said(model: Path) -> None:
 
 def test_an_adapter_that_names_no_base(model: Path) -> None:
     put(model, "adapters.safetensors")
-    assert "names no baseline" in refused(model, "adapter", "adapters.safetensors").cause
+    assert "names no base model" in refused(model, "adapter", "adapters.safetensors").cause
 
 
 # Pickles, where they are allowed

@@ -18,12 +18,12 @@ from deployments.recipes import sample
 from infra import preflight
 from infra.contracts.errors import AssayError, EnvironmentBuildError, PreflightError
 from infra.contracts.progress import Silent
-from infra.contracts.specs import DatasetSpec, RunSpec
+from infra.contracts.specs import BASELINE, ArmSpec, DatasetSpec, RunSpec, ServingSpec
 from infra.machine.device import Device
 from infra.models.hubs.hub import connect
 from infra.models.memory_need import GIB, from_name
 from infra.preflight import access, interpreters, machine, model, plan, room
-from infra.preflight import suite as rows_of_exam
+from infra.preflight import suite as tasks_of
 from infra.preflight.access import PrefectUnreachable
 from infra.preflight.findings import Finding, note, ok, problem, table
 from infra.preflight.machine import NotEnough
@@ -33,6 +33,7 @@ from infra.suite.harness.prepared import check_exam
 from tests import stub_hub
 
 GPQA = "Idavidrein/gpqa"
+CANDIDATE = "awq-4bit-g128"
 CONFIG = {
     "model_type": "qwen2",
     "hidden_size": 128,
@@ -69,6 +70,14 @@ def spec(**model: object) -> RunSpec:
             "evaluation": {"tasks": [{"name": "gsm8k"}]},
         }
     )
+
+
+def arm_of(spec: RunSpec, name: str) -> ArmSpec:
+    return spec.arms[name]
+
+
+def statuses(found: model.Model) -> list[str]:
+    return [one.status for one in found.findings]
 
 
 def gpu(gibibytes: int = 80, driver: str = "580.95.05") -> Device:
@@ -123,12 +132,15 @@ def test_the_lock_tells_its_cuda(lock: str, cuda: int | None) -> None:
 
 
 def test_a_driver_older_than_the_locked_cuda_is_refused(settings: Settings) -> None:
-    assert isinstance(machine.driver(gpu(driver="580.95.05"), settings), str)
+    serving, old = ServingSpec(), gpu(driver="550.54.15")
+    assert isinstance(machine.driver(gpu(driver="580.95.05"), settings, serving), str)
     with pytest.raises(NotEnough, match=r"550\.54\.15") as error:
-        machine.driver(gpu(driver="550.54.15"), settings)
+        machine.driver(old, settings, serving)
     assert "Update the driver" in error.value.remedy
     own = settings.model_copy(update={"server_python": Path("/own/python")})
-    assert "ASSAY_SERVER_PYTHON" in str(machine.driver(gpu(driver="550.54.15"), own))
+    assert "ASSAY_SERVER_PYTHON" in str(machine.driver(old, own, serving))
+    named = ServingSpec(python="/another/python")
+    assert "serving.python" in str(machine.driver(old, settings, named))
 
 
 def test_an_environment_whose_interpreter_is_gone_is_refused(settings: Settings) -> None:
@@ -146,8 +158,8 @@ def test_an_environment_whose_interpreter_is_gone_is_refused(settings: Settings)
 
 
 def test_a_model_that_does_not_fit_a_gpu_is_refused_with_what_would() -> None:
-    wanted = spec(id="Qwen/Qwen2.5-32B-Instruct")
-    shape = from_name(wanted.model.id)
+    wanted = ServingSpec()
+    shape = from_name("Qwen/Qwen2.5-32B-Instruct")
     assert shape
     assert room.serving_memory(wanted, shape, gpu(80)).status == "ok"
     small = room.serving_memory(wanted, shape, gpu(40))
@@ -158,10 +170,11 @@ def test_a_model_that_does_not_fit_a_gpu_is_refused_with_what_would() -> None:
 
 
 def test_a_model_that_main_memory_cannot_hold_is_refused() -> None:
-    wanted = spec(id="org/model-9000B")
-    shape = from_name(wanted.model.id)
+    recipe = arm_of(spec(id="org/model-9000B"), CANDIDATE).quantization
+    shape = from_name("org/model-9000B")
     assert shape
-    assert room.quantizer_memory(wanted, shape, gpu()).status == "problem"
+    assert recipe
+    assert room.quantizer_memory(recipe, shape, gpu()).status == "problem"
 
 
 # Hubs
@@ -176,8 +189,10 @@ def test_a_model_on_a_hub_is_looked_at_and_not_downloaded(
     files["config.json"] = json.dumps(CONFIG).encode()
     branch = "main" if source == "huggingface" else "master"
     hub.repos["models/org/model"] = stub_hub.Repo(files, branch=branch)
-    found = model.on_a_hub(spec(id="org/model", source=source), settings)
-    assert [one.status for one in found.findings] == ["ok", "ok", "ok"], found.findings
+    wanted = spec(id="org/model", source=source)
+    assert statuses(model.on_a_hub(arm_of(wanted, BASELINE), settings)) == ["ok", "ok"]
+    found = model.on_a_hub(arm_of(wanted, CANDIDATE), settings)
+    assert statuses(found) == ["ok", "ok", "ok"], found.findings
     assert found.shape and not found.shape.guessed
     assert found.to_download > 1_000_000
     assert set(hub.served) == {"config.json"}
@@ -204,7 +219,7 @@ def test_what_the_config_on_a_hub_rules_out_is_refused(
     files = stub_hub.model_files()
     files["config.json"] = json.dumps(CONFIG | change).encode()
     hub.repos["models/org/model"] = stub_hub.Repo(files)
-    wanted = spec(id="org/model", source="huggingface")
+    wanted = arm_of(spec(id="org/model", source="huggingface"), CANDIDATE)
     wanted = wanted.model_copy(update={"serving": wanted.serving.model_copy(update=serving)})
     found = model.on_a_hub(wanted, settings)
     refused = [one for one in found.findings if one.status == "problem"]
@@ -216,11 +231,15 @@ def test_without_a_hub_the_name_tells_that_a_model_is_quantized(
     name: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MODELSCOPE_ENDPOINT", "http://127.0.0.1:9")
-    found = model.on_a_hub(spec(id=name), settings)
-    assert [one.status for one in found.findings] == ["problem", "problem", "note"]
+    found = model.on_a_hub(arm_of(spec(id=name), CANDIDATE), settings)
+    assert statuses(found) == ["problem", "problem", "note"]
     assert "quantized already, as its name says" in found.findings[1].found
-    sound = model.on_a_hub(spec(id="Qwen/Qwen2.5-7B-Instruct"), settings)
-    assert [one.status for one in sound.findings] == ["problem", "note", "note"]
+    sound = model.on_a_hub(arm_of(spec(id="Qwen/Qwen2.5-7B-Instruct"), CANDIDATE), settings)
+    assert statuses(sound) == ["problem", "note", "note"]
+    # As it comes it may well be quantized: nothing is made of it.
+    assert statuses(model.on_a_hub(arm_of(spec(id=name), BASELINE), settings)) == [
+        "problem", "note"
+    ]  # fmt: skip
 
 
 def test_a_gated_dataset_names_the_page_to_ask_on(
@@ -313,9 +332,9 @@ def test_the_prefect_api_is_asked_whether_it_is_well() -> None:
 
 
 @pytest.fixture(scope="module")
-def exam(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunSpec, Settings]:
-    """The sample's exam, cut short and loaded: 5 rows, and 2 of each of six subjects."""
-    folder = tmp_path_factory.mktemp("exam")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunSpec, Settings]:
+    """The sample's tasks, cut short and loaded: 5 rows, and 2 of each of six subjects."""
+    folder = tmp_path_factory.mktemp("loaded")
     tasks = [{"name": "gsm8k", "limit": 5}, {"name": "global_mmlu_en", "limit": 2}]
     here = Settings(cache=folder / "cache", runs=folder / "runs")
     wanted = override(sample(), [f"evaluation.tasks={json.dumps(tasks)}"])
@@ -324,8 +343,8 @@ def exam(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunSpec, Settings]:
     return wanted, here
 
 
-def test_the_plan_knows_the_rows_of_a_loaded_exam(exam: tuple[RunSpec, Settings]) -> None:
-    power = plan.planned(*exam)
+def test_the_plan_knows_the_rows_of_loaded_tasks(loaded: tuple[RunSpec, Settings]) -> None:
+    power = plan.planned(*loaded)
     assert power is not None
     rows = {name: task.rows for name, task in power.tasks.items()}
     assert rows == {"gsm8k": 5, "global_mmlu_en": 12}
@@ -333,9 +352,9 @@ def test_the_plan_knows_the_rows_of_a_loaded_exam(exam: tuple[RunSpec, Settings]
 
 
 def test_a_margin_that_the_rows_cannot_resolve_is_refused_or_widened(
-    exam: tuple[RunSpec, Settings],
+    loaded: tuple[RunSpec, Settings],
 ) -> None:
-    asked, here = exam
+    asked, here = loaded
     refuse = override(asked, ["verdict.if_unresolvable=refuse", "verdict.flip_rate=null"])
     refused, tasks = plan.look_at(refuse, here, Silent())
     # (1.644854 + 0.841621) sqrt(0.1 / 17) is 19.07 points; 10 points take 61.8 rows
@@ -356,9 +375,9 @@ def test_a_margin_that_the_rows_cannot_resolve_is_refused_or_widened(
 
 
 def test_the_guard_of_the_tasks_is_named_where_it_would_be_too_narrow(
-    exam: tuple[RunSpec, Settings],
+    loaded: tuple[RunSpec, Settings],
 ) -> None:
-    asked, here = exam
+    asked, here = loaded
     narrow = override(asked, ["verdict.if_unresolvable=refuse"])  # 30 % flip: 33.1 points
     assert "task_margin_points to no less" in plan.look_at(narrow, here, Silent())[0].remedy
     wide = override(narrow, ["verdict.task_margin_points=40"])
@@ -366,16 +385,16 @@ def test_the_guard_of_the_tasks_is_named_where_it_would_be_too_narrow(
 
 
 def test_earlier_runs_tell_how_many_rows_flip_and_how_long_it_takes(
-    exam: tuple[RunSpec, Settings], tmp_path: Path
+    loaded: tuple[RunSpec, Settings], tmp_path: Path
 ) -> None:
-    asked, here = exam
+    asked, here = loaded
     settings = here.model_copy(update={"runs": tmp_path})
     asked = override(asked, ["verdict.flip_rate=null", "results.label=earlier"])
     columns = (
         "run_id,label,model,primary,arm,task,n,lost,gained,startup_seconds,documents_per_second"
     )
     rows = [
-        f"run,earlier,{asked.model.id},True,{arm},{task},{n},{n // 2},0,60,{68 / 120}"
+        f"run,earlier,{asked.baseline.model.id},True,{arm},{task},{n},{n // 2},0,60,{68 / 120}"
         for arm in ("baseline", "quantized")
         for task, n in (("gsm8k", 30), ("global_mmlu_en", 38))
     ]
@@ -405,9 +424,9 @@ def test_rows_that_fall_back_to_the_hub_beside_named_ones_are_noted(
     for named, status in (({}, "ok"), ({GPQA: DatasetSpec(path="rows")}, "note")):
         evaluation = spec(id="m").evaluation.model_copy(update={"datasets": named})
         with ThreadPoolExecutor(1) as pool:
-            tasks = rows_of_exam.read(evaluation)
-            found, _ = rows_of_exam.rows(
-                rows_of_exam.ask_for_rows(tasks, evaluation, settings, pool), evaluation
+            tasks = tasks_of.read(evaluation)
+            found, _ = tasks_of.rows(
+                tasks_of.ask_for_rows(tasks, evaluation, settings, pool), evaluation
             )
         assert found[0].status == status
         assert "evaluation.datasets does not name it" in found[0].found

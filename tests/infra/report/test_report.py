@@ -16,12 +16,13 @@ import pytest
 from infra import report as reports
 from infra.contracts.errors import ComparisonError
 from infra.contracts.records import Adjustment, Report, Restart
+from infra.contracts.specs import ServingChanges
 from infra.judging.verdict import decide
 from infra.report import plots
 from infra.report.html import render
 from infra.report.rows import FLIPS, SAMPLES, own_question, rows_of, split_prompt
 from tests.infra.made_records import with_everything
-from tests.infra.made_runs import GROUP, make_run
+from tests.infra.made_runs import GROUP, make_run, of_pair
 
 HOSTILE = (
     "<script>alert(1)</script><img src=http://evil.example/x.png onerror=alert(2)></pre>"
@@ -98,9 +99,12 @@ def test_page_says_it_in_order(run: tuple[Report, Path], page: Page) -> None:
             assert (cell if head != "Rows" else f"{int(cell):,}") in page.text.replace(
                 "3 tasks together", "pooled"
             )
+    [pair] = report.pairs
+    calibration = pair.candidate.checkpoint.calibration
+    assert calibration is not None
     for fact in (
-        "15.2 GB → 5.57 GB", "37 %", "CPUWNA16LinearKernel", "1 min 52 s", "evaluate-base: gsm8k",
-        "128 of 240", report.calibration.fingerprint, "vLLM 0.32.0",
+        "15.2 GB → 5.57 GB", "37 %", "CPUWNA16LinearKernel", "1 min 52 s",
+        "evaluate-baseline: gsm8k", "128 of 240", calibration.fingerprint, "vllm 0.32.0",
         report.arms["baseline"].checkpoint.digest, "3.8.8", "--generation-config vllm",
         '"quant_method": "awq"', "http://127.0.0.1:4200/runs/flow-run/",
     ):  # fmt: skip
@@ -109,7 +113,7 @@ def test_page_says_it_in_order(run: tuple[Report, Path], page: Page) -> None:
 
 def test_page_needs_nothing_but_itself(run: tuple[Report, Path], page: Page) -> None:
     report, folder = run
-    assert {"script", "iframe", "object", "link", "baseline", "form"} & {
+    assert {"script", "iframe", "object", "link", "base", "form"} & {
         t for t, _ in page.tags
     } == set()
     for attributes in [*page.of("img"), *page.of("source")]:
@@ -126,22 +130,23 @@ def test_page_needs_nothing_but_itself(run: tuple[Report, Path], page: Page) -> 
 
 def test_rows_are_shown_whole(run: tuple[Report, Path], page: Page) -> None:
     report, folder = run
-    tasks = {task.task: task for task in rows_of(report, folder)}
+    [pair] = report.pairs
+    tasks = {task.task: task for task in rows_of(pair, folder)}
     assert [tasks[name].generates for name in ("gsm8k", GROUP)] == [True, False]
     assert len(tasks["gsm8k"].samples) == SAMPLES
     assert tasks[GROUP].samples == ()
-    whole = next(m for m in report.comparison.metrics if m.task == "gsm8k" and m.primary)
+    whole = next(m for m in pair.comparison.metrics if m.task == "gsm8k" and m.primary)
     assert (tasks["gsm8k"].lost, tasks["gsm8k"].gained) == (whole.lost, whole.gained)
     outcomes = [row.outcome for row in tasks["gsm8k"].flips]
     assert outcomes == ["lost"] * whole.lost + ["gained"] * whole.gained
 
-    line = (folder / "samples/base/gsm8k.jsonl").read_text().splitlines()[0]
+    line = (folder / "samples/baseline/gsm8k.jsonl").read_text().splitlines()[0]
     asked = json.loads(line)
     shown = tasks["gsm8k"].samples[0]
     assert f"{shown.context}\n\n{shown.question}" == asked["prompt"]
     assert shown.context.count("Question:") == 5
-    assert shown.base_text == asked["responses"][0][0]
-    for text in (shown.question, shown.base_text, shown.quantized_text):
+    assert shown.baseline_text == asked["responses"][0][0]
+    for text in (shown.question, shown.baseline_text, shown.candidate_text):
         assert " ".join(text.split()) in page.text
     assert shown.row.prompt_hash[:12] in page.text
 
@@ -149,23 +154,42 @@ def test_rows_are_shown_whole(run: tuple[Report, Path], page: Page) -> None:
     assert [c.label for c in choice.choices] == ["A", "B", "C", "D"]
     assert [c.right for c in choice.choices].count(True) == 1
     right = next(c for c in choice.choices if c.right)
-    assert right.base_pick
-    assert not right.quantized_pick
+    assert right.baseline_pick
+    assert not right.candidate_pick
     assert right.text in page.text
 
 
-def test_hostile_text_stays_text(tmp_path: Path) -> None:
-    report = with_everything(make_run(tmp_path, rows=30, hostile=HOSTILE), hostile=HOSTILE)
+@pytest.mark.parametrize("candidates", [1, 3])
+def test_hostile_text_stays_text(tmp_path: Path, candidates: int) -> None:
+    failed = {"candidate-3": "It broke."} if candidates > 1 else {}
+    made = make_run(tmp_path, rows=30, hostile=HOSTILE, candidates=candidates, failed=failed)
+    report = with_everything(made, hostile=HOSTILE)
+    model = report.spec.baseline.model.model_copy(update={"id": HOSTILE, "source": "local"})
+    text = HOSTILE.replace("\ud800", "")  # no spec takes half of a pair
+    arguments = ServingChanges(extra_args=(text,), variables={text: text}, python=text)
+    changes = {"model": model, "serving": arguments}
     spec = report.spec.model_copy(
-        update={"model": report.spec.model.model_copy(update={"id": HOSTILE, "source": "local"})}
+        update={
+            "baseline": report.spec.baseline.model_copy(update={"model": model}),
+            "candidates": tuple(one.model_copy(update=changes) for one in report.spec.candidates),
+        }
     )
+    verdict = {"headline": HOSTILE, "reasons": (HOSTILE,), "needed": f"`{HOSTILE}`"}
     report = report.model_copy(
         update={
             "spec": spec,
             "reused": (HOSTILE,),
-            "verdict": report.verdict.model_copy(
-                update={"headline": HOSTILE, "reasons": (HOSTILE,), "needed": f"`{HOSTILE}`"}
-            ),
+            "judged": {
+                pair.name: pair.judgement.model_copy(
+                    update={
+                        "verdict": pair.verdict.model_copy(update=verdict),
+                        "not_compared": HOSTILE,
+                    }
+                )
+                for pair in report.pairs
+            },
+            "verdict": report.verdict.model_copy(update=verdict),
+            "failed": dict.fromkeys(report.failed, HOSTILE),
             "provenance": {"prefect_url": "javascript:alert(3)", HOSTILE: HOSTILE},
         }
     )
@@ -180,7 +204,8 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     assert "<script>alert(1)</script>" in page.text
     assert "{{ 7 * 7 }}" in page.text
     assert "\x1b" not in text
-    for brief in (reports.artifact_markdown(report), reports.model_card(report)):
+    cards = [reports.model_card(pair) for pair in report.pairs]
+    for brief in (reports.artifact_markdown(report), *cards):
         brief.encode()
         markdown = re.sub(r"`[^`]*`", "", brief.rpartition("---\n\n")[2])
         assert not re.search(r"(?<!\\)[<>]", markdown)
@@ -200,15 +225,16 @@ def test_many_rows_make_no_large_page(tmp_path: Path) -> None:
     page = Page(text := render(report, tmp_path))
     assert len([a for a in page.of("details") if a.get("class") == "row"]) <= SAMPLES + 3 * FLIPS
     assert len(text) < 1_500_000
-    lost = next(m.lost + m.gained for m in report.comparison.metrics if m.primary)
+    [pair] = report.pairs
+    lost = next(m.lost + m.gained for m in pair.comparison.metrics if m.primary)
     assert f"{FLIPS} of the {lost} rows that flipped" in page.text
 
 
 def _with(report: Report, **metric: Any) -> Report:
-    changed = tuple(m.model_copy(update=metric) for m in report.comparison.metrics)
-    comparison = report.comparison.model_copy(update={"metrics": changed, "pooled": None})
-    judged = decide(comparison, report.spec.verdict)
-    return report.model_copy(update={"comparison": comparison, "verdict": judged})
+    [pair] = report.pairs
+    changed = tuple(m.model_copy(update=metric) for m in pair.comparison.metrics)
+    comparison = pair.comparison.model_copy(update={"metrics": changed, "pooled": None})
+    return of_pair(report, comparison=comparison, verdict=decide(comparison, report.spec.verdict))
 
 
 def test_without_intervals_or_points(run: tuple[Report, Path]) -> None:
@@ -220,9 +246,9 @@ def test_without_intervals_or_points(run: tuple[Report, Path]) -> None:
     assert "none: a test" in page.text
     assert "data:image" not in reports.artifact_markdown(bare)
     assert reports.artifact_table(bare)[0]["Interval"] == "-"
-    assert plots.draw(bare) is None
+    assert plots.draw(bare.pairs[0]) is None
     no_interval = _with(report, low=None, high=None)
-    assert plots.draw(no_interval) is not None
+    assert plots.draw(no_interval.pairs[0]) is not None
 
 
 def test_same_report_same_bytes(run: tuple[Report, Path]) -> None:
@@ -262,7 +288,7 @@ def test_figure_is_white_where_the_ui_may_be_dark(run: tuple[Report, Path]) -> N
 def test_table_has_plain_cells(run: tuple[Report, Path]) -> None:
     report, _ = run
     table = reports.artifact_table(report)
-    assert len(table) == len(report.comparison.metrics) + 1
+    assert len(table) == len(report.pairs[0].comparison.metrics) + 1
     assert len({tuple(row) for row in table}) == 1
     assert all(isinstance(cell, str) for row in table for cell in row.values())
     assert [row["Task"] for row in table][:3] == ["All rows", "gsm8k", "gsm8k"]
@@ -285,7 +311,7 @@ def test_last_question(prompt: str, doc: dict[str, Any], question: str) -> None:
     assert prompt.startswith(context)
 
 
-def test_a_changed_or_restarted_engine_is_told_once_an_arm(run: tuple[Report, Path]) -> None:
+def test_a_changed_or_restarted_engine_is_named_once_an_arm(run: tuple[Report, Path]) -> None:
     report, folder = run
     plain = reports.artifact_markdown(report) + Page(render(report, folder)).text
     assert "The engine of" not in plain
@@ -304,15 +330,20 @@ def test_a_changed_or_restarted_engine_is_told_once_an_arm(run: tuple[Report, Pa
         }
     )  # fmt: skip
     candidate = report.arms["quantized"].model_copy(update={"server": server})
-    told = report.model_copy(update={"arms": report.arms | {"quantized": candidate}})
+    restarted = report.model_copy(update={"arms": report.arms | {"quantized": candidate}})
     line = (
-        "The engine of the candidate ran with serving.max_model_len=1248 instead of 2048 "
+        "The engine of quantized ran with serving.max_model_len=1248 instead of 2048 "
         "(The cache holds <1248> tokens); it was started again 2 times (the last time after 73 "
         "answers, none of which was asked for twice: It was killed)."
     )
-    assert line in Page(render(told, folder)).text
-    assert line in reports.artifact_markdown(told).replace("\\", "")
-    assert render(told, folder).count("The engine of") == 1
+    assert line in Page(render(restarted, folder)).text
+    assert line in reports.artifact_markdown(restarted).replace("\\", "")
+    assert render(restarted, folder).count("The engine of") == 1
+    baseline = report.baseline.model_copy(
+        update={"server": server.model_copy(update={"adjustments": ()})}
+    )
+    restarted = report.model_copy(update={"arms": report.arms | {"baseline": baseline}})
+    assert "The engine of the baseline was started again 2 times" in render(restarted, folder)
 
 
 @pytest.mark.parametrize(("doc", "asked", "title"), [

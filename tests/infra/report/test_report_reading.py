@@ -14,7 +14,7 @@ from infra.report.html import render
 from infra.report.text import coded
 from infra.report.words import words
 from tests.infra.made_records import make_bench, with_everything
-from tests.infra.made_runs import make_run
+from tests.infra.made_runs import make_run, of_pair
 from tests.infra.report.test_report import Page
 
 
@@ -29,16 +29,27 @@ def text(full: tuple[Report, Path]) -> str:
     return render(*full)
 
 
-def test_a_wide_table_tells_a_telephone_the_head_of_every_cell(text: str) -> None:
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("several")
+    return render(with_everything(make_run(folder, rows=60, candidates=3)), folder)
+
+
+# Metrics and their parts, noise, lengths, both of speed; what was asked, the checkpoints. Of
+# several candidates each has the former; beside them stand the ranking and the scores.
+@pytest.mark.parametrize(("page", "tables"), [("text", 8), ("several", 3 * 6 + 4)])
+def test_a_wide_table_gives_a_telephone_the_head_of_every_cell(
+    page: str, tables: int, request: pytest.FixtureRequest
+) -> None:
+    text = request.getfixturevalue(page)
     found = re.findall(r'<table class="stack[^>]*>(.*?)</table>', text, re.DOTALL)
-    # Metrics and their parts, noise, lengths, both of speed, what was asked.
-    assert len(found) == 7
+    assert len(found) == tables
     for table in found:
         heads = re.findall(r"<th scope=\"col\"[^>]*>(.*?)</th>", table)[1:]
         for row in table.split("<tbody>")[1].split("</tr>")[:-1]:
             cells = re.findall(r"<td([^>]*)>", row)
-            told = [re.search(r'data-head="([^"]*)"', cell) for cell in cells]
-            assert [m[1] if m else "-" for m in told] == [
+            named = [re.search(r'data-head="([^"]*)"', cell) for cell in cells]
+            assert [m[1] if m else "-" for m in named] == [
                 head if 'class="none"' not in cell else "-"
                 for head, cell in zip(heads, cells, strict=True)
             ]
@@ -49,7 +60,7 @@ def test_a_cell_breaks_before_its_bracket(text: str) -> None:
     assert whole in text
 
 
-def test_numbers_below_the_verdict_tell_cost_from_gain(
+def test_numbers_below_the_verdict_part_cost_from_gain(
     full: tuple[Report, Path], text: str
 ) -> None:
     report, folder = full
@@ -64,39 +75,38 @@ def test_numbers_below_the_verdict_tell_cost_from_gain(
 
 def test_words_are_explained_where_they_are_used(full: tuple[Report, Path], text: str) -> None:
     report = full[0]
+    [pair] = report.pairs
     page = Page(text).text
-    told = dict(words(report))
-    for word, meaning in told.items():
+    meanings = dict(words(report))
+    for word, meaning in meanings.items():
         assert f"{word}{meaning}" in page
-    assert "4 bits" in told["AWQ"]
-    for brief in (reports.artifact_markdown(report), reports.model_card(report)):
+    assert "4 bits" in meanings["AWQ"]
+    for brief in (reports.artifact_markdown(report), reports.model_card(pair)):
         assert "Perplexity is how much a text surprises a model" in brief
-        assert "Recovery is the quantized score as a share" in brief
-    bare = report.model_copy(
-        update={"comparison": report.comparison.model_copy(update={"fidelity": None})}
-    )
+        assert "Recovery is the candidate's score as a share" in brief
+    bare = of_pair(report, comparison=pair.comparison.model_copy(update={"fidelity": None}))
     assert not any("KL" in word for word, _ in words(bare))
 
 
-def test_a_method_is_told_once(full: tuple[Report, Path]) -> None:
-    report = full[0]
-    one, *others = report.comparison.metrics
+def test_a_method_is_named_once(full: tuple[Report, Path]) -> None:
+    [pair] = full[0].pairs
+    one, *others = pair.comparison.metrics
     longer = one.model_copy(update={"method": f"{one.method}; and more", "clusters": 7})
     both = prose.interval_note([longer, *others])
     assert both.count(one.method) == 1
     assert "each subject is a cluster (7 of them)" in both
     assert "Holm" in both
-    assert "Holm" not in reports.model_card(report)
+    assert "Holm" not in reports.model_card(pair)
 
 
-@pytest.mark.parametrize(("text", "told"), [
+@pytest.mark.parametrize(("text", "shown"), [
     ("raise `limit` or *more*", "raise `limit` or \\*more\\*"),
     ("by `a_b`, c_d", "by `a_b`, c\\_d"),
     ("one ` alone_", "one \\` alone\\_"),
     ("`<b>`\n<i>", "`<b>` \\<i\\>"),
 ])  # fmt: skip
-def test_code_stays_code_in_markdown(text: str, told: str) -> None:
-    assert coded(text) == told
+def test_code_stays_code_in_markdown(text: str, shown: str) -> None:
+    assert coded(text) == shown
 
 
 def test_a_model_card_has_no_words_of_python(full: tuple[Report, Path]) -> None:
@@ -105,6 +115,6 @@ def test_a_model_card_has_no_words_of_python(full: tuple[Report, Path]) -> None:
     made = {**(arm.checkpoint.quantization or {}), "modules_to_not_convert": None}
     checkpoint = arm.checkpoint.model_copy(update={"quantization": made})
     arms = report.arms | {"quantized": arm.model_copy(update={"checkpoint": checkpoint})}
-    card = reports.model_card(report.model_copy(update={"arms": arms}))
+    card = reports.model_card(report.model_copy(update={"arms": arms}).pairs[0])
     assert "| zero\\_point | true |" in card
     assert "| modules\\_to\\_not\\_convert | none |" in card

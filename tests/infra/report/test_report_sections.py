@@ -13,13 +13,13 @@ import yaml
 from infra import report as reports
 from infra.contracts import wording
 from infra.contracts.records import Report
-from infra.contracts.specs import VerdictSpec
+from infra.contracts.specs import ModelSpec, ServingChanges, VerdictSpec
 from infra.judging.verdict import decide
 from infra.report import speed_plot, tables
 from infra.report.html import render
 from infra.report.summary import summarize
 from tests.infra.made_records import make_bench, with_everything
-from tests.infra.made_runs import GROUP, make_run
+from tests.infra.made_runs import GROUP, make_run, of_pair
 from tests.infra.report.test_report import Page
 
 
@@ -38,10 +38,16 @@ def _drop(**fields: Any) -> Callable[[Report], Report]:
     return lambda report: report.model_copy(update=fields)
 
 
+def _drop_judged(**fields: Any) -> Callable[[Report], Report]:
+    return lambda report: of_pair(report, **fields)
+
+
 def _drop_compared(**fields: Any) -> Callable[[Report], Report]:
-    return lambda report: report.model_copy(
-        update={"comparison": report.comparison.model_copy(update=fields)}
-    )
+    def dropped(report: Report) -> Report:
+        [pair] = report.pairs
+        return of_pair(report, comparison=pair.comparison.model_copy(update=fields))
+
+    return dropped
 
 
 def _drop_bench(report: Report) -> Report:
@@ -49,11 +55,16 @@ def _drop_bench(report: Report) -> Report:
     return report.model_copy(update={"arms": arms})
 
 
+def _caveats(report: Report) -> tuple[str, ...]:
+    [pair] = report.pairs
+    return summarize(pair).caveats
+
+
 PARTS: list[tuple[Callable[[Report], Report], str, str]] = [
     (_drop(power=None), "Planned before the run", "in 2 earlier runs, a true loss of 3.7 points"),
-    (_drop(alert=None), "worse than earlier ones", "driver: 550.54 → 560.28"),
-    (_drop(overlap=None), "share 13 words in a row", "19 of 360 exam rows"),
-    (_drop_compared(noise=None), "asked in another order", "Flips by chance"),
+    (_drop_judged(alert=None), "worse than earlier ones", "driver: 550.54 → 560.28"),
+    (_drop_judged(overlap=None), "share 13 words in a row", "19 of 360 rows of the tasks"),
+    (_drop_compared(noise=None), "in another order", "Flips by chance"),
     (_drop_compared(fidelity=None), "lower bound", "96.4 %"),
     (_drop_compared(lengths={}), "Length of written answers", "112.5"),
     (_drop_bench, "vllm bench serve", "59 → 71.2 (1.21×, slower)"),
@@ -110,7 +121,7 @@ def test_first_lines_say_where_it_is_slower(
     slower = "The candidate is slower with prompts of 128 tokens and 16 requests at a time"
     assert text.index(slower) < text.index("Quality: what it cost")
     assert markdown.index(slower) < markdown.index("## Quality")
-    assert slower in reports.model_card(report)
+    assert slower in reports.model_card(report.pairs[0])
     assert "It is slower at 1 more of the points that were measured." in text
 
     arms = {
@@ -119,46 +130,47 @@ def test_first_lines_say_where_it_is_slower(
     }
     alike = report.model_copy(update={"arms": arms})
     assert "slower" not in reports.artifact_markdown(alike)
-    assert not tables.speed(alike).marked  # type: ignore[union-attr]
+    assert not tables.speed(alike.pairs[0]).marked  # type: ignore[union-attr]
 
 
 def test_many_answers_that_were_cut_weaken_the_verdict(full: tuple[Report, Path]) -> None:
     report = full[0]
-    assert not any("token limit" in caveat for caveat in summarize(report).caveats)
+    assert not any("token limit" in caveat for caveat in _caveats(report))
     baseline = report.arms["baseline"]
     cut = baseline.tasks["gsm8k"].model_copy(update={"truncated": 60})
     arms = report.arms | {
         "baseline": baseline.model_copy(update={"tasks": baseline.tasks | {"gsm8k": cut}})
     }
-    told = summarize(report.model_copy(update={"arms": arms})).caveats
-    assert any("of the baseline on gsm8k ran into the token limit" in caveat for caveat in told)
+    caveats = _caveats(report.model_copy(update={"arms": arms}))
+    assert any("of the baseline on gsm8k ran into the token limit" in caveat for caveat in caveats)
 
 
 def test_a_large_overlap_weakens_the_verdict_in_the_first_lines(full: tuple[Report, Path]) -> None:
     report = full[0]
-    told = "19 of 360 exam rows share 13 words in a row"
-    assert any(told in caveat for caveat in summarize(report).caveats)
-    few = report.overlap.model_copy(update={"found": {"gsm8k": 3}})  # type: ignore[union-attr]
-    few_told = summarize(report.model_copy(update={"overlap": few})).caveats
-    assert not any("exam rows share" in caveat for caveat in few_told)
+    many = "19 of 360 rows of the tasks share 13 words in a row"
+    assert any(many in caveat for caveat in _caveats(report))
+    [pair] = report.pairs
+    few = pair.judgement.overlap.model_copy(update={"found": {"gsm8k": 3}})  # type: ignore[union-attr]
+    caveats = _caveats(of_pair(report, overlap=few))
+    assert not any("words in a row" in caveat for caveat in caveats)
 
 
-def test_timings_of_different_runs_are_told(full: tuple[Report, Path]) -> None:
+def test_timings_of_different_runs_are_a_caveat(full: tuple[Report, Path]) -> None:
     report = full[0]
     baseline = report.arms["baseline"]
     reused = baseline.model_copy(
         update={"bench": baseline.bench.model_copy(update={"reused": True})}
     )  # type: ignore[union-attr]
-    told = summarize(report.model_copy(update={"arms": report.arms | {"baseline": reused}}))
-    assert any("timed in different runs" in caveat for caveat in told.caveats)
-    assert not any("timed in different runs" in caveat for caveat in summarize(report).caveats)
+    caveats = _caveats(report.model_copy(update={"arms": report.arms | {"baseline": reused}}))
+    assert any("timed in different runs" in caveat for caveat in caveats)
+    assert not any("timed in different runs" in caveat for caveat in _caveats(report))
 
 
 def test_one_arm_alone_is_timed(full: tuple[Report, Path]) -> None:
     report, folder = full
     alone = report.arms["quantized"].model_copy(update={"bench": None})
     half = report.model_copy(update={"arms": report.arms | {"quantized": alone}})
-    assert speed_plot.draw(half) is None
+    assert speed_plot.draw(half.pairs[0]) is None
     assert "59 → -" in Page(render(half, folder)).text
     assert "times as many tokens" not in reports.artifact_markdown(half)
 
@@ -173,13 +185,13 @@ def test_a_verdict_is_a_word_with_a_colour(
 ) -> None:
     report, folder = bare
     asked = VerdictSpec.model_validate(spec)
-    comparison = report.comparison
+    comparison = report.pairs[0].comparison
     if status == "INCONCLUSIVE":
         unclear = comparison.pooled.model_copy(update={"high": 0.001})  # type: ignore[union-attr]
         comparison = comparison.model_copy(update={"pooled": unclear})
     judged = decide(comparison, asked, widened_from=widened)
-    report = report.model_copy(
-        update={"verdict": judged, "spec": report.spec.model_copy(update={"verdict": asked})}
+    report = of_pair(report, verdict=judged).model_copy(
+        update={"spec": report.spec.model_copy(update={"verdict": asked})}
     )
     assert judged.status == status
     page = Page(text := render(report, folder))
@@ -195,22 +207,23 @@ def test_a_verdict_is_a_word_with_a_colour(
 
 def test_the_pooled_row_comes_first(full: tuple[Report, Path]) -> None:
     report, folder = full
-    pooled = report.comparison.pooled
+    [pair] = report.pairs
+    pooled = pair.comparison.pooled
     assert pooled is not None
     text = render(report, folder)
     body = text[text.index("<tbody>") : text.index("</tbody>")]
     assert body.index("All rows") < body.index("gsm8k")
     assert wording.interval(pooled.low, pooled.high, "points") in body
     assert reports.artifact_table(report)[0]["Rows"] == str(pooled.rows)
-    whole = [m for m in report.comparison.metrics if m.primary and m.subtask_of is None]
+    whole = [m for m in pair.comparison.metrics if m.primary and m.subtask_of is None]
     assert reports.artifact_table(report)[0]["Lost"] == str(sum(m.lost for m in whole))
 
 
 def test_p_values_and_recovery_stand_in_the_table(
     full: tuple[Report, Path], shown: tuple[str, str]
 ) -> None:
-    report, text = full[0], shown[0]
-    group = next(m for m in report.comparison.metrics if m.task == GROUP)
+    [pair], text = full[0].pairs, shown[0]
+    group = next(m for m in pair.comparison.metrics if m.task == GROUP)
     assert group.p_adjusted is not None
     assert group.recovery is not None
     assert group.recovery_above_chance is not None
@@ -238,30 +251,47 @@ def test_shares_are_rounded_down(value: float, text: str) -> None:
 
 def test_a_model_card_has_front_matter_and_no_folder(full: tuple[Report, Path]) -> None:
     report, folder = full
-    calibration = report.calibration.spec.model_copy(update={"path": "/home/me/chats.jsonl"})
-    card = report.calibration.model_copy(update={"spec": calibration})
-    texts = report.comparison.fidelity.model_copy(update={"texts": "/home/me/texts.txt"})  # type: ignore[union-attr]
-    model = report.spec.model.model_copy(update={"id": "/home/me/qwen", "source": "local"})
+    [pair] = report.pairs
+    candidate = pair.candidate
+    card = candidate.checkpoint.calibration
+    assert card is not None
+    calibration = card.spec.model_copy(update={"path": "/home/me/chats.jsonl"})
+    card = card.model_copy(update={"spec": calibration})
+    checkpoint = candidate.checkpoint.model_copy(update={"calibration": card})
+    arms = report.arms | {"quantized": candidate.model_copy(update={"checkpoint": checkpoint})}
+    texts = pair.comparison.fidelity.model_copy(update={"texts": "/home/me/texts.txt"})  # type: ignore[union-attr]
+    model = ModelSpec(id="/home/me/qwen", source="local")
+    served = ServingChanges(
+        extra_args=("--chat-template", "/home/me/turns.jinja", "--lora=/home/me/lora"),
+        variables={"VLLM_HOME": "/home/me/vllm", "VLLM_USE_V2": "1"},
+        python="/home/me/bin/python3",
+    )
     spec = report.spec.model_copy(
         update={
-            "model": model,
+            "baseline": report.spec.baseline.model_copy(update={"model": model}),
+            "candidates": (
+                pair.change.model_copy(
+                    update={"model": ModelSpec(id="/home/me/tuned", source="local"),
+                            "serving": served}
+                ),
+            ),
             "fidelity": report.spec.fidelity.model_copy(update={"texts": "/home/me/texts.txt"}),
         }
-    )
-    mine = report.model_copy(
-        update={
-            "calibration": card,
-            "spec": spec,
-            "comparison": report.comparison.model_copy(update={"fidelity": texts}),
-        }
-    )
-    text = reports.model_card(mine)
+    )  # fmt: skip
+    comparison = pair.comparison.model_copy(update={"fidelity": texts})
+    mine = of_pair(report, comparison=comparison, not_compared="OSError: /home/me/history")
+    text = reports.model_card(mine.model_copy(update={"arms": arms, "spec": spec}).pairs[0])
     for secret in ("/home/me", "bench-02", "127.0.0.1", "/cache", "/envs"):
         assert secret not in text
-    assert "chats.jsonl" in text
+    for name in ("chats.jsonl", "texts.txt", "`qwen`", "as tuned", "python python3"):
+        assert name in text
+    assert (
+        "env VLLM_HOME=vllm VLLM_USE_V2=1 vllm serve FOLDER_OR_ID_OF_THIS_MODEL "
+        "--max-model-len 2048 --dtype auto --chat-template turns.jinja --lora=lora"
+    ) in text
     assert "base_model" not in yaml.safe_load(text.split("---\n")[1])
 
-    text = reports.model_card(report)
+    text = reports.model_card(pair)
     matter = yaml.safe_load(text.split("---\n")[1])
     assert matter["base_model"] == "Qwen/Qwen2.5-7B-Instruct"
     found = matter["model-index"][0]["results"][0]
@@ -277,16 +307,17 @@ def test_a_model_card_has_front_matter_and_no_folder(full: tuple[Report, Path]) 
 def test_a_hostile_name_cannot_leave_the_front_matter(bare: tuple[Report, Path]) -> None:
     report = bare[0]
     name = "a: b\n---\n# <script>\x00\ud800 - {x: [y"
-    model = report.spec.model.model_copy(update={"id": name, "source": "huggingface"})
-    report = report.model_copy(update={"spec": report.spec.model_copy(update={"model": model})})
-    text = reports.model_card(report)
+    model = report.spec.baseline.model.model_copy(update={"id": name, "source": "huggingface"})
+    baseline = report.spec.baseline.model_copy(update={"model": model})
+    spec = report.spec.model_copy(update={"baseline": baseline})
+    text = reports.model_card(report.model_copy(update={"spec": spec}).pairs[0])
     text.encode()
     matter = yaml.safe_load(re.split(r"^---$", text, flags=re.MULTILINE)[1])
     assert matter["base_model"] == name.replace("\x00", "\ufffd").replace("\ud800", "\ufffd")
 
 
 def test_a_table_of_markdown_keeps_its_shape(full: tuple[Report, Path]) -> None:
-    for text in (reports.artifact_markdown(full[0]), reports.model_card(full[0])):
+    for text in (reports.artifact_markdown(full[0]), reports.model_card(full[0].pairs[0])):
         found = re.findall(r"(?:^\|.*\|\n?)+", text, re.MULTILINE)
         assert len(found) >= 5
         for table in found:

@@ -29,6 +29,6 @@ def test_every_level_of_a_group_says_where_its_rows_are(tmp_path: Path) -> None:
     assert paths(stored.scores) == {str(stored.folder / Stored.SAMPLES)}
     run = RunFolder(id=f"r-{datetime.now(UTC):%S}", path=tmp_path / "run")
     brought = stored.bring("baseline", run, reused=True)
-    assert paths(brought) == {f"samples/base/{name}.jsonl"}
+    assert paths(brought) == {f"samples/baseline/{name}.jsonl"}
     assert all((run.path / path).is_file() for path in paths(brought))
     assert brought.subtasks["middle"].subtasks[below.name].reused

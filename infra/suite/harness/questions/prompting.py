@@ -78,7 +78,7 @@ def _require_template(tokenizer: Any, folder: Path) -> None:
     if not (given := tokenizer.chat_template):
         raise EvaluationError(
             f"The tokenizer in {folder} has no chat template.",
-            cause="Most often it is a baseline, not one that was trained on conversations.",
+            cause="Most often it is a base model, not one that was trained on conversations.",
             remedy=f"{remedy}, or add the model's template.",
         )
     if isinstance(given, dict) and "default" not in given:

@@ -1,0 +1,130 @@
+"""What each arm is made of: its model, the conversations, and memory for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from functools import partial
+
+from infra.contracts.progress import Progress
+from infra.contracts.specs import BASELINE, ArmSpec, CalibrationSpec, RunSpec
+from infra.machine.device import Device
+from infra.models.memory_need import checkpoint_bytes
+from infra.preflight import access, model, room
+from infra.preflight.findings import Finding, look
+from infra.preflight.lines import Lines
+from infra.preflight.model import Model
+from infra.probes.fidelity import texts
+from infra.store.settings import Settings
+
+Talks = Mapping[CalibrationSpec, "Future[tuple[str, bool]]"]
+"""Conversations on a hub → what it says of them, and whether they are here."""
+
+Models = Mapping[str, "Future[Model]"]
+"""Arm → what the hub says of its model, if that lies on one."""
+
+
+@dataclass(frozen=True)
+class Arms:
+    """What was found."""
+
+    findings: list[Finding]
+    models: dict[str, Model]
+    """Arm → what is known of its model."""
+
+    conversations: dict[str, Finding]
+    """Arm → what became of the conversations that its tokenizer has to render, the worst of it."""
+
+
+def conversations_of(spec: RunSpec) -> dict[str, list[CalibrationSpec]]:
+    """Return whose tokenizer renders which conversations, each arm's once.
+
+    A checkpoint is made from those of its recipe, by its model's tokenizer; candidates are looked
+    at with those of the run.
+    """
+    made = {
+        name: [arm.quantization.calibration] if arm.quantization else []
+        for name, arm in spec.arms.items()
+    }
+    if spec.conversations and spec.conversations not in made[BASELINE]:
+        made[BASELINE].append(spec.conversations)
+    return made
+
+
+def ask(spec: RunSpec, settings: Settings, pool: Executor) -> tuple[Models, Talks]:
+    """Start to ask hubs about models and conversations that lie there."""
+    models = {
+        name: pool.submit(model.on_a_hub, arm, settings)
+        for name, arm in spec.arms.items()
+        if arm.model.source != "local"
+    }
+    talks = {
+        one: pool.submit(access.conversations, one, settings)
+        for wanted in conversations_of(spec).values()
+        for one in wanted
+        if one.source != "file"
+    }
+    return models, talks
+
+
+def look_at(
+    spec: RunSpec,
+    devices: Mapping[str, Device | None],
+    on_hubs: Models,
+    talks: Talks,
+    settings: Settings,
+    progress: Progress,
+) -> Arms:
+    """Look at the models, at conversations and texts, and at the memory that they take.
+
+    Args:
+        spec: What was asked.
+        devices: Arm → what serves it.
+        on_hubs: What hubs say of models there.
+        talks: What hubs say of conversations there.
+        settings: Where things are kept.
+        progress: Hears about what takes long.
+    """
+    lines = Lines()
+    models: dict[str, Model] = {}
+    for name, arm in spec.arms.items():
+        asked = on_hubs.get(name)
+        models[name] = asked.result() if asked else model.here(arm, settings, progress)
+        lines.extend(name, models[name].findings)
+    conversations: dict[str, Finding] = {}
+    for name, wanted in conversations_of(spec).items():
+        for one in wanted:
+            said = model.look_at_conversations(
+                one, spec.evaluation, spec.arms[name].model.trust_remote_code, models[name],
+                settings, progress, talks.get(one),
+            )  # fmt: skip
+            lines.add(name, said)
+            if said.status == "problem" or name not in conversations:
+                conversations[name] = said
+    if spec.fidelity.enabled and spec.fidelity.texts:
+        lines.add(BASELINE, look("fidelity texts", partial(texts.check, spec.fidelity)))
+    for name, arm in spec.arms.items():
+        lines.extend(name, _memory(arm, models[name], devices[name]))
+    return Arms(lines.findings, models, conversations)
+
+
+def disk(spec: RunSpec, found: Arms, to_build: int, settings: Settings) -> Finding:
+    """Look whether there is room for all that is downloaded, built and made, each thing once."""
+    download = {arm.model: found.models[name].to_download for name, arm in spec.arms.items()}
+    made = {
+        (arm.model, arm.quantization): checkpoint_bytes(shape)
+        for name, arm in spec.arms.items()
+        if arm.quantization and (shape := found.models[name].shape)
+    }
+    return room.disk(settings, sum(made.values()), sum(download.values()), to_build)
+
+
+def _memory(arm: ArmSpec, found: Model, device: Device | None) -> Iterator[Finding]:
+    """Look whether there is memory for an arm: what is made here is smaller than its model."""
+    if found.shape is None:
+        return
+    if arm.quantization:
+        yield room.quantizer_memory(arm.quantization, found.shape, device)
+    else:
+        yield room.serving_memory(arm.serving, found.shape, device)

@@ -1,0 +1,109 @@
+"""What this machine has for the arms: environments, accelerators, drivers, ports, folders."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from infra.contracts.errors import AssayError
+from infra.contracts.specs import ArmSpec, RunSpec, ServingSpec
+from infra.machine.device import Device, detect
+from infra.machine.environments import Stage
+from infra.preflight import interpreters, machine
+from infra.preflight.findings import Finding, look, named, ok, problem
+from infra.preflight.lines import Lines
+from infra.store.run_folder import runs_folder
+from infra.store.settings import Settings
+
+
+@dataclass(frozen=True)
+class Equipment:
+    """What is there, and what has to be built."""
+
+    findings: list[Finding]
+    devices: dict[str, Device | None]
+    """Arm → what serves it; none where that is not to be had."""
+
+    to_build: int
+    """Bytes that environments will take."""
+
+    cache_is_usable: bool
+
+
+def look_at(spec: RunSpec, settings: Settings) -> Equipment:
+    """Look at this machine.
+
+    Args:
+        spec: What was asked.
+        settings: Where things are kept.
+    """
+    devices = {name: _device(arm.serving) for name, arm in spec.arms.items()}
+    environments = _Environments(settings)
+    lines = Lines()
+    for name, arm in spec.arms.items():
+        lines.extend(name, environments.of(arm, devices[name]))
+        lines.extend(name, _serving(arm.serving, devices[name], settings))
+    cache = look("cache folder", partial(machine.folder, settings.cache, "cache"))
+    runs = runs_folder(spec.results, settings)
+    return Equipment(
+        findings=[
+            ok("interpreter", f"Python {platform.python_version()}, {sys.executable}"),
+            *lines.findings,
+            cache,
+            look("runs folder", partial(machine.folder, runs, "runs")),
+        ],
+        devices=devices,
+        to_build=environments.to_build,
+        cache_is_usable=cache.status != "problem",
+    )
+
+
+class _Environments:
+    """The environments that arms need; each is built once, whoever needs it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._sizes: dict[tuple[Stage, str, Path | None], int] = {}
+
+    @property
+    def to_build(self) -> int:
+        """Bytes that those take which are not there."""
+        return sum(self._sizes.values())
+
+    def of(self, arm: ArmSpec, device: Device | None) -> list[Finding]:
+        """Look at the environments of an arm."""
+        kind = device.kind if device else "cuda"
+        stages: tuple[Stage, ...] = ("quantizer", "server") if arm.quantization else ("server",)
+        findings = []
+        for stage in stages:
+            own = arm.serving.python if stage == "server" else None
+            python = Path(own) if own else None
+            line = f"{stage} environment"
+            try:
+                found, size = interpreters.environment(stage, kind, self._settings, python)
+            except AssayError as error:
+                findings.append(problem(line, error))
+            else:
+                self._sizes[stage, kind, python] = size
+                findings.append(named(line, "", found))
+        return findings
+
+
+def _serving(serving: ServingSpec, device: Device | None, settings: Settings) -> list[Finding]:
+    """Look at what serving an arm takes of the machine."""
+    findings = [look("accelerator", partial(machine.accelerator, serving, settings))]
+    if device and device.kind == "cuda":
+        findings.append(look("driver", partial(machine.driver, device, settings, serving)))
+    if serving.port is not None:
+        findings.append(look("port", partial(machine.port, serving.port)))
+    return findings
+
+
+def _device(serving: ServingSpec) -> Device | None:
+    try:
+        return detect(serving.device)
+    except AssayError:
+        return None  # the accelerator's own line says so

@@ -1,0 +1,167 @@
+"""The whole table of a run with several arms, on the sample's model and rows."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments.recipes import sample
+from infra import preflight
+from infra.contracts.progress import Silent
+from infra.contracts.specs import (
+    CalibrationSpec,
+    CandidateSpec,
+    EvaluationSpec,
+    ModelSpec,
+    QuantizationSpec,
+    RunSpec,
+    ServingChanges,
+    TaskSpec,
+)
+from infra.models.memory_need import GIB, checkpoint_bytes, from_name
+from infra.preflight import arms
+from infra.preflight.arms import Arms, conversations_of
+from infra.preflight.findings import Finding
+from infra.preflight.model import Model
+from infra.store.settings import Settings
+from tests import tiny_model
+from tests.broken_checkpoints import SAMPLE
+from tests.conftest import ROOT
+
+TALKS = CalibrationSpec(path=str(SAMPLE.parent / "data" / "calibration.jsonl"), max_samples=32)
+CACHE = CandidateSpec(
+    name="fp8-cache", serving=ServingChanges(extra_args=("--kv-cache-dtype", "fp8"))
+)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    shared = Settings().environments
+    shared.mkdir(parents=True, exist_ok=True)
+    (cache / "environments").symlink_to(shared)
+    return Settings(cache=cache, runs=tmp_path / "runs")
+
+
+def run(*candidates: CandidateSpec, evaluation: dict[str, Any] | None = None, **fields: Any) -> Any:
+    whole = sample()
+    tasks = (TaskSpec(name="gsm8k", num_fewshot=0, limit=60, max_gen_toks=160),)
+    rows = {"openai/gsm8k": whole.evaluation.datasets["openai/gsm8k"]}
+    asked: EvaluationSpec = whole.evaluation.model_copy(
+        update={"tasks": tasks, "datasets": rows, **(evaluation or {})}
+    )
+    return whole.model_copy(update={"candidates": candidates, "evaluation": asked, **fields})
+
+
+def recipe(name: str, group_size: int, talks: CalibrationSpec = TALKS) -> CandidateSpec:
+    made = QuantizationSpec(calibration=talks, group_size=group_size)
+    return CandidateSpec(name=name, quantization=made)
+
+
+def survey(spec: RunSpec, settings: Settings) -> dict[str, Finding]:
+    found = preflight.survey(spec, settings=settings, progress=Silent())
+    lines = {finding.name: finding for finding in found}
+    assert len(lines) == len(found), [finding.name for finding in found]
+    return lines
+
+
+def test_arms_that_are_alike_have_one_line_each(settings: Settings) -> None:
+    found = survey(run(recipe("one", 128), recipe("two", 64), CACHE), settings)
+    assert [name for name in found if "," in name] == []
+    assert {"model", "quantizable", "calibration", "memory to quantize", "memory to serve",
+            "BOS", "fit", "power", "disk"} <= found.keys()  # fmt: skip
+    assert [one for one in found.values() if one.status == "problem"] == []
+
+
+def test_a_ready_made_model_has_its_own_lines(settings: Settings, tmp_path: Path) -> None:
+    """Also where its window is too short for what the baseline's holds."""
+    short = tiny_model.write(tmp_path / "short")
+    ready = CandidateSpec(
+        name="ready-made",
+        model=ModelSpec(source="local", id=str(short)),
+        serving=ServingChanges(max_model_len=192),
+    )
+    found = survey(run(ready), settings)
+    assert str(short) in found["model, ready-made"].found
+    assert "quantizable" not in found
+    assert "192" in found["servable, ready-made"].found
+    assert found["fit"].status == "ok"
+    assert found["fit, ready-made"].status == "problem"
+    assert "192" in found["fit, ready-made"].found
+
+
+@pytest.mark.parametrize(("tokenizer", "refused"), [("own", True), ("baseline", False)])
+def test_first_questions_are_put_through_the_template_that_will_write_them(
+    settings: Settings, tmp_path: Path, tokenizer: str, refused: bool
+) -> None:
+    folder = tmp_path / "ready-made"
+    shutil.copytree(SAMPLE, folder)
+    file = folder / "tokenizer_config.json"
+    template = "{% for m in messages if m.role != 'system' %}{{ m.content }}{% endfor %}"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"chat_template": template}))
+    ready = CandidateSpec(name="ready-made", model=ModelSpec(source="local", id=str(folder)))
+    chat = {"chat_template": True, "system_instruction": "Be brief.", "tokenizer": tokenizer}
+    found = survey(run(ready, evaluation=chat), settings)
+    assert found["prompts"].status == "ok"
+    assert ("prompts, ready-made" in found) is refused
+    if refused:
+        assert found["prompts, ready-made"].status == "problem"
+        assert "leaves out the system message" in found["prompts, ready-made"].found
+
+
+def test_disk_is_counted_for_each_thing_once(settings: Settings) -> None:
+    shape = from_name("Qwen/Qwen2.5-7B-Instruct")
+    assert shape is not None
+    checkpoint, weights = checkpoint_bytes(shape) / GIB, 50 * 2**40 / GIB
+
+    def needed(*candidates: CandidateSpec) -> float:
+        """More than any disk has, so that the parts are named."""
+        spec = run(*candidates)
+        model = Model([], shape, 50 * 2**40, None)
+        line = arms.disk(spec, Arms([], dict.fromkeys(spec.arms, model), {}), 0, settings)
+        assert line.status == "problem"
+        download, made = re.findall(r"([\d.]+) GiB (?:to download|for checkpoints)", line.cause)
+        assert float(download) == pytest.approx(weights, abs=0.1)
+        return float(made)
+
+    one, two = recipe("one", 128), recipe("two", 64)
+    assert needed(CACHE) == 0
+    assert needed(one, CACHE) == pytest.approx(checkpoint, abs=0.1)
+    assert needed(one, two) == pytest.approx(2 * checkpoint, abs=0.1)
+    again = one.model_copy(update={"name": "again", "serving": CACHE.serving})
+    assert needed(one, again) == needed(one)
+
+
+def test_conversations_of_the_run_are_looked_at_by_the_baseline(
+    settings: Settings, tmp_path: Path
+) -> None:
+    mine = TALKS.model_copy(update={"max_samples": 20})
+    spec = run(CACHE, conversations=mine)
+    assert conversations_of(spec) == {"baseline": [mine], CACHE.name: []}
+    assert survey(spec, settings)["calibration"].found.startswith("20 of ")
+    missing = mine.model_copy(update={"path": str(tmp_path / "none.jsonl")})
+    spec = run(recipe("made", 128), conversations=missing)
+    found = survey(spec, settings)
+    assert found["calibration"].status == "problem"
+    assert "none.jsonl" in found["calibration"].found
+    assert found["calibration, made"].status in ("ok", "note")
+
+
+def test_a_baseline_that_is_made_here_reads_both_sets() -> None:
+    made = run(CACHE, conversations=TALKS.model_copy(update={"max_samples": 16}))
+    own = QuantizationSpec(calibration=TALKS)
+    made = made.model_copy(
+        update={"baseline": made.baseline.model_copy(update={"quantization": own})}
+    )
+    assert conversations_of(made)["baseline"] == [TALKS, made.conversations]
+    assert conversations_of(made.model_copy(update={"conversations": TALKS})) == {
+        "baseline": [TALKS], CACHE.name: []
+    }  # fmt: skip
