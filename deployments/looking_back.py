@@ -73,7 +73,7 @@ def _history(folder: Path) -> int:
 
 
 def _export(report: Path, target: Path) -> int:
-    from infra.stages.baseline_pack import export
+    from infra.stages.export_baseline import export
 
     pack = export(report, target)
     rows = sum(task.n for task in pack.result.tasks.values())

@@ -8,7 +8,7 @@ from prefect import task
 
 from infra.contracts.records import ArmResult
 from infra.contracts.specs import BASELINE, RunSpec
-from infra.stages import baseline_pack
+from infra.report import baseline_pack
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from tasks.outcomes import outcome

@@ -45,10 +45,11 @@ def conversations_of(spec: RunSpec) -> dict[str, list[CalibrationSpec]]:
     """
     made = {
         name: [arm.quantization.calibration] if arm.quantization else []
-        for name, arm in spec.arms.items()
+        for name, arm in spec.evaluated.items()
     }
-    if spec.conversations and spec.conversations not in made[BASELINE]:
-        made[BASELINE].append(spec.conversations)
+    first = next(iter(made))
+    if spec.conversations and spec.conversations not in made[first]:
+        made[first].append(spec.conversations)
     return made
 
 
@@ -56,7 +57,7 @@ def ask(spec: RunSpec, settings: Settings, pool: Executor) -> tuple[Models, Talk
     """Start to ask hubs about models and conversations that lie there."""
     models = {
         name: pool.submit(model.on_a_hub, arm, settings)
-        for name, arm in spec.arms.items()
+        for name, arm in spec.evaluated.items()
         if arm.model.source != "local"
     }
     talks = {
@@ -88,7 +89,7 @@ def look_at(
     """
     lines = Lines()
     models: dict[str, Model] = {}
-    for name, arm in spec.arms.items():
+    for name, arm in spec.evaluated.items():
         asked = on_hubs.get(name)
         models[name] = asked.result() if asked else model.here(arm, settings, progress)
         lines.extend(name, models[name].findings)
@@ -104,17 +105,17 @@ def look_at(
                 conversations[name] = said
     if spec.fidelity.enabled and spec.fidelity.texts:
         lines.add(BASELINE, look("fidelity texts", partial(texts.check, spec.fidelity)))
-    for name, arm in spec.arms.items():
+    for name, arm in spec.evaluated.items():
         lines.extend(name, _memory(arm, models[name], devices[name]))
     return Arms(lines.findings, models, conversations)
 
 
 def disk(spec: RunSpec, found: Arms, to_build: int, settings: Settings) -> Finding:
     """Look whether there is room for all that is downloaded, built and made, each thing once."""
-    download = {arm.model: found.models[name].to_download for name, arm in spec.arms.items()}
+    download = {arm.model: found.models[name].to_download for name, arm in spec.evaluated.items()}
     made = {
         (arm.model, arm.quantization): checkpoint_bytes(shape)
-        for name, arm in spec.arms.items()
+        for name, arm in spec.evaluated.items()
         if arm.quantization and (shape := found.models[name].shape)
     }
     return room.disk(settings, sum(made.values()), sum(download.values()), to_build)

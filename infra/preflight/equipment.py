@@ -40,10 +40,10 @@ def look_at(spec: RunSpec, settings: Settings) -> Equipment:
         spec: What was asked.
         settings: Where things are kept.
     """
-    devices = {name: _device(arm.serving) for name, arm in spec.arms.items()}
+    devices = {name: _device(arm.serving) for name, arm in spec.evaluated.items()}
     environments = _Environments(settings)
     lines = Lines()
-    for name, arm in spec.arms.items():
+    for name, arm in spec.evaluated.items():
         lines.extend(name, environments.of(arm, devices[name]))
         lines.extend(name, _serving(arm.serving, devices[name], settings))
     cache = look("cache folder", partial(machine.folder, settings.cache, "cache"))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,6 +20,7 @@ from infra.preflight.arms import Arms, Models, Talks, conversations_of
 from infra.preflight.equipment import Equipment
 from infra.preflight.findings import Finding, look, note, problems
 from infra.preflight.lines import Lines
+from infra.report import baseline_pack
 from infra.store.settings import Settings
 from infra.suite.harness.rows.sources import is_here
 
@@ -74,7 +76,9 @@ class _Elsewhere:
             if not is_here(leaf, given)
         ]
         conversations = [one for wanted in conversations_of(spec).values() for one in wanted]
-        for hub in access.hubs((arm.model for arm in spec.arms.values()), conversations, places):
+        for hub in access.hubs(
+            (arm.model for arm in spec.evaluated.values()), conversations, places
+        ):
             connect(hub)  # imports its client: two threads must not do that at once
         api = pool.submit(look, "Prefect API", _given_api if in_flow else _prefect_api)
         models, talks = arms.ask(spec, settings, pool)
@@ -104,6 +108,8 @@ def _rest(
     findings.append(elsewhere.api.result())
     looked, missing = suite.rows(elsewhere.rows, spec.evaluation)
     findings += [*elsewhere.tasks.findings, *looked]
+    if spec.baseline_pack is not None:
+        findings.append(look("baseline pack", partial(_pack, spec, settings)))
     whole = fetch_rows and not problems([*there.findings, *findings])
     loaded = suite.load(elsewhere.tasks, missing, spec.evaluation, settings, progress, whole=whole)
     findings += loaded.findings
@@ -118,13 +124,18 @@ def _rest(
     return findings
 
 
+def _pack(spec: RunSpec, settings: Settings) -> str:
+    pack = baseline_pack.check(Path(spec.baseline_pack or "").expanduser(), spec, settings)
+    return f"{pack.result.checkpoint.model} of run {pack.run_id}, asked the same on this engine"
+
+
 def _prompts(
     spec: RunSpec, found: Arms, loaded: suite.Loaded, settings: Settings, progress: Progress
 ) -> list[Finding]:
     """Look at the first questions with the tokenizer of each arm, each once for each window."""
     lines = Lines()
     seen: set[object] = set()
-    for name, arm in spec.arms.items():
+    for name, arm in spec.evaluated.items():
         writer = name if spec.evaluation.tokenizer == "own" else BASELINE
         folder, window = found.models[writer].folder, found.models[name].window
         trusted = arm.model.trust_remote_code

@@ -164,11 +164,19 @@ class RunSpec(Spec):
 
     @refuse
     def _pack_is_enough(self) -> Self:
-        if self.baseline_pack is not None and self.evaluation.noise_floor:
+        if self.baseline_pack is None:
+            return self
+        if self.evaluation.noise_floor:
             raise SpecError(
                 "evaluation.noise_floor with baseline_pack.",
                 cause="The noise floor asks the baseline a second time; a pack cannot be asked.",
                 remedy="Leave one of the two out.",
+            )
+        if self.evaluation.tokenizer == "baseline":
+            raise SpecError(
+                "evaluation.tokenizer='baseline' with baseline_pack.",
+                cause="A pack holds answers, and no tokenizer.",
+                remedy="Set evaluation.tokenizer to 'own', or leave baseline_pack out.",
             )
         return self
 

@@ -1,4 +1,4 @@
-"""Baselines that were evaluated elsewhere: written to one file, and taken from it.
+"""Baselines that were evaluated elsewhere, taken from one file.
 
 A pack is a ZIP file: `pack.json`, and the rows and readings of the baseline under the names that
 they have in the run's folder. Each file counts by its digest, and the pack names the seal of the
@@ -16,85 +16,24 @@ from typing import Any, NoReturn
 from pydantic import BaseModel, ValidationError
 
 from infra.contracts.errors import AssayError
-from infra.contracts.records import ArmResult, Report
+from infra.contracts.records import ArmResult
 from infra.contracts.records.baseline_pack import BaselinePack
-from infra.contracts.specs import BASELINE, RunSpec
+from infra.contracts.specs import RunSpec
 from infra.machine.device import detect
 from infra.machine.environments import locate
-from infra.report import receipt
-from infra.stages.run_key import INPUTS, RunInputs
 from infra.store.content import digest_file
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from infra.suite.harness.keys import task_keys
 
-_PACK = "pack.json"
+PACK = "pack.json"
+"""Name of what a pack says of itself."""
 _FREE = {"concurrency", "triage", "noise_floor", "include_path", "datasets"}
 """Of the evaluation: decides no answer, or is known by the digests of the tasks."""
 
 
 class PackRefused(AssayError):
     """A baseline pack cannot be written, read, or taken for this run."""
-
-
-def export(report: Path, target: Path) -> BaselinePack:
-    """Write a run's baseline to one file.
-
-    Args:
-        report: The run's `report.json`, or its folder.
-        target: The file to write.
-
-    Raises:
-        ReceiptError: There is no report with a receipt.
-        PackRefused: The report does not hold, or its run kept too little.
-    """
-    folder = report if report.is_dir() else report.parent
-    if wrong := [text for check in receipt.verify(folder) for text in check.wrong]:
-        raise PackRefused(
-            f"The report in {folder} does not hold: {wrong[0]}.",
-            cause="It, or one of its files, was changed after it was sealed.",
-            remedy="Evaluate the baseline again.",
-        )
-    found = Report.model_validate_json((folder / "report.json").read_text(encoding="utf-8"))
-    inputs = _inputs(folder)
-    tasks = {name: key for name, key in inputs.tasks.items() if key}
-    if inputs.engines.get(BASELINE) is None or tasks.keys() != found.baseline.tasks.keys():
-        raise PackRefused(
-            f"The run in {folder} did not keep what identifies its tasks and its engine.",
-            cause="An earlier version of Assay made it, or its rows could not be identified.",
-            remedy="Evaluate the baseline again.",
-        )
-    names = [task.samples for task in found.baseline.tasks.values()]
-    names += [found.baseline.reading.file] if found.baseline.reading else []
-    pack = BaselinePack(
-        run_id=found.run_id,
-        created=found.created,
-        seal=receipt.seal_of(folder),
-        baseline=found.spec.baseline,
-        evaluation=found.spec.evaluation,
-        result=found.baseline,
-        tasks=tasks,
-        engine=inputs.engines[BASELINE],
-        files=tuple(
-            digest_file(folder / name).model_copy(update={"name": name})
-            for name in dict.fromkeys(names)
-        ),
-    )
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(_PACK, pack.model_dump_json(indent=2))
-            for file in pack.files:
-                archive.write(folder / file.name, file.name)
-        partial.replace(target)
-    except OSError as error:
-        raise PackRefused(
-            f"{target} cannot be written: {error.strerror}.",
-            remedy="Name a file in a folder you may write to.",
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
-    return pack
 
 
 def read(path: Path) -> BaselinePack:
@@ -105,7 +44,7 @@ def read(path: Path) -> BaselinePack:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            return BaselinePack.model_validate_json(archive.read(_PACK))
+            return BaselinePack.model_validate_json(archive.read(PACK))
     except (OSError, zipfile.BadZipFile, KeyError, ValidationError) as error:
         raise PackRefused(
             f"{path} cannot be read as a baseline pack.",
@@ -172,18 +111,6 @@ def adopt(path: Path, spec: RunSpec, run: RunFolder, settings: Settings) -> ArmR
         name: task.model_copy(update={"reused": True}) for name, task in pack.result.tasks.items()
     }
     return pack.result.model_copy(update={"tasks": tasks})
-
-
-def _inputs(folder: Path) -> RunInputs:
-    try:
-        text = (folder / f"{INPUTS}.json").read_text(encoding="utf-8")
-        return RunInputs.model_validate_json(text)
-    except (OSError, ValidationError) as error:
-        raise PackRefused(
-            f"The run in {folder} did not keep what it started from.",
-            cause="An earlier version of Assay made it.",
-            remedy="Evaluate the baseline again.",
-        ) from error
 
 
 def _differences(pack: BaselinePack, spec: RunSpec) -> Iterator[tuple[str, Any, Any]]:
