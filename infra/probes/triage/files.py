@@ -1,4 +1,4 @@
-"""Looks at a quantized checkpoint on disk, beside the baseline's own weights. No engine.
+"""Looks at a checkpoint on disk, beside the weights it is compared with. No engine.
 
 The bounds are wide: a sound checkpoint is far inside of them, a broken one far outside.
 """
@@ -6,44 +6,49 @@ The bounds are wide: a sound checkpoint is far inside of them, a broken one far 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 from infra.contracts import wording
 from infra.contracts.errors import WeightsError
 from infra.contracts.progress import Progress
-from infra.contracts.records import Check
+from infra.contracts.records import Check, Quantization
+from infra.models import quantization as quantizations
 from infra.models.files import choose, is_weight
 from infra.models.place import in_folder
-from infra.probes.triage.layers import (
-    BITS,
-    Layer,
+from infra.probes.triage import completeness
+from infra.probes.triage.layers import Layer, Layers, Scales, layers_of, look_at_scales
+from infra.probes.triage.likeness import (
+    LEAST_SIGNS,
+    MAGNITUDE,
+    MOST_ROUNDING,
+    NOTHING_ALIKE,
+    RELATED,
     Likeness,
-    Scales,
     compare,
-    count_not_finite,
-    is_misshapen,
-    layers_of,
-    look_at_scales,
+    sampled_rows,
 )
-from infra.probes.triage.tensors import Tensor, tensors_of
+from infra.probes.triage.tensors import Tensor, count_not_finite, tensors_of
 from infra.store.file_digests import tell_bytes
 
 FINITE, SHAPES, COMPLETE = "tensors finite", "shapes", "layers complete"
-SCALES, WEIGHTS, SIZE = "scales", "weights those of the baseline", "size on disk"
+SCALES, SHARE, SIZE = "scales", "layers quantized", "size on disk"
+WEIGHTS = "weights those of the baseline"
 
 MOST_SPREAD = 1000
 """Largest scale of a layer, in medians of it. A scale is a fifteenth of what a group of weights
 spans, so its spread is that of the weights: 5 in the sample model. Weights with heavy outliers
 reach some dozens. A thousand leaves no level for the other weights of such a group."""
 
-LEAST_SIGNS = 0.9
-"""Share of signs that a layer keeps. AWQ turns none: 1.0 if it is the layer, 0.5 if another."""
+MOST_ZERO = 0.01
+"""Share of a layer's scales that may be zero: rows of padding, experts that nothing reaches."""
 
-MAGNITUDE = 20.0
-"""How many times larger or smaller the median weight may be. AWQ divides what it multiplies:
-0.7 to 1.05 in the sample model."""
+MOST_UNLIKE = 0.5
+"""Share of layers up to which those that are unlike the baseline's are broken, and from which on
+the whole checkpoint was made from another model."""
 
 SIZE_TOLERANCE = 0.03
 _NAMED = 3
@@ -57,129 +62,240 @@ class _Measured:
     likeness: dict[str, Likeness] = field(default_factory=dict)
 
 
-def look(folder: Path, baseline: Iterable[Path], progress: Progress) -> tuple[Check, ...]:
+@dataclass(frozen=True)
+class _Baseline:
+    """What the checkpoint is compared with, under the checkpoint's names."""
+
+    tensors: dict[str, Tensor]
+    layers: dict[str, Layer]
+    architecture: str | None
+
+
+def look(
+    folder: Path,
+    baseline: Iterable[Path],
+    progress: Progress,
+    *,
+    ready_made: bool = False,
+    another_base: str | None = None,
+) -> tuple[Check, ...]:
     """Look at every tensor of a checkpoint and return what was found.
 
     Args:
         folder: The checkpoint.
-        baseline: Safetensors files of the model it was made from. If it has none, only pickles,
-            then the checkpoint is looked at by itself.
-        progress: Told about bytes.
+        baseline: Safetensors files of the model it is compared with. If it has none, only pickles,
+            or if there is no such model, then the checkpoint is looked at by itself.
+        progress: Receives bytes.
+        ready_made: It came as it is, and nothing proves that it was made from the baseline: that
+            all of its weights are others' is said, and only a few that are is a fault.
+        another_base: Why it was probably made from another model; then no weight that is unlike
+            the baseline's is a fault.
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    recipe = config["quantization_config"]
+    quantization = quantizations.of(folder)
     try:
         names = [path.name for path in folder.iterdir()]
         chosen = choose(names, in_folder(folder), allow_pickle=False, trust_remote_code=False)
-        weights = [folder / name for name in chosen if is_weight(name)]
-        tensors = tensors_of(weights)
-        theirs = _renamed(tensors_of(baseline), tensors)
+        tensors = tensors_of([folder / name for name in chosen if is_weight(name)])
+        layers = layers_of(tensors, quantization)
+        theirs = _read_baseline(list(baseline), {*tensors, *_weights_of(layers)})
     except WeightsError as error:
         return (_check(SHAPES, [f"{error.fact} {error.cause}".strip()], "", "whole files"),)
-    layers, torn = layers_of(tensors)
-    group_size = recipe["group_size"]
-    misshapen = [name for name, layer in layers.items() if is_misshapen(layer, group_size)]
-    whole = {name: layer for name, layer in layers.items() if name not in misshapen}
-    measured = _measure(tensors, whole, theirs, progress)
-    sound = f"{len(whole)} layers of {BITS} bits in groups of {group_size}"
+    measured = _measure(tensors, layers, theirs, progress)
+    same = theirs.architecture in {None, *(config.get("architectures") or [None])}
+    beside = theirs if theirs.tensors and same else None
     checks = [
         _check(FINITE, measured.not_finite, f"all {len(tensors)}", "no NaN, no infinity"),
-        _check(SHAPES, [*misshapen, *torn], sound, f"groups of {group_size}, {BITS} bits packed"),
-        _scales(measured.scales),
+        _shapes(layers, quantization),
     ]
-    if theirs:
-        tied = bool(config.get("tie_word_embeddings"))
-        kept = tuple(recipe.get("modules_to_not_convert") or ())
-        needed = {n: t for n, t in theirs.items() if _counts(t) and not (tied and n == _TIED)}
-        extra = [tensors[_TIED]] if tied and _TIED in tensors else []
-        checks += [
-            _complete(tensors, layers, needed),
-            _weights(measured.likeness),
-            _size(tensors, [*needed.values(), *extra], group_size, kept),
-        ]
+    if quantization:
+        checks += [_scales(measured.scales), _share(tensors, layers, quantization)]
+    checks.append(_complete(tensors, layers, quantization, config, beside))
+    if theirs.tensors:
+        excuse = another_base if ready_made else None
+        if quantization and quantization.rotated:
+            excuse = "its weights were rotated before they were quantized"
+        elif not same:
+            excuse = f"the baseline is of another architecture, {theirs.architecture}"
+        checks.append(_likeness(measured.likeness, layers, excuse, ready_made=ready_made))
+        if quantization and not ready_made:
+            checks.append(_size(tensors, theirs.tensors, quantization, config))
     return tuple(checks)
 
 
-def _renamed(baseline: dict[str, Tensor], ours: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the baseline's tensors under our names: some models come without their prefix."""
-    known = {*ours, *(f"{name}.weight" for name in layers_of(ours)[0])}
-    bare = {name.partition(".")[2]: name for name in known}
-    return {name if name in known else bare.get(name, name): baseline[name] for name in baseline}
+def _weights_of(layers: Layers) -> list[str]:
+    return [f"{name}.weight" for name in layers.all]
+
+
+def _read_baseline(files: Sequence[Path], ours: set[str]) -> _Baseline:
+    tensors = completeness.renamed(tensors_of(files), ours)
+    folder = files[0].parent if files else Path()
+    architecture = None
+    if files and (folder / "config.json").is_file():
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        architecture = next(iter(found.get("architectures") or ()), None)
+    layers = layers_of(tensors, quantizations.of(folder) if files else None).all
+    return _Baseline(tensors, layers, architecture)
 
 
 def _measure(
-    tensors: dict[str, Tensor],
-    layers: dict[str, Layer],
-    baseline: dict[str, Tensor],
-    progress: Progress,
+    tensors: dict[str, Tensor], layers: Layers, baseline: _Baseline, progress: Progress
 ) -> _Measured:
     found = _Measured()
     total, done = sum(tensor.size for tensor in tensors.values()), 0
+    placed = {layer.weight.name: layer for layer in layers.all.values()}
     for name, tensor in tensors.items():
         if tensor.is_float and count_not_finite(tensor):
             found.not_finite.append(name)
-        layer_name, _, part = name.rpartition(".")
-        if part == "qweight" and layer_name in layers:
-            layer, weight = layers[layer_name], baseline.get(f"{layer_name}.weight")
-            found.scales[layer_name] = look_at_scales(layer)
-            if weight is not None and weight.is_float:
-                same = weight.shape == (layer.outputs, layer.inputs)
-                likeness = compare(layer, weight) if same else Likeness(0.0, 1.0)
-                if likeness is not None:
-                    found.likeness[layer_name] = likeness
+        if layer := placed.get(name):
+            if layer.quantized and (scales := look_at_scales(layer)):
+                found.scales[layer.name] = scales
+            likeness = _compared(layer, baseline.layers.get(layer.name))
+            if likeness is not None:
+                found.likeness[layer.name] = likeness
         done += tensor.size
         tell_bytes(progress, "looking at tensors", done, total)
     return found
 
 
+def _compared(ours: Layer, theirs: Layer | None) -> Likeness | None:
+    """Compare a layer with the baseline's; none if one of them is not decoded here."""
+    if theirs is None or ours.shape is None or theirs.shape is None:
+        return None
+    if ours.shape != theirs.shape:
+        return NOTHING_ALIKE
+    rows = sampled_rows(ours.shape[0])
+    mine, other = ours.sample(rows), theirs.sample(rows)
+    return compare(mine, other) if mine and other else None
+
+
+def _shapes(layers: Layers, quantization: Quantization | None) -> Check:
+    wrong = [*layers.misshapen, *layers.torn]
+    if quantization is None:
+        return _check(SHAPES, wrong, "not quantized", "no part of a quantized layer")
+    sound = [f"{n} layers as {layout}" for layout, n in layers.layouts.items() if layout]
+    if unread := layers.layouts.get(""):
+        form = f" ({quantization.format})" if quantization.format else ""
+        sound.append(f"{unread} layers of {quantization.name}{form}, not decoded here")
+    wanted = "; ".join(dict.fromkeys(one.phrase for one in quantization.schemes if one.phrase))
+    return _check(SHAPES, wrong, "; ".join(sound) or "no layer", wanted or "parts that fit")
+
+
 def _scales(scales: dict[str, Scales]) -> Check:
-    wrong = [
-        f"{name} ({one.not_positive} of {one.total} not positive)"
-        for name, one in scales.items()
-        if one.not_positive
-    ]
+    wrong = []
+    for name, one in scales.items():
+        if one.not_finite:
+            wrong.append(f"{name} ({one.not_finite} of {one.total} NaN or infinite)")
+        elif one.zero > MOST_ZERO * one.total:
+            wrong.append(f"{name} ({one.zero} of {one.total} zero)")
+        elif one.all_equal:
+            wrong.append(f"{name} (all {one.total} are {one.median:g})")
     spread = {n: one.largest / one.median for n, one in scales.items() if one.median}
     wrong += [f"{n} (largest {x:.0f} medians)" for n, x in spread.items() if x > MOST_SPREAD]
-    sound = f"all positive, largest {max(spread.values(), default=0):.1f} medians of its layer"
-    return _check(SCALES, wrong, sound, f"positive, at most {MOST_SPREAD} medians of the layer")
+    sound = f"none zero, largest {max(spread.values(), default=0):.1f} medians of its layer"
+    if zero := sum(one.zero for one in scales.values()):
+        sound = sound.replace("none", f"{zero:,} of {sum(one.total for one in scales.values()):,}")
+    if not scales:
+        sound = "none that are read here"
+    return _check(SCALES, wrong, sound, f"not zero, at most {MOST_SPREAD} medians of the layer")
 
 
-def _complete(
-    tensors: dict[str, Tensor], layers: dict[str, Layer], baseline: dict[str, Tensor]
-) -> Check:
-    present = {*tensors, *(f"{name}.weight" for name in layers)}
-    required = [name for name, tensor in baseline.items() if _is_required(tensor)]
-    missing = [name for name in required if name not in present]
-    if not layers:
-        missing = ["no layer is quantized", *missing]
-    sound = f"all {len(required)} tensors of the baseline, {len(layers)} of them quantized"
-    return _check(COMPLETE, missing, sound, "every layer of the baseline")
-
-
-def _weights(likeness: dict[str, Likeness]) -> Check:
-    wrong = [
-        f"{name} ({one.signs:.0%} of signs, {one.magnitude:.2g} of the size)"
-        for name, one in likeness.items()
-        if one.signs < LEAST_SIGNS or not 1 / MAGNITUDE < one.magnitude < MAGNITUDE
-    ]
-    sound = "nothing to compare"
-    if likeness:
-        sizes = [one.magnitude for one in likeness.values()]
-        lowest = min(one.signs for one in likeness.values())
-        sound = f"at least {lowest:.1%} of signs, {min(sizes):.2f} to {max(sizes):.2f} of the size"
-    return _check(
-        WEIGHTS,
-        wrong,
-        sound,
-        f"{LEAST_SIGNS:.0%} of signs in each layer, size within a factor of {MAGNITUDE:g}",
+def _share(tensors: dict[str, Tensor], layers: Layers, quantization: Quantization) -> Check:
+    """Say how much is quantized: a matter of taste, and no fault as long as some of it is."""
+    linear = {one.weight.name for one in layers.all.values()}
+    others = [one for n, one in tensors.items() if n not in linear and n not in layers.belonging]
+    ends = [one for name, one in layers.all.items() if name not in layers.left]
+    whole = sum(one.numbers for one in others if one.is_whole)
+    whole += sum(one.numbers for one in ends if not one.quantized)
+    return Check(
+        name=SHARE,
+        value=completeness.share(layers, quantization, whole),
+        wanted="any share",
+        ok=True,
     )
 
 
-def _size(
-    tensors: dict[str, Tensor], baseline: Iterable[Tensor], group_size: int, kept: tuple[str, ...]
+def _complete(
+    tensors: dict[str, Tensor],
+    layers: Layers,
+    quantization: Quantization | None,
+    config: Mapping[str, Any],
+    beside: _Baseline | None,
 ) -> Check:
+    present = {*tensors, *_weights_of(layers)}
+    if beside:
+        missing = completeness.missing_beside(present, beside.tensors, config)
+        required = sum(completeness.is_required(one) for one in beside.tensors.values())
+        sound, wanted = f"all {required} tensors of the baseline", "every layer of the baseline"
+    else:
+        missing = completeness.missing_alone(tensors, layers, config)
+        sound, wanted = "every block has what the others have", "all that config.json describes"
+    if quantization:
+        sound += f", {len(layers.quantized)} of them quantized"
+        if not layers.quantized and quantization.understood:
+            missing = ["no layer is quantized", *missing]
+    return _check(COMPLETE, missing, sound, wanted)
+
+
+def _likeness(
+    likeness: dict[str, Likeness], layers: Layers, excuse: str | None, *, ready_made: bool
+) -> Check:
+    """Judge how far weights are those of the baseline; what says nothing is said, and no fault."""
+    wanted = (
+        f"{LEAST_SIGNS:.0%} of signs in each layer, size within a factor of {MAGNITUDE:g}, error "
+        f"at most {MOST_ROUNDING:g} times what rounding makes"
+    )
+    unlike = {name: one for name, one in likeness.items() if not one.same}
+    another = ready_made and len(unlike) > MOST_UNLIKE * len(likeness)
+    if not likeness:
+        why = "layers of this format are not decoded here" if "" in layers.layouts else excuse
+        return Check(name=WEIGHTS, value=f"not compared: {why or 'no name is the same'}",
+                     wanted=wanted, ok=True)  # fmt: skip
+    if unlike and (excuse or another):
+        related = median(one.signs for one in unlike.values()) >= RELATED
+        why = excuse or (
+            "so it was fine-tuned for long, or is packed in another way than it says"
+            if related
+            else "so it was made from another model, or its weights were transformed"
+        )
+        text = f"{len(unlike)} of {len(likeness)} layers are unlike the baseline's: {why}"
+        return Check(name=WEIGHTS, value=f"says nothing: {text}", wanted=wanted, ok=True)
+    return _check(
+        WEIGHTS,
+        [f"{name} ({_measures([one])})" for name, one in unlike.items()],
+        _measures(list(likeness.values())),
+        wanted,
+    )
+
+
+def _measures(likeness: Sequence[Likeness]) -> str:
+    sizes = [one.magnitude for one in likeness]
+    signs = min(one.signs for one in likeness)
+    rounded = [one.error / one.rounding for one in likeness if one.rounding]
+    errors = [one.error for one in likeness]
+    if len(likeness) == 1:
+        one = likeness[0]
+        return f"{one.signs:.0%} of signs, {one.magnitude:.2g} of the size, error {one.error:.2g}"
+    text = f"at least {signs:.1%} of signs, {min(sizes):.2f} to {max(sizes):.2f} of the size"
+    if not rounded:
+        return f"{text}, error at most {max(errors):.2g}"
+    text += f", error at most {max(rounded):.1f} times what rounding makes"
+    if median(rounded) > MOST_ROUNDING:
+        text += ": weights were changed before they were rounded, by fine-tuning for instance"
+    return text
+
+
+def _size(
+    tensors: dict[str, Tensor],
+    baseline: dict[str, Tensor],
+    quantization: Quantization,
+    config: Mapping[str, Any],
+) -> Check:
+    tied = bool(config.get("tie_word_embeddings"))
+    needed = [one for n, one in baseline.items() if _counts(one) and not (tied and n == _TIED)]
+    extra = [tensors[_TIED]] if tied and _TIED in tensors else []
     real = sum(tensor.size for tensor in tensors.values())
-    expected = sum(_expected_bytes(tensor, group_size, kept) for tensor in baseline)
+    expected = sum(_expected_bytes(tensor, quantization) for tensor in [*needed, *extra])
     ok = abs(real - expected) <= SIZE_TOLERANCE * expected
     return Check(
         name=SIZE,
@@ -189,29 +305,26 @@ def _size(
     )
 
 
-def _expected_bytes(tensor: Tensor, group_size: int, kept: tuple[str, ...]) -> float:
-    numbers = float(tensor.numbers)
-    if not _is_linear(tensor) or any(part in tensor.name for part in kept):
+def _expected_bytes(tensor: Tensor, quantization: Quantization) -> float:
+    scheme, numbers = quantization.schemes[0], float(tensor.numbers)
+    if not _is_linear(tensor) or any(part in tensor.name for part in quantization.ignored):
         return 2 * numbers
-    # Four bits a weight; for each group a scale of 16 bits and a zero of four.
-    return numbers * (BITS + (16 + BITS) / group_size) / 8
+    bits = scheme.bits or 16
+    group = scheme.group_size or tensor.shape[1]
+    # For each group a scale of 16 bits and a zero as wide as a weight.
+    return numbers * (bits + (16 + bits) / group) / 8
 
 
 def _is_linear(tensor: Tensor) -> bool:
-    """Tell whether AutoAWQ quantizes it: a matrix inside a numbered block, no router of experts."""
+    """Tell whether a quantizer takes it: a matrix inside a numbered block, no router of experts."""
     numbered = any(part.isdigit() for part in tensor.name.split("."))
-    return _is_required(tensor) and numbered and len(tensor.shape) == 2 and not (
+    return completeness.is_required(tensor) and numbered and len(tensor.shape) == 2 and not (
         tensor.name.endswith(("gate.weight", ".bias"))
     )  # fmt: skip
 
 
-def _is_required(tensor: Tensor) -> bool:
-    """Tell whether a checkpoint has to have it: no table or mask that models compute anew."""
-    return len(tensor.shape) in (1, 2) and tensor.name.endswith((".weight", ".bias"))
-
-
 def _counts(tensor: Tensor) -> bool:
-    return tensor.is_float and tensor.name.endswith((".weight", ".bias"))
+    return tensor.is_whole and tensor.name.endswith((".weight", ".bias"))
 
 
 def _check(name: str, wrong: list[str], sound: str, wanted: str) -> Check:

@@ -1,156 +1,334 @@
-"""The quantized layers of an AWQ checkpoint: how they are packed, and what is measured of each.
-
-Layout that AutoAWQ calls GEMM: `qweight` [inputs, outputs / 8] and `qzeros` [groups, outputs / 8]
-hold eight levels of four bits in each 32-bit word, `scales` is [groups, outputs]. A weight is
-(level - zero) * scale.
-"""
+"""The layers of a checkpoint: which are quantized, in which layout, and what is wrong with them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import fnmatch
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from infra.probes.triage.tensors import Array, Tensor, floats, not_finite, pieces, rows_of
+from infra.contracts.records import Quantization, QuantizationScheme
+from infra.probes.triage import packing
+from infra.probes.triage.packing import Packing, Sample
+from infra.probes.triage.tensors import Array, Tensor, floats, rows_of
 
-BITS, PACKED = 4, 8
-_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
-"""Which of its eight outputs each four bits of a word hold, lowest bits first."""
+_MAIN = ("qweight", "weight_packed", "weight")
+"""Parts that hold the levels, one of them for each quantized layer."""
 
-_SAMPLED_WORDS = 8
-"""Words of each row that are compared with the baseline: 64 outputs, spread over the layer."""
+_BESIDE = {
+    "qzeros", "scales", "g_idx", "weight_scale", "weight_scale_inv", "weight_scale_2",
+    "weight_zero_point", "weight_shape", "weight_g_idx", "weight_global_scale",
+}  # fmt: skip
+"""Parts that no layer has but a quantized one, beside its levels."""
+
+_SCALE = re.compile(r"(?i)(.*_)?(scales?|absmax|scb)(_inv|_2)?")
+_TABLES = re.compile(
+    r"(?P<module>.+)\.(?P<part>weight\.((nested_)?(absmax|quant_map)|quant_state\..+))"
+)
+"""What bitsandbytes puts beside a weight."""
+_EXPERTS = re.compile(r"(?P<module>.+\.experts\..+)_(?P<part>blocks|scales)")
+"""MXFP4 for all experts of a block at once."""
+_LEVELS = {"I8", "U8", "I32", "I16", "U16", "U32", "F8_E4M3", "F8_E5M2", "F4"}
+_BLOCK = re.compile(r"\.\d+\.")
+
+_ALL_EQUAL = 64
+"""Scales of a layer that are not all equal by chance: each is as large as its largest weight."""
+
+_USUAL = 0.9
+"""Share of layers with a part, from which on those without it lack it."""
+
+_DECODED = {
+    "awq": {None, "gemm"},
+    "gptq": {None, "gptq", "gptq_v2"},
+    "fp8": None,
+    "fbgemm_fp8": None,
+    "compressed-tensors": {
+        None, "pack-quantized", "int-quantized", "float-quantized", "naive-quantized",
+        "nvfp4-pack-quantized", "mxfp4-pack-quantized", "mxfp8-quantized", "mixed-precision",
+    },
+    "modelopt": {"fp8", "fp8_pb_wo", "fp8_per_channel_per_token"},
+    "modelopt_fp4": {"nvfp4", "w4a16_nvfp4"},
+    "modelopt_mxfp8": {"mxfp8"},
+}  # fmt: skip
+"""Method → formats whose layers are decoded here, all of them if None. Of others some may be."""
+
+_LAYOUTS = {"awq": {"AWQ"}, "gptq": {"GPTQ"}, "fp8": {"FP8"}, "fbgemm_fp8": {"FP8"}}
+"""Method → layouts that its engine reads, where they might be taken for each other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """The three tensors of one layer."""
+    """One linear layer."""
 
-    qweight: Tensor
-    qzeros: Tensor
-    scales: Tensor
+    name: str
+    weight: Tensor
+    """Its levels, or its numbers if it is not quantized."""
+
+    packing: Packing | None
+    """How to read them; none if that is not decoded here, or if it is not quantized."""
+
+    scales: tuple[Tensor, ...] = ()
+    """All scales it has."""
+
+    bits: int | None = None
+    """Of one weight, by the configuration or by the layout."""
 
     @property
-    def inputs(self) -> int:
-        """Numbers it takes."""
-        return self.qweight.shape[0]
+    def quantized(self) -> bool:
+        """Whether it is."""
+        return not self.weight.is_whole
 
     @property
-    def outputs(self) -> int:
-        """Numbers it gives."""
-        return self.qweight.shape[1] * PACKED
+    def shape(self) -> tuple[int, int] | None:
+        """Outputs and inputs; none where files do not show them."""
+        if self.packing:
+            return self.packing.shape.outputs, self.packing.shape.inputs
+        if self.quantized or len(self.weight.shape) != 2:
+            return None
+        return self.weight.shape[0], self.weight.shape[1]
+
+    @property
+    def numbers(self) -> int:
+        """How many weights it has, as far as files show it."""
+        if self.shape:
+            return self.shape[0] * self.shape[1]
+        if self.quantized and self.bits and self.weight.dtype != "F8_E4M3":
+            return self.weight.size * 8 // self.bits
+        return self.weight.numbers
+
+    def sample(self, rows: Array) -> Sample | None:
+        """Decode the weights of some outputs, ascending; none if they are not decoded here."""
+        if self.packing:
+            return self.packing.sample(rows)
+        if self.quantized:
+            return None
+        values = floats(rows_of(self.weight, rows), self.weight.dtype).astype(np.float32)
+        return Sample(values, np.zeros((1, 1), np.float32))
+
+
+@dataclass
+class Layers:
+    """All linear layers of a checkpoint."""
+
+    all: dict[str, Layer] = field(default_factory=dict)
+    belonging: set[str] = field(default_factory=set)
+    """Names of all tensors of quantized layers."""
+
+    torn: list[str] = field(default_factory=list)
+    """Layers that lack a part, with its name."""
+
+    misshapen: list[str] = field(default_factory=list)
+    """Layers that are not what the configuration says, with the reason."""
+
+    @property
+    def quantized(self) -> dict[str, Layer]:
+        """Those that are."""
+        return {name: layer for name, layer in self.all.items() if layer.quantized}
+
+    @property
+    def left(self) -> dict[str, Layer]:
+        """Those inside of blocks that are not quantized."""
+        return {
+            name: layer
+            for name, layer in self.all.items()
+            if not layer.quantized and _BLOCK.search(f".{name}.")
+        }
+
+    @property
+    def layouts(self) -> Counter[str]:
+        """How many quantized layers have which layout; `""`: they are not decoded here."""
+        packings = (layer.packing for layer in self.quantized.values())
+        return Counter(packing.layout if packing else "" for packing in packings)
 
 
 @dataclass(frozen=True, slots=True)
 class Scales:
     """What the scales of one layer are."""
 
-    not_positive: int
-    """How many are zero, negative or NaN."""
+    zero: int
+    """How many are zero."""
 
+    not_finite: int
     total: int
     median: float
     largest: float
+    all_equal: bool
+    """Whether there are many and all are the same. Of powers of two that may be so by chance; that
+    all are one is what a layer has whose scales were never filled in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Likeness:
-    """How far a layer's weights are those of the baseline."""
+def layers_of(tensors: Mapping[str, Tensor], quantization: Quantization | None) -> Layers:
+    """Return the linear layers of a checkpoint, quantized or not."""
+    found, modules = Layers(), _modules(tensors)
+    usual = _usual_parts(modules) if quantization and len(quantization.schemes) == 1 else {}
+    for name, parts in modules.items():
+        main = next((parts[part] for part in _MAIN if part in parts), None)
+        if main is None and quantization and quantization.method not in _DECODED:
+            main = _largest(parts)
+        beside = {part for part in parts if part in _BESIDE or part.startswith("weight.")}
+        if main is None:
+            if beside:
+                found.torn.append(f"{name} (no weight)")
+        elif main.is_whole:
+            if len(main.shape) == 2:
+                found.all[name] = Layer(name, main, None)
+        elif main.dtype in _LEVELS:
+            found.belonging.update(tensor.name for tensor in parts.values())
+            scales = tuple(tensor for part, tensor in parts.items() if _is_scale(part, tensor))
+            lacking = sorted(usual.get(_kind(parts), set()) - set(parts))
+            if not scales and not any(_is_scale(part) for part in parts):
+                lacking = lacking or ["scales"]
+            if lacking:
+                found.torn.append(f"{name} (no {', '.join(lacking)})")
+            _add(found, name, main, parts, scales, quantization, torn=bool(lacking))
+    return found
 
-    signs: float
-    """Share of equal signs among the weights that neither of them has at zero."""
 
-    magnitude: float
-    """Median of absolute weights, quantized to base."""
+def _add(
+    found: Layers,
+    name: str,
+    main: Tensor,
+    parts: Mapping[str, Tensor],
+    scales: tuple[Tensor, ...],
+    quantization: Quantization | None,
+    *,
+    torn: bool,
+) -> None:
+    scheme = scheme_of(name, quantization)
+    form = quantization.format if quantization else None
+    packed = packing.read(parts, scheme, form)
+    bits = packed.shape.bits if packed else scheme.bits
+    if quantization and not torn and (why := _misfit(packed, parts, scheme, quantization)):
+        found.misshapen.append(f"{name} ({why})")
+        packed = None
+    found.all[name] = Layer(name, main, packed, scales, bits)
 
 
-def layers_of(tensors: dict[str, Tensor]) -> tuple[dict[str, Layer], list[str]]:
-    """Return the layers that have all three tensors, and the names of those that lack one."""
-    parts = ("qweight", "qzeros", "scales")
-    names = [name.rpartition(".")[0] for name in tensors if name.endswith((".qweight", ".qzeros"))]
-    layers, torn = {}, []
-    for name in dict.fromkeys(names):
-        found = [tensors[f"{name}.{part}"] for part in parts if f"{name}.{part}" in tensors]
-        if len(found) == len(parts):
-            layers[name] = Layer(*found)
-        else:
-            torn.append(name)
-    return layers, torn
+def scheme_of(name: str, quantization: Quantization | None) -> QuantizationScheme:
+    """Return what the configuration says about a layer; an empty scheme where it is not clear."""
+    schemes = quantization.schemes if quantization else ()
+    for scheme in schemes:
+        if any(_is_target(name, target) for target in scheme.targets):
+            return scheme
+    general = [one for one in schemes if not one.targets or _is_class(one.targets)]
+    return general[0] if len(general) == 1 else QuantizationScheme()
 
 
-def is_misshapen(layer: Layer, group_size: int) -> bool:
-    """Tell whether the tensors of a layer do not fit each other and the size of its groups."""
-    shapes = [layer.qweight.shape, layer.qzeros.shape, layer.scales.shape]
-    kinds = (layer.qweight.dtype, layer.qzeros.dtype, layer.scales.is_float)
-    if any(len(shape) != 2 for shape in shapes) or kinds != ("I32", "I32", True):
+def is_named(name: str, patterns: Iterable[str]) -> bool:
+    """Tell whether a layer is one of those that a configuration leaves, in any method's words."""
+    return any(_is_target(name, one) or one in name for one in patterns if one)
+
+
+def _is_target(name: str, target: str) -> bool:
+    if target == name or name.endswith(f".{target}"):
         return True
-    groups, rest = divmod(layer.inputs, group_size)
-    wanted = [
-        (layer.inputs, layer.outputs // PACKED),
-        (groups, layer.outputs // PACKED),
-        (groups, layer.outputs),
-    ]
-    return bool(rest) or shapes != wanted
+    if fnmatch.fnmatchcase(name, target):
+        return True
+    try:
+        pattern = target.removeprefix("re:")
+        return pattern != target and re.match(pattern, name) is not None
+    except re.error:
+        return False
 
 
-def look_at_scales(layer: Layer) -> Scales:
-    """Measure the scales of a layer."""
-    values = floats(rows_of(layer.scales, 0, layer.scales.shape[0]), layer.scales.dtype)
-    good = values[np.isfinite(values) & (values > 0)]
-    return Scales(
-        not_positive=int(values.size - good.size),
-        total=int(values.size),
-        median=float(np.median(good)) if good.size else 0.0,
-        largest=float(good.max()) if good.size else 0.0,
-    )
+def _is_class(targets: tuple[str, ...]) -> bool:
+    return any(target in {"Linear", "RoutedExperts", "FusedMoE"} for target in targets)
 
 
-def compare(layer: Layer, baseline: Tensor) -> Likeness | None:
-    """Compare a sample of a layer's weights with the baseline's.
+def _modules(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Return layers by name, each with its parts by name."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if match := _TABLES.fullmatch(name):
+            module, part = match["module"], match["part"]
+        elif match := _EXPERTS.fullmatch(name):
+            module = match["module"]
+            part = {"blocks": "weight", "scales": "weight_scale"}[match["part"]]
+        else:
+            module, _, part = name.rpartition(".")
+        found.setdefault(module, {})[part] = tensor
+    return found
 
-    AWQ multiplies inputs and outputs of a layer by positive numbers and rounds: neither turns a
-    sign, so a layer that is the base's has its signs, and any other has half of them.
 
-    Args:
-        layer: The layer, of sound shapes.
-        baseline: `weight` of the same layer, [outputs, inputs].
+def _largest(parts: Mapping[str, Tensor]) -> Tensor | None:
+    """Return what most probably holds the levels of a layer, whatever its method calls them."""
+    many = [one for one in parts.values() if one.dtype in _LEVELS and len(one.shape) > 1]
+    return max(many, key=lambda one: one.size, default=None)
 
-    Returns:
-        None if the base has no weights other than zero there.
-    """
-    count = layer.qweight.shape[1]
-    words = np.unique(np.linspace(0, count - 1, min(count, _SAMPLED_WORDS)).astype(int))
-    columns = (words[:, None] * PACKED + np.arange(PACKED)).ravel()
-    levels = _unpack(np.concatenate([piece[:, words] for piece in pieces(layer.qweight)]))
-    groups = layer.scales.shape[0]
-    zeros = _unpack(rows_of(layer.qzeros, 0, groups)[:, words])
-    scales = floats(rows_of(layer.scales, 0, groups), layer.scales.dtype)[:, columns]
-    steps = levels - np.repeat(zeros, layer.inputs // groups, axis=0)
-    rows = [floats(rows_of(baseline, int(word) * PACKED, PACKED), baseline.dtype) for word in words]
-    theirs = np.concatenate(rows).T
-    there = theirs != 0
-    if not there.any():
+
+def _kind(parts: Mapping[str, Tensor]) -> str:
+    return next((f"{part} {parts[part].dtype}" for part in _MAIN if part in parts), "")
+
+
+def _usual_parts(modules: Mapping[str, Mapping[str, Tensor]]) -> dict[str, set[str]]:
+    """Return the parts that nearly all quantized layers of a kind have."""
+    counts: dict[str, Counter[str]] = {}
+    total: Counter[str] = Counter()
+    for parts in modules.values():
+        kind = _kind(parts)
+        total[kind] += 1
+        named = (part for part in parts if part in _BESIDE or part.startswith("weight."))
+        counts.setdefault(kind, Counter()).update(named)
+    return {
+        kind: {part for part, count in found.items() if count >= _USUAL * total[kind]}
+        for kind, found in counts.items()
+    }
+
+
+def _is_scale(part: str, tensor: Tensor | None = None) -> bool:
+    named = _SCALE.fullmatch(part.removeprefix("weight.")) is not None
+    return named and (tensor is None or tensor.is_float)
+
+
+def _misfit(
+    packed: Packing | None,
+    parts: Mapping[str, Tensor],
+    scheme: QuantizationScheme,
+    quantization: Quantization,
+) -> str:
+    """Say why a layer is not what the configuration says; empty if it is, or if nobody knows."""
+    formats = _DECODED.get(quantization.method, set())
+    if packed is None:
+        decoded = formats is None or quantization.format in formats
+        shapes = ", ".join(f"{part} {_shape(one)}" for part, one in sorted(parts.items()))
+        return f"shapes do not fit each other: {shapes}" if decoded else ""
+    layouts = _LAYOUTS.get(quantization.method)
+    if layouts and packed.layout not in layouts:
+        return f"packed as {packed.layout}"
+    shape = packed.shape
+    if scheme.bits and shape.bits != scheme.bits:
+        return f"{shape.bits} bits, not {scheme.bits}"
+    group = None if shape.group is None or shape.group >= shape.inputs else shape.group
+    if scheme.per == "group" and scheme.group_size not in {group, shape.group}:
+        return f"groups of {group}, not {scheme.group_size}"
+    if scheme.per == "channel" and group:
+        return f"groups of {group}, not one scale a row"
+    return ""
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"{list(tensor.shape)} {tensor.dtype}"
+
+
+def look_at_scales(layer: Layer) -> Scales | None:
+    """Measure the scales of a layer; none if it has none that are numbers."""
+    scales = [layer.packing.scale] if layer.packing else list(layer.scales)
+    read = [packing.scales_of(one).ravel() for one in scales]
+    if not read:
         return None
-    both = there & (steps != 0)
-    with np.errstate(invalid="ignore"):  # a broken scale makes NaN, and NaN is unlike everything
-        ours = np.abs(steps * np.repeat(scales, layer.inputs // groups, axis=0))
-    signs = np.signbit(steps[both].astype(np.float32)) == np.signbit(theirs[both])
-    usual = float(np.median(np.abs(theirs[there])))
-    return Likeness(
-        # Steps that are nearly all zero would leave a handful of signs to judge by.
-        signs=float(signs.mean()) if both.sum() * 10 > there.sum() else 0.0,
-        magnitude=float(np.median(ours[there])) / usual,
+    values = np.concatenate(read).astype(np.float64)
+    sizes = np.abs(values[np.isfinite(values) & (values != 0)])
+    return Scales(
+        zero=int(np.count_nonzero(values == 0)),
+        not_finite=int(np.count_nonzero(~np.isfinite(values))),
+        total=int(values.size),
+        median=float(np.median(sizes)) if sizes.size else 0.0,
+        largest=float(sizes.max()) if sizes.size else 0.0,
+        all_equal=len(read) == 1
+        and values.size >= _ALL_EQUAL
+        and bool((values == values[0]).all())
+        and (values[0] == 1 or abs(np.frexp(values[0])[0]) != 0.5),
     )
-
-
-def count_not_finite(tensor: Tensor) -> int:
-    """Return how many numbers of a tensor are NaN or infinite."""
-    return sum(not_finite(piece, tensor.dtype) for piece in pieces(tensor))
-
-
-def _unpack(words: Array) -> Array:
-    """Return the levels in packed words, [rows, words] → [rows, 8 * words]."""
-    bits = np.ascontiguousarray(words).view(np.uint32)
-    levels = np.empty((*bits.shape, PACKED), np.int8)
-    for place, output in enumerate(_ORDER):
-        levels[..., output] = (bits >> np.uint32(BITS * place)) & np.uint32(15)
-    return levels.reshape(bits.shape[0], -1)

@@ -15,6 +15,12 @@ _TOLD = {served.KERNEL}
 _AGAIN = "Remove {path}, so that it is quantized again. If that gives the same, "
 _DATA = "look at the calibration data: rendered conversations of the kind the model will be asked"
 
+_READY_MADE = (
+    "Compare its files with those of where it comes from, and download or copy it again. If they "
+    "are the same, tell who made it, or take another checkpoint."
+)
+"""What to do about a checkpoint that came as it is."""
+
 _CAUSES = {
     files.FINITE: (
         "A number left float16's range while the model was quantized, or the file was damaged.",
@@ -33,7 +39,7 @@ _CAUSES = {
         _AGAIN + _DATA + ".",
     ),
     files.WEIGHTS: (
-        "Layers were exchanged, misnamed or filled with something else than the base's weights.",
+        "Layers were exchanged, misnamed or filled with other weights than the baseline's.",
         _AGAIN + "it is a fault of the quantizer with this kind of model.",
     ),
     files.SIZE: (
@@ -58,13 +64,16 @@ _CAUSES = {
 particular."""
 
 
-def stop_if_broken(checks: Sequence[Check], path: str, progress: Progress) -> None:
+def stop_if_broken(
+    checks: Sequence[Check], path: str, progress: Progress, *, ready_made: bool = False
+) -> None:
     """Raise if a check failed that means that an evaluation would be wasted.
 
     Args:
         checks: What was found.
         path: Folder of the checkpoint.
-        progress: Told about a check that failed without stopping.
+        progress: Receives a check that failed without stopping.
+        ready_made: The checkpoint came as it is: there is nothing to make again.
 
     Raises:
         BrokenCheckpoint: It names every failed check.
@@ -78,6 +87,8 @@ def stop_if_broken(checks: Sequence[Check], path: str, progress: Progress) -> No
         return
     first = min((check.name for check in failed), key=list(_CAUSES).index)
     cause, remedy = _CAUSES[first]
+    if ready_made and remedy.startswith(_AGAIN):
+        remedy = _READY_MADE
     lines = [f"- {check.name}: {check.value} (wanted: {check.wanted})" for check in failed]
     fact = f"The quantized checkpoint {path} is not worth an evaluation:"
     raise BrokenCheckpoint(

@@ -17,17 +17,17 @@ from tests.infra.scoring.checkpoints import write_awq
 
 SPEC = make_spec().evaluation.triage
 STOPPED = {
-    "scales zeroed": (files.SCALES, "Scales were zeroed", "1024 of 1024 not positive"),
+    "scales zeroed": (files.SCALES, "Scales were zeroed", "1024 of 1024 zero"),
     "NaN in a norm": (files.FINITE, "float16's range", "layers.3.input_layernorm"),
     "NaN in scales": (files.FINITE, "float16's range", "layers.2.mlp.up_proj.scales"),
     "layers swapped": (files.WEIGHTS, "Layers were exchanged", "layers.1.mlp.down_proj"),
     "one huge scale": (files.SCALES, "Scales were zeroed or damaged", "layers.0.mlp.gate_proj"),
-    "scales a hundredfold": (files.WEIGHTS, "something else", "layers.5.self_attn.v_proj"),
+    "scales a hundredfold": (files.WEIGHTS, "other weights", "layers.5.self_attn.v_proj"),
     "a layer lost": (files.COMPLETE, "did not save", "layers.2.self_attn.k_proj"),
     "zeros of a layer lost": (files.SHAPES, "another recipe", "layers.2.self_attn.k_proj"),
     "layers left in 16 bits": (files.SIZE, "left in sixteen", "4.06 MB"),
     "other groups": (files.SHAPES, "another recipe", "layers.0.mlp.down_proj"),
-    "levels zeroed": (files.WEIGHTS, "something else", "layers.0.mlp.up_proj (0% of signs"),
+    "levels zeroed": (files.WEIGHTS, "other weights", "layers.0.mlp.up_proj (0% of signs"),
 }
 """How it was spoiled → check that fails, cause that is named, what the message names."""
 
@@ -39,10 +39,12 @@ def test_a_sound_checkpoint_passes(
     look_at_files(CANDIDATE, checkpoint, weights, SPEC, run=run, progress=Silent())
     found = Triage.model_validate_json((run.path / f"triage-files-{CANDIDATE}.json").read_text())
     assert [check.name for check in found.checks] == [
-        files.FINITE, files.SHAPES, files.SCALES, files.COMPLETE, files.WEIGHTS, files.SIZE
+        files.FINITE, files.SHAPES, files.SCALES, files.SHARE, files.COMPLETE, files.WEIGHTS,
+        files.SIZE,
     ]  # fmt: skip
     assert all(check.ok for check in found.checks)
-    assert "at least 100.0% of signs" in found.checks[4].value
+    assert "42 of 42 linear layers, 100.0% of their weights" in found.checks[3].value
+    assert "at least 100.0% of signs" in found.checks[5].value
 
 
 @pytest.mark.engine
@@ -63,7 +65,7 @@ def test_a_broken_checkpoint_is_stopped_with_the_cause(
     assert str(spoiled.path) in error.remedy
     # What was found is there to be read, the good with the bad.
     kept = Triage.model_validate_json((run.path / f"triage-files-{CANDIDATE}.json").read_text())
-    assert len(kept.checks) == 6
+    assert len(kept.checks) == 7
 
 
 @pytest.mark.engine
@@ -86,7 +88,9 @@ def test_plainly_rounded_weights_pass_too(tmp_path: Path) -> None:
 def test_a_baseline_of_pickles_leaves_what_needs_no_baseline(tmp_path: Path) -> None:
     folder = write_awq(SAMPLE, tmp_path / "awq")
     checks = files.look(folder, [], Silent())
-    assert [check.name for check in checks] == [files.FINITE, files.SHAPES, files.SCALES]
+    assert [check.name for check in checks] == [
+        files.FINITE, files.SHAPES, files.SCALES, files.SHARE, files.COMPLETE
+    ]  # fmt: skip
     assert all(check.ok for check in checks)
 
 
