@@ -30,7 +30,7 @@ from infra.machine.device import detect  # noqa: E402
 from infra.machine.environments import ensure  # noqa: E402
 from infra.store.settings import Settings  # noqa: E402
 from infra.suite.harness.keys import exam_entries  # noqa: E402
-from infra.suite.harness.loading.quiet import quiet  # noqa: E402
+from infra.suite.harness.libraries.quiet import quiet  # noqa: E402
 from infra.suite.harness.questions.question import DEFAULT_ANSWER_TOKENS  # noqa: E402
 from infra.suite.harness.rows.sources import find_rows, write_definitions  # noqa: E402
 from infra.suite.harness.suite import Exam, prepare  # noqa: E402
@@ -199,7 +199,7 @@ def oracle(work: Path) -> int:
     for name in GPQA:
         settings = Settings(cache=work / f"oracle-{name}", runs=work)
         spec = evaluation(name)
-        entries = [entry for entry, _ in exam_entries(spec).values()]
+        entries = [entry for entry, _ in exam_entries(spec, Settings()).values()]
         place = find_rows(entries, spec, settings=settings, progress=Told())
         definitions = write_definitions(entries, place, settings)
         with quiet():

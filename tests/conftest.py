@@ -55,9 +55,10 @@ def own_leases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture
 def own_cache(tmp_path: Path) -> Path:
-    """A cache of the test's own that shares only the built environments with the user's."""
+    """A cache of the test's own that shares with the user's only what takes long to make."""
     cache = tmp_path / "cache"
     cache.mkdir()
-    Settings().environments.mkdir(parents=True, exist_ok=True)
-    (cache / "environments").symlink_to(Settings().environments)
+    for shared in (Settings().environments, Settings().cache / "task-index"):
+        shared.mkdir(parents=True, exist_ok=True)
+        (cache / shared.name).symlink_to(shared)
     return cache

@@ -46,10 +46,12 @@ def main() -> int:
     parser.add_argument("--only", default="", help="names that contain this")
     parser.add_argument("--all", action="store_true", help="list every name beside the count")
     given = parser.parse_args()
-    from infra.suite.harness.definitions.catalog import catalog, lm_eval_version
+    from infra.store.settings import Settings
+    from infra.suite.harness.definitions.catalog import catalog
+    from infra.suite.harness.definitions.index import lm_eval_version
 
     started = time.monotonic()
-    names = [name for name in catalog().names if given.only in name]
+    names = [name for name in catalog(settings=Settings()).names if given.only in name]
     outcomes = load_every(names)
     print(f"lm-eval {lm_eval_version()}: {len(outcomes)} names, {time.monotonic() - started:.0f} s")
     print(told(outcomes, every=given.all))
@@ -102,7 +104,7 @@ def _start() -> None:
 
 
 def _load(names: Sequence[str]) -> list[Outcome]:
-    from infra.suite.harness.loading.quiet import quiet
+    from infra.suite.harness.libraries.quiet import quiet
 
     with quiet(), _silence():
         return [_outcome(name) for name in names]
@@ -121,12 +123,14 @@ def _silence() -> Iterator[None]:
 
 def _outcome(name: str) -> Outcome:
     from infra.contracts.errors import EvaluationError
+    from infra.store.settings import Settings
     from infra.suite.harness.definitions.catalog import catalog
 
-    kind = catalog().names[name].kind
+    known = catalog(settings=Settings())
+    kind = known.names[name].kind
     kind = "task" if kind == "class" else kind
     try:
-        entries = catalog().entries([name])
+        entries = known.entries([name])
     except EvaluationError as error:
         return Outcome(name, kind, DESIGN, re.sub(r"^The (?:task|group) \S+ ", "", error.fact))
     if kind != "task":

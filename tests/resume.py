@@ -83,7 +83,7 @@ def questions(size: int) -> list[Made]:
 def work(job: Job) -> None:
     """Do the job: ask all, write the answers down."""
     from infra.scoring.model import AssayCompletions
-    from infra.suite.harness.loading.quiet import quiet
+    from infra.suite.harness.libraries.quiet import quiet
 
     with quiet():
         model = AssayCompletions(

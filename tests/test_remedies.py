@@ -22,6 +22,7 @@ import pytest
 from deployments.overrides import override
 from deployments.recipes import sample
 from infra.contracts.errors import AssayError
+from infra.store.settings import Settings
 from infra.suite.harness.definitions.catalog import catalog
 from tests.conftest import ROOT
 
@@ -114,7 +115,8 @@ def test_the_command_works(command: str, tmp_path: Path) -> None:
 def test_the_commands_work_as_they_are_told(tmp_path: Path) -> None:
     """Not as they stand in the source: as a user reads them, typed into a shell."""
     told = []
-    for provoke in (lambda: override(sample(), ["a.b=1"]), lambda: catalog().entries(["gsm8kk"])):
+    names = catalog(settings=Settings())
+    for provoke in (lambda: override(sample(), ["a.b=1"]), lambda: names.entries(["gsm8kk"])):
         with pytest.raises(AssayError) as caught:
             provoke()
         told += re.findall(r"`([^`]+)`", caught.value.remedy)

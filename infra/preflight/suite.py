@@ -27,7 +27,7 @@ from infra.store.settings import Settings
 from infra.suite.harness import prompts
 from infra.suite.harness.definitions.catalog import Leaf, catalog
 from infra.suite.harness.definitions.files import names_code
-from infra.suite.harness.loading.quiet import quiet
+from infra.suite.harness.libraries.quiet import quiet
 from infra.suite.harness.prepared import check_exam, questions_of
 from infra.suite.harness.rows.sources import is_here, refused
 
@@ -75,13 +75,14 @@ class Loaded:
     """Tasks whose rows are not downloaded yet."""
 
 
-def read(spec: EvaluationSpec) -> Tasks:
+def read(spec: EvaluationSpec, settings: Settings, progress: Progress) -> Tasks:
     """Find every task of the exam, without loading any."""
     findings: list[Finding] = []
     lines: dict[str, tuple[TaskSpec, tuple[Leaf, ...]]] = {}
     for task in spec.tasks:
         try:
-            entries = catalog(spec.include_path).entries([task.name]).values()
+            names = catalog(spec.include_path, settings=settings, progress=progress)
+            entries = names.entries([task.name]).values()
         except EvaluationError as error:
             findings.append(problem(_TASKS, error))
             continue

@@ -46,7 +46,7 @@ def survey(
         in_flow: Prefect carries the run out, so its API was reached: a slow answer refuses nobody.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
-        elsewhere = _Elsewhere.asked(spec, settings, pool, in_flow=in_flow)
+        elsewhere = _Elsewhere.asked(spec, settings, progress, pool, in_flow=in_flow)
         there = equipment.look_at(spec, settings)
         with _usable(settings, there) as usable:
             return [*there.findings, *_rest(spec, elsewhere, there, usable, progress, fetch_rows)]
@@ -65,10 +65,10 @@ class _Elsewhere:
 
     @classmethod
     def asked(
-        cls, spec: RunSpec, settings: Settings, pool: Executor, *, in_flow: bool
+        cls, spec: RunSpec, settings: Settings, progress: Progress, pool: Executor, *, in_flow: bool
     ) -> _Elsewhere:
         """Ask hubs and the Prefect API."""
-        tasks = suite.read(spec.evaluation)
+        tasks = suite.read(spec.evaluation, settings, progress)
         given = spec.evaluation.datasets
         places = [
             given.get(str(leaf.dataset))

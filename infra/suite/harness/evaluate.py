@@ -17,7 +17,7 @@ from infra.contracts.errors import AssayError, EvaluationError, ServerError
 from infra.contracts.progress import Progress
 from infra.contracts.records import TaskScores
 from infra.engines.endpoint import Endpoint
-from infra.suite.harness.loading.quiet import quiet, ticking
+from infra.suite.harness.libraries.quiet import quiet, ticking
 from infra.suite.harness.narrowing import Documents, narrowed
 from infra.suite.harness.samples import sample_rows, write_rows
 from infra.suite.harness.scores import task_scores

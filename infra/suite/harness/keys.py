@@ -12,7 +12,7 @@ from infra.store.content import code_digest, digest_of
 from infra.store.settings import Settings
 from infra.suite.harness.definitions.catalog import Entry, Leaf, catalog
 from infra.suite.harness.definitions.files import digest, users_code
-from infra.suite.harness.definitions.index import own_folder
+from infra.suite.harness.definitions.own import own_folder
 from infra.suite.harness.rows.sources import Rows, find_rows
 
 _LIBRARIES = ("lm-eval", "datasets", "transformers", "tokenizers", "jinja2", "evaluate")
@@ -20,7 +20,9 @@ _NOT_THE_EXAM = {"tasks", "datasets", "include_path", "concurrency", "triage", "
 """Of the evaluation: told apart task by task, by its content, or without effect on scores."""
 
 
-def exam_entries(spec: EvaluationSpec) -> dict[str, tuple[Entry, TaskSpec]]:
+def exam_entries(
+    spec: EvaluationSpec, settings: Settings, progress: Progress | None = None
+) -> dict[str, tuple[Entry, TaskSpec]]:
     """Return every task and group of the exam with the line of the spec it comes from.
 
     Where a tag or group and a line of its own name the same task, the line of its own counts.
@@ -29,7 +31,7 @@ def exam_entries(spec: EvaluationSpec) -> dict[str, tuple[Entry, TaskSpec]]:
         UnknownTask: Nobody knows a name.
         EvaluationError: A definition of the user's cannot be read.
     """
-    known = catalog(spec.include_path)
+    known = catalog(spec.include_path, settings=settings, progress=progress)
     lines = {task.name: task for task in spec.tasks}
     return {
         name: (entry, lines.get(name, task))
@@ -52,7 +54,7 @@ def task_keys(
         UnknownTask: Nobody knows a name.
         DatasetError: The rows of a dataset cannot be had.
     """
-    exam = exam_entries(spec)
+    exam = exam_entries(spec, settings, progress)
     entries = [entry for entry, _ in exam.values()]
     rows = find_rows(entries, spec, settings=settings, progress=progress or Silent())
     return {name: task_key(entry, task, rows, spec) for name, (entry, task) in exam.items()}

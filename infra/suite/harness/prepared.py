@@ -53,6 +53,8 @@ def questions_of(
         return prepared(spec, settings=settings, progress=progress).questions
     # Another spec may have named the same tasks by their group.
     lines = {
-        leaf.name: task.name for entry, task in exam_entries(spec).values() for leaf in entry.leaves
+        leaf.name: task.name
+        for entry, task in exam_entries(spec, settings).values()
+        for leaf in entry.leaves
     }
     return tuple(one.model_copy(update={"line": lines.get(one.task, one.line)}) for one in known)

@@ -18,7 +18,7 @@ from infra.store.content import digest_of, write_atomically
 from infra.store.settings import Settings
 from infra.suite.harness.definitions.catalog import Entry
 from infra.suite.harness.keys import code_of, definition_digest, exam_entries, task_key, task_keys
-from infra.suite.harness.loading.quiet import quiet, ticking
+from infra.suite.harness.libraries.quiet import quiet, ticking
 from infra.suite.harness.metrics import without_points
 from infra.suite.harness.narrowing import Documents
 from infra.suite.harness.questions.question import Questions, first_questions
@@ -138,7 +138,7 @@ def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> 
         MarkingError: Right answers are not marked right.
         EvaluationError: A task cannot be run here.
     """
-    lines = exam_entries(spec)
+    lines = exam_entries(spec, settings, progress)
     entries = {name: entry for name, (entry, _) in lines.items()}
     rows = find_rows(entries.values(), spec, settings=settings, progress=progress)
     read = {one.dataset for one in rows.values()}

@@ -424,7 +424,7 @@ def test_rows_that_fall_back_to_the_hub_beside_named_ones_are_noted(
     for named, status in (({}, "ok"), ({GPQA: DatasetSpec(path="rows")}, "note")):
         evaluation = spec(id="m").evaluation.model_copy(update={"datasets": named})
         with ThreadPoolExecutor(1) as pool:
-            tasks = tasks_of.read(evaluation)
+            tasks = tasks_of.read(evaluation, settings, Silent())
             found, _ = tasks_of.rows(
                 tasks_of.ask_for_rows(tasks, evaluation, settings, pool), evaluation
             )

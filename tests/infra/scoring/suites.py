@@ -18,7 +18,7 @@ from infra.contracts.specs import TaskSpec
 from infra.engines.endpoint import Endpoint
 from infra.scoring.model import AssayCompletions
 from infra.store.settings import Settings
-from infra.suite.harness.loading.quiet import quiet
+from infra.suite.harness.libraries.quiet import quiet
 from infra.suite.harness.suite import Exam, Part, prepare
 from tests.infra.scoring import cases
 from tests.infra.scoring.cases import Made

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import difflib
-import importlib.metadata
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 from infra.contracts.commands import LM_EVAL
 from infra.contracts.errors import EvaluationError, UnknownTask
+from infra.contracts.progress import Progress, Silent
 from infra.store.content import digest_of
+from infra.store.settings import Settings
 from infra.suite.harness.definitions.files import chain, task_folder
 from infra.suite.harness.definitions.files import load as load_definition
-from infra.suite.harness.definitions.index import (
-    ANY,
-    Name,
-    index,
-    names_told,
-    own_folder,
-    own_index,
-)
+from infra.suite.harness.definitions.index import Name, index, lm_eval_version
+from infra.suite.harness.definitions.own import ANY, defines, own_folder, own_index
 
 _GROUP_FIELDS = {"group", "group_alias", "task", "aggregate_metric_list", "metadata", "include"}
 
@@ -165,7 +160,7 @@ class Catalog:
             unknown = name not in self.names
             if (
                 concerned == name
-                or names_told(concerned, name)
+                or defines(concerned, name)
                 or (unknown and (concerned == ANY or name in concerned))
             ):
                 raise error
@@ -254,12 +249,13 @@ def is_a_path(dataset: str) -> bool:
     return dataset.startswith(("/", ".", "~")) or dataset.count("/") > 1 or Path(dataset).exists()
 
 
-def lm_eval_version() -> str:
-    """Return the installed version of lm-eval."""
-    return importlib.metadata.version("lm-eval")
+_lock = Lock()
+_lm_evals: dict[Path, Catalog] = {}
 
 
-def catalog(include_path: str | None = None) -> Catalog:
+def catalog(
+    include_path: str | None = None, *, settings: Settings, progress: Progress | None = None
+) -> Catalog:
     """Return every name that a run may use.
 
     lm-eval's own are read once per process. Where the user's folder has the same name, the user's
@@ -267,18 +263,19 @@ def catalog(include_path: str | None = None) -> Catalog:
 
     Args:
         include_path: `EvaluationSpec.include_path`.
+        settings: Where lm-eval's index is kept.
+        progress: Hears if that has to be built.
 
     Raises:
         EvaluationError: There is no such folder, or it defines nothing.
     """
-    known = _lm_evals_own()
+    root = task_folder()
+    with _lock:
+        if root not in _lm_evals:
+            _lm_evals[root] = Catalog(index(root, settings, progress or Silent()))
+    lm_evals = _lm_evals[root]
     if include_path is None:
-        return known
+        return lm_evals
     own = own_folder(include_path)
     names, faults = own_index(own)
-    return Catalog({**known.names, **names}, own=own, faults=faults)
-
-
-@cache
-def _lm_evals_own() -> Catalog:
-    return Catalog(index(task_folder()))
+    return Catalog({**lm_evals.names, **names}, own=own, faults=faults)

@@ -1,36 +1,31 @@
-"""Which names lm-eval knows, and what they stand for, without importing lm-eval.
+"""Which names lm-eval knows, and what they stand for: lm-eval's own index, remembered.
 
-lm-eval's own index parses some 14,000 YAML files, which takes half a minute on a small machine.
-Names, tags and includes stand at the start of a line in all of them, so reading these lines gives
-the same index in a second or two (a test compares the two, name by name). The definitions
-themselves are loaded by lm-eval alone.
+To build it lm-eval parses some 14,000 YAML files, which takes it seven seconds. What it found is
+kept under the names, sizes and times of these files; looking at those takes a tenth of a second,
+and lm-eval is not imported.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from infra.contracts.errors import EvaluationError
-from infra.models import lfs
-from infra.suite.harness.definitions.files import load as load_definition
+from infra.contracts.progress import Progress
+from infra.store.content import code_digest, digest_of, write_atomically
+from infra.store.settings import Settings
+from infra.suite.harness.libraries.quiet import quiet
 
 Kind = Literal["task", "class", "group", "tag"]
 
-_HEAD = re.compile(
-    r"""^["']?(task|group|tag|include|class)["']?\s*:[ \t]*(.*?)[ \t]*(?:\#.*)?$"""
-    r"""((?:\n[ \t]*-[ \t]+.*)*)""",
-    re.MULTILINE,
-)
-ANY = "any"
-"""Stands for the names of a file that does not tell them."""
+_HERE = "suite/harness/definitions/index.py"
 
-_NAMING = ("task", "group", "tag", "class")
-_IGNORED_FOLDERS = {"__pycache__", ".ipynb_checkpoints"}  # as lm-eval does
+_KINDS: dict[str, Kind] = {"TASK": "task", "PY_TASK": "class", "GROUP": "group", "TAG": "tag"}
 
 
 @dataclass
@@ -45,127 +40,65 @@ class Name:
     """Of a tag: the tasks that carry it."""
 
 
-def index(root: Path) -> dict[str, Name]:
-    """Index as `lm_eval.tasks._index.TaskIndex.build` does: sorted files, first come first."""
-    heads: dict[str, dict[str, list[str]]] = {}
-    found: dict[str, Name] = {}
-    for path in _files(root):
-        _enter(found, Path(path), _head(path, heads))
+def index(root: Path, settings: Settings, progress: Progress) -> dict[str, Name]:
+    """Return lm-eval's index of a folder of definitions.
+
+    Args:
+        root: Folder of YAML files.
+        settings: Where the index is kept. If it cannot be, it is built anew.
+        progress: Hears if it has to be built.
+    """
+    key = digest_of([lm_eval_version(), code_digest(_HERE), sorted(_files(root))])
+    kept = settings.cache / "task-index" / f"{key[:32]}.json"
+    try:
+        found = _names(kept.read_text(encoding="utf-8"), root)
+    except (OSError, ValueError, TypeError, AttributeError, LookupError):
+        progress.say("lm-eval lists its tasks, once for each version of them")
+        text = _built(root)
+        found = _names(text, root)
+        with suppress(OSError):
+            write_atomically(kept, text)
     return found
 
 
-def _files(root: Path) -> list[str]:
-    files: list[str] = []
-    for folder, below, names in os.walk(root):
-        below[:] = [name for name in below if name not in _IGNORED_FOLDERS]
-        files += [os.path.join(folder, name) for name in names if name.endswith(".yaml")]  # noqa: PTH118
-    return sorted(files)
+def lm_eval_version() -> str:
+    """Return the installed version of lm-eval."""
+    return importlib.metadata.version("lm-eval")
 
 
-def _enter(index: dict[str, Name], path: Path, head: Mapping[str, list[str]]) -> None:
-    is_group = "group" in head and "class" not in head
-    name = next(iter(head.get("group" if is_group else "task", [])), None)
-    if name is None or name in index:
-        return
-    if is_group:
-        index[name] = Name("group", path)
-        return
-    index[name] = Name("class" if "class" in head else "task", path)
-    for tag in head.get("tag", []):
-        index.setdefault(tag, Name("tag", None)).members.add(name)
+def _files(root: Path) -> Iterator[str]:
+    """Yield what tells each file from what it was: an edit changes its time, if not its size."""
+    folders, beside = [str(root)], len(str(root)) + 1
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.name.endswith(".yaml"):
+                    stat = entry.stat()
+                    place = entry.path[beside:]
+                    yield f"{place} {stat.st_size} {stat.st_mtime_ns}"
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
 
 
-def _head(path: str, heads: dict[str, dict[str, list[str]]]) -> dict[str, list[str]]:
-    """Return the naming keys of a definition, those of the files it includes among them."""
-    if path not in heads:
-        own = {key: _values(*rest) for key, *rest in _HEAD.findall(_text(path))}
-        merged: dict[str, list[str]] = {}
-        for included in own.pop("include", []):
-            below = os.path.join(os.path.dirname(path), included)  # noqa: PTH118, PTH120
-            merged |= _head(os.path.normpath(below), heads)
-        heads[path] = merged | own
-    return heads[path]
+def _built(root: Path) -> str:
+    with quiet():
+        from lm_eval.tasks._index import TaskIndex
 
-
-def _text(path: str) -> str:
-    try:
-        with open(path, "rb") as stream:  # noqa: PTH123 -- 15,000 files; pathlib takes thrice as long
-            return stream.read().decode()
-    except OSError:
-        return ""
-
-
-def _values(inline: str, below: str) -> list[str]:
-    if not inline:
-        items = re.split(r"\n[ \t]*-[ \t]+", below)
-    elif inline.startswith("["):
-        items = inline.strip("[]").split(",")
-    else:
-        items = [inline]
-    return [text for item in items if (text := item.strip().strip("\"'"))]
-
-
-def names_told(text: str, name: str) -> bool:
-    """Tell whether the text of a definition, whole or broken, says that it defines a name."""
-    return any(
-        name in _values(inline, below)
-        for key, inline, below in _HEAD.findall(text)
-        if key in ("task", "group")
+        entries = TaskIndex.build([root]).values()
+    return json.dumps(
+        {
+            entry.name: [
+                kind := _KINDS[entry.kind.name],
+                entry.yaml_path.relative_to(root).as_posix() if entry.yaml_path else None,
+                sorted(entry.tags) if kind == "tag" else [],
+            ]
+            for entry in entries
+        }
     )
 
 
-def own_folder(include_path: str) -> Path:
-    """Return the user's folder of definitions, absolute.
-
-    Raises:
-        EvaluationError: There is no such folder.
-    """
-    folder = Path(include_path).expanduser().absolute()
-    if not folder.is_dir():
-        raise EvaluationError(
-            f"evaluation.include_path should be a folder with task definitions, but {folder} "
-            + ("is a file." if folder.exists() else "is not there."),
-            cause=f"The path is relative to {Path.cwd()}."
-            if not Path(include_path).expanduser().is_absolute()
-            else "",
-            remedy="Set evaluation.include_path to the folder that holds your YAML files.",
-        )
-    return folder
-
-
-def own_index(root: Path) -> tuple[dict[str, Name], list[tuple[str, EvaluationError]]]:
-    """Index the user's definitions, and what is wrong with some of them.
-
-    lm-eval passes over what it cannot read, and over all but the first of two with one name.
-
-    Returns:
-        Its names; and what is wrong, each with the name that it concerns or all that the file says.
-    """
-    index: dict[str, Name] = {}
-    faults: list[tuple[str, EvaluationError]] = []
-    for path in map(Path, _files(root)):
-        try:
-            found = load_definition(path)
-        except EvaluationError as error:
-            text = path.read_text(encoding="utf-8", errors="replace")
-            faults.append((ANY if lfs.is_pointer(path) else text, error))
-            continue
-        head = {key: _listed(found[key]) for key in _NAMING if found.get(key)}
-        name = next(iter(head.get("task", head.get("group", []))), "")
-        first = index[name].definition if name in index else None
-        if first and not isinstance(found.get("task"), list):
-            faults.insert(0, (name, _defined_twice(name, first, path)))
-        _enter(index, path, head)
-    return index, faults
-
-
-def _defined_twice(name: str, first: Path, second: Path) -> EvaluationError:
-    return EvaluationError(
-        f"evaluation.include_path defines the task {name} twice: in {first} and in {second}.",
-        cause="lm-eval would take the first of the two and say nothing.",
-        remedy="Give one of them another name, or move it out of the folder.",
-    )
-
-
-def _listed(value: Any) -> list[str]:
-    return [str(item) for item in (value if isinstance(value, list) else [value])]
+def _names(text: str, root: Path) -> dict[str, Name]:
+    return {
+        name: Name(kind, root / place if place else None, set(members))
+        for name, (kind, place, members) in json.loads(text).items()
+    }

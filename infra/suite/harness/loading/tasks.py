@@ -29,8 +29,8 @@ from infra.contracts.progress import Progress
 from infra.suite.harness.definitions.catalog import Entry
 from infra.suite.harness.definitions.files import packages
 from infra.suite.harness.definitions.task_faults import fault, lacks, misnamed
+from infra.suite.harness.libraries.undisturbed import heard
 from infra.suite.harness.loading.purity import prepared_once
-from infra.suite.harness.loading.undisturbed import heard
 from infra.suite.harness.rows.folders import read_rows
 
 # lm-eval compiles a task's template anew for every document and example, which takes ten times as

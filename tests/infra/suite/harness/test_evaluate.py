@@ -15,7 +15,7 @@ from infra.contracts.progress import Silent
 from infra.contracts.records import TaskScores
 from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.store.settings import Settings
-from infra.suite.harness.loading.quiet import quiet
+from infra.suite.harness.libraries.quiet import quiet
 from infra.suite.harness.scores import exam_digest
 from infra.suite.harness.suite import Exam, prepare
 from tests.infra.suite.harness import own_tasks

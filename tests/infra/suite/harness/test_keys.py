@@ -30,7 +30,9 @@ def test_one_key_for_each_task_of_the_exam(settings: Settings) -> None:
 
 
 def test_a_task_with_a_line_of_its_own_follows_that_line() -> None:
-    exam = exam_entries(evaluation("gpqa", TaskSpec(name="gpqa_main_zeroshot", limit=3)))
+    exam = exam_entries(
+        evaluation("gpqa", TaskSpec(name="gpqa_main_zeroshot", limit=3)), Settings()
+    )
     assert exam["gpqa_main_zeroshot"][1].limit == 3
     assert exam["gpqa_main_n_shot"][1].limit is None
 

@@ -16,7 +16,7 @@ from infra.contracts.specs import TaskSpec
 from infra.judging.pairing import question_of
 from infra.store.settings import Settings
 from infra.suite.harness.keys import exam_entries
-from infra.suite.harness.loading.quiet import quiet
+from infra.suite.harness.libraries.quiet import quiet
 from infra.suite.harness.rows.sources import find_rows, write_definitions
 from infra.suite.harness.suite import Exam, prepare
 from tests.infra.suite.harness.conftest import DATA, evaluation
@@ -87,7 +87,7 @@ def test_one_question_is_the_same_in_every_task_that_asks_it(used: Settings) -> 
 def test_the_stock_harness_marks_against_another_key_in_a_fresh_cache(settings: Settings) -> None:
     """Why documents are prepared once: the same crammer, the same rows, lm-eval as it is."""
     spec = evaluation("gpqa_main_n_shot")
-    entries = [entry for entry, _ in exam_entries(spec).values()]
+    entries = [entry for entry, _ in exam_entries(spec, Settings()).values()]
     rows = find_rows(entries, spec, settings=settings, progress=Silent())
     definitions = write_definitions(entries, rows, settings)
     with quiet():

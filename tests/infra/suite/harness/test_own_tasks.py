@@ -210,8 +210,9 @@ def test_an_edited_definition_of_lm_evals_own_is_another_task(
 ) -> None:
     """The user's folder may have a task of the same name, as for lm-eval's --include_path."""
     mine = write(tmp_path / "mine", DEFINITION.replace("house_exam", "gsm8k"))
-    assert catalog(str(mine)).names["gsm8k"].definition == mine / "house_exam.yaml"
-    assert catalog().names["gsm8k"].definition != mine / "house_exam.yaml"
+    definition = mine / "house_exam.yaml"
+    assert catalog(str(mine), settings=settings).names["gsm8k"].definition == definition
+    assert catalog(settings=settings).names["gsm8k"].definition != definition
     assert task_keys(own(mine, "gsm8k"), settings)["gsm8k"] is not None
 
 
@@ -322,7 +323,7 @@ def test_a_folder_of_rows_beside_the_definition(folder: Path, settings: Settings
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match=r"include_path should be a folder"):
-        catalog(str(tmp_path / "nowhere"))
+        catalog(str(tmp_path / "nowhere"), settings=Settings())
 
 
 @pytest.mark.parametrize(
@@ -339,8 +340,8 @@ def test_a_broken_definition_is_told_where_its_task_is_asked(
 ) -> None:
     write(folder, text)
     with pytest.raises(EvaluationError, match=says):
-        catalog(str(folder)).entries([NAME])
-    assert catalog(str(folder)).entries(["gsm8k"])
+        catalog(str(folder), settings=Settings()).entries([NAME])
+    assert catalog(str(folder), settings=Settings()).entries(["gsm8k"])
 
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 123\n"
@@ -364,16 +365,16 @@ def test_a_pointer_of_git_lfs_is_named_as_such(file: str, folder: Path, settings
 def test_one_name_for_two_definitions_is_refused(folder: Path) -> None:
     (folder / "newer.yaml").write_text(DEFINITION.replace("Question", "Frage"))
     with pytest.raises(EvaluationError, match="defines the task house_exam twice") as refused:
-        catalog(str(folder)).entries([NAME])
+        catalog(str(folder), settings=Settings()).entries([NAME])
     assert "newer.yaml" in refused.value.fact
-    assert catalog(str(folder)).entries(["gsm8k"])
+    assert catalog(str(folder), settings=Settings()).entries(["gsm8k"])
 
 
 def test_an_unknown_name_says_where_definitions_are_found(folder: Path) -> None:
     (folder / "house_exam.yaml").rename(folder / "house_exam.yml")
     with pytest.raises(UnknownTask) as refused:
-        catalog(str(folder)).entries([NAME])
+        catalog(str(folder), settings=Settings()).entries([NAME])
     assert "*.yaml" in refused.value.remedy
     with pytest.raises(UnknownTask) as refused:
-        catalog().entries([f"{folder}/house_exam.yaml"])
+        catalog(settings=Settings()).entries([f"{folder}/house_exam.yaml"])
     assert "evaluation.include_path" in refused.value.remedy

@@ -3,31 +3,12 @@ from __future__ import annotations
 import pytest
 
 from infra.contracts.errors import EvaluationError, UnknownTask
-from infra.suite.harness.definitions.catalog import catalog, task_folder
-
-
-def test_names_are_those_of_lm_eval() -> None:
-    """All 14,000 of them; lm-eval's own index takes its time."""
-    from lm_eval.tasks._index import TaskIndex
-
-    kinds = {"TASK": "task", "PY_TASK": "class", "GROUP": "group", "TAG": "tag"}
-    theirs = {
-        name: (
-            kinds[entry.kind.name],
-            entry.yaml_path,
-            entry.tags if entry.kind.name == "TAG" else set(),
-        )
-        for name, entry in TaskIndex.build([task_folder()]).items()
-    }
-    ours = {
-        name: (entry.kind, entry.definition, entry.members if entry.kind == "tag" else set())
-        for name, entry in catalog().names.items()
-    }
-    assert ours == theirs
+from infra.store.settings import Settings
+from infra.suite.harness.definitions.catalog import catalog
 
 
 def test_a_tag_stands_for_its_tasks_and_a_group_with_a_score_for_itself() -> None:
-    entries = catalog().entries(["gsm8k", "global_mmlu_en", "gpqa"])
+    entries = catalog(settings=Settings()).entries(["gsm8k", "global_mmlu_en", "gpqa"])
     assert len(entries) == 17
     assert entries["gsm8k"].leaves[0].dataset == "openai/gsm8k"
     group = entries["global_mmlu_en"]
@@ -43,15 +24,15 @@ def test_a_tag_stands_for_its_tasks_and_a_group_with_a_score_for_itself() -> Non
 
 
 def test_groups_within_groups_and_overrides_are_seen() -> None:
-    (mmlu,) = catalog().entries(["mmlu"]).values()
+    (mmlu,) = catalog(settings=Settings()).entries(["mmlu"]).values()
     assert len(mmlu.leaves) == 57
     assert {"mmlu", "mmlu_stem", "mmlu_anatomy"} <= mmlu.definitions.keys()
     assert all(leaf.own for leaf in mmlu.leaves)
     redirected = [
         leaf
-        for name, entry in catalog().names.items()
+        for name, entry in catalog(settings=Settings()).names.items()
         if entry.kind == "group" and name == "t0_eval"
-        for leaf in catalog()._leaves([name], {}, {})
+        for leaf in catalog(settings=Settings())._leaves([name], {}, {})
     ]
     assert redirected
     assert not any(leaf.own for leaf in redirected)
@@ -59,17 +40,17 @@ def test_groups_within_groups_and_overrides_are_seen() -> None:
 
 def test_a_group_without_a_score_stands_for_its_members_if_it_leaves_them_as_they_are() -> None:
     assert "darija_translation_flores" not in (
-        entries := catalog().entries(["darija_translation_flores"])
+        entries := catalog(settings=Settings()).entries(["darija_translation_flores"])
     )
     assert all(entry.kind == "task" for entry in entries.values())
     with pytest.raises(EvaluationError, match="no score of its own") as refused:
-        catalog().entries(["openllm"])
+        catalog(settings=Settings()).entries(["openllm"])
     assert "arc_challenge, hellaswag" in refused.value.remedy
 
 
 def test_an_unknown_name_is_refused_with_similar_ones() -> None:
     with pytest.raises(UnknownTask, match="'gsm8kk'") as refused:
-        catalog().entries(["gsm8k", "gsm8kk"])
+        catalog(settings=Settings()).entries(["gsm8k", "gsm8kk"])
     assert "gsm8k" in f"{refused.value.cause} {refused.value.remedy}".split("gsm8kk")[-1]
 
 
@@ -78,4 +59,4 @@ def test_an_unknown_name_is_refused_with_similar_ones() -> None:
 )
 def test_tasks_that_cannot_be_asked_here_are_refused(task: str, why: str) -> None:
     with pytest.raises(EvaluationError, match=f"{task} {why}"):
-        catalog().entries([task])
+        catalog(settings=Settings()).entries([task])

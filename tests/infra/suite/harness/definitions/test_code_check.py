@@ -9,6 +9,7 @@ import pytest
 
 from deployments.__main__ import main
 from infra.contracts.errors import EvaluationError
+from infra.store.settings import Settings
 from infra.suite.harness.definitions.catalog import Leaf, catalog
 from infra.suite.harness.definitions.code_check import check_all, check_code
 from tests.infra.suite.harness.own_tasks import DEFINITION, NAME, write
@@ -29,7 +30,7 @@ def nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def leaf(name: str, include_path: Path | None = None) -> Leaf:
-    known = catalog(str(include_path) if include_path else None)
+    known = catalog(str(include_path) if include_path else None, settings=Settings())
     ((found,),) = [entry.leaves for entry in known.entries([name]).values()]
     return found
 

@@ -62,7 +62,7 @@ def test_a_file_that_is_included_twice_is_told(tmp_path: Path) -> None:
         (folder / name).write_text("include: base.yaml\n")
     (folder / "base.yaml").write_text(DEFINITION.replace("task: house_exam\n", ""))
     with pytest.raises(EvaluationError, match="or one file twice"):
-        catalog(str(folder)).entries([NAME])
+        catalog(str(folder), settings=Settings()).entries([NAME])
 
 
 def test_a_broken_definition_of_a_name_that_lm_eval_knows_is_told(tmp_path: Path) -> None:
@@ -70,8 +70,8 @@ def test_a_broken_definition_of_a_name_that_lm_eval_knows_is_told(tmp_path: Path
     text = DEFINITION.replace("task: house_exam", "task: gsm8k") + "broken: [\n"
     folder = write(tmp_path / "tasks", text)
     with pytest.raises(EvaluationError, match="is no YAML"):
-        catalog(str(folder)).entries(["gsm8k"])
-    assert catalog(str(folder)).entries(["gsm8k_cot"])
+        catalog(str(folder), settings=Settings()).entries(["gsm8k"])
+    assert catalog(str(folder), settings=Settings()).entries(["gsm8k_cot"])
 
 
 def from_a_file(tmp_path: Path) -> str:

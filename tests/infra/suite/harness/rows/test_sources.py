@@ -46,7 +46,7 @@ def mirrored(source: str) -> EvaluationSpec:
 
 
 def rows_of(spec: EvaluationSpec, settings: Settings) -> tuple[Rows, dict[str, object]]:
-    entries = catalog().entries([task.name for task in spec.tasks])
+    entries = catalog(settings=Settings()).entries([task.name for task in spec.tasks])
     rows = find_rows(entries.values(), spec, settings=settings, progress=Silent())
     folder = write_definitions(entries.values(), rows, settings)
     (file,) = folder.iterdir()
@@ -100,7 +100,7 @@ def test_a_definition_says_where_the_rows_are_and_nothing_else(settings: Setting
 
 
 def test_rows_of_a_task_inside_a_group_cannot_be_taken_from_elsewhere(settings: Settings) -> None:
-    entries = {"t0_eval": catalog()._entry("t0_eval")}
+    entries = {"t0_eval": catalog(settings=Settings())._entry("t0_eval")}
     dataset = "anli"
     spec = EvaluationSpec(
         tasks=(TaskSpec(name="anli_r1"),), datasets={dataset: DatasetSpec(path=str(DATA))}
@@ -117,7 +117,7 @@ def test_rows_of_a_task_inside_a_group_cannot_be_taken_from_elsewhere(settings: 
 
 def test_definitions_are_named_by_their_content(settings: Settings, tmp_path: Path) -> None:
     spec = evaluation("gsm8k", "global_mmlu_en")
-    entries = catalog().entries(["gsm8k", "global_mmlu_en"])
+    entries = catalog(settings=Settings()).entries(["gsm8k", "global_mmlu_en"])
     rows = find_rows(entries.values(), spec, settings=settings, progress=Silent())
     folder = write_definitions(entries.values(), rows, settings)
     assert write_definitions(entries.values(), rows, settings) == folder

@@ -73,7 +73,7 @@ def test_everything_else_is_put_back(tmp_path: Path) -> None:
     script = """
 import locale, logging, os, random, signal, sys, warnings
 import numpy
-from infra.suite.harness.loading.undisturbed import undisturbed
+from infra.suite.harness.libraries.undisturbed import undisturbed
 
 def state():
     return (signal.getsignal(signal.SIGALRM), signal.getsignal(signal.SIGTERM), os.getcwd(),

@@ -10,7 +10,7 @@ from functools import partialmethod
 
 from infra.contracts.progress import Progress
 from infra.machine.ticker import Ticker
-from infra.suite.harness.loading.undisturbed import undisturbed
+from infra.suite.harness.libraries.undisturbed import undisturbed
 
 _LOGGERS = ("lm_eval", "datasets", "transformers", "huggingface_hub")
 
