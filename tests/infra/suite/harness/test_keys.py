@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from infra.contracts.errors import DatasetError
+from infra.contracts.progress import Silent
 from infra.contracts.specs import DatasetSpec, EvaluationSpec, TaskSpec
 from infra.store.settings import Settings
+from infra.suite.harness.definitions.files import task_folder
+from infra.suite.harness.definitions.index import index
 from infra.suite.harness.keys import exam_entries, task_keys
 from tests.infra.suite.harness.conftest import DATA, evaluation
 
@@ -81,12 +84,13 @@ def test_a_folder_without_rows_is_refused(folder: str, settings: Settings, tmp_p
     assert "evaluation.datasets['openai/gsm8k'].path" in refused.value.remedy
 
 
-def test_keys_are_had_without_lm_eval(settings: Settings) -> None:
+def test_keys_are_had_without_lm_eval_once_its_index_is_known() -> None:
+    settings = Settings()  # whose index other tests need, too
+    index(task_folder(), settings, Silent())
     script = """
 import json, sys
 from pathlib import Path
 from infra.contracts.specs import EvaluationSpec
-from infra.suite.harness.prepared import check_exam, prepared
 from infra.suite.harness.keys import task_keys
 from infra.store.settings import Settings
 spec = EvaluationSpec.model_validate_json(sys.argv[1])
