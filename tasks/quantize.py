@@ -11,7 +11,7 @@ from infra.probes.triage import look_at_files
 from infra.quantizers import quantizer_of
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
-from infra.suite.harness import prompts
+from infra.suite.prompt_check import check_prompts
 from tasks.outcomes import outcome
 from tasks.progress import reported_to_prefect
 
@@ -32,7 +32,7 @@ def quantize(
     """
     whole = spec.arms[arm]
     with reported_to_prefect() as progress, run.stage(f"quantize-{arm}") as timed:
-        prompts.check(
+        check_prompts(
             spec.evaluation,
             whole,
             weights.path,

@@ -29,11 +29,11 @@ from infra.engines.vllm.server import LiveServer, serve  # noqa: E402
 from infra.machine.device import detect  # noqa: E402
 from infra.machine.environments import ensure  # noqa: E402
 from infra.store.settings import Settings  # noqa: E402
-from infra.suite.harness.keys import exam_entries  # noqa: E402
+from infra.suite.harness.keys import suite_entries  # noqa: E402
 from infra.suite.harness.libraries.quiet import quiet  # noqa: E402
 from infra.suite.harness.questions.question import DEFAULT_ANSWER_TOKENS  # noqa: E402
 from infra.suite.harness.rows.sources import find_rows, write_definitions  # noqa: E402
-from infra.suite.harness.suite import Exam, prepare  # noqa: E402
+from infra.suite.harness.suite import HarnessSuite, prepare  # noqa: E402
 from tests.infra.suite.harness.conftest import DATA, evaluation  # noqa: E402
 
 SAMPLE = ROOT / "infra" / "sample" / "model"
@@ -70,15 +70,15 @@ def main() -> int:
             ),
             concurrency=given.concurrency,
         )
-        exam = prepare(spec, settings=settings, progress=Told())
+        suite = prepare(spec, settings=settings, progress=Told())
         for model in given.model:
-            wrong += compare(model.resolve(), exam, work)
+            wrong += compare(model.resolve(), suite, work)
         wrong += oracle(work)
     print("\nequal" if not wrong else f"\n{wrong} differences")
     return int(wrong > 0)
 
 
-def compare(model: Path, exam: Exam, work: Path) -> int:
+def compare(model: Path, suite: HarnessSuite, work: Path) -> int:
     """Ask one server both ways; print and count what differs."""
     device = detect("auto")
     log = work / f"{model.name}-server.log"
@@ -88,13 +88,13 @@ def compare(model: Path, exam: Exam, work: Path) -> int:
     print(f"\n{model}")
     with serve(
         model, arm="baseline", spec=ServingSpec(enforce_eager=device.kind == "cpu"),
-        concurrency=exam.spec.concurrency, environment=environment, device=device,
+        concurrency=suite.spec.concurrency, environment=environment, device=device,
         trust_remote_code=False, log=log, progress=Told(),
     ) as server:  # fmt: skip
-        theirs, their_rows = stock(model, exam, server, work / "stock" / model.name)
+        theirs, their_rows = stock(model, suite, server, work / "stock" / model.name)
         ours = {
-            name: exam.evaluate(name, server, model, work / f"{name}.jsonl", Told())
-            for name in exam.names
+            name: suite.ask(name, server, model, work / f"{name}.jsonl", Told())
+            for name in suite.names
         }
     wrong = 0
     print(f"  {'task':32} {'metric':30} {'stock':>22} {'Assay':>22}")
@@ -109,7 +109,7 @@ def compare(model: Path, exam: Exam, work: Path) -> int:
                 f"  {scores.name:32} {metric:30} {result[metric]!r:>22} {value.value!r:>22} "
                 f"{'equal' if equal else 'DIFFERENT'}"
             )
-    for name in exam.names:
+    for name in suite.names:
         wrong += rows(name, (work / f"{name}.jsonl").read_text(), their_rows)
     return wrong
 
@@ -137,16 +137,16 @@ def flat(scores: TaskScores) -> Iterator[TaskScores]:
 
 
 def stock(
-    model: Path, exam: Exam, server: LiveServer, output: Path
+    model: Path, suite: HarnessSuite, server: LiveServer, output: Path
 ) -> tuple[dict[str, Any], dict[tuple[str, ...], Any]]:
     """Run the command line; return its results and the answer of each row."""
-    line = exam.spec.tasks[0]
+    line = suite.spec.tasks[0]
     arguments = {
         "base_url": f"{server.base_url}/completions",
         "model": server.model_name,
         "tokenizer": model,
         "tokenizer_backend": "huggingface",
-        "num_concurrent": exam.spec.concurrency,
+        "num_concurrent": suite.spec.concurrency,
         "max_length": server.max_model_len,
         "max_gen_toks": line.max_gen_toks or DEFAULT_ANSWER_TOKENS,
     }
@@ -154,8 +154,8 @@ def stock(
         sys.executable, "-m", "lm_eval", "run",
         "--model", "local-completions",
         "--model_args", ",".join(f"{name}={value}" for name, value in arguments.items()),
-        "--tasks", ",".join(exam.names),
-        "--include_path", str(exam.definitions),
+        "--tasks", ",".join(suite.names),
+        "--include_path", str(suite.definitions),
         "--log_samples", "--output_path", str(output),
         *(["--limit", str(line.limit)] if line.limit else []),
     ]  # fmt: skip
@@ -188,30 +188,32 @@ def numbers(value: Any) -> Any:
 
 
 def oracle(work: Path) -> int:
-    """Let somebody who knows every answer sit gpqa, marked by lm-eval as it is and by Assay."""
+    """Run an oracle over gpqa, marked by lm-eval as it is and by Assay."""
     from lm_eval.evaluator import evaluate, simple_evaluate
     from lm_eval.tasks import TaskManager
 
-    from tests.infra.suite.harness.examinees import Crammer
+    from tests.infra.suite.harness.raw_oracle import RawOracle
 
     wrong = 0
-    print("\nWhoever knows every answer, in a fresh cache")
+    print("\nAn oracle, in a fresh cache")
     for name in GPQA:
         settings = Settings(cache=work / f"oracle-{name}", runs=work)
         spec = evaluation(name)
-        entries = [entry for entry, _ in exam_entries(spec, Settings()).values()]
+        entries = [entry for entry, _ in suite_entries(spec, Settings()).values()]
         place = find_rows(entries, spec, settings=settings, progress=Told())
         definitions = write_definitions(entries, place, settings)
         with quiet():
             theirs = simple_evaluate(
-                Crammer(DATA), tasks=[name], bootstrap_iters=0,
+                RawOracle(DATA), tasks=[name], bootstrap_iters=0,
                 task_manager=TaskManager(include_path=str(definitions), include_defaults=False),
             )  # fmt: skip
-            exam = prepare(spec, settings=Settings(cache=work / "ours", runs=work), progress=Told())
-            part = exam.parts[name]
+            suite = prepare(
+                spec, settings=Settings(cache=work / "ours", runs=work), progress=Told()
+            )
+            part = suite.parts[name]
             for task in part.tasks.values():
                 task.set_fewshot_seed(spec.seed)
-            ours = evaluate(Crammer(DATA), part.loaded, bootstrap_iters=0)
+            ours = evaluate(RawOracle(DATA), part.loaded, bootstrap_iters=0)
         metric = next(
             k for k in ours["results"][name] if k in ("acc,none", "exact_match,strict-match")
         )

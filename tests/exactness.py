@@ -2,7 +2,7 @@
 
     python -m tests.exactness [--model FOLDER …] [--dtype float32] [--documents N]
 
-One server for each checkpoint is asked the same questions by both: the exams, plain and as chats,
+One server for each checkpoint is asked the same questions by both: whole tasks, plain and as chats,
 over the sample's rows, and questions made by hand for what is easily got wrong. A further server,
 of a tiny random model, is asked with two more tokenizers. Exits with 1 if two log-likelihoods
 differ by more than the type that the engine computes in explains, or if a pick, an `is_greedy` or
@@ -35,7 +35,7 @@ from infra.engines.vllm.server import LiveServer, serve
 from infra.machine.device import detect
 from infra.machine.environments import ensure
 from infra.store.settings import Settings
-from infra.suite.harness.suite import Exam
+from infra.suite.harness.suite import HarnessSuite
 from tests import tiny_model
 from tests.infra.scoring import checkpoints, suites
 from tests.infra.scoring.comparison import LIMITS, Limits, Verdict, table
@@ -86,31 +86,31 @@ def dtype_for(model: Path, dtype: str) -> Any:
     return "auto" if quantized and dtype == "float32" else dtype
 
 
-def examine(
+def compare_checkpoint(
     server: LiveServer,
     model: Path,
-    exam: Exam,
+    suite: HarnessSuite,
     documents: int,
     window: int | None = None,
     limits: Limits | None = None,
 ) -> Iterator[Verdict]:
-    """Compare on one checkpoint: exams, and questions made by hand.
+    """Compare on one checkpoint: whole tasks, and questions made by hand.
 
     Args:
         server: Serves it.
         model: Its folder.
-        exam: What is asked first.
+        suite: What is asked first.
         documents: How many of each (sub)task.
         window: What the questions made by hand take the window for: a shorter one makes those
             that do not fit it shorter. None: what it is.
         limits: What may differ; None: what the type explains in which the engine computes.
     """
     bench = Bench(server, model, limits or LIMITS[server.record.dtype or "float32"])
-    yield from suites.sit(bench, exam, documents)
+    yield from suites.whole_tasks(bench, suite, documents)
     yield from suites.by_hand(replace(bench, window=window))
 
 
-def examine_tokenizers(server: LiveServer, model: Path, work: Path) -> Iterator[Verdict]:
+def compare_tokenizers(server: LiveServer, model: Path, work: Path) -> Iterator[Verdict]:
     """Compare on a tiny model with a tokenizer that adds BOS, and one that merges over spaces."""
     merging = checkpoints.write_merging_tokenizer(work / "merging")
     for name, tokenizer, bos in (
@@ -140,13 +140,13 @@ def main() -> int:
             log=work / "build.log",
         )  # fmt: skip
         models = given.model or [SAMPLE, checkpoints.write_awq(SAMPLE, work / "sample-awq")]
-        exam = suites.load_exam(work / "cache")
+        suite = suites.load_suite(work / "cache")
         for model in map(Path.resolve, models):
             log = work / f"{model.name}.log"
             with served(model, given.dtype, environment, log) as server:
                 dtype = server.record.dtype
                 print(f"\n{model} in {dtype}", flush=True)
-                found = list(examine(server, model, exam, given.documents))
+                found = list(compare_checkpoint(server, model, suite, given.documents))
             print(table(found), flush=True)
             verdicts += found
             if dtype == "float32" or detect("auto").kind != "cpu":
@@ -154,13 +154,15 @@ def main() -> int:
             with served_alone(model, given.dtype, environment, log) as server:
                 print(f"\n{model} in {dtype}, one request at a time on one thread", flush=True)
                 strict = LIMITS["float32"]
-                found = list(examine(server, model, exam, given.documents, limits=strict))
+                found = list(
+                    compare_checkpoint(server, model, suite, given.documents, limits=strict)
+                )
             print(table(found), flush=True)
             verdicts += found
         tiny = tiny_model.write(work / "tiny")
         with served(tiny, given.dtype, environment, work / "tiny.log") as server:
             print(f"\na tiny random model in {server.record.dtype}", flush=True)
-            found = list(examine_tokenizers(server, tiny, work))
+            found = list(compare_tokenizers(server, tiny, work))
         print(table(found), flush=True)
         verdicts += found
     wrong = sum(not verdict.equal for verdict in verdicts)

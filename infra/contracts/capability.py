@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from enum import StrEnum
+from typing import TypeAlias
 
 
 class Capability(StrEnum):
@@ -25,3 +27,12 @@ class Capability(StrEnum):
 
     PROMPT_LOGPROBS = "prompt logprobs"
     """The likeliest tokens at every position of the prompt."""
+
+
+Need: TypeAlias = frozenset[Capability]
+"""Capabilities of which one is enough."""
+
+
+def unmet(needs: Iterable[Need], can: Collection[Capability]) -> list[Need]:
+    """Return the needs of which a server has no capability, in order, each once."""
+    return [need for need in dict.fromkeys(needs) if need.isdisjoint(can)]

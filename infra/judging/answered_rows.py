@@ -18,8 +18,8 @@ from infra.contracts.records import ArmResult, Comparison, MetricValue, Pooled, 
 from infra.judging.pairing import paired_rows
 from infra.judging.sequential import pooled_so_far
 from infra.store.content import write_atomically
-from infra.suite.harness.metrics import is_corpus
-from infra.suite.harness.scores import exam_digest
+from infra.suite.metrics import is_corpus
+from infra.suite.rows import questions_digest
 
 Row = dict[str, Any]
 
@@ -143,7 +143,7 @@ def _again(
         update={
             "metrics": metrics,
             "n": len(rows),
-            "questions": exam_digest(rows),
+            "questions": questions_digest(rows),
             "samples": samples,
             "truncated": sum(bool(row["truncated"]) for row in rows),
             "subtasks": {

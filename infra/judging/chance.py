@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from infra.judging.labels import Labels, are_few, choices_of, labels_of, picked
-from infra.judging.pairing import Row
+from infra.suite.rows import Row
 
 _OF_CHOICES = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info")
 """Metrics that take the likeliest of several choices for the answer."""

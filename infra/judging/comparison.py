@@ -21,9 +21,10 @@ from infra.contracts.records import (
 from infra.contracts.specs import QuantizationSpec, RunSpec
 from infra.judging import statistics
 from infra.judging.chance import Guessing, guessing, recovery
-from infra.judging.pairing import Row, RowPair, paired_rows, same_tokenizer
+from infra.judging.pairing import RowPair, paired_rows, same_tokenizer
 from infra.judging.statistics import Effect
-from infra.suite.harness.metrics import in_points, is_corpus
+from infra.suite.metrics import in_points, is_corpus
+from infra.suite.rows import Row
 
 Scored: TypeAlias = list[tuple[float, float]]
 """What each row scores in the baseline and in the other one."""

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,11 +40,11 @@ from infra.contracts.progress import Progress
 from infra.contracts.records import ArmResult, TaskScores, Verdict
 from infra.contracts.specs import VerdictSpec
 from infra.judging import answered_rows, comparison
-from infra.judging.pairing import question_of
 from infra.judging.sequential import lower_limits
 from infra.judging.verdict import decide
 from infra.store.content import code_digest, digest_file, digest_of
-from infra.suite.harness.metrics import in_points, is_corpus
+from infra.suite.metrics import in_points, is_corpus
+from infra.suite.rows import Documents, question_of
 
 SHARES = (0.1, 0.15, 0.22, 0.33, 0.5, 0.75, 1.0)
 """Of all rows, asked by the end of each round: each about half as many again, so that of a stopped
@@ -63,15 +63,14 @@ _FLOAT_NOISE = 1e-9
 _DECIDING = (
     "contracts", "judging/answered_rows.py", "judging/chance.py", "judging/comparison.py",
     "judging/early_stop.py", "judging/labels.py", "judging/pairing.py", "judging/sequential.py",
-    "judging/statistics", "judging/verdict", "store/content.py", "suite/harness/metrics.py",
-    "suite/harness/scores.py",
+    "judging/statistics", "judging/verdict", "store/content.py", "suite/metrics.py",
+    "suite/rows.py",
 )  # fmt: skip
 """Files and folders whose change may move the end of an exam: all that this one comes to import."""
 
 _LIBRARIES = ("numpy", "scipy", "statsmodels", "pydantic")
 """Packages that compute limits, or read what was scored."""
 
-Documents: TypeAlias = Mapping[str, Collection[int]]
 Ask: TypeAlias = Callable[[str, Documents, Path], TaskScores]
 """Task or group, documents of its parts, file for its rows → scores over these."""
 

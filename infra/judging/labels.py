@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TypeAlias
 
-from infra.judging.pairing import Row, choice_likelihoods
+from infra.suite.rows import Row, choice_likelihoods
 
 _TWICE = "acc_mutual_info"
 """With it, each choice is asked a second time without its question."""

@@ -7,81 +7,16 @@ the arms have tokenizers of their own.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from infra.contracts.errors import ComparisonError
 from infra.contracts.records import TaskScores
+from infra.suite.rows import Row, read_rows
 
 _HASHES = ("doc_hash", "prompt_hash", "target_hash")
-_SUBJECTS = ("subject", "Subdomain", "category", "subject_category")
-"""Columns that tell what a question is about: MMLU and its kin, gpqa, MMLU-Pro."""
-
-_QUESTIONS = ("question", "problem", "query")
-"""Columns that hold the question itself, the most literal first; a query may be a whole prompt."""
-
-_FLOAT_NOISE = 1e-9
-"""A metric's own rounding may put a right answer at 1.0000000002."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One document, asked of one arm."""
-
-    task: str
-    """The subtask, for a row of a group."""
-
-    doc_id: int
-    doc_hash: str
-    prompt_hash: str
-    target_hash: str
-    prompt: str
-    continuations: list[str]
-    """The choices as they were put after the prompt; empty for a generated answer."""
-
-    target: Any
-    responses: Any
-    truncated: bool
-    """True if the answer ran into the token limit."""
-
-    filtered: dict[str, Any]
-    """Filter → what it made of the responses."""
-
-    metrics: dict[str, Any]
-    """`<metric>,<filter>` → what the row scores."""
-
-    doc: dict[str, Any]
-
-    @property
-    def subject(self) -> tuple[str, str]:
-        """What the question is about, as finely as the rows tell it."""
-        told = (self.doc[column] for column in _SUBJECTS if self.doc.get(column))
-        return self.task, str(next(told, ""))
-
-    @property
-    def question(self) -> str:
-        """Return what tells a question in whatever task, and in whatever words, it is asked."""
-        return question_of(self.doc, self.doc_hash)
-
-    def score(self, metric: str) -> float | None:
-        """Return what the row scores, a hair beside 0 or 1 as 0 or 1; none if that is no number."""
-        value = self.metrics.get(metric)
-        if not isinstance(value, int | float):
-            return None
-        ends = (end for end in (0.0, 1.0) if abs(value - end) <= _FLOAT_NOISE)
-        return next(ends, float(value))
-
-    def answer(self, metric: str) -> Any:
-        """Return what a metric judged: a text, or the index of the likeliest choice."""
-        filtered = self.filtered.get(metric.partition(",")[2])
-        if (likelihoods := choice_likelihoods(filtered)) is not None:
-            return likelihoods.index(max(likelihoods))
-        return filtered[0] if isinstance(filtered, list) and len(filtered) == 1 else filtered
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,36 +32,6 @@ class RowPair:
             self.baseline.answer(metric) != self.candidate.answer(metric)
             or self.baseline.metrics.get(metric) != self.candidate.metrics.get(metric)
         )
-
-
-def question_of(doc: Mapping[str, Any], doc_hash: str) -> str:
-    """Return what tells a question from others: the hash of its text, without regard to spaces.
-
-    lm-eval hashes a document as the task prepared it: gpqa's tasks shuffle the choices each in its
-    own way, and the same question would be another one in each of them. Questions that differ in
-    nothing but their choices count as one; that can only widen the limits over all tasks.
-
-    Args:
-        doc: The document as the task prepared it.
-        doc_hash: lm-eval's hash of it, which stands in where no column is called a question.
-    """
-    columns = {str(key).lower(): value for key, value in doc.items()}
-    for name in _QUESTIONS:
-        text = columns.get(name)
-        if isinstance(text, str) and (words := " ".join(text.split())):
-            return hashlib.sha256(words.encode(errors="surrogatepass")).hexdigest()
-    return doc_hash
-
-
-def choice_likelihoods(filtered: Any) -> list[float] | None:
-    """Return the choices' log-likelihoods (nats), or none if this is no multiple choice."""
-    if not isinstance(filtered, list) or not filtered:
-        return None
-    if not all(isinstance(item, list) and len(item) == 2 for item in filtered):
-        return None
-    if not all(isinstance(greedy, bool) for _, greedy in filtered):
-        return None
-    return [float(likelihood) for likelihood, _ in filtered]
 
 
 def paired_rows(baseline: TaskScores, candidate: TaskScores, folder: Path) -> list[RowPair]:
@@ -196,7 +101,7 @@ def _keyed(scores: TaskScores, folder: Path, words_count: bool) -> dict[_Key, Ro
     """
     turns: Counter[_Key] = Counter()
     rows = {}
-    for row in _read(folder / scores.samples, scores.name):
+    for row in read_rows(folder / scores.samples, scores.name):
         words = row.prompt_hash if words_count else ""
         key = (row.task, row.doc_hash, words, row.target_hash)
         rows[*key, turns[key]] = row
@@ -210,29 +115,6 @@ def _keyed(scores: TaskScores, folder: Path, words_count: bool) -> dict[_Key, Ro
             field="rows",
         )
     return rows
-
-
-def _read(path: Path, task: str) -> Iterator[Row]:
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                try:
-                    row = json.loads(line)
-                    yield Row(**{name: row[name] for name in Row.__slots__})
-                except (ValueError, KeyError, TypeError) as error:
-                    raise ComparisonError(
-                        f"Line {number} of {path} is not a row of {task}: {error!r}.",
-                        cause="The samples file was cut or changed after the evaluation.",
-                        remedy="Run the evaluation again.",
-                        task=task,
-                        field="rows",
-                    ) from error
-    except OSError as error:
-        raise ComparisonError(
-            f"The rows of {task} cannot be read from {path}: {error.strerror}.",
-            remedy="Run the evaluation again.",
-            task=task, field="rows",
-        ) from error  # fmt: skip
 
 
 def _refuse_rows(task: str, left: dict[_Key, Row], right: dict[_Key, Row]) -> NoReturn:

@@ -22,8 +22,7 @@ from infra.models.hubs.revisions import ask, resolve
 from infra.models.remote_weights import RemoteSize, remote_size
 from infra.preflight.findings import Finding, note
 from infra.store.settings import Settings
-from infra.suite.harness.definitions.catalog import Leaf
-from infra.suite.harness.rows.sources import is_here, rows_here, rows_in_folder
+from infra.suite.sources import RowSource
 
 SECONDS = 3.0
 """Patience with each question."""
@@ -56,21 +55,18 @@ def model(spec: ModelSpec, settings: Settings) -> tuple[Finding | str, RemoteSiz
     return found, size
 
 
-def rows(leaf: Leaf, spec: DatasetSpec | None, settings: Settings) -> Finding | str:
+def rows(source: RowSource, settings: Settings) -> Finding | str:
     """Check that the rows of a task can be had by this user.
 
     Raises:
         DatasetError: They should be in a folder here and are not.
         WeightsError: The hub does not give them.
     """
-    dataset = str(leaf.dataset)
-    if spec is None and is_here(leaf, {}):
-        return rows_here(leaf).origin
-    if spec is None:
-        return _as_the_task_says(dataset, str(leaf.options.get("revision", "main")))
-    if spec.source == "local":
-        return str(rows_in_folder(dataset, spec).folder)
-    return _on_a_hub(spec.source, spec.path, spec.revision, settings)
+    if (hub := source.hub) is None or hub.source == "local":
+        return source.find()
+    if not source.named:
+        return _as_the_task_says(hub.path, hub.revision or "main")
+    return _on_a_hub(hub.source, hub.path, hub.revision, settings)
 
 
 def conversations(spec: CalibrationSpec, settings: Settings) -> tuple[str, bool]:
@@ -124,11 +120,11 @@ def prefect_api(url: str) -> Finding | str:
 def hubs(
     models: Iterable[ModelSpec],
     conversations: Iterable[CalibrationSpec],
-    rows_from: Iterable[DatasetSpec | None],
+    rows_from: Iterable[DatasetSpec],
 ) -> set[Source]:
     """Return the hubs that will be asked."""
     named: list[str] = [one.source for one in models] + [one.source for one in conversations]
-    named += ["huggingface" if rows is None else rows.source for rows in rows_from]
+    named += [rows.source for rows in rows_from]
     known: tuple[Source, ...] = ("modelscope", "huggingface")
     return {source for source in known if source in named}
 

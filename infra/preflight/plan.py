@@ -16,7 +16,7 @@ from infra.judging.statistics import rows_for_margin
 from infra.preflight.findings import Finding, note, ok, problem
 from infra.store.run_folder import runs_folder
 from infra.store.settings import Settings
-from infra.suite.harness.suite import known_rows
+from infra.suite import kind_of
 
 _POWER, _TASKS, _TIME = "power", "power by task", "expected time"
 _NAMED = 12
@@ -30,7 +30,7 @@ class MarginUnresolvable(AssayError):
 def planned(spec: RunSpec, settings: Settings, progress: Progress | None = None) -> Power | None:
     """Return what the run can show, with what earlier runs of its label and model tell.
 
-    Quick, once `survey` has loaded the exam: its rows are remembered.
+    Quick, once `survey` has loaded the tasks: their rows are remembered.
 
     Args:
         spec: What was asked.
@@ -38,9 +38,10 @@ def planned(spec: RunSpec, settings: Settings, progress: Progress | None = None)
         progress: Hears about what takes long.
 
     Returns:
-        The plan; none if the exam was not loaded before, or has no rows that are right or wrong.
+        The plan; none if the tasks were not loaded before, or have no rows that are right or wrong.
     """
-    rows = known_rows(spec.evaluation, settings, progress or Silent())
+    kind = kind_of(spec.evaluation)
+    rows = kind.row_counts(spec.evaluation, settings=settings, progress=progress or Silent())
     if not rows:
         return None
     folder = runs_folder(spec.results, settings)
@@ -51,7 +52,7 @@ def planned(spec: RunSpec, settings: Settings, progress: Progress | None = None)
 def look_at(spec: RunSpec, settings: Settings, progress: Progress) -> list[Finding]:
     """Return what the rows can show, task by task and together, and how long it will take.
 
-    The exam has to be loaded.
+    The tasks have to be loaded.
     """
     power = planned(spec, settings, progress)
     if power is None:

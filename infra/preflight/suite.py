@@ -1,4 +1,4 @@
-"""The exam: every task known, every row and metric within reach, and loaded where it costs nothing.
+"""The tasks: every name known, every row and metric in reach, and loaded where it costs nothing.
 
 Rows that are here are loaded and their marking is checked at once. Rows on a hub are only asked
 for; they are loaded, and so downloaded, when nothing else is missing.
@@ -24,12 +24,9 @@ from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.preflight import access
 from infra.preflight.findings import Finding, look, named, note, ok, problem
 from infra.store.settings import Settings
-from infra.suite.harness import prompts
-from infra.suite.harness.definitions.catalog import Leaf, catalog
-from infra.suite.harness.definitions.files import names_code
-from infra.suite.harness.libraries.quiet import quiet
-from infra.suite.harness.prepared import check_exam, questions_of
-from infra.suite.harness.rows.sources import is_here, refused
+from infra.suite import kind_of
+from infra.suite.port import Line
+from infra.suite.sources import RowSource, refused
 
 _TASKS, _METRICS, _ROWS, _MARKING = "tasks", "metrics", "rows", "marking"
 _PROMPTS, _BOS, _FIT = "prompts", "BOS", "fit"
@@ -41,23 +38,23 @@ WITH_THE_MODEL = note(
 )
 """Instead of `look_at_prompts`, where there is no tokenizer yet."""
 
-Asked = list[tuple[Leaf, Future[Finding | str]]]
-"""One task of each source of rows, and what is known of them once their hub has answered."""
+Requests = list[tuple[RowSource, Future[Finding | str]]]
+"""Each source of rows, and what is known of it once its hub has answered."""
 
 
 @dataclass(frozen=True)
 class Tasks:
-    """What the lines of the exam read."""
+    """What the lines of the spec read."""
 
     findings: list[Finding]
-    lines: dict[str, tuple[TaskSpec, tuple[Leaf, ...]]]
-    """Name in the spec → its line and its tasks; without unknown ones."""
+    lines: list[Line]
+    """Without unknown names."""
 
     @property
-    def datasets(self) -> dict[str, Leaf]:
-        """`Leaf.source` → one task that reads from there."""
-        leaves = [leaf for _, below in self.lines.values() for leaf in below]
-        return {leaf.source: leaf for leaf in leaves if leaf.source}
+    def sources(self) -> list[RowSource]:
+        """Where rows come from, each once."""
+        every = (source for line in self.lines for source in line.sources)
+        return list({source.identity: source for source in every}.values())
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ class Loaded:
 
     findings: list[Finding]
     whole: bool
-    """True if every task of the exam is loaded and marked right."""
+    """True if every task is loaded and marked right."""
 
     part: EvaluationSpec | None
     """The tasks that are loaded and marked right; none if none is."""
@@ -76,22 +73,20 @@ class Loaded:
 
 
 def read(spec: EvaluationSpec, settings: Settings, progress: Progress) -> Tasks:
-    """Find every task of the exam, without loading any."""
+    """Find every task, without loading any."""
     findings: list[Finding] = []
-    lines: dict[str, tuple[TaskSpec, tuple[Leaf, ...]]] = {}
+    lines: list[Line] = []
+    kind = kind_of(spec)
     for task in spec.tasks:
         try:
-            names = catalog(spec.include_path, settings=settings, progress=progress)
-            entries = names.entries([task.name]).values()
+            lines.append(kind.line(task, spec, settings=settings, progress=progress))
         except EvaluationError as error:
             findings.append(problem(_TASKS, error))
-            continue
-        lines[task.name] = task, tuple(leaf for entry in entries for leaf in entry.leaves)
-    leaves = [leaf for _, below in lines.values() for leaf in below]
     if lines:
-        findings.append(ok(_TASKS, f"lm-eval knows {', '.join(lines)}"))
-        metrics = sorted({metric for leaf in leaves for metric in leaf.metrics})
-        on_hub = sorted({metric for leaf in leaves for metric in leaf.hub_metrics})
+        names = ", ".join(line.spec.name for line in lines)
+        findings.append(ok(_TASKS, f"lm-eval knows {names}"))
+        metrics = sorted({metric for line in lines for metric in line.metrics})
+        on_hub = sorted({metric for line in lines for metric in line.hub_metrics})
         findings.append(
             note(_METRICS, f"{', '.join(on_hub)}: loaded from the hub with the tasks")
             if on_hub
@@ -100,15 +95,12 @@ def read(spec: EvaluationSpec, settings: Settings, progress: Progress) -> Tasks:
     return Tasks(findings, lines)
 
 
-def ask_for_rows(tasks: Tasks, spec: EvaluationSpec, settings: Settings, pool: Executor) -> Asked:
+def ask_for_rows(tasks: Tasks, settings: Settings, pool: Executor) -> Requests:
     """Start to ask for every dataset."""
-    return [
-        (leaf, pool.submit(access.rows, leaf, spec.datasets.get(str(leaf.dataset)), settings))
-        for leaf in tasks.datasets.values()
-    ]
+    return [(source, pool.submit(access.rows, source, settings)) for source in tasks.sources]
 
 
-def rows(asked: Asked, spec: EvaluationSpec) -> tuple[list[Finding], set[str]]:
+def rows(requests: Requests, spec: EvaluationSpec) -> tuple[list[Finding], set[str]]:
     """Return what became of every dataset, and the sources of those that cannot be had.
 
     Datasets that share a problem share a line: a hub that does not answer is one problem.
@@ -116,8 +108,8 @@ def rows(asked: Asked, spec: EvaluationSpec) -> tuple[list[Finding], set[str]]:
     findings: list[Finding] = []
     missing: set[str] = set()
     refusals: dict[str, tuple[list[str], WeightsError]] = {}
-    for leaf, answer in asked:
-        dataset = str(leaf.dataset)
+    for source, answer in requests:
+        dataset = source.dataset
         try:
             found = named(_ROWS, f"{dataset}: ", answer.result())
             # Where others are named, one that is not may have been forgotten.
@@ -126,13 +118,13 @@ def rows(asked: Asked, spec: EvaluationSpec) -> tuple[list[Finding], set[str]]:
             findings.append(found)
         except DatasetError as error:  # of a folder here; it names the dataset
             findings.append(problem(_ROWS, error))
-            missing.add(str(leaf.source))
+            missing.add(source.identity)
         except WeightsError as error:
             refusals.setdefault(str(error), ([], error))[0].append(dataset)
-            missing.add(str(leaf.source))
+            missing.add(source.identity)
     for names, refusal in refusals.values():
         findings.append(problem(_ROWS, refused(", ".join(names), refusal)))
-    read = [str(leaf.dataset) for leaf, _ in asked]
+    read = [source.dataset for source, _ in requests]
     for unused in sorted(spec.datasets.keys() - set(read)) if read else ():
         text = f"{unused}: no task of this run reads it; they read {', '.join(read)}"
         findings.append(note(_ROWS, text))
@@ -158,17 +150,14 @@ def load(
         progress: Hears about every step.
         whole: Load tasks whose rows are on a hub too, which downloads them.
     """
-    given = spec.datasets
     ready: list[TaskSpec] = []
     waiting: list[TaskSpec] = []
-    for task, leaves in tasks.lines.values():
-        if {leaf.source for leaf in leaves} & missing:
-            continue
-        local = all(is_here(leaf, given) for leaf in leaves)
-        (ready if local or whole else waiting).append(task)
-    findings = _code(
-        [leaf for task, leaves in tasks.lines.values() if task in waiting for leaf in leaves]
-    )
+    for line in tasks.lines:
+        if not {source.identity for source in line.sources} & missing:
+            (ready if line.here or whole else waiting).append(line.spec)
+    kind = kind_of(spec)
+    faults = kind.faults(waiting, spec, settings=settings) if waiting else []
+    findings = [problem(_TASKS, error) for error in faults]
     if waiting:
         text = f"{', '.join(t.name for t in waiting)}: when its rows are downloaded"
         findings.append(note(_MARKING, text))
@@ -184,20 +173,8 @@ def load(
     )
 
 
-def _code(leaves: list[Leaf]) -> list[Finding]:
-    """Return what is wrong with the code of tasks whose rows are not here yet."""
-    with_code = [leaf for leaf in leaves if leaf.definition and names_code(leaf.definition)]
-    if not with_code:
-        return []
-    with quiet():
-        from infra.suite.harness.definitions.code_check import check_all
-
-        wrong = check_all(with_code)
-    return [problem(_TASKS, error) for error in wrong]
-
-
 def _load(spec: EvaluationSpec, settings: Settings, progress: Progress) -> str:
-    check_exam(spec, settings=settings, progress=progress)
+    kind_of(spec).check(spec, settings=settings, progress=progress)
     return f"right answers to {', '.join(task.name for task in spec.tasks)} are marked right"
 
 
@@ -228,15 +205,17 @@ def look_at_prompts(
         settings: Where rows are kept.
         progress: Hears about every step.
     """
-    told = ""
+    said = ""
     if conversations and conversations.status == "problem":
-        told, window = f"{conversations.found} {conversations.cause}", None
+        said, window = f"{conversations.found} {conversations.cause}", None
     try:
-        questions = questions_of(spec, settings=settings, progress=progress)
-        found = prompts.look(questions, folder, spec, window=window, trust_remote_code=trusted)
+        found = kind_of(spec).prompts(
+            spec, folder,
+            window=window, trust_remote_code=trusted, settings=settings, progress=progress,
+        )  # fmt: skip
     except CalibrationError:
         return []  # the tokenizer cannot be loaded; the line of the calibration says so
-    findings = [problem(_PROMPTS, error) for error in found.refused if not _in(told, error)]
+    findings = [problem(_PROMPTS, error) for error in found.refused if not _in(said, error)]
     if spec.chat_template and not found.refused:
         text = "the model's chat template takes the first questions and shows all of them"
         findings.append(ok(_PROMPTS, text))

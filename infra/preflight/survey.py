@@ -22,7 +22,6 @@ from infra.preflight.findings import Finding, look, note, problems
 from infra.preflight.lines import Lines
 from infra.report import baseline_pack
 from infra.store.settings import Settings
-from infra.suite.harness.rows.sources import is_here
 
 _THREADS = 16
 
@@ -61,7 +60,7 @@ class _Elsewhere:
     api: Future[Finding]
     models: Models
     talks: Talks
-    rows: suite.Asked
+    rows: suite.Requests
 
     @classmethod
     def asked(
@@ -69,12 +68,7 @@ class _Elsewhere:
     ) -> _Elsewhere:
         """Ask hubs and the Prefect API."""
         tasks = suite.read(spec.evaluation, settings, progress)
-        given = spec.evaluation.datasets
-        places = [
-            given.get(str(leaf.dataset))
-            for leaf in tasks.datasets.values()
-            if not is_here(leaf, given)
-        ]
+        places = [source.hub for source in tasks.sources if source.hub]
         conversations = [one for wanted in conversations_of(spec).values() for one in wanted]
         for hub in access.hubs(
             (arm.model for arm in spec.evaluated.values()), conversations, places
@@ -84,11 +78,11 @@ class _Elsewhere:
         models, talks = arms.ask(spec, settings, pool)
         return cls(
             tasks=tasks,
-            rows_on_hubs=any(place is None or place.source != "local" for place in places),
+            rows_on_hubs=bool(places),
             api=api,
             models=models,
             talks=talks,
-            rows=suite.ask_for_rows(tasks, spec.evaluation, settings, pool),
+            rows=suite.ask_for_rows(tasks, settings, pool),
         )
 
 

@@ -24,7 +24,7 @@ from infra.machine.environments import locate
 from infra.store.content import digest_file
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
-from infra.suite.harness.keys import task_keys
+from infra.suite import kind_of
 
 PACK = "pack.json"
 """Name of what a pack says of itself."""
@@ -62,7 +62,7 @@ def check(path: Path, spec: RunSpec, settings: Settings) -> BaselinePack:
     pack = read(path)
     for field, theirs, ours in _differences(pack, spec):
         _refuse(path, field, theirs, ours)
-    own = task_keys(spec.evaluation, settings)
+    own = kind_of(spec.evaluation).keys(spec.evaluation, settings=settings)
     if pack.tasks.keys() != own.keys():
         _refuse(path, "evaluation.tasks", ", ".join(pack.tasks), ", ".join(own))
     for task, key in own.items():

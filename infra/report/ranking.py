@@ -9,7 +9,7 @@ from infra.contracts import wording
 from infra.contracts.records import ArmResult, Bench, MetricValue, Pair, Report, SpeedPoint
 from infra.report.changed import changed
 from infra.report.tables import Table
-from infra.suite.harness.metrics import in_points
+from infra.suite.metrics import in_points
 
 _ORDER = ("PASS", "INCONCLUSIVE", "FAIL")
 

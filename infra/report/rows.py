@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import quote
 
 from infra.contracts.records import Pair, TaskScores
-from infra.judging.pairing import Row, RowPair, choice_likelihoods, paired_rows
+from infra.judging.pairing import RowPair, paired_rows
+from infra.suite.rows import Row, choice_likelihoods
 
 SAMPLES = 10
 """Rows shown of every task that generates text: the first ones, not chosen ones."""

@@ -47,11 +47,10 @@ from infra.store.content import build_once, digest_of
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from infra.store.stored_scores import Stored
-from infra.suite.harness.keys import task_keys
-from infra.suite.harness.narrowing import Documents
-from infra.suite.harness.prepared import prepared
-from infra.suite.harness.prompts import check as check_prompts
-from infra.suite.harness.suite import AnswerFile, Exam, changed_meanwhile
+from infra.suite import kind_of
+from infra.suite.port import AnswerFile, Suite
+from infra.suite.prompt_check import check_prompts
+from infra.suite.rows import Documents
 
 REPEAT = "repeat"
 """Suffix of an arm that is asked everything a second time."""
@@ -72,7 +71,7 @@ class _Evaluation:
     stored: dict[str, Stored]
     """Task → where its scores are kept."""
 
-    suite: Exam | None
+    suite: Suite | None
     """The loaded tasks; none if no task is missing."""
 
     rounds: early_stop.Rounds | None
@@ -155,7 +154,8 @@ def evaluate(
         probes = (ReadingProbe(subject), BenchProbe(subject))
         look.require_bound()
     # Where nobody knows whether the rows are still the same, nothing is taken from another run.
-    found = task_keys(spec.evaluation, settings)
+    kind = kind_of(spec.evaluation)
+    found = kind.keys(spec.evaluation, settings=settings)
     keys = {task: key or digest_of(["of one run", run.id, task]) for task, key in found.items()}
     stored = {
         task: Stored(settings.scores / digest_of([key, conditions])[:32])
@@ -168,15 +168,13 @@ def evaluate(
         # Scores over a part of the rows must never be taken for whole ones, nor apart.
         together = settings.scores / digest_of([keys, conditions, rounds.identity()])[:32]
         stored |= {task: Stored(together / task) for task in rounds.tasks}
-    suite: Exam | None = None
+    suite: Suite | None = None
     if any(not entry.present for entry in stored.values()):
         # What can be known without an accelerator is known before one is held.
         check_prompts(
             spec.evaluation, arm, checkpoint.path, tokenizer, settings=settings, progress=progress
         )
-        suite = prepared(spec.evaluation, settings=settings, progress=progress)
-        if suite.keys != found:
-            raise changed_meanwhile("The definitions, their code or the rows of a task")
+        suite = kind.prepare(spec.evaluation, settings=settings, progress=progress, keys=found)
     evaluation = _Evaluation(
         subject=subject,
         name=f"{name}-{REPEAT}" if repeat else name,
@@ -343,7 +341,7 @@ class _Asking:
         evaluation, subject = self._evaluation, self._evaluation.subject
         # Loaded before the wait for an accelerator: whatever was edited since then is another task.
         assert evaluation.suite is not None  # noqa: S101 -- a task is missing
-        scores = evaluation.suite.evaluate(
+        scores = evaluation.suite.ask(
             task,
             self._server,
             subject.tokenizer,

@@ -28,7 +28,7 @@ from infra.report.receipt.sealing import load
 from infra.store.content import digest_file, digest_files, digest_of
 from infra.store.run_folder import runs_folder
 from infra.store.settings import Settings
-from infra.suite.harness.keys import task_keys
+from infra.suite import kind_of
 
 INPUTS = "inputs"
 """Name of the record of what a run started from, in its folder."""
@@ -149,7 +149,7 @@ def _whole(report: Report, path: Path) -> bool:
 
 def _known_tasks(spec: RunSpec, settings: Settings) -> dict[str, str | None]:
     try:
-        return task_keys(spec.evaluation, settings)
+        return kind_of(spec.evaluation).keys(spec.evaluation, settings=settings)
     except (AssayError, OSError):
         return {}  # the preflight says what is wrong
 
@@ -204,7 +204,7 @@ def _pinned(revision: str | None) -> str | None:
 def _tasks(spec: RunSpec, settings: Settings) -> list[str | None]:
     if any(dataset.source != "local" for dataset in spec.evaluation.datasets.values()):
         return [None]  # finding out could mean a download
-    return list(task_keys(spec.evaluation, settings).values())
+    return list(kind_of(spec.evaluation).keys(spec.evaluation, settings=settings).values())
 
 
 def _code() -> str:

@@ -83,7 +83,7 @@ class MetricValue(Record):
 
     higher_is_better: bool = True
     unit: MetricUnit | None = None
-    """As it is declared; see `infra.suite.harness.metrics`. None in scores of earlier versions."""
+    """As it is declared; see `infra.suite.metrics`. None in scores of earlier versions."""
 
     aggregation: Aggregation | None = None
     """As it is declared. None in scores of earlier versions."""

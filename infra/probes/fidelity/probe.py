@@ -18,8 +18,7 @@ from infra.probes.fidelity.reading import read
 from infra.probes.probe import Probe, blame
 from infra.probes.triage.answers import Tell
 from infra.store.content import build_once, code_digest, digest_file, digest_of, write_atomically
-from infra.suite.harness.keys import task_keys
-from infra.suite.harness.prepared import prepared
+from infra.suite import kind_of
 
 _POSITIONS, _READING = "positions.npz", "reading.json"
 _CHOOSING = (
@@ -128,7 +127,8 @@ class ReadingProbe(Probe):
         if file := self._spec.fidelity.texts:
             texts.read(self._spec.fidelity)  # says what is wrong with it
             return _content(file)
-        keys = task_keys(self._spec.evaluation, self._settings, self._progress)
+        spec = self._spec.evaluation
+        keys = kind_of(spec).keys(spec, settings=self._settings, progress=self._progress)
         return None if None in keys.values() else keys
 
     def _choose(self) -> texts.Texts:
@@ -146,8 +146,10 @@ class ReadingProbe(Probe):
                 progress=progress,
                 add_bos_token=bos,
             )
+        evaluation = self._spec.evaluation
+        suite = kind_of(evaluation).prepare(evaluation, settings=settings, progress=progress)
         found = texts.of_tasks(
-            prepared(self._spec.evaluation, settings=settings, progress=progress),
+            suite,
             spec,
             calibrated_on,
             tokenizer,

@@ -6,11 +6,10 @@ shown those, and would look better there than elsewhere.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from infra.contracts.errors import DatasetError
 from infra.contracts.progress import Progress
@@ -23,9 +22,7 @@ from infra.scoring.frame import encoder, frame
 from infra.scoring.tokens import Encode
 from infra.store.content import digest_of
 from infra.store.settings import Settings
-
-if TYPE_CHECKING:
-    from infra.suite.harness.suite import Exam
+from infra.suite.port import Suite
 
 _SEED = 0
 _CONVERSATIONS_A_SAMPLE = 8
@@ -63,7 +60,7 @@ class Texts(Record):
 
 
 def of_tasks(
-    suite: Exam,
+    suite: Suite,
     spec: FidelitySpec,
     calibrated_on: Sequence[CalibrationSpec],
     tokenizer: Any,
@@ -83,8 +80,7 @@ def of_tasks(
         progress: Hears what is left out.
         add_bos_token: As for the tasks' own questions; see `EvaluationSpec`.
     """
-    tasks = [task for part in suite.parts.values() for task in part.tasks.values()]
-    found = islice(_by_turns(map(_questions, tasks)), spec.documents * _CANDIDATES_A_DOCUMENT)
+    found = islice(_by_turns(suite.texts(_SEED)), spec.documents * _CANDIDATES_A_DOCUMENT)
     origin = f"questions of {', '.join(suite.names)}"
     encode = _encoder(tokenizer, add_bos_token)
     return _chosen(found, origin, spec, calibrated_on, encode, settings, progress)
@@ -161,16 +157,6 @@ def _rows(path: Path) -> Iterator[str]:
             f"{place} has no text in the column `text`{has}.",
             remedy=f"Mend or remove it. Each row of fidelity.texts has to be {_WANTED.example}.",
         )
-
-
-def _questions(task: Any) -> Iterator[str]:
-    """Yield a task's questions in an order by chance, the same each time."""
-    documents = list(task.eval_docs)
-    random.Random(_SEED).shuffle(documents)  # noqa: S311 -- not for secrets
-    for document in documents:
-        question = task.doc_to_text(document)
-        if isinstance(question, str):  # some tasks give the number of a choice
-            yield question
 
 
 def _by_turns(sources: Iterable[Iterator[str]]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from infra.report.receipt.checks import Checked, checked, counted
 from infra.report.receipt.comparing import close, plain, reworded, unequal
 from infra.report.receipt.margins import check_plan, margin_of
 from infra.report.receipt.rules import NOT_IN_1, RULES, TOLD
-from infra.suite.harness.scores import exam_digest
+from infra.suite.rows import questions_digest
 
 Row = dict[str, Any]
 
@@ -301,7 +301,7 @@ def _counts(path: str, task: TaskScores, rows: Sequence[Row]) -> Iterator[str]:
         yield f"{path}.n is {task.n}, but there are {counted(len(rows), 'row')}"
     if task.truncated != (cut := sum(bool(row["truncated"]) for row in rows)):
         yield f"{path}.truncated is {task.truncated}, but {cut} answers were cut"
-    if task.questions != exam_digest(rows):
+    if task.questions != questions_digest(rows):
         yield f"{path}.questions is not the digest of the questions in the rows"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from infra.contracts.records import MetricValue
 from infra.judging.chance import Guessing
 from infra.judging.comparison import Rules, Scored
-from infra.judging.pairing import Row, choice_likelihoods
+from infra.suite.rows import Row, choice_likelihoods
 
 
 class Observed:

@@ -28,7 +28,7 @@ from infra.report.receipt.sealing import document_of
 from infra.report.trend.changes import changes, changes_from_history
 from infra.report.trend.rows import EARLIER_CANDIDATE, rows_of
 from infra.store import history
-from infra.suite.harness.metrics import in_points, is_corpus
+from infra.suite.metrics import in_points, is_corpus
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,7 +18,7 @@ from infra.contracts.specs import BASELINE
 from infra.report.changed import changed
 from infra.store import history
 from infra.store.content import digest_of
-from infra.suite.harness.metrics import known_unit
+from infra.suite.metrics import unit_of_name
 
 _COMPARED = {
     "difference", "low", "high", "lost", "gained", "changed", "pairs", "p_value", "p_adjusted",
@@ -183,7 +183,7 @@ def _score(scores: TaskScores, metric: str, value: MetricValue) -> dict[str, obj
         "metric": metric,
         "primary": metric == scores.primary_metric,
         **value.model_dump(),
-        "unit": value.unit or known_unit(metric, scores.name),
+        "unit": value.unit or unit_of_name(metric, scores.name),
     }
 
 

@@ -11,7 +11,7 @@ from infra.contracts.records import Pair
 from infra.contracts.specs import BASELINE
 from infra.report.trend.control import Judged, judge
 from infra.report.trend.rows import recipe_digest
-from infra.suite.harness.metrics import known_unit
+from infra.suite.metrics import unit_of_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,7 +171,7 @@ def _trend(
 
 def _in_points(row: _Row) -> bool:
     """Return whether a metric has points as it is declared; older runs have the name alone."""
-    unit = row["unit"] or known_unit(row["metric"] or "", row["task"] or "")
+    unit = row["unit"] or unit_of_name(row["metric"] or "", row["task"] or "")
     return bool(unit == "points")
 
 

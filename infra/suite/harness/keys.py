@@ -16,14 +16,14 @@ from infra.suite.harness.definitions.own import own_folder
 from infra.suite.harness.rows.sources import Rows, find_rows
 
 _LIBRARIES = ("lm-eval", "datasets", "transformers", "tokenizers", "jinja2", "evaluate")
-_NOT_THE_EXAM = {"tasks", "datasets", "include_path", "concurrency", "triage", "noise_floor"}
-"""Of the evaluation: told apart task by task, by its content, or without effect on scores."""
+_NO_CONDITIONS = {"tasks", "datasets", "include_path", "concurrency", "triage", "noise_floor"}
+"""Of the evaluation: in each task's key by content, or without effect on scores."""
 
 
-def exam_entries(
+def suite_entries(
     spec: EvaluationSpec, settings: Settings, progress: Progress | None = None
 ) -> dict[str, tuple[Entry, TaskSpec]]:
-    """Return every task and group of the exam with the line of the spec it comes from.
+    """Return every task and group of a spec with the line of the spec it comes from.
 
     Where a tag or group and a line of its own name the same task, the line of its own counts.
 
@@ -31,19 +31,19 @@ def exam_entries(
         UnknownTask: Nobody knows a name.
         EvaluationError: A definition of the user's cannot be read.
     """
-    known = catalog(spec.include_path, settings=settings, progress=progress)
+    names = catalog(spec.include_path, settings=settings, progress=progress)
     lines = {task.name: task for task in spec.tasks}
     return {
         name: (entry, lines.get(name, task))
         for task in spec.tasks
-        for name, entry in known.entries([task.name]).items()
+        for name, entry in names.entries([task.name]).items()
     }
 
 
 def task_keys(
     spec: EvaluationSpec, settings: Settings, progress: Progress | None = None
 ) -> dict[str, str | None]:
-    """Return the digest of each task and group of the exam, in order.
+    """Return the digest of each task and group of a spec, in order.
 
     It covers the definition with all it includes, the code that it names, the libraries, the rows,
     the shots, the limits, the chat settings, the seed, this package and the scoring client.
@@ -54,10 +54,10 @@ def task_keys(
         UnknownTask: Nobody knows a name.
         DatasetError: The rows of a dataset cannot be had.
     """
-    exam = exam_entries(spec, settings, progress)
-    entries = [entry for entry, _ in exam.values()]
+    lines = suite_entries(spec, settings, progress)
+    entries = [entry for entry, _ in lines.values()]
     rows = find_rows(entries, spec, settings=settings, progress=progress or Silent())
-    return {name: task_key(entry, task, rows, spec) for name, (entry, task) in exam.items()}
+    return {name: task_key(entry, task, rows, spec) for name, (entry, task) in lines.items()}
 
 
 def task_key(
@@ -73,9 +73,9 @@ def task_key(
             "definitions": definition_digest(entry, spec),
             "rows": read,
             "task": task.model_dump(mode="json", exclude={"name"}),
-            "exam": spec.model_dump(mode="json", exclude=_NOT_THE_EXAM),
+            "conditions": spec.model_dump(mode="json", exclude=_NO_CONDITIONS),
             "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
-            "code": code_digest("suite/harness", "scoring", "models/chat_template.py"),
+            "code": code_digest("suite", "scoring", "models/chat_template.py"),
         }
     )
 
@@ -103,7 +103,7 @@ def _own(spec: EvaluationSpec) -> Path | None:
 
 
 def _rows_read(leaf: Leaf, rows: Mapping[str, Rows]) -> str | None:
-    """Return the identity of the rows of a task; none if nobody can tell which it will read.
+    """Return the identity of the rows of a task; none if nobody knows which it will read.
 
     Code reads what it likes. A task that is written out inside its group is loaded by lm-eval as it
     stands there, from whatever its dataset holds by then.

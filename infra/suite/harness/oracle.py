@@ -1,7 +1,8 @@
-"""Asks an examinee who knows every answer, before anybody is scored.
+"""Runs an oracle over every task, before any model is scored.
 
-Whoever answers every question rightly must score 1.0. If not, rows do not fit the task, or the
-questions that are asked are not the ones that are marked, and scores would mean nothing.
+An oracle answers every question rightly, and must score 1.0. If it does not, rows do not fit the
+task, or the questions that are asked are not the ones that are marked, and scores would mean
+nothing.
 
 Imports lm-eval; whoever must be quick imports this late.
 """
@@ -21,8 +22,8 @@ from lm_eval.evaluator import evaluate
 from infra.contracts.errors import DatasetError, MarkingError
 from infra.contracts.specs import EvaluationSpec
 from infra.suite.harness.definitions.task_faults import fault, lacks
-from infra.suite.harness.scores import metric_keys, primary_metric
-from infra.suite.harness.suite import Part
+from infra.suite.harness.part import Part
+from infra.suite.harness.running.scores import metric_keys, primary_metric
 
 _PHRASES = (
     "{}",
@@ -40,7 +41,7 @@ _QUOTED = 5
 
 
 class Oracle(LM):  # type: ignore[misc]
-    """Knows the right answer of each document as it is asked."""
+    """Answers each document rightly, as it is asked."""
 
     def __init__(self, tasks: Mapping[str, Task], phrases: Mapping[str, str]) -> None:
         super().__init__()
@@ -66,10 +67,10 @@ class Oracle(LM):  # type: ignore[misc]
 
 
 def check_marking(part: Part, spec: EvaluationSpec) -> list[str]:
-    """Let the oracle sit one entry of the exam, by lm-eval's own path.
+    """Run an oracle over one entry of a suite, by lm-eval's own path.
 
     Returns:
-        A note for each task whose right answers this oracle cannot tell.
+        A note for each task whose right answers this oracle does not have.
 
     Raises:
         MarkingError: Right answers are not marked right.
@@ -79,16 +80,16 @@ def check_marking(part: Part, spec: EvaluationSpec) -> list[str]:
     for name, task in part.tasks.items():
         phrase = _phrase(name, task, spec.seed)
         if phrase is None:
-            notes.append(f"{name}: the marking was not checked; its right answers are not known")
+            notes.append(f"{name}: the marking was not checked; its right answers cannot be found")
         else:
             phrases[name] = phrase
     tasks = {name: part.tasks[name] for name in phrases}
     if tasks:
-        _sit(tasks, Oracle(tasks, phrases), part.line.limit, spec)
+        _run(tasks, Oracle(tasks, phrases), part.line.limit, spec)
     return notes
 
 
-def _sit(tasks: dict[str, Task], oracle: Oracle, limit: int | None, spec: EvaluationSpec) -> None:
+def _run(tasks: dict[str, Task], oracle: Oracle, limit: int | None, spec: EvaluationSpec) -> None:
     for task in tasks.values():
         task.set_fewshot_seed(spec.seed)
     try:
@@ -116,10 +117,10 @@ def _sit(tasks: dict[str, Task], oracle: Oracle, limit: int | None, spec: Evalua
             ]
             more = " and more" if len(missed) > _QUOTED else ""
             raise MarkingError(
-                f"An examinee who knows every answer scores {result[metric]:.3f} in {metric} of "
-                f"{name}, not 1.0.",
-                cause="The rows have answers that the task's marking does not accept, or the task "
-                "marks other documents than it asks. Missed documents, counted from 0: "
+                f"An oracle scores {result[metric]:.3f} in {metric} of {name}, not 1.0.",
+                cause="It gives every right answer. The rows have answers that the task's marking "
+                "does not accept, or the task marks other documents than it asks. Missed "
+                "documents, counted from 0: "
                 f"{', '.join(map(str, missed[:_QUOTED]))}{more}.",
                 remedy="Mend these rows, or leave the task out.",
             )

@@ -1,27 +1,27 @@
-"""The exam that both arms sit: every task loaded, its documents fixed, its marking checked."""
+"""lm-eval's tasks as a suite: every one loaded, its documents fixed, its marking checked."""
 
 from __future__ import annotations
 
+import random
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from infra.contracts.errors import DatasetError, EvaluationError
 from infra.contracts.progress import Progress
-from infra.contracts.records import Record, TaskScores
-from infra.contracts.specs import EvaluationSpec, TaskSpec
+from infra.contracts.records import TaskScores
+from infra.contracts.specs import EvaluationSpec
 from infra.engines.endpoint import Endpoint
-from infra.store.content import digest_of, write_atomically
 from infra.store.settings import Settings
-from infra.suite.harness.definitions.catalog import Entry
-from infra.suite.harness.keys import code_of, definition_digest, exam_entries, task_key, task_keys
+from infra.suite.harness.keys import code_of, definition_digest, suite_entries, task_key
 from infra.suite.harness.libraries.quiet import quiet, ticking
-from infra.suite.harness.metrics import without_points
-from infra.suite.harness.narrowing import Documents
+from infra.suite.harness.metrics import declared, metric_names, without_points
+from infra.suite.harness.part import Part, configure, rows_marked
 from infra.suite.harness.questions.question import Questions, first_questions
+from infra.suite.harness.remembered import Facts, remember
 from infra.suite.harness.rows.sources import (
     Rows,
     find_rows,
@@ -29,38 +29,15 @@ from infra.suite.harness.rows.sources import (
     prepared_folder,
     write_definitions,
 )
+from infra.suite.harness.running.evaluate import evaluate
+from infra.suite.metrics import Metric
+from infra.suite.port import AnswerFile
+from infra.suite.rows import Documents
 
 
 @dataclass(frozen=True)
-class AnswerFile:
-    """Where the answers of one server are kept, so that a killed run continues where it stopped."""
-
-    path: Path
-    identity: str
-    """All that decides an answer besides the question: checkpoint, engine, flags."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One entry of the exam, ready to be asked."""
-
-    entry: Entry
-    line: TaskSpec
-    definition: str
-    """Digest of its definitions and the code they name, as they were loaded."""
-
-    loaded: dict[str, Any]
-    """What `lm_eval.evaluator.evaluate` takes: `tasks` and `groups` by name."""
-
-    @property
-    def tasks(self) -> dict[str, Any]:
-        """lm-eval's tasks by name."""
-        return self.loaded["tasks"]  # type: ignore[no-any-return]
-
-
-@dataclass(frozen=True)
-class Exam:
-    """Every task of a spec, loaded and checked."""
+class HarnessSuite:
+    """Every task of a spec, loaded and checked; see `infra.suite.port.Suite`."""
 
     spec: EvaluationSpec
     parts: Mapping[str, Part]
@@ -70,21 +47,31 @@ class Exam:
     """Folder that makes the stock `lm_eval` read the same rows, as `--include_path`."""
 
     notes: tuple[str, ...]
-    """What was not as asked, or could not be checked, for people."""
+    """What is not as the spec has it, or could not be checked, for people."""
 
     questions: tuple[Questions, ...]
-    """The first questions of each task, as any model will be asked them."""
+    """The first questions of each task, as they are put to any model."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Tasks and groups in the order they are asked; tags are expanded."""
+        """Tasks and groups in their order; tags are expanded."""
         return tuple(self.parts)
 
     def key(self, name: str) -> str | None:
         """Return the digest of all that decides the scores besides the model; see `task_keys`."""
         return self.keys[name]
 
-    def evaluate(
+    def metrics(self, name: str) -> dict[str, Metric]:
+        """Return what is declared of each metric of a task or group."""
+        loaded = self.parts[name].loaded
+        return {metric: declared(metric, name, loaded) for metric in metric_names(name, loaded)}
+
+    def texts(self, seed: int) -> list[Iterator[str]]:
+        """Return each task's questions, without worked examples, in an order by chance."""
+        tasks = (task for part in self.parts.values() for task in part.tasks.values())
+        return [_texts(task, seed) for task in tasks]
+
+    def ask(
         self,
         name: str,
         server: Endpoint,
@@ -99,36 +86,31 @@ class Exam:
     ) -> TaskScores:
         """Ask the served model one task or group, as lm-eval does, and mark the answers.
 
-        Must not be called on a thread that runs an event loop: lm-eval starts its own.
-
-        Args:
-            name: One of `names`.
-            server: The server that answers.
-            tokenizer_path: Folder of the checkpoint, for its own tokenizer.
-            samples: File that receives one JSON line for each document.
-            progress: Hears about finished documents every second.
-            answers: Where every answer is kept at once; None keeps none.
-            order: Seed of the order in which questions are asked; None asks those that begin alike
-                one after the other, which is quickest.
-            only: Documents that are asked, in the words they have among all others; None asks all.
-            trust_remote_code: Allow a tokenizer that is code of the repository.
+        See `infra.suite.port.Suite`. lm-eval starts an event loop of its own.
 
         Raises:
             EvaluationError: The server died or refused, or a prompt does not fit its window.
         """
-        from infra.suite.harness.evaluate import evaluate
-
         return evaluate(
-            self, name, server, tokenizer_path, samples, progress, answers,
-            order=order, only=only, trust_remote_code=trust_remote_code,
+            self.parts[name], self.spec, self.rows, server, tokenizer_path, samples, progress,
+            answers, order=order, only=only, trust_remote_code=trust_remote_code,
         )  # fmt: skip
 
 
-def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> Exam:
-    """Load every task of the exam and check the marking, without a server.
+def _texts(task: Any, seed: int) -> Iterator[str]:
+    documents = list(task.eval_docs)
+    random.Random(seed).shuffle(documents)  # noqa: S311 -- not for secrets
+    for document in documents:
+        question = task.doc_to_text(document)
+        if isinstance(question, str):  # some tasks give the number of a choice
+            yield question
+
+
+def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> HarnessSuite:
+    """Load every task of a spec and check the marking, without a server.
 
     Args:
-        spec: What is asked.
+        spec: The tasks.
         settings: Where rows and definitions are kept.
         progress: Hears about every step.
 
@@ -138,7 +120,7 @@ def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> 
         MarkingError: Right answers are not marked right.
         EvaluationError: A task cannot be run here.
     """
-    lines = exam_entries(spec, settings, progress)
+    lines = suite_entries(spec, settings, progress)
     entries = {name: entry for name, (entry, _) in lines.items()}
     rows = find_rows(entries.values(), spec, settings=settings, progress=progress)
     read = {one.dataset for one in rows.values()}
@@ -171,7 +153,7 @@ def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> 
             name: Part(entry, lines[name][1], digests[name], loaded[name])
             for name, entry in entries.items()
         }
-        notes = [note for part in parts.values() for note in _configure(part, spec)]
+        notes = [note for part in parts.values() for note in configure(part)]
         questions = [
             one for part in parts.values() for one in first_questions(part.tasks, part.line, spec)
         ]
@@ -183,12 +165,10 @@ def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> 
             progress.update("marking checked", number, len(parts), "parts")
     for note in notes:
         progress.say(note)
-    counts = {name: count for name, part in parts.items() if (count := _rows_marked(name, part))}
-    facts = _Facts(notes=tuple(notes), questions=tuple(questions), rows=counts)
-    _loaded_here[spec.model_dump_json()] = facts
-    if (kept := _kept(keys, settings)) is not None:
-        write_atomically(kept, facts.model_dump_json())
-    return Exam(spec, parts, rows, keys, definitions, tuple(notes), tuple(questions))
+    counts = {name: count for name, part in parts.items() if (count := rows_marked(name, part))}
+    facts = Facts(notes=tuple(notes), questions=tuple(questions), rows=counts)
+    remember(facts, spec, keys, settings)
+    return HarnessSuite(spec, parts, rows, keys, definitions, facts.notes, facts.questions)
 
 
 def _require_unchanged(
@@ -206,116 +186,10 @@ def _require_unchanged(
 
 
 def changed_meanwhile(what: str) -> EvaluationError:
-    """Return what an exam is told that was edited while it was loaded."""
+    """Return what to say of a suite that was edited while it was loaded."""
     return EvaluationError(
-        f"{what} changed while the exam was loaded.",
+        f"{what} changed while the tasks were loaded.",
         cause="Files beside code of your own count; it may have written some itself.",
         remedy="Start the run again when nobody writes there any more. If the code does, let it "
         "write elsewhere, or to a *.log file.",
     )
-
-
-def is_known_good(spec: EvaluationSpec, settings: Settings, progress: Progress) -> bool:
-    """Return whether exactly this exam has been loaded and checked before, on these rows.
-
-    Where nobody can tell whether the rows are still these, it has not.
-    """
-    kept = _kept(task_keys(spec, settings, progress), settings)
-    return kept is not None and kept.is_file()
-
-
-def known_questions(
-    spec: EvaluationSpec, settings: Settings, progress: Progress
-) -> list[Questions]:
-    """Return the first questions of an exam that has been loaded before."""
-    facts = _known(spec, settings, progress)
-    return list(facts.questions) if facts else []
-
-
-def known_rows(
-    spec: EvaluationSpec, settings: Settings, progress: Progress
-) -> dict[str, int] | None:
-    """Return how many rows each task and group of an exam asks that has been loaded before.
-
-    Tasks that have no points, as those whose likelihood alone is measured, have no rows that a
-    model gets right or wrong, and are left out. None if the exam has not been loaded.
-    """
-    facts = _known(spec, settings, progress)
-    return facts.rows if facts else None
-
-
-class _Facts(Record):
-    """What is remembered of an exam that is known to be good."""
-
-    notes: tuple[str, ...]
-    questions: tuple[Questions, ...]
-    rows: dict[str, int]
-    """Task or group → documents that are asked; without tasks that have no points."""
-
-
-_loaded_here: dict[str, _Facts] = {}
-"""By the exam's spec: what this process has loaded, also of rows whose content is unknown."""
-
-
-def _known(spec: EvaluationSpec, settings: Settings, progress: Progress) -> _Facts | None:
-    kept = _kept(task_keys(spec, settings, progress), settings)
-    if kept is None:
-        return _loaded_here.get(spec.model_dump_json())
-    try:
-        return _Facts.model_validate_json(kept.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-
-
-def _kept(keys: Mapping[str, str | None], settings: Settings) -> Path | None:
-    if None in keys.values():
-        return None
-    return settings.cache / "exams" / digest_of(list(keys.values()))[:32]
-
-
-def _rows_marked(name: str, part: Part) -> int:
-    """Return how many documents of a part are answered, within its limit for each task.
-
-    None of a part that has no points: no margin can be held against it.
-    """
-    if without_points(name, part.loaded):
-        return 0
-    return sum(
-        min(len(task.eval_docs), part.line.limit or len(task.eval_docs))
-        for task in part.tasks.values()
-        if task.get_config("output_type") != "loglikelihood_rolling"
-    )
-
-
-def _configure(part: Part, spec: EvaluationSpec) -> list[str]:
-    """Set shots and answer length on loaded tasks, as lm-eval's `simple_evaluate` does."""
-    notes = []
-    for name, task in part.tasks.items():
-        own, asked = task.get_config("num_fewshot"), part.line.num_fewshot
-        if asked is None or own == 0:
-            task.set_config("num_fewshot", own or 0)
-        else:
-            task.set_config("num_fewshot", asked)
-        if asked and own == 0:
-            notes.append(f"{name} is defined without worked examples; num_fewshot={asked} is moot")
-        if part.line.max_gen_toks and task.get_config("output_type") == "generate_until":
-            limits = {**(task.get_config("generation_kwargs") or {})}
-            limits.pop("max_tokens", None)
-            limits["max_gen_toks"] = part.line.max_gen_toks
-            task.set_config("generation_kwargs", limits)
-        _require_examples(name, task)
-    return notes
-
-
-def _require_examples(name: str, task: Any) -> None:
-    if not (shots := task.get_config("num_fewshot")) or not hasattr(task, "sampler"):
-        return
-    # lm-eval draws one more where the question itself could be among them.
-    needed = shots + (task.fewshot_cfg.split == task.get_config("test_split"))
-    if needed > (have := len(task.sampler.df)):
-        split = task.fewshot_cfg.split or task.get_config("training_split")
-        raise DatasetError(
-            f"{name} shall show {shots} worked examples, but has {have} rows to draw them from"
-            f"{f' (split {split!r})' if split else ''}.",
-            remedy="Lower num_fewshot of the task, or give that split more rows.",
-        )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra.judging.chance import guessing, recovery
-from infra.judging.pairing import Row
+from infra.suite.rows import Row
 
 LETTERS = "ABCD"
 

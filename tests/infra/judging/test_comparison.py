@@ -13,10 +13,11 @@ from infra.contracts.errors import ComparisonError
 from infra.contracts.records import ArmResult, Comparison, MetricComparison, TaskScores
 from infra.contracts.specs import VerdictSpec
 from infra.judging.comparison import compare, decisive, effect
-from infra.judging.pairing import question_of
 from infra.judging.statistics import TANGO, PairedCounts, paired_proportions
 from infra.judging.verdict import decide
-from infra.suite.harness import samples
+from infra.suite import rows as suite_rows
+from infra.suite.harness.running import samples
+from infra.suite.rows import question_of
 from tests.infra.made_runs import (
     GROUP,
     SUBJECTS,
@@ -558,7 +559,7 @@ def test_rows_as_the_evaluation_writes_them(
     def metric_of(baseline: list[dict[str, Any]], other: list[dict[str, Any]]) -> MetricComparison:
         rows = [samples.sample_rows({"t": logs}) for logs in (baseline, other)]
         for arm, name in enumerate(("baseline", "quantized")):
-            samples.write_rows(tmp_path / f"samples/{name}/t.jsonl", rows[arm])
+            suite_rows.write_rows(tmp_path / f"samples/{name}/t.jsonl", rows[arm])
         return _arms_of(tmp_path, arms, *rows).metrics[0]
 
     filters = ("strict-match", "flexible-extract")

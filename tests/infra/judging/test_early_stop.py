@@ -24,8 +24,9 @@ from infra.judging.verdict import decide
 from infra.report import receipt
 from infra.store.content import digest_of
 from infra.store.settings import Settings
-from infra.suite.harness.scores import exam_digest
-from infra.suite.harness.suite import AnswerFile, Exam, prepare
+from infra.suite.harness.suite import HarnessSuite, prepare
+from infra.suite.port import AnswerFile
+from infra.suite.rows import questions_digest
 from tests.infra.made_runs import GROUP, make_run, score, write_rows
 from tests.infra.suite.harness.completions_server import Completions, serving
 from tests.infra.suite.harness.conftest import DATA, Heard, evaluation, tokenizer  # noqa: F401
@@ -206,7 +207,7 @@ def test_scores_over_a_part_of_the_rows_are_those_of_these_rows(tmp_path: Path) 
     for name, scores in part.tasks.items():
         rows = lines(tmp_path / scores.samples)
         assert len(rows) == scores.n < baseline.tasks[name].n
-        assert scores.questions == exam_digest(rows) == candidate.tasks[name].questions
+        assert scores.questions == questions_digest(rows) == candidate.tasks[name].questions
         wanted = score(name, rows, scores.samples)
         for metric, value in scores.metrics.items():
             assert value.value == pytest.approx(wanted.metrics[metric].value, abs=1e-12)
@@ -431,7 +432,7 @@ def text_of(prompt: list[int]) -> str:
 
 
 @pytest.fixture(scope="module")
-def suite(tmp_path_factory: pytest.TempPathFactory) -> Exam:
+def suite(tmp_path_factory: pytest.TempPathFactory) -> HarnessSuite:
     spec = evaluation(
         TaskSpec(name="gsm8k", limit=80, num_fewshot=2, max_gen_toks=64),
         TaskSpec(name="global_mmlu_en", limit=10, num_fewshot=2),
@@ -444,7 +445,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Exam:
 @pytest.mark.parametrize("name", ["gsm8k", "global_mmlu_en"])
 def test_some_documents_are_asked_as_among_all(
     name: str,
-    suite: Exam,
+    suite: HarnessSuite,
     tokenizer: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:
@@ -453,7 +454,7 @@ def test_some_documents_are_asked_as_among_all(
     with serving(Completions(reply=answering(0.5), max_model_len=9000)) as server:
 
         def evaluate(file: str, only: Mapping[str, list[int]] | None = None) -> TaskScores:
-            return suite.evaluate(name, server, tokenizer, tmp_path / file, Silent(), only=only)
+            return suite.ask(name, server, tokenizer, tmp_path / file, Silent(), only=only)
 
         whole = evaluate("whole.jsonl")
         part = evaluate("part.jsonl", wanted)
@@ -471,7 +472,7 @@ def test_some_documents_are_asked_as_among_all(
 
 
 def test_a_much_worse_model_is_not_asked_to_the_end(
-    suite: Exam,
+    suite: HarnessSuite,
     tokenizer: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:
@@ -480,7 +481,7 @@ def test_a_much_worse_model_is_not_asked_to_the_end(
 
     def evaluate_whole(server: Completions) -> dict[str, TaskScores]:
         return {
-            name: suite.evaluate(
+            name: suite.ask(
                 name, server, tokenizer, tmp_path / f"samples/baseline/{name}.jsonl", Silent()
             ).model_copy(update={"samples": f"samples/baseline/{name}.jsonl"})
             for name in suite.names
@@ -494,7 +495,7 @@ def test_a_much_worse_model_is_not_asked_to_the_end(
     with serving(Completions(reply=answering(0.0), max_model_len=9000)) as server:
 
         def ask(task: str, only: early_stop.Documents, samples: Path) -> TaskScores:
-            return suite.evaluate(task, server, tokenizer, samples, Silent(), kept, only=only)
+            return suite.ask(task, server, tokenizer, samples, Silent(), kept, only=only)
 
         found = rounds.ask(
             ask, {}, lambda name: tmp_path / f"samples/quantized/{name}.jsonl", Silent()
@@ -561,3 +562,4 @@ def test_all_code_that_may_move_the_end_is_in_the_key() -> None:
     for name in ("comparison.py", "pairing.py", "chance.py", "answered_rows.py", "sequential.py",
                  "verdict/findings.py", "statistics/paired.py"):  # fmt: skip
         assert here / "judging" / name in seen
+    assert here / "suite" / "rows.py" in seen

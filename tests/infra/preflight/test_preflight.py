@@ -29,7 +29,9 @@ from infra.preflight.findings import Finding, note, ok, problem, table
 from infra.preflight.machine import NotEnough
 from infra.store.settings import Settings
 from infra.suite.harness.definitions.catalog import Leaf
-from infra.suite.harness.prepared import check_exam
+from infra.suite.harness.prepared import check_suite
+from infra.suite.harness.rows.sources import row_source
+from infra.suite.sources import RowSource
 from tests import stub_hub
 
 GPQA = "Idavidrein/gpqa"
@@ -84,8 +86,10 @@ def gpu(gibibytes: int = 80, driver: str = "580.95.05") -> Device:
     return Device(kind="cuda", name="GPU", count=1, memory_bytes=gibibytes * GIB, driver=driver)
 
 
-def leaf(dataset: str) -> Leaf:
-    return Leaf("task", None, dataset, {}, True, None)
+def source(dataset: str, named: DatasetSpec | None = None) -> RowSource:
+    """Return where the rows of a task come from that names a dataset."""
+    given = {dataset: named} if named else {}
+    return row_source(Leaf("task", None, dataset, {}, True, None), given)
 
 
 # The table
@@ -250,16 +254,16 @@ def test_a_gated_dataset_names_the_page_to_ask_on(
     hub.repos[f"datasets/{GPQA}"] = repo
     page = f"{hub.url}/datasets/{GPQA}"
     with pytest.raises(AssayError, match="refuses access") as error:
-        access.rows(leaf(GPQA), None, settings)
+        access.rows(source(GPQA), settings)
     assert page in error.value.remedy
     repo.gated_files = False
-    assert repo.commit[:12] in str(access.rows(leaf(GPQA), None, settings))
+    assert repo.commit[:12] in str(access.rows(source(GPQA), settings))
     assert hub.served == {}
 
     monkeypatch.delenv("HF_TOKEN")
     asked = len(hub.requests)
     with pytest.raises(AssayError, match="no token") as error:
-        access.rows(leaf(GPQA), None, settings)
+        access.rows(source(GPQA), settings)
     assert page in error.value.remedy
     assert len(hub.requests) == asked
 
@@ -268,12 +272,12 @@ def test_rows_that_were_fetched_earlier_do_without_the_hub(
     hub: stub_hub.StubHub, settings: Settings, tmp_path: Path
 ) -> None:
     """`datasets` writes `CohereLabs___global-mmlu-lite`."""
-    wanted = leaf("CohereLabs/Global-MMLU-Lite")
+    wanted = source("CohereLabs/Global-MMLU-Lite")
     with pytest.raises(AssayError, match="no dataset"):
-        access.rows(wanted, None, settings)
+        access.rows(wanted, settings)
     hub.errors["datasets"] = [503]
     (tmp_path / "datasets" / "CohereLabs___global-mmlu-lite").mkdir(parents=True)
-    found = access.rows(wanted, None, settings)
+    found = access.rows(wanted, settings)
     assert isinstance(found, Finding) and found.status == "note"
     assert "CohereLabs___global-mmlu-lite" in found.found and "503" in found.found
 
@@ -283,10 +287,10 @@ def test_rows_from_another_hub_are_asked_for_there(
 ) -> None:
     hub.repos["datasets/org/rows"] = stub_hub.Repo({"a.jsonl": b"{}"}, branch="master")
     elsewhere = DatasetSpec(path="org/rows", source="modelscope")
-    assert "org/rows@" in str(access.rows(leaf("openai/gsm8k"), elsewhere, settings))
+    assert "org/rows@" in str(access.rows(source("openai/gsm8k", elsewhere), settings))
     assert hub.served == {}
     with pytest.raises(AssayError, match="no dataset org/none"):
-        access.rows(leaf("x"), DatasetSpec(path="org/none", source="modelscope"), settings)
+        access.rows(source("x", DatasetSpec(path="org/none", source="modelscope")), settings)
 
 
 # The Prefect API
@@ -339,7 +343,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunSpec, Settings]
     here = Settings(cache=folder / "cache", runs=folder / "runs")
     wanted = override(sample(), [f"evaluation.tasks={json.dumps(tasks)}"])
     assert plan.planned(wanted, here) is None
-    check_exam(wanted.evaluation, settings=here, progress=Silent())
+    check_suite(wanted.evaluation, settings=here, progress=Silent())
     return wanted, here
 
 
@@ -425,8 +429,7 @@ def test_rows_that_fall_back_to_the_hub_beside_named_ones_are_noted(
         evaluation = spec(id="m").evaluation.model_copy(update={"datasets": named})
         with ThreadPoolExecutor(1) as pool:
             tasks = tasks_of.read(evaluation, settings, Silent())
-            found, _ = tasks_of.rows(
-                tasks_of.ask_for_rows(tasks, evaluation, settings, pool), evaluation
-            )
+            requests = tasks_of.ask_for_rows(tasks, settings, pool)
+            found, _ = tasks_of.rows(requests, evaluation)
         assert found[0].status == status
         assert "evaluation.datasets does not name it" in found[0].found

@@ -1,4 +1,4 @@
-"""Ask stock and ours the same: hand-made questions and whole exams, on one live server."""
+"""Ask stock and ours the same: hand-made questions and whole tasks, on one live server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from infra.engines.endpoint import Endpoint
 from infra.scoring.model import AssayCompletions
 from infra.store.settings import Settings
 from infra.suite.harness.libraries.quiet import quiet
-from infra.suite.harness.suite import Exam, Part, prepare
+from infra.suite.harness.part import Part
+from infra.suite.harness.suite import HarnessSuite, prepare
 from tests.infra.scoring import cases
 from tests.infra.scoring.cases import Made
 from tests.infra.scoring.comparison import Answer, Asked, Limits, Verdict, compare
@@ -39,7 +40,7 @@ MODES: Mapping[str, Mapping[str, Any]] = {
     "": {},
     ", chat": {
         "apply_chat_template": True,
-        "system_instruction": "You are a careful examinee.",
+        "system_instruction": "You are a careful served_model.",
         "fewshot_as_multiturn": True,
     },
 }
@@ -232,15 +233,15 @@ def spoken(bench: Bench) -> Made:
     return Made("what the model says", "loglikelihood", asked)
 
 
-def load_exam(cache: Path, tasks: Sequence[TaskSpec] = TASKS) -> Exam:
+def load_suite(cache: Path, tasks: Sequence[TaskSpec] = TASKS) -> HarnessSuite:
     """Load the real task definitions over the sample's rows."""
     settings = Settings(cache=cache, runs=cache)
     return prepare(evaluation(*tasks), settings=settings, progress=Silent())
 
 
-def sit(bench: Bench, exam: Exam, documents: int) -> Iterator[Verdict]:
-    """Compare on whole exams, asked as lm-eval asks them."""
-    for part in exam.parts.values():
+def whole_tasks(bench: Bench, suite: HarnessSuite, documents: int) -> Iterator[Verdict]:
+    """Compare on whole tasks, asked as lm-eval asks them."""
+    for part in suite.parts.values():
         for mode, options in MODES.items():
             (asked, theirs), (asked_too, ours) = (
                 _evaluate(client, part, documents, options) for client in bench.both()

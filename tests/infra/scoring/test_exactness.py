@@ -11,9 +11,9 @@ import pytest
 
 from infra.contracts.records import PythonEnvironment
 from infra.engines.vllm.server import LiveServer
-from infra.suite.harness.suite import Exam
+from infra.suite.harness.suite import HarnessSuite
 from tests import tiny_model
-from tests.exactness import SAMPLE, examine, examine_tokenizers, served, served_alone
+from tests.exactness import SAMPLE, compare_checkpoint, compare_tokenizers, served, served_alone
 from tests.infra.scoring import checkpoints, suites
 from tests.infra.scoring.comparison import LIMITS, Asked, Verdict, compare, table
 from tests.infra.scoring.suites import Bench
@@ -31,10 +31,10 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def exam(tmp_path_factory: pytest.TempPathFactory) -> Exam:
-    # One of the exams that think aloud is enough: lm-eval takes half a second to mark an answer.
+def suite(tmp_path_factory: pytest.TempPathFactory) -> HarnessSuite:
+    # One of the tasks that think aloud is enough: lm-eval takes half a second to mark an answer.
     tasks = [task for task in suites.TASKS if task.name != "gpqa_main_cot_n_shot"]
-    return suites.load_exam(tmp_path_factory.mktemp("exam"), tasks)
+    return suites.load_suite(tmp_path_factory.mktemp("suite"), tasks)
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +67,11 @@ def require_equal(verdicts: list[Verdict]) -> None:
 @pytest.mark.engine
 @pytest.mark.parametrize(("name", "dtype"), [("sample", "float32"), ("awq", "float16")])
 def test_scores_and_texts_are_those_of_stock(
-    fleet: dict[str, Served], exam: Exam, name: str, dtype: str
+    fleet: dict[str, Served], suite: HarnessSuite, name: str, dtype: str
 ) -> None:
     one = fleet[name]
     assert one.server.record.dtype == dtype
-    verdicts = list(examine(one.server, one.model, exam, DOCUMENTS, WINDOW))
+    verdicts = list(compare_checkpoint(one.server, one.model, suite, DOCUMENTS, WINDOW))
     require_equal(verdicts)
     assert {"gsm8k, chat", "long endings", "rolling"} <= {verdict.name for verdict in verdicts}
 
@@ -91,7 +91,7 @@ def test_quantized_scores_are_those_of_stock_to_the_last_digit_where_every_sum_h
 @pytest.mark.engine
 def test_whatever_the_tokenizer_does(fleet: dict[str, Served], tmp_path: Path) -> None:
     one = fleet["tiny"]
-    require_equal(list(examine_tokenizers(one.server, one.model, tmp_path)))
+    require_equal(list(compare_tokenizers(one.server, one.model, tmp_path)))
 
 
 class Decided:

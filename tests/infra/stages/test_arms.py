@@ -177,7 +177,7 @@ def scored(tmp_path: Path) -> dict[str, Any]:
     """A task that is scored by the user's own code."""
     definition = DEFINITION + "process_results: !function utils.scored\n"
     folder = write(tmp_path / "tasks", definition, utils_py=SCORED)
-    task = TaskSpec(name="house_exam")
+    task = TaskSpec(name="house_task")
     return {"tasks": (task,), "include_path": str(folder)}
 
 
@@ -193,10 +193,10 @@ def test_a_task_that_is_edited_while_an_accelerator_is_awaited_is_not_kept_as_th
         )
     assert code.read_text() == OTHERWISE
     other = evaluate("later", conditions=scored)
-    assert not other.tasks["house_exam"].reused
+    assert not other.tasks["house_task"].reused
     code.write_text(SCORED)
     again = evaluate("again", conditions=scored)
-    scores = [one.tasks["house_exam"].metrics["acc,none"].value for one in (first, other, again)]
+    scores = [one.tasks["house_task"].metrics["acc,none"].value for one in (first, other, again)]
     assert scores == [0.5, 1.0, 0.5]
 
 
@@ -207,11 +207,11 @@ def test_arms_that_are_scored_by_different_code_are_not_compared(
     (tmp_path / "tasks" / "utils.py").write_text(OTHERWISE)
     candidate = evaluate("run", conditions=scored)
     with pytest.raises(ComparisonError, match="differs in definition"):
-        paired_rows(*(arm.tasks["house_exam"] for arm in (baseline, candidate)), tmp_path / "run")
+        paired_rows(*(arm.tasks["house_task"] for arm in (baseline, candidate)), tmp_path / "run")
 
 
 def test_a_name_with_a_slash_has_its_rows(evaluate: Evaluate, tmp_path: Path) -> None:
-    folder = write(tmp_path / "tasks", DEFINITION.replace("house_exam", "house/exam"))
-    conditions = {"tasks": (TaskSpec(name="house/exam"),), "include_path": str(folder)}
+    folder = write(tmp_path / "tasks", DEFINITION.replace("house_task", "house/task"))
+    conditions = {"tasks": (TaskSpec(name="house/task"),), "include_path": str(folder)}
     (task,) = evaluate("run", conditions=conditions).tasks.values()
     assert len((tmp_path / "run" / task.samples).read_text().splitlines()) == 6

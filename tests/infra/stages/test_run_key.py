@@ -75,7 +75,7 @@ def test_the_key_sees_the_users_own_definitions(tmp_path: Path, spec: RunSpec) -
     settings = Settings(cache=tmp_path / "cache")
     folder = write(tmp_path / "tasks")
     spec = override(
-        spec, [f"evaluation.include_path={folder}", 'evaluation.tasks=[{"name": "house_exam"}]']
+        spec, [f"evaluation.include_path={folder}", 'evaluation.tasks=[{"name": "house_task"}]']
     )
     key = run_key(spec, settings)
     write_rows(folder / "rows.jsonl", rows(first=50))

@@ -1,4 +1,4 @@
-"""What the names of an exam stand for, without importing lm-eval."""
+"""What the names of a spec stand for, without importing lm-eval."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ _GROUP_FIELDS = {"group", "group_alias", "task", "aggregate_metric_list", "metad
 FORMATS = {"json", "csv", "parquet", "arrow", "text", "xml"}
 """Names that `datasets` takes for a file format, not for a repository."""
 
+_GENERATES = "generate_until"
+"""What lm-eval does where a definition does not say."""
+
 _BEYOND = {
     "unsafe_code": "runs code that the model writes, and Assay has no sandbox around it",
     "doc_to_image": "shows pictures, and scores are read from an interface that takes text alone",
@@ -34,7 +37,7 @@ _BEYOND = {
 
 @dataclass(frozen=True)
 class Leaf:
-    """One task that an entry of the exam asks."""
+    """One task without subtasks."""
 
     name: str
     definition: Path | None
@@ -65,6 +68,9 @@ class Leaf:
     coded: bool = False
     """True if code takes the rows, from wherever it likes."""
 
+    output_type: str | None = None
+    """What is asked of a model, in lm-eval's words; none if code decides."""
+
     @property
     def source(self) -> str | None:
         """What tells its rows from those of other tasks; none if its code decides.
@@ -82,7 +88,7 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the exam: a task, or a group with a score of its own."""
+    """A task, or a group with a score of its own."""
 
     name: str
     kind: Literal["task", "group"]
@@ -135,11 +141,11 @@ class Catalog:
         return entries
 
     def _expand(self, name: str) -> Iterator[str]:
-        known = self._find(name)
-        if known.kind == "tag":
-            yield from sorted(known.members)
-        elif known.kind == "group":
-            definition = load_definition(known.definition) if known.definition else {}
+        found = self._find(name)
+        if found.kind == "tag":
+            yield from sorted(found.members)
+        elif found.kind == "group":
+            definition = load_definition(found.definition) if found.definition else {}
             if definition.get("aggregate_metric_list"):
                 yield name
                 return
@@ -202,20 +208,20 @@ class Catalog:
         for member in members:
             item = {"task": member} if isinstance(member, str) else member
             name = str(item.get("group", item.get("task")))
-            extra = {**overrides, **_settings(item)}
-            known = self.names.get(name, Name("group" if "group" in item else "task", None))
-            if known.kind == "tag":
-                yield from self._leaves(sorted(known.members), extra, definitions)
+            changed = {**overrides, **_settings(item)}
+            found = self.names.get(name, Name("group" if "group" in item else "task", None))
+            if found.kind == "tag":
+                yield from self._leaves(sorted(found.members), changed, definitions)
                 continue
-            if known.definition:
-                definitions[name] = known.definition
-            own = load_definition(known.definition) if known.definition else {}
-            if known.kind == "group":
+            if found.definition:
+                definitions[name] = found.definition
+            own = load_definition(found.definition) if found.definition else {}
+            if found.kind == "group":
                 below = own.get("task", item.get("task"))
                 below = below if isinstance(below, list) else []
-                yield from self._leaves(below, {**_settings(own), **extra}, definitions)
+                yield from self._leaves(below, {**_settings(own), **changed}, definitions)
             else:
-                yield _leaf(name, known.definition, own, extra)
+                yield _leaf(name, found.definition, own, changed)
 
 
 def _settings(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,9 +229,9 @@ def _settings(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _leaf(
-    name: str, definition: Path | None, own: Mapping[str, Any], extra: Mapping[str, Any]
+    name: str, definition: Path | None, own: Mapping[str, Any], changed: Mapping[str, Any]
 ) -> Leaf:
-    merged = {**own, **extra}
+    merged = {**own, **changed}
     listed = merged.get("metric_list") or []
     metrics = [metric for metric in listed if isinstance(metric, dict)]
     return Leaf(
@@ -233,7 +239,7 @@ def _leaf(
         definition=definition,
         dataset=merged.get("dataset_path") or None,
         options=merged.get("dataset_kwargs") or {},
-        own=definition is not None and not extra.keys() & {"dataset_path", "dataset_kwargs"},
+        own=definition is not None and not changed.keys() & {"dataset_path", "dataset_kwargs"},
         beyond=next((what for key, what in _BEYOND.items() if merged.get(key)), None),
         metrics=tuple(str(metric.get("metric")) for metric in metrics),
         hub_metrics=tuple(str(m.get("metric")) for m in metrics if m.get("hf_evaluate")),
@@ -241,11 +247,12 @@ def _leaf(
         if definition
         else (),
         coded=any(merged.get(key) for key in ("class", "custom_dataset")),
+        output_type=None if merged.get("class") else str(merged.get("output_type", _GENERATES)),
     )
 
 
 def is_a_path(dataset: str) -> bool:
-    """Tell whether `dataset_path` names a folder or file here rather than a repository."""
+    """Return whether `dataset_path` names a folder or file here rather than a repository."""
     return dataset.startswith(("/", ".", "~")) or dataset.count("/") > 1 or Path(dataset).exists()
 
 

@@ -1,4 +1,4 @@
-"""Whether a task's own code works here, told before its rows are downloaded.
+"""Whether a task's own code works here, found out before its rows are downloaded.
 
 Its code is imported and its metrics and filters are looked up, up to where it would read its rows.
 Imports lm-eval; whoever must be quick imports this late.

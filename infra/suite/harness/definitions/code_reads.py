@@ -1,6 +1,6 @@
 """What code of the user's own reads besides what stands beside it: files, and variables.
 
-Nobody can tell all of it without running the code. What the code spells out can be told.
+Nobody can tell all of it without running the code. What the code spells out can be found.
 """
 
 from __future__ import annotations
@@ -60,16 +60,16 @@ def _variables(tree: ast.AST) -> Iterator[str]:
     """Yield the names in `os.environ["A"]`, `os.environ.get("A")`, `os.getenv("A")`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Subscript) and _is_environ(node.value):
-            told: ast.expr | None = node.slice
-        elif isinstance(node, ast.Call) and node.args and _asks(node.func):
-            told = node.args[0]
+            name: ast.expr | None = node.slice
+        elif isinstance(node, ast.Call) and node.args and _reads_variable(node.func):
+            name = node.args[0]
         else:
             continue
-        if isinstance(told, ast.Constant) and isinstance(told.value, str):
-            yield told.value
+        if isinstance(name, ast.Constant) and isinstance(name.value, str):
+            yield name.value
 
 
-def _asks(function: ast.expr) -> bool:
+def _reads_variable(function: ast.expr) -> bool:
     if isinstance(function, ast.Name):
         return function.id == "getenv"
     if not isinstance(function, ast.Attribute):

@@ -324,13 +324,13 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _defines(path: Path) -> bool:
-    """Tell whether a file is a definition, and not some other YAML file that code reads."""
+    """Return whether a file is a definition, and not some other YAML file that code reads."""
     if path.suffix != ".yaml":
         return False
     try:
         return not _DEFINING.isdisjoint(_read(path))
     except EvaluationError:
-        return True  # told where its task is asked
+        return True  # its task is refused where the spec names it
 
 
 def _place(file: Path) -> str:

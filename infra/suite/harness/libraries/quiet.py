@@ -22,7 +22,7 @@ def quiet() -> Iterator[None]:
     The libraries draw bars from places that offer no switch, so the default of the bar itself is
     changed for as long as this lasts.
     """
-    # transformers would tell that PyTorch is missing; the orchestrator does without.
+    # transformers would warn that PyTorch is missing; the orchestrator does without.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     from tqdm import std  # type: ignore[import-untyped]
 
@@ -44,10 +44,10 @@ def quiet() -> Iterator[None]:
 def ticking(
     progress: Progress, what: str, count: Callable[[], tuple[int, int | None]], unit: str
 ) -> Ticker:
-    """Tell progress every second from a thread of its own, whatever this one is busy with.
+    """Report progress every second from a thread of its own, whatever this one is busy with.
 
     Args:
-        progress: Who is told.
+        progress: Who hears it.
         what: What is being done.
         count: Returns how many units are done, and of how many.
         unit: Name of the units.

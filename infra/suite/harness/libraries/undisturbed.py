@@ -47,10 +47,10 @@ def undisturbed() -> Iterator[None]:
 
 @contextmanager
 def heard(progress: Progress, what: str) -> Iterator[None]:
-    """Tell what is printed as news, which has its time and its task; the terminal does not get it.
+    """Report what is printed as progress, which has its time and its task, off the terminal.
 
     Args:
-        progress: Told every line.
+        progress: Receives every line.
         what: What prints, for people.
     """
     said = io.StringIO()
@@ -66,9 +66,9 @@ def heard(progress: Progress, what: str) -> Iterator[None]:
 @contextmanager
 def _logging() -> Iterator[None]:
     root, manager = logging.root, logging.root.manager
-    known = [one for one in manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    loggers = [one for one in manager.loggerDict.values() if isinstance(one, logging.Logger)]
     before = [(one, one.level, one.disabled, one.propagate, list(one.handlers), list(one.filters))
-              for one in (root, *known)]  # fmt: skip
+              for one in (root, *loggers)]  # fmt: skip
     handlers = [(one, one.level, one.formatter, list(one.filters), getattr(one, "stream", None))
                 for one in {id(h): h for *_, hs, _ in before for h in hs}.values()]  # fmt: skip
     disabled, kind, factory = (

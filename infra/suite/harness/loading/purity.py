@@ -4,7 +4,7 @@ A task may draw random numbers while it prepares its documents, and lm-eval prep
 times: for the questions, for the marking, for the worked examples. If the draws differ, questions
 are marked against the key of another shuffle; only a cache that happens to be warm hides it. Draws
 from the interpreter's own generator also depend on what ran before, so two arms in two processes
-sit two exams.
+are asked different questions.
 
 Here documents are prepared once for each split. A task that moves no generator keeps exactly the
 documents it has in lm-eval. One that does is run again with every generator it can reach set anew

@@ -48,7 +48,7 @@ def load_tasks(
     code: Mapping[str, Sequence[Path]] = MappingProxyType({}),
     places: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> dict[str, dict[str, Any]]:
-    """Load every task of the exam, so that nothing is missing once a server is up.
+    """Load every task of a suite, so that nothing is missing once a server is up.
 
     Args:
         definitions: Folder that `write_definitions` made.
@@ -105,7 +105,7 @@ def _make_room(code: Iterable[Path]) -> None:
 
 
 def _is_loose(place: Path) -> bool:
-    """Tell whether a module belongs neither to Python nor to an installed package."""
+    """Return whether a module belongs neither to Python nor to an installed package."""
     return not any(place.is_relative_to(root) for root in (sys.prefix, sys.base_prefix))
 
 
@@ -152,11 +152,11 @@ class _Factory(TaskFactory):  # type: ignore[misc]
             # lm-eval's own hook for rows from elsewhere: what it returns is taken as it is.
             splits = self._read(entry.name, dataset, config)
             config["custom_dataset"] = lambda **_: splits
-        asked = config.get("test_split") or config.get("validation_split")
+        split = config.get("test_split") or config.get("validation_split")
         for holder in (config, config.get("fewshot_config")):
             if isinstance(holder, dict) and callable(holder.get("process_docs")):
                 holder["process_docs"] = self._prepare(
-                    holder["process_docs"], entry.name, dataset, asked
+                    holder["process_docs"], entry.name, dataset, split
                 )
         return config
 
@@ -182,21 +182,21 @@ class _Factory(TaskFactory):  # type: ignore[misc]
                     f"{', '.join(splits)}.",
                     remedy="Give the file of that split, named as in the original dataset.",
                 )
-        asked = config.get("test_split") or config.get("validation_split")
-        if asked:
-            _require_rows(splits[asked], task, dataset, asked)
+        split = config.get("test_split") or config.get("validation_split")
+        if split:
+            _require_rows(splits[split], task, dataset, split)
         return splits
 
     def _prepare(
-        self, prepare: Callable[[Dataset], Dataset], task: str, dataset: str, asked: str | None
+        self, prepare: Callable[[Dataset], Dataset], task: str, dataset: str, split: str | None
     ) -> Callable[[Dataset], Dataset]:
         def checked(rows: Dataset) -> Dataset:
             try:
                 documents = prepare(rows)
             except _UNFIT as error:
                 raise _unfit(task, dataset, error, rows.column_names) from error
-            if str(rows.split) == asked:
-                _require_rows(documents, task, dataset, asked)
+            if str(rows.split) == split:
+                _require_rows(documents, task, dataset, split)
             return documents
 
         checked.__wrapped__ = prepare  # type: ignore[attr-defined]

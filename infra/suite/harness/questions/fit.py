@@ -1,4 +1,4 @@
-"""Whether questions fit the model, its window and its vocabulary, told before a server is started.
+"""Whether questions fit the model, its window and its vocabulary, before a server is started.
 
 Only a few documents are looked at; the scoring client checks every question.
 """
@@ -10,34 +10,34 @@ from collections.abc import Iterable, Mapping
 from infra.contracts.errors import EvaluationError
 from infra.models import vocabulary
 from infra.scoring.frame import encoder
-from infra.suite.harness.questions.prompting import Asking
+from infra.suite.harness.questions.prompting import Prompting
 from infra.suite.harness.questions.question import Questions
 
 
 def check_fit(
-    exam: Iterable[tuple[Questions, Mapping[int, str]]],
-    asking: Asking,
+    suite: Iterable[tuple[Questions, Mapping[int, str]]],
+    prompting: Prompting,
     window: int,
-    known: int | None = None,
+    vocabulary_size: int | None = None,
 ) -> None:
     """Check that prompts, and the answers to them, fit.
 
     Args:
-        exam: The first questions of each task, and their conversations as they were rendered.
-        asking: How the model is asked.
+        suite: The first questions of each task, and their conversations as they were rendered.
+        prompting: How the model is prompted.
         window: Tokens of prompt and answer together.
-        known: Tokens that the model has embeddings for; None does not look.
+        vocabulary_size: Tokens that the model has embeddings for; None does not look.
 
     Raises:
         EvaluationError: One does not fit, or holds a token that the model does not know.
     """
-    bare = encoder(asking.tokenizer)
-    for questions, rendered in exam:
+    bare = encoder(prompting.tokenizer)
+    for questions, rendered in suite:
         texts = [prompt.filled(rendered) for prompt in questions.prompts]
-        encoded = asking.frame.encode(texts, bare) if texts else []
+        encoded = prompting.frame.encode(texts, bare) if texts else []
         for prompt, ids in zip(questions.prompts, encoded, strict=True):
             place = f"a prompt of {questions.task}"
-            vocabulary.check(ids, known, asking.tokenizer, place, EvaluationError)
+            vocabulary.check(ids, vocabulary_size, prompting.tokenizer, place, EvaluationError)
             if len(ids) + prompt.answer > window - 1:
                 room = f"{len(ids)} tokens"
                 room += f" and {prompt.answer} for the answer" if prompt.answer else ""

@@ -1,4 +1,4 @@
-"""How one model is asked: its tokenizer, its chat template, the special tokens before each prompt.
+"""How one model is prompted: tokenizer, chat template, special tokens before each prompt.
 
 The same for the look before a run and for the run itself. Imports no lm-eval.
 """
@@ -16,7 +16,7 @@ from infra.scoring.frame import Frame, frame
 
 
 @dataclass(frozen=True)
-class Asking:
+class Prompting:
     """Everything between a question and its token ids."""
 
     tokenizer: Any
@@ -27,17 +27,17 @@ class Asking:
     @classmethod
     def of(
         cls, tokenizer: Any, folder: Path, spec: EvaluationSpec, *, trust_remote_code: bool = False
-    ) -> Asking:
-        """Return how a model is asked.
+    ) -> Prompting:
+        """Return how a model is prompted.
 
         Args:
             tokenizer: Of the model, as `AutoTokenizer` returns it.
             folder: Where it was loaded from.
-            spec: The exam.
+            spec: The tasks.
             trust_remote_code: Allow a tokenizer that is code of the repository.
 
         Raises:
-            EvaluationError: There is no chat template, or no BOS, although one is asked for.
+            EvaluationError: There is no chat template, or no BOS, although one is wanted.
         """
 
         def with_bos() -> Any:
@@ -68,7 +68,7 @@ class Asking:
 
 
 def chat_template(tokenizer: Any, spec: EvaluationSpec) -> ChatTemplate:
-    """Return a model's chat template as the exam fills it in."""
+    """Return a model's chat template as the spec fills it in."""
     variables = spec.chat_template_kwargs
     return ChatTemplate(tokenizer, moment=moment_of(spec), variables=variables)
 
@@ -85,6 +85,6 @@ def _require_template(tokenizer: Any, folder: Path) -> None:
         raise EvaluationError(
             f"The tokenizer in {folder} has chat templates named {', '.join(sorted(given))}, and "
             "none named default.",
-            cause="A question of the exam is rendered with the default one.",
+            cause="Questions are rendered with the default one.",
             remedy=f"{remedy}, or name one of them default in its files.",
         )

@@ -77,7 +77,7 @@ def first_questions(
     Args:
         tasks: lm-eval's tasks by name.
         line: The line of the spec that they come from.
-        spec: The exam.
+        spec: The tasks.
 
     Raises:
         DatasetError: A question cannot be put: the task's own code fails.
@@ -91,8 +91,8 @@ def first_questions(
             add_generation_prompt: bool = True,
             kept: dict[int, Conversation] = kept,
         ) -> str:
-            told = tuple({"role": m["role"], "content": m["content"]} for m in messages)
-            kept[len(kept)] = Conversation(messages=told, opens_answer=add_generation_prompt)
+            plain = tuple({"role": m["role"], "content": m["content"]} for m in messages)
+            kept[len(kept)] = Conversation(messages=plain, opens_answer=add_generation_prompt)
             return f"\x00{len(kept) - 1}\x00"
 
         task.set_fewshot_seed(spec.seed)

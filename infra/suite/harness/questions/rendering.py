@@ -1,7 +1,7 @@
-"""Whether a model's chat template takes an exam's first questions, and shows all of them.
+"""Whether a model's chat template takes a suite's first questions, and shows all of them.
 
 A template may refuse a system message, or turns in an order it does not know; or it passes over a
-message without a word, and the model is asked something else. Imports no lm-eval.
+message without a word, and the model reads something else. Imports no lm-eval.
 """
 
 from __future__ import annotations
@@ -46,26 +46,26 @@ def render(questions: Questions, template: ChatTemplate) -> dict[int, str]:
 
 
 def faults(
-    exam: Iterable[Questions], template: ChatTemplate, spec: EvaluationSpec
+    suite: Iterable[Questions], template: ChatTemplate, spec: EvaluationSpec
 ) -> list[TemplateError]:
     """Return what keeps questions from being put in a chat, tasks with the same fault together.
 
     Args:
-        exam: The first questions of each task.
+        suite: The first questions of each task.
         template: Of the model.
-        spec: The exam.
+        spec: The tasks.
     """
     found = []
-    for questions in exam:
+    for questions in suite:
         for conversation in questions.conversations.values():
             if (fault := _fault(conversation, template, read=bool(questions.prompts))) is not None:
                 found.append((questions, conversation, fault))
                 break
-    told = [(_explained(one, fault, template, spec), asked) for asked, one, fault in found]
-    told.sort(key=lambda pair: pair[0])
+    explained = [(_explained(one, fault, template, spec), where) for where, one, fault in found]
+    explained.sort(key=lambda pair: pair[0])
     return [
-        _error(what, words, remedy, [asked for _, asked in group], spec)
-        for (what, words, remedy), group in groupby(told, key=lambda pair: pair[0])
+        _error(what, words, remedy, [where for _, where in group], spec)
+        for (what, words, remedy), group in groupby(explained, key=lambda pair: pair[0])
     ]
 
 
@@ -74,10 +74,10 @@ def unread_variables(template: ChatTemplate, spec: EvaluationSpec) -> str:
     read = template.reads()
     if not (unread := sorted(spec.chat_template_kwargs.keys() - read)):
         return ""
-    known = sorted(name for name in read if not name.endswith("_token"))
+    variables = sorted(name for name in read if not name.endswith("_token"))
     return (
         f"evaluation.chat_template_kwargs: the model's chat template never reads "
-        f"{listed(unread)}; it reads {listed(known) if known else 'no variables'}"
+        f"{listed(unread)}; it reads {listed(variables) if variables else 'no variables'}"
     )
 
 
@@ -109,7 +109,7 @@ def _lost(conversation: Conversation, text: str, template: ChatTemplate) -> Iter
     """Yield the places of messages that do not appear in a rendering.
 
     An answer like "A" stands in every text, so each message is rendered with a mark at its end. A
-    template that does not take marks is asked for the words themselves.
+    template that does not take marks is searched for the words themselves.
     """
     marks = {
         place: f"qz{place}zq"
@@ -156,15 +156,15 @@ def _explained(
 
 
 def _error(
-    what: str, words: str, remedy: str, asked: Sequence[Questions], spec: EvaluationSpec
+    what: str, words: str, remedy: str, affected: Sequence[Questions], spec: EvaluationSpec
 ) -> TemplateError:
-    tasks = [questions.task for questions in asked]
+    tasks = [questions.task for questions in affected]
     shown = listed(tasks[:_NAMED]) + (
         f" and {len(tasks) - _NAMED} more" if len(tasks) > _NAMED else ""
     )
     does = "refuses" if words else "leaves out"
-    roles = _roles(next(iter(asked[0].conversations.values())))
-    lines = sorted({questions.line for questions in asked})
+    roles = _roles(next(iter(affected[0].conversations.values())))
+    lines = sorted({questions.line for questions in affected})
     fully = remedy
     if remedy == _PLAIN:
         more = " (and fewshot_as_multiturn)" if spec.fewshot_as_multiturn else ""
@@ -258,16 +258,16 @@ def _parts(conversation: Conversation) -> tuple[_Messages, _Messages, _Messages]
 def _roles(conversation: Conversation) -> str:
     """Return the order of roles, repeated pairs counted."""
     roles = [message["role"] for message in conversation.messages]
-    told = []
+    shown = []
     place = 0
     while place < len(roles):
         pairs = 0
         while roles[place + 2 * pairs : place + 2 * pairs + 2] == ["user", "assistant"]:
             pairs += 1
         if pairs > 1:
-            told.append(f"{pairs} times user and assistant")
+            shown.append(f"{pairs} times user and assistant")
             place += 2 * pairs
         else:
-            told.append(roles[place])
+            shown.append(roles[place])
             place += 1
-    return ", ".join(told)
+    return ", ".join(shown)

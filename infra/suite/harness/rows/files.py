@@ -86,7 +86,7 @@ def folder_named_by(leaf: Leaf) -> Path:
 
 
 def in_files(leaf: Leaf) -> bool:
-    """Tell whether a definition names files of a format rather than a repository or a folder."""
+    """Return whether a definition names files of a format rather than a repository or a folder."""
     return leaf.dataset in FORMATS
 
 

@@ -7,7 +7,7 @@ line too, as `--include_path`.
 Files are found in a folder as `datasets` finds them in a repository of the same layout: by the
 `configs:` block of its README, or by their names. `datasets` remembers prepared rows under a name
 that does not change when a file is edited in place, so it gets a cache folder of its own for each
-content. Rows whose content nobody can tell (a hub that does not answer, code that makes them, an
+content. Rows whose content nobody knows (a hub that does not answer, code that makes them, an
 address on the web) have no digest.
 """
 
@@ -33,6 +33,7 @@ from infra.store.content import build_once, digest_file, digest_files, digest_fo
 from infra.store.settings import Settings
 from infra.suite.harness.definitions.catalog import Entry, Leaf, is_a_path
 from infra.suite.harness.rows.files import folder_named_by, in_files, named_by
+from infra.suite.sources import RowSource, refused
 
 _NO_ROWS = (".py", ".lock")
 _CACHED = "cache-*.arrow"
@@ -53,7 +54,7 @@ class Rows:
     """Folder with the dataset's files; none if `datasets` fetches them from the hub itself."""
 
     digest: str | None
-    """Identity of the rows: of the files, or the commit; none if the hub did not tell it."""
+    """Identity of the rows: of the files, or the commit; none if the hub did not say."""
 
     origin: str
     """Where they are, for people."""
@@ -101,7 +102,7 @@ def _elsewhere(dataset: str, spec: DatasetSpec, settings: Settings, progress: Pr
 
 
 def is_here(leaf: Leaf, given: Mapping[str, DatasetSpec]) -> bool:
-    """Tell whether the rows of a task are on this machine, in files that anybody may edit.
+    """Return whether the rows of a task are on this machine, in files that anybody may edit.
 
     Args:
         leaf: The task.
@@ -111,6 +112,27 @@ def is_here(leaf: Leaf, given: Mapping[str, DatasetSpec]) -> bool:
     if dataset in given:
         return given[dataset].source == "local"
     return bool(dataset) and (in_files(leaf) or is_a_path(dataset))
+
+
+def row_source(leaf: Leaf, given: Mapping[str, DatasetSpec]) -> RowSource:
+    """Return where the rows of a task come from.
+
+    Args:
+        leaf: A task that names a dataset.
+        given: `EvaluationSpec.datasets`.
+    """
+    dataset = str(leaf.dataset)
+    named = given.get(dataset)
+    hub = None
+    if not is_here(leaf, given):
+        revision = str(leaf.options.get("revision", "main"))
+        hub = named or DatasetSpec(path=dataset, source="huggingface", revision=revision)
+
+    def find() -> str:
+        rows = rows_in_folder(dataset, named) if named else rows_here(leaf)
+        return rows.origin
+
+    return RowSource(str(leaf.source), dataset, hub, named is not None, find)
 
 
 def rows_in_folder(dataset: str, spec: DatasetSpec) -> Rows:
@@ -164,7 +186,7 @@ def rows_here(leaf: Leaf) -> Rows:
     dataset = str(leaf.dataset)
     if in_files(leaf):
         named = named_by(leaf)
-        return Rows(dataset, None, named.digest, _told(named.files), options=named.options)
+        return Rows(dataset, None, named.digest, _listed(named.files), options=named.options)
     folder = folder_named_by(leaf)
     content = _content(folder)
     # Files that the definition names itself may lie outside of the folder.
@@ -192,7 +214,7 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(part)
 
 
-def _told(files: tuple[Path, ...]) -> str:
+def _listed(files: tuple[Path, ...]) -> str:
     if len(files) == 1:
         return str(files[0])
     return f"{len(files)} files, the first {files[0]}" if files else "as the task says"
@@ -214,16 +236,6 @@ def _commit(dataset: str, revision: str) -> str | None:
         return None  # `datasets` may still have the rows
     except WeightsError as error:
         raise refused(dataset, error) from error
-
-
-def refused(dataset: str, error: WeightsError) -> DatasetError:
-    """Return what a hub's refusal means for a dataset."""
-    return DatasetError(
-        f"The rows of {dataset} cannot be had: {error.fact}",
-        cause=error.cause,
-        remedy=f"{error.remedy} Or name a folder with the rows in evaluation.datasets.",
-        may_heal=error.may_heal,
-    )
 
 
 def write_definitions(

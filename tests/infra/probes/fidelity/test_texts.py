@@ -15,7 +15,7 @@ from infra.conversations.calibration import load_tokenizer
 from infra.probes.fidelity import texts
 from infra.store.settings import Settings
 from infra.suite.harness.prepared import prepared
-from infra.suite.harness.suite import Exam
+from infra.suite.harness.suite import HarnessSuite
 from tests.broken_checkpoints import SAMPLE
 from tests.infra.suite.harness.conftest import Heard, evaluation
 
@@ -159,21 +159,21 @@ def test_what_any_candidate_was_shown_is_left_out(tmp_path: Path, tokenizer: Any
 
 
 @pytest.fixture(scope="module")
-def suite(tmp_path_factory: pytest.TempPathFactory) -> Exam:
+def suite(tmp_path_factory: pytest.TempPathFactory) -> HarnessSuite:
     settings = Settings(cache=tmp_path_factory.mktemp("cache"))
     spec = evaluation("gsm8k", "gpqa_main_zeroshot")
     return prepared(spec, settings=settings, progress=Silent())
 
 
 def questions(
-    suite: Exam, shown: list[CalibrationSpec], tokenizer: Any, documents: int
+    suite: HarnessSuite, shown: list[CalibrationSpec], tokenizer: Any, documents: int
 ) -> texts.Texts:
     spec = FidelitySpec(documents=documents)
     return texts.of_tasks(suite, spec, shown, tokenizer, settings=Settings(), progress=Silent())
 
 
 def test_questions_are_taken_evenly_and_by_chance(
-    suite: Exam, tmp_path: Path, tokenizer: Any
+    suite: HarnessSuite, tmp_path: Path, tokenizer: Any
 ) -> None:
     shown = conversations(tmp_path, "Hello.")
     found = questions(suite, shown, tokenizer, 20)
@@ -196,7 +196,7 @@ def test_questions_are_taken_evenly_and_by_chance(
 
 
 def test_a_question_that_awq_was_shown_is_left_out(
-    suite: Exam, tmp_path: Path, tokenizer: Any
+    suite: HarnessSuite, tmp_path: Path, tokenizer: Any
 ) -> None:
     before = words_of(questions(suite, conversations(tmp_path, "Hello."), tokenizer, 8), tokenizer)
     shown = conversations(tmp_path, "Hello.", f"Please solve this. {before[0]} Thank you!")

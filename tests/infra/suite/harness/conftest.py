@@ -14,7 +14,7 @@ DATASETS = ("openai/gsm8k", "CohereLabs/Global-MMLU-Lite", "Idavidrein/gpqa")
 
 
 class Heard:
-    """Remembers what it is told."""
+    """Remembers what it hears."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -59,7 +59,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluation(*tasks: str | TaskSpec, data: Path = DATA, **fields: Any) -> EvaluationSpec:
-    """Return an exam over local rows in the shapes of the three datasets."""
+    """Return a suite's spec over local rows in the shapes of the three datasets."""
     return EvaluationSpec(
         tasks=tuple(TaskSpec(name=t) if isinstance(t, str) else t for t in tasks),
         datasets={name: DatasetSpec(path=str(data / name)) for name in DATASETS},

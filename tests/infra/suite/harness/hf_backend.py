@@ -47,7 +47,7 @@ def _functions() -> dict[str, Any]:
 
 
 class _Lists:
-    """A tokenizer that answers with lists where tensors are asked for."""
+    """A tokenizer that answers with lists where tensors are wanted."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -73,8 +73,8 @@ class HuggingFace(TemplateLM):  # type: ignore[misc]
 
     def pairs(self, pairs: list[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
         """Return context and continuation of each pair."""
-        asked = [Instance("loglikelihood", {}, pair, 0) for pair in pairs]
-        return self.loglikelihood(asked, disable_tqdm=True)  # type: ignore[no-any-return]
+        requests = [Instance("loglikelihood", {}, pair, 0) for pair in pairs]
+        return self.loglikelihood(requests, disable_tqdm=True)  # type: ignore[no-any-return]
 
     def prompt(self, text: str) -> list[int]:
         """Return what an answer is generated after."""

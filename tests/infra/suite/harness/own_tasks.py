@@ -8,9 +8,9 @@ from typing import Any
 
 from infra.contracts.specs import EvaluationSpec, TaskSpec
 
-NAME = "house_exam"
+NAME = "house_task"
 DEFINITION = """\
-task: house_exam
+task: house_task
 dataset_path: json
 dataset_kwargs:
   data_files:
@@ -42,7 +42,7 @@ def rows(first: int = 11, count: int = 6) -> list[dict[str, Any]]:
 def write(folder: Path, definition: str = DEFINITION, **files: str) -> Path:
     """Write a folder of definitions; `files` are further files by name, `_` for a dot."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "house_exam.yaml").write_text(definition)
+    (folder / "house_task.yaml").write_text(definition)
     write_rows(folder / "rows.jsonl", rows())
     for name, text in files.items():
         (folder / name.replace("_", ".", 1)).write_text(text)

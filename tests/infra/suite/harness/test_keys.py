@@ -14,7 +14,7 @@ from infra.contracts.specs import DatasetSpec, EvaluationSpec, TaskSpec
 from infra.store.settings import Settings
 from infra.suite.harness.definitions.files import task_folder
 from infra.suite.harness.definitions.index import index
-from infra.suite.harness.keys import exam_entries, task_keys
+from infra.suite.harness.keys import suite_entries, task_keys
 from tests.infra.suite.harness.conftest import DATA, evaluation
 
 NAMES = ("gsm8k", "global_mmlu_en", "gpqa_main_zeroshot")
@@ -26,18 +26,18 @@ def differing(one: EvaluationSpec, other: EvaluationSpec, settings: Settings) ->
     return {name for name in left if left[name] != right[name]}
 
 
-def test_one_key_for_each_task_of_the_exam(settings: Settings) -> None:
+def test_one_key_for_each_task_of_the_suite(settings: Settings) -> None:
     keys = task_keys(evaluation("gpqa", "gsm8k"), settings)
     assert len(keys) == len(set(keys.values())) == 16
     assert task_keys(evaluation("gpqa", "gsm8k"), settings) == keys
 
 
 def test_a_task_with_a_line_of_its_own_follows_that_line() -> None:
-    exam = exam_entries(
+    suite = suite_entries(
         evaluation("gpqa", TaskSpec(name="gpqa_main_zeroshot", limit=3)), Settings()
     )
-    assert exam["gpqa_main_zeroshot"][1].limit == 3
-    assert exam["gpqa_main_n_shot"][1].limit is None
+    assert suite["gpqa_main_zeroshot"][1].limit == 3
+    assert suite["gpqa_main_n_shot"][1].limit is None
 
 
 @pytest.mark.parametrize(

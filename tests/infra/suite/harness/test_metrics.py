@@ -9,18 +9,12 @@ import pytest
 
 from infra.contracts.errors import EvaluationError
 from infra.contracts.progress import Silent
-from infra.contracts.records import MetricValue
 from infra.store.settings import Settings
-from infra.suite.harness.metrics import (
-    declared,
-    first_metric,
-    in_points,
-    is_better_higher,
-    is_corpus,
-    known_unit,
-)
-from infra.suite.harness.scores import task_scores
-from infra.suite.harness.suite import known_rows, prepare
+from infra.suite.harness.metrics import declared, metric_names
+from infra.suite.harness.remembered import remembered
+from infra.suite.harness.running.scores import task_scores
+from infra.suite.harness.suite import prepare
+from infra.suite.metrics import Metric
 from tests.infra.suite.harness.conftest import Heard, evaluation
 from tests.infra.suite.harness.own_tasks import DEFINITION, NAME, own, write
 
@@ -46,6 +40,12 @@ def loaded(folder: Path, settings: Settings, text: str) -> dict[str, Any]:
     return prepare(own(folder), settings=settings, progress=Silent()).parts[NAME].loaded
 
 
+def rows_marked(folder: Path, settings: Settings) -> dict[str, int]:
+    facts = remembered(own(folder), settings, Silent())
+    assert facts is not None
+    return facts.rows
+
+
 MEAN = "    aggregation: mean\n    higher_is_better: true\n"
 
 
@@ -65,17 +65,15 @@ def test_what_a_definition_declares(
     tmp_path: Path, settings: Settings, metric: str, more: str, units: str, found: tuple[str, str]
 ) -> None:
     there = loaded(tmp_path / "tasks", settings, definition(metric, more, units))
-    assert first_metric(NAME, there) == metric
-    assert declared(metric, NAME, there) == found
+    assert metric_names(NAME, there) == [metric]
+    one = declared(metric, NAME, there)
+    assert (one.unit, one.aggregation) == found
 
 
 def test_a_group_is_what_its_parts_are(settings: Settings) -> None:
-    exam = prepare(evaluation("global_mmlu_en", "gpqa_main_zeroshot"), settings=settings,
+    suite = prepare(evaluation("global_mmlu_en", "gpqa_main_zeroshot"), settings=settings,
                    progress=Silent())  # fmt: skip
-    assert declared("acc", "global_mmlu_en", exam.parts["global_mmlu_en"].loaded) == (
-        "points", "mean"
-    )  # fmt: skip
-    assert first_metric("global_mmlu_en", exam.parts["global_mmlu_en"].loaded) == "acc"
+    assert suite.metrics("global_mmlu_en") == {"acc": Metric("points", "mean", True)}
 
 
 @pytest.mark.parametrize("units", ["{acc: percent}", "points", "[points]"])
@@ -97,12 +95,12 @@ def test_what_no_margin_can_be_held_against_is_told_before_it_is_asked(
     folder, heard = tmp_path / "tasks", Heard()
     write(folder, definition("likelihood", more), utils_py=MARKS)
     prepare(own(folder), settings=settings, progress=heard)
-    (told,) = [said for said in heard.said if "no margin is held against it" in said]
-    assert says in told
-    assert known_rows(own(folder), settings, Silent()) == {}
+    (note,) = [said for said in heard.said if "no margin is held against it" in said]
+    assert says in note
+    assert rows_marked(folder, settings) == {}
     write(folder, definition("likelihood", MEAN, "{likelihood: points}"), utils_py=MARKS)
     prepare(own(folder), settings=settings, progress=heard)
-    assert known_rows(own(folder), settings, Silent()) == {NAME: 6}
+    assert rows_marked(folder, settings) == {NAME: 6}
 
 
 def test_scores_keep_what_is_declared(tmp_path: Path, settings: Settings) -> None:
@@ -113,43 +111,9 @@ def test_scores_keep_what_is_declared(tmp_path: Path, settings: Settings) -> Non
     }  # fmt: skip
     found = task_scores(NAME, results, there, [], dataset={}, conditions={}, samples="t.jsonl",
                         seconds=1.0).metrics  # fmt: skip
-    told = {key: (one.unit, one.aggregation, one.higher_is_better) for key, one in found.items()}
-    assert told == {
+    kept = {key: (it.unit, it.aggregation, it.higher_is_better) for key, it in found.items()}
+    assert kept == {
         "acc,none": ("points", "mean", True),
         "wer,none": ("nats", "mean", False),  # lm-eval would take more of it for better
         "surprise,none": ("value", "mean", True),
     }
-
-
-@pytest.mark.parametrize(("metric", "task", "unit"), [
-    ("exact_match,strict-match", "gsm8k", "points"),
-    ("acc_norm,none", "", "points"),
-    ("pass@1,create_test", "humaneval", "points"),
-    ("pass@k", "humaneval", "value"),
-    ("score,none", "longbench_trec", "points"),
-    ("score,none", "realtoxicityprompts", "value"),
-    ("brier_score,none", "", "value"),
-    ("word_perplexity,none", "wikitext", "value"),
-    ("bits_per_byte,none", "wikitext", "bits"),
-    ("nll", "", "nats"),
-    ("my_own", "mine", "value"),
-])  # fmt: skip
-def test_what_a_name_says(metric: str, task: str, unit: str) -> None:
-    assert known_unit(metric, task) == unit
-
-
-def test_scores_of_earlier_versions_have_the_unit_of_the_name() -> None:
-    old = MetricValue(value=0.5, stderr=None, n=4)
-    new = old.model_copy(update={"unit": "value", "aggregation": "corpus"})
-    assert in_points("acc,none", "t", old, old)
-    assert not in_points("acc,none", "t", old, new)
-    assert not in_points("brier_score,none", "t", old)
-    assert (is_corpus(old), is_corpus(old, new)) == (False, True)
-
-
-@pytest.mark.parametrize(("metric", "told", "higher"), [
-    ("ter,none", None, False), ("ter,none", True, True), ("acc", None, True), ("acc", False, False),
-    ("mse", None, False), ("mine", None, True),
-])  # fmt: skip
-def test_direction(metric: str, told: bool | None, higher: bool) -> None:
-    assert is_better_higher(metric, told) is higher

@@ -13,16 +13,16 @@ from lm_eval.utils import hash_string
 from infra.contracts.errors import DatasetError, EvaluationError, MarkingError
 from infra.contracts.progress import Silent
 from infra.contracts.specs import TaskSpec
-from infra.judging.pairing import question_of
 from infra.store.settings import Settings
-from infra.suite.harness.keys import exam_entries
+from infra.suite.harness.keys import suite_entries
 from infra.suite.harness.libraries.quiet import quiet
 from infra.suite.harness.rows.sources import find_rows, write_definitions
-from infra.suite.harness.suite import Exam, prepare
+from infra.suite.harness.suite import HarnessSuite, prepare
+from infra.suite.rows import question_of
 from tests.infra.suite.harness.conftest import DATA, evaluation
-from tests.infra.suite.harness.examinees import Crammer
+from tests.infra.suite.harness.raw_oracle import RawOracle
 
-EXAM = evaluation(
+SUITE = evaluation(
     TaskSpec(name="gsm8k", limit=60),
     "global_mmlu_en",
     "gpqa_main_zeroshot",
@@ -31,15 +31,15 @@ EXAM = evaluation(
 )
 
 
-def crammed(exam: Exam) -> dict[str, float]:
-    """Return what the crammer scores, in the first metric of each part."""
+def oracle_scores(suite: HarnessSuite) -> dict[str, float]:
+    """Return what the oracle scores, in the first metric of each part."""
     scores = {}
     with quiet():
-        for name, part in exam.parts.items():
+        for name, part in suite.parts.items():
             for task in part.tasks.values():
-                task.set_fewshot_seed(exam.spec.seed)
+                task.set_fewshot_seed(suite.spec.seed)
             results = evaluate(
-                Crammer(DATA), part.loaded, limit=part.line.limit, bootstrap_iters=0
+                RawOracle(DATA), part.loaded, limit=part.line.limit, bootstrap_iters=0
             )["results"][name]
             scores[name] = results.get("acc,none", results.get("exact_match,strict-match"))
     return scores
@@ -51,16 +51,16 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.mark.parametrize("cache", ["fresh", "used"])
-def test_whoever_knows_every_answer_scores_one(cache: str, used: Settings) -> None:
+def test_an_oracle_scores_one(cache: str, used: Settings) -> None:
     assert (used.cache / "rows").exists() == (cache == "used")
-    exam = prepare(EXAM, settings=used, progress=Silent())
-    assert exam.notes == ()
-    assert crammed(exam) == dict.fromkeys(exam.names, 1.0)
+    suite = prepare(SUITE, settings=used, progress=Silent())
+    assert suite.notes == ()
+    assert oracle_scores(suite) == dict.fromkeys(suite.names, 1.0)
 
 
-def test_the_exam_does_not_depend_on_what_is_loaded_beside_it(used: Settings) -> None:
+def test_the_documents_do_not_depend_on_what_is_loaded_beside_it(used: Settings) -> None:
     alone = evaluation(TaskSpec(name="gpqa_main_n_shot", num_fewshot=3))
-    left = prepare(EXAM, settings=used, progress=Silent()).parts["gpqa_main_n_shot"].tasks
+    left = prepare(SUITE, settings=used, progress=Silent()).parts["gpqa_main_n_shot"].tasks
     right = prepare(alone, settings=used, progress=Silent()).parts["gpqa_main_n_shot"].tasks
     (one,), (other,) = left.values(), right.values()
     assert one.eval_docs.to_list() == other.eval_docs.to_list()
@@ -76,23 +76,23 @@ def test_one_question_is_the_same_in_every_task_that_asks_it(used: Settings) -> 
         for part in parts.values()
         for task in part.tasks.values()
     ]
-    asked = [[question_of(*document) for document in task] for task in documents]
-    assert len(asked) == 4
-    assert asked[0] == asked[1] == asked[2] == asked[3]
-    assert len(set(asked[0])) == len(asked[0]) > 100
+    questions = [[question_of(*document) for document in task] for task in documents]
+    assert len(questions) == 4
+    assert questions[0] == questions[1] == questions[2] == questions[3]
+    assert len(set(questions[0])) == len(questions[0]) > 100
     hashes = [{digest for _, digest in task} for task in documents]
     assert not hashes[0] & hashes[2]  # lm-eval's own tell them apart
 
 
 def test_the_stock_harness_marks_against_another_key_in_a_fresh_cache(settings: Settings) -> None:
-    """Why documents are prepared once: the same crammer, the same rows, lm-eval as it is."""
+    """Why documents are prepared once: the same oracle, the same rows, lm-eval as it is."""
     spec = evaluation("gpqa_main_n_shot")
-    entries = [entry for entry, _ in exam_entries(spec, Settings()).values()]
+    entries = [entry for entry, _ in suite_entries(spec, Settings()).values()]
     rows = find_rows(entries, spec, settings=settings, progress=Silent())
     definitions = write_definitions(entries, rows, settings)
     with quiet():
         stock = simple_evaluate(
-            Crammer(DATA),
+            RawOracle(DATA),
             tasks=["gpqa_main_n_shot"],
             task_manager=TaskManager(include_path=str(definitions), include_defaults=False),
             bootstrap_iters=0,
@@ -161,11 +161,11 @@ def test_a_row_with_an_empty_field_is_found(
 
 
 def test_a_crammer_needs_the_right_files() -> None:
-    """The crammer knows nothing else: it fails where a file names another answer."""
+    """The oracle knows nothing else: it fails where a file names another answer."""
     with (DATA / "Idavidrein" / "gpqa" / "gpqa_main.csv").open(newline="") as file:
         row = next(csv.DictReader(file))
     prompt = (
         f"What is the correct answer to this question:{row['Question']}\nChoices:\n"
         f"(A) {row['Incorrect Answer 1']}\n(B) {row['Correct Answer']}\n(C) x\n(D) y\nAnswer:"
     )
-    assert Crammer(DATA).answer(prompt) == "(B)"
+    assert RawOracle(DATA).answer(prompt) == "(B)"

@@ -1,4 +1,4 @@
-"""A user's own definitions: found, loaded, and asked again when anything of theirs has changed."""
+"""A user's own definitions: found, loaded, and anew when anything of theirs has changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from infra.contracts.specs import DatasetSpec, EvaluationSpec, TaskSpec
 from infra.store.settings import Settings
 from infra.suite.harness.definitions.catalog import catalog
 from infra.suite.harness.keys import task_keys
-from infra.suite.harness.suite import is_known_good, known_rows, prepare
+from infra.suite.harness.remembered import remembered, was_checked
+from infra.suite.harness.suite import prepare
 from tests.conftest import ROOT
 from tests.infra.suite.harness.own_tasks import (
     CODED,
@@ -41,38 +42,44 @@ def key(folder: Path, settings: Settings) -> str | None:
     return task_keys(own(folder), settings)[NAME]
 
 
-def asked(folder: Path, settings: Settings) -> list[str]:
-    exam = prepare(own(folder), settings=settings, progress=Silent())
-    (task,) = exam.parts[NAME].tasks.values()
+def rows_marked(folder: Path, settings: Settings) -> dict[str, int]:
+    facts = remembered(own(folder), settings, Silent())
+    assert facts is not None
+    return facts.rows
+
+
+def prompts_of(folder: Path, settings: Settings) -> list[str]:
+    suite = prepare(own(folder), settings=settings, progress=Silent())
+    (task,) = suite.parts[NAME].tasks.values()
     return [task.doc_to_text(doc) for doc in task.eval_docs]
 
 
 def test_a_definition_of_the_users_own_is_loaded_with_the_rows_beside_it(
     folder: Path, settings: Settings
 ) -> None:
-    first, *_ = asked(folder, settings)
+    first, *_ = prompts_of(folder, settings)
     assert first == "Question: What is 11 + 7?\nAnswer:"
-    assert known_rows(own(folder), settings, Silent()) == {NAME: 6}
-    assert is_known_good(own(folder), settings, Silent())
+    assert rows_marked(folder, settings) == {NAME: 6}
+    assert was_checked(own(folder), settings, Silent())
 
 
 def test_changed_rows_are_another_task_and_are_read(folder: Path, settings: Settings) -> None:
     before = key(folder, settings)
-    asked(folder, settings)
+    prompts_of(folder, settings)
     write_rows(folder / "rows.jsonl", rows(first=50))
     assert key(folder, settings) not in (before, None)
-    assert not is_known_good(own(folder), settings, Silent())
-    assert asked(folder, settings)[0] == "Question: What is 50 + 7?\nAnswer:"
+    assert not was_checked(own(folder), settings, Silent())
+    assert prompts_of(folder, settings)[0] == "Question: What is 50 + 7?\nAnswer:"
     write_rows(folder / "rows.jsonl", rows())
     assert key(folder, settings) == before
-    assert asked(folder, settings)[0] == "Question: What is 11 + 7?\nAnswer:"
+    assert prompts_of(folder, settings)[0] == "Question: What is 11 + 7?\nAnswer:"
 
 
 def test_a_changed_prompt_is_another_task(folder: Path, settings: Settings) -> None:
     before = key(folder, settings)
     write(folder, DEFINITION.replace("Question", "Frage"))
     assert key(folder, settings) not in (before, None)
-    assert asked(folder, settings)[0].startswith("Frage: ")
+    assert prompts_of(folder, settings)[0].startswith("Frage: ")
 
 
 def test_where_equal_definitions_and_rows_lie_decides_nothing(
@@ -82,9 +89,9 @@ def test_where_equal_definitions_and_rows_lie_decides_nothing(
 
 
 def included(folder: Path) -> None:
-    write(folder, "include: common/base.yaml\ntask: house_exam\n")
+    write(folder, "include: common/base.yaml\ntask: house_task\n")
     (folder / "common").mkdir(exist_ok=True)
-    (folder / "common" / "base.yaml").write_text(DEFINITION.replace("task: house_exam\n", ""))
+    (folder / "common" / "base.yaml").write_text(DEFINITION.replace("task: house_task\n", ""))
 
 
 def coded(folder: Path) -> None:
@@ -112,7 +119,7 @@ def coded_with_a_data_file(folder: Path) -> None:
 def a_group(folder: Path) -> None:
     write(folder)
     (folder / "group.yaml").write_text(
-        "group: house\ntask: [house_exam]\naggregate_metric_list:\n  - metric: acc\n"
+        "group: house\ntask: [house_task]\naggregate_metric_list:\n  - metric: acc\n"
     )
 
 
@@ -130,7 +137,7 @@ def test_whatever_a_definition_depends_on_is_in_its_key(
 ) -> None:
     made(folder)
     before = key(folder, settings)
-    assert asked(folder, settings)[0].startswith("Question: ")
+    assert prompts_of(folder, settings)[0].startswith("Question: ")
     file = folder / changed
     file.write_text(file.read_text().replace("Question", "Aufgabe"))
     assert key(folder, settings) not in (before, None)
@@ -156,17 +163,17 @@ def test_a_module_of_the_users_that_is_installed_nowhere_is_in_the_key(
         "print(task_keys(own(sys.argv[1]), Settings()))\n"
     )
 
-    def told() -> str:
+    def keys() -> str:
         return subprocess.run(
             [sys.executable, "-c", code, str(folder)],
             check=True, capture_output=True, text=True, cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(package.parent), "ASSAY_CACHE": str(tmp_path)},
         ).stdout  # fmt: skip
 
-    before = told()
-    assert told() == before
+    before = keys()
+    assert keys() == before
     (package / "words.py").write_text("import house_words, numpy\nQUESTION = 'Aufgabe: '\n")
-    assert told() != before
+    assert keys() != before
 
 
 def test_packages_that_lie_in_no_site_packages_are_not_read_through(
@@ -209,21 +216,21 @@ def test_an_edited_definition_of_lm_evals_own_is_another_task(
     tmp_path: Path, settings: Settings
 ) -> None:
     """The user's folder may have a task of the same name, as for lm-eval's --include_path."""
-    mine = write(tmp_path / "mine", DEFINITION.replace("house_exam", "gsm8k"))
-    definition = mine / "house_exam.yaml"
+    mine = write(tmp_path / "mine", DEFINITION.replace("house_task", "gsm8k"))
+    definition = mine / "house_task.yaml"
     assert catalog(str(mine), settings=settings).names["gsm8k"].definition == definition
     assert catalog(settings=settings).names["gsm8k"].definition != definition
     assert task_keys(own(mine, "gsm8k"), settings)["gsm8k"] is not None
 
 
 def test_two_tasks_of_one_format_read_each_its_own_rows(folder: Path, settings: Settings) -> None:
-    other = DEFINITION.replace("house_exam", "other").replace("rows.jsonl", "more.jsonl")
+    other = DEFINITION.replace("house_task", "other").replace("rows.jsonl", "more.jsonl")
     (folder / "other.yaml").write_text(other)
     write_rows(folder / "more.jsonl", rows(first=80))
     spec = own(folder, NAME, "other")
     before = task_keys(spec, settings)
-    exam = prepare(spec, settings=settings, progress=Silent())
-    assert [next(iter(p.tasks.values())).eval_docs[0]["q"] for p in exam.parts.values()] == [
+    suite = prepare(spec, settings=settings, progress=Silent())
+    assert [next(iter(p.tasks.values())).eval_docs[0]["q"] for p in suite.parts.values()] == [
         "What is 11 + 7?",
         "What is 80 + 7?",
     ]
@@ -244,7 +251,7 @@ def test_rows_that_nobody_can_tell_have_no_key(
 ) -> None:
     write(folder, DEFINITION.replace("data_files:\n    test: rows.jsonl", source))
     assert task_keys(own(folder), settings) == {NAME: None}
-    assert not is_known_good(own(folder), settings, Silent())
+    assert not was_checked(own(folder), settings, Silent())
 
 
 def test_rows_that_code_makes_have_no_key_but_are_asked(folder: Path, settings: Settings) -> None:
@@ -255,9 +262,9 @@ def test_rows_that_code_makes_have_no_key_but_are_asked(folder: Path, settings: 
         f"def rows(**_):\n    return {{'test': Dataset.from_list({rows()})}}\n"
     )
     assert task_keys(own(folder), settings) == {NAME: None}
-    assert len(asked(folder, settings)) == 6
-    assert known_rows(own(folder), settings, Silent()) == {NAME: 6}
-    assert not is_known_good(own(folder), settings, Silent())
+    assert len(prompts_of(folder, settings)) == 6
+    assert rows_marked(folder, settings) == {NAME: 6}
+    assert not was_checked(own(folder), settings, Silent())
 
 
 @pytest.mark.parametrize("where", ["here", "beside", "both alike"])
@@ -272,7 +279,7 @@ def test_relative_rows_are_found_here_or_beside_the_definition(
     if where == "here":
         (folder / "rows.jsonl").unlink()
     assert key(folder, settings) == before
-    assert len(asked(folder, settings)) == 6
+    assert len(prompts_of(folder, settings)) == 6
 
 
 def test_two_files_that_could_be_meant_are_refused(
@@ -302,7 +309,7 @@ def test_rows_may_be_named_in_every_way_that_datasets_knows(
     write(folder, text.replace("data_files: *", "data_files: '*").replace("jsonl\n", "jsonl'\n", 1)
           if wanted.startswith("*") else text)  # fmt: skip
     before = key(folder, settings)
-    assert len(asked(folder, settings)) == 6
+    assert len(prompts_of(folder, settings)) == 6
     write_rows(folder / "rows.jsonl", rows(first=3))
     assert key(folder, settings) not in (before, None)
 
@@ -313,7 +320,7 @@ def test_a_folder_of_rows_beside_the_definition(folder: Path, settings: Settings
     start, end = DEFINITION.index("dataset_path"), DEFINITION.index("test_split")
     write(folder, f"{DEFINITION[:start]}dataset_path: ./data\n{DEFINITION[end:]}")
     before = key(folder, settings)
-    assert len(asked(folder, settings)) == 6
+    assert len(prompts_of(folder, settings)) == 6
     write_rows(folder / "data" / "test.jsonl", rows(first=3))
     assert key(folder, settings) not in (before, None)
 
@@ -329,10 +336,10 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("task: [house_exam", "is no YAML"),
-        ("- house_exam", "holds a list"),
-        ("task: house_exam\ninclude: nowhere.yaml\n", "nowhere.yaml cannot be read"),
-        ("task: house_exam\ninclude: house_exam.yaml\n", "includes itself"),
+        ("task: [house_task", "is no YAML"),
+        ("- house_task", "holds a list"),
+        ("task: house_task\ninclude: nowhere.yaml\n", "nowhere.yaml cannot be read"),
+        ("task: house_task\ninclude: house_task.yaml\n", "includes itself"),
     ],
 )
 def test_a_broken_definition_is_told_where_its_task_is_asked(
@@ -347,7 +354,7 @@ def test_a_broken_definition_is_told_where_its_task_is_asked(
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 123\n"
 
 
-@pytest.mark.parametrize("file", ["rows.jsonl", "house_exam.yaml", "data/test.jsonl"])
+@pytest.mark.parametrize("file", ["rows.jsonl", "house_task.yaml", "data/test.jsonl"])
 def test_a_pointer_of_git_lfs_is_named_as_such(file: str, folder: Path, settings: Settings) -> None:
     spec = own(folder)
     if file.startswith("data"):
@@ -364,17 +371,17 @@ def test_a_pointer_of_git_lfs_is_named_as_such(file: str, folder: Path, settings
 
 def test_one_name_for_two_definitions_is_refused(folder: Path) -> None:
     (folder / "newer.yaml").write_text(DEFINITION.replace("Question", "Frage"))
-    with pytest.raises(EvaluationError, match="defines the task house_exam twice") as refused:
+    with pytest.raises(EvaluationError, match="defines the task house_task twice") as refused:
         catalog(str(folder), settings=Settings()).entries([NAME])
     assert "newer.yaml" in refused.value.fact
     assert catalog(str(folder), settings=Settings()).entries(["gsm8k"])
 
 
 def test_an_unknown_name_says_where_definitions_are_found(folder: Path) -> None:
-    (folder / "house_exam.yaml").rename(folder / "house_exam.yml")
+    (folder / "house_task.yaml").rename(folder / "house_task.yml")
     with pytest.raises(UnknownTask) as refused:
         catalog(str(folder), settings=Settings()).entries([NAME])
     assert "*.yaml" in refused.value.remedy
     with pytest.raises(UnknownTask) as refused:
-        catalog(settings=Settings()).entries([f"{folder}/house_exam.yaml"])
+        catalog(settings=Settings()).entries([f"{folder}/house_task.yaml"])
     assert "evaluation.include_path" in refused.value.remedy

@@ -12,7 +12,7 @@ from infra.contracts.errors import DatasetError, EvaluationError, UnknownTask
 from infra.contracts.progress import Silent
 from infra.contracts.specs import DatasetSpec, EvaluationSpec, TaskSpec
 from infra.store.settings import Settings
-from infra.suite.harness.prepared import check_exam, prepared
+from infra.suite.harness.prepared import check_suite, prepared
 from infra.suite.harness.suite import prepare
 from tests.infra.suite.harness.conftest import DATA, Heard, evaluation
 
@@ -30,13 +30,13 @@ def test_a_tag_a_group_and_a_task_become_parts(settings: Settings, heard: Heard)
     spec = evaluation(
         TaskSpec(name="gsm8k", limit=5, num_fewshot=2, max_gen_toks=33), "global_mmlu_en"
     )
-    exam = prepare(spec, settings=settings, progress=heard)
-    assert exam.names == ("gsm8k", "global_mmlu_en")
-    (gsm8k,) = exam.parts["gsm8k"].tasks.values()
+    suite = prepare(spec, settings=settings, progress=heard)
+    assert suite.names == ("gsm8k", "global_mmlu_en")
+    (gsm8k,) = suite.parts["gsm8k"].tasks.values()
     assert gsm8k.config.num_fewshot == 2
     assert gsm8k.config.generation_kwargs["max_gen_toks"] == 33
     assert gsm8k.config.generation_kwargs["until"] == ["Question:", "</s>", "<|im_end|>"]
-    assert len(exam.parts["global_mmlu_en"].tasks) == 6
+    assert len(suite.parts["global_mmlu_en"].tasks) == 6
     assert ("tasks loaded", 7, 7, "tasks") in heard.updates
     assert (
         "no task of this run reads Idavidrein/gpqa; they read CohereLabs/Global-MMLU-Lite, "
@@ -45,8 +45,8 @@ def test_a_tag_a_group_and_a_task_become_parts(settings: Settings, heard: Heard)
 
 
 def test_documents_of_a_task_that_draws_nothing_are_the_rows(settings: Settings) -> None:
-    exam = prepare(evaluation("global_mmlu_en"), settings=settings, progress=Silent())
-    documents = exam.parts["global_mmlu_en"].tasks["global_mmlu_en_stem"].eval_docs.to_list()
+    suite = prepare(evaluation("global_mmlu_en"), settings=settings, progress=Silent())
+    documents = suite.parts["global_mmlu_en"].tasks["global_mmlu_en_stem"].eval_docs.to_list()
     lines = (DATA / "CohereLabs/Global-MMLU-Lite/en/test.jsonl").read_text().splitlines()
     assert [d["sample_id"] for d in documents] == [
         line.split('"')[3] for line in lines if '"subject_category": "STEM"' in line
@@ -57,8 +57,8 @@ def test_rows_edited_in_place_are_noticed(settings: Settings, rows: Callable[...
     data = rows()
 
     def first() -> str:
-        exam = prepare(evaluation("gsm8k", data=data), settings=settings, progress=Silent())
-        (task,) = exam.parts["gsm8k"].tasks.values()
+        suite = prepare(evaluation("gsm8k", data=data), settings=settings, progress=Silent())
+        (task,) = suite.parts["gsm8k"].tasks.values()
         return str(task.eval_docs[0]["question"])
 
     before, path = first(), data / TEST_ROWS
@@ -81,8 +81,8 @@ def test_two_folders_of_one_name_are_two_datasets(
         spec = EvaluationSpec(
             tasks=(TaskSpec(name="gsm8k"),), datasets={GSM8K: DatasetSpec(path=str(folder))}
         )
-        exam = prepare(spec, settings=settings, progress=Silent())
-        return len(exam.parts["gsm8k"].tasks["gsm8k"].eval_docs)
+        suite = prepare(spec, settings=settings, progress=Silent())
+        return len(suite.parts["gsm8k"].tasks["gsm8k"].eval_docs)
 
     assert (questions(DATA / GSM8K), questions(other), questions(DATA / GSM8K)) == (400, 1, 400)
 
@@ -156,16 +156,16 @@ def test_more_worked_examples_than_rows(settings: Settings) -> None:
     assert "split 'dev'" in error.fact
 
 
-def test_examples_that_a_task_never_shows_are_told_of(settings: Settings) -> None:
+def test_examples_that_a_task_never_shows_are_noted(settings: Settings) -> None:
     line = TaskSpec(name="gpqa_main_zeroshot", num_fewshot=3, limit=4)
-    exam = prepare(evaluation(line), settings=settings, progress=Silent())
-    assert exam.notes == (
+    suite = prepare(evaluation(line), settings=settings, progress=Silent())
+    assert suite.notes == (
         "gpqa_main_zeroshot is defined without worked examples; num_fewshot=3 is moot",
     )
-    assert exam.parts["gpqa_main_zeroshot"].tasks["gpqa_main_zeroshot"].config.num_fewshot == 0
+    assert suite.parts["gpqa_main_zeroshot"].tasks["gpqa_main_zeroshot"].config.num_fewshot == 0
 
 
-def test_both_arms_of_a_process_sit_the_very_same_exam(settings: Settings) -> None:
+def test_all_arms_of_a_process_have_the_very_same_suite(settings: Settings) -> None:
     spec = evaluation(TaskSpec(name="gsm8k", limit=3))
     first = prepared(spec, settings=settings, progress=Silent())
     assert prepared(spec, settings=settings, progress=Silent()) is first
@@ -173,7 +173,7 @@ def test_both_arms_of_a_process_sit_the_very_same_exam(settings: Settings) -> No
     assert prepared(other, settings=settings, progress=Silent()) is not first
 
 
-def test_an_exam_is_checked_once_for_the_same_rows(
+def test_a_suite_is_checked_once_for_the_same_rows(
     settings: Settings, rows: Callable[..., Path]
 ) -> None:
     data = rows()
@@ -182,11 +182,11 @@ def test_an_exam_is_checked_once_for_the_same_rows(
 import sys
 from pathlib import Path
 from infra.contracts.specs import EvaluationSpec
-from infra.suite.harness.prepared import check_exam
+from infra.suite.harness.prepared import check_suite
 from infra.contracts.progress import Silent
 from infra.store.settings import Settings
 spec = EvaluationSpec.model_validate_json(sys.argv[1])
-check_exam(spec, settings=Settings(cache=Path(sys.argv[2])), progress=Silent())
+check_suite(spec, settings=Settings(cache=Path(sys.argv[2])), progress=Silent())
 print("lm_eval" in sys.modules)
 """
 
@@ -199,4 +199,4 @@ print("lm_eval" in sys.modules)
     assert (loaded(), loaded()) == ("True", "False")
     (data / TEST_ROWS).write_text("")
     with pytest.raises(DatasetError):
-        check_exam(spec, settings=settings, progress=Silent())
+        check_suite(spec, settings=settings, progress=Silent())

@@ -1,4 +1,4 @@
-"""Code of tasks whose rows are not here yet: what is wrong with it is told all the same."""
+"""Code of tasks whose rows are not here yet: what is wrong with it is found all the same."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ ON_A_HUB = (
 @pytest.fixture(autouse=True)
 def nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
-        raise AssertionError("somebody was asked")
+        raise AssertionError("there was a request")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
 def leaf(name: str, include_path: Path | None = None) -> Leaf:
-    known = catalog(str(include_path) if include_path else None, settings=Settings())
-    ((found,),) = [entry.leaves for entry in known.entries([name]).values()]
+    names = catalog(str(include_path) if include_path else None, settings=Settings())
+    ((found,),) = [entry.leaves for entry in names.entries([name]).values()]
     return found
 
 

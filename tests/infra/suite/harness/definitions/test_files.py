@@ -21,9 +21,9 @@ from tests.infra.suite.harness.own_tasks import (
     write,
     write_rows,
 )
-from tests.infra.suite.harness.test_own_tasks import UTILS, asked, key
+from tests.infra.suite.harness.test_own_tasks import UTILS, key, prompts_of
 
-UNNAMED = CODED.replace("task: house_exam\n", "")
+UNNAMED = CODED.replace("task: house_task\n", "")
 BESIDE = (
     "from pathlib import Path\nWORDS = (Path(__file__).parent / 'words.txt').read_text()\n"
     "def ask(doc):\n    return WORDS + doc['q'] + '\\nAnswer:'\n"
@@ -35,9 +35,9 @@ def test_a_linked_definition_depends_on_what_stands_beside_its_target(
 ) -> None:
     shared = write(tmp_path / "shared", CODED, utils_py=UTILS)
     (folder := tmp_path / "tasks").mkdir()
-    (folder / "exam.yaml").symlink_to(shared / "house_exam.yaml")
+    (folder / "mine.yaml").symlink_to(shared / "house_task.yaml")
     before = key(folder, settings)
-    assert asked(folder, settings)[0].startswith("Question: ")
+    assert prompts_of(folder, settings)[0].startswith("Question: ")
     (shared / "utils.py").write_text(UTILS.replace("Question", "Aufgabe"))
     assert key(folder, settings) not in (before, None)
 
@@ -49,7 +49,7 @@ def test_a_file_beside_code_of_an_included_folder_counts(
     shared = write(tmp_path / "shared", UNNAMED, utils_py=BESIDE, words_txt="Question: ")
     (folder := tmp_path / "tasks").mkdir()
     (tmp_path / "other").mkdir()
-    (folder / "exam.yaml").write_text("include: ../shared/house_exam.yaml\ntask: house_exam\n")
+    (folder / "mine.yaml").write_text("include: ../shared/house_task.yaml\ntask: house_task\n")
     before = key(tmp_path / include_path, settings)
     (shared / "words.txt").write_text("Aufgabe: ")
     assert key(tmp_path / include_path, settings) not in (before, None)
@@ -57,17 +57,17 @@ def test_a_file_beside_code_of_an_included_folder_counts(
 
 def test_a_file_that_is_included_twice_is_told(tmp_path: Path) -> None:
     """lm-eval passes over such a definition, and then knows no such task."""
-    folder = write(tmp_path / "tasks", "include: [a.yaml, b.yaml]\ntask: house_exam\n")
+    folder = write(tmp_path / "tasks", "include: [a.yaml, b.yaml]\ntask: house_task\n")
     for name in ("a.yaml", "b.yaml"):
         (folder / name).write_text("include: base.yaml\n")
-    (folder / "base.yaml").write_text(DEFINITION.replace("task: house_exam\n", ""))
+    (folder / "base.yaml").write_text(DEFINITION.replace("task: house_task\n", ""))
     with pytest.raises(EvaluationError, match="or one file twice"):
         catalog(str(folder), settings=Settings()).entries([NAME])
 
 
 def test_a_broken_definition_of_a_name_that_lm_eval_knows_is_told(tmp_path: Path) -> None:
-    """Else lm-eval's own task would be asked in its place."""
-    text = DEFINITION.replace("task: house_exam", "task: gsm8k") + "broken: [\n"
+    """Else lm-eval's own task would take its place."""
+    text = DEFINITION.replace("task: house_task", "task: gsm8k") + "broken: [\n"
     folder = write(tmp_path / "tasks", text)
     with pytest.raises(EvaluationError, match="is no YAML"):
         catalog(str(folder), settings=Settings()).entries(["gsm8k"])
@@ -107,11 +107,11 @@ def test_what_code_spells_out_that_it_reads_counts(
         f"import os\ndef ask(doc):\n    return {read(tmp_path)} + doc['q'] + '\\nAnswer:'\n"
     )
     before = key(tmp_path / "tasks", settings)
-    assert asked(tmp_path / "tasks", settings)[0].startswith("Question: ")
+    assert prompts_of(tmp_path / "tasks", settings)[0].startswith("Question: ")
     monkeypatch.setenv("HOUSE_WORD", "Aufgabe: ")
     for place in (tmp_path, tmp_path / "tasks"):
         (place / "words.txt").write_text("Aufgabe: ")
-    assert asked(tmp_path / "tasks", settings)[0].startswith("Aufgabe: ")
+    assert prompts_of(tmp_path / "tasks", settings)[0].startswith("Aufgabe: ")
     assert key(tmp_path / "tasks", settings) not in (before, None)
 
 
@@ -126,11 +126,11 @@ def test_code_that_was_edited_is_read_whatever_its_time_says(
         "from edited_words import QUESTION\nMARK = 'Question'\n"
         "def ask(doc):\n    return QUESTION + MARK + doc['q'] + '\\nAnswer:'\n"
     )
-    before = key(folder, settings), asked(folder, settings)
+    before = key(folder, settings), prompts_of(folder, settings)
     stat = (folder / file).stat()
     (folder / file).write_text((folder / file).read_text().replace("'Question", "'Aufgaben"))
     os.utime(folder / file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    after = key(folder, settings), asked(folder, settings)
+    after = key(folder, settings), prompts_of(folder, settings)
     assert after[0] != before[0]
     assert [text.replace("Aufgaben", "Question") for text in after[1]] == before[1] != after[1]
 
@@ -156,7 +156,7 @@ def test_rows_that_code_may_make_have_no_key_whatever_dataset_is_named(
 ) -> None:
     folder = write(tmp_path / "tasks", DEFINITION + more, utils_py=code)
     assert task_keys(own(folder), settings) == {NAME: None}
-    assert len(asked(folder, settings)) == 6
+    assert len(prompts_of(folder, settings)) == 6
 
 
 def test_a_task_that_is_written_out_in_its_group_has_no_key(
@@ -184,7 +184,7 @@ def test_whatever_stands_beside_code_counts_unless_it_is_a_definition(
     (elsewhere / "round").symlink_to(folder)
     (folder / where).write_text("said: Question\n")
     before = key(folder, settings)
-    (folder / "other.yaml").write_text(DEFINITION.replace("house_exam", "other"))
+    (folder / "other.yaml").write_text(DEFINITION.replace("house_task", "other"))
     assert key(folder, settings) == before
     (folder / where).write_text("said: Aufgabe\n")
     assert key(folder, settings) not in (before, None)
@@ -201,9 +201,9 @@ def test_code_that_writes_beside_itself_is_told_unless_it_is_a_log(
     )
     before = key(folder, settings)
     if refused:
-        with pytest.raises(EvaluationError, match="changed while the exam was loaded") as error:
-            asked(folder, settings)
+        with pytest.raises(EvaluationError, match="changed while the tasks were loaded") as error:
+            prompts_of(folder, settings)
         assert "let it write elsewhere, or to a *.log file" in error.value.remedy
     else:
-        assert len(asked(folder, settings)) == 6
+        assert len(prompts_of(folder, settings)) == 6
         assert key(folder, settings) == before

@@ -11,15 +11,16 @@ import pytest
 from infra.contracts.errors import EvaluationError
 from infra.contracts.specs import EvaluationSpec
 from infra.conversations.calibration import load_tokenizer
-from infra.suite.harness.prompts import Look, look
+from infra.suite.harness.questions.prompts import look
 from infra.suite.harness.questions.question import Prompt, Questions
+from infra.suite.port import PromptCheck
 from tests.conftest import ROOT
 
 SAMPLE = ROOT / "infra" / "sample" / "model"
 
 
-def looked_at(folder: Path, context: str = "A train", answer: int = 0, **given: Any) -> Look:
-    exam = [
+def looked_at(folder: Path, context: str = "A train", answer: int = 0, **given: Any) -> PromptCheck:
+    suite = [
         Questions(
             task="trains",
             line="trains",
@@ -28,7 +29,7 @@ def looked_at(folder: Path, context: str = "A train", answer: int = 0, **given: 
         )
     ]
     spec = EvaluationSpec.model_validate({"tasks": [{"name": "trains"}]})
-    return look(exam, folder, spec, **{"window": 64, **given})
+    return look(suite, folder, spec, **{"window": 64, **given})
 
 
 @pytest.fixture

@@ -12,10 +12,11 @@ from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.conversations.calibration import load_tokenizer
 from infra.store.settings import Settings
 from infra.suite.harness.prepared import questions_of
-from infra.suite.harness.questions.prompting import Asking
+from infra.suite.harness.questions.prompting import Prompting
 from infra.suite.harness.questions.question import Questions
 from infra.suite.harness.questions.rendering import render
-from infra.suite.harness.suite import known_questions, prepare
+from infra.suite.harness.remembered import remembered
+from infra.suite.harness.suite import prepare
 from tests.infra.suite.harness import own_tasks
 from tests.infra.suite.harness.completions_server import Completions, serving
 from tests.infra.suite.harness.conftest import evaluation
@@ -40,11 +41,11 @@ READ = (
 )
 
 
-def first_texts(exam: list[Questions], folder: Path, spec: EvaluationSpec) -> list[str]:
-    asking = Asking.of(load_tokenizer(folder), folder, spec)
+def first_texts(suite: list[Questions], folder: Path, spec: EvaluationSpec) -> list[str]:
+    prompting = Prompting.of(load_tokenizer(folder), folder, spec)
     texts = []
-    for one in exam:
-        rendered = render(one, asking.template) if asking.template else {}
+    for one in suite:
+        rendered = render(one, prompting.template) if prompting.template else {}
         texts += [prompt.filled(rendered) for prompt in one.prompts]
     return texts
 
@@ -70,14 +71,16 @@ def test_the_first_question_is_rendered_as_it_will_be_asked(
     shots = 3 if "fewshot_split" in definition else 0
     spec = own_tasks.own(own_tasks.write(tmp_path / "own", definition), concurrency=2, **fields)
     spec = spec.model_copy(update={"tasks": (TaskSpec(name=own_tasks.NAME, num_fewshot=shots),)})
-    exam = prepare(spec, settings=settings, progress=Silent())
+    suite = prepare(spec, settings=settings, progress=Silent())
     with serving(Completions()) as server:
-        exam.evaluate(own_tasks.NAME, server, folder, tmp_path / "samples", Silent())
+        suite.ask(own_tasks.NAME, server, folder, tmp_path / "samples", Silent())
     row = json.loads((tmp_path / "samples").read_text().splitlines()[0])
-    texts = first_texts(list(exam.questions), folder, spec)
+    texts = first_texts(list(suite.questions), folder, spec)
     assert any(text.startswith(row["prompt"]) for text in texts)
     assert all(text.partition("\x00")[1] == "" for text in texts)
-    kept = known_questions(spec, settings, Silent())
+    facts = remembered(spec, settings, Silent())
+    assert facts is not None
+    kept = list(facts.questions)
     assert first_texts(kept, folder, spec) == texts
 
 
@@ -96,9 +99,9 @@ def test_the_longest_of_the_first_questions_is_kept_beside_the_first(tmp_path: P
     rows[4]["q"] = "long " * 50
     own_tasks.write_rows(folder / "rows.jsonl", rows)
     spec = own_tasks.own(folder)
-    (asked,) = questions_of(spec, settings=settings, progress=Silent())
-    assert [prompt.context[10:14] for prompt in asked.prompts] == ["What", "long"]
-    assert {prompt.answer for prompt in asked.prompts} == {256}  # lm-eval's own
+    (first,) = questions_of(spec, settings=settings, progress=Silent())
+    assert [prompt.context[10:14] for prompt in first.prompts] == ["What", "long"]
+    assert {prompt.answer for prompt in first.prompts} == {256}  # lm-eval's own
 
 
 def test_a_group_of_the_spec_is_remembered(tmp_path: Path) -> None:
@@ -113,10 +116,10 @@ def test_a_task_is_called_what_this_spec_calls_it(tmp_path: Path) -> None:
     settings = Settings(cache=tmp_path)
     whole = evaluation(TaskSpec(name="gpqa_main_zeroshot", limit=1))
     questions_of(whole, settings=settings, progress=Silent())
-    (path,) = (tmp_path / "exams").iterdir()
+    (path,) = (tmp_path / "suites").iterdir()
     path.write_text(path.read_text().replace('"line":"gpqa_main_zeroshot"', '"line":"gpqa"'))
-    (asked,) = questions_of(whole, settings=settings, progress=Silent())
-    assert asked.line == "gpqa_main_zeroshot"
+    (first,) = questions_of(whole, settings=settings, progress=Silent())
+    assert first.line == "gpqa_main_zeroshot"
 
 
 def test_a_task_whose_own_code_fails_is_named(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 from infra.contracts.errors import EvaluationError
 from infra.contracts.specs import EvaluationSpec
 from infra.conversations.calibration import load_tokenizer
-from infra.suite.harness import prompts
-from infra.suite.harness.questions.prompting import Asking, chat_template
+from infra.suite.harness.questions import prompts
+from infra.suite.harness.questions.prompting import Prompting, chat_template
 from infra.suite.harness.questions.question import Conversation, Prompt, Questions
 from infra.suite.harness.questions.rendering import faults, render, unread_variables
 from tests.infra.suite.harness.conftest import evaluation
@@ -42,22 +42,22 @@ BROKEN = "{{ 1 // 0 }}{% for m in messages %}{{ m.content }}{% endfor %}"
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 SHOT = [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "2"}]
-ASKED = {"role": "user", "content": "What is 2 + 2?"}
+QUESTION = {"role": "user", "content": "What is 2 + 2?"}
 BEGUN = {"role": "assistant", "content": "The answer is"}
 
 
 def questions(*messages: dict[str, str], task: str = "gsm8k", line: str = "gsm8k") -> Questions:
     chat = Conversation(messages=messages, opens_answer=messages[-1]["role"] == "user")
-    asked = Prompt(context="\x000\x00", continuation="", answer=8)
-    return Questions(task=task, line=line, conversations={0: chat}, prompts=(asked,))
+    prompt = Prompt(context="\x000\x00", continuation="", answer=8)
+    return Questions(task=task, line=line, conversations={0: chat}, prompts=(prompt,))
 
 
 def found(
-    template: str, exam: list[Questions], folder: Path, **fields: Any
+    template: str, suite: list[Questions], folder: Path, **fields: Any
 ) -> list[EvaluationError]:
     spec = spec_of(**fields)
     tokenizer = load_tokenizer(write(folder / "model", template=template))
-    return faults(exam, chat_template(tokenizer, spec), spec)
+    return faults(suite, chat_template(tokenizer, spec), spec)
 
 
 def spec_of(**fields: Any) -> EvaluationSpec:
@@ -67,44 +67,44 @@ def spec_of(**fields: Any) -> EvaluationSpec:
 @pytest.mark.parametrize(
     ("template", "messages", "fields", "fact", "words", "remedy"),
     [
-        (NO_SYSTEM, [SYSTEM, ASKED], {"system_instruction": "Be brief."},
+        (NO_SYSTEM, [SYSTEM, QUESTION], {"system_instruction": "Be brief."},
          "refuses the system message (evaluation.system_instruction)",
          "System role not supported", "Leave evaluation.system_instruction empty."),
-        (NO_SYSTEM, [SYSTEM, ASKED], {}, "refuses the system message (the task's description)",
+        (NO_SYSTEM, [SYSTEM, QUESTION], {}, "refuses the system message (the task's description)",
          "System role not supported", "Set evaluation.chat_template to False, or leave gsm8k out"),
-        (NO_SYSTEM, [{**SYSTEM, "content": "Be kind. Be brief."}, ASKED],
+        (NO_SYSTEM, [{**SYSTEM, "content": "Be kind. Be brief."}, QUESTION],
          {"system_instruction": "Be kind."},
          "the task's description after evaluation.system_instruction",
          "System role", "Set evaluation.chat_template to False"),
-        (ONE_TURN, [*SHOT, ASKED], {"fewshot_as_multiturn": True},
+        (ONE_TURN, [*SHOT, QUESTION], {"fewshot_as_multiturn": True},
          "refuses worked examples as turns (evaluation.fewshot_as_multiturn)",
          "one user turn only", "Set evaluation.fewshot_as_multiturn to False."),
-        (ALTERNATING, [SYSTEM, *SHOT, ASKED],
+        (ALTERNATING, [SYSTEM, *SHOT, QUESTION],
          {"fewshot_as_multiturn": True, "system_instruction": "Be brief."},
          "refuses the system message", "roles must alternate",
          "Leave evaluation.system_instruction empty."),
-        (NO_PREFILL, [ASKED, BEGUN], {}, "refuses the beginning of the answer", "no prefill",
+        (NO_PREFILL, [QUESTION, BEGUN], {}, "refuses the beginning of the answer", "no prefill",
          "Set evaluation.chat_template to False"),
-        (USER_ONLY, [SYSTEM, ASKED], {"system_instruction": "Be brief."},
+        (USER_ONLY, [SYSTEM, QUESTION], {"system_instruction": "Be brief."},
          "leaves out the system message", "given system, user",
          "Leave evaluation.system_instruction empty."),
-        (USER_ONLY, [*SHOT, *SHOT, ASKED], {"fewshot_as_multiturn": True},
+        (USER_ONLY, [*SHOT, *SHOT, QUESTION], {"fewshot_as_multiturn": True},
          "leaves out worked examples as turns", "2 times user and assistant, user",
          "Set evaluation.fewshot_as_multiturn to False."),
-        (LAST_ONLY, [SYSTEM, *SHOT, ASKED],
+        (LAST_ONLY, [SYSTEM, *SHOT, QUESTION],
          {"fewshot_as_multiturn": True, "system_instruction": "Be brief."},
          "system message (evaluation.system_instruction) and worked examples", "given system",
          "Leave evaluation.system_instruction empty and set evaluation.fewshot_as_multiturn to"),
-        (NOTHING, [ASKED], {}, "leaves out the user message", "given user",
+        (NOTHING, [QUESTION], {}, "leaves out the user message", "given user",
          "Set evaluation.chat_template to False"),
-        (SHORTENING, [ASKED], {}, "leaves out the user message", "given user",
+        (SHORTENING, [QUESTION], {}, "leaves out the user message", "given user",
          "Set evaluation.chat_template to False"),
-        (NEEDS_A_VARIABLE, [ASKED], {}, "refuses the question itself", "style",
+        (NEEDS_A_VARIABLE, [QUESTION], {}, "refuses the question itself", "style",
          "Set evaluation.chat_template to False"),
-        ("{{ 'a' + (style or '') }}" + PLAIN, [ASKED], {"chat_template_kwargs": {"style": 1}},
+        ("{{ 'a' + (style or '') }}" + PLAIN, [QUESTION], {"chat_template_kwargs": {"style": 1}},
          "refuses the question with evaluation.chat_template_kwargs", "str",
          "Leave evaluation.chat_template_kwargs empty or give other values."),
-        (BROKEN, [ASKED], {}, "refuses the question itself", "zero",
+        (BROKEN, [QUESTION], {}, "refuses the question itself", "zero",
          "Set evaluation.chat_template to False"),
     ],
 )  # fmt: skip
@@ -143,19 +143,22 @@ def test_what_a_template_refuses_or_leaves_out_is_named(
 )
 def test_a_template_that_shows_everything_is_taken(template: str, tmp_path: Path) -> None:
     thought = {"role": "assistant", "content": "<think>one and one</think>2"}
-    exam = [
-        questions(ASKED),
-        questions(SYSTEM, *SHOT, ASKED),
-        questions(SYSTEM, SHOT[0], thought, ASKED),
-        questions(*SHOT, ASKED, {"role": "user", "content": " \n"}),
+    suite = [
+        questions(QUESTION),
+        questions(SYSTEM, *SHOT, QUESTION),
+        questions(SYSTEM, SHOT[0], thought, QUESTION),
+        questions(*SHOT, QUESTION, {"role": "user", "content": " \n"}),
     ]
-    assert found(template, exam[:2] if "strange" in template else exam, tmp_path) == []
+    assert found(template, suite[:2] if "strange" in template else suite, tmp_path) == []
 
 
 def test_tasks_with_the_same_fault_share_an_error(tmp_path: Path) -> None:
-    exam = [questions(SYSTEM, ASKED, task=f"mmlu_{n}", line="mmlu") for n in range(9)]
-    exam += [questions(ASKED, task="fine"), questions(ASKED, BEGUN, task="begun", line="begun")]
-    error, other = found(NO_SYSTEM + NO_PREFILL, exam, tmp_path)
+    suite = [questions(SYSTEM, QUESTION, task=f"mmlu_{n}", line="mmlu") for n in range(9)]
+    suite += [
+        questions(QUESTION, task="fine"),
+        questions(QUESTION, BEGUN, task="begun", line="begun"),
+    ]
+    error, other = found(NO_SYSTEM + NO_PREFILL, suite, tmp_path)
     assert "of begun." in other.fact + error.fact
     error = error if "mmlu" in error.fact else other
     assert "mmlu_0, mmlu_1, mmlu_2, mmlu_3, mmlu_4 and mmlu_5 and 3 more." in error.fact
@@ -175,9 +178,9 @@ def test_variables_that_are_never_read_are_told(tmp_path: Path) -> None:
     )
     tokenizer = load_tokenizer(write(tmp_path / "model", template=template))
     spec = spec_of(chat_template_kwargs={"enable_thinkin": False, "mood": "x", "bos_token": ""})
-    told = unread_variables(chat_template(tokenizer, spec), spec)
-    assert "never reads enable_thinkin;" in told
-    assert told.endswith("it reads enable_thinking and mood")
+    said = unread_variables(chat_template(tokenizer, spec), spec)
+    assert "never reads enable_thinkin;" in said
+    assert said.endswith("it reads enable_thinking and mood")
     good = spec_of(chat_template_kwargs={"mood": "x"})
     assert unread_variables(chat_template(tokenizer, good), good) == ""
 
@@ -199,7 +202,7 @@ def test_a_missing_template_is_a_problem(
     template: Any, fact: str, remedy: str, tmp_path: Path
 ) -> None:
     folder = write(tmp_path / "model", template=template)
-    (error,) = prompts.look([questions(ASKED)], folder, spec_of(), window=64).problems
+    (error,) = prompts.look([questions(QUESTION)], folder, spec_of(), window=64).problems
     assert fact in error.fact
     assert error.remedy.startswith(remedy)
 
@@ -209,19 +212,19 @@ def test_prompts_are_measured_as_they_are_rendered(tmp_path: Path) -> None:
     folder = write(tmp_path / "model", template=long, single="<s> $A")
     spec = spec_of()
     tokenizer = load_tokenizer(folder)
-    exam = [questions(ASKED)]
-    asking = Asking.of(tokenizer, folder, spec)
-    assert asking.template is not None
-    text = exam[0].prompts[0].filled(render(exam[0], asking.template))
+    suite = [questions(QUESTION)]
+    prompting = Prompting.of(tokenizer, folder, spec)
+    assert prompting.template is not None
+    text = suite[0].prompts[0].filled(render(suite[0], prompting.template))
     needed = len(tokenizer(text)["input_ids"]) + 8
-    assert prompts.look(exam, folder, spec, window=needed + 1).problems == []
-    (error,) = prompts.look(exam, folder, spec, window=needed).problems
+    assert prompts.look(suite, folder, spec, window=needed + 1).problems == []
+    (error,) = prompts.look(suite, folder, spec, window=needed).problems
     assert f"needs {needed - 8} tokens and 8 for the answer" in error.fact
 
 
 def test_variables_of_a_template_that_no_question_goes_through_are_told(tmp_path: Path) -> None:
     folder = write(tmp_path / "model", template="{{ mood }}" + PLAIN)
     spec = evaluation("gsm8k", chat_template_kwargs={"mood": "calm"})
-    assert "no question of the exam" in prompts.look([], folder, spec, window=64).unread
+    assert "and no question" in prompts.look([], folder, spec, window=64).unread
     spec = spec_of(chat_template_kwargs={"mood": "calm"})
     assert prompts.look([], folder, spec, window=64).unread == ""

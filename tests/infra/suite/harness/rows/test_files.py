@@ -17,7 +17,7 @@ from infra.suite.harness.keys import task_keys
 from infra.suite.harness.suite import prepare
 from tests.infra.suite.harness.conftest import Heard
 from tests.infra.suite.harness.own_tasks import DEFINITION, own, rows, write, write_rows
-from tests.infra.suite.harness.test_own_tasks import asked, key
+from tests.infra.suite.harness.test_own_tasks import key, prompts_of
 
 IN_A_FOLDER = (
     DEFINITION[: DEFINITION.index("dataset_path")]
@@ -31,12 +31,12 @@ def test_two_tasks_of_one_file_read_each_its_own_part(tmp_path: Path, settings: 
     folder.mkdir()
     names = ("one", "two")
     for name in names:
-        text = DEFINITION.replace("task: house_exam", f"task: {name}")
+        text = DEFINITION.replace("task: house_task", f"task: {name}")
         text = text.replace("dataset_kwargs:\n", f"dataset_kwargs:\n  field: {name}\n")
         (folder / f"{name}.yaml").write_text(text.replace("rows.jsonl", "rows.json"))
     (folder / "rows.json").write_text(json.dumps({"one": rows(11), "two": rows(80)}))
-    exam = prepare(own(folder, *names), settings=settings, progress=Silent())
-    first = [next(iter(part.tasks.values())).eval_docs[0]["q"] for part in exam.parts.values()]
+    suite = prepare(own(folder, *names), settings=settings, progress=Silent())
+    first = [next(iter(part.tasks.values())).eval_docs[0]["q"] for part in suite.parts.values()]
     assert first == ["What is 11 + 7?", "What is 80 + 7?"]
 
 
@@ -47,15 +47,15 @@ def test_a_file_as_dataset_path_is_told_how_to_name_it(tmp_path: Path, settings:
         key(folder, settings)
     path, options = re.findall("`(.*?)`", refused.value.remedy)
     write(folder, given.replace("dataset_path: ./rows.jsonl", f"{path}\n{options}"))
-    assert len(asked(folder, settings)) == 6
+    assert len(prompts_of(folder, settings)) == 6
 
 
 def test_names_that_differ_by_a_slash_are_two_tasks(tmp_path: Path, settings: Settings) -> None:
-    folder = write(tmp_path / "tasks", DEFINITION.replace("task: house_exam", "task: a/b"))
-    other = DEFINITION.replace("task: house_exam", "task: a-b").replace("Question", "Frage")
+    folder = write(tmp_path / "tasks", DEFINITION.replace("task: house_task", "task: a/b"))
+    other = DEFINITION.replace("task: house_task", "task: a-b").replace("Question", "Frage")
     (folder / "other.yaml").write_text(other)
-    exam = prepare(own(folder, "a/b", "a-b"), settings=settings, progress=Silent())
-    found = [next(iter(part.tasks.values())) for part in exam.parts.values()]
+    suite = prepare(own(folder, "a/b", "a-b"), settings=settings, progress=Silent())
+    found = [next(iter(part.tasks.values())) for part in suite.parts.values()]
     texts = [task.doc_to_text(task.eval_docs[0]) for task in found]
     assert [text.partition(":")[0] for text in texts] == ["Question", "Frage"]
 
@@ -68,7 +68,7 @@ def test_rows_in_a_file_that_is_named_like_one_of_datasets_count(
     write_rows(folder / "data" / "train.jsonl", rows(1))
     write_rows(folder / "data" / "cache-test.jsonl", rows())
     before = key(folder, settings)
-    assert len(asked(folder, settings)) == 6
+    assert len(prompts_of(folder, settings)) == 6
     write_rows(folder / "data" / "cache-test.jsonl", rows(50))
     assert key(folder, settings) not in (before, None)
 
@@ -82,7 +82,7 @@ def test_a_file_outside_of_the_folder_that_a_definition_names_counts(
         place.mkdir()
         write_rows(place / "rows.jsonl", rows(first))
     before = key(folder, settings)
-    assert "11 + 7" in asked(folder, settings)[0]
+    assert "11 + 7" in prompts_of(folder, settings)[0]
     write_rows(tmp_path / "out" / "rows.jsonl", rows(50))
     assert key(folder, settings) not in (before, None)
 
@@ -93,9 +93,9 @@ def test_a_folder_in_place_of_a_file_is_told(tmp_path: Path, settings: Settings)
     write_rows(folder / "data" / "rows.json", rows())
     with pytest.raises(DatasetError, match="from data, which is a folder") as refused:
         task_keys(own(folder), settings)
-    told = refused.value.remedy.split("`")[1].partition("{test: ")[2].rstrip("}")
-    write(folder, DEFINITION.replace("rows.jsonl", told))
-    assert len(asked(folder, settings)) == 6
+    named = refused.value.remedy.split("`")[1].partition("{test: ")[2].rstrip("}")
+    write(folder, DEFINITION.replace("rows.jsonl", named))
+    assert len(prompts_of(folder, settings)) == 6
 
 
 def test_rows_in_place_of_a_format_are_not_called_unused(
@@ -105,8 +105,8 @@ def test_rows_in_place_of_a_format_are_not_called_unused(
     (elsewhere := tmp_path / "elsewhere").mkdir()
     write_rows(elsewhere / "rows.jsonl", rows(70))
     spec = own(folder, datasets={"json": DatasetSpec(path=str(elsewhere))})
-    exam = prepare(spec, settings=settings, progress=heard)
-    (part,) = exam.parts.values()
+    suite = prepare(spec, settings=settings, progress=heard)
+    (part,) = suite.parts.values()
     assert next(iter(part.tasks.values())).eval_docs[0]["q"] == "What is 70 + 7?"
     assert [text for text in heard.said if "no task of this run reads" in text] == []
 
@@ -117,7 +117,7 @@ def test_rows_that_a_group_names_for_its_member_are_found_and_read_anew(
     folder = write(tmp_path / "tasks")
     write_rows(other := folder / "other.jsonl", rows(70))
     (folder / "house.yaml").write_text(
-        "group: house\naggregate_metric_list:\n  - metric: acc\ntask:\n  - task: house_exam\n"
+        "group: house\naggregate_metric_list:\n  - metric: acc\ntask:\n  - task: house_task\n"
         "    dataset_kwargs: {data_files: {test: other.jsonl}}\n"
     )
     spec = own(folder, "house")

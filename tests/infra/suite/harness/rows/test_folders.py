@@ -23,8 +23,8 @@ def gsm8k(folder: Path) -> EvaluationSpec:
 
 
 def count(spec: EvaluationSpec, settings: Settings) -> int:
-    exam = prepare(spec, settings=settings, progress=Silent())
-    ((task,),) = [part.tasks.values() for part in exam.parts.values()]
+    suite = prepare(spec, settings=settings, progress=Silent())
+    ((task,),) = [part.tasks.values() for part in suite.parts.values()]
     return len(task.eval_docs)
 
 

@@ -56,10 +56,10 @@ def rows_of(spec: EvaluationSpec, settings: Settings) -> tuple[Rows, dict[str, o
 @pytest.mark.parametrize(("source", "branch"), [("huggingface", "main"), ("modelscope", "master")])
 def test_rows_of_a_hub(source: str, branch: str, hub: StubHub, settings: Settings) -> None:
     there = hub.repos["datasets/our/mirror"] = repo(branch)
-    exam = prepare(mirrored(source), settings=settings, progress=Silent())
-    (task,) = exam.parts["gsm8k"].tasks.values()
+    suite = prepare(mirrored(source), settings=settings, progress=Silent())
+    (task,) = suite.parts["gsm8k"].tasks.values()
     assert len(task.eval_docs) == 400
-    assert exam.rows[GSM8K].origin == f"{source}:our/mirror@{there.commit}"
+    assert suite.rows[GSM8K].origin == f"{source}:our/mirror@{there.commit}"
 
 
 @pytest.mark.parametrize(("gated", "word"), [(True, "access"), (False, "no dataset")])

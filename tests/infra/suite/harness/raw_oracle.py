@@ -1,4 +1,4 @@
-"""An examinee who learnt the answers from the raw files, and nothing from lm-eval's documents."""
+"""An oracle that has its answers from the raw files, and nothing from lm-eval's documents."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from lm_eval.api.model import LM
 
 
-class Crammer(LM):  # type: ignore[misc]
+class RawOracle(LM):  # type: ignore[misc]
     """Looks the question up in the files and gives the answer that stands there."""
 
     def __init__(self, data: Path) -> None:
@@ -30,9 +30,9 @@ class Crammer(LM):  # type: ignore[misc]
             }
 
     def answer(self, prompt: str) -> str:
-        asked, _, choices = prompt.rpartition("\nChoices:\n")
-        if asked:
-            question = re.split("this question:|Question: ", asked)[-1]
+        before, _, choices = prompt.rpartition("\nChoices:\n")
+        if before:
+            question = re.split("this question:|Question: ", before)[-1]
             options = re.findall(r"^(\([A-D]\)) (.*)$", choices, re.MULTILINE)
             return next(label for label, text in options if text == self.facts[question])
         if prompt.endswith("\nAnswer:") and "\nA. " not in prompt:

@@ -12,9 +12,9 @@ from typing import Any
 from infra.contracts.specs import EvaluationSpec
 from infra.engines.endpoint import Endpoint
 from infra.scoring.model import AssayCompletions
-from infra.suite.harness.questions.prompting import Asking
+from infra.suite.harness.questions.prompting import Prompting
 from infra.suite.harness.questions.question import DEFAULT_ANSWER_TOKENS
-from infra.suite.harness.suite import AnswerFile
+from infra.suite.port import AnswerFile
 
 
 def build_model(
@@ -26,23 +26,23 @@ def build_model(
     order: int | None = None,
     trust_remote_code: bool = False,
     say: Callable[[str], None],
-) -> Examinee:
+) -> ServedModel:
     """Return lm-eval's `assay-completions` model for a live server.
 
     Args:
         server: The server that answers.
         tokenizer_path: Folder of the checkpoint, for its own tokenizer.
-        spec: The exam: its seed, its chat template's variables, its BOS, questions in flight.
+        spec: The tasks: their seed, the chat template's variables, the BOS, questions in flight.
         answers: File that keeps every answer, so that a killed run continues where it stopped.
         order: Seed of the order in which questions are asked; None asks those that begin alike one
             after the other.
         trust_remote_code: Allow a tokenizer that is code of the repository.
-        say: Told what a user should know.
+        say: Hears what a user should know.
 
     Raises:
-        EvaluationError: The tokenizer has no chat template, or no BOS, although one is asked for.
+        EvaluationError: The tokenizer has no chat template, or no BOS, although one is wanted.
     """
-    return Examinee(
+    return ServedModel(
         folder=tokenizer_path,
         spec=spec,
         server=server,
@@ -61,7 +61,7 @@ def build_model(
     )
 
 
-class Examinee(AssayCompletions):
+class ServedModel(AssayCompletions):
     """Reads prompts as lm-eval's Hugging Face backend would have the model read them.
 
     The stock client for servers adds no special tokens and fills in no variables of the template.
@@ -77,25 +77,27 @@ class Examinee(AssayCompletions):
             trust_remote_code=trust_remote_code,
             **options,
         )
-        self.asking = Asking.of(self.tokenizer, folder, spec, trust_remote_code=trust_remote_code)
+        self.prompting = Prompting.of(
+            self.tokenizer, folder, spec, trust_remote_code=trust_remote_code
+        )
 
     def apply_chat_template(
         self, chat_history: Sequence[Mapping[str, str]], add_generation_prompt: bool = True
     ) -> str:
         """Return a conversation as the model reads it."""
-        if self.asking.template is None:
-            raise ValueError("the exam is not put as a chat")
-        return self.asking.template.render(
+        if self.prompting.template is None:
+            raise ValueError("the questions are not put as a chat")
+        return self.prompting.template.render(
             chat_history,
             add_generation_prompt=add_generation_prompt,
             continue_final_message=not add_generation_prompt,
         )
 
     def _encode(self, texts: Sequence[str]) -> Sequence[Sequence[int]]:
-        return self.asking.frame.encode(texts, super()._encode)
+        return self.prompting.frame.encode(texts, super()._encode)
 
     def _encode_alone(self, texts: Sequence[str]) -> Sequence[Sequence[int]]:
         return super()._encode(texts)
 
     def _encode_whole(self, texts: Sequence[str]) -> Sequence[Sequence[int]]:
-        return self.asking.frame.encode_whole(texts, super()._encode)
+        return self.prompting.frame.encode_whole(texts, super()._encode)

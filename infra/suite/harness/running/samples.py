@@ -1,13 +1,9 @@
-"""One JSON line for each document: what was asked, what came back, how it was marked."""
+"""From what lm-eval logged to rows: what was asked, what came back, how it was marked."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, TypeAlias
-
-from infra.store.content import write_atomically
 
 Finishes: TypeAlias = Mapping[str, str | None]
 """Prompt → why the text generated after it ended; none where the server gave no reason."""
@@ -55,14 +51,3 @@ def _row(task: str, sample: Mapping[str, Any], finishes: Finishes) -> dict[str, 
         "metrics": {},
         "doc": sample["doc"],
     }
-
-
-def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows as JSON lines; the file appears whole or not at all."""
-    lines = [json.dumps(row, ensure_ascii=False, default=_plain) + "\n" for row in rows]
-    write_atomically(path, "".join(lines))
-
-
-def _plain(value: Any) -> Any:
-    """Return numpy's numbers as Python's, and a text for whatever else JSON does not know."""
-    return value.item() if hasattr(value, "item") else str(value)

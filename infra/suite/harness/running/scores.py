@@ -8,8 +8,8 @@ from typing import Any
 
 from infra.contracts.errors import EvaluationError
 from infra.contracts.records import MetricValue, TaskScores
-from infra.store.content import digest_of
-from infra.suite.harness.metrics import declared, is_better_higher
+from infra.suite.harness.metrics import declared, metric_names
+from infra.suite.rows import questions_digest
 
 
 def primary_metric(order: Iterable[str], found: Iterable[str]) -> str:
@@ -36,16 +36,6 @@ def primary_metric(order: Iterable[str], found: Iterable[str]) -> str:
 def metric_keys(result: Mapping[str, Any]) -> list[str]:
     """Return the `<metric>,<filter>` keys of one result of lm-eval, without standard errors."""
     return [key for key in result if "," in key and not key.partition(",")[0].endswith("_stderr")]
-
-
-def exam_digest(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return one digest for what was asked: equal if and only if two arms sat the same exam."""
-    return digest_of(
-        [
-            [row[k] for k in ("task", "doc_id", "doc_hash", "prompt_hash", "target_hash")]
-            for row in rows
-        ]
-    )
 
 
 def task_scores(
@@ -80,11 +70,6 @@ def task_scores(
     own = [row for row in rows if row["task"] in members]
     result = results["results"][name]
     keys = metric_keys(result)
-    better = results["higher_is_better"].get(name) or {}
-    if group:
-        order = [metric.metric for metric in group.aggregate_metric_list or []]
-    else:
-        order = list(loaded["tasks"][name].aggregation())
     subtasks = {
         child: task_scores(
             child, results, loaded, own,
@@ -92,7 +77,7 @@ def task_scores(
         )
         for child in (group.child_names if group else [])
     }  # fmt: skip
-    primary = primary_metric(order, keys)
+    primary = primary_metric(metric_names(name, loaded), keys)
     values = {key: value for key in keys if (value := _finite(result[key])) is not None}
     if primary and primary not in values:
         raise EvaluationError(
@@ -112,9 +97,9 @@ def task_scores(
                 value=value,
                 stderr=_finite(result.get(_stderr_key(key))),
                 n=int(result.get("sample_len", len(own))),
-                higher_is_better=is_better_higher(key, better.get(key.partition(",")[0])),
-                unit=declarations[key][0],
-                aggregation=declarations[key][1],
+                higher_is_better=declarations[key].higher_is_better,
+                unit=declarations[key].unit,
+                aggregation=declarations[key].aggregation,
             )
             for key, value in values.items()
         },
@@ -125,7 +110,7 @@ def task_scores(
         version=str(results["versions"].get(name, "")),
         conditions=dict(conditions),
         dataset=", ".join(sorted({dataset[member] for member in members if member in dataset})),
-        questions=exam_digest(own),
+        questions=questions_digest(own),
         subtasks=subtasks,
         samples=samples,
         seconds=seconds,

@@ -12,7 +12,7 @@ from lm_eval.models.openai_completions import LocalCompletionsAPI
 from infra.contracts.errors import EvaluationError
 from infra.contracts.progress import Silent
 from infra.scoring.tokens import pack_texts, unpack
-from infra.suite.harness.model import Examinee, build_model
+from infra.suite.harness.running.model import ServedModel, build_model
 from tests.infra.suite.harness.completions_server import Completions, serving
 from tests.infra.suite.harness.conftest import evaluation
 from tests.infra.suite.harness.hf_backend import HuggingFace
@@ -23,9 +23,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "adds nothing": {},
     "adds a BOS": {"single": "<s> $A"},
     "adds a BOS, whatever the config says": {"single": "<s> $A", "clean_up": False},
-    "told by the config": {"add_bos_token": True},
-    "told not to": {"single": "<s> $A", "add_bos_token": False},
-    "no BOS known, EOS stands in": {"bos_token": None},
+    "said by the config": {"add_bos_token": True},
+    "said not to": {"single": "<s> $A", "add_bos_token": False},
+    "no BOS, EOS stands in": {"bos_token": None},
     "Gemma": {"single": "<s> $A", "template": GEMMA},
 }
 TEXTS = (
@@ -43,8 +43,8 @@ CONTINUATIONS = (" A", "ter", "2 apples", "<s>x", "<s>", "\n\nOne", " ", "</s>")
 
 
 @pytest.fixture
-def examinee(tmp_path: Path) -> Callable[..., Examinee]:
-    def make(folder: Path, server: Completions | None = None, **fields: Any) -> Examinee:
+def served_model(tmp_path: Path) -> Callable[..., ServedModel]:
+    def make(folder: Path, server: Completions | None = None, **fields: Any) -> ServedModel:
         server = server or Completions(base_url="http://127.0.0.1:9/v1")
         return build_model(
             server, folder, evaluation("gsm8k", **fields), answers=None, say=Silent().say
@@ -53,29 +53,31 @@ def examinee(tmp_path: Path) -> Callable[..., Examinee]:
     return make
 
 
-def split(model: Examinee, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
-    """Return what would be asked for pairs."""
-    asked: list[Any] = []
+def split(
+    model: ServedModel, pairs: Sequence[tuple[str, str]]
+) -> list[tuple[list[int], list[int]]]:
+    """Return what would be scored for pairs."""
+    scored: list[Any] = []
 
     def score(pairs: Any, *_: Any) -> Any:
-        asked.extend(pairs)
+        scored.extend(pairs)
         return [(0.0, True)] * len(pairs)
 
     model._score = score  # type: ignore[method-assign]
     model.loglikelihood([Instance("loglikelihood", {}, pair, 0) for pair in pairs])
-    return [(unpack(context), unpack(continuation)) for context, continuation in asked]
+    return [(unpack(context), unpack(continuation)) for context, continuation in scored]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("asked", [None, False, True], ids=["by itself", "off", "on"])
+@pytest.mark.parametrize("given", [None, False, True], ids=["by itself", "off", "on"])
 def test_prompts_are_those_of_the_hugging_face_backend(
-    kind: str, asked: bool | None, examinee: Callable[..., Examinee], tmp_path: Path
+    kind: str, given: bool | None, served_model: Callable[..., ServedModel], tmp_path: Path
 ) -> None:
     folder = write(tmp_path / "model", **KINDS[kind])
-    if asked and "bos_token" in KINDS[kind]:
+    if given and "bos_token" in KINDS[kind]:
         pytest.skip("there is none to add")
-    theirs = HuggingFace(folder, asked)
-    ours = examinee(folder, add_bos_token=asked)
+    theirs = HuggingFace(folder, given)
+    ours = served_model(folder, add_bos_token=given)
     pairs = [pair for pair in itertools.product(CONTEXTS, CONTINUATIONS) if pair[0].strip()]
     pairs += [("", continuation) for continuation in CONTINUATIONS]
     assert split(ours, pairs) == theirs.pairs(pairs)
@@ -86,10 +88,10 @@ def test_prompts_are_those_of_the_hugging_face_backend(
 
 
 def test_an_eos_of_the_tokenizer_stands_behind_whole_texts_alone(
-    examinee: Callable[..., Examinee], tmp_path: Path
+    served_model: Callable[..., ServedModel], tmp_path: Path
 ) -> None:
     folder = write(tmp_path / "model", single="<s> $A </s>")
-    ours, theirs = examinee(folder), HuggingFace(folder)
+    ours, theirs = served_model(folder), HuggingFace(folder)
     ((context, continuation),) = split(ours, [("Is it 1", "2?")])
     assert (context[0], EOS in context, EOS in continuation) == (BOS, False, False)
     plain = ours._encode_alone(["Is it 1", "Is it 12?"])
@@ -101,36 +103,36 @@ def test_an_eos_of_the_tokenizer_stands_behind_whole_texts_alone(
 
 
 def test_two_tokens_that_a_tokenizer_adds_are_not_doubled_either(
-    examinee: Callable[..., Examinee], tmp_path: Path
+    served_model: Callable[..., ServedModel], tmp_path: Path
 ) -> None:
     template = "[gMASK]<sop>{% for m in messages %}{{ m.content }}{% endfor %}"
     folder = write(tmp_path / "model", single="[gMASK] <sop> $A", bos_token=None, template=template)
-    ours = examinee(folder, chat_template=True)
+    ours = served_model(folder, chat_template=True)
     plain, rendered = ours._encode(
         ["A", ours.apply_chat_template([{"role": "user", "content": "A"}])]
     )
     assert list(plain) == list(rendered)
     assert list(plain[:2]) == [2, 3]
-    assert ours.asking.beginning.startswith("each prompt begins with [gMASK]<sop>")
+    assert ours.prompting.beginning.startswith("each prompt begins with [gMASK]<sop>")
 
 
 def test_a_bos_is_asked_for_where_there_is_none(
-    examinee: Callable[..., Examinee], tmp_path: Path
+    served_model: Callable[..., ServedModel], tmp_path: Path
 ) -> None:
     folder = write(tmp_path / "model", bos_token=None)
     with pytest.raises(EvaluationError, match="no BOS token") as refused:
-        examinee(folder, add_bos_token=True)
+        served_model(folder, add_bos_token=True)
     assert "evaluation.add_bos_token" in refused.value.remedy
 
 
 @pytest.mark.parametrize("template", [GEMMA, None], ids=["template writes it", "plain text"])
 def test_the_server_is_sent_one_bos(
-    template: str | None, examinee: Callable[..., Examinee], tmp_path: Path
+    template: str | None, served_model: Callable[..., ServedModel], tmp_path: Path
 ) -> None:
     more = {"template": template} if template else {}
     folder = write(tmp_path / "model", single="<s> $A", **more)
     with serving(Completions()) as server:
-        model = examinee(folder, server, chat_template=template is not None)
+        model = served_model(folder, server, chat_template=template is not None)
         text = "Q: 1?\nA:"
         if template:
             text = model.apply_chat_template([{"role": "user", "content": text}])
@@ -149,14 +151,14 @@ def test_the_server_is_sent_one_bos(
 
 
 def test_variables_and_the_moment_reach_the_template(
-    examinee: Callable[..., Examinee], tmp_path: Path
+    served_model: Callable[..., ServedModel], tmp_path: Path
 ) -> None:
     template = (
         "{{ strftime_now('%d %b %Y') }}{% for m in messages %}{{ m.content }}{% endfor %}"
         "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"
     )
     folder = write(tmp_path / "model", template=template)
-    model = examinee(
+    model = served_model(
         folder,
         chat_template=True,
         chat_template_kwargs={"enable_thinking": False},

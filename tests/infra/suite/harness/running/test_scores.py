@@ -9,8 +9,9 @@ import pytest
 
 from infra.contracts.errors import EvaluationError
 from infra.contracts.records import TaskScores
-from infra.suite.harness.samples import sample_rows, write_rows
-from infra.suite.harness.scores import exam_digest, metric_keys, primary_metric, task_scores
+from infra.suite.harness.running.samples import sample_rows
+from infra.suite.harness.running.scores import metric_keys, primary_metric, task_scores
+from infra.suite.rows import questions_digest, write_rows
 
 
 @pytest.mark.parametrize(
@@ -58,13 +59,13 @@ def test_a_document_is_one_row_with_the_marks_of_every_filter(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("field", ["task", "doc_id", "doc_hash", "prompt_hash", "target_hash"])
-def test_the_exam_digest_sees_what_was_asked(field: str) -> None:
+def test_the_digest_of_questions_sees_what_was_asked(field: str) -> None:
     rows = sample_rows({"t": [logged(0, "f", 1), logged(1, "f", 1)]})
-    before = exam_digest(rows)
+    before = questions_digest(rows)
     rows[1]["responses"], rows[1]["metrics"] = [["2"]], {}
-    assert exam_digest(rows) == before
+    assert questions_digest(rows) == before
     rows[1][field] = "other"
-    assert exam_digest(rows) != before
+    assert questions_digest(rows) != before
 
 
 class Defined:
@@ -72,6 +73,9 @@ class Defined:
 
     def aggregation(self) -> dict[str, Any]:
         return {"acc": None, "loss": None}
+
+    def higher_is_better(self) -> dict[str, Any]:
+        return {"acc": True, "loss": False}
 
 
 def scored(**result: Any) -> TaskScores:

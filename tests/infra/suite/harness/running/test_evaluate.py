@@ -16,8 +16,8 @@ from infra.contracts.records import TaskScores
 from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.store.settings import Settings
 from infra.suite.harness.libraries.quiet import quiet
-from infra.suite.harness.scores import exam_digest
-from infra.suite.harness.suite import Exam, prepare
+from infra.suite.harness.suite import HarnessSuite, prepare
+from infra.suite.rows import questions_digest
 from tests.infra.suite.harness import own_tasks
 from tests.infra.suite.harness.completions_server import Completions, serving
 from tests.infra.suite.harness.conftest import Heard, evaluation
@@ -31,7 +31,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def exam(cache: Settings) -> Exam:
+def suite(cache: Settings) -> HarnessSuite:
     spec = evaluation(
         TaskSpec(name="gsm8k", limit=12, max_gen_toks=64),
         TaskSpec(name="global_mmlu_en", limit=4, num_fewshot=2),
@@ -41,9 +41,11 @@ def exam(cache: Settings) -> Exam:
 
 
 @pytest.fixture
-def sit(tokenizer: Path, tmp_path: Path) -> Callable[..., TaskScores]:
-    def run(exam: Exam, name: str, server: Completions, heard: Heard | None = None) -> TaskScores:
-        return exam.evaluate(name, server, tokenizer, tmp_path / f"{name}.jsonl", heard or Silent())
+def ask(tokenizer: Path, tmp_path: Path) -> Callable[..., TaskScores]:
+    def run(
+        suite: HarnessSuite, name: str, server: Completions, heard: Heard | None = None
+    ) -> TaskScores:
+        return suite.ask(name, server, tokenizer, tmp_path / f"{name}.jsonl", heard or Silent())
 
     return run
 
@@ -57,9 +59,9 @@ def right_now_and_then(prompt: list[int]) -> str:
     return f"I think it is {len(prompt)}.\n#### {len(prompt) % 300}"
 
 
-def stock(exam: Exam, name: str, server: Completions, tokenizer: Path, **more: Any) -> Any:
+def stock(suite: HarnessSuite, name: str, server: Completions, tokenizer: Path, **more: Any) -> Any:
     """Ask as the `lm_eval` command line does, which calls this very function."""
-    line = exam.parts[name].line
+    line = suite.parts[name].line
     with quiet():
         return simple_evaluate(
             "local-completions",
@@ -77,7 +79,7 @@ def stock(exam: Exam, name: str, server: Completions, tokenizer: Path, **more: A
             num_fewshot=line.num_fewshot,
             limit=line.limit,
             gen_kwargs={"max_gen_toks": line.max_gen_toks} if line.max_gen_toks else None,
-            task_manager=TaskManager(include_path=str(exam.definitions), include_defaults=False),
+            task_manager=TaskManager(include_path=str(suite.definitions), include_defaults=False),
             **{"fewshot_as_multiturn": False, **more},
         )
 
@@ -87,27 +89,27 @@ def stock(exam: Exam, name: str, server: Completions, tokenizer: Path, **more: A
 def test_scores_are_those_of_the_stock_harness(
     name: str,
     chat: bool,
-    exam: Exam,
+    suite: HarnessSuite,
     cache: Settings,
     tokenizer: Path,
     tmp_path: Path,
-    sit: Callable[..., TaskScores],
+    ask: Callable[..., TaskScores],
 ) -> None:
     conditions: dict[str, Any] = {}
     if chat:
         conditions = {"system_instruction": "Be brief.", "fewshot_as_multiturn": True}
-        tasks = tuple(part.line for part in exam.parts.values())
+        tasks = tuple(part.line for part in suite.parts.values())
         spec = evaluation(*tasks, chat_template=True, **conditions)
-        exam = prepare(spec, settings=cache, progress=Silent())
+        suite = prepare(spec, settings=cache, progress=Silent())
     with serving(Completions(reply=right_now_and_then, max_model_len=9000)) as server:
-        theirs = stock(exam, name, server, tokenizer, **conditions, apply_chat_template=chat)
-        asked = sorted(json.dumps(r, sort_keys=True) for r in server.requests)
+        theirs = stock(suite, name, server, tokenizer, **conditions, apply_chat_template=chat)
+        sent = sorted(json.dumps(r, sort_keys=True) for r in server.requests)
         server.requests.clear()
-        ours = sit(exam, name, server)
+        ours = ask(suite, name, server)
         if name == "gsm8k":
-            assert sorted(json.dumps(r, sort_keys=True) for r in server.requests) == asked
+            assert sorted(json.dumps(r, sort_keys=True) for r in server.requests) == sent
         else:
-            assert len(server.requests) < len(asked) / 10
+            assert len(server.requests) < len(sent) / 10
     for scores in [ours, *ours.subtasks.values()]:
         result = theirs["results"][scores.name]
         assert {key: value.value for key, value in scores.metrics.items()} == {
@@ -125,16 +127,18 @@ def test_scores_are_those_of_the_stock_harness(
     }
 
 
-def test_the_record_of_a_task(exam: Exam, sit: Callable[..., TaskScores], tmp_path: Path) -> None:
+def test_the_record_of_a_task(
+    suite: HarnessSuite, ask: Callable[..., TaskScores], tmp_path: Path
+) -> None:
     with serving(Completions(reply=lambda prompt: "#### 5", finish_reason="length")) as server:
-        scores = sit(exam, "gsm8k", server)
+        scores = ask(suite, "gsm8k", server)
         assert server.keys == {f"Bearer {KEY}"}
         assert {r["max_tokens"] for r in server.requests} == {64}
     assert scores.primary_metric == "exact_match,strict-match"
     assert set(scores.metrics) == {"exact_match,strict-match", "exact_match,flexible-extract"}
     assert (scores.n, scores.num_fewshot, scores.version, scores.subtasks) == (12, 5, "3.0", {})
     assert scores.conditions == {
-        "definition": exam.parts["gsm8k"].definition[:16],
+        "definition": suite.parts["gsm8k"].definition[:16],
         "limit": 12, "max_gen_toks": 64, "chat_template": False, "fewshot_as_multiturn": False,
         "system_instruction": None, "seed": 1234, "chat_template_kwargs": {},
         "moment": "2026-01-01 00:00:00", "add_bos_token": None, "prompts_begin_with": "",
@@ -142,7 +146,7 @@ def test_the_record_of_a_task(exam: Exam, sit: Callable[..., TaskScores], tmp_pa
     assert scores.dataset.startswith("openai/gsm8k from /")
     assert (scores.samples, scores.truncated) == ("gsm8k.jsonl", 12)
     rows = lines(tmp_path / "gsm8k.jsonl")
-    assert scores.exam == exam_digest(rows)
+    assert scores.questions == questions_digest(rows)
     assert [row["doc_id"] for row in rows] == list(range(12))
     first = rows[0]
     assert first["prompt"].endswith(f"Question: {first['doc']['question']}\nAnswer:")
@@ -155,9 +159,11 @@ def test_the_record_of_a_task(exam: Exam, sit: Callable[..., TaskScores], tmp_pa
     assert KEY not in scores.model_dump_json() + (tmp_path / "gsm8k.jsonl").read_text()
 
 
-def test_the_record_of_a_group(exam: Exam, sit: Callable[..., TaskScores], tmp_path: Path) -> None:
+def test_the_record_of_a_group(
+    suite: HarnessSuite, ask: Callable[..., TaskScores], tmp_path: Path
+) -> None:
     with serving(Completions()) as server:
-        scores = sit(exam, "global_mmlu_en", server)
+        scores = ask(suite, "global_mmlu_en", server)
         assert (
             sum(len(r["prompt"]) for r in server.requests) == 24 * 2 + 1
         )  # " A" are two bytes; the probe
@@ -168,31 +174,34 @@ def test_the_record_of_a_group(exam: Exam, sit: Callable[..., TaskScores], tmp_p
     assert scores.conditions["limit"] == 4
     mean = sum(task.metrics["acc,none"].value for task in scores.subtasks.values()) / 6
     assert scores.metrics["acc,none"].value == pytest.approx(mean)
-    assert len({task.exam for task in scores.subtasks.values()}) == 6
+    assert len({task.questions for task in scores.subtasks.values()}) == 6
     row = lines(tmp_path / "global_mmlu_en.jsonl")[0]
     assert row["task"] == "global_mmlu_en_business"
     assert row["continuations"] == [" A", " B", " C", " D"]
     assert row["filtered"]["none"] == [response[0] for response in row["responses"]]
 
 
-def test_the_answers_decide_the_scores_and_nothing_else_the_exam(
-    exam: Exam, sit: Callable[..., TaskScores]
+def test_the_answers_decide_the_scores_and_nothing_of_the_questions(
+    suite: HarnessSuite, ask: Callable[..., TaskScores]
 ) -> None:
     with serving(Completions(reply=lambda prompt: "#### 5")) as server:
-        one = sit(exam, "gsm8k", server)
-    solutions = [doc["answer"] for doc in exam.parts["gsm8k"].tasks["gsm8k"].eval_docs][:12]
+        one = ask(suite, "gsm8k", server)
+    solutions = [doc["answer"] for doc in suite.parts["gsm8k"].tasks["gsm8k"].eval_docs][:12]
     with serving(Completions(reply=lambda prompt: solutions[0])) as server:
-        other = sit(exam, "gsm8k", server)
+        other = ask(suite, "gsm8k", server)
     assert other.metrics["exact_match,strict-match"].value > 0
     assert one.metrics != other.metrics
-    assert one.exam == other.exam
+    assert one.questions == other.questions
 
 
-def test_progress_is_told_and_the_terminal_left_alone(
-    exam: Exam, sit: Callable[..., TaskScores], heard: Heard, capfd: pytest.CaptureFixture[str]
+def test_progress_is_reported_and_the_terminal_left_alone(
+    suite: HarnessSuite,
+    ask: Callable[..., TaskScores],
+    heard: Heard,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     with serving(Completions()) as server:
-        sit(exam, "global_mmlu_en", server, heard)
+        ask(suite, "global_mmlu_en", server, heard)
     assert heard.updates[-1] == ("global_mmlu_en", 24, 24, "documents")
     assert capfd.readouterr() == ("", "")
 
@@ -206,13 +215,13 @@ def test_a_server_that_dies_is_noticed(
     concurrency: int,
     death: dict[str, int],
     cache: Settings,
-    sit: Callable[..., TaskScores],
+    ask: Callable[..., TaskScores],
     tmp_path: Path,
 ) -> None:
     line = TaskSpec(name="gsm8k", limit=40, max_gen_toks=64)
-    exam = prepare(evaluation(line, concurrency=concurrency), settings=cache, progress=Silent())
+    suite = prepare(evaluation(line, concurrency=concurrency), settings=cache, progress=Silent())
     with serving(Completions(**death)) as server, pytest.raises(EvaluationError) as failed:
-        sit(exam, "gsm8k", server)
+        ask(suite, "gsm8k", server)
     assert failed.value.fact == (
         "The server died while it was asked gsm8k. The engine ended with exit code -9."
     )
@@ -221,13 +230,13 @@ def test_a_server_that_dies_is_noticed(
 
 
 def test_a_server_that_refuses_is_quoted_after_few_attempts(
-    exam: Exam,
-    sit: Callable[..., TaskScores],
+    suite: HarnessSuite,
+    ask: Callable[..., TaskScores],
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with serving(Completions(fail_after=3)) as server, pytest.raises(EvaluationError) as failed:
-        sit(exam, "gsm8k", server)
+        ask(suite, "gsm8k", server)
     assert "no room in the cache" in failed.value.fact
     assert "500" in failed.value.fact
     assert len(server.requests) < 50
@@ -242,11 +251,11 @@ def test_a_server_that_refuses_is_quoted_after_few_attempts(
     ("name", "remedy"), [("gsm8k", "max_gen_toks"), ("global_mmlu_en", "num_fewshot")]
 )
 def test_a_prompt_that_would_be_cut_is_refused_before_any_is_asked(
-    name: str, remedy: str, exam: Exam, sit: Callable[..., TaskScores]
+    name: str, remedy: str, suite: HarnessSuite, ask: Callable[..., TaskScores]
 ) -> None:
     window = Completions(max_model_len=300)
     with serving(window) as server, pytest.raises(EvaluationError, match="window") as refused:
-        sit(exam, name, server)
+        ask(suite, name, server)
     assert server.requests == []
     assert remedy in refused.value.remedy
     assert name in refused.value.fact
@@ -261,20 +270,18 @@ def test_a_tokenizer_without_a_chat_template_is_refused(
     bare.chat_template = None
     bare.save_pretrained(tmp_path / "bare")
     spec = evaluation(TaskSpec(name="gpqa_main_zeroshot", limit=2), chat_template=True)
-    exam = prepare(spec, settings=cache, progress=Silent())
+    suite = prepare(spec, settings=cache, progress=Silent())
     with serving(Completions()) as server, pytest.raises(EvaluationError, match="no chat template"):
-        exam.evaluate(
-            "gpqa_main_zeroshot", server, tmp_path / "bare", tmp_path / "s.jsonl", Silent()
-        )
+        suite.ask("gpqa_main_zeroshot", server, tmp_path / "bare", tmp_path / "s.jsonl", Silent())
 
 
 def test_a_task_that_says_nothing_of_its_answers_may_use_1024_tokens(
-    cache: Settings, sit: Callable[..., TaskScores]
+    cache: Settings, ask: Callable[..., TaskScores]
 ) -> None:
     spec: EvaluationSpec = evaluation(TaskSpec(name="gpqa_main_cot_zeroshot", limit=2))
-    exam = prepare(spec, settings=cache, progress=Silent())
+    suite = prepare(spec, settings=cache, progress=Silent())
     with serving(Completions()) as server:
-        sit(exam, "gpqa_main_cot_zeroshot", server)
+        ask(suite, "gpqa_main_cot_zeroshot", server)
         assert {request["max_tokens"] for request in server.requests} == {1024}
 
 
@@ -289,9 +296,9 @@ def test_what_fails_here_is_not_blamed_on_the_server(
     spec = evaluation(
         TaskSpec(name="global_mmlu_en", limit=2), chat_template=True, system_instruction="Be brief."
     )
-    exam = prepare(spec, settings=cache, progress=Silent())
+    suite = prepare(spec, settings=cache, progress=Silent())
     with serving(Completions()) as server, pytest.raises(EvaluationError) as failed:
-        exam.evaluate("global_mmlu_en", server, tmp_path / "picky", tmp_path / "s", Silent())
+        suite.ask("global_mmlu_en", server, tmp_path / "picky", tmp_path / "s", Silent())
     assert server.requests == []
     assert failed.value.fact.startswith("global_mmlu_en_")
     assert "TemplateError: Only one turn, please" in failed.value.fact
@@ -300,7 +307,7 @@ def test_what_fails_here_is_not_blamed_on_the_server(
 
 
 def test_a_mark_that_fails_is_not_blamed_on_the_server(
-    cache: Settings, sit: Callable[..., TaskScores], tmp_path: Path
+    cache: Settings, ask: Callable[..., TaskScores], tmp_path: Path
 ) -> None:
     definition = own_tasks.DEFINITION.replace("multiple_choice", "generate_until").replace(
         "metric_list:", "process_results: !function marks.mark\nmetric_list:"
@@ -311,16 +318,16 @@ def mark(doc, results):
     return {"acc": points[results[0]]}
 """
     spec = own_tasks.own(own_tasks.write(tmp_path / "own", definition, marks_py=marks))
-    exam = prepare(spec, settings=cache, progress=Silent())
+    suite = prepare(spec, settings=cache, progress=Silent())
     server = Completions(reply=lambda prompt: "neither")
     with serving(server), pytest.raises(EvaluationError) as failed:
-        sit(exam, own_tasks.NAME, server)
-    assert "house_exam could not be put or marked: KeyError: 'neither'" in failed.value.fact
+        ask(suite, own_tasks.NAME, server)
+    assert "house_task could not be put or marked: KeyError: 'neither'" in failed.value.fact
     assert "in mark, and not in the server" in failed.value.cause
     assert "log" not in failed.value.remedy
 
 
-def test_arms_that_were_asked_otherwise_are_not_compared(
+def test_arms_under_other_conditions_are_not_compared(
     cache: Settings, tokenizer: Path, tmp_path: Path
 ) -> None:
     from infra.contracts.errors import ComparisonError
@@ -329,19 +336,19 @@ def test_arms_that_were_asked_otherwise_are_not_compared(
     line = TaskSpec(name="gpqa_main_zeroshot", limit=2)
     (tmp_path / "samples").mkdir()
 
-    def asked(name: str, **fields: Any) -> TaskScores:
-        exam = prepare(evaluation(line, **fields), settings=cache, progress=Silent())
+    def evaluated(name: str, **fields: Any) -> TaskScores:
+        suite = prepare(evaluation(line, **fields), settings=cache, progress=Silent())
         samples = tmp_path / "samples" / name
         with serving(Completions()) as server:
-            scores = exam.evaluate(line.name, server, tokenizer, samples, Silent())
+            scores = suite.ask(line.name, server, tokenizer, samples, Silent())
         return scores.model_copy(update={"samples": f"samples/{name}"})
 
-    one = asked("one", chat_template=True)
+    one = evaluated("one", chat_template=True)
     for number, fields in enumerate(
         ({"chat_template_kwargs": {"x": 1}}, {"moment": "2027-01-01T00:00:00"},
          {"add_bos_token": False})
     ):  # fmt: skip
-        other = asked(str(number), chat_template=True, **fields)
+        other = evaluated(str(number), chat_template=True, **fields)
         with pytest.raises(ComparisonError, match=f"differs in {next(iter(fields))}"):
             paired_rows(one, other, tmp_path)
     new = ("chat_template_kwargs", "moment", "add_bos_token", "prompts_begin_with")

@@ -1,14 +1,13 @@
-"""Runs lm-eval on one part of the exam against a live server."""
+"""Runs lm-eval on one part of a suite against a live server."""
 
 from __future__ import annotations
 
 import random
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import aiohttp
 import httpx
@@ -16,22 +15,25 @@ import httpx
 from infra.contracts.errors import AssayError, EvaluationError, ServerError
 from infra.contracts.progress import Progress
 from infra.contracts.records import TaskScores
+from infra.contracts.specs import EvaluationSpec
 from infra.engines.endpoint import Endpoint
 from infra.suite.harness.libraries.quiet import quiet, ticking
-from infra.suite.harness.narrowing import Documents, narrowed
-from infra.suite.harness.samples import sample_rows, write_rows
-from infra.suite.harness.scores import task_scores
-
-if TYPE_CHECKING:
-    from infra.suite.harness.suite import AnswerFile, Exam
+from infra.suite.harness.part import Part
+from infra.suite.harness.rows.sources import Rows
+from infra.suite.harness.running.narrowing import narrowed
+from infra.suite.harness.running.samples import sample_rows
+from infra.suite.harness.running.scores import task_scores
+from infra.suite.port import AnswerFile
+from infra.suite.rows import Documents, write_rows
 
 _PYTHON_SEED, _NUMPY_SEED = 0, 1234
 """As lm-eval's `simple_evaluate` sets them."""
 
 
 def evaluate(
-    exam: Exam,
-    name: str,
+    part: Part,
+    spec: EvaluationSpec,
+    found: Mapping[str, Rows],
     server: Endpoint,
     tokenizer_path: Path,
     samples: Path,
@@ -42,13 +44,13 @@ def evaluate(
     only: Documents | None = None,
     trust_remote_code: bool = False,
 ) -> TaskScores:
-    """Ask one part of the exam and return its scores; see `Exam.evaluate`."""
-    spec, part = exam.spec, exam.parts[name]
+    """Ask one part of a suite and return its scores; see `infra.suite.port.Suite.ask`."""
+    name = part.entry.name
     started = time.monotonic()
     with quiet():
         from lm_eval import evaluator
 
-        from infra.suite.harness.model import build_model
+        from infra.suite.harness.running.model import build_model
 
         server.raise_if_dead()
         with _explained(name, server):
@@ -88,7 +90,7 @@ def evaluate(
         part.loaded,
         rows,
         dataset={
-            leaf.name: f"{leaf.dataset} from {exam.rows[leaf.source].origin}"
+            leaf.name: f"{leaf.dataset} from {found[leaf.source].origin}"
             for leaf in part.entry.leaves
             if leaf.source
         },
@@ -103,7 +105,7 @@ def evaluate(
             "chat_template_kwargs": spec.chat_template_kwargs,
             "moment": str(spec.moment),
             "add_bos_token": spec.add_bos_token,
-            "prompts_begin_with": model.asking.frame.shown,
+            "prompts_begin_with": model.prompting.frame.shown,
         },
         samples=samples.name,
         seconds=round(time.monotonic() - started, 2),
@@ -114,7 +116,7 @@ def evaluate(
 def _explained(name: str, server: Endpoint) -> Iterator[None]:
     """Turn what is raised into an error that says what happened: in the server, or before it.
 
-    The client tells by an EvaluationError what became of a request.
+    The client says by an EvaluationError what became of a request.
     """
     try:
         yield

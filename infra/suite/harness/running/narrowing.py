@@ -7,12 +7,11 @@ numbers documents anew. Here all questions are built, and then some of them are 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-Documents = Mapping[str, Collection[int]]
-"""Task without subtasks → numbers of the documents that are asked, at least one."""
+from infra.suite.rows import Documents
 
 _CHANGED = ("build_all_requests", "doc_iterator")
 

@@ -1,0 +1,144 @@
+"""lm-eval's tasks as one kind of tasks among others; see `infra.suite.port.TaskKind`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from infra.contracts.capability import Capability, Need
+from infra.contracts.errors import EvaluationError
+from infra.contracts.progress import Progress, Silent
+from infra.contracts.specs import EvaluationSpec, TaskSpec
+from infra.store.settings import Settings
+from infra.suite.harness.definitions.catalog import Leaf, catalog
+from infra.suite.harness.definitions.files import names_code
+from infra.suite.harness.keys import task_keys
+from infra.suite.harness.libraries.quiet import quiet
+from infra.suite.harness.prepared import check_suite, prepared, questions_of
+from infra.suite.harness.questions.prompts import look
+from infra.suite.harness.remembered import remembered
+from infra.suite.harness.rows.sources import is_here, row_source
+from infra.suite.harness.suite import HarnessSuite, changed_meanwhile
+from infra.suite.port import Line, PromptCheck
+
+_ALWAYS: tuple[Need, ...] = (
+    frozenset([Capability.COMPLETIONS]),
+    frozenset([Capability.TOKEN_PROMPTS]),
+)
+_SCORED: Need = frozenset([Capability.CHOSEN_LOGPROBS, Capability.ECHO_LOGPROBS])
+"""The scoring client reads chosen tokens where it can, and has prompts echoed elsewhere."""
+
+
+class HarnessTasks:
+    """The tasks, groups and tags of lm-eval, and definitions of the user's own."""
+
+    def line(
+        self, task: TaskSpec, spec: EvaluationSpec, *, settings: Settings, progress: Progress
+    ) -> Line:
+        """Return what a line of the spec stands for, without loading it.
+
+        Raises:
+            UnknownTask: lm-eval does not know the name.
+            EvaluationError: It cannot be asked here.
+        """
+        leaves = _leaves(task, spec, settings, progress)
+        sources = [row_source(leaf, spec.datasets) for leaf in leaves if leaf.source]
+        return Line(
+            spec=task,
+            tasks=tuple(leaf.name for leaf in leaves),
+            sources=tuple({one.identity: one for one in sources}.values()),
+            here=all(is_here(leaf, spec.datasets) for leaf in leaves),
+            metrics=tuple(dict.fromkeys(name for leaf in leaves for name in leaf.metrics)),
+            hub_metrics=tuple(dict.fromkeys(name for leaf in leaves for name in leaf.hub_metrics)),
+            needs=_needs(leaves),
+        )
+
+    def faults(
+        self, tasks: Collection[TaskSpec], spec: EvaluationSpec, *, settings: Settings
+    ) -> Sequence[EvaluationError]:
+        """Return what is wrong with the code of tasks, before their rows are downloaded."""
+        leaves = [leaf for task in tasks for leaf in _leaves(task, spec, settings, Silent())]
+        coded = [leaf for leaf in leaves if leaf.definition and names_code(leaf.definition)]
+        if not coded:
+            return []
+        with quiet():
+            from infra.suite.harness.definitions.code_check import check_all
+
+            return check_all(coded)
+
+    def keys(
+        self, spec: EvaluationSpec, *, settings: Settings, progress: Progress | None = None
+    ) -> dict[str, str | None]:
+        """Return the digest of all that decides each task's scores besides the model.
+
+        Raises:
+            UnknownTask: lm-eval does not know a name.
+            DatasetError: The rows of a dataset cannot be had.
+        """
+        return task_keys(spec, settings, progress)
+
+    def prepare(
+        self,
+        spec: EvaluationSpec,
+        *,
+        settings: Settings,
+        progress: Progress,
+        keys: Mapping[str, str | None] | None = None,
+    ) -> HarnessSuite:
+        """Load every task and check its marking, unless this process has done that already.
+
+        Raises:
+            EvaluationError: A task cannot be run here, or its keys are no longer these.
+        """
+        suite = prepared(spec, settings=settings, progress=progress)
+        if keys is not None and suite.keys != keys:
+            raise changed_meanwhile("The definitions, their code or the rows of a task")
+        return suite
+
+    def check(self, spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> None:
+        """Load every task and check its marking, unless that was ever done for the same keys.
+
+        Raises:
+            EvaluationError: A task cannot be run here.
+        """
+        check_suite(spec, settings=settings, progress=progress)
+
+    def row_counts(
+        self, spec: EvaluationSpec, *, settings: Settings, progress: Progress
+    ) -> dict[str, int] | None:
+        """Return how many rows of each task a margin can be held against; none if not loaded."""
+        facts = remembered(spec, settings, progress)
+        return facts.rows if facts else None
+
+    def prompts(
+        self,
+        spec: EvaluationSpec,
+        folder: Path,
+        *,
+        window: int | None,
+        trust_remote_code: bool,
+        settings: Settings,
+        progress: Progress,
+    ) -> PromptCheck:
+        """Put the first questions through a model's own tokenizer and template, and measure them.
+
+        Imports no lm-eval if the tasks have been loaded before.
+
+        Raises:
+            CalibrationError: The tokenizer cannot be loaded.
+        """
+        questions = questions_of(spec, settings=settings, progress=progress)
+        return look(questions, folder, spec, window=window, trust_remote_code=trust_remote_code)
+
+
+def _leaves(
+    task: TaskSpec, spec: EvaluationSpec, settings: Settings, progress: Progress
+) -> list[Leaf]:
+    names = catalog(spec.include_path, settings=settings, progress=progress)
+    return [leaf for entry in names.entries([task.name]).values() for leaf in entry.leaves]
+
+
+def _needs(leaves: Iterable[Leaf]) -> tuple[Need, ...]:
+    """Return what a server has to be able to do; all of it where code decides what is asked."""
+    scored = any(leaf.output_type != "generate_until" for leaf in leaves)
+    return (*_ALWAYS, _SCORED) if scored else _ALWAYS

@@ -1,0 +1,77 @@
+"""One entry of a suite: lm-eval's tasks, with the shots and limits of the spec set on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from infra.contracts.errors import DatasetError
+from infra.contracts.specs import TaskSpec
+from infra.suite.harness.definitions.catalog import Entry
+from infra.suite.harness.metrics import without_points
+
+
+@dataclass(frozen=True)
+class Part:
+    """One entry of a suite, loaded."""
+
+    entry: Entry
+    line: TaskSpec
+    definition: str
+    """Digest of its definitions and the code they name, as they were loaded."""
+
+    loaded: dict[str, Any]
+    """What `lm_eval.evaluator.evaluate` takes: `tasks` and `groups` by name."""
+
+    @property
+    def tasks(self) -> dict[str, Any]:
+        """lm-eval's tasks by name."""
+        return self.loaded["tasks"]  # type: ignore[no-any-return]
+
+
+def rows_marked(name: str, part: Part) -> int:
+    """Return how many documents of a part are answered, within its limit for each task.
+
+    None of a part that has no points: no margin can be held against it.
+    """
+    if without_points(name, part.loaded):
+        return 0
+    return sum(
+        min(len(task.eval_docs), part.line.limit or len(task.eval_docs))
+        for task in part.tasks.values()
+        if task.get_config("output_type") != "loglikelihood_rolling"
+    )
+
+
+def configure(part: Part) -> list[str]:
+    """Set shots and answer length on loaded tasks, as lm-eval's `simple_evaluate` does."""
+    notes = []
+    for name, task in part.tasks.items():
+        own, wanted = task.get_config("num_fewshot"), part.line.num_fewshot
+        if wanted is None or own == 0:
+            task.set_config("num_fewshot", own or 0)
+        else:
+            task.set_config("num_fewshot", wanted)
+        if wanted and own == 0:
+            notes.append(f"{name} is defined without worked examples; num_fewshot={wanted} is moot")
+        if part.line.max_gen_toks and task.get_config("output_type") == "generate_until":
+            limits = {**(task.get_config("generation_kwargs") or {})}
+            limits.pop("max_tokens", None)
+            limits["max_gen_toks"] = part.line.max_gen_toks
+            task.set_config("generation_kwargs", limits)
+        _require_examples(name, task)
+    return notes
+
+
+def _require_examples(name: str, task: Any) -> None:
+    if not (shots := task.get_config("num_fewshot")) or not hasattr(task, "sampler"):
+        return
+    # lm-eval draws one more where the question itself could be among them.
+    needed = shots + (task.fewshot_cfg.split == task.get_config("test_split"))
+    if needed > (have := len(task.sampler.df)):
+        split = task.fewshot_cfg.split or task.get_config("training_split")
+        raise DatasetError(
+            f"{name} shall show {shots} worked examples, but has {have} rows to draw them from"
+            f"{f' (split {split!r})' if split else ''}.",
+            remedy="Lower num_fewshot of the task, or give that split more rows.",
+        )
