@@ -10,6 +10,8 @@ from infra.contracts.wording import listed
 
 Gate = Literal["all", "any", "none"]
 
+_WANTED: dict[Gate, str] = {"all": "; all have to", "any": "; one is enough", "none": ""}
+
 
 def overall(
     verdicts: Mapping[str, Verdict],
@@ -20,8 +22,8 @@ def overall(
 ) -> Verdict:
     """Return the verdict of a run: its one candidate's, or what the gate makes of several.
 
-    With `any`, one candidate that passes is enough. Else all have to; a candidate without a result
-    is not known to be worse, and not known to be as good.
+    With `any`, one candidate that passes is enough. Else all have to, also where nothing depends on
+    it; a candidate without a result is not known to be worse, and not known to be as good.
 
     Args:
         verdicts: Candidate → its verdict.
@@ -47,10 +49,9 @@ def overall(
         whole = len(passed) == total
         status = "FAIL" if by_status["FAIL"] else "PASS" if whole else "INCONCLUSIVE"
     names = f": {listed(passed)}" if passed else ""
-    wanted = "one is enough" if gate == "any" else "all have to"
     return Verdict(
         status=status,
-        headline=f"{status}: {len(passed)} of {total} candidates pass{names}; {wanted}.",
+        headline=f"{status}: {len(passed)} of {total} candidates pass{names}{_WANTED[gate]}.",
         reasons=(
             *(f"{name}: {verdict.headline}" for name, verdict in verdicts.items()),
             *(f"{name} has no result: {why}" for name, why in failed.items()),
@@ -73,4 +74,9 @@ def _nothing(margin_points: float, widened_from: float | None) -> Verdict:
 def _needed(verdicts: Mapping[str, Verdict], failed: Mapping[str, str]) -> str:
     if failed:
         return f"Mend what keeps {listed(list(failed))} from a result, and run it again."
-    return next((one.needed for one in verdicts.values() if one.needed), "")
+    return " ".join(f"For {name}: {_lowered(one.needed)}" for name, one in verdicts.items()
+                    if one.needed)  # fmt: skip
+
+
+def _lowered(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]

@@ -25,6 +25,7 @@ TASKS = [
     {"name": "global_mmlu_en", "limit": 3},
     {"name": "gpqa_main_zeroshot", "limit": 12},
 ]
+CANDIDATE = "awq-4bit-g128"
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,7 @@ def test_a_deployed_run_does_it_all_and_the_next_one_reuses_it(
     create_pool(prefect, tmp_path)
     prefect.call("--no-prompt", "deploy", "--all")
     deployments = {d["name"]: d for d in prefect.read("deployments/filter")}
-    assert set(deployments) == {"adhoc", "nightly"}
+    assert set(deployments) == {"adhoc", "candidates", "nightly"}
     assert [s["active"] for s in deployments["nightly"]["schedules"]] == [False]
 
     with watched(SECRETS, prefect.env["TMPDIR"]) as seen:
@@ -112,17 +113,18 @@ def test_a_deployed_run_does_it_all_and_the_next_one_reuses_it(
     folder = next(runs.glob("e2e-*"))
     report = Report.model_validate_json((folder / "report.json").read_text())
     check_report(report, folder)
+    (pair,) = report.pairs
     assert set(report.reused) == {"environment-server", "environment-quantizer"}
     assert processes_of_runs(prefect) == []
 
     task_runs = {t["name"]: t for t in prefect.read("task_runs/filter")}
     assert {n for n, t in task_runs.items() if "gpu" in t["tags"]} == {
-        "quantize", "evaluate-base", "evaluate-quantized"
+        f"quantize-{CANDIDATE}", "evaluate-baseline", f"evaluate-{CANDIDATE}"
     }  # fmt: skip
     artifacts = prefect.read("artifacts/filter", flow_runs={"id": {"any_": [first["id"]]}})
     by_key = {artifact["key"]: artifact for artifact in artifacts if artifact["key"]}
     assert "![" in by_key["report-e2e"]["data"] and "gsm8k" in by_key["report-e2e"]["data"]
-    assert len(json.loads(by_key["metrics-e2e"]["data"])) == 1 + len(report.comparison.metrics)
+    assert len(json.loads(by_key["metrics-e2e"]["data"])) == 1 + len(pair.comparison.metrics)
     assert "gsm8k" in by_key["history-e2e"]["data"]
     assert any(artifact["type"] == "progress" for artifact in artifacts)
     assert f"{first['id']}" in report.provenance["prefect_url"]
@@ -145,13 +147,13 @@ def test_a_deployed_run_does_it_all_and_the_next_one_reuses_it(
         t["name"]: t["state_name"]
         for t in prefect.read("task_runs/filter", flow_runs={"id": {"any_": [second["id"]]}})
     }
-    for name in ("quantize", "evaluate-base", "evaluate-quantized"):
+    for name in (f"quantize-{CANDIDATE}", "evaluate-baseline", f"evaluate-{CANDIDATE}"):
         assert states[name] == "Reused"
     later = max(runs.glob("e2e-*"), key=lambda path: path.stat().st_mtime_ns)
     again = Report.model_validate_json((later / "report.json").read_text())
-    assert again.comparison == report.comparison
+    assert again.pairs[0].comparison == pair.comparison
     logs = {path.name for path in (later / "logs").glob("server-*")}
-    assert logs == {"server-base-reused.log", "server-quantized-reused.log"}
+    assert logs == {"server-baseline-reused.log", f"server-{CANDIDATE}-reused.log"}
     assert len(pd.read_csv(runs / "history.csv")) == 2 * rows
     assert second["state"]["message"] == again.verdict.headline
     await_verdicts(prefect, {report.run_id, again.run_id})
@@ -162,9 +164,9 @@ def test_a_deployed_run_does_it_all_and_the_next_one_reuses_it(
             env={**prefect.env, "ASSAY_CACHE": str(own_cache)}, capture_output=True,
         )  # fmt: skip
 
-    asked = command("run", str(later / "spec.json"))
-    assert "Nothing changed since run" in asked.stdout, asked.stdout + asked.stderr
-    assert asked.returncode == {"FAIL": 3, "INCONCLUSIVE": 4}[again.verdict.status]
+    repeated = command("run", str(later / "spec.json"))
+    assert "Nothing changed since run" in repeated.stdout, repeated.stdout + repeated.stderr
+    assert repeated.returncode == {"FAIL": 3, "INCONCLUSIVE": 4}[again.verdict.status]
 
     verified = command("verify", str(folder))
     assert verified.returncode == 0, verified.stdout + verified.stderr
@@ -173,7 +175,7 @@ def test_a_deployed_run_does_it_all_and_the_next_one_reuses_it(
     (folder / "report.json").write_text(json.dumps(document))
     tampered = command("verify", str(folder))
     assert tampered.returncode == 1
-    assert "arms.base.speed.startup_seconds" in tampered.stdout
+    assert "arms.baseline.speed.startup_seconds" in tampered.stdout
 
 
 def await_verdicts(prefect: Prefect, runs: set[str]) -> None:
@@ -181,15 +183,17 @@ def await_verdicts(prefect: Prefect, runs: set[str]) -> None:
     wanted = {"event": {"name": ["assay.verdict"]}}
     deadline = time.monotonic() + 120
     while True:
-        told = prefect.read("events/filter", filter=wanted)["events"]
-        if (found := {event["payload"]["run"] for event in told}) == runs:
+        events = prefect.read("events/filter", filter=wanted)["events"]
+        if (found := {event["payload"]["run"] for event in events}) == runs:
             return
         assert time.monotonic() < deadline, found
         time.sleep(0.5)
 
 
 def check_report(report: Report, folder: Path) -> None:
-    baseline, candidate = report.arms["baseline"], report.arms["quantized"]
+    assert list(report.arms) == ["baseline", CANDIDATE]
+    (pair,) = report.pairs
+    baseline, candidate = pair.baseline, pair.candidate
     for arm in (baseline, candidate):
         assert list(arm.tasks) == [task["name"] for task in TASKS]
         for scores in arm.tasks.values():
@@ -205,16 +209,16 @@ def check_report(report: Report, folder: Path) -> None:
     assert candidate.checkpoint.size_bytes < baseline.checkpoint.size_bytes
     assert candidate.triage is not None
     assert candidate.triage.agreement is not None and candidate.triage.agreement > 0.9
-    assert report.comparison.fidelity is not None
-    assert report.comparison.fidelity.agreement > 0.5
-    assert report.comparison.pooled is not None and report.power is not None
+    assert pair.comparison.fidelity is not None
+    assert pair.comparison.fidelity.agreement > 0.5
+    assert pair.comparison.pooled is not None and report.power is not None
     for arm in (baseline, candidate):
         assert arm.bench is not None and all(point.failed == 0 for point in arm.bench.points)
     assert report.verdict.margin_points > 0
     assert candidate.server.kernel is not None
     assert candidate.server.kernel in (folder / candidate.server.log).read_text()
     for name, scores in baseline.tasks.items():
-        assert scores.exam == candidate.tasks[name].exam
+        assert scores.questions == candidate.tasks[name].questions
     for name in ("report.html", "report.md", "model-card.md", "report.json", "spec.json"):
         assert (folder / name).stat().st_size > 0
 

@@ -509,6 +509,61 @@ def test_another_row_is_refused(
     assert refused.value.field == field
 
 
+def _asked_by(arm: ArmResult, tokenizer: str, **conditions: Any) -> ArmResult:
+    """Return an arm whose prompts a tokenizer wrote."""
+    tasks = {
+        name: scores.model_copy(update={"tokenizer": tokenizer, "conditions": conditions})
+        for name, scores in arm.tasks.items()
+    }
+    return arm.model_copy(update={"tasks": tasks})
+
+
+def _in_other_words(rows: list[Row]) -> None:
+    for row in rows[:5]:
+        row.update(prompt=f"<user> {row['prompt']}", prompt_hash="f" * 63 + str(row["doc_id"]))
+
+
+def test_the_same_questions_in_other_words_are_compared_where_tokenizers_differ(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult]
+) -> None:
+    as_before = compare(*arms, tmp_path)
+    _edit(tmp_path, arms[1].tasks["gsm8k"], _in_other_words)
+    other = _task(arms[1], "gsm8k", questions="of other prompts")
+    found = compare(_asked_by(arms[0], "one"), _asked_by(other, "another"), tmp_path)
+    assert found.prompts_differ == {"gsm8k": 5, GROUP: 0, "gpqa_main_zeroshot": 0}
+    assert found.metrics == as_before.metrics
+    assert found.pooled == as_before.pooled
+    for one, another in (("one", "one"), ("", "another"), ("one", "")):  # the same, or not known
+        with pytest.raises(ComparisonError, match="gsm8k differs in prompt_hash of document 0"):
+            compare(_asked_by(arms[0], one), _asked_by(other, another), tmp_path)
+
+
+@pytest.mark.parametrize("field", ["doc_hash", "target_hash"])
+def test_another_question_is_refused_whoever_wrote_the_prompts(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult], field: str
+) -> None:
+    def change(rows: list[Row]) -> None:
+        _in_other_words(rows)
+        rows[3].update({field: "f" * 64})
+
+    _edit(tmp_path, arms[1].tasks["gsm8k"], change)
+    with pytest.raises(ComparisonError, match=f"gsm8k differs in {field} of document 3"):
+        compare(_asked_by(arms[0], "one"), _asked_by(arms[1], "another"), tmp_path)
+
+
+def test_a_tokenizer_decides_how_its_prompts_begin_and_no_other_condition(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult]
+) -> None:
+    plain = {"prompts_begin_with": "no BOS", "seed": 1234}
+    own = {**plain, "prompts_begin_with": "<s>"}
+    one = _asked_by(arms[0], "one", **plain)
+    compare(one, _asked_by(arms[1], "another", **own), tmp_path)
+    with pytest.raises(ComparisonError, match="differs in prompts_begin_with"):
+        compare(one, _asked_by(arms[1], "one", **own), tmp_path)
+    with pytest.raises(ComparisonError, match="differs in seed"):
+        compare(one, _asked_by(arms[1], "another", **{**own, "seed": 1}), tmp_path)
+
+
 @pytest.mark.parametrize(("arm", "change", "message"), [
     (0, lambda rows: rows[3].update(doc_id=999, doc_hash="0"), "in rows .document 999.: present"),
     (1, lambda rows: rows.pop(), "holds 35 rows, but gsm8k was scored on 36"),

@@ -1,0 +1,182 @@
+"""Several candidates on one page: ranked, each with its own sections, and none mixed up."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from infra import report as reports
+from infra.contracts.records import Report
+from infra.contracts.specs import ModelSpec, ServingChanges
+from infra.report import ranking, tradeoff_plot
+from infra.report.cards import card_names
+from infra.report.changed import changed
+from infra.report.html import render
+from infra.report.summary import summarize
+from infra.report.text import capitalized
+from tests.infra.made_records import with_everything
+from tests.infra.made_runs import make_run, make_spec
+from tests.infra.report.test_report import Page
+
+NAMES = ["quantized", "candidate-2", "candidate-3"]
+WHY = "It ran out of memory <b>twice</b>."
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Path]:
+    """Return a run of four candidates, one of which came to no result."""
+    folder = tmp_path_factory.mktemp("run")
+    made = make_run(folder, rows=60, kept=0.5, candidates=4, failed={"candidate-4": WHY})
+    return with_everything(made), folder
+
+
+@pytest.fixture(scope="module")
+def text(run: tuple[Report, Path]) -> str:
+    return render(*run)
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+def test_the_run_comes_first_then_each_candidate(run: tuple[Report, Path], page: Page) -> None:
+    report = run[0]
+    sections = [str(attributes["id"]) for attributes in page.of("section")]
+    own = ["quality", "fidelity", "speed", "memory", "rows", "calibration"]
+    expected = ["ranking"]
+    for name in NAMES:
+        # One that is only served in another way was calibrated on nothing.
+        of_candidate = own[:-1] if name == "candidate-2" else own
+        expected += [f"{section}-{name}" for section in of_candidate]
+    assert sections == [*expected, "time", "provenance"]
+    articles = [attributes["id"] for attributes in page.of("article")]
+    assert articles == [f"candidate-{name}" for name in NAMES]
+    assert len(page.of("h1")) == 1
+    assert report.verdict.headline.removeprefix("FAIL: ") in page.text
+    for pair in report.pairs:
+        assert summarize(pair).headline in page.text
+        assert summarize(pair).subject in page.text
+
+
+def test_one_that_failed_is_named_with_the_reason(run: tuple[Report, Path], page: Page) -> None:
+    assert f"candidate-4 has no result: {WHY}" in page.text
+    brief = reports.artifact_markdown(run[0]).replace("\\", "")
+    assert f"candidate-4 has no result: {WHY}" in brief
+
+
+def test_every_place_is_there_once_and_every_link_leads_to_one(page: Page) -> None:
+    places = Counter(str(found["id"]) for _, found in page.tags if "id" in found)
+    assert [place for place, times in places.items() if times > 1] == []
+    links = [str(attributes["href"]) for attributes in page.of("a")]
+    inner = [link[1:] for link in links if link.startswith("#")]
+    assert inner == ["ranking", *(f"candidate-{name}" for name in NAMES), "time", "provenance"]
+    assert set(inner) <= set(places)
+
+
+def test_the_rows_of_each_candidate_are_its_own(run: tuple[Report, Path], text: str) -> None:
+    parts = re.split(r'<section id="rows-([^"]+)">', text)[1:]
+    shown = dict(zip(parts[::2], parts[1::2], strict=True))
+    assert [*shown] == NAMES
+    for pair in run[0].pairs:
+        of_candidate = shown[pair.name].partition("</section>")[0]
+        for task in pair.candidate.tasks.values():
+            assert f'href="{task.samples}"' in of_candidate
+        metric = next(m for m in pair.comparison.metrics if m.task == "gsm8k" and m.primary)
+        assert f"60 rows: {metric.lost} lost, {metric.gained} gained" in of_candidate
+
+
+def test_what_each_arm_is_stands_in_the_provenance(run: tuple[Report, Path], text: str) -> None:
+    report = run[0]
+    provenance = text.partition('<section id="provenance">')[2]
+    for name, arm in report.arms.items():
+        assert f"Cut, {name}" in provenance
+        assert arm.server.log in provenance
+        assert f"{capitalized(name)} engine" in provenance
+    assert "--kv-cache-dtype fp8" in text
+
+
+def test_the_brief_has_the_ranking_and_every_candidate(run: tuple[Report, Path]) -> None:
+    report = run[0]
+    brief = reports.artifact_markdown(report)
+    assert brief.startswith("# ❌ FAIL\n")
+    heads = re.findall(r"^# `([a-z0-9-]+)`: ", brief, re.MULTILINE)
+    assert heads == NAMES
+    assert "<" not in re.sub(r"\\<", "", brief)
+    for table in re.findall(r"(?:^\|.*\|\n?)+", brief, re.MULTILINE):
+        assert len({line.count("|") for line in table.replace("\\|", "").splitlines()}) == 1
+    table = reports.artifact_table(report)
+    assert table == [dict(row) for row in ranking.table(report).rows]
+    assert reports.artifact_description(report).startswith("❌ FAIL: 0 of 4 candidates pass")
+    assert "data:image/png;base64," in reports.artifact_description(report)
+
+
+def test_every_candidate_has_a_card_of_its_own(run: tuple[Report, Path]) -> None:
+    report = run[0]
+    names = card_names(report)
+    assert names == [f"model-card-{name}.md" for name in NAMES]
+    cards = {pair.name: reports.model_card(pair) for pair in report.pairs}
+    for pair in report.pairs:
+        assert f"sha256:{pair.candidate.checkpoint.digest}" in cards[pair.name]
+    served = cards["candidate-2"]
+    assert "## What the change cost" in served
+    assert "--dtype auto --kv-cache-dtype fp8" in served
+    assert "base_model_relation" not in served
+    assert "### Calibration" not in served
+    assert "that it is quantized" not in served
+    assert "## What quantization cost" in cards["candidate-3"]
+
+
+def test_engines_that_differ_are_both_named(run: tuple[Report, Path]) -> None:
+    report = run[0]
+    pair = report.pairs[1]
+    assert "both served by vllm 0.32.0 on AMD EPYC 7B13" in summarize(pair).subject
+    server = pair.candidate.server.model_copy(update={"version": "0.33.0"})
+    arm = pair.candidate.model_copy(update={"server": server})
+    other = report.model_copy(update={"arms": report.arms | {pair.name: arm}})
+    assert summarize(other.pairs[1]).subject.endswith(
+        "served by vllm 0.32.0 on AMD EPYC 7B13 and by vllm 0.33.0 on AMD EPYC 7B13"
+    )
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({}, "with --kv-cache-dtype fp8"),
+    ({"serving": ServingChanges(dtype="float16", variables={"A": "b c"})},
+     "with A=b c, dtype float16"),
+    ({"model": ModelSpec(id="Qwen/other"), "serving": None}, "as Qwen/other"),
+    ({"model": ModelSpec(id="Qwen/other")}, "as Qwen/other with --kv-cache-dtype fp8"),
+    ({"quantization": make_spec().candidates[0].quantization, "serving": None},
+     "as 4-bit AWQ in groups of 128"),
+])  # fmt: skip
+def test_what_a_candidate_changes_is_named(
+    run: tuple[Report, Path], change: dict[str, object], words: str
+) -> None:
+    report = run[0]
+    candidates = list(report.spec.candidates)
+    candidates[1] = candidates[1].model_copy(update=change)
+    spec = report.spec.model_copy(update={"candidates": tuple(candidates)})
+    assert changed(report.model_copy(update={"spec": spec}).pairs[1]) == words
+
+
+def test_the_baseline_alone_is_measured_and_judged_by_nothing(run: tuple[Report, Path]) -> None:
+    report, folder = run
+    alone = report.model_copy(
+        update={
+            "spec": report.spec.model_copy(update={"candidates": ()}),
+            "arms": {"baseline": report.baseline},
+            "judged": {},
+            "failed": {},
+        }
+    )
+    page = Page(render(alone, folder))
+    assert [attributes["id"] for attributes in page.of("section")] == [
+        "ranking", "time", "provenance",
+    ]  # fmt: skip
+    assert "Qwen/Qwen2.5-7B-Instruct, measured" in page.text
+    score = report.baseline.tasks["gsm8k"].metrics["exact_match,strict-match"].value
+    assert f"{100 * score:.1f} % ±" in page.text
+    assert len(ranking.standings(alone)) == 1
+    assert tradeoff_plot.draw(alone) is None
