@@ -9,7 +9,6 @@ The quantizer gets token ids, which no second tokenizer can read differently.
 from __future__ import annotations
 
 import shlex
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,15 +24,13 @@ from infra.contracts.wording import listed
 from infra.conversations.forms import SHAREGPT_ROLES
 from infra.conversations.loading import Conversation, conversion, read
 from infra.conversations.rendering import PassedOver, Renderer
+from infra.models import tokenizer as tokenizers
 from infra.models import vocabulary
 from infra.models.chat_template import ChatTemplate, has_chat_template, named_chat_templates
 from infra.store.content import digest_of
 from infra.store.settings import Settings
 
 __all__ = ["Calibration", "check_template", "load_tokenizer", "prepare", "read"]
-
-_IMPORTING = threading.Lock()
-"""transformers fails if two threads import a name of it for the first time at once."""
 
 
 @dataclass(frozen=True)
@@ -181,13 +178,8 @@ def load_tokenizer(model: Path, trust_remote_code: bool = False) -> Any:
     Raises:
         CalibrationError: It cannot be loaded.
     """
-    with _IMPORTING:
-        from transformers import AutoTokenizer
-
     try:
-        return AutoTokenizer.from_pretrained(
-            model, local_files_only=True, trust_remote_code=trust_remote_code
-        )
+        return tokenizers.load(model, trust_remote_code=trust_remote_code)
     except Exception as error:  # the tokenizers library raises bare Exception
         raise CalibrationError(
             f"The tokenizer in {model} cannot be loaded.",

@@ -271,6 +271,14 @@ def test_a_missing_shard_is_seen(made: Maker, tmp_path: Path) -> None:
     assert "model-00002-of-00002.safetensors is missing" in check.value
 
 
+def test_pickles_are_not_opened(made: Maker, tmp_path: Path) -> None:
+    folder = made.changed(tmp_path, "GPTQ", made("GPTQ")[1])
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    (check,) = made.look(folder).values()
+    assert check.ok
+    assert check.value == "not looked at: they are pickles"
+
+
 def test_one_of_another_model_is_no_fault_and_is_said(made: Maker, tmp_path: Path) -> None:
     """All weights are unlike: that proves no damage, for nothing says what they should be."""
     draw = np.random.default_rng(0)
