@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from infra.contracts.records import Quantization
-from infra.probes.triage.layers import Layers, is_named
+from infra.probes.triage.layers import Layers
+from infra.probes.triage.targets import Targets
 from infra.probes.triage.tensors import Tensor
 
 _IN_BLOCK = re.compile(r"(?P<stack>.*?)\.(?P<number>\d+)\.(?P<rest>.+)")
@@ -154,7 +155,8 @@ def share(layers: Layers, quantization: Quantization, whole: int) -> str:
     )
     if not left:
         return text
-    unnamed = [name for name in left if not is_named(name, quantization.ignored)]
+    ignored = Targets(quantization.ignored)
+    unnamed = [name for name in left if not ignored.has(name, anywhere=True)]
     kinds = Counter(re.sub(r"\.\d+(?=\.|$)", ".*", name) for name in left)
     shown = [f"{kind} ({n})" if n > 1 else kind for kind, n in kinds.most_common(3)]
     more = f" and {len(kinds) - 3} more kinds" if len(kinds) > 3 else ""

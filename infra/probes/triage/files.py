@@ -206,7 +206,8 @@ def _share(tensors: dict[str, Tensor], layers: Layers, quantization: Quantizatio
     """Say how much is quantized: a matter of taste, and no fault as long as some of it is."""
     linear = {one.weight.name for one in layers.all.values()}
     others = [one for n, one in tensors.items() if n not in linear and n not in layers.belonging]
-    ends = [one for name, one in layers.all.items() if name not in layers.left]
+    inside = layers.left
+    ends = [one for name, one in layers.all.items() if name not in inside]
     whole = sum(one.numbers for one in others if one.is_whole)
     whole += sum(one.numbers for one in ends if not one.quantized)
     return Check(

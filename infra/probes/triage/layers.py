@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from infra.contracts.records import Quantization, QuantizationScheme
 from infra.probes.triage import packing
 from infra.probes.triage.packing import Packing, Sample
+from infra.probes.triage.targets import Schemes
 from infra.probes.triage.tensors import Array, Tensor, floats, rows_of
 
 _MAIN = ("qweight", "weight_packed", "weight")
@@ -162,7 +162,7 @@ class Scales:
 
 def layers_of(tensors: Mapping[str, Tensor], quantization: Quantization | None) -> Layers:
     """Return the linear layers of a checkpoint, quantized or not."""
-    found, modules = Layers(), _modules(tensors)
+    found, modules, schemes = Layers(), _modules(tensors), Schemes(quantization)
     usual = _usual_parts(modules) if quantization and len(quantization.schemes) == 1 else {}
     for name, parts in modules.items():
         main = next((parts[part] for part in _MAIN if part in parts), None)
@@ -183,7 +183,7 @@ def layers_of(tensors: Mapping[str, Tensor], quantization: Quantization | None) 
                 lacking = lacking or ["scales"]
             if lacking:
                 found.torn.append(f"{name} (no {', '.join(lacking)})")
-            _add(found, name, main, parts, scales, quantization, torn=bool(lacking))
+            _add(found, name, main, parts, scales, schemes, quantization, torn=bool(lacking))
     return found
 
 
@@ -193,11 +193,12 @@ def _add(
     main: Tensor,
     parts: Mapping[str, Tensor],
     scales: tuple[Tensor, ...],
+    schemes: Schemes,
     quantization: Quantization | None,
     *,
     torn: bool,
 ) -> None:
-    scheme = scheme_of(name, quantization)
+    scheme = schemes.of(name)
     form = quantization.format if quantization else None
     packed = packing.read(parts, scheme, form)
     bits = packed.shape.bits if packed else scheme.bits
@@ -205,37 +206,6 @@ def _add(
         found.misshapen.append(f"{name} ({why})")
         packed = None
     found.all[name] = Layer(name, main, packed, scales, bits)
-
-
-def scheme_of(name: str, quantization: Quantization | None) -> QuantizationScheme:
-    """Return what the configuration says about a layer; an empty scheme where it is not clear."""
-    schemes = quantization.schemes if quantization else ()
-    for scheme in schemes:
-        if any(_is_target(name, target) for target in scheme.targets):
-            return scheme
-    general = [one for one in schemes if not one.targets or _is_class(one.targets)]
-    return general[0] if len(general) == 1 else QuantizationScheme()
-
-
-def is_named(name: str, patterns: Iterable[str]) -> bool:
-    """Tell whether a layer is one of those that a configuration leaves, in any method's words."""
-    return any(_is_target(name, one) or one in name for one in patterns if one)
-
-
-def _is_target(name: str, target: str) -> bool:
-    if target == name or name.endswith(f".{target}"):
-        return True
-    if fnmatch.fnmatchcase(name, target):
-        return True
-    try:
-        pattern = target.removeprefix("re:")
-        return pattern != target and re.match(pattern, name) is not None
-    except re.error:
-        return False
-
-
-def _is_class(targets: tuple[str, ...]) -> bool:
-    return any(target in {"Linear", "RoutedExperts", "FusedMoE"} for target in targets)
 
 
 def _modules(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

@@ -9,7 +9,7 @@ import pytest
 
 from infra.contracts.records import Quantization, QuantizationScheme
 from infra.probes.triage.completeness import missing_alone, missing_beside, renamed, share
-from infra.probes.triage.layers import is_named, layers_of, scheme_of
+from infra.probes.triage.layers import layers_of
 from infra.probes.triage.tensors import Tensor
 
 PARTS = {"self_attn.q_proj": (8, 8), "mlp.up_proj": (16, 8), "input_layernorm": (8,)}
@@ -119,36 +119,6 @@ def test_names_that_two_tensors_might_have_are_left() -> None:
 
 def quantized(*schemes: QuantizationScheme, ignored: tuple[str, ...] = ()) -> Quantization:
     return Quantization(method="gptq", understood=True, schemes=schemes, ignored=ignored)
-
-
-def test_layers_have_the_scheme_that_is_written_for_them() -> None:
-    eight = QuantizationScheme(targets=(r"re:.*\.down_proj", "lm_head"), bits=8)
-    four, all_linear = QuantizationScheme(bits=4), QuantizationScheme(targets=("Linear",), bits=3)
-    for general in (four, all_linear):
-        both = quantized(general, eight)
-        assert scheme_of("model.layers.0.mlp.down_proj", both).bits == 8
-        assert scheme_of("lm_head", both).bits == 8
-        assert scheme_of("model.layers.0.mlp.up_proj", both).bits == general.bits
-    assert scheme_of("a", quantized(eight)).bits is None
-    assert scheme_of("a", None).bits is None
-
-
-@pytest.mark.parametrize(
-    ("pattern", "named"),
-    [
-        ("model.layers.0.mlp.gate", True),
-        ("layers.0.mlp.gate", True),
-        ("gate", True),
-        (r"re:.*mlp\.gate$", True),
-        ("model.layers.*.mlp.*", True),
-        ("re:.*self_attn.*", False),
-        ("re:(", False),
-        ("lm_head", False),
-        ("", False),
-    ],
-)
-def test_layers_are_left_by_names_and_patterns_of_all_methods(pattern: str, named: bool) -> None:
-    assert is_named("model.layers.0.mlp.gate", [pattern]) == named
 
 
 def test_the_share_is_of_layers_and_of_weights() -> None:
