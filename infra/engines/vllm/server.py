@@ -30,6 +30,8 @@ from infra.contracts.errors import (
 from infra.contracts.progress import Progress
 from infra.contracts.records import Adjustment, PythonEnvironment, ServerRecord
 from infra.contracts.specs import ServingSpec
+from infra.engines.connection import connect
+from infra.engines.endpoint import Footprint
 from infra.engines.load import Load
 from infra.engines.load import ask as ask_load
 from infra.engines.vllm import log as vllm_log
@@ -50,9 +52,10 @@ _POLL_SECONDS = 0.25
 _FIRST_ANSWER_SECONDS = 60.0
 """The first question may take this long, even if the start used up its time."""
 _HEARTBEAT_SECONDS = 2.0
+_HEALTH_SECONDS = 10.0
 _CAN = frozenset(set(Capability) - {Capability.CHAT})
 """What every model can that it serves; a chat takes a template besides."""
-LAST_WORDS_SECONDS = 15.0
+_LAST_WORDS_SECONDS = 15.0
 """A server whose engine died answers with errors for a while before it ends itself."""
 
 
@@ -90,9 +93,10 @@ class LiveServer:
 
     def healthy(self, seconds: float) -> bool:
         """Tell whether it answers in time, and thinks that its engine lives."""
-        url = f"{self.base_url.removesuffix('/v1')}/health"
+        root = self.base_url.removesuffix("/v1")
         try:
-            return httpx.get(url, timeout=seconds, trust_env=False).is_success
+            with connect(root, {}, seconds=seconds) as client:
+                return client.get("/health").is_success
         except httpx.HTTPError:
             return False
 
@@ -111,6 +115,25 @@ class LiveServer:
             raise died(self._child.log, code)
         if self._watchdog.hung:
             raise hung(self._child.log)
+
+    def raise_if_failing(self) -> None:
+        """Raise if the engine has ended or hangs; give one that says that it ends the time to.
+
+        Raises:
+            ServerDied: With its exit code and the tail of its log.
+            ServerHung: It lives.
+        """
+        deadline = time.monotonic() + _LAST_WORDS_SECONDS
+        self.raise_if_dead()
+        while not self.healthy(_HEALTH_SECONDS) and time.monotonic() < deadline:
+            self.raise_if_dead()
+            time.sleep(_POLL_SECONDS)
+        self.raise_if_dead()
+
+    def footprint(self) -> Footprint:
+        """Return what the engine's log says of memory."""
+        text = self._child.log.read_text(encoding="utf-8", errors="replace")
+        return Footprint(vllm_log.weights_bytes(text), vllm_log.kv_cache_tokens(text))
 
 
 @contextlib.contextmanager
@@ -268,7 +291,7 @@ def serve_command(
                 # Whoever talks to a dead server sees only a closed connection, or an answer
                 # that tells of an engine that is about to end.
                 unanswered = _unanswered(error)
-                child.wait(LAST_WORDS_SECONDS if unanswered else 1)
+                child.wait(_LAST_WORDS_SECONDS if unanswered else 1)
                 with _because_of(error):
                     server.raise_if_dead()
                     if unanswered and not server.healthy(_FIRST_ANSWER_SECONDS):

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from infra.contracts.records import Bench
-from infra.engines.vllm.server import LiveServer
+from infra.engines.endpoint import ServedEndpoint
 from infra.machine.device import detect
 from infra.probes.probe import Probe
 from infra.probes.speed import memory_at_load as memory
@@ -61,13 +61,13 @@ class BenchProbe(Probe):
         key = _key(self._subject)
         return self._settings.cache / "benches" / f"{key[:32]}.json"
 
-    def _measure(self, server: LiveServer) -> None:
+    def _measure(self, server: ServedEndpoint) -> None:
         suffix = f"-{self._tries}" if self._tries > 1 else ""
         bench = self._timed(server, self._run.log(f"bench-{self._subject.name}{suffix}"))
         write_atomically(self._kept, bench.model_dump_json(indent=2))
         self._here = True
 
-    def _timed(self, server: LiveServer, log: Path) -> Bench:
+    def _timed(self, server: ServedEndpoint, log: Path) -> Bench:
         started = time.monotonic()
         device = detect(self._subject.arm.serving.device)
         at_load = memory.at_load(server, device)

@@ -13,10 +13,9 @@ from pydantic import ValidationError
 from infra.contracts.errors import ProcessError, ProcessTimedOut
 from infra.contracts.progress import Progress
 from infra.contracts.records import PythonEnvironment
-from infra.engines.vllm.server import LiveServer
+from infra.engines.endpoint import ServedEndpoint
 from infra.machine.log_lines import tail
 from infra.machine.processes import clean_environment, describe_exit, start
-from infra.probes.probe import blame
 from infra.probes.speed.plan import Point, Target, arguments, warm_up
 from infra.probes.speed.results import Response, Result
 
@@ -33,7 +32,7 @@ _ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK
 def time_points(
     points: Sequence[Point],
     target: Target,
-    server: LiveServer,
+    server: ServedEndpoint,
     *,
     environment: PythonEnvironment,
     folder: Path,
@@ -76,10 +75,10 @@ def time_points(
     try:
         results = _results(points, code, answered, log)
     except ProcessError:
-        blame(server)
+        server.raise_if_failing()
         raise
     if any(result.failed for result in results):
-        blame(server)
+        server.raise_if_failing()
     return results
 
 
@@ -95,11 +94,12 @@ def request(points: Sequence[Point], target: Target) -> dict[str, object]:
     return {"version": PROTOCOL, "runs": runs}
 
 
-def _environment(server: LiveServer) -> dict[str, str]:
+def _environment(server: ServedEndpoint) -> dict[str, str]:
     clean = clean_environment()
     # The server is on loopback, and the client would go through a proxy even there.
     direct = {name: clean[name] for name in clean if not name.lower().endswith("_proxy")}
-    return direct | _ENVIRONMENT | {"OPENAI_API_KEY": server.api_key.get_secret_value()}
+    key = server.headers["Authorization"].removeprefix("Bearer ")
+    return direct | _ENVIRONMENT | {"OPENAI_API_KEY": key}
 
 
 def _news(log: Path, seconds: int) -> tuple[str, int, int | None, str]:
