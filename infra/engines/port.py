@@ -13,6 +13,7 @@ from infra.contracts.records import Adjustment, PythonEnvironment
 from infra.contracts.specs import ServingSpec
 from infra.engines.endpoint import ServedEndpoint
 from infra.engines.load import Names
+from infra.engines.timing import Point, Timing
 from infra.machine.device import Device
 from infra.machine.leases import Lease
 
@@ -73,6 +74,31 @@ class Engine(Protocol):
 
     def memory_share(self, serving: ServingSpec) -> float:
         """Return the share of an accelerator's memory that it takes."""
+
+    def time(
+        self,
+        setup: Setup,
+        server: ServedEndpoint,
+        points: Sequence[Point],
+        *,
+        folder: Path,
+        log: Path,
+        progress: Progress,
+    ) -> Timing:
+        """Measure how fast a server is. Nothing that was asked before makes it faster.
+
+        Args:
+            setup: What is served.
+            server: Where, alive.
+            points: Where to measure; without any nothing is asked.
+            folder: Receives files that are worth a look afterwards.
+            log: Receives all that whoever measures prints; overwritten.
+            progress: Told every second.
+
+        Raises:
+            ProcessError: It could not be measured.
+            ServerError: The server ended meanwhile, or computes nothing any more.
+        """
 
     def serve(
         self,

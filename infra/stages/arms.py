@@ -26,7 +26,7 @@ from infra.contracts.records import (
 )
 from infra.contracts.specs import RunSpec
 from infra.engines.endpoint import ServedEndpoint
-from infra.engines.port import Engine, Setup
+from infra.engines.port import Setup
 from infra.engines.registry import engine_of
 from infra.engines.restarts import work_through
 from infra.judging import early_stop
@@ -65,10 +65,6 @@ class _Evaluation:
     subject: Subject
     name: str
     """Of the arm, or of its repeat."""
-
-    engine: Engine
-    setup: Setup
-    """What it is served with."""
 
     stored: dict[str, Stored]
     """Task → where its scores are kept."""
@@ -148,7 +144,7 @@ def evaluate(
         conditions.append({"repeat": True})
     subject = Subject(
         name=name, arm=arm, checkpoint=checkpoint, tokenizer=tokenizer, spec=spec,
-        environment=environment, conditions=tuple(conditions), run=run, settings=settings,
+        engine=engine, setup=setup, conditions=tuple(conditions), run=run, settings=settings,
         progress=progress,
     )  # fmt: skip
     look: Look | None = None
@@ -182,8 +178,6 @@ def evaluate(
     evaluation = _Evaluation(
         subject=subject,
         name=f"{name}-{REPEAT}" if repeat else name,
-        engine=engine,
-        setup=setup,
         stored=stored,
         suite=suite,
         rounds=rounds,
@@ -201,7 +195,7 @@ def _measure(evaluation: _Evaluation) -> list[str]:
     missing = evaluation.missing
     if missing or evaluation.wanted:
         with lease(
-            evaluation.setup.device,
+            subject.setup.device,
             count=subject.arm.serving.tensor_parallel_size,
             what=f"run {subject.run.id}, {evaluation.name}",
             settings=subject.settings,
@@ -260,8 +254,8 @@ def _ask(evaluation: _Evaluation, missing: list[str], held: Lease) -> None:
 
     def served(started_before: int) -> AbstractContextManager[ServedEndpoint]:
         number = f"-{started_before + 1}" if started_before else ""
-        return evaluation.engine.serve(
-            evaluation.setup,
+        return subject.engine.serve(
+            subject.setup,
             name=subject.name,
             concurrency=subject.spec.evaluation.concurrency,
             logprobs=subject.spec.fidelity.top_k,
@@ -310,7 +304,7 @@ class _Asking:
         self._log = Path(server.record.log)
         here = {"log": self._log.relative_to(subject.run.path).as_posix(), "restarts": restarts}
         self._record = server.record.model_copy(update=here)
-        identity = evaluation.engine.identity(subject.conditions, server.record.adjustments)
+        identity = subject.engine.identity(subject.conditions, server.record.adjustments)
         file = subject.settings.answers / f"{identity[:32]}.sqlite"
         evaluation.answers.append(AnswerFile(file, identity))
 

@@ -12,6 +12,7 @@ from infra.contracts.specs import ServingSpec
 from infra.engines.endpoint import ServedEndpoint
 from infra.engines.load import Names
 from infra.engines.port import Setup
+from infra.engines.timing import Point, Timing
 from infra.engines.vllm import conditions
 from infra.engines.vllm.command import GPU_MEMORY_FRACTION
 from infra.engines.vllm.metrics import NAMES
@@ -45,6 +46,21 @@ class Vllm:
     def memory_share(self, serving: ServingSpec) -> float:
         """Return what was asked for, or our default."""
         return serving.memory_fraction or GPU_MEMORY_FRACTION
+
+    def time(
+        self,
+        setup: Setup,
+        server: ServedEndpoint,
+        points: Sequence[Point],
+        *,
+        folder: Path,
+        log: Path,
+        progress: Progress,
+    ) -> Timing:
+        """Run its own benchmark beside the server, in the server's environment."""
+        from infra.engines.vllm.timing.command import time_points
+
+        return time_points(setup, server, points, folder=folder, log=log, progress=progress)
 
     def serve(
         self,

@@ -22,7 +22,9 @@ def test_an_engine_that_is_there_no_more_is_called_as_its_record_calls_it() -> N
 def test_the_room_of_an_engine_has_its_name() -> None:
     """What is kept of an engine's timings depends on the code in its room."""
     for engine in engines():
-        assert (ROOT / "infra" / "engines" / engine.name / "engine.py").is_file()
+        room = ROOT / "infra" / "engines" / engine.name
+        assert (room / "engine.py").is_file()
+        assert (room / "timing").is_dir()
 
 
 def test_who_only_names_an_engine_does_not_load_its_server() -> None:
