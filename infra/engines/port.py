@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from infra.contracts.progress import Progress
 from infra.contracts.records import Adjustment, PythonEnvironment
@@ -16,6 +16,7 @@ from infra.engines.load import Names
 from infra.engines.timing import Point, Timing
 from infra.machine.device import Device
 from infra.machine.leases import Lease
+from infra.models.memory_need import Shape
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,20 @@ class Engine(Protocol):
     @property
     def metrics(self) -> Names:
         """What it calls its metrics."""
+
+    def check(
+        self, serving: ServingSpec, shape: Shape | None, config: Mapping[str, Any]
+    ) -> str | None:
+        """Say what is known of how it serves a model; none if too little is known of the model.
+
+        Args:
+            serving: How it shall be served.
+            shape: Of the model, if it is known.
+            config: Its config.json; empty if it cannot be read yet.
+
+        Raises:
+            Unservable: It would refuse it.
+        """
 
     def conditions(self, setup: Setup, digest: str) -> list[object]:
         """Return all that decides what a checkpoint answers, besides the questions.

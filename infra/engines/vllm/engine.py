@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from infra.contracts.progress import Progress
 from infra.contracts.records import Adjustment
@@ -13,11 +14,12 @@ from infra.engines.endpoint import ServedEndpoint
 from infra.engines.load import Names
 from infra.engines.port import Setup
 from infra.engines.timing import Point, Timing
-from infra.engines.vllm import conditions
+from infra.engines.vllm import conditions, refusals
 from infra.engines.vllm.command import GPU_MEMORY_FRACTION
 from infra.engines.vllm.metrics import NAMES
 from infra.machine.leases import Lease
 from infra.machine.processes import clean_environment
+from infra.models.memory_need import Shape
 
 
 class Vllm:
@@ -30,6 +32,12 @@ class Vllm:
     def metrics(self) -> Names:
         """What it calls its metrics."""
         return NAMES
+
+    def check(
+        self, serving: ServingSpec, shape: Shape | None, config: Mapping[str, Any]
+    ) -> str | None:
+        """Look for what it would refuse."""
+        return refusals.check(serving, shape, config)
 
     def conditions(self, setup: Setup, digest: str) -> list[object]:
         """Return the command line, the variables, the environment and the device."""
