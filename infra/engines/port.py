@@ -51,6 +51,10 @@ class Engine(Protocol):
         """For people."""
 
     @property
+    def variables_prefix(self) -> str:
+        """What the names of its own environment variables begin with."""
+
+    @property
     def metrics(self) -> Names:
         """What it calls its metrics."""
 

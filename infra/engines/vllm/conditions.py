@@ -14,8 +14,7 @@ from pathlib import Path
 
 from infra.contracts.records import Adjustment
 from infra.engines.port import Setup
-from infra.engines.vllm.command import build_command, engine_environment
-from infra.machine.processes import clean_environment
+from infra.engines.vllm.command import build_command, engine_environment, inherited
 from infra.store.content import code_digest, digest_of
 
 _WITHOUT_EFFECT = frozenset(
@@ -54,7 +53,7 @@ def conditions(setup: Setup, digest: str, given: Mapping[str, str] | None = None
         given: Variables that reach the engine; by default those of this process that would.
     """
     spec, device = setup.serving, setup.device
-    given = clean_environment() if given is None else given
+    given = inherited() if given is None else given
     cores = len(os.sched_getaffinity(0))
     command = build_command(
         python=Path("python"),

@@ -15,10 +15,9 @@ from infra.engines.load import Names
 from infra.engines.port import Setup
 from infra.engines.timing import Point, Timing
 from infra.engines.vllm import conditions, refusals
-from infra.engines.vllm.command import GPU_MEMORY_FRACTION
+from infra.engines.vllm.command import GPU_MEMORY_FRACTION, VARIABLES, inherited
 from infra.engines.vllm.metrics import NAMES
 from infra.machine.leases import Lease
-from infra.machine.processes import clean_environment
 from infra.models.memory_need import Shape
 
 
@@ -27,6 +26,7 @@ class Vllm:
 
     name = "vllm"
     title = "vLLM"
+    variables_prefix = VARIABLES
 
     @property
     def metrics(self) -> Names:
@@ -49,7 +49,7 @@ class Vllm:
 
     def variables(self) -> Mapping[str, str]:
         """Return those that decide what is computed, or with what."""
-        return conditions.deciding_variables(clean_environment())
+        return conditions.deciding_variables(inherited())
 
     def memory_share(self, serving: ServingSpec) -> float:
         """Return what was asked for, or our default."""

@@ -35,7 +35,12 @@ from infra.engines.endpoint import Footprint
 from infra.engines.load import Load
 from infra.engines.load import ask as ask_load
 from infra.engines.vllm import log as vllm_log
-from infra.engines.vllm.command import DEFAULT_LOGPROBS, build_command, engine_environment
+from infra.engines.vllm.command import (
+    DEFAULT_LOGPROBS,
+    build_command,
+    engine_environment,
+    inherited,
+)
 from infra.engines.vllm.diagnosis.adjusting import adjusting
 from infra.engines.vllm.diagnosis.messages import died, explained, hung, not_ready
 from infra.engines.vllm.metrics import NAMES
@@ -44,7 +49,7 @@ from infra.engines.watchdog import Watchdog
 from infra.machine import ports
 from infra.machine.device import Device
 from infra.machine.leases import Lease
-from infra.machine.processes import Child, clean_environment, start
+from infra.machine.processes import Child, start
 from infra.machine.ticker import Ticker
 from infra.models.chat_template import has_chat_template
 
@@ -192,7 +197,7 @@ def serve(
             logprobs=logprobs,
             free_memory_bytes=psutil.virtual_memory().available,
         )
-        env = clean_environment() | spec.variables
+        env = inherited() | spec.variables
         env |= engine_environment(device, key, cores=len(os.sched_getaffinity(0)), given=env)
         gpus = spec.tensor_parallel_size
         with serve_command(

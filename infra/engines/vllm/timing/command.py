@@ -15,10 +15,11 @@ from infra.contracts.progress import Progress
 from infra.engines.endpoint import ServedEndpoint
 from infra.engines.port import Setup
 from infra.engines.timing import Point, Timing
+from infra.engines.vllm.command import inherited
 from infra.engines.vllm.timing.arguments import Target, arguments, warm_up
 from infra.engines.vllm.timing.results import Response, Result, doubts, speed_point
 from infra.machine.log_lines import tail
-from infra.machine.processes import clean_environment, describe_exit, start
+from infra.machine.processes import describe_exit, start
 
 WORKER = Path(__file__).with_name("bench_serve.py")
 PROTOCOL = 1
@@ -107,7 +108,7 @@ def request(points: Sequence[Point], target: Target) -> dict[str, object]:
 
 
 def _environment(server: ServedEndpoint) -> dict[str, str]:
-    clean = clean_environment()
+    clean = inherited()
     # The server is on loopback, and the client would go through a proxy even there.
     direct = {name: clean[name] for name in clean if not name.lower().endswith("_proxy")}
     key = server.headers["Authorization"].removeprefix("Bearer ")

@@ -99,7 +99,7 @@ def test_what_is_imported_meanwhile_changes_no_key() -> None:
     """Libraries set variables for themselves; the second arm must not get other keys for that."""
     code = (
         "from infra.engines.vllm.conditions import deciding_variables as deciding\n"
-        "from infra.machine.processes import clean_environment as clean\n"
+        "from infra.engines.vllm.command import inherited as clean\n"
         "before = deciding(clean())\n"
         "import datasets, lm_eval.evaluator, matplotlib, scipy.stats, sklearn.metrics\n"
         "import modelscope, prefect, statsmodels, transformers\n"
