@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from infra.contracts.progress import Progress
 from infra.contracts.records import Adjustment, PythonEnvironment
@@ -39,6 +39,14 @@ class Setup:
     """Run code that comes with the model."""
 
 
+class Kernels(NamedTuple):
+    """What an engine computes quantized layers with, by the names in its log."""
+
+    fast: frozenset[str]
+    slow: frozenset[str]
+    """What it falls back to where no fast one takes the layer's shapes or the device."""
+
+
 class Engine(Protocol):
     """One kind of engine. `registry.engine_of` returns the one that settings are for."""
 
@@ -53,6 +61,10 @@ class Engine(Protocol):
     @property
     def variables_prefix(self) -> str:
         """What the names of its own environment variables begin with."""
+
+    @property
+    def kernels(self) -> Kernels:
+        """The kernels it is known to have."""
 
     @property
     def metrics(self) -> Names:

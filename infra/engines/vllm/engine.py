@@ -12,10 +12,11 @@ from infra.contracts.records import Adjustment
 from infra.contracts.specs import ServingSpec
 from infra.engines.endpoint import ServedEndpoint
 from infra.engines.load import Names
-from infra.engines.port import Setup
+from infra.engines.port import Kernels, Setup
 from infra.engines.timing import Point, Timing
 from infra.engines.vllm import conditions, refusals
 from infra.engines.vllm.command import GPU_MEMORY_FRACTION, VARIABLES, inherited
+from infra.engines.vllm.kernels import KERNELS
 from infra.engines.vllm.metrics import NAMES
 from infra.machine.leases import Lease
 from infra.models.memory_need import Shape
@@ -27,6 +28,11 @@ class Vllm:
     name = "vllm"
     title = "vLLM"
     variables_prefix = VARIABLES
+
+    @property
+    def kernels(self) -> Kernels:
+        """The kernels it is known to have."""
+        return KERNELS
 
     @property
     def metrics(self) -> Names:

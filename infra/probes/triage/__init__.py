@@ -137,7 +137,10 @@ class Look:
     def _judge(self, server: ServedEndpoint) -> None:
         started = time.monotonic()
         before = self._found_on_disk()
-        checks = [*(before.checks if before else ()), served.kernel(server.record.kernel)]
+        checks = [
+            *(before.checks if before else ()),
+            served.kernel(server.record.kernel, self._subject.engine.kernels),
+        ]
         asked = self._prompts(server)
         baseline, to_these = self._baseline(asked)
         share = None
