@@ -17,9 +17,8 @@ from typing import Any
 import psutil
 
 from infra.contracts.specs import ServingSpec
-from infra.engines.vllm.command import build_command, engine_environment
+from infra.engines.vllm.command import build_command, engine_environment, inherited
 from infra.machine.device import detect
-from infra.machine.processes import clean_environment
 
 SAMPLE = Path(__file__).parents[1] / "infra" / "sample" / "model"
 UP = "Application startup complete"
@@ -95,7 +94,7 @@ class Stage:
             spec=ServingSpec(**spec), device=device, concurrency=4,
             free_memory_bytes=_FREE_MEMORY_BYTES,
         )  # fmt: skip
-        baseline = clean_environment()
+        baseline = inherited()
         baseline |= engine_environment(device, "unused", cores=2, given=baseline)
         baseline["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(own_worker))
         with self.log.open("wb") as output:

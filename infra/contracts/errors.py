@@ -19,6 +19,7 @@ One error says three things: the fact, the probable cause, the remedy.
     ├── QuantizationError       the quantizer failed
     │   ├── UnsupportedModel    AutoAWQ cannot quantize this model with this recipe
     │   └── BrokenCheckpoint    what it made is not worth an evaluation
+    ├── Unservable              the engine would refuse to serve the model in the way that was asked
     ├── AcceleratorsTaken       other runs of this machine hold them
     ├── ServerError             the engine did not come up or did not stay up
     │   ├── PortTaken           another process listens on the port
@@ -173,6 +174,10 @@ class BrokenCheckpoint(QuantizationError):
 
     checks: tuple[str, ...]
     """Names of the checks that it does not pass."""
+
+
+class Unservable(AssayError):
+    """The engine would refuse to serve the model in the way that was asked."""
 
 
 class AcceleratorsTaken(AssayError):

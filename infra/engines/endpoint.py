@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from infra.contracts.capability import Capability
+from infra.contracts.records import ServerRecord
 from infra.engines.load import Load
 
 
@@ -40,4 +41,34 @@ class Endpoint(Protocol):
 
         Raises:
             ServerError: It has ended, or computes nothing any more.
+        """
+
+
+class Footprint(NamedTuple):
+    """What an engine says of memory once it has loaded a model; none where it does not say."""
+
+    weights_bytes: int | None
+    """On one accelerator."""
+
+    kv_cache_tokens: int | None
+    """Tokens that all key-value caches have room for together."""
+
+
+class ServedEndpoint(Endpoint, Protocol):
+    """The endpoint of an engine that runs for us, for as long as it is served."""
+
+    @property
+    def record(self) -> ServerRecord:
+        """The engine as it really runs."""
+
+    def footprint(self) -> Footprint:
+        """Return what the engine says of memory."""
+
+    def raise_if_failing(self) -> None:
+        """Raise if it is the engine's fault that something asked of it failed.
+
+        An engine that is about to end answers with errors for a while: it gets the time to end.
+
+        Raises:
+            ServerError: It ended, or computes nothing any more.
         """

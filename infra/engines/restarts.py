@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from typing import TypeVar
 
 from infra.contracts.errors import (
     PortTaken,
@@ -20,15 +21,14 @@ from infra.contracts.errors import (
 )
 from infra.contracts.progress import Progress
 from infra.contracts.records import Restart
-from infra.engines.vllm.server import LiveServer
+from infra.engines.endpoint import ServedEndpoint
 
-Serve = Callable[[int], AbstractContextManager[LiveServer]]
-Work = Callable[[LiveServer, tuple[Restart, ...]], None]
+_Served = TypeVar("_Served", bound=ServedEndpoint)
 
 
 def work_through(
-    serve: Serve,
-    work: Work,
+    serve: Callable[[int], AbstractContextManager[_Served]],
+    work: Callable[[_Served, tuple[Restart, ...]], None],
     *,
     most: int,
     answered: Callable[[], int],

@@ -29,7 +29,6 @@ from infra.store.settings import Settings
 Stage = Literal["quantizer", "server"]
 LOCKS = Path(__file__).parents[1] / "environments"
 
-_IMPORTS: dict[Stage, str] = {"quantizer": "awq", "server": "vllm"}
 _BUILT_WITH_TORCH = ("autoawq",)
 """Source distributions whose set-up imports torch: installed second, without build isolation."""
 
@@ -127,7 +126,7 @@ def _provided(stage: Stage, python: Path, variable: str) -> PythonEnvironment:
     Raises:
         EnvironmentBuildError: It does not run, or lacks the package.
     """
-    module = _IMPORTS[stage]
+    module = json.loads((LOCKS / "imports.json").read_text(encoding="utf-8"))[stage]
     script = (
         "import importlib.metadata as m, importlib.util as u, json, sys;"
         f"found = u.find_spec({module!r}) is not None;"

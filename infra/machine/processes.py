@@ -41,7 +41,7 @@ _KEPT = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
     *("LD_LIBRARY_PATH", "LD_PRELOAD", "CC", "CXX", "CPATH", "LIBRARY_PATH"),
     *("CUDA_*", "NVIDIA_*", "NCCL_*", "OMP_*", "KMP_*", "GOMP_*", "MKL_*", "OPENBLAS_*"),
-    *("TORCH*", "PYTORCH_*", "TRITON_*", "VLLM_*", "MALLOC_*", "TOKENIZERS_PARALLELISM"),
+    *("TORCH*", "PYTORCH_*", "TRITON_*", "MALLOC_*", "TOKENIZERS_PARALLELISM"),
     *("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT", "HF_MODULES_CACHE"),
     "DO_NOT_TRACK",
 )
@@ -54,7 +54,10 @@ _SECRET_WORDS = frozenset(
 
 
 def clean_environment(
-    extra: Mapping[str, str] = MappingProxyType({}), *, keep: Iterable[str] = ()
+    extra: Mapping[str, str] = MappingProxyType({}),
+    *,
+    keep: Iterable[str] = (),
+    also: Iterable[str] = (),
 ) -> dict[str, str]:
     """Return the environment for a child: what it needs to run, and no secret.
 
@@ -64,15 +67,16 @@ def clean_environment(
 
     Args:
         extra: Variables to set, whatever their name.
-        keep: Further names to keep, with `*` as a wildcard (`UV_*`).
+        keep: Further names to keep, with `*` as a wildcard (`UV_*`); secrets among them too.
+        also: Further names to keep unless they are of secrets.
     """
-    keep = tuple(keep)
+    keep, no_secrets = tuple(keep), (*_KEPT, *also)
     kept = {
         name: value
         for name, value in os.environ.items()
         if any(fnmatchcase(name, pattern) for pattern in keep)
         or (
-            any(fnmatchcase(name, pattern) for pattern in _KEPT)
+            any(fnmatchcase(name, pattern) for pattern in no_secrets)
             and name not in _SET_BY_LIBRARIES
             and _SECRET_WORDS.isdisjoint(name.upper().split("_"))
         )

@@ -1,8 +1,8 @@
 """Which files of a repository are the model: one answer for everybody who reads any of them.
 
 Loaders do not agree where there is more than one. Transformers, and so AutoAWQ, takes
-`model.safetensors` and looks at `model.safetensors.index.json` only where there is none. vLLM takes
-what the index names, or without an index whatever has the suffix; `consolidated*.safetensors`
+`model.safetensors` and looks at `model.safetensors.index.json` only where there is none. The engine
+takes what the index names, or without an index whatever has the suffix; `consolidated*.safetensors`
 anywhere below comes before all of that. Here an index decides, and where loaders would take
 different weights the repository is refused.
 """
@@ -78,7 +78,7 @@ def misleading(names: Sequence[str], chosen: Sequence[str]) -> list[str]:
         names: All files of the folder.
         chosen: Those that are the model.
     """
-    suffixes: tuple[str, ...] = (".bin", _SAFE)  # vLLM does not look at an index of pickles
+    suffixes: tuple[str, ...] = (".bin", _SAFE)  # the engine looks at no index of pickles
     if any(name.endswith(_SAFE) for name in chosen):
         suffixes = () if SAFETENSORS.index in chosen else (_SAFE,)
     return [

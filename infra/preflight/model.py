@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -14,12 +13,13 @@ from infra.contracts.errors import AssayError
 from infra.contracts.progress import Progress
 from infra.contracts.specs import ArmSpec, CalibrationSpec, EvaluationSpec, QuantizationSpec
 from infra.conversations import calibration
+from infra.engines.registry import engine_of
 from infra.models import weights
 from infra.models.chat_template import moment_of
 from infra.models.memory_need import Shape, from_config, from_name, with_weights
 from infra.preflight import access
 from infra.preflight.findings import Finding, look, note, ok, problem, problems
-from infra.quantizers import Unservable, quantizer_of
+from infra.quantizers import quantizer_of
 from infra.store.settings import Settings
 
 _MODEL, _RECIPE = "model", "quantizable"
@@ -152,39 +152,11 @@ def _known(recipe: QuantizationSpec, config: Mapping[str, Any]) -> Finding:
 
 def _servable(spec: ArmSpec, shape: Shape | None, config: Mapping[str, Any]) -> Finding:
     """Check what the engine would refuse after minutes, or only for the candidate."""
-    serving = spec.serving
 
     def check() -> Finding | str:
         if spec.quantization:
-            quantizer_of(spec.quantization).check_served(spec.quantization, serving, shape)
-        if shape is None or shape.guessed:
-            return note("servable", "unknown until config.json can be read")
-        parts = serving.tensor_parallel_size
-        if shape.heads and shape.heads % parts:
-            raise Unservable(
-                f"The model's {shape.heads} attention heads cannot be shared by "
-                f"serving.tensor_parallel_size={parts}.",
-                remedy="Set serving.tensor_parallel_size to a divisor of the heads: 1, 2, 4 or 8.",
-            )
-        window, made_for = serving.max_model_len, shape.window
-        longer = bool(window and made_for and window > made_for) and not _stretched(config)
-        if longer and not os.environ.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN"):
-            raise Unservable(
-                f"serving.max_model_len is {window}, but the model was made for {made_for} tokens.",
-                cause="Its config.json says so (max_position_embeddings); the engine refuses more.",
-                remedy=f"Set serving.max_model_len to {made_for} or less.",
-            )
-        return f"{serving.dtype}, a window of {window or made_for or 'unknown'} tokens"
+            quantizer_of(spec.quantization).check_served(spec.quantization, spec.serving, shape)
+        found = engine_of(spec.serving).check(spec.serving, shape, config)
+        return found or note("servable", "unknown until config.json can be read")
 
     return look("servable", check)
-
-
-def _stretched(config: Mapping[str, Any]) -> bool:
-    """Return whether positions are scaled, so that the window is longer than the config says."""
-    for key in ("rope_scaling", "rope_parameters"):
-        scaling = config.get(key)
-        if isinstance(scaling, Mapping):
-            kind = scaling.get("rope_type") or scaling.get("type") or "default"
-            if kind != "default":
-                return True
-    return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 from infra.contracts.specs import QuantizationSpec, ServingSpec
-from infra.engines.vllm.command import GPU_MEMORY_FRACTION
+from infra.engines.registry import engine_of
 from infra.machine.device import Device
 from infra.models.memory_need import (
     GIB,
@@ -96,8 +96,7 @@ def serving_memory(spec: ServingSpec, shape: Shape, device: Device | None) -> Fi
         if device.kind == "cpu":
             room, free = main_memory()
         else:
-            fraction = spec.memory_fraction or GPU_MEMORY_FRACTION
-            room = free = int(device.memory_bytes * fraction)
+            room = free = int(device.memory_bytes * engine_of(spec).memory_share(spec))
         alone = need.weights + need.besides > room
         # An engine that may adjust takes a shorter window; arguments may make the cache smaller.
         if need.total > room and not alone and (spec.adjust or spec.extra_args):

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from infra.contracts.errors import ProcessError, ServerDied, ServerHung, ServerUnverified
-from infra.engines.vllm.server import LAST_WORDS_SECONDS, LiveServer
+from infra.engines.endpoint import ServedEndpoint
 from infra.probes.subject import Subject
-
-_HEALTH_SECONDS = 10.0
-_LOOK_SECONDS = 0.25
 
 
 class Probe(ABC):
@@ -39,10 +35,10 @@ class Probe(ABC):
         """Whether nothing has to be asked: it is not wanted, or an earlier run has asked."""
 
     @abstractmethod
-    def _measure(self, server: LiveServer) -> None:
+    def _measure(self, server: ServedEndpoint) -> None:
         """Measure, and keep what was measured."""
 
-    def take(self, server: LiveServer, *, restarts_left: int) -> None:
+    def take(self, server: ServedEndpoint, *, restarts_left: int) -> None:
         """Measure if it has to be. Whatever fails is told, and nothing is kept.
 
         Args:
@@ -69,17 +65,3 @@ class Probe(ABC):
 
     def _say(self, text: str) -> None:
         self._subject.say(text)
-
-
-def blame(server: LiveServer) -> None:
-    """Raise if it was the server that failed; give one that says so the time to end.
-
-    Raises:
-        ServerError: It ended, or computes nothing any more.
-    """
-    deadline = time.monotonic() + LAST_WORDS_SECONDS
-    server.raise_if_dead()
-    while not server.healthy(_HEALTH_SECONDS) and time.monotonic() < deadline:
-        server.raise_if_dead()
-        time.sleep(_LOOK_SECONDS)
-    server.raise_if_dead()

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.contracts.progress import Progress
-from infra.contracts.records import Checkpoint, PythonEnvironment
+from infra.contracts.records import Checkpoint
 from infra.contracts.specs import BASELINE, ArmSpec, RunSpec
+from infra.engines.port import Engine, Setup
 from infra.store.content import digest_of
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
@@ -30,8 +31,9 @@ class Subject:
     """Folder with the tokenizer and the chat template that write its prompts."""
 
     spec: RunSpec
-    environment: PythonEnvironment
-    """Interpreter with the engine."""
+    engine: Engine
+    setup: Setup
+    """What the engine serves, and with what."""
 
     conditions: tuple[object, ...]
     """All that decides what it answers besides the questions."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from infra.contracts.specs import QuantizationSpec
 from infra.quantizers.awq import Awq
-from infra.quantizers.port import Need, Quantizer, Unservable
+from infra.quantizers.port import Need, Quantizer
 
-__all__ = ["Need", "Quantizer", "Unservable", "quantizer_of"]
+__all__ = ["Need", "Quantizer", "quantizer_of"]
 
 _METHODS: dict[str, Quantizer] = {"awq": Awq()}
 

@@ -8,16 +8,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from infra.contracts.errors import AssayError
 from infra.contracts.progress import Progress
 from infra.contracts.records import Checkpoint, PythonEnvironment, Weights
 from infra.contracts.specs import QuantizationSpec, ServingSpec
 from infra.models.memory_need import Shape
 from infra.store.settings import Settings
-
-
-class Unservable(AssayError):
-    """The engine would refuse to serve the model in the way that was asked."""
 
 
 @dataclass(frozen=True)

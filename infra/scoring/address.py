@@ -6,7 +6,7 @@ from lm_eval.models.openai_completions import LocalCompletionsAPI
 
 from infra.contracts.capability import Capability
 from infra.engines.load import Load, ask
-from infra.engines.vllm.metrics import NAMES
+from infra.engines.registry import engines
 
 
 class Address:
@@ -45,7 +45,11 @@ class Address:
 
     def load(self) -> Load | None:
         """Return what it has to do, if it is an engine whose metrics we know."""
-        return ask(self.base_url.removesuffix("/v1"), self.headers, [NAMES])
+        return ask(
+            self.base_url.removesuffix("/v1"),
+            self.headers,
+            [engine.metrics for engine in engines()],
+        )
 
     def raise_if_dead(self) -> None:
         """Do nothing: nobody told us how to find out."""

@@ -43,7 +43,7 @@ TIMEOUT_SECONDS = 600
 
 @register_model("assay-completions")
 class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
-    """Asks a completions server (vLLM 0.26 or later; older ones more slowly)."""
+    """Asks a completions server; slowly where it cannot be asked for chosen tokens alone."""
 
     def __init__(
         self,
@@ -282,8 +282,9 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             self._reads = self._client.can_read()
             if not self._reads:
                 self._say(
-                    "This server cannot return the probabilities of chosen tokens (vLLM 0.26 and "
-                    "later can). Every continuation is echoed instead: as exact, but much slower."
+                    "This server cannot return the probabilities of chosen tokens: it does not "
+                    "know `logprob_token_ids`, as later versions of its engine may. Every "
+                    "continuation is echoed instead: as exact, but much slower."
                 )
         return self._reads
 

@@ -1,8 +1,9 @@
 """What goes over the wire to `/v1/completions`, and how its answers are read.
 
-`logprob_token_ids` (vLLM 0.26 and later; 0.24 does not have it) returns the log-probabilities of
-exactly these tokens at the generated position. With `return_tokens_as_token_ids` keys come as
-`token_id:N`, so that two tokens of the same text stay apart.
+`logprob_token_ids`, which not every engine knows (`can_read` finds out), returns the
+log-probabilities of exactly these tokens at the generated position. With
+`return_tokens_as_token_ids` keys come as `token_id:N`, so that two tokens of the same text stay
+apart.
 """
 
 from __future__ import annotations

@@ -25,14 +25,13 @@ from infra.contracts.records import (
     TaskScores,
 )
 from infra.contracts.specs import RunSpec
+from infra.engines.endpoint import ServedEndpoint
+from infra.engines.port import Setup
+from infra.engines.registry import engine_of
 from infra.engines.restarts import work_through
-from infra.engines.vllm.command import DEFAULT_LOGPROBS
-from infra.engines.vllm.conditions import answers_of as answers_identity
-from infra.engines.vllm.conditions import conditions as conditions_of
-from infra.engines.vllm.server import LiveServer, serve
 from infra.judging import early_stop
 from infra.judging.power import planned
-from infra.machine.device import Device, detect
+from infra.machine.device import detect
 from infra.machine.leases import Lease, lease
 from infra.models import origin, quantization
 from infra.models.parameters import count
@@ -67,7 +66,6 @@ class _Evaluation:
     name: str
     """Of the arm, or of its repeat."""
 
-    device: Device
     stored: dict[str, Stored]
     """Task → where its scores are kept."""
 
@@ -134,7 +132,9 @@ def evaluate(
     """
     arm = spec.arms[name]
     device = detect(arm.serving.device)
-    conditions = conditions_of(checkpoint.digest, checkpoint.path, arm, environment, device)
+    engine = engine_of(arm.serving)
+    setup = Setup(checkpoint.path, arm.serving, environment, device, arm.model.trust_remote_code)
+    conditions = engine.conditions(setup, checkpoint.digest)
     tokenizer = checkpoint.path
     if baseline is not None and spec.evaluation.tokenizer == "baseline":
         tokenizer = baseline.checkpoint.path
@@ -144,7 +144,7 @@ def evaluate(
         conditions.append({"repeat": True})
     subject = Subject(
         name=name, arm=arm, checkpoint=checkpoint, tokenizer=tokenizer, spec=spec,
-        environment=environment, conditions=tuple(conditions), run=run, settings=settings,
+        engine=engine, setup=setup, conditions=tuple(conditions), run=run, settings=settings,
         progress=progress,
     )  # fmt: skip
     look: Look | None = None
@@ -178,7 +178,6 @@ def evaluate(
     evaluation = _Evaluation(
         subject=subject,
         name=f"{name}-{REPEAT}" if repeat else name,
-        device=device,
         stored=stored,
         suite=suite,
         rounds=rounds,
@@ -196,7 +195,7 @@ def _measure(evaluation: _Evaluation) -> list[str]:
     missing = evaluation.missing
     if missing or evaluation.wanted:
         with lease(
-            evaluation.device,
+            subject.setup.device,
             count=subject.arm.serving.tensor_parallel_size,
             what=f"run {subject.run.id}, {evaluation.name}",
             settings=subject.settings,
@@ -253,23 +252,19 @@ def _ask(evaluation: _Evaluation, missing: list[str], held: Lease) -> None:
     subject, stored, rounds = evaluation.subject, evaluation.stored, evaluation.rounds
     serving = subject.arm.serving
 
-    def served(started_before: int) -> AbstractContextManager[LiveServer]:
+    def served(started_before: int) -> AbstractContextManager[ServedEndpoint]:
         number = f"-{started_before + 1}" if started_before else ""
-        return serve(
-            subject.checkpoint.path,
-            arm=subject.name,
-            spec=serving,
+        return subject.engine.serve(
+            subject.setup,
+            name=subject.name,
             concurrency=subject.spec.evaluation.concurrency,
-            environment=subject.environment,
-            device=evaluation.device,
-            trust_remote_code=subject.arm.model.trust_remote_code,
+            logprobs=subject.spec.fidelity.top_k,
             log=subject.run.log(f"server-{evaluation.name}{number}"),
             progress=subject.progress,
             lease=held,
-            logprobs=max(subject.spec.fidelity.top_k, DEFAULT_LOGPROBS),
         )
 
-    def work(server: LiveServer, restarts: tuple[Restart, ...]) -> None:
+    def work(server: ServedEndpoint, restarts: tuple[Restart, ...]) -> None:
         if evaluation.look:
             evaluation.look.take(server)
         asking = _Asking(evaluation, server, restarts)
@@ -301,7 +296,7 @@ class _Asking:
     """Asks one running server, and keeps what it answers."""
 
     def __init__(
-        self, evaluation: _Evaluation, server: LiveServer, restarts: tuple[Restart, ...]
+        self, evaluation: _Evaluation, server: ServedEndpoint, restarts: tuple[Restart, ...]
     ) -> None:
         self._evaluation = evaluation
         self._server = server
@@ -309,7 +304,7 @@ class _Asking:
         self._log = Path(server.record.log)
         here = {"log": self._log.relative_to(subject.run.path).as_posix(), "restarts": restarts}
         self._record = server.record.model_copy(update=here)
-        identity = answers_identity(list(subject.conditions), server.record.adjustments)
+        identity = subject.engine.identity(subject.conditions, server.record.adjustments)
         file = subject.settings.answers / f"{identity[:32]}.sqlite"
         evaluation.answers.append(AnswerFile(file, identity))
 

@@ -17,10 +17,9 @@ from infra.contracts.errors import AssayError, ReceiptError
 from infra.contracts.records import ArmResult, Record, Report
 from infra.contracts.specs import ArmSpec, CalibrationSpec, ModelSpec, RunSpec
 from infra.conversations import identity as calibration_source
-from infra.engines.vllm.conditions import deciding_variables
+from infra.engines.registry import engine_of
 from infra.machine.device import Device, detect
 from infra.machine.environments import Stage, locate
-from infra.machine.processes import clean_environment
 from infra.models import weights
 from infra.models.hubs.hub import COMMIT
 from infra.report.receipt.contents import check_seal, check_values
@@ -71,7 +70,12 @@ def run_key(spec: RunSpec, settings: Settings) -> str | None:
         ]
         devices = [detect(arm.serving.device) for arm in spec.arms.values()]
         environments = [
-            [device.kind, device.name, *_environments(arm, device, settings)]
+            [
+                device.kind,
+                device.name,
+                *_environments(arm, device, settings),
+                engine_of(arm.serving).variables(),
+            ]
             for arm, device in zip(spec.arms.values(), devices, strict=True)
         ]
     except (AssayError, OSError):
@@ -79,10 +83,7 @@ def run_key(spec: RunSpec, settings: Settings) -> str | None:
     if None in inputs:
         return None
     asked = spec.model_dump(mode="json", exclude={"results"})
-    return digest_of([
-        asked, inputs, environments,
-        deciding_variables(clean_environment()), _code(),
-    ])  # fmt: skip
+    return digest_of([asked, inputs, environments, _code()])
 
 
 def inputs_of(spec: RunSpec, settings: Settings) -> RunInputs:

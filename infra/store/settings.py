@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     """`ASSAY_RUNS`: what runs leave behind, unless the spec names a folder."""
 
     server_python: Path | None = None
-    """`ASSAY_SERVER_PYTHON`: interpreter with vLLM, instead of the environment built here."""
+    """`ASSAY_SERVER_PYTHON`: interpreter with the engine, instead of the environment built here."""
 
     quantizer_python: Path | None = None
     """`ASSAY_QUANTIZER_PYTHON`: interpreter with AutoAWQ, instead of the environment built here."""

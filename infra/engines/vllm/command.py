@@ -10,6 +10,10 @@ from typing import Any
 from infra.contracts.engine_flags import flag_names
 from infra.contracts.specs import ServingSpec
 from infra.machine.device import Device
+from infra.machine.processes import clean_environment
+
+VARIABLES = "VLLM_"
+"""Its own variables begin so."""
 
 GPU_MEMORY_FRACTION = 0.9
 _CPU_MEMORY_FRACTION = 0.3
@@ -82,6 +86,11 @@ def build_command(
     if trust_remote_code:
         command.append("--trust-remote-code")
     return (*command, *spec.extra_args)
+
+
+def inherited() -> dict[str, str]:
+    """Return the variables of this process that reach the engine."""
+    return clean_environment(also=[f"{VARIABLES}*"])
 
 
 def engine_environment(

@@ -12,11 +12,9 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from infra.contracts.records import Adjustment, PythonEnvironment
-from infra.contracts.specs import ArmSpec
-from infra.engines.vllm.command import build_command, engine_environment
-from infra.machine.device import Device
-from infra.machine.processes import clean_environment
+from infra.contracts.records import Adjustment
+from infra.engines.port import Setup
+from infra.engines.vllm.command import build_command, engine_environment, inherited
 from infra.store.content import code_digest, digest_of
 
 _WITHOUT_EFFECT = frozenset(
@@ -46,49 +44,40 @@ _KEY = "assay"
 """Stands for the key of a start, which no two share."""
 
 
-def conditions(
-    digest: str,
-    folder: Path,
-    spec: ArmSpec,
-    environment: PythonEnvironment,
-    device: Device,
-    given: Mapping[str, str] | None = None,
-) -> list[object]:
+def conditions(setup: Setup, digest: str, given: Mapping[str, str] | None = None) -> list[object]:
     """Return all that decides what a checkpoint answers, and by which code it is asked.
 
     Args:
+        setup: What is served. Its folder may be one of the same configuration.
         digest: Of the checkpoint.
-        folder: It, or one of the same configuration.
-        spec: What was asked of the arm.
-        environment: Interpreter with the engine.
-        device: What it computes on.
         given: Variables that reach the engine; by default those of this process that would.
     """
-    given = clean_environment() if given is None else given
+    spec, device = setup.serving, setup.device
+    given = inherited() if given is None else given
     cores = len(os.sched_getaffinity(0))
     command = build_command(
         python=Path("python"),
-        model=folder,
+        model=setup.checkpoint,
         served_name="",
         port=0,
-        spec=spec.serving,
+        spec=spec,
         device=device,
         concurrency=None,
-        trust_remote_code=spec.model.trust_remote_code,
+        trust_remote_code=setup.trust_remote_code,
         free_memory_bytes=0,
     )
-    given = {**given, **spec.serving.variables}
+    given = {**given, **spec.variables}
     variables = {**given, **engine_environment(device, _KEY, cores=cores, given=given)}
     return [
         {
             "checkpoint": digest,
-            "command": deciding_flags(command, spec.serving.extra_args),
+            "command": deciding_flags(command, spec.extra_args),
             "variables": deciding_variables(variables),
-            "engine": environment.digest,
+            "engine": setup.environment.digest,
             # The number of threads decides in which order a processor adds up.
             "device": [device.kind, device.name, cores if device.kind == "cpu" else None],
             # An engine that may adjust itself is not told by its command alone; see `answers_of`.
-            "adjust": spec.serving.adjust,
+            "adjust": spec.adjust,
             "code": code_digest("scoring"),
         }
     ]

@@ -30,10 +30,17 @@ from infra.contracts.errors import (
 from infra.contracts.progress import Progress
 from infra.contracts.records import Adjustment, PythonEnvironment, ServerRecord
 from infra.contracts.specs import ServingSpec
+from infra.engines.connection import connect
+from infra.engines.endpoint import Footprint
 from infra.engines.load import Load
 from infra.engines.load import ask as ask_load
 from infra.engines.vllm import log as vllm_log
-from infra.engines.vllm.command import DEFAULT_LOGPROBS, build_command, engine_environment
+from infra.engines.vllm.command import (
+    DEFAULT_LOGPROBS,
+    build_command,
+    engine_environment,
+    inherited,
+)
 from infra.engines.vllm.diagnosis.adjusting import adjusting
 from infra.engines.vllm.diagnosis.messages import died, explained, hung, not_ready
 from infra.engines.vllm.metrics import NAMES
@@ -42,7 +49,7 @@ from infra.engines.watchdog import Watchdog
 from infra.machine import ports
 from infra.machine.device import Device
 from infra.machine.leases import Lease
-from infra.machine.processes import Child, clean_environment, start
+from infra.machine.processes import Child, start
 from infra.machine.ticker import Ticker
 from infra.models.chat_template import has_chat_template
 
@@ -50,9 +57,10 @@ _POLL_SECONDS = 0.25
 _FIRST_ANSWER_SECONDS = 60.0
 """The first question may take this long, even if the start used up its time."""
 _HEARTBEAT_SECONDS = 2.0
+_HEALTH_SECONDS = 10.0
 _CAN = frozenset(set(Capability) - {Capability.CHAT})
 """What every model can that it serves; a chat takes a template besides."""
-LAST_WORDS_SECONDS = 15.0
+_LAST_WORDS_SECONDS = 15.0
 """A server whose engine died answers with errors for a while before it ends itself."""
 
 
@@ -90,9 +98,10 @@ class LiveServer:
 
     def healthy(self, seconds: float) -> bool:
         """Tell whether it answers in time, and thinks that its engine lives."""
-        url = f"{self.base_url.removesuffix('/v1')}/health"
+        root = self.base_url.removesuffix("/v1")
         try:
-            return httpx.get(url, timeout=seconds, trust_env=False).is_success
+            with connect(root, {}, seconds=seconds) as client:
+                return client.get("/health").is_success
         except httpx.HTTPError:
             return False
 
@@ -111,6 +120,25 @@ class LiveServer:
             raise died(self._child.log, code)
         if self._watchdog.hung:
             raise hung(self._child.log)
+
+    def raise_if_failing(self) -> None:
+        """Raise if the engine has ended or hangs; give one that says that it ends the time to.
+
+        Raises:
+            ServerDied: With its exit code and the tail of its log.
+            ServerHung: It lives.
+        """
+        deadline = time.monotonic() + _LAST_WORDS_SECONDS
+        self.raise_if_dead()
+        while not self.healthy(_HEALTH_SECONDS) and time.monotonic() < deadline:
+            self.raise_if_dead()
+            time.sleep(_POLL_SECONDS)
+        self.raise_if_dead()
+
+    def footprint(self) -> Footprint:
+        """Return what the engine's log says of memory."""
+        text = self._child.log.read_text(encoding="utf-8", errors="replace")
+        return Footprint(vllm_log.weights_bytes(text), vllm_log.kv_cache_tokens(text))
 
 
 @contextlib.contextmanager
@@ -169,7 +197,7 @@ def serve(
             logprobs=logprobs,
             free_memory_bytes=psutil.virtual_memory().available,
         )
-        env = clean_environment() | spec.variables
+        env = inherited() | spec.variables
         env |= engine_environment(device, key, cores=len(os.sched_getaffinity(0)), given=env)
         gpus = spec.tensor_parallel_size
         with serve_command(
@@ -268,7 +296,7 @@ def serve_command(
                 # Whoever talks to a dead server sees only a closed connection, or an answer
                 # that tells of an engine that is about to end.
                 unanswered = _unanswered(error)
-                child.wait(LAST_WORDS_SECONDS if unanswered else 1)
+                child.wait(_LAST_WORDS_SECONDS if unanswered else 1)
                 with _because_of(error):
                     server.raise_if_dead()
                     if unanswered and not server.healthy(_FIRST_ANSWER_SECONDS):

@@ -11,11 +11,11 @@ from infra.contracts.errors import ServerUnverified
 from infra.contracts.records import Reading
 from infra.conversations import calibration
 from infra.conversations import identity as calibration_source
-from infra.engines.vllm.server import LiveServer
+from infra.engines.endpoint import ServedEndpoint
 from infra.models.tokenizer_identity import tokenizer_digest
 from infra.probes.fidelity import texts
 from infra.probes.fidelity.reading import read
-from infra.probes.probe import Probe, blame
+from infra.probes.probe import Probe
 from infra.probes.triage.answers import Tell
 from infra.store.content import build_once, code_digest, digest_file, digest_of, write_atomically
 from infra.suite import kind_of
@@ -45,7 +45,7 @@ class ReadingProbe(Probe):
         """
         return not self._spec.fidelity.enabled or not self._texts.tokens or self._kept.is_dir()
 
-    def _measure(self, server: LiveServer) -> None:
+    def _measure(self, server: ServedEndpoint) -> None:
         # One token is always generated. A server that had to be started with a shorter window
         # than was asked for reads shorter texts, which the comparison sees.
         whole = self._texts.cut(server.max_model_len - 1)
@@ -73,7 +73,7 @@ class ReadingProbe(Probe):
         try:
             build_once(self._kept, build, on_wait=wait)
         except ServerUnverified:
-            blame(server)
+            server.raise_if_failing()
             raise
 
     def found(self) -> Reading | None:

@@ -1,10 +1,8 @@
-"""How fast an arm is, and what memory it takes: `vllm bench serve` on the server of its exam.
+"""How fast an arm is, and what memory it takes, on the server of its tasks.
 
-plan        where to measure, and the command for it
-client      runs the command, and watches it and the server
-results     what it measured
-memory      what the engine's log and its processes tell
-comparing   both arms side by side
+plan             where to measure
+memory_at_load   what the engine says, and what its processes hold
+comparing        both arms side by side
 """
 
 from __future__ import annotations
@@ -15,14 +13,12 @@ from functools import cached_property
 from pathlib import Path
 
 from infra.contracts.records import Bench
-from infra.engines.vllm.server import LiveServer
-from infra.machine.device import detect
+from infra.engines.endpoint import ServedEndpoint
+from infra.engines.timing import Point
 from infra.probes.probe import Probe
 from infra.probes.speed import memory_at_load as memory
 from infra.probes.speed import plan
-from infra.probes.speed.command import time_points
 from infra.probes.speed.comparing import SpeedPair, in_different_runs, slower, summary
-from infra.probes.speed.results import doubts, speed_point
 from infra.probes.subject import Subject
 from infra.store.content import code_digest, digest_of, write_atomically
 
@@ -61,49 +57,39 @@ class BenchProbe(Probe):
         key = _key(self._subject)
         return self._settings.cache / "benches" / f"{key[:32]}.json"
 
-    def _measure(self, server: LiveServer) -> None:
+    def _measure(self, server: ServedEndpoint) -> None:
         suffix = f"-{self._tries}" if self._tries > 1 else ""
         bench = self._timed(server, self._run.log(f"bench-{self._subject.name}{suffix}"))
         write_atomically(self._kept, bench.model_dump_json(indent=2))
         self._here = True
 
-    def _timed(self, server: LiveServer, log: Path) -> Bench:
+    def _timed(self, server: ServedEndpoint, log: Path) -> Bench:
         started = time.monotonic()
-        device = detect(self._subject.arm.serving.device)
-        at_load = memory.at_load(server, device)
-        target = plan.Target(
-            url=server.base_url.removesuffix("/v1"),
-            model_name=server.model_name,
-            tokenizer=self._subject.checkpoint.path,
-            trust_remote_code=self._subject.arm.model.trust_remote_code,
-        )
+        at_load = memory.at_load(server, self._subject.setup.device)
         points = self._fitting(server.max_model_len)
-        results = time_points(
-            points,
-            target,
+        timing = self._subject.engine.time(
+            self._subject.setup,
             server,
-            environment=self._subject.environment,
+            points,
             folder=self._run.path / "bench" / self._subject.name,
             log=log,
             progress=self._progress,
         )
-        for point, result in zip(points, results, strict=True):
-            for doubt in doubts(point, result):
-                self._say(f"{point.what}: {doubt}; see {log}")
-        first = [("vllm", "bench", "serve", *plan.arguments(point, target)) for point in points[:1]]
+        for doubt in timing.doubts:
+            self._say(doubt)
         bench = Bench(
             engine_version=server.record.version,
             device=server.record.device,
-            points=tuple(map(speed_point, points, results)),
+            points=timing.points,
             memory=at_load,
-            command=next(iter(first), ()),
+            command=timing.command,
             seconds=round(time.monotonic() - started, 2),
         )
         if points:
             self._say(f"timed at {len(points)} points in {bench.seconds:.0f} s")
         return bench
 
-    def _fitting(self, window: int) -> list[plan.Point]:
+    def _fitting(self, window: int) -> list[Point]:
         points = plan.points(self._spec.speed)
         for point in points:
             if not plan.fits(point, window):
@@ -121,9 +107,9 @@ def _key(subject: Subject) -> str:
     room for requests, the driver and the machine.
     """
     spec, serving = subject.spec, subject.arm.serving
-    device = detect(serving.device)
     speed = spec.speed.model_dump(mode="json", exclude={"enabled"})
     return digest_of([
-        code_digest("probes/speed"), subject.conditions, speed, serving.memory_fraction,
-        spec.evaluation.concurrency, device.driver, platform.node(),
+        code_digest("probes/speed", f"engines/{subject.engine.name}/timing"),
+        subject.conditions, speed, serving.memory_fraction,
+        spec.evaluation.concurrency, subject.setup.device.driver, platform.node(),
     ])  # fmt: skip

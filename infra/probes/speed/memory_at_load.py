@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 
 import httpx
 import psutil
 
 from infra.contracts.records import MemoryAtLoad
-from infra.engines.vllm import log as vllm_log
-from infra.engines.vllm.server import LiveServer
+from infra.engines.endpoint import ServedEndpoint
 from infra.machine import ports
 from infra.machine.device import Device, memory_holders
 
 
-def at_load(server: LiveServer, device: Device) -> MemoryAtLoad:
+def at_load(server: ServedEndpoint, device: Device) -> MemoryAtLoad:
     """Return what the engine said when it had loaded the model, and what its processes hold now.
 
     An engine on an accelerator takes its whole share at the start, so there the last number says
@@ -26,21 +24,21 @@ def at_load(server: LiveServer, device: Device) -> MemoryAtLoad:
         server: Serves the model.
         device: What it computes on.
     """
-    text = Path(server.record.log).read_text(encoding="utf-8", errors="replace")
+    said = server.footprint()
     return MemoryAtLoad(
-        weights_bytes=vllm_log.weights_bytes(text),
-        kv_cache_tokens=vllm_log.kv_cache_tokens(text),
+        weights_bytes=said.weights_bytes,
+        kv_cache_tokens=said.kv_cache_tokens,
         process_bytes=_on_accelerators(server) if device.kind == "cuda" else _resident(server),
     )
 
 
-def _on_accelerators(server: LiveServer) -> int | None:
+def _on_accelerators(server: ServedEndpoint) -> int | None:
     # In a container of its own the driver shows no processes, or none of their memory.
     held = memory_holders()
     return sum(held.get(process.pid, 0) for process in _processes(server)) or None
 
 
-def _resident(server: LiveServer) -> int | None:
+def _resident(server: ServedEndpoint) -> int | None:
     """Return the sum over all processes; pages that several share count in each of them."""
     total = 0
     for process in _processes(server):
@@ -49,7 +47,7 @@ def _resident(server: LiveServer) -> int | None:
     return total or None
 
 
-def _processes(server: LiveServer) -> list[psutil.Process]:
+def _processes(server: ServedEndpoint) -> list[psutil.Process]:
     """Return the server and all below it, without its supervisor."""
     port = httpx.URL(server.base_url).port
     top = ports.listener(port) if port else None

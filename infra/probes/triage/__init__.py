@@ -13,7 +13,7 @@ from pathlib import Path
 from infra.contracts.progress import Progress
 from infra.contracts.records import ArmResult, Check, Checkpoint, Triage, Weights
 from infra.contracts.specs import TriageSpec
-from infra.engines.vllm.server import LiveServer
+from infra.engines.endpoint import ServedEndpoint
 from infra.models.chat_template import moment_of
 from infra.probes.subject import Subject
 from infra.probes.triage import answers, files, served
@@ -109,7 +109,7 @@ class Look:
         if (found := self.found()) is not None:
             stop_if_broken(found.checks, str(self._subject.checkpoint.path), self._progress)
 
-    def take(self, server: LiveServer) -> None:
+    def take(self, server: ServedEndpoint) -> None:
         """Keep the baseline's answers, or judge the candidate by them.
 
         Raises:
@@ -123,7 +123,7 @@ class Look:
         else:
             self._judge(server)
 
-    def _keep_answers(self, server: LiveServer) -> None:
+    def _keep_answers(self, server: ServedEndpoint) -> None:
         asked = self._prompts(server)
         file = self._answers_to(asked)
         if not asked or file.is_file():
@@ -134,10 +134,13 @@ class Look:
         write_atomically(file, baseline.model_dump_json())
         self._progress.say(f"triage: kept the baseline's answers to {len(asked)} prompts")
 
-    def _judge(self, server: LiveServer) -> None:
+    def _judge(self, server: ServedEndpoint) -> None:
         started = time.monotonic()
         before = self._found_on_disk()
-        checks = [*(before.checks if before else ()), served.kernel(server.record.kernel)]
+        checks = [
+            *(before.checks if before else ()),
+            served.kernel(server.record.kernel, self._subject.engine.kernels),
+        ]
         asked = self._prompts(server)
         baseline, to_these = self._baseline(asked)
         share = None
@@ -164,7 +167,7 @@ class Look:
         agreed = "" if share is None else f"; it agrees on {share:.1%} of next tokens"
         self._progress.say(f"triage: no reason to stop, in {seconds:.0f} s{agreed}")
 
-    def _compare(self, baseline: Baseline, server: LiveServer) -> tuple[list[Check], float]:
+    def _compare(self, baseline: Baseline, server: ServedEndpoint) -> tuple[list[Check], float]:
         count = len(baseline.answers)
         asked = [answer.prompt for answer in baseline.answers]
         given = answers.ask(server, asked, self._teller("answering prompts", count))
@@ -187,7 +190,7 @@ class Look:
             return None, False
         return Baseline.model_validate_json(file.read_text(encoding="utf-8")), file == exact
 
-    def _prompts(self, server: LiveServer) -> list[list[int]]:
+    def _prompts(self, server: ServedEndpoint) -> list[list[int]]:
         wanted = self._spec.probe_conversations
         if wanted is None:
             return []

@@ -10,17 +10,11 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from infra.contracts.records import Check, Record, Side
+from infra.engines.port import Kernels
 from infra.probes.triage.answers import ANSWER_TOKENS, Answer, Reading
 
 KERNEL, EMPTY, LOOPS, ENDLESS = "kernel", "empty answers", "looping answers", "endless answers"
 AGREEMENT, CALIBRATION = "agreement with the baseline", "calibration text"
-
-_FAST = {
-    "MacheteLinearKernel", "MarlinLinearKernel", "AllSparkLinearKernel",  # CUDA
-    "CPUWNA16LinearKernel", "ZentorchWNA16LinearKernel", "Dynamic4bitLinearKernel",  # CPU
-}  # fmt: skip
-_SLOW = {"ConchLinearKernel", "ExllamaLinearKernel", "TritonW4A16LinearKernel"}
-"""What vLLM falls back to where no fast kernel takes the layer's shapes or the device."""
 
 LEAST_READABLE = -5.0
 """Nats a token. Conversations are read at -1 to -3; random characters have at least four and a half
@@ -51,19 +45,23 @@ class Baseline(Record):
         )
 
 
-def kernel(name: str | None) -> Check:
+def kernel(name: str | None, engines: Kernels) -> Check:
     """Tell whether the engine's kernel for quantized layers is a fast one.
 
     A slow one, or one not known here, changes no score: it is told and stops nothing.
+
+    Args:
+        name: As the engine's log has it.
+        engines: Those that it has.
     """
     names = set((name or "").split(", ")) - {""}
     if not names:
         found = "not named in the engine's log"
-    elif names <= _FAST | _SLOW:
+    elif names <= engines.fast | engines.slow:
         found = ", ".join(sorted(names))
     else:
         found = f"{name} (not known here)"
-    return Check(name=KERNEL, value=found, wanted="a fast one", ok=not names & _SLOW)
+    return Check(name=KERNEL, value=found, wanted="a fast one", ok=not names & engines.slow)
 
 
 def calibration(nats: float, side: Side) -> Check:

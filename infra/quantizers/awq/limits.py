@@ -10,12 +10,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from infra.contracts.errors import UnsupportedModel
+from infra.contracts.errors import Unservable, UnsupportedModel
 from infra.contracts.records import Weights
 from infra.contracts.specs import QuantizationSpec, ServingSpec
 from infra.models import safetensors_header
 from infra.models.memory_need import Shape
-from infra.quantizers.port import Unservable
 
 TEXT_MODELS = frozenset(
     ["RefinedWeb", "RefinedWebModel", "Yi", "aquila", "baichuan", "bloom", "cohere", "deepseek_v2",

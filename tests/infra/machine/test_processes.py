@@ -245,7 +245,7 @@ def test_a_clean_environment_holds_what_a_child_needs_and_no_secret(
     needed = {
         "PATH": "/bin", "HOME": "/home/me", "LC_ALL": "C.UTF-8", "https_proxy": "http://proxy",
         "CUDA_VISIBLE_DEVICES": "0", "OMP_NUM_THREADS": "2", "TMPDIR": "/scratch",
-        "HF_HOME": "/hub", "VLLM_USE_FLASHINFER_SAMPLER": "0", "TOKENIZERS_PARALLELISM": "false",
+        "HF_HOME": "/hub", "TOKENIZERS_PARALLELISM": "false",
         "LD_LIBRARY_PATH": "/lib",
     }  # fmt: skip
     unwanted = {
@@ -268,3 +268,14 @@ def test_a_clean_environment_takes_what_it_is_told_to(monkeypatch: pytest.Monkey
     assert environment["UV_CACHE_DIR"] == "/uv"
     assert environment["HOME"] == "/elsewhere"
     assert environment["VLLM_API_KEY"] == "k"
+
+
+def test_a_clean_environment_takes_more_than_that_but_no_secrets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ENGINE_SAMPLER", "0")
+    monkeypatch.setenv("ENGINE_API_KEY", "s")
+    assert "ENGINE_SAMPLER" not in clean_environment()
+    environment = clean_environment(also=["ENGINE_*"])
+    assert environment["ENGINE_SAMPLER"] == "0"
+    assert "ENGINE_API_KEY" not in environment

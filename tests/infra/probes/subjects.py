@@ -15,6 +15,9 @@ from infra.contracts.records import (
     ServerRecord,
 )
 from infra.contracts.specs import BASELINE, RunSpec
+from infra.engines.port import Setup
+from infra.engines.registry import engine_of
+from infra.machine.device import detect
 from infra.probes.subject import Subject
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
@@ -72,13 +75,21 @@ def subject_of(
         settings: Where results are kept.
         progress: Hears what happens.
     """
+    arm = spec.arms[name]
     return Subject(
         name=name,
-        arm=spec.arms[name],
+        arm=arm,
         checkpoint=checkpoint,
         tokenizer=tokenizer or checkpoint.path,
         spec=spec,
-        environment=environment,
+        engine=engine_of(arm.serving),
+        setup=Setup(
+            checkpoint.path,
+            arm.serving,
+            environment,
+            detect(arm.serving.device),
+            arm.model.trust_remote_code,
+        ),
         conditions=tuple(conditions),
         run=run or RunFolder(id="run", path=folder / "run"),
         settings=settings or Settings(cache=folder / "cache"),

@@ -40,7 +40,7 @@ class Held(Completions):
 
 
 class Metrics:
-    """Counters in vLLM's text; each look finds more preemptions, if so wished."""
+    """Counters in vLLM's text; the second look finds preemptions, if so wished."""
 
     def __init__(self, *, waiting: int = 0, cache: float = 0.1, thrown_out: int = 0) -> None:
         self._waiting, self._cache, self._thrown_out = waiting, cache, thrown_out
@@ -52,7 +52,7 @@ class Metrics:
             "vllm:num_requests_running 8\n"
             f"vllm:num_requests_waiting {self._waiting}\n"
             f"vllm:kv_cache_usage_perc {self._cache}\n"
-            f"vllm:num_preemptions_total {self.looks * self._thrown_out}\n"
+            f"vllm:num_preemptions_total {min(self.looks, 2) * self._thrown_out}\n"
         )
 
 

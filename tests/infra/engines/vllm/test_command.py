@@ -8,7 +8,7 @@ import pytest
 
 from infra.contracts.engine_flags import MERGED, OWNED
 from infra.contracts.specs import ServingSpec
-from infra.engines.vllm.command import build_command, engine_environment, kv_cache_bytes
+from infra.engines.vllm.command import build_command, engine_environment, inherited, kv_cache_bytes
 from infra.machine.device import Device
 
 CPU = Device(kind="cpu", name="a processor", count=1, memory_bytes=2**34)
@@ -151,3 +151,10 @@ def test_a_cpu_keeps_small_blocks_and_a_gpu_its_own(model: Path) -> None:
     parts = command(model, CPU)
     assert parts[parts.index("--block-size") + 1] == "32"
     assert "--block-size" not in command(model, GPU)
+
+
+def test_the_engines_own_variables_reach_it_but_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_USE_FLASHINFER_SAMPLER", "0")
+    monkeypatch.setenv("VLLM_API_KEY", "somebody's")
+    assert inherited()["VLLM_USE_FLASHINFER_SAMPLER"] == "0"
+    assert "VLLM_API_KEY" not in inherited()

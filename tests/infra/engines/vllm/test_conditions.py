@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from infra.contracts.records import Adjustment, PythonEnvironment
-from infra.contracts.specs import RunSpec
+from infra.contracts.specs import ServingSpec
+from infra.engines.port import Setup
 from infra.engines.vllm import command as vllm_command
 from infra.engines.vllm.conditions import answers_of, conditions
 from infra.machine.device import Device
@@ -26,21 +27,13 @@ def key(
     device: Device = GPU,
     trust: bool = False,
     given: dict[str, str] | None = None,
-    concurrency: int | None = None,
     **serving: Any,
 ) -> str:
-    spec = RunSpec.model_validate(
-        {
-            "model": {"id": "a/b", "trust_remote_code": trust},
-            "quantization": {"calibration": {"path": "c.jsonl"}},
-            "evaluation": {"tasks": [{"name": "gsm8k"}], "concurrency": concurrency},
-            "serving": serving,
-        }
-    )
     environment = PythonEnvironment(
         name="server", python=Path("/somewhere/python"), digest=engine, provided=False
     )
-    return answers_of(conditions(digest, MODEL, spec, environment, device, given or {}), ())
+    setup = Setup(MODEL, ServingSpec.model_validate(serving), environment, device, trust)
+    return answers_of(conditions(setup, digest, given or {}), ())
 
 
 @pytest.mark.parametrize(
@@ -75,7 +68,6 @@ def test_what_decides_an_answer_is_in_the_key(changed: dict[str, Any]) -> None:
         {"memory_fraction": 0.5},
         {"startup_timeout_seconds": 60},
         {"max_restarts": 0},
-        {"concurrency": 512},
         {"given": {"PATH": "/bin", "HOME": "/home/ada", "CUDA_VISIBLE_DEVICES": "1"}},
         {"given": {"VLLM_API_KEY": "secret", "VLLM_CACHE_ROOT": "/tmp", "TRITON_CACHE_DIR": "/t"}},
         {"device": GPU.model_copy(update={"count": 1, "driver": "581"})},
@@ -107,7 +99,7 @@ def test_what_is_imported_meanwhile_changes_no_key() -> None:
     """Libraries set variables for themselves; the second arm must not get other keys for that."""
     code = (
         "from infra.engines.vllm.conditions import deciding_variables as deciding\n"
-        "from infra.machine.processes import clean_environment as clean\n"
+        "from infra.engines.vllm.command import inherited as clean\n"
         "before = deciding(clean())\n"
         "import datasets, lm_eval.evaluator, matplotlib, scipy.stats, sklearn.metrics\n"
         "import modelscope, prefect, statsmodels, transformers\n"

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from infra.contracts.errors import PortTaken, ServerDied, ServerError, ServerNotReady
 from infra.contracts.records import Adjustment, PythonEnvironment
-from infra.contracts.specs import RunSpec, ServingSpec
+from infra.contracts.specs import ArmSpec, ServingSpec
 from infra.engines.vllm.diagnosis.adjusting import MOST_ADJUSTMENTS, adjusted, adjusting
 from infra.engines.vllm.diagnosis.messages import explained
 from infra.engines.vllm.diagnosis.patterns import Value
@@ -147,7 +147,7 @@ def test_no_other_entry_matches_a_captured_log(name: str) -> None:
 def test_the_field_to_change_exists(known: Any) -> None:
     names = [word.strip(",.") for word in known.remedy.split() if word.startswith("serving.")]
     for field in filter(None, [known.field, *names]):
-        holder: type[BaseModel] = RunSpec
+        holder: type[BaseModel] = ArmSpec
         section, name = field.split(".")
         holder = holder.model_fields[section].annotation  # type: ignore[assignment]
         assert name in holder.model_fields, field

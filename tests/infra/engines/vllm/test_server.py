@@ -17,6 +17,7 @@ import httpx
 import psutil
 import pytest
 
+from infra.contracts.capability import Capability
 from infra.contracts.errors import (
     AssayError,
     PortTaken,
@@ -290,4 +291,10 @@ def test_the_real_engine(server_environment: PythonEnvironment, tmp_path: Path) 
         processes = [child for child in children if child not in others]
         assert len(processes) >= 3  # supervisor, API server, engine
         time_it(server, sample, server_environment, tmp_path)
+        load = server.load()
+        assert load is not None
+        assert (load.running, load.waiting, load.preemptions) == (0, 0, 0)
+        assert load.cache is not None
+        assert load.computed > 8 * (24 + 4)  # tokens of what was timed
+        assert server.can >= {Capability.CHOSEN_LOGPROBS, Capability.PROMPT_LOGPROBS}
     assert not [process for process in processes if lives(process)]

@@ -33,7 +33,7 @@ def engine(server: LiveServer, tmp_path: Path) -> LiveServer:
     """A server whose log tells what an engine's does."""
     log = tmp_path / "server.log"
     log.write_text(SAYS)
-    return replace(server, record=server.record.model_copy(update={"log": str(log)}))
+    return replace(server, _child=replace(server._child, log=log))
 
 
 def pid_of(server: LiveServer) -> int:

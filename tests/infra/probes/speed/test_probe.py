@@ -16,8 +16,8 @@ from infra.contracts.records import Bench, PythonEnvironment, Restart
 from infra.contracts.specs import EvaluationSpec, ModelSpec, QuantizationSpec, RunSpec
 from infra.engines.restarts import work_through
 from infra.engines.vllm.server import LiveServer
+from infra.engines.vllm.timing import command as client
 from infra.probes.speed import BenchProbe
-from infra.probes.speed import command as client
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from tests.infra.probes.speed.served import KEY, serving

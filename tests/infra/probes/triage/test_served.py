@@ -6,6 +6,7 @@ import pytest
 
 from infra.contracts.errors import BrokenCheckpoint
 from infra.contracts.progress import Silent
+from infra.engines.vllm.kernels import KERNELS
 from infra.probes.triage import served
 from infra.probes.triage.answers import Answer, Reading, loops
 from infra.probes.triage.served import Baseline
@@ -99,7 +100,7 @@ def test_noise_is_told_from_conversations() -> None:
     ],
 )
 def test_a_slow_kernel_is_told_and_stops_nothing(name: str | None, ok: bool) -> None:
-    check = served.kernel(name)
+    check = served.kernel(name, KERNELS)
     assert check.ok is ok
     assert (name or "not named") in check.value
     heard = Heard()
@@ -110,7 +111,7 @@ def test_a_slow_kernel_is_told_and_stops_nothing(name: str | None, ok: bool) -> 
 def test_every_failed_check_is_named_and_the_most_particular_cause_told() -> None:
     failed = [
         served.answers([answer()] * 20, [LOOP] * 20)[1],
-        served.kernel("ExllamaLinearKernel"),
+        served.kernel("ExllamaLinearKernel", KERNELS),
         served.calibration(-12.0, "baseline"),
     ]
     with pytest.raises(BrokenCheckpoint) as caught:

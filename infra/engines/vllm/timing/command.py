@@ -12,13 +12,14 @@ from pydantic import ValidationError
 
 from infra.contracts.errors import ProcessError, ProcessTimedOut
 from infra.contracts.progress import Progress
-from infra.contracts.records import PythonEnvironment
-from infra.engines.vllm.server import LiveServer
+from infra.engines.endpoint import ServedEndpoint
+from infra.engines.port import Setup
+from infra.engines.timing import Point, Timing
+from infra.engines.vllm.command import inherited
+from infra.engines.vllm.timing.arguments import Target, arguments, warm_up
+from infra.engines.vllm.timing.results import Response, Result, doubts, speed_point
 from infra.machine.log_lines import tail
-from infra.machine.processes import clean_environment, describe_exit, start
-from infra.probes.probe import blame
-from infra.probes.speed.plan import Point, Target, arguments, warm_up
-from infra.probes.speed.results import Response, Result
+from infra.machine.processes import describe_exit, start
 
 WORKER = Path(__file__).with_name("bench_serve.py")
 PROTOCOL = 1
@@ -31,37 +32,48 @@ _ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK
 
 
 def time_points(
+    setup: Setup,
+    server: ServedEndpoint,
+    points: Sequence[Point],
+    *,
+    folder: Path,
+    log: Path,
+    progress: Progress,
+) -> Timing:
+    """See `port.Engine.time`. All points are timed by one process, without any none is started."""
+    target = Target(
+        url=server.base_url.removesuffix("/v1"),
+        model_name=server.model_name,
+        tokenizer=setup.checkpoint,
+        trust_remote_code=setup.trust_remote_code,
+    )
+    python = setup.environment.python
+    results = _measure(points, target, server, python, folder, log, progress) if points else []
+    return Timing(
+        points=tuple(map(speed_point, points, results)),
+        doubts=tuple(
+            f"{point.what}: {doubt}; see {log}"
+            for point, result in zip(points, results, strict=True)
+            for doubt in doubts(point, result)
+        ),
+        command=("vllm", "bench", "serve", *arguments(points[0], target)) if points else (),
+    )
+
+
+def _measure(
     points: Sequence[Point],
     target: Target,
-    server: LiveServer,
-    *,
-    environment: PythonEnvironment,
+    server: ServedEndpoint,
+    python: Path,
     folder: Path,
     log: Path,
     progress: Progress,
 ) -> list[Result]:
-    """Return what was measured at each point. All are timed by one process.
-
-    Args:
-        points: Where to measure; without any nothing is run.
-        target: Who is timed.
-        server: The same, alive.
-        environment: Interpreter with vLLM.
-        folder: Receives the worker's request and response.
-        log: Receives all it prints; overwritten.
-        progress: Told every second.
-
-    Raises:
-        ProcessError: The command failed, or left something else than measurements.
-        ServerError: The server ended meanwhile, or computes nothing any more.
-    """
-    if not points:
-        return []
     folder.mkdir(parents=True, exist_ok=True)
     asked, answered = folder / "request.json", folder / "response.json"
     answered.unlink(missing_ok=True)
     asked.write_text(json.dumps(request(points, target), indent=2), encoding="utf-8")
-    command = [str(word) for word in (environment.python, "-I", "-u", WORKER, asked, answered)]
+    command = [str(word) for word in (python, "-I", "-u", WORKER, asked, answered)]
     started = time.monotonic()
     deadline = started + _POINT_SECONDS * len(points)
     with start(command, log=log, env=_environment(server)) as child:
@@ -76,10 +88,10 @@ def time_points(
     try:
         results = _results(points, code, answered, log)
     except ProcessError:
-        blame(server)
+        server.raise_if_failing()
         raise
     if any(result.failed for result in results):
-        blame(server)
+        server.raise_if_failing()
     return results
 
 
@@ -95,11 +107,12 @@ def request(points: Sequence[Point], target: Target) -> dict[str, object]:
     return {"version": PROTOCOL, "runs": runs}
 
 
-def _environment(server: LiveServer) -> dict[str, str]:
-    clean = clean_environment()
+def _environment(server: ServedEndpoint) -> dict[str, str]:
+    clean = inherited()
     # The server is on loopback, and the client would go through a proxy even there.
     direct = {name: clean[name] for name in clean if not name.lower().endswith("_proxy")}
-    return direct | _ENVIRONMENT | {"OPENAI_API_KEY": server.api_key.get_secret_value()}
+    key = server.headers["Authorization"].removeprefix("Bearer ")
+    return direct | _ENVIRONMENT | {"OPENAI_API_KEY": key}
 
 
 def _news(log: Path, seconds: int) -> tuple[str, int, int | None, str]:

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from infra.contracts.records import SpeedPoint
-from infra.probes.speed.plan import Point
+from infra.engines.timing import Point
 
 _OFF = 0.1
 """Share by which lengths may differ from those asked for; texts made of random tokens are not

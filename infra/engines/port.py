@@ -1,0 +1,158 @@
+"""What an engine is: whoever serves checkpoints, and knows what decides their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from infra.contracts.progress import Progress
+from infra.contracts.records import Adjustment, PythonEnvironment
+from infra.contracts.specs import ServingSpec
+from infra.engines.endpoint import ServedEndpoint
+from infra.engines.load import Names
+from infra.engines.timing import Point, Timing
+from infra.machine.device import Device
+from infra.machine.leases import Lease
+from infra.models.memory_need import Shape
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What shall be served, and with what."""
+
+    checkpoint: Path
+    """Folder of the model."""
+
+    serving: ServingSpec
+    """How, as it was asked."""
+
+    environment: PythonEnvironment
+    """Interpreter with the engine."""
+
+    device: Device
+    """What it computes on."""
+
+    trust_remote_code: bool = False
+    """Run code that comes with the model."""
+
+
+class Kernels(NamedTuple):
+    """What an engine computes quantized layers with, by the names in its log."""
+
+    fast: frozenset[str]
+    slow: frozenset[str]
+    """What it falls back to where no fast one takes the layer's shapes or the device."""
+
+
+class Engine(Protocol):
+    """One kind of engine. `registry.engine_of` returns the one that settings are for."""
+
+    @property
+    def name(self) -> str:
+        """In records and keys."""
+
+    @property
+    def title(self) -> str:
+        """For people."""
+
+    @property
+    def variables_prefix(self) -> str:
+        """What the names of its own environment variables begin with."""
+
+    @property
+    def kernels(self) -> Kernels:
+        """The kernels it is known to have."""
+
+    @property
+    def metrics(self) -> Names:
+        """What it calls its metrics."""
+
+    def check(
+        self, serving: ServingSpec, shape: Shape | None, config: Mapping[str, Any]
+    ) -> str | None:
+        """Say what is known of how it serves a model; none if too little is known of the model.
+
+        Args:
+            serving: How it shall be served.
+            shape: Of the model, if it is known.
+            config: Its config.json; empty if it cannot be read yet.
+
+        Raises:
+            Unservable: It would refuse it.
+        """
+
+    def conditions(self, setup: Setup, digest: str) -> list[object]:
+        """Return all that decides what a checkpoint answers, besides the questions.
+
+        Args:
+            setup: What is served. Its folder may be one of the same configuration.
+            digest: Of the checkpoint.
+        """
+
+    def identity(self, conditions: Sequence[object], adjustments: Sequence[Adjustment]) -> str:
+        """Return the key of the answers of one server that was started under some conditions.
+
+        Args:
+            conditions: See `conditions`.
+            adjustments: What was changed because it did not come up as asked.
+        """
+
+    def variables(self) -> Mapping[str, str]:
+        """Return the variables of this process that would reach it and may change an answer."""
+
+    def memory_share(self, serving: ServingSpec) -> float:
+        """Return the share of an accelerator's memory that it takes."""
+
+    def time(
+        self,
+        setup: Setup,
+        server: ServedEndpoint,
+        points: Sequence[Point],
+        *,
+        folder: Path,
+        log: Path,
+        progress: Progress,
+    ) -> Timing:
+        """Measure how fast a server is. Nothing that was asked before makes it faster.
+
+        Args:
+            setup: What is served.
+            server: Where, alive.
+            points: Where to measure; without any nothing is asked.
+            folder: Receives files that are worth a look afterwards.
+            log: Receives all that whoever measures prints; overwritten.
+            progress: Told every second.
+
+        Raises:
+            ProcessError: It could not be measured.
+            ServerError: The server ended meanwhile, or computes nothing any more.
+        """
+
+    def serve(
+        self,
+        setup: Setup,
+        *,
+        name: str,
+        concurrency: int | None,
+        logprobs: int,
+        log: Path,
+        progress: Progress,
+        lease: Lease | None = None,
+    ) -> AbstractContextManager[ServedEndpoint]:
+        """Serve a checkpoint while the block runs; afterwards nothing of the engine is left.
+
+        Args:
+            setup: What is served.
+            name: Of the arm, for people: the model's name begins with it.
+            concurrency: Questions that shall fit at a time; None leaves that to the engine.
+            logprobs: Likeliest tokens that a question will ask for at a position.
+            log: Receives all that the engine prints; overwritten.
+            progress: Hears what it is doing until it answers.
+            lease: Accelerators it may use; it holds them as long as it lives.
+
+        Raises:
+            ServerError: It did not come up, not as the evaluation needs it, or ended in the block.
+        """

@@ -1,0 +1,105 @@
+"""vLLM behind the port."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from infra.contracts.progress import Progress
+from infra.contracts.records import Adjustment
+from infra.contracts.specs import ServingSpec
+from infra.engines.endpoint import ServedEndpoint
+from infra.engines.load import Names
+from infra.engines.port import Kernels, Setup
+from infra.engines.timing import Point, Timing
+from infra.engines.vllm import conditions, refusals
+from infra.engines.vllm.command import GPU_MEMORY_FRACTION, VARIABLES, inherited
+from infra.engines.vllm.kernels import KERNELS
+from infra.engines.vllm.metrics import NAMES
+from infra.machine.leases import Lease
+from infra.models.memory_need import Shape
+
+
+class Vllm:
+    """See `port.Engine` for what each method is."""
+
+    name = "vllm"
+    title = "vLLM"
+    variables_prefix = VARIABLES
+
+    @property
+    def kernels(self) -> Kernels:
+        """The kernels it is known to have."""
+        return KERNELS
+
+    @property
+    def metrics(self) -> Names:
+        """What it calls its metrics."""
+        return NAMES
+
+    def check(
+        self, serving: ServingSpec, shape: Shape | None, config: Mapping[str, Any]
+    ) -> str | None:
+        """Look for what it would refuse."""
+        return refusals.check(serving, shape, config)
+
+    def conditions(self, setup: Setup, digest: str) -> list[object]:
+        """Return the command line, the variables, the environment and the device."""
+        return conditions.conditions(setup, digest)
+
+    def identity(self, conditions_: Sequence[object], adjustments: Sequence[Adjustment]) -> str:
+        """Return the digest of both."""
+        return conditions.answers_of(conditions_, adjustments)
+
+    def variables(self) -> Mapping[str, str]:
+        """Return those that decide what is computed, or with what."""
+        return conditions.deciding_variables(inherited())
+
+    def memory_share(self, serving: ServingSpec) -> float:
+        """Return what was asked for, or our default."""
+        return serving.memory_fraction or GPU_MEMORY_FRACTION
+
+    def time(
+        self,
+        setup: Setup,
+        server: ServedEndpoint,
+        points: Sequence[Point],
+        *,
+        folder: Path,
+        log: Path,
+        progress: Progress,
+    ) -> Timing:
+        """Run its own benchmark beside the server, in the server's environment."""
+        from infra.engines.vllm.timing.command import time_points
+
+        return time_points(setup, server, points, folder=folder, log=log, progress=progress)
+
+    def serve(
+        self,
+        setup: Setup,
+        *,
+        name: str,
+        concurrency: int | None,
+        logprobs: int,
+        log: Path,
+        progress: Progress,
+        lease: Lease | None = None,
+    ) -> AbstractContextManager[ServedEndpoint]:
+        """Run its API server as a process."""
+        from infra.engines.vllm.server import serve
+
+        return serve(
+            setup.checkpoint,
+            arm=name,
+            spec=setup.serving,
+            concurrency=concurrency,
+            environment=setup.environment,
+            device=setup.device,
+            trust_remote_code=setup.trust_remote_code,
+            log=log,
+            progress=progress,
+            lease=lease,
+            logprobs=logprobs,
+        )

@@ -1,0 +1,44 @@
+"""What the engine would refuse after minutes, seen before anything is downloaded or started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from infra.contracts.errors import Unservable
+from infra.contracts.specs import ServingSpec
+from infra.models.memory_need import Shape
+
+
+def check(serving: ServingSpec, shape: Shape | None, config: Mapping[str, Any]) -> str | None:
+    """See `port.Engine.check`."""
+    if shape is None or shape.guessed:
+        return None
+    parts = serving.tensor_parallel_size
+    if shape.heads and shape.heads % parts:
+        raise Unservable(
+            f"The model's {shape.heads} attention heads cannot be shared by "
+            f"serving.tensor_parallel_size={parts}.",
+            remedy="Set serving.tensor_parallel_size to a divisor of the heads: 1, 2, 4 or 8.",
+        )
+    window, made_for = serving.max_model_len, shape.window
+    longer = bool(window and made_for and window > made_for) and not _stretched(config)
+    if longer and not os.environ.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN"):
+        raise Unservable(
+            f"serving.max_model_len is {window}, but the model was made for {made_for} tokens.",
+            cause="Its config.json says so (max_position_embeddings); the engine refuses more.",
+            remedy=f"Set serving.max_model_len to {made_for} or less.",
+        )
+    return f"{serving.dtype}, a window of {window or made_for or 'unknown'} tokens"
+
+
+def _stretched(config: Mapping[str, Any]) -> bool:
+    """Return whether positions are scaled, so that the window is longer than the config says."""
+    for key in ("rope_scaling", "rope_parameters"):
+        scaling = config.get(key)
+        if isinstance(scaling, Mapping):
+            kind = scaling.get("rope_type") or scaling.get("type") or "default"
+            if kind != "default":
+                return True
+    return False
