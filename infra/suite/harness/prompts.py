@@ -108,6 +108,7 @@ def check(
     *,
     settings: Settings,
     progress: Progress,
+    trust_remote_code: bool | None = None,
 ) -> None:
     """Refuse tasks that cannot be put to a model that is here now.
 
@@ -118,6 +119,8 @@ def check(
         tokenizer: Folder with the tokenizer and the chat template that write the prompts.
         settings: Where rows are kept.
         progress: Hears what is found.
+        trust_remote_code: Allow a tokenizer that is code of its repository; by default as the
+            arm's model is trusted.
 
     Raises:
         EvaluationError: The template refuses or leaves out a part of a first question, or one does
@@ -131,7 +134,9 @@ def check(
         tokenizer,
         spec,
         window=arm.serving.max_model_len or (shape.window if shape else None),
-        trust_remote_code=arm.model.trust_remote_code,
+        trust_remote_code=(
+            arm.model.trust_remote_code if trust_remote_code is None else trust_remote_code
+        ),
     )
     if found.unread:
         progress.say(found.unread)
