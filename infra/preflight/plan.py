@@ -30,7 +30,7 @@ class MarginUnresolvable(AssayError):
 def planned(spec: RunSpec, settings: Settings, progress: Progress | None = None) -> Power | None:
     """Return what the run can show, with what earlier runs of its label and model tell.
 
-    Quick, once `survey` has loaded the exam: its rows are remembered.
+    Quick, once `survey` has loaded the tasks: their rows are remembered.
 
     Args:
         spec: What was asked.
@@ -38,7 +38,7 @@ def planned(spec: RunSpec, settings: Settings, progress: Progress | None = None)
         progress: Hears about what takes long.
 
     Returns:
-        The plan; none if the exam was not loaded before, or has no rows that are right or wrong.
+        The plan; none if the tasks were not loaded before, or have no rows that are right or wrong.
     """
     rows = known_rows(spec.evaluation, settings, progress or Silent())
     if not rows:
@@ -51,7 +51,7 @@ def planned(spec: RunSpec, settings: Settings, progress: Progress | None = None)
 def look_at(spec: RunSpec, settings: Settings, progress: Progress) -> list[Finding]:
     """Return what the rows can show, task by task and together, and how long it will take.
 
-    The exam has to be loaded.
+    The tasks have to be loaded.
     """
     power = planned(spec, settings, progress)
     if power is None:

@@ -1,4 +1,4 @@
-"""How fast an arm is, and what memory it takes: `vllm bench serve` on the server of its exam.
+"""How fast an arm is, and what memory it takes: `vllm bench serve` on the server of its tasks.
 
 plan        where to measure, and the command for it
 client      runs the command, and watches it and the server

@@ -188,7 +188,7 @@ def test_the_answers_decide_the_scores_and_nothing_else_the_exam(
     assert one.exam == other.exam
 
 
-def test_progress_is_told_and_the_terminal_left_alone(
+def test_progress_is_said_and_the_terminal_left_alone(
     exam: Exam, sit: Callable[..., TaskScores], heard: Heard, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with serving(Completions()) as server:
