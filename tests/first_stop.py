@@ -1,4 +1,4 @@
-"""Where the sequential test would end an exam, were it looked at after every row.
+"""Where the sequential test would end a run of tasks, were it looked at after every row.
 
 A run looks at it when answers have come, in whatever portions; simulations look after each row,
 which is when it errs most often.
@@ -17,7 +17,7 @@ from infra.judging.sequential import _log_capital, _running_counts
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Where the test may end the exam."""
+    """Where the test may end the asking."""
 
     rows: int
     """That had been asked by then; all of them if it did not end."""

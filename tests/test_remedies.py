@@ -112,23 +112,23 @@ def test_the_command_works(command: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_commands_work_as_they_are_told(tmp_path: Path) -> None:
+def test_the_commands_work_as_they_are_read(tmp_path: Path) -> None:
     """Not as they stand in the source: as a user reads them, typed into a shell."""
-    told = []
+    shown = []
     names = catalog(settings=Settings())
     for provoke in (lambda: override(sample(), ["a.b=1"]), lambda: names.entries(["gsm8kk"])):
         with pytest.raises(AssayError) as caught:
             provoke()
-        told += re.findall(r"`([^`]+)`", caught.value.remedy)
-    assert len(told) == 2
-    for command in told:
+        shown += re.findall(r"`([^`]+)`", caught.value.remedy)
+    assert len(shown) == 2
+    for command in shown:
         subprocess.run(
             ["bash", "-c", command.replace("RECIPE", "sample")], cwd=tmp_path, check=True,
             timeout=300, env={"PATH": "/usr/bin:/bin"}, stdout=subprocess.DEVNULL,
         )  # fmt: skip
 
 
-def test_what_the_documents_tell_to_run_is_there() -> None:
+def test_what_the_documents_say_to_run_is_there() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for document in ("README.md", "CONTRIBUTING.md", *map(str, (ROOT / "docs").glob("*.md"))):
         text = (ROOT / document).read_text(encoding="utf-8")

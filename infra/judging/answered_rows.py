@@ -1,4 +1,4 @@
-"""What was compared where the exam may have been stopped early: the rows that both arms answered.
+"""What was compared where a candidate may have been stopped early: the rows that both answered.
 
 The baseline is asked everything. Where the candidate was asked fewer rows, the baseline's
 scores are made again over just these, so that every number is about the same questions.
@@ -35,7 +35,7 @@ def answered_of(baseline: ArmResult, candidate: ArmResult, folder: Path, into: s
     Tasks of which it was asked everything stay as they are.
 
     Args:
-        baseline: The arm over its whole exam.
+        baseline: The arm over all its rows.
         candidate: The arm that may have been asked less.
         folder: The run's folder.
         into: Folder for the baseline's rows, below the run's folder or absolute.

@@ -1,10 +1,10 @@
 """Stops asking the candidate as soon as the verdict is certain.
 
-The baseline has sat its whole exam. The candidate is asked the same rows in an order that
+The baseline has been asked everything. The candidate is asked the same rows in an order that
 is fixed before it answers anything, in rounds; after each round the rows so far are compared and
-judged as a finished exam is, with limits that allow to look (see `infra.judging.sequential`). The
-exam ends with the first round whose verdict is PASS, each task having rows enough to speak for
-itself, or FAIL with an observed loss of at least the margin.
+judged as a whole evaluation is, with limits that allow to look (see `infra.judging.sequential`). It
+ends with the first round whose verdict is PASS, each task having rows enough to speak for itself,
+or FAIL with an observed loss of at least the margin.
 
 The order. Within a task without subtasks, rows are shuffled, and the j-th of its n rows gets the
 place (j + U) / n, U uniform in [0, 1). A round asks every row whose place is below its share, over
@@ -48,11 +48,11 @@ from infra.suite.rows import Documents, question_of
 
 SHARES = (0.1, 0.15, 0.22, 0.33, 0.5, 0.75, 1.0)
 """Of all rows, asked by the end of each round: each about half as many again, so that of a stopped
-exam about a third at most was asked after the verdict was certain."""
+evaluation about a third at most was asked after the verdict was certain."""
 
 _GUARD = 0.5
-"""Confidence with which each task has to keep its own margin before a PASS ends the exam. Of a task
-that loses just that much, half of all whole exams show more and half less; so do no more than half
+"""Confidence with which each task has to keep its own margin before a PASS ends it. Of a task that
+loses just that much, half of all whole evaluations show more and half less; so do no more than half
 of those that may stop, which could else pass it on a handful of rows."""
 
 _FEW = 0.01
@@ -66,7 +66,7 @@ _DECIDING = (
     "judging/statistics", "judging/verdict", "store/content.py", "suite/metrics.py",
     "suite/rows.py",
 )  # fmt: skip
-"""Files and folders whose change may move the end of an exam: all that this one comes to import."""
+"""Files and folders whose change may move the end: all that this one comes to import."""
 
 _LIBRARIES = ("numpy", "scipy", "statsmodels", "pydantic")
 """Packages that compute limits, or read what was scored."""
@@ -77,10 +77,10 @@ Ask: TypeAlias = Callable[[str, Documents, Path], TaskScores]
 
 @dataclass(frozen=True)
 class Rounds:
-    """An exam that is asked in rounds."""
+    """Tasks that are asked in rounds."""
 
     baseline: ArmResult
-    """Over its whole exam."""
+    """Over all its rows."""
 
     tasks: tuple[str, ...]
     """Tasks and groups that are asked in rounds; the others are asked whole."""
@@ -158,7 +158,7 @@ class Rounds:
         return found
 
     def _judge(self, tasks: Mapping[str, TaskScores]) -> Verdict | None:
-        """Return the verdict on the rows so far if it ends the exam."""
+        """Return the verdict on the rows so far if it is the last word."""
         other = self.baseline.model_copy(update={"tasks": dict(tasks)})
         with TemporaryDirectory(prefix="assay-round-") as name:
             baseline = answered_rows.answered_of(self.baseline, other, self.run, into=name)
@@ -188,7 +188,7 @@ def rounds(baseline: ArmResult, verdict: VerdictSpec, margin_points: float, run:
     """Return how the candidate is asked.
 
     Args:
-        baseline: The baseline over its whole exam.
+        baseline: The baseline over all its rows.
         verdict: Confidence and the margin of each task.
         margin_points: The margin over all rows that the verdict is held against.
         run: The run's folder.
@@ -259,8 +259,8 @@ def _require_other_questions(documents: Sequence[tuple[str, str]]) -> None:
             f"verdict.early_stop is on, but {other} and {one} ask the same questions.",
             cause="Asked twice, a question is no news twice; the test that may stop early would "
             "be too sure.",
-            remedy="Leave one of the tasks out, or set verdict.early_stop to False. What the base "
-            "model answered is kept.",
+            remedy="Leave one of the tasks out, or set verdict.early_stop to False. What the "
+            "baseline answered is kept.",
         )
 
 

@@ -1,7 +1,7 @@
 """What changes with no change of the model: the baseline beside itself, asked in another order.
 
 An engine sums in an order that depends on what else it computes at the time, so that two nearly
-equal tokens may change places. Flips between base and candidate are read beside these.
+equal tokens may change places. Flips between baseline and candidate are read beside these.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ from infra.contracts.records import ArmResult, NoiseFloor, NoiseTask, TaskScores
 from infra.judging.pairing import paired_rows
 
 
-def floor(baseline: ArmResult, again: ArmResult, folder: Path) -> NoiseFloor:
-    """Return how the rows of two sittings of the same model differ.
+def floor(baseline: ArmResult, repeat: ArmResult, folder: Path) -> NoiseFloor:
+    """Return how the rows of the baseline and of its repeat differ.
 
     Args:
-        baseline: The first sitting.
-        again: The second sitting.
+        baseline: As it was asked first.
+        repeat: As it was asked again.
         folder: The run's folder, which holds the sample rows of both.
 
     Raises:
-        ComparisonError: These are no two sittings of one model, or not of one exam.
+        ComparisonError: They are of different models, or of different tasks.
     """
-    if baseline.checkpoint.digest != again.checkpoint.digest:
+    if baseline.checkpoint.digest != repeat.checkpoint.digest:
         raise ComparisonError(
-            "The two sittings for the noise floor are of different models.",
+            "The baseline and its repeat, for the noise floor, are of different models.",
             remedy="Ask the baseline twice.",
             field="checkpoint",
         )
-    if baseline.tasks.keys() != again.tasks.keys():
+    if baseline.tasks.keys() != repeat.tasks.keys():
         raise ComparisonError(
-            f"The baseline sat different tasks: {', '.join(baseline.tasks)} the first time, "
-            f"{', '.join(again.tasks)} the second time.",
+            f"The baseline was asked different tasks: {', '.join(baseline.tasks)} the first time, "
+            f"{', '.join(repeat.tasks)} the second time.",
             remedy="Run the evaluation again.",
             field="tasks",
         )
     return NoiseFloor(
         tasks={
-            name: _of_task(scores, again.tasks[name], folder)
+            name: _of_task(scores, repeat.tasks[name], folder)
             for name, scores in baseline.tasks.items()
         }
     )

@@ -129,10 +129,10 @@ def _prompts(
     """Look at the first questions with the tokenizer of each arm, each once for each window."""
     lines = Lines()
     seen: set[object] = set()
-    for name, arm in spec.evaluated.items():
+    for name in spec.evaluated:
         writer = name if spec.evaluation.tokenizer == "own" else BASELINE
         folder, window = found.models[writer].folder, found.models[name].window
-        trusted = arm.model.trust_remote_code
+        trusted = spec.arms[writer].model.trust_remote_code
         if folder is None:
             if spec.arms[writer].model.source != "local":
                 lines.add(name, suite.WITH_THE_MODEL)

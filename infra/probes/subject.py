@@ -52,6 +52,12 @@ class Subject:
         return digest_of(self.conditions)
 
     @property
+    def trusts_tokenizer(self) -> bool:
+        """Whether the tokenizer may be code of its repository: as whose it is was trusted."""
+        own = self.spec.evaluation.tokenizer == "own"
+        return (self.arm if own else self.spec.baseline).model.trust_remote_code
+
+    @property
     def is_baseline(self) -> bool:
         """Whether the others are held against it."""
         return self.name == BASELINE

@@ -172,8 +172,9 @@ def evaluate(
     if any(not entry.present for entry in stored.values()):
         # What can be known without an accelerator is known before one is held.
         check_prompts(
-            spec.evaluation, arm, checkpoint.path, tokenizer, settings=settings, progress=progress
-        )
+            spec.evaluation, arm, checkpoint.path, tokenizer,
+            settings=settings, progress=progress, trust_remote_code=subject.trusts_tokenizer,
+        )  # fmt: skip
         suite = kind.prepare(spec.evaluation, settings=settings, progress=progress, keys=found)
     evaluation = _Evaluation(
         subject=subject,
@@ -345,6 +346,6 @@ class _Asking:
             evaluation.answers[-1],
             order=evaluation.order,
             only=only,
-            trust_remote_code=subject.arm.model.trust_remote_code,
+            trust_remote_code=subject.trusts_tokenizer,
         )
         return scores.model_copy(update={"tokenizer": tokenizer_digest(subject.tokenizer)})

@@ -21,6 +21,7 @@ def check_prompts(
     *,
     settings: Settings,
     progress: Progress,
+    trust_remote_code: bool | None = None,
 ) -> None:
     """Refuse tasks that cannot be put to a model that is here now.
 
@@ -31,6 +32,8 @@ def check_prompts(
         tokenizer: Folder with the tokenizer and the chat template that write the prompts.
         settings: Where rows are kept.
         progress: Hears what is found.
+        trust_remote_code: Allow a tokenizer that is code of its repository; by default as the
+            arm's model is trusted.
 
     Raises:
         EvaluationError: The template refuses or leaves out a part of a first question, or one does
@@ -42,7 +45,9 @@ def check_prompts(
         spec,
         tokenizer,
         window=arm.serving.max_model_len or (shape.window if shape else None),
-        trust_remote_code=arm.model.trust_remote_code,
+        trust_remote_code=(
+            arm.model.trust_remote_code if trust_remote_code is None else trust_remote_code
+        ),
         settings=settings,
         progress=progress,
     )

@@ -56,7 +56,7 @@ class Way:
     """It scores one document out of so many."""
 
 
-class Told:
+class Said:
     """Prints what is said to stderr."""
 
     def say(self, text: str) -> None:
@@ -68,7 +68,7 @@ class Told:
 
 def main() -> int:
     given = _arguments()
-    told = Told()
+    progress = Said()
     ways = [
         Way("stock, 1", "stock", 1, given.part),
         *(Way(f"stock, {n}", "stock", n, 1) for n in given.concurrency),
@@ -77,15 +77,17 @@ def main() -> int:
     runs: list[Run] = []
     agreements: dict[str, Agreement] = {}
     limit = Limit(given.parameters, given.peak_tflops * 1e12) if given.parameters else None
-    with _target(given, told) as target, workers() as executor:
+    with _target(given, progress) as target, workers() as executor:
         for shape in given.shapes:
             for way in ways:
-                _run(executor, target, shape, way, 4 * way.part, told)  # nobody pays for a first
+                _run(
+                    executor, target, shape, way, 4 * way.part, progress
+                )  # nobody pays for a first
             for repeat in range(given.repeats):
                 answers = {}
                 # Whatever drifts on the machine drifts against each in turn.
                 for way in ways if repeat % 2 == 0 else reversed(ways):
-                    found, measured = _run(executor, target, shape, way, given.documents, told)
+                    found, measured = _run(executor, target, shape, way, given.documents, progress)
                     runs.append(found)
                     answers[way.name] = measured.answers
                 if repeat == 0:
@@ -124,7 +126,7 @@ def _arguments() -> argparse.Namespace:
 
 
 @contextmanager
-def _target(given: argparse.Namespace, told: Told) -> Iterator[Target]:
+def _target(given: argparse.Namespace, progress: Said) -> Iterator[Target]:
     if given.url:
         # An empty key is no legal header; a server without one takes any.
         key = {"Authorization": f"Bearer {os.environ.get('OPENAI_API_KEY') or 'none'}"}
@@ -134,18 +136,18 @@ def _target(given: argparse.Namespace, told: Told) -> Iterator[Target]:
         return
     with tempfile.TemporaryDirectory(prefix="assay-benchmark-") as work:
         device, log = detect("auto"), Path(work) / "build.log"
-        environment = ensure("server", device.kind, settings=Settings(), progress=told, log=log)
+        environment = ensure("server", device.kind, settings=Settings(), progress=progress, log=log)
         with serve(
             given.model, arm="baseline", spec=ServingSpec(dtype=given.dtype),
             concurrency=max(given.concurrency), environment=environment, device=device,
-            trust_remote_code=False, log=Path(work) / "server.log", progress=told,
+            trust_remote_code=False, log=Path(work) / "server.log", progress=progress,
         ) as server:  # fmt: skip
             os.environ["OPENAI_API_KEY"] = server.api_key.get_secret_value()
             yield Target(server.base_url, server.model_name, str(given.model), server.max_model_len)
 
 
 def _run(
-    executor: Executor, target: Target, shape: str, way: Way, documents: int, told: Told
+    executor: Executor, target: Target, shape: str, way: Way, documents: int, progress: Said
 ) -> tuple[Run, Measured]:
     documents = max(1, documents // way.part)
     salt = secrets.token_hex(16)
@@ -155,7 +157,7 @@ def _run(
     after = _counters(target)
     counted = {name: after[name] - before[name] for name in before}
     run = Run(shape, way.name, documents, measured.seconds, measured.cpu_seconds, **counted)
-    told.say(
+    progress.say(
         f"{shape:16} {way.name:10} {documents:5} documents in {run.seconds:6.2f} s, "
         f"{documents / run.seconds:7.2f} a second"
     )

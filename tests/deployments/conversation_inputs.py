@@ -46,12 +46,12 @@ TOOL = {
 }
 
 
-def messages(asked: str, answered: str) -> list[dict[str, Any]]:
-    return [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
+def messages(question: str, answer: str) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
 
 
 def with_calls(number: int, arguments: Any) -> dict[str, Any]:
-    asked, answered = PAIRS[number]
+    question, answer = PAIRS[number]
     call = {
         "id": "c0",
         "type": "function",
@@ -61,8 +61,8 @@ def with_calls(number: int, arguments: Any) -> dict[str, Any]:
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c0", "content": str(number)},
     ]
-    asked_first, answered_last = messages(asked, answered)
-    return {"messages": [asked_first, *turns, answered_last]}
+    first, last = messages(question, answer)
+    return {"messages": [first, *turns, last]}
 
 
 def lines(rows: list[Any]) -> str:

@@ -19,7 +19,7 @@ from tests.deployments.bad_inputs import (
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One for all: an exam that has been loaded is not loaded again."""
+    """One for all: tasks that have been loaded are not loaded again."""
     return tmp_path_factory.mktemp("cache")
 
 

@@ -146,7 +146,7 @@ def test_roles_that_the_template_passes_over_are_named(bench: Bench) -> None:
     assert (code, said.split()[0]) == (0, "ok"), said
 
 
-def test_identical_conversations_count_once_and_it_is_told(bench: Bench) -> None:
+def test_identical_conversations_count_once_and_it_is_said(bench: Bench) -> None:
     bench.calibration.write_text(lines(ROWS[:20] + ROWS[:12]))
     code, said = bench.says()
     assert (code, said.split()[0]) == (0, "note")
@@ -276,7 +276,7 @@ def test_named_templates_without_a_default_are_named(bench: Bench, kind: str) ->
     assert (code, said.split()[0]) == (0, "ok"), said
 
 
-def test_a_pointer_of_git_lfs_is_known(bench: Bench) -> None:
+def test_a_pointer_of_git_lfs_is_recognised(bench: Bench) -> None:
     bench.calibration.write_text(
         f"version https://git-lfs.github.com/spec/v1\noid sha256:{'ab' * 32}\nsize 12345\n"
     )

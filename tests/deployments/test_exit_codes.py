@@ -46,7 +46,7 @@ def test_what_a_machine_loses_during_a_run_is_no_bad_input(tmp_path: Path, own_c
     assert "nothing was downloaded" not in said
 
 
-def test_what_was_spent_is_told() -> None:
+def test_what_was_spent_is_said() -> None:
     wrong = problem("marking", AssayError("It is wrong."))
     with pytest.raises(PreflightError, match=r"nothing was downloaded or started\.") as before:
         refuse([ok("model", "here"), wrong])

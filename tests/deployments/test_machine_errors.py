@@ -9,7 +9,7 @@ import pytest
 from deployments.__main__ import _of_the_machine
 
 
-def test_a_full_disk_and_a_lost_api_are_told_in_one_sentence() -> None:
+def test_a_full_disk_and_a_lost_api_fit_in_one_sentence() -> None:
     full = _of_the_machine(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/runs/a/log"))
     assert full is not None and "No space left on device: /runs/a/log" in str(full)
     with pytest.raises(httpx.ConnectError) as refused:

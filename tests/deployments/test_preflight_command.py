@@ -16,17 +16,17 @@ from tests.conftest import ROOT
 
 WATCHED = """
 import json, os, sys
-asked = []
+reached = []
 def watch(event, arguments):
     if event == "socket.connect":
-        asked.append(arguments[1])
+        reached.append(arguments[1])
     elif event in ("socket.getaddrinfo", "socket.sendto"):
-        asked.append(arguments[:2] if event == "socket.getaddrinfo" else arguments[1])
+        reached.append(arguments[:2] if event == "socket.getaddrinfo" else arguments[1])
 sys.addaudithook(watch)
 from deployments.__main__ import main
 code = main(sys.argv[2:])
 with open(sys.argv[1], "w") as stream:
-    json.dump([list(address) if isinstance(address, tuple) else address for address in asked],
+    json.dump([list(address) if isinstance(address, tuple) else address for address in reached],
               stream, default=str)
 sys.exit(code)
 """
@@ -50,7 +50,7 @@ def environment(tmp_path: Path, endpoint: str) -> dict[str, str]:
 
 
 def test_nobody_but_the_configured_hub_is_asked_and_nothing_is_downloaded(tmp_path: Path) -> None:
-    log = tmp_path / "asked.json"
+    log = tmp_path / "reached.json"
     files = stub_hub.model_files()
     files["config.json"] = json.dumps(
         {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": 3584,
@@ -68,9 +68,9 @@ def test_nobody_but_the_configured_hub_is_asked_and_nothing_is_downloaded(tmp_pa
             check=False, timeout=300,
         )  # fmt: skip
         assert done.returncode == 2, done.stderr
-        asked = json.loads(log.read_text())
-        assert asked, "the hub was asked"
-        assert {tuple(address[:2]) for address in asked} == {("127.0.0.1", hub.port)}
+        reached = json.loads(log.read_text())
+        assert reached, "the hub was asked"
+        assert {tuple(address[:2]) for address in reached} == {("127.0.0.1", hub.port)}
         assert set(hub.served) == {"config.json"}
         assert len([one for one in hub.requests if one.startswith("HEAD")]) == 3
     assert not (tmp_path / "runs").exists()

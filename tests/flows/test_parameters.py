@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 from prefect import Flow
 from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools import ValidationError, validate
 
 from deployments.__main__ import main
 from deployments.overrides import override
@@ -18,7 +20,7 @@ from deployments.recipes import sample, sample_candidates
 from flows.evaluate_candidates import evaluate_candidates
 from flows.evaluate_models import evaluate_models
 from flows.quantize_and_evaluate import quantize_and_evaluate
-from infra.contracts.specs import RunSpec
+from infra.contracts.specs import MatrixSpec, RunSpec
 from infra.preflight.replaced import replaced
 from tests.prefect_server import ROOT, Prefect, prefect_server
 
@@ -104,7 +106,10 @@ def _schema(flow: Flow[..., Any]) -> dict[str, Any]:
     return parameter_schema(flow.fn).model_dump()
 
 
-@pytest.mark.parametrize("flow", [quantize_and_evaluate, evaluate_candidates, evaluate_models])
+FLOWS = (quantize_and_evaluate, evaluate_candidates, evaluate_models)
+
+
+@pytest.mark.parametrize("flow", FLOWS)
 def test_the_form_says_what_every_field_is(flow: Flow[..., Any]) -> None:
     schema = _schema(flow)
     boxes = {flow.name: schema, **schema["definitions"]}
@@ -132,6 +137,28 @@ def _limits(field: dict[str, Any]) -> dict[str, float]:
     forms = [field, *field.get("anyOf", [])]
     words = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
     return {word: form[word] for form in forms for word in words if word in form}
+
+
+def test_a_flow_can_be_given_whatever_a_spec_holds() -> None:
+    assert _schema(evaluate_candidates)["properties"].keys() == RunSpec.model_fields.keys()
+    fields = MatrixSpec.model_fields.keys() | {"where"}
+    assert _schema(evaluate_models)["properties"].keys() == fields
+
+
+def test_the_server_takes_the_parameters_of_every_deployment() -> None:
+    flows = {flow.name.replace("-", "_"): flow for flow in FLOWS}
+    for deployment in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]:
+        flow = flows[deployment["entrypoint"].rpartition(":")[2]]
+        validate(deployment["parameters"], _schema(flow), raise_on_error=True)
+
+
+@pytest.mark.parametrize("gate", ["all", "any", "none", True, False])
+def test_a_gate_is_named_or_as_before_on_or_off(gate: str | bool) -> None:
+    schema = _schema(evaluate_candidates)
+    given = sample_candidates().model_dump(mode="json") | {"verdict": {"gate": gate}}
+    validate(given, schema, raise_on_error=True)
+    with pytest.raises(ValidationError):
+        validate(given | {"verdict": {"gate": "some"}}, schema, raise_on_error=True)
 
 
 def test_what_show_prints_are_the_parameters_of_a_flow(capsys: pytest.CaptureFixture[str]) -> None:

@@ -88,9 +88,9 @@ def test_a_refusal_is_final_at_once(
     with pytest.raises(AssayError) as caught:
         fetching(ModelSpec(id="some/model", source=source), run)
     assert not caught.value.may_heal
-    asked = [line for line in hub.requests if "/api/" in line]
-    assert len(asked) == len(set(asked)), hub.requests
-    assert asked
+    requests = [line for line in hub.requests if "/api/" in line]
+    assert len(requests) == len(set(requests)), hub.requests
+    assert requests
 
 
 def test_a_full_disk_is_final_at_once(

@@ -22,6 +22,9 @@ from infra.contracts.specs.verdict import VerdictSpec
 SHORT_FORM = ("model", "serving", "quantization")
 """Fields of a run with one model and one recipe, instead of `baseline` and `candidates`."""
 
+_LONG_FORM_ALONE = ("conversations", "baseline_pack")
+"""Fields that the short form does not have."""
+
 
 class RunSpec(Spec):
     """One baseline, any number of candidates, the tasks they are asked, and what is acceptable.
@@ -108,14 +111,10 @@ class RunSpec(Spec):
         [candidate, *more] = self.candidates
         recipe = candidate.quantization
         others = (candidate.model, candidate.serving, self.baseline.quantization)
-        if (
-            more
-            or any((*others, self.conversations))
-            or recipe is None
-            or candidate.name != recipe.slug
-        ):
+        long = (*others, *(getattr(self, name) for name in _LONG_FORM_ALONE))
+        if more or any(long) or recipe is None or candidate.name != recipe.slug:
             return None
-        rest = self.model_dump(mode="json", exclude={"baseline", "candidates", "conversations"})
+        rest = self.model_dump(mode="json", exclude={"baseline", "candidates", *_LONG_FORM_ALONE})
         whole = self.model_dump(mode="json", include={"baseline"})["baseline"]
         return {
             "model": whole["model"],

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, WithJsonSchema, field_validator
 
 from infra.contracts.errors import SpecError
 from infra.contracts.specs.spec import Spec, refuse
+
+_GATES: dict[str, Any] = {
+    "anyOf": [{"enum": ["all", "any", "none"], "type": "string"}, {"type": "boolean"}]
+}
+"""What a form or a deployment may hold: also what those from before candidates had names do."""
 
 
 class VerdictSpec(Spec):
@@ -41,7 +46,7 @@ class VerdictSpec(Spec):
     to what they can resolve, which the verdict then says. What earlier runs lost widens it no
     further than the rate that is assumed without them."""
 
-    gate: Literal["all", "any", "none"] = "all"
+    gate: Annotated[Literal["all", "any", "none"], WithJsonSchema(_GATES)] = "all"
     """Which candidates have to pass, or else the run ends as failed (`Regressed`, `Inconclusive`),
     so that nothing that waits for it goes on: all of them, any one, or none: the verdicts are then
     only reported."""

@@ -40,10 +40,10 @@ def decide(
         what: Who is to blame or to praise; see `recipe_name`.
         margin_points: The margin to hold it against; none takes the spec's.
         widened_from: The margin that was asked for, if the rows could not resolve it.
-        stopped_after: Rows after which a sequential test ended the exam. The pooled effect then
-            has to come from that test, and p-values of single tasks, which do not allow to stop
-            when they please, decide nothing. It may be all rows: limits of a test that may stop
-            early hold then, too.
+        stopped_after: Rows after which a sequential test ended the evaluation. The pooled effect
+            then has to come from that test, and p-values of single tasks, which do not allow to
+            stop when they please, decide nothing. It may be all rows: limits of a test that may
+            stop early hold then, too.
         of: Rows that there are; none if that is not known.
 
     Raises:
@@ -74,7 +74,8 @@ def decide(
 def _stopped(rows: int, of: int | None) -> str:
     if rows == of:
         return (
-            f"The exam could have been stopped early; all {rows:,} rows were asked, and the limits "
-            "are those of a test that may stop."
+            f"The evaluation could have been stopped early; all {rows:,} rows were asked, and the "
+            "limits are those of a test that may stop."
         )
-    return f"The exam was stopped after {rows:,}{f' of {of:,}' if of else ''} rows, as was asked."
+    whole = f" of {of:,}" if of else ""
+    return f"The evaluation was stopped after {rows:,}{whole} rows, as was asked."

@@ -74,7 +74,7 @@ def find(comparison: Comparison, spec: VerdictSpec, margin: float, *, sequential
         comparison: The comparison.
         spec: Which loss is acceptable.
         margin: Over all rows, percentage points.
-        sequential: Whether the exam may have been stopped early: then p-values of single tasks
+        sequential: Whether the candidate may have been stopped early: then p-values of single tasks
             decide nothing.
     """
     tasks, pooled = decisive(comparison), comparison.pooled

@@ -173,7 +173,7 @@ class Words:
         if self._tested(task):
             return "it may be chance"
         if not self.found.tested:
-            return "single tasks are not tested where an exam may be stopped early"
+            return "single tasks are not tested where a candidate may be stopped early"
         return "rows that are not right or wrong have no test of their own"
 
     def _rows_needed(self, pooled: Pooled) -> str:

@@ -133,8 +133,8 @@ class ReadingProbe(Probe):
 
     def _choose(self) -> texts.Texts:
         spec, settings, progress = self._spec.fidelity, self._settings, self._progress
-        trusted = self._subject.arm.model.trust_remote_code
-        tokenizer = calibration.load_tokenizer(self._subject.tokenizer, trusted)
+        subject = self._subject
+        tokenizer = calibration.load_tokenizer(subject.tokenizer, subject.trusts_tokenizer)
         calibrated_on = self._spec.calibrations
         bos = self._spec.evaluation.add_bos_token
         if spec.texts:

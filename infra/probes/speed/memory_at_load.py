@@ -18,7 +18,7 @@ def at_load(server: ServedEndpoint, device: Device) -> MemoryAtLoad:
 
     An engine on an accelerator takes its whole share at the start, so there the last number says
     how much room it was given; weights and room for tokens say what quantization saved. On a
-    processor the key-value cache fills as it is used: after an exam it counts, for both arms.
+    processor the key-value cache fills as it is used: after the tasks it counts, for both arms.
 
     Args:
         server: Serves the model.

@@ -1,4 +1,4 @@
-"""A cheap look at the candidate before its exam: is it worth being examined?
+"""A cheap look at the candidate before its tasks: is it worth an evaluation?
 
 files     the checkpoint on disk, beside the baseline's weights
 served    its answers, beside the baseline's
@@ -203,7 +203,7 @@ class Look:
             variables=self._spec.evaluation.chat_template_kwargs,
             settings=self._settings,
             progress=self._progress,
-            trust_remote_code=self._subject.arm.model.trust_remote_code,
+            trust_remote_code=self._subject.trusts_tokenizer,
         )
 
     def _answers_to(self, asked: list[list[int]]) -> Path:

@@ -160,11 +160,11 @@ def test_every_flag_named_here_is_one_of_the_engine() -> None:
 
 @pytest.mark.engine
 def test_the_locked_engine_has_these_flags(server_environment: PythonEnvironment) -> None:
-    told = subprocess.run(
+    printed = subprocess.run(
         [str(server_environment.python), "-I", "-c", _LIST_FLAGS],
         capture_output=True, text=True, check=True, timeout=300,
     )  # fmt: skip
-    lines = [line[5:] for line in told.stdout.splitlines() if line.startswith("FLAG ")]
+    lines = [line[5:] for line in printed.stdout.splitlines() if line.startswith("FLAG ")]
     assert sorted(lines) == sorted(_table())
 
 

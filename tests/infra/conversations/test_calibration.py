@@ -116,7 +116,7 @@ def test_the_remedy_for_long_ones_is_enough(model: Path, tmp_path: Path) -> None
         calibrate(model, path, min_samples=2, max_sequence_length=length - 1)
 
 
-def test_without_a_template_identical_ones_are_told_too(tmp_path: Path) -> None:
+def test_without_a_template_identical_ones_are_said_too(tmp_path: Path) -> None:
     path = tiny_model.write_conversations(tmp_path / "c.jsonl", [40, 30])
     spec = CalibrationSpec(path=str(path), min_samples=2)
     assert check_unrendered(spec, settings=Settings(cache=tmp_path)) == 2

@@ -70,7 +70,7 @@ def test_examples_are_few_short_and_different() -> None:
 
 
 @pytest.fixture
-def exam(tmp_path: Path) -> ArmResult:
+def baseline(tmp_path: Path) -> ArmResult:
     return make_run(tmp_path, rows=20).arms["baseline"]
 
 
@@ -94,10 +94,10 @@ def _question(folder: Path, number: int) -> str:
     return str(json.loads(line)["doc"]["question"])
 
 
-def test_of_a_run(tmp_path: Path, exam: ArmResult) -> None:
+def test_of_a_run(tmp_path: Path, baseline: ArmResult) -> None:
     asked = [["hello"], ["hm", f"Tell me: {_question(tmp_path, 3)}"], [_question(tmp_path, 7)]]
     card = _card(tmp_path / "chat.jsonl", asked)
-    found = of_run(exam, card, tmp_path, settings=Settings())
+    found = of_run(baseline, card, tmp_path, settings=Settings())
     assert found is not None
     assert found.rows == 60
     assert found.found["gsm8k"] >= 2  # made questions are much alike
@@ -106,18 +106,18 @@ def test_of_a_run(tmp_path: Path, exam: ArmResult) -> None:
 
     # Conversations that the quantizer never looked at do not count.
     card = _card(tmp_path / "chat.jsonl", asked, used=1)
-    found = of_run(exam, card, tmp_path, settings=Settings())
+    found = of_run(baseline, card, tmp_path, settings=Settings())
     assert found is not None
     assert sum(found.found.values()) == 0
 
 
-def test_other_or_missing_conversations_tell_nothing(tmp_path: Path, exam: ArmResult) -> None:
+def test_other_or_missing_conversations_tell_nothing(tmp_path: Path, baseline: ArmResult) -> None:
     path = tmp_path / "chat.jsonl"
     card = _card(path, [["hello"], ["you"]])
     path.write_text(path.read_text().splitlines()[0] + "\n")
-    assert of_run(exam, card, tmp_path, settings=Settings()) is None
+    assert of_run(baseline, card, tmp_path, settings=Settings()) is None
     # As many as before, but others: edited after the model was quantized.
     path.write_text(path.read_text().replace("hello", "howdy") + '{"messages": []}\n')
-    assert of_run(exam, card, tmp_path, settings=Settings()) is None
+    assert of_run(baseline, card, tmp_path, settings=Settings()) is None
     path.unlink()
-    assert of_run(exam, card, tmp_path, settings=Settings()) is None
+    assert of_run(baseline, card, tmp_path, settings=Settings()) is None

@@ -136,7 +136,7 @@ def test_what_is_left_out_of_messages_is_counted(
     assert dict(used.left_out) == left_out
 
 
-def test_tools_are_rendered_or_it_is_told() -> None:
+def test_tools_are_rendered_or_it_is_said() -> None:
     used, without = renderer("{{ tools|tojson if tools }}" + TURN), renderer(TURN)
     said = talk(USER, ANSWER, tools=TOOLS)
     assert '"name": "times"' in used.render(said)

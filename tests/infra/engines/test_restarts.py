@@ -166,7 +166,7 @@ def test_a_port_lost_before_it_was_bound_is_replaced(bench: Bench) -> None:
     assert bench.starts == 2
 
 
-def test_a_port_lost_twice_is_told(bench: Bench) -> None:
+def test_a_port_lost_twice_is_said(bench: Bench) -> None:
     bench.faults = [["port-lost"], ["port-lost"]]
     with pytest.raises(PortTaken):
         bench.through(bench.answer, bench.answer, bench.answer)

@@ -84,7 +84,7 @@ def test_limits_cover_at_all_times() -> None:
 
 
 @pytest.mark.parametrize(("drop", "status"), [(0.1, "FAIL"), (0.0, "PASS")])
-def test_a_stopped_exam_gets_the_verdict_that_stopped_it(drop: float, status: str) -> None:
+def test_a_stopped_evaluation_gets_the_verdict_that_stopped_it(drop: float, status: str) -> None:
     rows = sequence(np.random.default_rng(15), 4000, 0.11, drop)
     stop = first_stop(rows, 0.03)
     pooled = pooled_so_far(rows[: stop.rows], ["t"], 0.95)
@@ -96,7 +96,7 @@ def test_a_stopped_exam_gets_the_verdict_that_stopped_it(drop: float, status: st
     assert f"stopped after {stop.rows:,} rows" in " ".join(told.reasons)
 
 
-def test_p_values_of_tasks_do_not_count_in_a_stopped_exam() -> None:
+def test_p_values_of_tasks_do_not_count_in_a_stopped_evaluation() -> None:
     comparison = comparison_of(
         {"a": PairedCounts(50, 0, 10, 40), "b": PairedCounts(900, 60, 50, 90)}
     )

@@ -175,7 +175,7 @@ def test_lower_is_better() -> None:
     assert _decide(SOUND, EVEN, less).status == "PASS"
 
 
-def test_a_task_without_points_is_told_whatever_the_verdict() -> None:
+def test_a_task_without_points_is_said_whatever_the_verdict() -> None:
     less = {"value": 9.0, "stderr": None, "n": 400, "higher_is_better": False}
     made = {"unit": "value", "p_adjusted": None, "baseline": less, "candidate": less}
     unclear = _metric("ppl", 0.7, -0.1, 1.5, **made)
@@ -188,7 +188,7 @@ def test_a_task_without_points_is_told_whatever_the_verdict() -> None:
     assert "ppl" not in " ".join([gained.headline, *gained.reasons])
 
 
-def test_a_wider_margin_is_told() -> None:
+def test_a_wider_margin_is_said() -> None:
     told = _decide(UNSURE, EVEN, margin_points=2.4, widened_from=1.0)
     assert told.headline.endswith(
         "a loss of 2.4 points or more is excluded; the margin was widened from 1 point."
@@ -294,7 +294,7 @@ def test_a_widened_margin_does_not_widen_that_of_a_task() -> None:
         (0.5, None, True),
     ],
 )
-def test_an_exam_that_the_base_model_cannot_pass_shows_no_loss(
+def test_a_task_that_the_baseline_cannot_do_shows_no_loss(
     value: float, chance: float | None, able: bool
 ) -> None:
     score = {"value": value, "stderr": None, "n": 400}
@@ -314,7 +314,7 @@ def test_a_loss_that_nothing_tests_is_not_called_chance() -> None:
     comparison = Comparison(metrics=(EVEN, lost), size_ratio=0.4, pooled=SOUND)
     stopped = decide(comparison, early, stopped_after=2167)
     assert stopped.status == "INCONCLUSIVE"
-    assert "not tested where an exam may be stopped early" in " ".join(stopped.reasons)
+    assert "not tested where a candidate may be stopped early" in " ".join(stopped.reasons)
     assert stopped.needed == "A look at b alone with verdict.early_stop=False."
     shares = _decide(SOUND, EVEN, lost.model_copy(update={"p_adjusted": None}))
     assert "rows that are not right or wrong have no test" in " ".join(shares.reasons)

@@ -213,7 +213,7 @@ def test_more_than_there_are_is_refused_at_once(tmp_path: Path) -> None:
         pytest.fail("there were three")
 
 
-def test_who_waits_is_told_and_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waits_hears_so_and_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accelerators, "_POLL_SECONDS", 0.02)
     waits, goes = threading.Event(), threading.Event()
     told: list[float] = []

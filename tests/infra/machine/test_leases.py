@@ -337,7 +337,7 @@ def test_a_stranger_with_the_process_id_of_a_dead_supervisor_lives(bench: Bench)
     assert bench.records() == []
 
 
-def test_who_sits_in_the_session_of_the_very_supervisor_is_ended(bench: Bench) -> None:
+def test_who_is_in_the_session_of_the_very_supervisor_is_ended(bench: Bench) -> None:
     with stranger(bench) as process:  # no mark, but all of pid and start
         bench.write(supervisor=Identity.of(process.pid))
         assert bench.sweep() == []
@@ -441,7 +441,7 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
         yield driver
 
 
-def test_memory_that_outlives_its_process_is_told(
+def test_memory_that_outlives_its_process_is_said(
     bench: Bench, driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "_MEMORY_SECONDS", 0.3)

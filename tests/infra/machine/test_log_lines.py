@@ -20,14 +20,14 @@ def test_lines_come_whole_however_they_were_cut() -> None:
     assert read(*(bytes([byte]) for byte in text)) == expected
 
 
-def test_a_line_is_told_once_it_is_complete_and_not_before() -> None:
+def test_a_line_is_said_once_it_is_complete_and_not_before() -> None:
     reader = LineReader()
     assert list(reader.feed(b'{"half": ')) == []
     assert list(reader.feed(b"1}\n")) == ['{"half": 1}']
 
 
 @pytest.mark.parametrize("pieces", [1, 7, 200])
-def test_a_progress_bar_is_throttled_and_its_end_is_told(pieces: int) -> None:
+def test_a_progress_bar_is_throttled_and_its_end_is_said(pieces: int) -> None:
     bar = b"".join(b"\r%3d%%" % percent for percent in range(1, 101)) + b"\ndone\n"
     size = -(-len(bar) // pieces)
     lines = read(*(bar[at : at + size] for at in range(0, len(bar), size)))
@@ -35,7 +35,7 @@ def test_a_progress_bar_is_throttled_and_its_end_is_told(pieces: int) -> None:
     assert lines[1:] == ["100%", "done"]
 
 
-def test_a_bar_that_stands_still_is_told_before_it_moves_on() -> None:
+def test_a_bar_that_stands_still_is_said_before_it_moves_on() -> None:
     reader = LineReader(bar_seconds=0)
     assert list(reader.feed(b"\rlayer 1 of 28")) == ["layer 1 of 28"]
     assert list(reader.feed(b"")) == []

@@ -319,7 +319,7 @@ def test_a_pointer_in_place_of_what_names_others(model: Path, name: str) -> None
     assert "git lfs pull" in refused(model, name, "Git LFS pointer").remedy
 
 
-def test_a_link_that_leads_nowhere_is_told(model: Path) -> None:
+def test_a_link_that_leads_nowhere_is_said(model: Path) -> None:
     (model / WHOLE).symlink_to(model / "gone")
     refused(model, WHOLE, "a link to")
     (model / WHOLE).unlink()

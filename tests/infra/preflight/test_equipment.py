@@ -95,7 +95,7 @@ def test_a_port_of_one_arm_is_looked_at(settings: Settings) -> None:
     assert str(port) in line.found
 
 
-def test_a_cache_that_cannot_be_written_is_told(settings: Settings, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_said(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     unusable = settings.model_copy(update={"cache": tmp_path / "file" / "cache"})
     assert not equipment.look_at(spec(made("one")), unusable).cache_is_usable

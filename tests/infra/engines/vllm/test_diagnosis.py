@@ -124,7 +124,7 @@ def test_every_entry_has_a_captured_log_and_every_log_an_entry() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(LOGS))
-def test_a_captured_failure_is_told_with_its_cause_and_field(name: str) -> None:
+def test_a_captured_failure_is_said_with_its_cause_and_field(name: str) -> None:
     found = diagnosed(name)
     field, words, adjustment = SAYS[name]
     assert found.name == name.partition("--")[0]
@@ -276,13 +276,13 @@ def test_a_taken_port_stays_one(bench: Bench) -> None:
         pytest.fail("it never came up")
 
 
-def test_a_kill_without_a_word_is_told(bench: Bench) -> None:
+def test_a_kill_without_a_word_is_said(bench: Bench) -> None:
     with pytest.raises(ServerDied) as caught, bench.fail(captured("killed")[1], "kill -9 $$"):
         pytest.fail("it never came up")
     assert caught.value.diagnosis == "killed"
 
 
-def test_an_engine_that_failed_and_hangs_is_told(bench: Bench) -> None:
+def test_an_engine_that_failed_and_hangs_is_said(bench: Bench) -> None:
     text = captured("shared-memory-too-small")[1]
     with (
         pytest.raises(ServerNotReady) as caught,

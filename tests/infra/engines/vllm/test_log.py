@@ -92,7 +92,7 @@ def test_kernel_and_data_type_are_those_the_engine_names() -> None:
          "ValidationError: 1 validation error Value error, too long [type=x]"),
     ],
 )  # fmt: skip
-def test_the_first_error_is_told_not_its_consequences(log: Path, text: str, error: str) -> None:
+def test_the_first_error_is_said_not_its_consequences(log: Path, text: str, error: str) -> None:
     log.write_text(text)
     assert vllm_log.first_error(log) == error
 

@@ -117,7 +117,7 @@ def test_a_good_server_is_recorded_used_and_ended(bench: Bench) -> None:
     assert "base-1 is ready" in bench.heard.lines[-1]
 
 
-def test_waiting_is_told(bench: Bench) -> None:
+def test_waiting_is_said(bench: Bench) -> None:
     error = bench.refused("never-ready", timeout_seconds=3)
     assert isinstance(error, ServerNotReady)
     assert bench.heard.lines[0] == "base-1: loading vLLM"

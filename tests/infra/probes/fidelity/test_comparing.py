@@ -144,7 +144,7 @@ def test_different_readings_are_not_compared(tmp_path: Path, other: str) -> None
 
 
 @pytest.mark.parametrize("harm", ["cut", "absent", "no archive", "other texts", "fewer positions"])
-def test_a_harmed_file_is_told(tmp_path: Path, harm: str) -> None:
+def test_a_harmed_file_is_said(tmp_path: Path, harm: str) -> None:
     reading = kept(positions(HERE, 3), tmp_path, "baseline")
     file = tmp_path / "baseline.npz"
     match harm:

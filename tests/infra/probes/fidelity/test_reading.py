@@ -63,7 +63,7 @@ def test_positions_are_put_together(server: Completions) -> None:
         lambda number, body: Drop() if number == 2 else None,
     ],
 )
-def test_a_server_that_fails_is_told_without_its_key(
+def test_a_server_that_fails_is_said_without_its_key(
     server: Completions, trouble: Callable[..., Any]
 ) -> None:
     server.trouble = trouble
@@ -86,7 +86,7 @@ def test_a_server_that_fails_is_told_without_its_key(
         [None, *[{"1": {"logprob": -1e300}, "2": {"logprob": -1.0}, "3": {"logprob": -1.0}}] * 3],
     ],
 )
-def test_an_answer_of_another_shape_is_told(server: Completions, wrong: Any) -> None:
+def test_an_answer_of_another_shape_is_said(server: Completions, wrong: Any) -> None:
     def change(answer: dict[str, Any]) -> Any:
         return {"choices": [{**choice, "prompt_logprobs": wrong} for choice in answer["choices"]]}
 

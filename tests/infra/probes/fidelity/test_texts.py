@@ -96,7 +96,7 @@ def test_texts_are_known_by_content(tmp_path: Path, name: str, content: str | by
         ("t.txt", "One.\n\nGrüße".encode("latin-1"), "Line 3 of .* not utf-8"),
     ],
 )
-def test_a_file_without_texts_is_told(
+def test_a_file_without_texts_is_said(
     tmp_path: Path, name: str, content: str | bytes, said: str
 ) -> None:
     with pytest.raises(DatasetError, match=said) as caught:
@@ -105,7 +105,7 @@ def test_a_file_without_texts_is_told(
     assert caught.value.remedy
 
 
-def test_a_missing_file_is_told() -> None:
+def test_a_missing_file_is_said() -> None:
     with pytest.raises(DatasetError, match="No such file") as caught:
         texts.check(FidelitySpec(texts="nowhere/t.txt"))
     assert "relative to" in caught.value.cause

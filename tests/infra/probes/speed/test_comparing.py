@@ -40,7 +40,7 @@ def test_a_time_of_zero_has_no_ratio() -> None:
 
 
 @pytest.mark.parametrize(
-    ("worse", "told"),
+    ("worse", "said"),
     [
         ({"ttft_ms_median": 123.4},
          "the first token comes after 123 ms instead of 100 (+23 %)."),
@@ -49,14 +49,14 @@ def test_a_time_of_zero_has_no_ratio() -> None:
          "it writes 60 tokens a second instead of 80 (−25 %)."),
     ],
 )  # fmt: skip
-def test_every_way_to_be_slower_is_told(worse: dict[str, float], told: str) -> None:
+def test_every_way_to_be_slower_is_said(worse: dict[str, float], said: str) -> None:
     (sentence,) = slower(bench(FEW, MANY), bench(point(**worse), MANY))
     assert sentence == (
-        f"The candidate is slower with prompts of 128 tokens and 1 request at a time: {told}"
+        f"The candidate is slower with prompts of 128 tokens and 1 request at a time: {said}"
     )
 
 
-def test_a_point_is_told_in_one_sentence_and_the_long_prompt_with_its_separator() -> None:
+def test_a_point_is_said_in_one_sentence_and_the_long_prompt_with_its_separator() -> None:
     both = {"ttft_ms_median": 200.0, "tpot_ms_median": 20.0, "concurrency": 16}
     (sentence,) = slower(
         bench(point(input_tokens=2048, concurrency=16)), bench(point(input_tokens=2048, **both))
@@ -70,7 +70,7 @@ def test_a_point_is_told_in_one_sentence_and_the_long_prompt_with_its_separator(
     [{"ttft_ms_median": 105.0}, {"tpot_ms_median": 10.5}, {"output_tokens_per_second": 76.2},
      {"ttft_ms_median": 50.0, "tpot_ms_median": 5.0, "output_tokens_per_second": 160.0}],
 )  # fmt: skip
-def test_noise_and_being_faster_are_not_told(hardly: dict[str, float]) -> None:
+def test_noise_and_being_faster_are_not_said(hardly: dict[str, float]) -> None:
     assert slower(bench(FEW), bench(point(**hardly))) == []
     assert slower(bench(point(**hardly)), bench(point(**hardly))) == []
 

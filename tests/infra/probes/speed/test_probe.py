@@ -190,7 +190,7 @@ def test_the_key_is_in_the_environment_and_nowhere_else(
         ("unanswered", "got no answer to 16 requests"),
     ],
 )
-def test_a_timing_that_fails_is_told_and_costs_nothing_else(
+def test_a_timing_that_fails_is_said_and_costs_nothing_else(
     stage: Stage, mode: str, told: str
 ) -> None:
     probe = stage.probe(mode, speed={"concurrencies": [1, 4]})
@@ -216,7 +216,7 @@ def test_a_timing_that_takes_too_long_is_ended(
     assert ("timing: 128 tokens in, 1 at a time", 8, 16) in stage.updates
 
 
-def test_requests_that_failed_and_other_lengths_are_told(stage: Stage) -> None:
+def test_requests_that_failed_and_other_lengths_are_said(stage: Stage) -> None:
     bench = stage.take(stage.probe("some-failed"))
     assert bench is not None
     assert (bench.points[0].requests, bench.points[0].failed) == (15, 1)
@@ -227,7 +227,7 @@ def test_requests_that_failed_and_other_lengths_are_told(stage: Stage) -> None:
     assert "answers had 8 tokens instead of 32" in said
 
 
-def test_points_beyond_the_window_are_left_out_and_told(stage: Stage) -> None:
+def test_points_beyond_the_window_are_left_out_which_is_said(stage: Stage) -> None:
     bench = stage.take(stage.probe("good", speed={"input_tokens": [4065, 128]}))
     assert bench is not None
     assert [point.input_tokens for point in bench.points] == [128]
@@ -269,7 +269,7 @@ def test_a_first_death_is_the_servers(stage: Stage) -> None:
         stage.probe("kills").take(server, restarts_left=1)
 
 
-def test_a_first_death_when_the_tasks_have_used_up_the_restarts_is_told(stage: Stage) -> None:
+def test_a_first_death_when_the_tasks_have_used_up_the_restarts_is_said(stage: Stage) -> None:
     probe = stage.probe("kills")
     with stage.serve() as server:
         probe.take(server, restarts_left=0)
@@ -283,7 +283,7 @@ def test_a_torn_line_of_its_log_is_no_end(stage: Stage) -> None:
     assert stage.updates != []
 
 
-def test_a_disk_that_takes_nothing_is_told(stage: Stage) -> None:
+def test_a_disk_that_takes_nothing_is_said(stage: Stage) -> None:
     (stage.folder / "cache").mkdir()
     (stage.folder / "cache" / "benches").write_text("no folder")
     assert stage.take(stage.probe("good")) is None

@@ -99,7 +99,7 @@ def test_noise_is_told_from_conversations() -> None:
         ("MarlinLinearKernel, TritonW4A16LinearKernel", False),
     ],
 )
-def test_a_slow_kernel_is_told_and_stops_nothing(name: str | None, ok: bool) -> None:
+def test_a_slow_kernel_is_said_and_stops_nothing(name: str | None, ok: bool) -> None:
     check = served.kernel(name, KERNELS)
     assert check.ok is ok
     assert (name or "not named") in check.value
@@ -108,7 +108,7 @@ def test_a_slow_kernel_is_told_and_stops_nothing(name: str | None, ok: bool) -> 
     assert heard.said("LinearKernel") is not ok
 
 
-def test_every_failed_check_is_named_and_the_most_particular_cause_told() -> None:
+def test_every_failed_check_is_named_and_the_most_particular_cause_said() -> None:
     failed = [
         served.answers([answer()] * 20, [LOOP] * 20)[1],
         served.kernel("ExllamaLinearKernel", KERNELS),

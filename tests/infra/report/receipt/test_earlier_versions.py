@@ -127,7 +127,7 @@ def test_it_opens_as_a_page(tmp_path: Path, version: int | str) -> None:
     assert f'class="verdict {report.verdict.status}"' in page
 
 
-@pytest.mark.parametrize(("change", "check", "told"), [
+@pytest.mark.parametrize(("change", "check", "named"), [
     (lambda d: d["comparison"]["metrics"][0].update(low=-0.01), "comparison", "metrics[0].low is"),
     (lambda d: d["comparison"]["metrics"][-1].update(chance=0.1), "comparison", ".chance is 0.1"),
     (lambda d: d["comparison"]["metrics"][-1].update(unit="value"), "comparison", ".unit is 'val"),
@@ -145,16 +145,16 @@ def test_it_opens_as_a_page(tmp_path: Path, version: int | str) -> None:
     (lambda d: d["verdict"].update(headline="All is well."), "verdict", "does not begin with PASS"),
 ])  # fmt: skip
 def test_a_number_that_was_changed_in_it_is_found(
-    second: Path, change: Callable[[Document], Any], check: str, told: str
+    second: Path, change: Callable[[Document], Any], check: str, named: str
 ) -> None:
     rewrite(second, change)
-    told_of = wrong(second)
-    assert any(told in line for line in told_of[check]), told_of
-    assert not {"seal", "values", "files", "rows"} & set(told_of)
+    mismatches = wrong(second)
+    assert any(named in line for line in mismatches[check]), mismatches
+    assert not {"seal", "values", "files", "rows"} & set(mismatches)
 
 
 def test_the_rules_of_version_1_are_for_version_1_alone(second: Path) -> None:
-    """They leave the intervals as they are told."""
+    """They leave the intervals as they are written."""
     rewrite(second, lambda document: document.update(schema_version=3, rules=1))
     assert wrong(second)["report"]
     rewrite(second, lambda d: d["comparison"].update(schema_version=3))
@@ -174,17 +174,19 @@ def test_reports_of_version_3_hold(third: Path, stopped: Path) -> None:
 
 
 def test_no_record_of_version_3_is_lost(third: Path) -> None:
-    told = json.loads((third / "report.json").read_text())
+    written = json.loads((third / "report.json").read_text())
     report = read(third)
     [pair] = report.pairs
     assert pair.candidate.checkpoint.calibration is not None
-    assert pair.candidate.checkpoint.calibration.fingerprint == told["calibration"]["fingerprint"]
+    assert (
+        pair.candidate.checkpoint.calibration.fingerprint == written["calibration"]["fingerprint"]
+    )
     assert pair.baseline.checkpoint.calibration is None
     assert pair.judgement.overlap is not None
-    assert pair.judgement.overlap.found == told["overlap"]["found"]
+    assert pair.judgement.overlap.found == written["overlap"]["found"]
     assert pair.judgement.alert is not None
-    assert pair.judgement.alert.good_run == told["alert"]["good_run"]
-    compared, before = pair.comparison, told["comparison"]
+    assert pair.judgement.alert.good_run == written["alert"]["good_run"]
+    compared, before = pair.comparison, written["comparison"]
     assert compared.fidelity is not None
     assert compared.fidelity.perplexity_baseline == before["fidelity"]["perplexity_base"]
     assert compared.fidelity.perplexity_candidate == before["fidelity"]["perplexity_quantized"]
@@ -196,23 +198,23 @@ def test_no_record_of_version_3_is_lost(third: Path) -> None:
     for metric, earlier in zip(compared.metrics, before["metrics"], strict=True):
         assert metric.baseline.value == earlier["base"]["value"]
         assert metric.candidate.value == earlier["quantized"]["value"]
-    assert report.spec.baseline.model.id == told["spec"]["model"]["id"]
+    assert report.spec.baseline.model.id == written["spec"]["model"]["id"]
     assert pair.arm.quantization is not None
-    assert pair.arm.quantization.group_size == told["spec"]["quantization"]["group_size"]
-    assert pair.arm.serving.model_dump(mode="json").items() >= told["spec"]["serving"].items()
+    assert pair.arm.quantization.group_size == written["spec"]["quantization"]["group_size"]
+    assert pair.arm.serving.model_dump(mode="json").items() >= written["spec"]["serving"].items()
     assert report.spec.verdict.gate == "all"
     places = {arm.checkpoint.model for arm in report.arms.values()}
-    assert places == {told["spec"]["model"]["id"]}
+    assert places == {written["spec"]["model"]["id"]}
     group = "global_mmlu_en"
     for arm, name in (("baseline", "base"), ("quantized", "quantized")):
-        scores, earlier = report.arms[arm].tasks[group], told["arms"][name]["tasks"][group]
+        scores, earlier = report.arms[arm].tasks[group], written["arms"][name]["tasks"][group]
         assert scores.questions == earlier["exam"]
         assert {name: part.questions for name, part in scores.subtasks.items()} == {
             name: part["exam"] for name, part in earlier["subtasks"].items()
         }
 
 
-@pytest.mark.parametrize(("change", "check", "told"), [
+@pytest.mark.parametrize(("change", "check", "named"), [
     (lambda d: d["comparison"]["metrics"][0].update(low=-0.01), "comparison", "metrics[0].low is"),
     (lambda d: d["comparison"]["metrics"][0].update(p_adjusted=0.5), "comparison", ".p_adjusted"),
     (lambda d: d["comparison"]["metrics"][0]["quantized"].update(value=0.99), "comparison",
@@ -236,15 +238,15 @@ def test_no_record_of_version_3_is_lost(third: Path) -> None:
     (lambda d: d["power"]["tasks"]["gsm8k"].update(rows=6), "verdict", "rows is 6, but 48 were"),
 ])  # fmt: skip
 def test_a_number_that_was_changed_in_version_3_is_found(
-    third: Path, change: Callable[[Document], Any], check: str, told: str
+    third: Path, change: Callable[[Document], Any], check: str, named: str
 ) -> None:
     rewrite(third, change)
-    told_of = wrong(third)
-    assert any(told in line for line in told_of[check]), told_of
-    assert not {"seal", "values", "files", "rows"} & set(told_of)
+    mismatches = wrong(third)
+    assert any(named in line for line in mismatches[check]), mismatches
+    assert not {"seal", "values", "files", "rows"} & set(mismatches)
 
 
-@pytest.mark.parametrize(("change", "check", "told"), [
+@pytest.mark.parametrize(("change", "check", "named"), [
     (lambda d: d["comparison"]["pooled"].update(bound=-0.001), "comparison", "pooled.bound is"),
     (lambda d: d["verdict"].update(stopped_after=None), "verdict", "verdict.stopped_after is"),
     (lambda d: d["verdict"].update(stopped_after=450), "verdict", "verdict.stopped_after is 450"),
@@ -254,12 +256,12 @@ def test_a_number_that_was_changed_in_version_3_is_found(
      "verdict.reasons tells 999"),
 ])  # fmt: skip
 def test_a_number_that_was_changed_in_a_stopped_run_is_found(
-    stopped: Path, change: Callable[[Document], Any], check: str, told: str
+    stopped: Path, change: Callable[[Document], Any], check: str, named: str
 ) -> None:
     rewrite(stopped, change)
-    told_of = wrong(stopped)
-    assert any(told in line for line in told_of[check]), told_of
-    assert not {"seal", "values", "files", "rows"} & set(told_of)
+    mismatches = wrong(stopped)
+    assert any(named in line for line in mismatches[check]), mismatches
+    assert not {"seal", "values", "files", "rows"} & set(mismatches)
 
 
 def test_words_may_differ(second: Path) -> None:
@@ -273,16 +275,16 @@ def test_words_may_differ(second: Path) -> None:
 def test_a_report_of_version_1_was_not_altered(first: Path) -> None:
     assert json.loads((first / "report.json").read_text())["schema_version"] == 1
     assert wrong(first) == {}
-    told = found(first)
-    assert "version 1, which wrote it" in " ".join(told["comparison"].notes)
-    assert "before there were margins" in " ".join(told["verdict"].notes)
+    checks = found(first)
+    assert "version 1, which wrote it" in " ".join(checks["comparison"].notes)
+    assert "before there were margins" in " ".join(checks["verdict"].notes)
     report = read(first)
     assert (report.rules, report.verdict.status) == (1, "INCONCLUSIVE")
     assert "a loss on at least one task was shown" in report.verdict.reasons[0]
     assert report.verdict.headline.startswith("4-bit AWQ costs 45.8 points on gsm8k")
 
 
-@pytest.mark.parametrize(("change", "check", "told"), [
+@pytest.mark.parametrize(("change", "check", "named"), [
     (lambda d: d["comparison"]["metrics"][0].update(difference=-0.1), "comparison", ".difference"),
     (lambda d: d["comparison"]["metrics"][0].update(lost=1), "comparison", "metrics[0].lost is 1"),
     (lambda d: d["comparison"]["metrics"][0].update(unit="value"), "comparison", ".unit is"),
@@ -292,10 +294,10 @@ def test_a_report_of_version_1_was_not_altered(first: Path) -> None:
     (lambda d: d["comparison"].update(pooled=POOLED), "comparison", "comparison.pooled is"),
 ])  # fmt: skip
 def test_a_number_that_was_changed_in_version_1_is_found(
-    first: Path, change: Callable[[Document], Any], check: str, told: str
+    first: Path, change: Callable[[Document], Any], check: str, named: str
 ) -> None:
     rewrite(first, change)
-    assert any(told in line for line in wrong(first)[check])
+    assert any(named in line for line in wrong(first)[check])
 
 
 def test_without_a_receipt_there_is_nothing_to_check(

@@ -31,10 +31,10 @@ def planned(folder: Path, asked: VerdictSpec = ASKED, earlier: Earlier | None = 
     (folder / "plan.json").write_text(plan.model_dump_json(indent=2))
     margin, widened_from = power.margin(asked, plan)
     [pair] = made.pairs
-    told = decide(pair.comparison, asked, margin_points=margin, widened_from=widened_from)
+    verdict = decide(pair.comparison, asked, margin_points=margin, widened_from=widened_from)
     spec = made.spec.model_copy(update={"verdict": asked})
     made = made.model_copy(update={"spec": spec, "power": plan})
-    return seal(of_pair(made, verdict=told), folder)
+    return seal(of_pair(made, verdict=verdict), folder)
 
 
 def wrong(run: Path) -> dict[str, tuple[str, ...]]:
@@ -53,8 +53,8 @@ def edit(run: Path, change: Callable[[Document], Any], *, plan: bool = False) ->
 
 
 def test_a_widened_margin_holds(tmp_path: Path) -> None:
-    told = planned(tmp_path).verdict
-    assert (told.widened_from_points, told.margin_points > 4) == (2, True)
+    verdict = planned(tmp_path).verdict
+    assert (verdict.widened_from_points, verdict.margin_points > 4) == (2, True)
     assert wrong(tmp_path) == {}
 
 
@@ -97,7 +97,7 @@ def flipping(document: Document) -> None:
 
 
 @pytest.mark.parametrize("plan", [False, True])
-@pytest.mark.parametrize(("change", "told"), [
+@pytest.mark.parametrize(("change", "named"), [
     (lambda d: d["verdict"].update(margin_points=9.0), "the margin is 9 points (widened from 2)"),
     (lambda d: d["verdict"].update(widened_from_points=3.0), "(widened from 3), but "),
     (lambda d: d["verdict"].update(widened_from_points=None), "points (widened from 2) follows"),
@@ -108,12 +108,12 @@ def flipping(document: Document) -> None:
     (lambda d: d.update(power=None), "but 2 points follows from the plan"),
 ])  # fmt: skip
 def test_an_edited_margin_is_named_though_it_was_sealed_again(
-    tmp_path: Path, change: Callable[[Document], Any], told: str, plan: bool
+    tmp_path: Path, change: Callable[[Document], Any], named: str, plan: bool
 ) -> None:
     planned(tmp_path)
     edit(tmp_path, change, plan=plan)
     found = wrong(tmp_path)
-    assert any(told in line for line in found["verdict"]), found
+    assert any(named in line for line in found["verdict"]), found
     assert not {"seal", "values", "files", "rows"} & set(found)
 
 

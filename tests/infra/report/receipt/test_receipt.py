@@ -104,7 +104,7 @@ def test_any_value_that_is_changed_is_named(original: Path) -> None:
         holder, key = places[number]
         kept = holder[key]
         holder[key] = kept + 1 if type(kept) in (int, float) else "changed"
-        assert [told.partition(" was ")[0] for told in check_values(document).wrong] == [
+        assert [line.partition(" was ")[0] for line in check_values(document).wrong] == [
             paths[number]
         ]
         assert check_seal(document, None).wrong != ()
@@ -133,13 +133,13 @@ def _places(document: Any) -> Iterator[tuple[Any, Any]]:
     (lambda d: d["arms"]["quantized"]["checkpoint"]["calibration"].update(used=129),
      "arms.quantized.checkpoint.calibration.used was changed"),
 ])  # fmt: skip
-def test_values_that_nothing_else_tells(
+def test_values_that_follow_from_nothing_else(
     run: Path, change: Callable[[Document], None], path: str
 ) -> None:
     edit(run, change)
     found = wrong(run)
     assert set(found) == {"seal", "values"}
-    assert any(told.startswith(path) for told in found["values"]), found
+    assert any(line.startswith(path) for line in found["values"]), found
 
 
 def test_a_key_that_stands_twice_is_refused(run: Path) -> None:
@@ -168,11 +168,11 @@ def test_a_score_that_does_not_follow_from_the_rows(run: Path) -> None:
     path = "arms.quantized.tasks.gsm8k.metrics.exact_match,strict-match.value is "
     assert found["scores"][0].startswith(path)
     where = f"{JUDGED}.comparison.metrics[0]"
-    assert any(told.startswith(where) for told in found["comparison"])
+    assert any(line.startswith(where) for line in found["comparison"])
     assert "seal" not in found
 
 
-@pytest.mark.parametrize(("change", "told"), [
+@pytest.mark.parametrize(("change", "named"), [
     (lambda d: d["arms"]["baseline"]["tasks"]["gsm8k"].update(n=61), "tasks.gsm8k.n is 61"),
     (lambda d: d["arms"]["baseline"]["tasks"]["gsm8k"].update(truncated=0),
      "truncated is 0, but 3"),
@@ -180,14 +180,14 @@ def test_a_score_that_does_not_follow_from_the_rows(run: Path) -> None:
         questions="0" * 64), f"tasks.{GROUP}.subtasks.{GROUP}_stem.questions is not the digest"),
 ])  # fmt: skip
 def test_counts_and_questions_are_made_again(
-    run: Path, change: Callable[[Document], None], told: str
+    run: Path, change: Callable[[Document], None], named: str
 ) -> None:
     edit(run, change)
     reseal(run)
-    assert any(told in line for line in wrong(run)["scores"])
+    assert any(named in line for line in wrong(run)["scores"])
 
 
-@pytest.mark.parametrize(("change", "check", "told"), [
+@pytest.mark.parametrize(("change", "check", "named"), [
     (lambda d: compared(d)["metrics"][0].update(low=-0.01), "comparison",
      f"{JUDGED}.comparison.metrics[0].low is -0.01, but "),
     (lambda d: compared(d)["pooled"].update(difference=0.0), "comparison",
@@ -207,13 +207,13 @@ def test_counts_and_questions_are_made_again(
      "arms.baseline.checkpoint.size_bytes is 1"),
 ])  # fmt: skip
 def test_what_was_sealed_again_is_made_again(
-    run: Path, change: Callable[[Document], None], check: str, told: str
+    run: Path, change: Callable[[Document], None], check: str, named: str
 ) -> None:
     before = receipt.seal_of(run)
     edit(run, change)
     reseal(run)
     found = wrong(run)
-    assert any(line.startswith(told) for line in found[check]), found
+    assert any(line.startswith(named) for line in found[check]), found
     assert not {"seal", "values", "files", "rows"} & set(found)
     assert f"not {before}: it was sealed again" in wrong(run, seal=before)["seal"][0]
 
@@ -237,17 +237,17 @@ def test_a_word_in_one_sample_is_named(run: Path) -> None:
     assert set(wrong(run)) == {"rows", "files"}
 
 
-@pytest.mark.parametrize(("change", "told"), [
+@pytest.mark.parametrize(("change", "named"), [
     (lambda lines: lines.pop(20), "has 59 rows instead of 60; they differ from line 21 on"),
     (lambda lines: lines.append(lines[0]), "has 61 rows instead of 60; they differ from line 61"),
     (lambda lines: lines.__setitem__(4, "no row\n"), "line 5 was changed (no longer a row)"),
 ])  # fmt: skip
-def test_rows_that_come_and_go(run: Path, change: Callable[[Any], None], told: str) -> None:
+def test_rows_that_come_and_go(run: Path, change: Callable[[Any], None], named: str) -> None:
     lines = (run / GSM8K).read_text().splitlines(keepends=True)
     change(lines)
     (run / GSM8K).write_text("".join(lines))
     found = wrong(run)
-    assert told in found["rows"][0]
+    assert named in found["rows"][0]
     assert "arms.quantized.tasks.gsm8k" in found["scores"][0]
 
 
@@ -261,7 +261,7 @@ def test_one_file_is_named(run: Path, name: str) -> None:
     assert wrong(run)["files"] == (f"{name} is missing",)
 
 
-@pytest.mark.parametrize(("change", "check", "told"), [
+@pytest.mark.parametrize(("change", "check", "named"), [
     (lambda r: r["files"][0].update(sha256="0" * 64), "values", "receipt.files[0].sha256 was"),
     (lambda r: r["files"][0].update(sha256="0" * 64), "files", " was changed"),
     (lambda r: r.update(rows={**r["rows"], GSM8K: "0" * 360}), "rows", f"{GSM8K} line 1 was"),
@@ -271,11 +271,11 @@ def test_one_file_is_named(run: Path, name: str) -> None:
     (lambda r: r.update(seal="0" * 64), "seal", "receipt.seal is not the seal of this report"),
 ])  # fmt: skip
 def test_one_digest_is_named(
-    run: Path, change: Callable[[Document], None], check: str, told: str
+    run: Path, change: Callable[[Document], None], check: str, named: str
 ) -> None:
     edit(run, lambda document: change(document["receipt"]))
     found = wrong(run)
-    assert any(told in line for line in found[check]), found
+    assert any(named in line for line in found[check]), found
     assert "receipt.seal is not the seal of this report" in found["seal"][0]
 
 
@@ -288,8 +288,8 @@ def test_checkpoints_are_looked_at_where_they_still_are(run: Path) -> None:
     try:
         weights.write_bytes(b"x" + content[1:])
         assert wrong(run) == {}, "sizes alone"
-        told = f"{weights} was changed: its SHA-256 is not the recorded one"
-        assert wrong(run, weights=True) == {"checkpoints": (told,)}
+        named = f"{weights} was changed: its SHA-256 is not the recorded one"
+        assert wrong(run, weights=True) == {"checkpoints": (named,)}
         weights.write_bytes(content + b"x")
         assert f"{weights} has 901 bytes, 900 were" in wrong(run)["checkpoints"][0]
         weights.unlink()
@@ -311,14 +311,14 @@ def test_the_list_of_a_checkpoints_files_has_its_digest(run: Path) -> None:
     listed["files"][0]["sha256"] = "0" * 64
     path.write_text(json.dumps(listed))
     reseal(run)
-    told = "arms.baseline.checkpoint.digest is not that of the files in checkpoint-baseline.json"
-    assert wrong(run) == {"checkpoints": (told,)}
+    named = "arms.baseline.checkpoint.digest is not that of the files in checkpoint-baseline.json"
+    assert wrong(run) == {"checkpoints": (named,)}
 
 
 def test_a_group_may_weigh_its_parts_alike(tmp_path: Path) -> None:
     """As lm-eval does where a group's definition says `weight_by_size: false`."""
-    told = make_run(tmp_path, rows=44)
-    arms = dict(told.arms)
+    made = make_run(tmp_path, rows=44)
+    arms = dict(made.arms)
     for arm, result in arms.items():
         group = result.tasks[GROUP]
         parts = [part.metrics["acc,none"].value for part in group.subtasks.values()]
@@ -326,7 +326,7 @@ def test_a_group_may_weigh_its_parts_alike(tmp_path: Path) -> None:
         assert abs(value.value - group.metrics["acc,none"].value) > 1e-4, "parts differ in size"
         group = group.model_copy(update={"metrics": {"acc,none": value}})
         arms[arm] = result.model_copy(update={"tasks": {**result.tasks, GROUP: group}})
-    seal(told.model_copy(update={"arms": arms}), tmp_path)
+    seal(made.model_copy(update={"arms": arms}), tmp_path)
     assert "scores" not in wrong(tmp_path)
 
 
@@ -346,13 +346,13 @@ def test_a_score_that_is_no_mean_is_noted(run: Path) -> None:
 
 
 def test_the_noise_floor_is_made_again(run: Path) -> None:
-    told = Report.model_validate_json((run / "report.json").read_text())
-    baseline = told.arms["baseline"]
+    written = Report.model_validate_json((run / "report.json").read_text())
+    baseline = written.arms["baseline"]
     again: ArmResult = baseline.model_copy()
     (run / "arm-baseline-repeat.json").write_text(again.model_dump_json())
     noise = floor(baseline, again, run)
-    [pair] = told.pairs
-    seal(of_pair(told, comparison=pair.comparison.model_copy(update={"noise": noise})), run)
+    [pair] = written.pairs
+    seal(of_pair(written, comparison=pair.comparison.model_copy(update={"noise": noise})), run)
     assert "comparison" not in wrong(run)
     edit(run, lambda d: compared(d)["noise"]["tasks"]["gsm8k"].update(changed=5))
     reseal(run)

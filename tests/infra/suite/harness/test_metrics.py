@@ -89,7 +89,7 @@ def test_a_unit_that_there_is_not_is_refused_before_anything_is_asked(
     (MEAN, "metadata: {units: {likelihood: points}}"),
     ("    aggregation: !function utils.total\n    higher_is_better: true\n", "aggregation: mean"),
 ])  # fmt: skip
-def test_what_no_margin_can_be_held_against_is_told_before_it_is_asked(
+def test_what_no_margin_can_be_held_against_is_said_before_it_is_asked(
     tmp_path: Path, settings: Settings, more: str, says: str
 ) -> None:
     folder, heard = tmp_path / "tasks", Heard()

@@ -342,7 +342,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         ("task: house_task\ninclude: house_task.yaml\n", "includes itself"),
     ],
 )
-def test_a_broken_definition_is_told_where_its_task_is_asked(
+def test_a_broken_definition_is_said_where_its_task_is_asked(
     text: str, says: str, folder: Path
 ) -> None:
     write(folder, text)

@@ -55,7 +55,7 @@ def test_a_file_beside_code_of_an_included_folder_counts(
     assert key(tmp_path / include_path, settings) not in (before, None)
 
 
-def test_a_file_that_is_included_twice_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_included_twice_is_said(tmp_path: Path) -> None:
     """lm-eval passes over such a definition, and then knows no such task."""
     folder = write(tmp_path / "tasks", "include: [a.yaml, b.yaml]\ntask: house_task\n")
     for name in ("a.yaml", "b.yaml"):
@@ -65,7 +65,7 @@ def test_a_file_that_is_included_twice_is_told(tmp_path: Path) -> None:
         catalog(str(folder), settings=Settings()).entries([NAME])
 
 
-def test_a_broken_definition_of_a_name_that_lm_eval_knows_is_told(tmp_path: Path) -> None:
+def test_a_broken_definition_of_a_name_that_lm_eval_knows_is_said(tmp_path: Path) -> None:
     """Else lm-eval's own task would take its place."""
     text = DEFINITION.replace("task: house_task", "task: gsm8k") + "broken: [\n"
     folder = write(tmp_path / "tasks", text)
@@ -191,7 +191,7 @@ def test_whatever_stands_beside_code_counts_unless_it_is_a_definition(
 
 
 @pytest.mark.parametrize(("file", "refused"), [("seen.log", False), ("seen.txt", True)])
-def test_code_that_writes_beside_itself_is_told_unless_it_is_a_log(
+def test_code_that_writes_beside_itself_is_said_unless_it_is_a_log(
     file: str, refused: bool, tmp_path: Path, settings: Settings
 ) -> None:
     folder = write(tmp_path / "tasks", CODED)

@@ -171,7 +171,7 @@ def test_a_text_that_is_read_in_windows_must_not_be_refused_all_the_same(tmp_pat
     assert found(USER_ONLY, [read], tmp_path / "other") == []
 
 
-def test_variables_that_are_never_read_are_told(tmp_path: Path) -> None:
+def test_variables_that_are_never_read_are_said(tmp_path: Path) -> None:
     template = (
         "{{ bos_token }}{% set mood = mood | default('calm') %}{{ strftime_now('%Y') }}"
         "{% if enable_thinking is defined %}{{ mood }}{% endif %}" + PLAIN
@@ -222,7 +222,7 @@ def test_prompts_are_measured_as_they_are_rendered(tmp_path: Path) -> None:
     assert f"needs {needed - 8} tokens and 8 for the answer" in error.fact
 
 
-def test_variables_of_a_template_that_no_question_goes_through_are_told(tmp_path: Path) -> None:
+def test_variables_of_a_template_that_no_question_goes_through_are_said(tmp_path: Path) -> None:
     folder = write(tmp_path / "model", template="{{ mood }}" + PLAIN)
     spec = evaluation("gsm8k", chat_template_kwargs={"mood": "calm"})
     assert "and no question" in prompts.look([], folder, spec, window=64).unread

@@ -87,7 +87,7 @@ def test_a_file_outside_of_the_folder_that_a_definition_names_counts(
     assert key(folder, settings) not in (before, None)
 
 
-def test_a_folder_in_place_of_a_file_is_told(tmp_path: Path, settings: Settings) -> None:
+def test_a_folder_in_place_of_a_file_is_said(tmp_path: Path, settings: Settings) -> None:
     folder = write(tmp_path / "tasks", DEFINITION.replace("rows.jsonl", "data"))
     (folder / "data").mkdir()
     write_rows(folder / "data" / "rows.json", rows())
