@@ -13,6 +13,7 @@ from typing import Any
 
 from infra.contracts.records import Origin
 from infra.models.adapters import CONFIG as ADAPTER
+from infra.models.hubs.snapshots import CARD as KEPT_CARD
 from infra.models.place import Read, in_folder
 
 _CARD, _CONFIG = "README.md", "config.json"
@@ -32,7 +33,7 @@ def in_files(read: Read) -> Origin | None:
     Args:
         read: Reads a file of the checkpoint by its name, wherever it lies.
     """
-    card = front_matter(read(_CARD) or b"")
+    card = front_matter(read(_CARD) or read(KEPT_CARD) or b"")
     made_by = _texts(card.get("quantized_by"))
     relation = _texts(card.get("base_model_relation"))
     bases, said_by = _texts(card.get("base_model")), _CARD

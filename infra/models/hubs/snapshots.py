@@ -1,6 +1,6 @@
 """Snapshots of repositories: content-addressed folders that are whole and verified, or not there.
 
-<root>/<source>/<owner>--<name>/<commit>/             the files and `.manifest.json`
+<root>/<source>/<owner>--<name>/<commit>/             the files, `.manifest.json` and `.card.md`
 <root>/<source>/<owner>--<name>/.<commit>.partial/    an unfinished download, resumed next time
 <root>/<source>/<owner>--<name>/refs/<revision>.json  which commit a branch was last seen at
 """
@@ -15,7 +15,7 @@ from typing import Literal
 
 from filelock import FileLock
 
-from infra.contracts.errors import WeightsError
+from infra.contracts.errors import AssayError, WeightsError
 from infra.contracts.progress import Progress
 from infra.contracts.records import FileDigest, Record
 from infra.machine.ticker import Ticker
@@ -24,7 +24,11 @@ from infra.models.hubs.revisions import Resolved, ask, remember, resolve
 from infra.store.content import build_once, write_atomically
 from infra.store.file_digests import hash_files, of_another_size, tell_bytes
 
+CARD = ".card.md"
+"""What the repository says of itself: no part of the model, and not there if it did not come."""
+
 _MANIFEST = ".manifest.json"
+_README, _MOST_CARD_BYTES, _CARD_SECONDS = "README.md", 1_000_000, 10.0
 _LIST_SECONDS = 30.0
 _LIST_ATTEMPTS = 3
 
@@ -221,10 +225,23 @@ class _Download:
                 file.name for file in self.listing.files if file.name not in self._kept()
             ),
         )
+        self._keep_card(folder)
         write_atomically(folder / _MANIFEST, snapshot.model_dump_json(indent=2))
 
+    def _keep_card(self, folder: Path) -> None:
+        """Keep a model's card if it comes at once; for a page about a model no download fails."""
+        named = {file.name: file.size for file in self.listing.files}
+        if self.repository.kind != "model" or named.get(_README, 0) > _MOST_CARD_BYTES:
+            return
+        if _README in named and not (folder / CARD).exists():
+            with suppress(AssayError):
+                content = self.hub.read(
+                    self.repository, self.listing, _README, timeout=_CARD_SECONDS
+                )
+                write_atomically(folder / CARD, content.decode("utf-8", "replace"))
+
     def _kept(self) -> set[str]:
-        return {_MANIFEST, *(file.name for file in self.files)}
+        return {_MANIFEST, CARD, *(file.name for file in self.files)}
 
     def _get(self, folder: Path, *, late: bool) -> list[FileDigest]:
         """Download and compare the early files, or the late ones."""

@@ -23,6 +23,7 @@ from infra.contracts.errors import (
 from infra.contracts.progress import Silent
 from infra.contracts.records import Weights
 from infra.contracts.specs import ModelSpec
+from infra.models import origin
 from infra.models.remote_weights import RemoteSize, remote_size
 from infra.models.weights import fetch, fetch_dataset
 from infra.store.settings import Settings
@@ -95,7 +96,7 @@ def test_a_download_is_whole_pinned_and_content_addressed(
     assert weights.size_bytes == len(repo.files["model.safetensors"])
     assert [file.name for file in weights.files] == KEPT
     on_disk = sorted(path.name for path in weights.path.rglob("*") if path.is_file())
-    assert on_disk == [".manifest.json", *KEPT]
+    assert on_disk == [".card.md", ".manifest.json", *KEPT]
     for name in KEPT:
         assert (weights.path / name).read_bytes() == repo.files[name]
     require_whole(weights)
@@ -160,7 +161,7 @@ def test_an_interrupted_download_resumes_in_the_next_call(
     assert whole_folders(settings) == []
     hub.served.clear()
     require_whole(get(source, settings))
-    assert set(hub.served) == {"model.safetensors"}
+    assert set(hub.served) == {"model.safetensors", "README.md"}
     missing = len(repo.files["model.safetensors"]) - 21_000_000
     assert missing <= hub.served["model.safetensors"] <= missing + 1_000_000
 
@@ -233,6 +234,31 @@ def test_pickles_are_refused_before_anything_is_downloaded(
     assert allowed.size_bytes == len(b"pickle")
     with pytest.raises(UnsafeWeights):
         get(source, settings, revision=allowed.revision)
+
+
+def test_the_card_comes_with_a_model_and_is_no_part_of_it(
+    hub: StubHub, settings: Settings, source: str
+) -> None:
+    repo = hub.repos["models/some/model"]
+    repo.files["README.md"] = b"---\nbase_model: a/b\nquantized_by: c\n---\n"
+    weights = get(source, settings)
+    found = origin.of(weights.path)
+    assert found is not None
+    assert (found.base_models, found.made_by) == (("a/b",), "c")
+    assert [file.name for file in weights.files] == KEPT
+
+
+@pytest.mark.parametrize("trouble", [404, 403, 500])
+def test_without_its_card_a_model_is_whole(
+    hub: StubHub, settings: Settings, source: str, trouble: int
+) -> None:
+    hub.errors = {"README.md": [trouble] * 9}
+    weights = get(source, settings)
+    require_whole(weights)
+    assert hub.errors["README.md"] != [trouble] * 9
+    assert not (weights.path / ".card.md").exists()
+    assert origin.of(weights.path) is None
+    assert get(source, settings) == weights
 
 
 def test_code_comes_only_when_it_is_trusted(hub: StubHub, settings: Settings, source: str) -> None:

@@ -107,4 +107,4 @@ def test_a_killed_download_looks_unfinished_and_is_finished_later(
     assert weights.path == final
     assert hub.served["model.safetensors"] <= len(repo.files["model.safetensors"]) - 10_000_000
     names = sorted(path.name for path in final.rglob("*") if path.is_file())
-    assert names == sorted([".manifest.json", *(file.name for file in weights.files)])
+    assert names == sorted([".card.md", ".manifest.json", *(file.name for file in weights.files)])
