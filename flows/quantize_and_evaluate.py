@@ -42,7 +42,7 @@ def quantize_and_evaluate(
         model: Which model, and where its weights come from.
         quantization: How it is quantized, on which conversations.
         evaluation: Which lm-eval tasks both arms are asked, and under which conditions.
-        serving: How vLLM serves both arms.
+        serving: How the engine serves both arms.
         fidelity: How closely the arms are compared beyond right and wrong.
         speed: What is timed.
         verdict: Which loss is acceptable, and whether a larger one fails the run.

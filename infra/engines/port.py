@@ -106,6 +106,18 @@ class Engine(Protocol):
     def memory_share(self, serving: ServingSpec) -> float:
         """Return the share of an accelerator's memory that it takes."""
 
+    def by_hand(
+        self, model: str, serving: ServingSpec, window: int, arguments: Sequence[str]
+    ) -> Sequence[str]:
+        """Return the command with which whoever deploys a model serves it as it was evaluated.
+
+        Args:
+            model: Its folder or its name on a hub.
+            serving: How it was asked to be served.
+            window: Tokens of prompt and answer together, as it was served.
+            arguments: Further ones of the engine that belong to the model.
+        """
+
     def time(
         self,
         setup: Setup,

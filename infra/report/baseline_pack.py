@@ -19,6 +19,7 @@ from infra.contracts.errors import AssayError
 from infra.contracts.records import ArmResult
 from infra.contracts.records.baseline_pack import BaselinePack
 from infra.contracts.specs import RunSpec
+from infra.engines.registry import title
 from infra.machine.device import detect
 from infra.machine.environments import locate
 from infra.store.content import digest_file
@@ -79,7 +80,7 @@ def check(path: Path, spec: RunSpec, settings: Settings) -> BaselinePack:
     python = Path(serving.python) if serving.python else None
     environment, _ = locate("server", device.kind, settings, python)
     if environment.digest != pack.engine:
-        version = f"{pack.result.server.engine} {pack.result.server.version}"
+        version = f"{title(pack.result.server.engine)} {pack.result.server.version}"
         _refuse(path, "the engine", version, f"the environment {environment.name}")
     if device.name not in pack.result.server.device:
         _refuse(path, "the device", pack.result.server.device, device.name)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.contracts import wording
 from infra.contracts.records import MetricComparison, Pair, Pooled, Report
+from infra.engines.registry import title
 from infra.judging.comparison import effect
 from infra.probes.speed.comparing import NOTABLE
 from infra.report import plots, prose, ranking, speed_plot, tables, tradeoff_plot
@@ -91,6 +92,7 @@ def render(report: Report, folder: Path) -> str:
         "brief": _brief,
         "breakable": _breakable,
         "capitalized": capitalized,
+        "engine": title,
         "coded": _coded,
         "shell": shlex.join,
         "web": _is_web_address,

@@ -11,6 +11,7 @@ from typing import Any
 
 from infra.contracts import wording
 from infra.contracts.records import MetricComparison, Pair
+from infra.engines.registry import engine_of, title
 from infra.judging.comparison import decisive
 from infra.report import prose, tables
 from infra.report.changed import changed
@@ -26,6 +27,7 @@ def model_card(pair: Pair) -> str:
     """Return front matter and a section for the README of the candidate."""
     pair = public(pair)
     model, told = code(pair.spec.baseline.model.id), summarize(pair)
+    server = pair.candidate.server
     parts = [
         f"---\n{_front_matter(pair)}---",
         f"## What {_what(pair)} cost, and what it bought",
@@ -42,7 +44,7 @@ def model_card(pair: Pair) -> str:
         escaped(prose.overlap_note(pair)),
         "### How to serve it",
         f"```sh\n{_serve(pair)}\n```",
-        "vLLM reads from the model's own files that it is quantized."
+        f"{title(server.engine)} reads from the model's own files that it is quantized."
         if pair.candidate.checkpoint.quantization
         else "",
         "### Versions",
@@ -59,6 +61,7 @@ def _front_matter(pair: Pair) -> str:
     spec = pair.spec
     known: dict[str, Any] = {}
     model, recipe = spec.baseline.model, pair.arm.quantization
+    engine = pair.candidate.server.engine
     if model.source != "local":
         known = {"base_model": model.id}
         if pair.candidate.checkpoint.quantization:
@@ -66,7 +69,7 @@ def _front_matter(pair: Pair) -> str:
     matter = {
         **known,
         "pipeline_tag": "text-generation",
-        "tags": [*([recipe.method, f"{recipe.bits}-bit"] if recipe else []), "vllm"],
+        "tags": [*([recipe.method, f"{recipe.bits}-bit"] if recipe else []), str(engine)],
         "model-index": [{
             "name": _model_name(pair),
             "results": [_result(pair, metric) for metric in decisive(pair.comparison)],
@@ -168,18 +171,15 @@ def _serve(pair: Pair) -> str:
     serving, server = pair.arm.serving, pair.candidate.server
     own = pair.change.serving.changed if pair.change.serving else {}
     variables = [f"{name}={value}" for name, value in own.get("variables", {}).items()]
-    command = ["env", *variables] if variables else []
-    command += ["vllm", "serve", "FOLDER_OR_ID_OF_THIS_MODEL"]
-    command += ["--max-model-len", str(server.max_model_len), "--dtype", serving.dtype]
-    if serving.tensor_parallel_size > 1:
-        command += ["--tensor-parallel-size", str(serving.tensor_parallel_size)]
-    command += own.get("extra_args", ())
-    return shlex.join(command)
+    command = engine_of(serving).by_hand(
+        "FOLDER_OR_ID_OF_THIS_MODEL", serving, server.max_model_len, own.get("extra_args", ())
+    )
+    return shlex.join([*(["env", *variables] if variables else []), *command])
 
 
 def _versions(pair: Pair) -> list[dict[str, str]]:
     told = pair.report.provenance
-    versions = {"vllm": pair.candidate.server.version}
+    versions: dict[str, str] = {pair.candidate.server.engine: pair.candidate.server.version}
     for name in _VERSIONS:
         if version := told.get(f"version of {name}"):
             versions[name] = version

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 from infra.contracts import wording
 from infra.contracts.records import MetricComparison, Pair
+from infra.engines.registry import title
 from infra.report.text import capitalized
 from infra.report.words import FIDELITY, RECOVERY
 
@@ -98,8 +100,10 @@ def speed_note(pair: Pair) -> str:
         return ""
     lengths = wording.listed([f"{n:,}" for n in sorted({p.output_tokens for p in bench.points})])
     requests = wording.listed([f"{n:,}" for n in sorted({p.requests for p in bench.points})])
+    engine = title(pair.candidate.server.engine)
+    program = " ".join(takewhile(lambda word: not word.startswith("-"), bench.command))
     return (
-        f"vLLM {bench.engine_version} on {bench.device}, by `vllm bench serve`, {lengths} tokens "
+        f"{engine} {bench.engine_version} on {bench.device}, by `{program}`, {lengths} tokens "
         "an answer, baseline → candidate, both with the flags of the tasks. Times are medians of "
         f"{requests} requests a point; below 1× a time is shorter."
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from infra.contracts import wording
 from infra.contracts.records import Pair, Verdict
+from infra.engines.registry import title
 from infra.probes.speed import in_different_runs, slower, summary
 from infra.report.changed import changed
 from infra.report.text import arm_name
@@ -78,7 +79,7 @@ def headline_of(verdict: Verdict) -> str:
 
 def _subject(pair: Pair) -> str:
     baseline, candidate = (
-        f"{server.engine} {server.version} on {server.device}"
+        f"{title(server.engine)} {server.version} on {server.device}"
         for server in (pair.baseline.server, pair.candidate.server)
     )
     alike = baseline == candidate

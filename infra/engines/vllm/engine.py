@@ -61,6 +61,15 @@ class Vllm:
         """Return what was asked for, or our default."""
         return serving.memory_fraction or GPU_MEMORY_FRACTION
 
+    def by_hand(
+        self, model: str, serving: ServingSpec, window: int, arguments: Sequence[str]
+    ) -> Sequence[str]:
+        """Return its own command."""
+        command = ["vllm", "serve", model, "--max-model-len", str(window), "--dtype", serving.dtype]
+        if serving.tensor_parallel_size > 1:
+            command += ["--tensor-parallel-size", str(serving.tensor_parallel_size)]
+        return [*command, *arguments]
+
     def time(
         self,
         setup: Setup,

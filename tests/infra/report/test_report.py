@@ -104,7 +104,7 @@ def test_page_says_it_in_order(run: tuple[Report, Path], page: Page) -> None:
     assert calibration is not None
     for fact in (
         "15.2 GB → 5.57 GB", "37 %", "CPUWNA16LinearKernel", "1 min 52 s",
-        "evaluate-baseline: gsm8k", "128 of 240", calibration.fingerprint, "vllm 0.32.0",
+        "evaluate-baseline: gsm8k", "128 of 240", calibration.fingerprint, "vLLM 0.32.0",
         report.arms["baseline"].checkpoint.digest, "3.8.8", "--generation-config vllm",
         '"quant_method": "awq"', "http://127.0.0.1:4200/runs/flow-run/",
     ):  # fmt: skip

@@ -133,12 +133,12 @@ def test_every_candidate_has_a_card_of_its_own(run: tuple[Report, Path]) -> None
 def test_engines_that_differ_are_both_named(run: tuple[Report, Path]) -> None:
     report = run[0]
     pair = report.pairs[1]
-    assert "both served by vllm 0.32.0 on AMD EPYC 7B13" in summarize(pair).subject
+    assert "both served by vLLM 0.32.0 on AMD EPYC 7B13" in summarize(pair).subject
     server = pair.candidate.server.model_copy(update={"version": "0.33.0"})
     arm = pair.candidate.model_copy(update={"server": server})
     other = report.model_copy(update={"arms": report.arms | {pair.name: arm}})
     assert summarize(other.pairs[1]).subject.endswith(
-        "served by vllm 0.32.0 on AMD EPYC 7B13 and by vllm 0.33.0 on AMD EPYC 7B13"
+        "served by vLLM 0.32.0 on AMD EPYC 7B13 and by vLLM 0.33.0 on AMD EPYC 7B13"
     )
 
 

@@ -20,6 +20,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from typing import Any
 
 from infra.contracts.progress import Progress
+from infra.engines.registry import engines
 
 _READ_HERE = (
     "ASSAY_",
@@ -30,7 +31,7 @@ _READ_HERE = (
     "PIP_",
     "PREFECT_",
     "UV_",
-    "VLLM_",
+    *(engine.variables_prefix for engine in engines()),
 )
 """Variables that this program, its libraries and its children read begin with these."""
 
