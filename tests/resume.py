@@ -34,7 +34,7 @@ from infra.machine.environments import ensure
 from infra.store.settings import Settings
 from tests.infra.scoring import stub
 from tests.infra.scoring.cases import Made
-from tests.infra.scoring.comparison import LIMITS, Asked, Limits, Verdict, compare, table
+from tests.infra.scoring.comparison import LIMITS, Limits, Request, Verdict, compare, table
 from tests.infra.scoring.stub import Stub
 
 ROOT = Path(__file__).parent.parent
@@ -70,9 +70,9 @@ def questions(size: int) -> list[Made]:
 
     letters = (" A", " B", " C", " D")
     ends = (" She", " She has all of them", " She counts her apples and puts them into the bag")
-    choices = [Asked(d, c, end) for d, c in contexts("choices", 4 * size) for end in letters]
-    endings = [Asked(d, c, end) for d, c in contexts("endings", size) for end in ends]
-    texts = [Asked(d, c, SETTINGS) for d, c in contexts("texts", size)]
+    choices = [Request(d, c, end) for d, c in contexts("choices", 4 * size) for end in letters]
+    endings = [Request(d, c, end) for d, c in contexts("endings", size) for end in ends]
+    texts = [Request(d, c, SETTINGS) for d, c in contexts("texts", size)]
     return [
         Made("choices", "loglikelihood", choices),
         Made("endings", "loglikelihood", endings),
@@ -166,10 +166,10 @@ class Outcome:
 class NoTies:
     """A judge for whom nothing is a tie."""
 
-    def greedy_is_tied(self, asked: Asked, tie: float) -> bool:
+    def greedy_is_tied(self, request: Request, tie: float) -> bool:
         return False
 
-    def texts_are_tied(self, asked: Asked, one: str, other: str, tie: float) -> bool:
+    def texts_are_tied(self, request: Request, one: str, other: str, tie: float) -> bool:
         return False
 
 
@@ -208,7 +208,7 @@ def torment(
     seen, total = set(server.answered), server.answered.total()
     repeated = finish(named("killed"), folder / "repeated.log")
     verdicts = [
-        compare(made.name, made.asked, theirs, ours, NoTies(), limits)
+        compare(made.name, made.requests, theirs, ours, NoTies(), limits)
         for made, theirs, ours in zip(questions(job.size), undisturbed, killed, strict=True)
     ]
     if repeated != killed:

@@ -33,7 +33,7 @@ class Address:
 
     @property
     def max_model_len(self) -> int:
-        """Tokens of prompt and answer together, as the model was told."""
+        """Tokens of prompt and answer together, as the model was given."""
         return int(self._model.max_length)
 
     @property
@@ -52,4 +52,4 @@ class Address:
         )
 
     def raise_if_dead(self) -> None:
-        """Do nothing: nobody told us how to find out."""
+        """Do nothing: there is no way to find out."""

@@ -45,7 +45,7 @@ class Answers:
             path: The file; None keeps nothing.
             identity: All that decides an answer besides the question. If the file is of another
                 identity it is put aside.
-            say: Told what is lost, if anything is.
+            say: Hears what is lost, if anything is.
         """
         self._path = path
         self._identity = f"{_VERSION} {identity}"
@@ -57,7 +57,7 @@ class Answers:
         if path is not None:
             self._file = self._opened(path)
 
-    def known(self, questions: Sequence[Question]) -> dict[Question, Reply]:
+    def lookup(self, questions: Sequence[Question]) -> dict[Question, Reply]:
         """Return the questions that were answered before, with their answers."""
         if self._file is None:
             return {}

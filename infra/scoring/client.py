@@ -75,7 +75,7 @@ class Client:
             pace: How many questions at a time.
             seed: Sent with each request.
             timeout: Seconds a request may take before it is sent again.
-            say: Told what a user should know, once.
+            say: Hears what a user should know, once.
         """
         self._server = server
         self._pace = pace

@@ -31,7 +31,7 @@ _TRIED = 8
 
 
 def splits_at_lines(tokenizer: Any) -> bool:
-    """Tell whether a tokenizer of transformers encodes the two sides of such a newline apart.
+    """Return whether a tokenizer of transformers encodes the two sides of such a newline apart.
 
     Args:
         tokenizer: What `AutoTokenizer` returns.
@@ -44,10 +44,12 @@ def splits_at_lines(tokenizer: Any) -> bool:
     for token in raw.get_added_tokens_decoder().values():
         if token.lstrip or token.rstrip or token.single_word or "\n" in token.content:
             return False
-    return raw.pre_tokenizer is not None and _known(json.loads(raw.pre_tokenizer.__getstate__()))
+    return raw.pre_tokenizer is not None and _splits_at_lines(
+        json.loads(raw.pre_tokenizer.__getstate__())
+    )
 
 
-def _known(pre_tokenizer: dict[str, Any]) -> bool:
+def _splits_at_lines(pre_tokenizer: dict[str, Any]) -> bool:
     match pre_tokenizer:
         case {"type": "ByteLevel", "use_regex": True, "add_prefix_space": False}:
             return True  # GPT-2's pattern

@@ -71,7 +71,7 @@ class Refused(Failure):
 
     @property
     def all_alike(self) -> bool:
-        """Whether it is about the server, not about what was asked."""
+        """Whether it is about the server, not about the request."""
         return self.status in (401, 403, 404)
 
 

@@ -72,7 +72,7 @@ def frame(
             None takes it as it is.
 
     Raises:
-        EvaluationError: A BOS is asked for and there is none, or it cannot be told what is added.
+        EvaluationError: A BOS is wanted and there is none, or nobody can find out what is added.
     """
     if add_bos_token is False:
         return Frame()
@@ -111,7 +111,7 @@ def _added(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     if len(found) == 1 and (around := found.pop()) is not None:
         return around
     raise EvaluationError(
-        "It cannot be told which special tokens the model's tokenizer puts around a text.",
+        "It cannot be found out which special tokens the model's tokenizer puts around a text.",
         cause=f"{type(tokenizer).__name__} encodes a text otherwise with them than without.",
         remedy="Set evaluation.add_bos_token to True or False.",
     )

@@ -1,6 +1,6 @@
 """lm-eval's `assay-completions`: the scores of `local-completions`, at a fraction of the cost.
 
-What is asked, how texts are split into tokens, what is cut, and how answers become scores is as in
+What is sent, how texts are split into tokens, what is cut, and how answers become scores is as in
 lm-eval 0.4.13; how the server is asked is ours. Imports lm-eval: whoever must be quick imports this
 late.
 """
@@ -71,7 +71,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             refuse_cut: Refuse a prompt that does not fit the window; stock cuts its beginning off
                 with a warning.
             timeout: Seconds a request may take before it is sent again.
-            say: Told what a user should know; by default lm-eval's log.
+            say: Hears what a user should know; by default lm-eval's log.
             options: As for `local-completions`.
 
         Raises:
@@ -154,7 +154,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
                 remedy="Take the task out of evaluation.tasks, or give the tokenizer a BOS token.",
             )
         tokens = dict(zip(texts, self._encode_whole(texts), strict=True)) if texts else {}
-        asked, whose, sizes = [], [], []
+        pairs, whose, sizes = [], [], []
         for request, text in zip(requests, texts, strict=True):
             windows = [
                 utils.make_disjoint_window(window)
@@ -165,10 +165,10 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
                     context_len=1,
                 )
             ]
-            asked += [(pack(context), pack(rest)) for context, rest in windows]
+            pairs += [(pack(context), pack(rest)) for context, rest in windows]
             whose += [_whose(request)] * len(windows)
             sizes.append(len(windows))
-        scores = iter(self._score(asked, whose, disable_tqdm))
+        scores = iter(self._score(pairs, whose, disable_tqdm))
         sums = [sum(next(scores)[0] for _ in range(size)) for size in sizes]
         for text, value in zip(texts, sums, strict=True):
             self.cache_hook.add_partial("loglikelihood_rolling", (text,), value)
@@ -183,7 +183,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             )
         packed = pack_texts((request.args[0] for request in requests), self._encode)
         settings: dict[str, str] = {}
-        asked: list[Generation] = []
+        generations: list[Generation] = []
         owners: dict[Question, list[Whose]] = {}
         for request in requests:
             context, given = request.args
@@ -192,13 +192,13 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             name = repr(given)
             if name not in settings:
                 settings[name] = self._settings(given)
-            asked.append(Generation(prompt, settings[name]))
-            owners.setdefault(asked[-1], []).append(_whose(request))
+            generations.append(Generation(prompt, settings[name]))
+            owners.setdefault(generations[-1], []).append(_whose(request))
         # Prompts that begin alike next to each other: the server has their beginning computed.
         questions = sorted(owners, key=lambda question: question.prompt)
         replies = self._ask(questions, owners, disable_tqdm)
         texts = []
-        for request, question in zip(requests, asked, strict=True):
+        for request, question in zip(requests, generations, strict=True):
             text, ended = replies[question]
             texts.append(LMEVAL_MODEL_NONE_ANSWER_PLACEHOLDER if text is None else str(text))
             self.finishes[request.args[0]] = ended  # type: ignore[assignment]
@@ -216,14 +216,14 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         )
 
     def _score(
-        self, asked: Sequence[tuple[Packed, Packed]], whose: Sequence[Whose], quiet: bool
+        self, pairs: Sequence[tuple[Packed, Packed]], whose: Sequence[Whose], quiet: bool
     ) -> list[Score]:
         """Return the score of each continuation after its context."""
-        if not asked:
+        if not pairs:
             return []
         fitting = [
             self._cut_context(context, continuation, owner)
-            for (context, continuation), owner in zip(asked, whose, strict=True)
+            for (context, continuation), owner in zip(pairs, whose, strict=True)
         ]
         groups, places = plan(fitting, reads=self._can_read())
         owners: dict[Question, list[Whose]] = {item: [] for group in groups for item in group.items}
@@ -239,7 +239,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
     ) -> dict[Question, Reply]:
         """Return the answer to each question, from the file or from the server."""
         answers = self._open_answers()
-        replies = answers.known(questions)
+        replies = answers.lookup(questions)
         documents = {owner for question in questions for owner in owners[question]}
         missing = [question for question in questions if question not in replies]
         waiting = Counter(owner for question in missing for owner in set(owners[question]))
@@ -266,7 +266,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
                 bar.update(finished)
 
             self._client.ask(
-                batches(self._ordered(missing)), receive, lambda asked: _name(owners[asked][0])
+                batches(self._ordered(missing)), receive, lambda one: _name(owners[one][0])
             )
         return replies
 
@@ -292,11 +292,11 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         if self._answers is None:
             identity = ""
             if self._answers_at is not None:
-                identity = self._identity or self._told_identity()
+                identity = self._identity or self._served_identity()
             self._answers = Answers(self._answers_at, identity, self._say)
         return self._answers
 
-    def _told_identity(self) -> str:
+    def _served_identity(self) -> str:
         """Return what the server tells of itself, where nobody knows better."""
         root = self._server.base_url.removesuffix("/v1")
         with httpx.Client(headers=self._server.headers, timeout=30, trust_env=False) as client:

@@ -1,4 +1,4 @@
-"""How many questions are in flight: found from the server's own counters, not asked for."""
+"""How many questions are in flight: found from the server's own counters."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Pace:
 
         Args:
             load: Its counters.
-            in_flight: Questions that are asked and not answered.
+            in_flight: Questions that are sent and not answered.
         """
         before, self._preemptions = self._preemptions, load.preemptions
         resting = self.rest()
@@ -50,7 +50,7 @@ class Pace:
             self._set(self.limit * 2)
 
     def rest(self) -> bool:
-        """Let a look pass, and tell whether the limit still rests after it was halved."""
+        """Let a look pass, and return whether the limit still rests after it was halved."""
         resting = self._pause > 0
         self._pause -= resting
         return resting

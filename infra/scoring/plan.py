@@ -1,4 +1,4 @@
-"""Decides what is asked of the server to score continuations, at the least cost.
+"""Decides what to ask the server to score continuations, at the least cost.
 
 A *read* asks for the probabilities of the token that follows a prompt: one generated token, with
 the log-probabilities of exactly the tokens we want. Continuations of one context form a tree; each
@@ -55,7 +55,7 @@ Answer: TypeAlias = Mapping[int, Score] | Score
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One context with all its continuations, and what is asked to score them."""
+    """One context with all its continuations, and the questions that score them."""
 
     context: Packed
     continuations: tuple[Packed, ...]
@@ -86,12 +86,12 @@ class Group:
 
 
 def plan(
-    asked: Iterable[tuple[Packed, Packed]], *, reads: bool = True
+    pairs: Iterable[tuple[Packed, Packed]], *, reads: bool = True
 ) -> tuple[list[Group], list[tuple[int, int]]]:
     """Return what to ask, contexts that share a beginning next to each other.
 
     Args:
-        asked: Context and continuation of each request; the context has at least one token.
+        pairs: Context and continuation of each request; the context has at least one token.
         reads: Whether the server can read chosen tokens; if not, everything is echoed.
 
     Returns:
@@ -99,9 +99,9 @@ def plan(
     """
     contexts: dict[Packed, dict[Packed, int]] = {}
     places = []
-    for context, continuation in asked:
-        known = contexts.setdefault(context, {})
-        places.append((context, known.setdefault(continuation, len(known))))
+    for context, continuation in pairs:
+        places_of = contexts.setdefault(context, {})
+        places.append((context, places_of.setdefault(continuation, len(places_of))))
     groups: list[Group] = []
     number: dict[Packed, int] = {}
     before = b""

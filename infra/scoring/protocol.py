@@ -37,7 +37,7 @@ Reply: TypeAlias = Answer | Text
 
 
 class Malformed(Exception):
-    """The answer is not what was asked for; the message says how, without quoting prompts."""
+    """The answer does not fit the request; the message says how, without quoting prompts."""
 
 
 def body(model: str, questions: Sequence[Question], *, seed: int) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def probe(model: str) -> dict[str, Any]:
 
 
 def can_read(answer: Any) -> bool:
-    """Tell from the answer to the probe whether chosen tokens were read."""
+    """Return from the answer to the probe whether chosen tokens were read."""
     try:
         replies([Read(b"\0\0\0\1", (0, 1))], answer)
     except Malformed:

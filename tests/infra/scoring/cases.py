@@ -9,7 +9,7 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 
-from tests.infra.scoring.comparison import Asked
+from tests.infra.scoring.comparison import Request
 
 Choices = Sequence[tuple[str, Sequence[str]]]
 """Contexts and the continuations of each."""
@@ -31,7 +31,7 @@ class Made:
     kind: str
     """`loglikelihood`, `loglikelihood_rolling` or `generate_until`."""
 
-    asked: Sequence[Asked]
+    requests: Sequence[Request]
 
     def instances(self) -> list[Instance]:
         """Return the questions as lm-eval hands them to a model."""
@@ -43,25 +43,25 @@ class Made:
                 idx=number,
                 metadata=(*ask.document, 1),
             )
-            for number, ask in enumerate(self.asked)
+            for number, ask in enumerate(self.requests)
         ]
 
 
 def _choose(name: str, choices: Choices) -> Made:
-    asked = [
-        Asked((name, number), context, continuation)
+    requests = [
+        Request((name, number), context, continuation)
         for number, (context, continuations) in enumerate(choices)
         for continuation in continuations
     ]
-    return Made(name, "loglikelihood", asked)
+    return Made(name, "loglikelihood", requests)
 
 
 def _generate(name: str, prompts: Sequence[tuple[str, Mapping[str, Any]]]) -> Made:
-    asked = [
-        Asked((name, number), context, dict(settings))
+    requests = [
+        Request((name, number), context, dict(settings))
         for number, (context, settings) in enumerate(prompts)
     ]
-    return Made(name, "generate_until", asked)
+    return Made(name, "generate_until", requests)
 
 
 def made(length: Callable[[str], int], window: int) -> Iterator[Made]:
@@ -188,15 +188,15 @@ def _rolling(length: Callable[[str], int], window: int) -> Made:
         _of_length(length, window),
         _of_length(length, 2 * window + window // 3),
     ]
-    asked = [Asked((name, number), text, None) for number, text in enumerate(texts)]
-    return Made(name, "loglikelihood_rolling", asked)
+    requests = [Request((name, number), text, None) for number, text in enumerate(texts)]
+    return Made(name, "loglikelihood_rolling", requests)
 
 
 def _prompts() -> Sequence[tuple[str, Mapping[str, Any]]]:
     question = f"Question: {STORY}\nAnswer:"
     greedy = {"do_sample": False, "temperature": 0.0}
     # The first as gsm8k gives it; the others change one thing each.
-    asked: list[Mapping[str, Any]] = [
+    settings_of: list[Mapping[str, Any]] = [
         {"until": ["Question:", "</s>", "<|im_end|>"], **greedy, "max_gen_toks": 48},
         {"until": ["\n", ".", " 1"], "max_gen_toks": 48},
         {"until": "\n\n", "max_gen_toks": 48},
@@ -207,10 +207,10 @@ def _prompts() -> Sequence[tuple[str, Mapping[str, Any]]]:
         {"until": [" "], "max_gen_toks": 24, "repetition_penalty": 1.3},
         {"until": ["é", "は"], "max_gen_toks": 24, "ignore_eos": True},
     ]
-    return [(context, settings) for settings in asked for context in (question, PRIMED)] + [
-        (question, asked[0]),  # asked twice
-        ("東京は", asked[8]),
-        (" \n", asked[3]),
+    return [(context, settings) for settings in settings_of for context in (question, PRIMED)] + [
+        (question, settings_of[0]),  # asked twice
+        ("東京は", settings_of[8]),
+        (" \n", settings_of[3]),
     ]
 
 

@@ -42,7 +42,7 @@ LIMITS = {
 """By the type the engine computes in. Only float32 is exact enough that batches do not matter."""
 
 
-class Asked(NamedTuple):
+class Request(NamedTuple):
     """One question."""
 
     document: tuple[str, int]
@@ -57,10 +57,10 @@ Answer: TypeAlias = tuple[float, bool] | float | str
 class Judge(Protocol):
     """Knows how certain the server is."""
 
-    def greedy_is_tied(self, asked: Asked, tie: float) -> bool:
+    def greedy_is_tied(self, request: Request, tie: float) -> bool:
         """Tell whether a hair decides `is_greedy`."""
 
-    def texts_are_tied(self, asked: Asked, one: str, other: str, tie: float) -> bool:
+    def texts_are_tied(self, request: Request, one: str, other: str, tie: float) -> bool:
         """Tell whether a hair decides which text it is."""
 
 
@@ -115,16 +115,16 @@ class Verdict:
 
 def compare(
     name: str,
-    asked: Sequence[Asked],
+    requests: Sequence[Request],
     theirs: Sequence[Answer],
     ours: Sequence[Answer],
     judge: Judge,
     limits: Limits,
 ) -> Verdict:
     """Compare stock's answers with ours."""
-    verdict = Verdict(name, len({question.document for question in asked}), limits)
+    verdict = Verdict(name, len({question.document for question in requests}), limits)
     choices: dict[tuple[str, int], list[tuple[str, float, float]]] = defaultdict(list)
-    for question, their, our in zip(asked, theirs, ours, strict=True):
+    for question, their, our in zip(requests, theirs, ours, strict=True):
         match their, our:
             case str(), str():
                 _compare_texts(verdict, question, their, our, judge)
@@ -144,19 +144,19 @@ def compare(
     return verdict
 
 
-def _compare_scores(verdict: Verdict, asked: Asked, their: float, our: float) -> None:
+def _compare_scores(verdict: Verdict, request: Request, their: float, our: float) -> None:
     difference = 0.0 if their == our else abs(their - our)  # infinite ones may be equal
     difference = math.inf if math.isnan(difference) else difference
     verdict.largest = max(verdict.largest, difference)
     if difference > verdict.limits.score + verdict.limits.share * abs(their):
-        verdict.differ(f"{their} and {our}: {asked}")
+        verdict.differ(f"{their} and {our}: {request}")
 
 
-def _compare_texts(verdict: Verdict, asked: Asked, their: str, our: str, judge: Judge) -> None:
+def _compare_texts(verdict: Verdict, request: Request, their: str, our: str, judge: Judge) -> None:
     if their != our and verdict.texts.add(
-        judge.texts_are_tied(asked, their, our, verdict.limits.tie)
+        judge.texts_are_tied(request, their, our, verdict.limits.tie)
     ):
-        verdict.say(f"{their!r} and {our!r}: {asked}")
+        verdict.say(f"{their!r} and {our!r}: {request}")
 
 
 def _compare_picks(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra.scoring import client
-from tests.infra.scoring.asked import WINDOW, likely
+from tests.infra.scoring.checking_client import WINDOW, likely
 from tests.infra.scoring.checkpoints import write_merging_tokenizer
 from tests.infra.suite.harness.completions_server import Completions, serving
 from tests.infra.suite.harness.conftest import (  # noqa: F401  # two are fixtures

@@ -87,14 +87,14 @@ class Stub:
     def complete(self, body: Body) -> bytes:
         """Answer a request and count what it asks."""
         said = self._respond(body)
-        asked = items(body)
+        sent = items(body)
         with self._changed:
-            if self.withhold is not None and len({*self.answered, *asked}) >= self.withhold:
+            if self.withhold is not None and len({*self.answered, *sent}) >= self.withhold:
                 self._withheld = True
                 self._changed.notify_all()
                 raise ConnectionAbortedError
-            self.answered.update(asked)
-            self._heard += bool(asked)
+            self.answered.update(sent)
+            self._heard += bool(sent)
             self._changed.notify_all()
         return said
 
@@ -141,8 +141,8 @@ def serving(
 
         def do_GET(self) -> None:
             model = {"id": name, "root": name, "max_model_len": MAX_MODEL_LEN}
-            known = {"/version": {"version": "0"}, "/v1/models": {"data": [model]}}
-            found = known.get(self.path)
+            pages = {"/version": {"version": "0"}, "/v1/models": {"data": [model]}}
+            found = pages.get(self.path)
             self._say(200 if found else 404, json.dumps(found).encode())
 
         def _say(self, status: int, content: bytes) -> None:

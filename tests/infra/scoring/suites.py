@@ -23,7 +23,7 @@ from infra.suite.harness.part import Part
 from infra.suite.harness.suite import HarnessSuite, prepare
 from tests.infra.scoring import cases
 from tests.infra.scoring.cases import Made
-from tests.infra.scoring.comparison import Answer, Asked, Limits, Verdict, compare
+from tests.infra.scoring.comparison import Answer, Limits, Request, Verdict, compare
 from tests.infra.scoring.engine import Engine, common, greedy_is_tied
 from tests.infra.suite.harness.conftest import evaluation
 
@@ -103,23 +103,23 @@ class Bench:
         """Return the number of tokens that the clients see."""
         return len(self.stock.tok_encode(text))
 
-    def greedy_is_tied(self, asked: Asked, tie: float) -> bool:
+    def greedy_is_tied(self, request: Request, tie: float) -> bool:
         """Ask the server how certain each token of a continuation is."""
-        if asked.context:
-            before, after = self.stock._encode_pair(asked.context, asked.wanted)
+        if request.context:
+            before, after = self.stock._encode_pair(request.context, request.wanted)
         else:
-            before, after = [self.stock.prefix_token_id], self.stock.tok_encode(asked.wanted)
+            before, after = [self.stock.prefix_token_id], self.stock.tok_encode(request.wanted)
         prompt = (before + after)[-self.stock.max_length :]
         return greedy_is_tied(self.engine.margins(prompt, len(prompt) - len(after)), tie)
 
-    def texts_are_tied(self, asked: Asked, one: str, other: str, tie: float) -> bool:
+    def texts_are_tied(self, request: Request, one: str, other: str, tie: float) -> bool:
         """Generate once more, and see how certain the tokens are up to where the texts part."""
-        if asked.wanted.get("temperature"):
+        if request.wanted.get("temperature"):
             return False
-        room = self.stock.max_length - asked.wanted.get("max_gen_toks", self.stock._max_gen_toks)
-        settings = self.stock._create_payload([], generate=True, gen_kwargs=dict(asked.wanted))
+        room = self.stock.max_length - request.wanted.get("max_gen_toks", self.stock._max_gen_toks)
+        settings = self.stock._create_payload([], generate=True, gen_kwargs=dict(request.wanted))
         settings = {key: settings[key] for key in settings.keys() - {"prompt", "model", "stop"}}
-        prompt = self.stock.tok_encode(asked.context)[-room:]
+        prompt = self.stock.tok_encode(request.context)[-room:]
         tokens, tops = self.engine.generated(prompt, **settings)
         parted = common(one, other)
         for number, top in enumerate(tops, 1):
@@ -134,18 +134,18 @@ class Bench:
 def ask(bench: Bench, made: Made) -> Verdict:
     """Ask both what was made by hand."""
     answers: list[Sequence[Answer]] = []
-    told: list[list[str]] = []
+    warned: list[list[str]] = []
     for client in bench.both():
         with quiet(), _warnings() as warnings:
             answers.append(getattr(client, made.kind)(made.instances(), disable_tqdm=True))
-        told.append([text for text in warnings if "left truncating" in text.lower()])
-        told[-1] += [text for text in warnings if "lose their beginning" in text]
-    verdict = compare(made.name, made.asked, answers[0], answers[1], bench, bench.limits)
-    for told_by, who in zip(told, ("stock", "ours"), strict=True):
+        warned.append([text for text in warnings if "left truncating" in text.lower()])
+        warned[-1] += [text for text in warnings if "lose their beginning" in text]
+    verdict = compare(made.name, made.requests, answers[0], answers[1], bench, bench.limits)
+    for warned_by, who in zip(warned, ("stock", "ours"), strict=True):
         # Stock cuts a prompt of a generation without a word.
         expected = _is_cut(bench, made) and (who, made.kind) != ("stock", "generate_until")
-        if bool(told_by) != expected:
-            verdict.differ(f"{who} {'warns' if told_by else 'does not warn'} of cut prompts")
+        if bool(warned_by) != expected:
+            verdict.differ(f"{who} {'warns' if warned_by else 'does not warn'} of cut prompts")
     return verdict
 
 
@@ -154,12 +154,12 @@ def _is_cut(bench: Bench, made: Made) -> bool:
     if made.kind == "loglikelihood_rolling":
         return False
     window = bench.stock.max_length
-    for asked in made.asked:
-        if isinstance(asked.wanted, str):
+    for request in made.requests:
+        if isinstance(request.wanted, str):
             # An empty context stands for one token.
-            size = bench.length(asked.context + asked.wanted) + (not asked.context)
+            size = bench.length(request.context + request.wanted) + (not request.context)
         else:
-            size = bench.length(asked.context) + asked.wanted.get("max_gen_toks", 0)
+            size = bench.length(request.context) + request.wanted.get("max_gen_toks", 0)
         if size > window:
             return True
     return False
@@ -195,9 +195,9 @@ def refused(bench: Bench) -> Verdict:
     """Compare on what gives the first token nothing to follow: neither may answer it."""
     name = "refused"
     too_long = cases.STORY * (bench.stock.max_length // 8)
-    asked = [Asked((name, 0), " \n", "A"), Asked((name, 1), "A", too_long)]
-    verdict = Verdict(name, len(asked), bench.limits)
-    for question in asked:
+    requests = [Request((name, 0), " \n", "A"), Request((name, 1), "A", too_long)]
+    verdict = Verdict(name, len(requests), bench.limits)
+    for question in requests:
         answers = [_answer_or_error(client, question) for client in bench.both()]
         if any(isinstance(answer, Exception) for answer in answers):
             if not all(isinstance(answer, Exception) for answer in answers):
@@ -209,7 +209,7 @@ def refused(bench: Bench) -> Verdict:
     return verdict
 
 
-def _answer_or_error(client: Any, question: Asked) -> Any:
+def _answer_or_error(client: Any, question: Request) -> Any:
     (instance,) = Made("", "loglikelihood", [question]).instances()
     try:
         with quiet():
@@ -221,7 +221,7 @@ def _answer_or_error(client: Any, question: Asked) -> Any:
 def spoken(bench: Bench) -> Made:
     """Return continuations that the model says itself, whole and with a word changed."""
     contexts = [cases.PRIMED, cases.STORY.strip(), "The symbol for", "Tom buys", "東京"]
-    asked = []
+    requests = []
     for number, context in enumerate(contexts):
         prompt = bench.stock.tok_encode(context)
         tokens, _ = bench.engine.generated(prompt, max_tokens=12, temperature=0, ignore_eos=True)
@@ -229,8 +229,10 @@ def spoken(bench: Bench) -> Made:
             # What does not come back as the same tokens is asked all the same: it is not greedy.
             text = bench.stock.tokenizer.decode(tokens[:size])
             spoilt = text[:-1] + ("x" if text[-1:] != "x" else "y")
-            asked += [Asked(("spoken", number), context, each) for each in (text, spoilt) if each]
-    return Made("what the model says", "loglikelihood", asked)
+            requests += [
+                Request(("spoken", number), context, each) for each in (text, spoilt) if each
+            ]
+    return Made("what the model says", "loglikelihood", requests)
 
 
 def load_suite(cache: Path, tasks: Sequence[TaskSpec] = TASKS) -> HarnessSuite:
@@ -243,32 +245,32 @@ def whole_tasks(bench: Bench, suite: HarnessSuite, documents: int) -> Iterator[V
     """Compare on whole tasks, asked as lm-eval asks them."""
     for part in suite.parts.values():
         for mode, options in MODES.items():
-            (asked, theirs), (asked_too, ours) = (
+            (requests, theirs), (requests_too, ours) = (
                 _evaluate(client, part, documents, options) for client in bench.both()
             )
             name = part.entry.name + mode
-            verdict = compare(name, asked, theirs, ours, bench, bench.limits)
-            if asked != asked_too:
+            verdict = compare(name, requests, theirs, ours, bench, bench.limits)
+            if requests != requests_too:
                 verdict.differ("lm-eval asked the two otherwise")
             yield verdict
 
 
 def _evaluate(
     client: Any, part: Part, documents: int, options: Mapping[str, Any]
-) -> tuple[list[Asked], list[Answer]]:
+) -> tuple[list[Request], list[Answer]]:
     for task in part.tasks.values():
         task.set_fewshot_seed(1234)
     with quiet():
         results = evaluator.evaluate(
             client, part.loaded, limit=documents, bootstrap_iters=0, log_samples=True, **options
         )
-    asked: list[Asked] = []
+    requests: list[Request] = []
     answers: list[Answer] = []
     for task, samples in results["samples"].items():
         for sample in samples:
             if sample["filter"] != samples[0]["filter"]:
                 continue  # the same answers, marked another way
             for arguments, responses in zip(sample["arguments"], sample["resps"], strict=True):
-                asked.append(Asked((task, sample["doc_id"]), *arguments))
+                requests.append(Request((task, sample["doc_id"]), *arguments))
                 answers.append(responses[0])
-    return asked, answers
+    return requests, answers

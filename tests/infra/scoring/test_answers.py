@@ -43,10 +43,10 @@ class Kept:
         answers.keep(given.items())
         answers.close()
 
-    def known(self, given: dict[Question, Reply] = GIVEN, identity: str = "model A") -> int:
-        """Return how many of these are known; those that are have to be equal."""
+    def found(self, given: dict[Question, Reply] = GIVEN, identity: str = "model A") -> int:
+        """Return how many of these are found; those that are have to be equal."""
         answers = self.open(identity)
-        found = answers.known(list(given))
+        found = answers.lookup(list(given))
         answers.close()
         assert found == {question: given[question] for question in found}
         return len(found)
@@ -67,10 +67,10 @@ def numbered(numbers: range, size: int = 1) -> dict[Question, Reply]:
 def test_answers_survive_closing_to_the_last_digit(kept: Kept) -> None:
     kept.fill()
     answers = kept.open()
-    assert answers.known(QUESTIONS) == GIVEN
-    found = answers.known(QUESTIONS[:1])[QUESTIONS[0]]
+    assert answers.lookup(QUESTIONS) == GIVEN
+    found = answers.lookup(QUESTIONS[:1])[QUESTIONS[0]]
     assert found == {1: (-0.30000000000000004, True), 9: (-1e-17, False)}
-    assert answers.known([Echo(pack([5, 6]), 0), Read(pack([5, 6]), (9,))]) == {}
+    assert answers.lookup([Echo(pack([5, 6]), 0), Read(pack([5, 6]), (9,))]) == {}
     answers.close()
     assert kept.said == []
 
@@ -88,14 +88,14 @@ def test_each_part_of_a_question_counts() -> None:
 def test_more_are_looked_up_than_one_query_takes(kept: Kept) -> None:
     many = numbered(range(2345))
     kept.fill(many)
-    assert kept.known(many) == 2345
+    assert kept.found(many) == 2345
 
 
 def test_without_a_path_nothing_is_kept(tmp_path: Path) -> None:
     said: list[str] = []
     answers = Answers(None, "", said.append)
     answers.keep(GIVEN.items())
-    assert answers.known(QUESTIONS) == {}
+    assert answers.lookup(QUESTIONS) == {}
     answers.close()
     assert (said, list(tmp_path.iterdir())) == ([], [])
 
@@ -105,8 +105,8 @@ def test_a_closed_file_keeps_and_knows_nothing(kept: Kept) -> None:
     answers.close()
     answers.close()
     answers.keep(GIVEN.items())
-    assert answers.known(QUESTIONS) == {}
-    assert kept.known() == 0
+    assert answers.lookup(QUESTIONS) == {}
+    assert kept.found() == 0
 
 
 # --- files that are not ours ---------------------------------------------------------------
@@ -114,13 +114,13 @@ def test_a_closed_file_keeps_and_knows_nothing(kept: Kept) -> None:
 
 def test_another_identity_is_put_aside_and_not_lost(kept: Kept) -> None:
     kept.fill()
-    assert kept.known(identity="model B") == 0
+    assert kept.found(identity="model B") == 0
     assert kept.said == [
         "answers.sqlite belongs to another server (1 model A); it is put aside as "
         "answers.sqlite.aside-1."
     ]
-    assert Kept(kept.path.with_name("answers.sqlite.aside-1")).known() == len(GIVEN)
-    assert kept.known(identity="model A") == 0
+    assert Kept(kept.path.with_name("answers.sqlite.aside-1")).found() == len(GIVEN)
+    assert kept.found(identity="model A") == 0
     assert kept.said[1].endswith("answers.sqlite.aside-2.")
 
 
@@ -132,7 +132,7 @@ def test_a_file_of_garbage_is_put_aside(kept: Kept, garbage: bytes) -> None:
     assert kept.path.with_name("answers.sqlite.aside-1").read_bytes() == garbage
     assert len(kept.said) == 1
     assert "is damaged (file is not a database)" in kept.said[0]
-    assert kept.known() == len(GIVEN)
+    assert kept.found() == len(GIVEN)
 
 
 @pytest.mark.parametrize("lies_there", ["file above", "folder"])
@@ -145,7 +145,7 @@ def test_a_path_where_no_file_can_be_costs_resumability_alone(
         kept.path.parent.write_text("")
     answers = kept.open()
     answers.keep(GIVEN.items())
-    assert answers.known(QUESTIONS) == {}
+    assert answers.lookup(QUESTIONS) == {}
     answers.close()
     assert len(kept.said) == 1
     assert f"cannot be kept in {kept.path}" in kept.said[0]
@@ -184,9 +184,9 @@ def test_a_torn_tail_of_the_log_costs_what_it_held(damage: str, lost: int, kept:
     }
     log.write_bytes(torn[damage])
     given = numbered(range(9), size=3000)
-    assert kept.known(given) == 9 - lost
+    assert kept.found(given) == 9 - lost
     kept.fill(given)
-    assert kept.known(given) == 9
+    assert kept.found(given) == 9
     assert kept.said == []
 
 
@@ -200,7 +200,7 @@ def test_a_damaged_row_is_asked_again(kept: Kept, damaged: str | int) -> None:
             file.execute("UPDATE answers SET reply = ? WHERE key = ?", [damaged, key_of(question)])
         file.close()
         answers = kept.open()
-        assert answers.known(QUESTIONS).keys() == GIVEN.keys() - {question}
+        assert answers.lookup(QUESTIONS).keys() == GIVEN.keys() - {question}
         answers.close()
     assert kept.said == []
 
@@ -220,7 +220,7 @@ def test_a_file_with_a_damaged_page_is_told_of_once_and_asked_again(kept: Kept) 
     whole = kept.path.read_bytes()
     kept.path.write_bytes(whole[: 3 * 4096] + b"\xff" * (len(whole) - 3 * 4096))
     answers = kept.open()
-    assert len(answers.known(list(given))) < 200
+    assert len(answers.lookup(list(given))) < 200
     answers.keep(given.items())
     answers.keep(GIVEN.items())
     answers.close()
@@ -253,14 +253,14 @@ def test_a_full_disk_is_told_of_once_and_written_to_when_there_is_room(small_dis
             file.write(bytes(4096))
     for number in range(5):
         answers.keep(numbered(range(number, number + 1), size=3000).items())
-    assert answers.known(QUESTIONS) == GIVEN
+    assert answers.lookup(QUESTIONS) == GIVEN
     assert len(kept.said) == 1
     assert f"cannot be written to {kept.path}" in kept.said[0]
     assert "The run goes on" in kept.said[0]
     ballast.unlink()
     answers.keep(numbered(range(5, 6)).items())
     answers.close()
-    assert kept.known(numbered(range(5), size=3000) | numbered(range(5, 6))) == 6
+    assert kept.found(numbered(range(5), size=3000) | numbered(range(5, 6))) == 6
     assert len(kept.said) == 1
 
 
@@ -283,7 +283,7 @@ def test_a_file_that_may_not_grow_does_not_end_the_run(kept: Kept) -> None:
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) == 1
     assert "cannot be written to" in done.stdout
-    assert 0 < kept.known(numbered(range(60), size=3000)) < 60
+    assert 0 < kept.found(numbered(range(60), size=3000)) < 60
 
 
 def test_two_writers_at_once_lose_nothing(kept: Kept) -> None:
@@ -302,7 +302,7 @@ def test_two_writers_at_once_lose_nothing(kept: Kept) -> None:
     for writer in writers:
         writer.join()
     assert kept.said == []
-    assert kept.known(numbered(range(300))) == 300
+    assert kept.found(numbered(range(300))) == 300
 
 
 def test_several_that_begin_a_file_together_all_may_write(tmp_path: Path) -> None:
@@ -320,4 +320,4 @@ def test_several_that_begin_a_file_together_all_may_write(tmp_path: Path) -> Non
         for writer in writers:
             writer.join()
         assert kept.said == []
-        assert kept.known(numbered(range(4))) == 4
+        assert kept.found(numbered(range(4))) == 4

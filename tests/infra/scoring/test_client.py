@@ -11,7 +11,14 @@ from infra.contracts.errors import ServerDied
 from infra.engines.load import Load
 from infra.scoring import client, pace
 from infra.scoring.protocol import Question
-from tests.infra.scoring.asked import ECHOES, EVERYTHING, KEY, READS, TEXTS, Asked
+from tests.infra.scoring.checking_client import (
+    ECHOES,
+    EVERYTHING,
+    KEY,
+    READS,
+    TEXTS,
+    CheckingClient,
+)
 from tests.infra.suite.harness.completions_server import (
     Completions,
     Drop,
@@ -53,15 +60,15 @@ def at(prompt: list[int], trouble: Trouble) -> Callable[[int, dict[str, Any]], T
 
 def test_all_is_asked_once_and_answered() -> None:
     with serving(Completions()) as server:
-        asked = Asked(server)
-        asked.ask()
+        checker = CheckingClient(server)
+        checker.ask()
     assert len(server.requests) == 4 + 15 + 60
     assert {request["seed"] for request in server.requests if "seed" in request} == {3}
     assert server.keys == {f"Bearer {KEY}"}
-    counts = asked.client.counts
+    counts = checker.client.counts
     assert (counts.requests, counts.retries, counts.answered) == (79, 0, 320)
     assert counts.prompt_tokens == 200 * 2 + 60 * 4 + 60 * 2
-    assert asked.said == []
+    assert checker.said == []
 
 
 @pytest.mark.parametrize("fixed", [None, 5])
@@ -82,22 +89,22 @@ def test_trouble_now_and_then_costs_nothing_but_time(
 ) -> None:
     sometimes = Sometimes(*[trouble], *[None] * (one_in - 1))
     with serving(Completions(trouble=sometimes)) as server:
-        asked = Asked(server, fixed, timeout=0.3 if isinstance(trouble, Stall) else 30)
-        asked.ask()
-    counts = asked.client.counts
+        checker = CheckingClient(server, fixed, timeout=0.3 if isinstance(trouble, Stall) else 30)
+        checker.ask()
+    counts = checker.client.counts
     assert counts.requests == len(server.requests)
     assert counts.retries >= sometimes.times > 0
     assert counts.answered == len(EVERYTHING)
     throttled = isinstance(trouble, Status) and trouble.code in (429, 503)
-    assert (asked.pace.limit < pace.START) == (throttled or fixed is not None)
+    assert (checker.pace.limit < pace.START) == (throttled or fixed is not None)
 
 
 def test_all_kinds_of_trouble_at_once_heal() -> None:
     sometimes = Sometimes(Status(500), Drop(), Status(429), None, Status(502), Status(425), None)
     with serving(Completions(trouble=sometimes)) as server:
-        asked = Asked(server, fixed=40)
-        asked.ask()
-    assert asked.client.counts.retries == sometimes.times > 30
+        checker = CheckingClient(server, fixed=40)
+        checker.ask()
+    assert checker.client.counts.retries == sometimes.times > 30
 
 
 class Moving:
@@ -132,7 +139,7 @@ class Moving:
 def test_a_server_that_comes_back_on_another_port_is_asked_there() -> None:
     with serving(Completions(die_after=7)) as first, serving(Completions()) as second:
         second.api_key = SecretStr("another key")
-        Asked(Moving(first, second), fixed=100).ask()
+        CheckingClient(Moving(first, second), fixed=100).ask()
     assert len(first.requests) >= 7
     assert len(second.requests) > 60
     assert second.keys == {"Bearer another key"}
@@ -155,9 +162,9 @@ def test_a_server_that_nobody_reaches_yet_is_waited_for() -> None:
         unused.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
         with serving(Late()) as server:
-            asked = Asked(server)
-            asked.ask(TEXTS[:3])
-    assert asked.client.counts.retries >= 9
+            checker = CheckingClient(server)
+            checker.ask(TEXTS[:3])
+    assert checker.client.counts.retries >= 9
 
 
 def test_what_is_spoilt_once_is_asked_again_in_parts() -> None:
@@ -169,7 +176,7 @@ def test_what_is_spoilt_once_is_asked_again_in_parts() -> None:
         return answer
 
     with serving(Completions(change=change)) as server:
-        Asked(server).ask(READS[:64])
+        CheckingClient(server).ask(READS[:64])
     assert [len(request["prompt"]) for request in server.requests] == [64, 32, 32]
 
 
@@ -180,23 +187,23 @@ def test_what_is_spoilt_once_is_asked_again_in_parts() -> None:
 def test_a_refused_question_is_named_even_inside_a_batch(place: int) -> None:
     refuse = at([1, place], Status(400, f"too long, you with the {KEY}"))
     with serving(Completions(trouble=refuse)) as server:
-        asked = Asked(server, fixed=500)
-        error = asked.fails(READS)
+        checker = CheckingClient(server, fixed=500)
+        error = checker.fails(READS)
     assert error.fact == (
         f"The server could not be asked quiz, document {place}: "
         "400 Bad Request: too long, you with the ***"
     )
     assert error.status == 400
     assert "max_model_len" in error.remedy
-    assert asked.client.counts.retries == 0
-    assert READS[place] not in dict(asked.received)
+    assert checker.client.counts.retries == 0
+    assert READS[place] not in dict(checker.received)
 
 
 @pytest.mark.parametrize("questions", [ECHOES, TEXTS], ids=["echo", "generation"])
 def test_a_refused_question_of_another_kind_is_named(questions: list[Question]) -> None:
     prompt = [2, 42, 7, 8] if questions is ECHOES else [3, 42]
     with serving(Completions(trouble=at(prompt, Status(422)))) as server:
-        assert Asked(server).fails(questions).fact.startswith(NAMED.format(42))
+        assert CheckingClient(server).fails(questions).fact.startswith(NAMED.format(42))
 
 
 @pytest.mark.parametrize(
@@ -205,7 +212,7 @@ def test_a_refused_question_of_another_kind_is_named(questions: list[Question]) 
 def test_what_would_be_refused_of_every_question_is_asked_once(status: int, remedy: str) -> None:
     refuse = Status(status, f"no such thing for {KEY}")
     with serving(Completions(trouble=lambda number, body: refuse)) as server:
-        error = Asked(server, fixed=64).fails(READS)
+        error = CheckingClient(server, fixed=64).fails(READS)
     assert len(server.requests) == 1
     assert remedy in error.remedy
     assert error.fact.endswith("no such thing for ***")
@@ -216,7 +223,7 @@ def test_without_a_key_the_servers_words_are_quoted_as_they_are() -> None:
     refuse = Status(401, "a key is needed")
     with serving(Completions(trouble=lambda number, body: refuse)) as server:
         server.api_key = SecretStr("")
-        assert Asked(server).fails().fact.endswith("401 Unauthorized: a key is needed")
+        assert CheckingClient(server).fails().fact.endswith("401 Unauthorized: a key is needed")
 
 
 @pytest.mark.parametrize(
@@ -226,16 +233,18 @@ def test_a_question_that_has_no_number_is_named(value: Any, says: str) -> None:
     prompt = [1, 42]
 
     class Spoilt(Completions):
-        def _choice(self, index: int, asked: list[int], body: dict[str, Any]) -> dict[str, Any]:
-            choice = super()._choice(index, asked, body)
-            if asked == prompt:
+        def _choice(
+            self, index: int, prompt_ids: list[int], body: dict[str, Any]
+        ) -> dict[str, Any]:
+            choice = super()._choice(index, prompt_ids, body)
+            if prompt_ids == prompt:
                 choice["logprobs"]["top_logprobs"][0]["token_id:2"] = value
                 if value == "gone":
                     del choice["logprobs"]["top_logprobs"][0]["token_id:2"]
             return choice
 
     with serving(Spoilt()) as server:
-        error = Asked(server).fails(READS)
+        error = CheckingClient(server).fails(READS)
     assert error.fact.startswith(NAMED.format(42))
     assert says in error.fact
 
@@ -252,8 +261,8 @@ def test_a_question_that_fails_again_and_again_is_given_up(
     trouble: Trouble, says: str, status: int
 ) -> None:
     with serving(Completions(trouble=at([3, 2], trouble))) as server:
-        asked = Asked(server, timeout=0.2 if isinstance(trouble, Stall) else 30)
-        error = asked.fails(TEXTS[:4])
+        checker = CheckingClient(server, timeout=0.2 if isinstance(trouble, Stall) else 30)
+        error = checker.fails(TEXTS[:4])
     assert error.fact.startswith(NAMED.format(2))
     assert error.status == status
     assert says in error.fact
@@ -265,10 +274,10 @@ def test_a_server_that_is_busy_for_long_is_waited_for() -> None:
         return Status(429) if number < 4 * client.ATTEMPTS else None
 
     with serving(Completions(trouble=busy)) as server:
-        asked = Asked(server)
-        asked.ask(TEXTS[:1])
-    assert len(asked.received) == 1
-    assert asked.client.counts.retries >= 4 * client.ATTEMPTS - 1
+        checker = CheckingClient(server)
+        checker.ask(TEXTS[:1])
+    assert len(checker.received) == 1
+    assert checker.client.counts.retries >= 4 * client.ATTEMPTS - 1
 
 
 @pytest.mark.parametrize(
@@ -284,27 +293,27 @@ def test_a_server_that_stays_away_or_busy_is_given_up(
 ) -> None:
     monkeypatch.setattr(client, "PATIENCE_SECONDS", 0.2)
     with serving(Completions(trouble=lambda number, body: trouble)) as server:
-        asked = Asked(server)
-        error = asked.fails(TEXTS[:1])
+        checker = CheckingClient(server)
+        error = checker.fails(TEXTS[:1])
     assert says in error.fact
     assert error.fact.startswith(NAMED.format(0))
     assert error.status == status
-    assert asked.client.counts.requests > client.ATTEMPTS  # patience is not a number of attempts
-    assert asked.received == []
+    assert checker.client.counts.requests > client.ATTEMPTS  # patience is not a number of attempts
+    assert checker.received == []
 
 
 def test_what_was_answered_before_a_failure_is_received() -> None:
     def trouble(number: int, body: dict[str, Any]) -> Trouble:
         if body["prompt"] != [[3, 42]]:
             return None
-        asked.is_enough.wait(10)
+        checker.is_enough.wait(10)
         return Status(400)
 
     with serving(Completions(trouble=trouble)) as server:
-        asked = Asked(server)
-        asked.enough = 59
-        assert asked.fails(TEXTS).fact.startswith(NAMED.format(42))
-    assert len(asked.received) == 59
+        checker = CheckingClient(server)
+        checker.enough = 59
+        assert checker.fails(TEXTS).fact.startswith(NAMED.format(42))
+    assert len(checker.received) == 59
 
 
 @pytest.mark.parametrize("trouble", [Stall(), Status(429, headers={"Retry-After": "60"})])
@@ -319,6 +328,6 @@ def test_a_dead_server_is_noticed_though_it_is_silent_or_asked_us_to_wait(
         serving(Completions(trouble=dies)) as server,
         pytest.raises(ServerDied, match="exit code -9"),
     ):
-        Asked(server).ask(TEXTS)
+        CheckingClient(server).ask(TEXTS)
     asked_for = [tuple(prompt) for prompt in server.prompts]
     assert 0 < len(asked_for) == len(set(asked_for))  # none again within that minute

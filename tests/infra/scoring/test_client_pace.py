@@ -9,7 +9,7 @@ import pytest
 from infra.scoring import pace
 from infra.scoring.protocol import Generation, Question
 from infra.scoring.tokens import pack
-from tests.infra.scoring.asked import EVERYTHING, TEXTS, Asked
+from tests.infra.scoring.checking_client import EVERYTHING, TEXTS, CheckingClient
 from tests.infra.suite.harness.completions_server import Completions, serving
 
 MANY: list[Question] = [Generation(pack([4, n]), "{}") for n in range(80)]
@@ -59,9 +59,9 @@ class Metrics:
 def test_more_are_asked_at_a_time_while_the_server_takes_all_it_is_given() -> None:
     metrics = Metrics()
     with serving(Held(lambda server: server.in_hand >= 32, metrics=metrics)) as server:
-        asked = Asked(server)
-        asked.ask(MANY)
-    assert server.most_in_hand == asked.pace.limit == asked.pace.highest == 32
+        checker = CheckingClient(server)
+        checker.ask(MANY)
+    assert server.most_in_hand == checker.pace.limit == checker.pace.highest == 32
     assert metrics.looks >= 3
     assert set(server.gets) == {"/metrics"}
 
@@ -70,25 +70,25 @@ def test_more_are_asked_at_a_time_while_the_server_takes_all_it_is_given() -> No
 def test_no_more_are_asked_at_a_time_than_the_server_computes(load: dict[str, Any]) -> None:
     metrics = Metrics(**load)
     with serving(Held(lambda server: metrics.looks > 5, metrics=metrics)) as server:
-        asked = Asked(server)
-        asked.ask(MANY)
-    assert server.most_in_hand == asked.pace.limit == 4
+        checker = CheckingClient(server)
+        checker.ask(MANY)
+    assert server.most_in_hand == checker.pace.limit == 4
 
 
 def test_fewer_are_asked_at_a_time_when_sequences_are_thrown_out() -> None:
     metrics = Metrics(thrown_out=1, waiting=9)
     with serving(Held(lambda server: metrics.looks > 2, metrics=metrics)) as server:
-        asked = Asked(server)
-        asked.ask(MANY)
-    assert asked.pace.limit == 2
+        checker = CheckingClient(server)
+        checker.ask(MANY)
+    assert checker.pace.limit == 2
 
 
 @pytest.mark.parametrize("text", [None, "", "process_cpu_seconds_total 9\n"])
 def test_a_server_that_tells_nothing_is_asked_as_at_the_beginning(text: str | None) -> None:
     with serving(Held(lambda server: bool(server.gets), metrics=lambda: text)) as server:
-        asked = Asked(server)
-        asked.ask(MANY)
-    assert server.most_in_hand == asked.pace.limit == 4
+        checker = CheckingClient(server)
+        checker.ask(MANY)
+    assert server.most_in_hand == checker.pace.limit == 4
     assert set(server.gets) == {"/metrics"}
 
 
@@ -96,8 +96,8 @@ def test_a_server_that_tells_nothing_is_asked_as_at_the_beginning(text: str | No
 def test_a_named_number_is_kept_and_the_counters_are_not_read(fixed: int) -> None:
     metrics = Metrics()
     with serving(Held(lambda server: server.in_hand >= fixed, metrics=metrics)) as server:
-        asked = Asked(server, fixed)
-        asked.ask(EVERYTHING)
+        checker = CheckingClient(server, fixed)
+        checker.ask(EVERYTHING)
     assert server.most_in_hand == fixed
     assert max(len(request["prompt"]) for request in server.requests) == fixed
     assert metrics.looks == 0
@@ -105,5 +105,5 @@ def test_a_named_number_is_kept_and_the_counters_are_not_read(fixed: int) -> Non
 
 def test_a_number_that_no_batch_fits_exactly_is_used_in_full() -> None:
     with serving(Held(lambda server: server.in_hand >= 50)) as server:
-        Asked(server, fixed=50).ask(TEXTS)
+        CheckingClient(server, fixed=50).ask(TEXTS)
     assert server.most_in_hand == 50

@@ -60,9 +60,9 @@ def encoder(of: Any) -> Any:
 
 @pytest.mark.parametrize("pattern", [None, QWEN, LLAMA], ids=["GPT-2", "Qwen", "Llama"])
 def test_parts_give_the_tokens_of_the_whole(pattern: str | None) -> None:
-    known = tokenizer(pattern)
-    assert splits_at_lines(known)
-    whole = encoder(known)
+    split = tokenizer(pattern)
+    assert splits_at_lines(split)
+    whole = encoder(split)
     # One by one, since a difference in the first few would have all encoded as wholes.
     for text in dict.fromkeys(texts(seed=2, number=3000)):
         parts: list[Sequence[str]] = []
@@ -76,17 +76,17 @@ def test_parts_give_the_tokens_of_the_whole(pattern: str | None) -> None:
 
 
 def test_what_is_shared_is_encoded_once() -> None:
-    asked: list[str] = []
+    encoded: list[str] = []
 
     def encode(given: Sequence[str]) -> Any:
-        asked.extend(given)
+        encoded.extend(given)
         return [[ord(letter) for letter in text] for text in given]
 
     context = "Q: one\nA: two\n\nQ: three\nA:"
     same = [f"{context} {n}" for n in range(20)]
     assert encode_by_lines(same, encode) == [[ord(letter) for letter in text] for text in same]
-    assert asked.count(context.removesuffix("A:")) == 1
-    assert asked[1:21] == [f"A: {n}" for n in range(20)]
+    assert encoded.count(context.removesuffix("A:")) == 1
+    assert encoded[1:21] == [f"A: {n}" for n in range(20)]
 
 
 def test_a_tokenizer_that_differs_after_all_encodes_wholes() -> None:

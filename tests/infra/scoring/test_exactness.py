@@ -15,7 +15,7 @@ from infra.suite.harness.suite import HarnessSuite
 from tests import tiny_model
 from tests.exactness import SAMPLE, compare_checkpoint, compare_tokenizers, served, served_alone
 from tests.infra.scoring import checkpoints, suites
-from tests.infra.scoring.comparison import LIMITS, Asked, Verdict, compare, table
+from tests.infra.scoring.comparison import LIMITS, Request, Verdict, compare, table
 from tests.infra.scoring.suites import Bench
 
 DOCUMENTS = 2
@@ -100,19 +100,19 @@ class Decided:
     def __init__(self, tied: bool) -> None:
         self._tied = tied
 
-    def greedy_is_tied(self, asked: Asked, tie: float) -> bool:
+    def greedy_is_tied(self, request: Request, tie: float) -> bool:
         return self._tied
 
-    def texts_are_tied(self, asked: Asked, one: str, other: str, tie: float) -> bool:
+    def texts_are_tied(self, request: Request, one: str, other: str, tie: float) -> bool:
         return self._tied
 
 
-CHOICES = [Asked(("task", 0), "context", choice) for choice in ("one", "two")]
+CHOICES = [Request(("task", 0), "context", choice) for choice in ("one", "two")]
 THEIRS = [(-1.0, True), (-1.5, False)]
 
 
-def seen(asked: Any, theirs: Any, ours: Any, *, tied: bool = False) -> Verdict:
-    return compare("case", asked, theirs, ours, Decided(tied), LIMITS["float32"])
+def seen(requests: Any, theirs: Any, ours: Any, *, tied: bool = False) -> Verdict:
+    return compare("case", requests, theirs, ours, Decided(tied), LIMITS["float32"])
 
 
 @pytest.mark.parametrize(
@@ -138,6 +138,6 @@ def test_a_tie_may_be_decided_either_way() -> None:
     assert verdict.equal
     assert (str(verdict.picks), str(verdict.greedy)) == ("0 (2 tied)", "0 (2 tied)")
     assert seen(CHOICES, theirs, ours).greedy.real == 2
-    text = [Asked(("task", 0), "context", {})]
+    text = [Request(("task", 0), "context", {})]
     assert seen(text, ["one"], ["two"], tied=True).equal
     assert not seen(text, ["one"], ["two"]).equal

@@ -14,8 +14,8 @@ from lm_eval.models.openai_completions import LocalCompletionsAPI
 from infra.contracts.errors import EvaluationError
 from infra.scoring.model import AssayCompletions
 from tests.infra.scoring import cases
-from tests.infra.scoring.asked import WINDOW, likely, long, requests
 from tests.infra.scoring.cases import Made
+from tests.infra.scoring.checking_client import WINDOW, likely, long, requests
 from tests.infra.suite.harness.completions_server import Completions, serving
 from tests.infra.suite.harness.conftest import Heard
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("hasty", "nothing_left_behind")
 
 
 def prompts(server: Completions) -> list[list[int]]:
-    """Return the prompts that were asked, sorted and each once, without the probe."""
+    """Return the prompts that were sent, sorted and each once, without the probe."""
     return sorted(
         prompt for prompt, _ in itertools.groupby(sorted(server.prompts)) if prompt != [1]
     )
@@ -94,7 +94,7 @@ def test_an_empty_context_stands_for_bos_or_else_eos(
 def test_another_order_asks_the_same_and_answers_the_same(
     reads: bool, model: Callable[..., Any]
 ) -> None:
-    asked = []
+    runs = []
     with serving(Completions(reply=likely, reads=reads, max_model_len=WINDOW)) as server:
         for order in (None, "2", 2, 3):
             one = model(server, num_concurrent=1, order=order)
@@ -103,8 +103,8 @@ def test_another_order_asks_the_same_and_answers_the_same(
                 server.requests.clear()
                 answers.append(getattr(one, made.kind)(made.instances(), disable_tqdm=True))
                 sent.append([prompt for prompt in server.prompts if prompt != [1]])
-            asked.append((answers, sent))
-    plain, text, number, other = asked
+            runs.append((answers, sent))
+    plain, text, number, other = runs
     assert plain[0] == text[0] == number[0] == other[0]
     assert [sorted(part) for part in plain[1]] == [sorted(part) for part in number[1]]
     assert text[1] == number[1]
@@ -180,17 +180,17 @@ def test_lm_evals_cache_of_answers_is_told_each(
 ) -> None:
     class Hook:
         def __init__(self) -> None:
-            self.told: list[Any] = []
+            self.added: list[Any] = []
 
         def add_partial(self, *what: Any) -> None:
-            self.told.append(what)
+            self.added.append(what)
 
     ours = model(server)
     ours.set_cache_hook(hook := Hook())
     (score,) = ours.loglikelihood(requests("loglikelihood", ("Q:", " A")), True)
     (total,) = ours.loglikelihood_rolling(requests("loglikelihood_rolling", ("Q:",)), True)
     (text,) = ours.generate_until(requests("generate_until", ("Q:", {"until": ["x"]})), True)
-    assert hook.told == [
+    assert hook.added == [
         ("loglikelihood", ("Q:", " A"), score),
         ("loglikelihood_rolling", ("Q:",), total),
         ("generate_until", ("Q:", {"until": ["x"]}), text),

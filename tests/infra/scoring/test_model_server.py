@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from infra.contracts.errors import EvaluationError, RequestFailed
-from tests.infra.scoring.asked import KEY, WINDOW, likely, requests
+from tests.infra.scoring.checking_client import KEY, WINDOW, likely, requests
 from tests.infra.suite.harness.completions_server import Completions, Status, serving
 from tests.infra.suite.harness.conftest import Heard
 
@@ -22,7 +22,7 @@ ABOUT = {
 }
 
 
-def sit(one: Any) -> list[Any]:
+def answers_of(one: Any) -> list[Any]:
     """Ask one request of each kind and some choices, and close the file of answers."""
     try:
         return [
@@ -40,12 +40,12 @@ def sit(one: Any) -> list[Any]:
 def test_an_old_server_is_asked_for_echoes_and_that_is_said_once(
     server: Completions, model: Callable[..., Any], heard: Heard
 ) -> None:
-    answers = sit(model(server))
+    answers = answers_of(model(server))
     assert heard.said == []
     server.reads = False
     server.requests.clear()
     old = model(server)
-    assert sit(old) == answers == sit(old)
+    assert answers_of(old) == answers == answers_of(old)
     assert len(heard.said) == 1
     assert "logprob_token_ids" in heard.said[0]
     probes = [body for body in server.requests if "logprob_token_ids" in body]
@@ -56,11 +56,11 @@ def test_a_server_that_does_not_know_the_setting_is_an_old_one(
     server: Completions, model: Callable[..., Any], heard: Heard
 ) -> None:
     def trouble(number: int, body: dict[str, Any]) -> Status | None:
-        return Status(400, "extra fields") if "logprob_token_ids" in body else None
+        return Status(400, "unknown fields") if "logprob_token_ids" in body else None
 
-    answers = sit(model(server))
+    answers = answers_of(model(server))
     server.trouble = trouble
-    assert sit(model(server)) == answers
+    assert answers_of(model(server)) == answers
     assert len(heard.said) == 1
 
 
@@ -70,7 +70,7 @@ def test_a_server_that_refuses_everybody_is_not_taken_for_an_old_one(
 ) -> None:
     server.trouble = lambda number, body: Status(status, f"not for {KEY}")
     with pytest.raises(EvaluationError, match=r"the first question: \d+ .* not for \*\*\*") as no:
-        sit(model(server))
+        answers_of(model(server))
     assert KEY not in f"{no.value} {vars(no.value)}"
     assert heard.said == []
 
@@ -84,7 +84,7 @@ def test_a_refused_prompt_is_named_with_task_and_document(
         Status(400, f"too long for {KEY}") if refused in body["prompt"] else None
     )
     with pytest.raises(RequestFailed) as failed:
-        sit(ours)
+        answers_of(ours)
     documents = {number for number, pair in enumerate(QUIZ) if pair[0] == "Question 7:"}
     assert any(f"asked quiz, document {number}: " in failed.value.fact for number in documents)
     assert failed.value.status == 400
@@ -95,11 +95,11 @@ def test_the_key_of_the_environment_is_sent_and_not_told(
     server: Completions, model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-user")
-    sit(model(server, header=None))
+    answers_of(model(server, header=None))
     assert server.keys == {"Bearer sk-of-the-user"}
     server.trouble = lambda number, body: Status(401, "wrong key sk-of-the-user")
     with pytest.raises(EvaluationError, match=r"wrong key \*\*\*"):
-        sit(model(server, header=None))
+        answers_of(model(server, header=None))
 
 
 def test_a_server_whose_address_changes_is_asked_where_it_is(
@@ -107,7 +107,7 @@ def test_a_server_whose_address_changes_is_asked_where_it_is(
 ) -> None:
     other = Completions(reply=likely, model_name="renamed", api_key=SecretStr("other"))
     with serving(other):
-        assert sit(model(server, server=other)) == sit(model(server))
+        assert answers_of(model(server, server=other)) == answers_of(model(server))
     assert {body["model"] for body in other.requests} == {"renamed"}
     assert other.keys == {"Bearer other"}
     assert {body["model"] for body in server.requests} == {"tiny"}
@@ -120,10 +120,10 @@ def test_what_was_answered_is_not_asked_again(
     server: Completions, model: Callable[..., Any], tmp_path: Path, heard: Heard
 ) -> None:
     options = {"answers": tmp_path / "answers.sqlite", "identity": "tiny, float32"}
-    answers = sit(model(server, **options))
+    answers = answers_of(model(server, **options))
     server.requests.clear()
     again = model(server, **options)
-    assert sit(again) == answers == sit(again)
+    assert answers_of(again) == answers == answers_of(again)
     assert server.prompts == [[1]]  # the probe
     assert (again.done, again.total) == (2 * 38, 2 * 38)
     assert again.finishes == {"Q:": "stop"}
@@ -133,17 +133,17 @@ def test_what_was_answered_is_not_asked_again(
 def test_a_run_that_failed_continues_where_it_stopped(
     server: Completions, model: Callable[..., Any], tmp_path: Path
 ) -> None:
-    answers = sit(model(server))
+    answers = answers_of(model(server))
     server.requests.clear()
     options = {"answers": str(tmp_path / "answers.sqlite"), "identity": "tiny", "num_concurrent": 1}
     server.fail_after = 9  # the probe is the first
     with pytest.raises(EvaluationError, match="no room in the cache"):
-        sit(model(server, **options))
+        answers_of(model(server, **options))
     answered = server.prompts[:8]
     server.fail_after = None
     server.requests.clear()
     again = model(server, **options)
-    assert sit(again) == answers
+    assert answers_of(again) == answers
     assert not [prompt for prompt in server.prompts if prompt in answered[1:]]
     assert (again.done, again.total) == (38, 38)
 
@@ -168,9 +168,9 @@ def test_another_checkpoint_gets_none_of_the_first_ones_answers(
     server: Completions, model: Callable[..., Any], tmp_path: Path, heard: Heard
 ) -> None:
     options = {"answers": tmp_path / "answers.sqlite"}
-    sit(model(server, **options, identity="one"))
+    answers_of(model(server, **options, identity="one"))
     server.requests.clear()
-    sit(model(server, **options, identity="other"))
+    answers_of(model(server, **options, identity="other"))
     assert len(server.prompts) > 18
     assert len(heard.said) == 1
     assert "answers.sqlite.aside-1" in heard.said[0]
@@ -184,7 +184,7 @@ def test_a_server_without_a_key_is_asked_without_one(
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     server.about = ABOUT
-    sit(model(server, header=None, answers=tmp_path / "answers.sqlite"))
+    answers_of(model(server, header=None, answers=tmp_path / "answers.sqlite"))
     assert server.keys == {None}
 
 
@@ -193,7 +193,7 @@ def test_without_an_identity_the_server_is_asked_who_it_is(
 ) -> None:
     server.about = ABOUT
     path = tmp_path / "answers.sqlite"
-    sit(model(server, answers=path))
+    answers_of(model(server, answers=path))
     assert server.gets == ["/version", "/v1/models"]
     with sqlite3.connect(path) as file:
         ((identity,),) = file.execute("SELECT value FROM identity")
@@ -205,7 +205,7 @@ def test_without_an_identity_the_server_is_asked_who_it_is(
     ):
         server.about = {**ABOUT, path_changed: value}
         server.requests.clear()
-        sit(model(server, answers=path))
+        answers_of(model(server, answers=path))
         assert len(server.prompts) > 18
     assert len(heard.said) == 2
 
@@ -227,7 +227,7 @@ def test_a_server_that_does_not_say_who_it_is_gets_no_file(
 ) -> None:
     server.about = about
     with pytest.raises(EvaluationError, match="does not say what it serves") as failed:
-        sit(model(server, answers=tmp_path / "answers.sqlite"))
+        answers_of(model(server, answers=tmp_path / "answers.sqlite"))
     assert "identity=" in failed.value.remedy
     assert KEY not in str(failed.value)
     assert list(tmp_path.glob("answers*")) == []
@@ -248,7 +248,7 @@ def test_a_named_number_is_the_most_in_flight(
     given: Any, server: Completions, model: Callable[..., Any]
 ) -> None:
     ours = model(server, num_concurrent=given)
-    sit(ours)
+    answers_of(ours)
     assert ours.concurrency == 8
     assert server.most_in_hand <= 8
 
@@ -262,7 +262,7 @@ def test_a_number_below_one_is_refused(server: Completions, model: Callable[...,
 def test_no_file_of_answers_is_no_file(
     answers: Any, server: Completions, model: Callable[..., Any], tmp_path: Path
 ) -> None:
-    sit(model(server, answers=answers))
+    answers_of(model(server, answers=answers))
     assert server.gets == []
 
 
@@ -276,7 +276,7 @@ def test_texts_that_are_not_tokens_are_refused(
 
 def test_options_of_stock_are_honoured(server: Completions, model: Callable[..., Any]) -> None:
     options = {"seed": 77, "max_gen_toks": 9, "batch_size": 4, "max_retries": 1}
-    sit(model(server, **options, device=None, max_batch_size=None))
+    answers_of(model(server, **options, device=None, max_batch_size=None))
     assert {body["seed"] for body in server.requests[1:]} == {77}
     assert server.requests[-1]["max_tokens"] == 9
 
@@ -290,7 +290,7 @@ def test_images_are_refused(server: Completions, model: Callable[..., Any]) -> N
 def test_a_context_that_cannot_be_scored_is_named_before_any_is_asked(
     server: Completions, model: Callable[..., Any]
 ) -> None:
-    asked = requests("loglikelihood", ("Q:", " A"), (" \n", "A"))
+    pairs = requests("loglikelihood", ("Q:", " A"), (" \n", "A"))
     with pytest.raises(EvaluationError, match=r"quiz, document 1 cannot .* whitespace alone"):
-        model(server).loglikelihood(asked, True)
+        model(server).loglikelihood(pairs, True)
     assert server.requests == []

@@ -90,27 +90,27 @@ def test_an_empty_continuation_is_certain_and_asks_nothing() -> None:
 
 
 def test_contexts_that_begin_alike_are_neighbours_and_places_lead_back() -> None:
-    asked = [([2, 9], [A]), ([1, 300], [B]), ([2], [C]), ([2, 9], [D]), ([1, 2], [A]), ([2], [C])]
-    groups, places = plan([(pack(one), pack(other)) for one, other in asked])
+    pairs = [([2, 9], [A]), ([1, 300], [B]), ([2], [C]), ([2, 9], [D]), ([1, 2], [A]), ([2], [C])]
+    groups, places = plan([(pack(one), pack(other)) for one, other in pairs])
     assert [unpack(group.context) for group in groups] == [[1, 2], [1, 300], [2], [2, 9]]
     assert [
         (unpack(groups[number].context), unpack(groups[number].continuations[place]))
         for number, place in places
-    ] == asked
+    ] == pairs
     assert [len(group.continuations) for group in groups] == [1, 1, 1, 2]  # ([2], [C]) is one
 
 
 def test_the_neighbours_beginning_counts_as_computed() -> None:
     shared, endings = list(range(200)), [[A, 5, 6, 7], [B, 5, 6, 7]]
-    asked = [(pack([*shared, last]), pack(ending)) for last in (300, 301) for ending in endings]
-    first, second = plan(asked)[0]
+    pairs = [(pack([*shared, last]), pack(ending)) for last in (300, 301) for ending in endings]
+    first, second = plan(pairs)[0]
     assert {type(item) for item in first.items} == {Read}
-    alone = plan(asked[2:])[0][0]
+    alone = plan(pairs[2:])[0][0]
     assert alone.items == second.items
     # With a context short enough to be echoed when new, the second of two is read.
     shared = list(range(100))
-    asked = [(pack([*shared, last]), pack(ending)) for last in (300, 301) for ending in endings]
-    kinds = [{type(item) for item in group.items} for group in plan(asked)[0]]
+    pairs = [(pack([*shared, last]), pack(ending)) for last in (300, 301) for ending in endings]
+    kinds = [{type(item) for item in group.items} for group in plan(pairs)[0]]
     assert kinds == [{Echo}, {Read}]
 
 

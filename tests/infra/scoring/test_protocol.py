@@ -188,6 +188,6 @@ def test_an_answer_that_is_none_is_no_answer(answer: Any) -> None:
 
 @pytest.mark.parametrize("reads", [True, False])
 def test_the_probe_tells_whether_chosen_tokens_are_read(reads: bool) -> None:
-    asked = probe("tiny")
-    assert asked["prompt"] == [[1]]
-    assert can_read(Completions(reads=reads).complete(asked)) is reads
+    sent = probe("tiny")
+    assert sent["prompt"] == [[1]]
+    assert can_read(Completions(reads=reads).complete(sent)) is reads

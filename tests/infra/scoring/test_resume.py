@@ -38,12 +38,12 @@ def test_an_answer_that_is_lost_is_asked_again(tmp_path: Path) -> None:
     """What the count above rests on: nothing but the file keeps an answer."""
     with stub.serving(pause=0) as server:
         first = finish(job(server, tmp_path), tmp_path / "first.log")
-        asked = server.answered.total()
+        answered = server.answered.total()
         with sqlite3.connect(tmp_path / "answers.db") as file:
             file.execute("DELETE FROM answers WHERE key IN (SELECT key FROM answers LIMIT 5)")
         file.close()
         assert finish(job(server, tmp_path), tmp_path / "second.log") == first
-        assert server.answered.total() == asked + 5
+        assert server.answered.total() == answered + 5
 
 
 @pytest.mark.parametrize("kind", ["logprob_token_ids", "echo", "stop"])

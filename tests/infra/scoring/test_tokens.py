@@ -45,8 +45,8 @@ class Stock(LocalCompletionsAPI):  # type: ignore[misc]
     """lm-eval's own class; instead of asking a server it tells how it split."""
 
     def split(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
-        asked = [Instance("loglikelihood", {}, pair, 0) for pair in pairs]
-        return self.loglikelihood(asked, disable_tqdm=True)  # type: ignore[no-any-return]
+        requests = [Instance("loglikelihood", {}, pair, 0) for pair in pairs]
+        return self.loglikelihood(requests, disable_tqdm=True)  # type: ignore[no-any-return]
 
     def _loglikelihood_tokens(self, requests: Any, **_: Any) -> Any:
         return [(context, continuation) for _, context, continuation in requests]
@@ -82,7 +82,7 @@ def drawn(number: int) -> list[tuple[str, str]]:
         ("bos_tokenizer", {"add_bos_token": True}),
         ("bos_tokenizer", {"custom_prefix_token_id": 77}),
     ],
-    ids=["bytes", "merging", "BOS known", "BOS added", "own prefix"],
+    ids=["bytes", "merging", "BOS", "BOS added", "own prefix"],
 )
 def test_pairs_are_split_as_lm_evals_own_class_splits_them(
     name: str, options: dict[str, Any], request: pytest.FixtureRequest

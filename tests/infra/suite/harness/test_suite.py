@@ -102,8 +102,8 @@ def test_a_category_without_rows(settings: Settings, rows: Callable[..., Path]) 
     kept = [line for line in (DATA / name).read_text().splitlines() if '"STEM"' not in line]
     error = refusal(evaluation("global_mmlu_en", data=rows(**{name: "\n".join(kept)})), settings)
     assert isinstance(error, DatasetError)
-    told = "CohereLabs/Global-MMLU-Lite", "'test'", "global_mmlu_en_stem"
-    assert all(part in error.fact for part in told)
+    named = "CohereLabs/Global-MMLU-Lite", "'test'", "global_mmlu_en_stem"
+    assert all(part in error.fact for part in named)
 
 
 def test_a_missing_split(settings: Settings, rows: Callable[..., Path]) -> None:

@@ -28,7 +28,7 @@ TEXTS: list[Question] = [Generation(pack([3, n]), '{"max_tokens": 5}') for n in 
 EVERYTHING = READS + ECHOES + TEXTS
 
 
-class Asked:
+class CheckingClient:
     """A client, and what it received."""
 
     def __init__(self, server: Any, fixed: int | None = None, timeout: float = 30) -> None:
@@ -59,14 +59,14 @@ class Asked:
     def fails(self, questions: Sequence[Question] = EVERYTHING) -> RequestFailed:
         with pytest.raises(RequestFailed) as failed:
             self.ask(questions)
-        told = [*traceback.format_exception(failed.value), repr(vars(failed.value))]
-        assert KEY not in "".join(told)
+        shown = [*traceback.format_exception(failed.value), repr(vars(failed.value))]
+        assert KEY not in "".join(shown)
         return failed.value
 
 
 def truth(question: Question) -> Reply:
-    asked = body("tiny", [question], seed=3)
-    return replies([question], Completions().complete(asked))[0]
+    sent = body("tiny", [question], seed=3)
+    return replies([question], Completions().complete(sent))[0]
 
 
 def connections(base_url: str) -> int:
