@@ -33,7 +33,7 @@ One error says three things: the fact, the probable cause, the remedy.
     │   ├── TaskCodeError       the code of a task fails before any model is asked
     │   ├── UnknownTask         no such lm-eval task, group or tag
     │   ├── DatasetError        rows are missing, empty or of another schema
-    │   └── MarkingError        an examinee who knows every answer does not score 1.0
+    │   └── MarkingError        an oracle does not score 1.0
     ├── ComparisonError         the two arms did not sit the same exam
     ├── NotPassed               the verdict is FAIL or INCONCLUSIVE, and the spec lets it gate
     ├── HistoryError            the table of earlier runs cannot be added to
@@ -261,7 +261,7 @@ class DatasetError(EvaluationError):
 
 
 class MarkingError(EvaluationError):
-    """An examinee who knows every answer does not score 1.0, so scores would mean nothing."""
+    """An oracle does not score 1.0, so scores would mean nothing."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
