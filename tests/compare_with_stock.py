@@ -32,7 +32,8 @@ from infra.store.settings import Settings  # noqa: E402
 from infra.suite.harness.keys import suite_entries  # noqa: E402
 from infra.suite.harness.libraries.quiet import quiet  # noqa: E402
 from infra.suite.harness.questions.question import DEFAULT_ANSWER_TOKENS  # noqa: E402
-from infra.suite.harness.rows.sources import find_rows, write_definitions  # noqa: E402
+from infra.suite.harness.rows.redirecting import write_definitions  # noqa: E402
+from infra.suite.harness.rows.sources import find_rows  # noqa: E402
 from infra.suite.harness.suite import HarnessSuite, prepare  # noqa: E402
 from tests.infra.suite.harness.conftest import DATA, evaluation  # noqa: E402
 

@@ -145,7 +145,7 @@ def _build(leaf: Any) -> tuple[str, str]:
 
     from infra.contracts.errors import DatasetError
     from infra.suite.harness.definitions.code_check import RowsReached, UpToRows
-    from infra.suite.harness.definitions.files import packages
+    from infra.suite.harness.definitions.dependencies import packages
     from infra.suite.harness.definitions.task_faults import fault
 
     entry = Entry(name=leaf.name, kind=Kind.TASK, yaml_path=leaf.definition)

@@ -11,7 +11,7 @@ from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.store.content import code_digest, digest_of
 from infra.store.settings import Settings
 from infra.suite.harness.definitions.catalog import Entry, Leaf, catalog
-from infra.suite.harness.definitions.files import digest, users_code
+from infra.suite.harness.definitions.dependencies import digest, users_code
 from infra.suite.harness.definitions.own import own_folder
 from infra.suite.harness.rows.sources import Rows, find_rows
 

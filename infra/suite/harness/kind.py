@@ -11,7 +11,7 @@ from infra.contracts.progress import Progress, Silent
 from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.store.settings import Settings
 from infra.suite.harness.definitions.catalog import Leaf, catalog
-from infra.suite.harness.definitions.files import names_code
+from infra.suite.harness.definitions.dependencies import names_code
 from infra.suite.harness.keys import task_keys
 from infra.suite.harness.libraries.quiet import quiet
 from infra.suite.harness.prepared import check_suite, prepared, questions_of

@@ -22,13 +22,8 @@ from infra.suite.harness.metrics import declared, metric_names, without_points
 from infra.suite.harness.part import Part, configure, rows_marked
 from infra.suite.harness.questions.question import Questions, first_questions
 from infra.suite.harness.remembered import Facts, remember
-from infra.suite.harness.rows.sources import (
-    Rows,
-    find_rows,
-    place,
-    prepared_folder,
-    write_definitions,
-)
+from infra.suite.harness.rows.redirecting import place, prepared_folder, write_definitions
+from infra.suite.harness.rows.sources import Rows, find_rows
 from infra.suite.harness.running.evaluate import evaluate
 from infra.suite.metrics import Metric
 from infra.suite.port import AnswerFile

@@ -15,7 +15,7 @@ from lm_eval.tasks._index import Kind
 from infra.contracts.errors import DatasetError, TaskCodeError
 from infra.suite.harness.definitions import packages
 from infra.suite.harness.definitions.catalog import Leaf
-from infra.suite.harness.definitions.files import packages as imported
+from infra.suite.harness.definitions.dependencies import packages as imported
 from infra.suite.harness.definitions.task_faults import fault, misnamed
 
 

@@ -27,7 +27,7 @@ from lm_eval.utils import env as templates
 from infra.contracts.errors import AssayError, DatasetError
 from infra.contracts.progress import Progress
 from infra.suite.harness.definitions.catalog import Entry
-from infra.suite.harness.definitions.files import packages
+from infra.suite.harness.definitions.dependencies import packages
 from infra.suite.harness.definitions.task_faults import fault, lacks, misnamed
 from infra.suite.harness.libraries.undisturbed import heard
 from infra.suite.harness.loading.purity import prepared_once

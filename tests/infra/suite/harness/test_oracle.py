@@ -16,7 +16,8 @@ from infra.contracts.specs import TaskSpec
 from infra.store.settings import Settings
 from infra.suite.harness.keys import suite_entries
 from infra.suite.harness.libraries.quiet import quiet
-from infra.suite.harness.rows.sources import find_rows, write_definitions
+from infra.suite.harness.rows.redirecting import write_definitions
+from infra.suite.harness.rows.sources import find_rows
 from infra.suite.harness.suite import HarnessSuite, prepare
 from infra.suite.rows import question_of
 from tests.infra.suite.harness.conftest import DATA, evaluation

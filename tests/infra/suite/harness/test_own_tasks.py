@@ -193,9 +193,9 @@ def test_packages_that_lie_in_no_site_packages_are_not_read_through(
         (elsewhere / info.name).symlink_to(info)
     code = (
         "import sys\nsys.path.insert(0, sys.argv[2])\n"
-        "from infra.suite.harness.definitions import files\nfrom pathlib import Path\n"
+        "from infra.suite.harness.definitions import dependencies\nfrom pathlib import Path\n"
         "code, packages = {}, set()\n"
-        "files._follow(Path(sys.argv[1]), 'utils', None, code, packages)\n"
+        "dependencies._follow(Path(sys.argv[1]), 'utils', None, code, packages)\n"
         "assert [file.name for file in code] == ['utils.py'], len(code)\n"
         "assert packages == {'numpy', 'pandas'}, packages\n"
     )

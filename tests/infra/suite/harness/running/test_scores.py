@@ -11,7 +11,7 @@ from infra.contracts.errors import EvaluationError
 from infra.contracts.records import TaskScores
 from infra.suite.harness.running.samples import sample_rows
 from infra.suite.harness.running.scores import metric_keys, primary_metric, task_scores
-from infra.suite.rows import questions_digest, write_rows
+from infra.suite.rows import write_rows
 
 
 @pytest.mark.parametrize(
@@ -56,16 +56,6 @@ def test_a_document_is_one_row_with_the_marks_of_every_filter(tmp_path: Path) ->
     assert read[0]["prompt"] == "Question?"
     assert read[0]["truncated"] is True
     assert read[0]["continuations"] == []
-
-
-@pytest.mark.parametrize("field", ["task", "doc_id", "doc_hash", "prompt_hash", "target_hash"])
-def test_the_digest_of_questions_sees_what_was_asked(field: str) -> None:
-    rows = sample_rows({"t": [logged(0, "f", 1), logged(1, "f", 1)]})
-    before = questions_digest(rows)
-    rows[1]["responses"], rows[1]["metrics"] = [["2"]], {}
-    assert questions_digest(rows) == before
-    rows[1][field] = "other"
-    assert questions_digest(rows) != before
 
 
 class Defined:
