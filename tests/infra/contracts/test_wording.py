@@ -42,7 +42,8 @@ def test_differences_and_scores() -> None:
 
 @pytest.mark.parametrize(("value", "text"), [
     (0.95, "95 %"), (0.9, "90 %"), (0.975, "97.5 %"), (1 - 0.05 / 8, "99.375 %"),
-    (1 - 0.05 / 3, "98.33 %"), (1 - 0.05 / 6, "99.16 %"), (0.99999, "99.999 %"), (0.999999, "99.99 %"),
+    (1 - 0.05 / 3, "98.33 %"), (1 - 0.05 / 6, "99.16 %"), (0.99999, "99.999 %"),
+    (0.999999, "99.99 %"),
 ])  # fmt: skip
 def test_a_confidence_is_never_rounded_up(value: float, text: str) -> None:
     assert confidence(value) == text
