@@ -55,6 +55,14 @@ def share(value: float) -> str:
     return f"{_rounded(value, 'points', ROUND_FLOOR, signed=False)} %"
 
 
+def confidence(value: float) -> str:
+    """Return a confidence: `95 %`, or `98.33 %` of one that is divided, rounded down."""
+    exact = Decimal(repr(round(value * 100, 9))).normalize()
+    if exact != round(exact, 3):
+        exact = exact.quantize(Decimal("0.01"), ROUND_FLOOR).normalize()
+    return f"{exact:f} %"
+
+
 def p_value(value: float) -> str:
     """Return a p-value with two digits, `< 0.0001` below that. It is never rounded down."""
     if value < 1e-4:

@@ -86,6 +86,7 @@ def render(report: Report, folder: Path) -> str:
         "score": wording.score,
         "share": wording.share,
         "p_value": wording.p_value,
+        "confidence": wording.confidence,
         "difference": wording.difference,
         "interval": wording.interval,
         "effect": effect,

@@ -24,7 +24,8 @@ def interval_note(metrics: Sequence[MetricComparison], *, p_values: bool = True)
     holm = " Holm adjusts p-values for looking at several tasks; intervals are one task at a time."
     adjusted = p_values and any(metric.p_adjusted is not None for metric in metrics)
     return (
-        f"Interval: {100 * metrics[0].confidence:g} % for candidate minus baseline, paired by row, "
+        f"Interval: {wording.confidence(metrics[0].confidence)} for candidate minus baseline, "
+        f"paired by row, "
         f"ends rounded outwards.{by}{holm if adjusted else ''} {'. '.join(methods)}. "
         f"{RECOVERY}"
     )

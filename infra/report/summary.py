@@ -93,7 +93,7 @@ def _margin(pair: Pair) -> str:
     told = "" if widened is None else f" (widened: {wording.points(widened)} was asked for)"
     return (
         f"Acceptable is a loss below {wording.points(verdict.margin_points)}{told} over all rows, "
-        f"shown with {100 * spec.confidence:g} % confidence, and at most "
+        f"shown with {wording.confidence(spec.confidence)} confidence, and at most "
         f"{wording.points(spec.task_margin_points)} on a single task."
     )
 

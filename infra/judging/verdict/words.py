@@ -91,7 +91,7 @@ class Words:
                 f"Holm), more than the {_points(spec.task_margin_points)} that a task may lose."
             )
         if found.pooled:
-            limit = f"one-sided {spec.confidence * 100:g} % limit"
+            limit = f"one-sided {wording.confidence(spec.confidence)} limit"
             side = "below" if found.within else "not below"
             said.append(
                 f"Over all rows, the largest loss that is not excluded is "
@@ -200,7 +200,9 @@ class Words:
     def _task_cost(self, task: MetricComparison) -> str:
         loss = _beside(loss_of(task), self.spec.task_margin_points, ROUND_HALF_EVEN)
         ends = wording.interval(task.low or 0.0, task.high or 0.0, "points")
-        return f"{loss} points on {task.task} ({task.confidence * 100:g} % interval {ends})"
+        return (
+            f"{loss} points on {task.task} ({wording.confidence(task.confidence)} interval {ends})"
+        )
 
     def _task_loss(self, task: MetricComparison) -> str:
         loss = _beside(loss_of(task), self.spec.task_margin_points, ROUND_HALF_EVEN)
@@ -211,8 +213,9 @@ class Words:
         ends = wording.interval(task.low or 0.0, task.high or 0.0, "value")
         return (
             f"{task.task} has no points and is not judged: difference "
-            f"{wording.difference(task.difference, 'value')}, {task.confidence * 100:g} % "
-            f"interval {ends}{'' if task.baseline.higher_is_better else ', lower is better'}"
+            f"{wording.difference(task.difference, 'value')}, "
+            f"{wording.confidence(task.confidence)} interval {ends}"
+            f"{'' if task.baseline.higher_is_better else ', lower is better'}"
         )
 
     @staticmethod
@@ -230,7 +233,7 @@ def _name(task: MetricComparison) -> str:
 
 def _change(pooled: Pooled) -> str:
     ends = wording.interval(pooled.low, pooled.high, "points")
-    interval = f"({pooled.confidence * 100:g} % interval {ends})"
+    interval = f"({wording.confidence(pooled.confidence)} interval {ends})"
     if pooled.difference == 0:
         return f"makes no difference {interval}"
     amount = wording.difference(abs(pooled.difference), "points", signed=False)

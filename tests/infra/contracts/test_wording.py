@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from infra.contracts.wording import (
+    confidence,
     difference,
     duration,
     interval,
@@ -37,6 +38,15 @@ def test_differences_and_scores() -> None:
     assert score(1234.5678, "value") == "1234.6"
     assert possible_loss(0.07101, "points") == "7.2 points"
     assert possible_loss(0.0701, "value") == "0.071"
+
+
+@pytest.mark.parametrize(("value", "text"), [
+    (0.95, "95 %"), (0.9, "90 %"), (0.975, "97.5 %"), (1 - 0.05 / 8, "99.375 %"),
+    (1 - 0.05 / 3, "98.33 %"), (1 - 0.05 / 6, "99.16 %"), (0.99999, "99.999 %"),
+    (0.999999, "99.99 %"),
+])  # fmt: skip
+def test_a_confidence_is_never_rounded_up(value: float, text: str) -> None:
+    assert confidence(value) == text
 
 
 def test_sizes_and_durations() -> None:
