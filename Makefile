@@ -39,7 +39,7 @@ verify: $(VENV)/.ready  ## Check a report against its receipt: make verify REPOR
 	@$(RUN) -m deployments verify $(REPORT) $(if $(SEAL),--seal $(SEAL))
 
 .PHONY: history
-history: $(VENV)/.ready  ## Show how runs went over time, and write runs/history.html anew
+history: $(VENV)/.ready  ## Show how runs went over time, and write runs/history.html and .csv anew
 	@$(RUN) -m deployments history
 
 .PHONY: ui

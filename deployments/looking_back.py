@@ -31,7 +31,7 @@ def add_commands(commands: Any) -> None:
     verify.add_argument(
         "--weights", action="store_true", help="read the checkpoints too, not just their sizes"
     )
-    text = "print how runs went over time, and write history.html anew"
+    text = "print how runs went over time, and write history.html and history.csv anew"
     history = commands.add_parser("history", help=text, description=text)
     history.add_argument(
         "folder", type=Path, nargs="?", help="folder of the runs (ASSAY_RUNS, or ./runs)"
@@ -63,11 +63,12 @@ def _history(folder: Path) -> int:
     from infra.report import trend
     from infra.store import history
 
-    table = folder / history.NAME
-    if not table.is_file():
+    if not history.exists(folder):
         print(f"assay: there are no runs in {folder}", file=sys.stderr)
         return 0
-    print(trend.text(trend.trends(history.read(table))))
+    if not_exported := history.take_over(folder):
+        print(f"assay: {not_exported}", file=sys.stderr)
+    print(trend.text(trend.trends(history.read(folder, trend.COLUMNS))))
     print(f"history: {trend.write(folder)}")
     return 0
 

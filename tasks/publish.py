@@ -67,9 +67,10 @@ def _emit(finished: Report) -> None:
 
 
 def _remember(finished: Report, runs: Path) -> None:
-    table = rows.record(finished, runs)
+    if not_exported := rows.record(finished, runs):
+        get_run_logger().warning(str(not_exported))
     trend.write(runs)
-    frame = history.read(table)
+    frame = history.read(runs, trend.COLUMNS, label=finished.spec.results.label)
     charts = [trend.markdown(trend.trends(frame, trend.kind_of(pair))) for pair in finished.pairs]
     create_markdown_artifact(
         "\n\n".join(charts),

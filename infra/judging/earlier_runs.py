@@ -1,25 +1,27 @@
 """What earlier runs of a kind tell about the next one: how many rows flip, how long it takes.
 
-Read from `history.csv` without pandas, since the preflight must be quick. What cannot be read tells
-nothing: the history itself says what is wrong with it when a run is added.
+Read from the history without pandas, since the preflight must be quick, and only the rows that are
+counted. What cannot be read tells nothing: the history itself says what is wrong with it when a run
+is added.
 """
 
 from __future__ import annotations
 
-import csv
+import itertools
 import math
-from collections.abc import Iterable, Mapping
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 
-from infra.contracts.specs import BASELINE
-from infra.store.history import NAME
+from infra.contracts.errors import HistoryError
+from infra.contracts.specs import BASELINE, CandidateSpec
+from infra.store import history
+from infra.store.content import digest_of
 
 _RUNS = 10
 """Newest measurements of a task that are counted."""
-
-_BASELINES = (BASELINE, "base")
-"""What the arm is called that others are held against, now and in rows of earlier versions."""
 
 _FEWEST = 20
 """Rows of a measurement below which it is a trial."""
@@ -36,9 +38,11 @@ class Flips:
 
 @dataclass(frozen=True)
 class Duration:
-    """How long all arms of one run held an accelerator."""
+    """How long the arms of a run held an accelerator."""
 
     run: str
+    """The earlier run that tells it."""
+
     rows: int
     """Of all tasks, in one arm."""
 
@@ -54,7 +58,7 @@ class Earlier:
     """What earlier runs tell; nothing if there was none."""
 
     flips: Mapping[str, Flips] = field(default_factory=dict)
-    """Task → its rows; without tasks that were never asked."""
+    """Task → its rows; without tasks that no earlier run had."""
 
     runs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Task → the runs whose rows are counted, newest first."""
@@ -63,88 +67,149 @@ class Earlier:
     """Of the newest run of the same tasks."""
 
 
-def learn(folder: Path, *, label: str, model: str, tasks: Iterable[str]) -> Earlier:
-    """Return what earlier runs of the same label and model tell.
+def recipe_of(change: CandidateSpec) -> str:
+    """Return what tells one change from another: its recipe, if it is nothing else."""
+    if change.model is None and change.serving is None and change.quantization:
+        return digest_of(change.quantization.model_dump(mode="json"))
+    return digest_of(change.model_dump(mode="json", exclude={"name"}))
+
+
+def learn(
+    folder: Path, *, label: str, model: str, tasks: Iterable[str], recipes: Collection[str] = ()
+) -> Earlier:
+    """Return what earlier runs of the same label and model tell about candidates.
+
+    Candidates with these recipes are looked at. Where there is none, any candidate is: the same
+    tasks on the same model are a better guess than none.
 
     Args:
         folder: The folder that holds the runs.
         label: `ResultsSpec.label`.
         model: `ModelSpec.id`.
         tasks: Tasks and groups that are asked.
+        recipes: One a candidate; see `recipe_of`. Without any, all candidates count alike.
     """
-    rows = [
-        row
-        for row in _read(folder / NAME)
-        if (row.get("label"), row.get("model"), row.get("primary")) == (label, model, "True")
-    ]
-    rows.sort(key=lambda row: row.get("created") or "", reverse=True)  # ISO 8601, all in UTC
     wanted = list(tasks)
-    counted = {task: _newest(rows, task) for task in wanted}
-    return Earlier(
-        flips={task: _flips(found) for task, found in counted.items() if found},
-        runs={task: tuple(row["run_id"] for row in found) for task, found in counted.items()},
-        duration=_duration(rows, set(wanted)),
-    )
-
-
-def _read(path: Path) -> list[dict[str, str]]:
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            return list(csv.DictReader(stream))
-    except (OSError, ValueError, csv.Error):
-        return []
+        with history.opened(folder) as connection:
+            connection.row_factory = sqlite3.Row
+            rows = _Rows(connection, label, model)
+            counted = {task: _newest(rows, task, recipes) for task in wanted}
+            return Earlier(
+                flips={task: _flips(found) for task, found in counted.items() if found},
+                runs={
+                    task: tuple(dict.fromkeys(row["run_id"] for row in found))
+                    for task, found in counted.items()
+                },
+                duration=_duration(rows, set(wanted), recipes),
+            )
+    except (HistoryError, OSError):
+        return Earlier()
 
 
-def _newest(rows: Iterable[dict[str, str]], task: str) -> list[dict[str, str]]:
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of a label and a model, by the first metric of their task."""
+
+    connection: sqlite3.Connection
+    label: str
+    model: str
+
+    def of_candidates(self, task: str, recipes: Collection[str] = ()) -> Iterator[sqlite3.Row]:
+        """Return a task's rows, newest first; what is not asked for is not read."""
+        marks = ", ".join("?" * len(recipes))
+        made = f"AND recipe IN ({marks})" if recipes else ""
+        statement = f"""
+            SELECT run_id, questions, checkpoint, serving, n, lost, gained FROM history
+            WHERE label = ? AND model = ? AND task = ? AND "primary" AND arm <> ? {made}
+            ORDER BY created DESC, history_row DESC
+            """  # noqa: S608
+        return self.connection.execute(
+            statement, [self.label, self.model, task, BASELINE, *recipes]
+        )
+
+    def of_run(self, run: str) -> Iterator[sqlite3.Row]:
+        """Return the rows of all arms of a run."""
+        return self.connection.execute(
+            """
+            SELECT arm, task, recipe, n, startup_seconds, documents_per_second FROM history
+            WHERE run_id = ? AND "primary"
+            """,
+            [run],
+        )
+
+
+def _newest(rows: _Rows, task: str, recipes: Collection[str]) -> list[sqlite3.Row]:
     """Return the rows that count for a task, each measurement once, however often it was reused."""
-    found: dict[tuple[str | None, ...], dict[str, str]] = {}
-    for row in rows:
-        if row.get("task") != task or row.get("arm") in _BASELINES:
-            continue
+    found: dict[tuple[str | None, ...], sqlite3.Row] = {}
+    for row in rows.of_candidates(task, recipes):
         numbers = [_number(row, column) for column in ("n", "lost", "gained")]
         if any(number is None for number in numbers) or (numbers[0] or 0) < _FEWEST:
             continue
         # Candidates that are served otherwise have the baseline's checkpoint.
-        same = tuple(row.get(column) for column in ("exam", "checkpoint", "serving"))
-        found.setdefault(same, row)
-    return list(found.values())[:_RUNS]
+        found.setdefault((row["questions"], row["checkpoint"], row["serving"]), row)
+        if len(found) == _RUNS:
+            break
+    return list(found.values()) or (_newest(rows, task, ()) if recipes else [])
 
 
-def _flips(found: Iterable[dict[str, str]]) -> Flips:
+def _flips(found: Iterable[sqlite3.Row]) -> Flips:
     def total(column: str) -> int:
         return sum(int(_number(row, column) or 0) for row in found)
 
     return Flips(rows=total("n"), flipped=total("lost") + total("gained"))
 
 
-def _duration(rows: Iterable[dict[str, str]], tasks: set[str]) -> Duration | None:
-    runs: dict[str, list[dict[str, str]]] = {}
-    for row in rows:
-        runs.setdefault(row.get("run_id") or "", []).append(row)
-    for run, of_run in runs.items():
-        arms = {row.get("arm"): row for row in of_run}
-        if {row.get("task") for row in of_run} != tasks or len(arms) < 2:
-            continue
-        startup = [_number(row, "startup_seconds") for row in arms.values()]
-        rates = [_number(row, "documents_per_second") for row in arms.values()]
-        counts = [_number(row, "n") for row in of_run if row.get("arm") in _BASELINES]
-        if None in [*startup, *rates, *counts] or not any(counts) or 0 in rates:
-            continue
-        rows_told = sum(count or 0 for count in counts)
-        return Duration(
-            run=run,
-            rows=int(rows_told),
-            startup_seconds=sum(seconds or 0 for seconds in startup),
-            # Where the tasks were stopped early every arm tells of the same rows, but the baseline
-            # was asked all: only the rate is of what is counted.
-            evaluation_seconds=sum(rows_told / (rate or 1) for rate in rates),
-        )
+def _duration(rows: _Rows, tasks: set[str], recipes: Collection[str]) -> Duration | None:
+    if not tasks:
+        return None
+    runs = (row["run_id"] for row in rows.of_candidates(min(tasks)))
+    for run, _ in itertools.groupby(runs):
+        if found := _duration_of(rows, run, tasks, recipes):
+            return found
     return None
 
 
-def _number(row: Mapping[str, str], column: str) -> float | None:
-    try:
-        value = float(row[column])
-    except (KeyError, TypeError, ValueError):  # an older column, a cell that was cut off or edited
+def _duration_of(
+    rows: _Rows, run: str, tasks: set[str], recipes: Collection[str]
+) -> Duration | None:
+    """Return how long the arms took, if the run had these tasks and all of it is there."""
+    arms: dict[str, dict[str, sqlite3.Row]] = {}
+    for row in rows.of_run(run):
+        arms.setdefault(row["arm"] or "", {})[row["task"] or ""] = row
+    if len(arms) < 2 or any(set(of_arm) != tasks for of_arm in arms.values()):
         return None
-    return value if math.isfinite(value) and value >= 0 else None
+    counts = [_number(row, "n") for row in arms.get(BASELINE, {}).values()]
+    count = sum(number or 0 for number in counts)
+    held = {arm: _held(next(iter(of_arm.values())), count) for arm, of_arm in arms.items()}
+    if None in counts or not count or None in held.values():
+        return None
+    every = {arm: seconds for arm, seconds in held.items() if seconds is not None}
+    baseline = every.pop(BASELINE)
+    made = {next(iter(arms[arm].values()))["recipe"]: seconds for arm, seconds in every.items()}
+    startup, evaluation = zip(*every.values(), strict=True)
+    usual = fmean(startup), fmean(evaluation)
+    candidates = [made.get(recipe, usual) for recipe in recipes] or [*every.values()]
+    startup, evaluation = zip(baseline, *candidates, strict=True)
+    return Duration(
+        run=run,
+        rows=int(count),
+        startup_seconds=sum(startup),
+        evaluation_seconds=sum(evaluation),
+    )
+
+
+def _held(row: sqlite3.Row, rows: float) -> tuple[float, float] | None:
+    """Return the seconds an arm's engine took to start, and those its rows took."""
+    startup = _number(row, "startup_seconds")
+    rate = _number(row, "documents_per_second")
+    # Where the tasks were stopped early every arm has the same rows here, but the baseline was
+    # asked all: only the rate is of what is counted.
+    return (startup, rows / rate) if startup is not None and rate else None
+
+
+def _number(row: sqlite3.Row, column: str) -> float | None:
+    value = row[column]  # a cell of an older run is empty
+    if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        return None
+    return value

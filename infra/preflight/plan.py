@@ -9,7 +9,7 @@ from infra.contracts.progress import Progress, Silent
 from infra.contracts.records import Power
 from infra.contracts.specs import RunSpec, VerdictSpec
 from infra.contracts.wording import duration, listed
-from infra.judging.earlier_runs import learn
+from infra.judging.earlier_runs import learn, recipe_of
 from infra.judging.power import ASSUMED, margin, plan, resolvable_margin, resolves
 from infra.judging.sequential import room
 from infra.judging.statistics import rows_for_margin
@@ -45,7 +45,13 @@ def planned(spec: RunSpec, settings: Settings, progress: Progress | None = None)
     if not rows:
         return None
     folder = runs_folder(spec.results, settings)
-    earlier = learn(folder, label=spec.results.label, model=spec.baseline.model.id, tasks=rows)
+    earlier = learn(
+        folder,
+        label=spec.results.label,
+        model=spec.baseline.model.id,
+        tasks=rows,
+        recipes=[recipe_of(candidate) for candidate in spec.candidates],
+    )
     return plan(rows, spec.judged_verdict, earlier)
 
 

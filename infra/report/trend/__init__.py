@@ -12,9 +12,10 @@ from __future__ import annotations
 from infra.report.trend.brief import markdown, table, text
 from infra.report.trend.control import Judged
 from infra.report.trend.page import write
-from infra.report.trend.series import Kind, Point, Trend, kind_of, trends
+from infra.report.trend.series import COLUMNS, Kind, Point, Trend, kind_of, trends
 
 __all__ = [
+    "COLUMNS",
     "Judged",
     "Kind",
     "Point",

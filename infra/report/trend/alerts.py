@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from infra.contracts import wording
 from infra.contracts.errors import AssayError, HistoryError
 from infra.contracts.records import Alert, Pair, Report, TaskScores
+from infra.contracts.specs import BASELINE
+from infra.judging.earlier_runs import recipe_of
 from infra.judging.pairing import paired_rows
 from infra.judging.statistics import holm
 from infra.report import trend
 from infra.report.receipt.sealing import document_of
 from infra.report.trend.changes import changes, changes_from_history
-from infra.report.trend.rows import EARLIER_CANDIDATE, rows_of
+from infra.report.trend.rows import rows_of
 from infra.store import history
 from infra.suite.metrics import in_points, is_corpus
 
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _CHANCE = 0.01
+_EARLIER_CANDIDATE = "quantized"
+"""What the one candidate of a run was called before candidates had names."""
 
 VERDICT = "assay.verdict"
 REGRESSED = "assay.run.regressed"
@@ -42,7 +46,9 @@ REGRESSED = "assay.run.regressed"
 def alert(pair: Pair, runs: Path) -> Alert | None:
     """Return why a run is worse than the last good one of its kind, or none if it is not.
 
-    Of its kind is a run with the same label and model that sat the same tasks; good is a PASS.
+    Of its kind is a candidate with its recipe in a run with the same label, model and tasks; where
+    there is none, one with its name; and where there is none of that, the one candidate of a run
+    from before candidates had names. Good is a PASS.
 
     Args:
         pair: The candidate.
@@ -50,29 +56,32 @@ def alert(pair: Pair, runs: Path) -> Alert | None:
             makes no difference. A history that cannot be read raises no alert: it refuses the run's
             rows, loudly, once the report is written.
     """
+    report, spec = pair.report, pair.spec
+    kind = {"label": spec.results.label, "model": spec.baseline.model.id}
     try:
-        frame = history.read(runs / history.NAME)
+        frame = history.read(runs, trend.COLUMNS, **kind)
     except HistoryError:
         return None
-    report = pair.report
     frame = frame[(frame["run_id"] != report.run_id) & (frame["created"] < report.created)]
     good = _last_good(pair, frame)
     reasons: list[str] = []
     found: tuple[str, ...] = ()
     if good is not None:
-        rows = frame[frame["run_id"] == good]
-        before = _read(runs / good / "report.json")
+        before = _read(runs / good.run / "report.json")
         if pair.verdict.status != "PASS":
-            created = rows["created"].iloc[0]
+            created = good.rows["created"].iloc[0]
             reasons.append(
-                f"The verdict is {pair.verdict.status}; {good} of {created:%Y-%m-%d} passed."
+                f"The verdict is {pair.verdict.status}; {good.run} of {created:%Y-%m-%d} passed."
             )
-        reasons += _worse(pair, before, rows, good, runs)
-        found = changes(before, pair.report) if before else changes_from_history(rows, pair.report)
+        reasons += _worse(pair, before, good, runs)
+        if before:
+            found = changes(before, report)
+        else:
+            found = changes_from_history(history.read(runs, run_id=good.run), report)
     reasons += _out_of_control(pair, frame)
     if not reasons:
         return None
-    return Alert(reasons=tuple(reasons), good_run=good, changes=found)
+    return Alert(reasons=tuple(reasons), good_run=good.run if good else None, changes=found)
 
 
 def events(report: Report) -> list[dict[str, Any]]:
@@ -138,23 +147,28 @@ def _payload(pair: Pair) -> dict[str, Any]:
     }
 
 
-def _last_good(pair: Pair, frame: pd.DataFrame) -> str | None:
-    kind = frame[
-        (frame["label"] == pair.spec.results.label)
-        & (frame["model"] == pair.spec.baseline.model.id)
-        & (frame["verdict"] == "PASS")
-        & _candidates_rows(frame, pair.name)
-    ].sort_values("created", kind="stable")
+class _Good(NamedTuple):
+    """The last good candidate of a kind."""
+
+    run: str
+    arm: str
+    rows: pd.DataFrame
+    """Its own."""
+
+
+def _last_good(pair: Pair, frame: pd.DataFrame) -> _Good | None:
+    passed = frame[(frame["verdict"] == "PASS") & (frame["arm"] != BASELINE)]
     tasks = set(pair.candidate.tasks)
-    for run, rows in reversed([*kind.groupby("run_id", sort=False)]):
-        if set(rows["task"]) == tasks:
-            return str(run)
+    for column, value in (
+        ("recipe", recipe_of(pair.change)),
+        ("arm", pair.name),
+        ("arm", _EARLIER_CANDIDATE),
+    ):
+        alike = passed[passed[column] == value].sort_values("created", kind="stable")
+        for (run, arm), rows in reversed([*alike.groupby(["run_id", "arm"], sort=False)]):
+            if set(rows["task"]) == tasks:
+                return _Good(str(run), str(arm), rows)
     return None
-
-
-def _candidates_rows(frame: pd.DataFrame, name: str) -> pd.Series[bool]:
-    """Return which rows are of a candidate; runs of earlier versions had one, without a name."""
-    return frame["arm"].isin([name, EARLIER_CANDIDATE])
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -184,23 +198,22 @@ class _Test(NamedTuple):
 def _worse(
     pair: Pair,
     before: dict[str, Any] | None,
-    rows: pd.DataFrame,
-    good: str,
+    good: _Good,
     runs: Path,
 ) -> list[str]:
     """Return in which tasks the candidate answers worse than the good run's."""
     tests: list[_Test] = []
     paired: list[tuple[int, int]] = []
     for name, scores in pair.candidate.tasks.items():
-        flips = _flips(pair.name, scores, before, runs, pair.report.run_id, good)
+        flips = _flips(scores, before, runs, pair.report.run_id, good)
         if flips is not None:
             paired.append(flips)
-            tests.append(_paired(f"the candidate's {name}", *flips, good))
-        elif unpaired := _unpaired(pair.name, scores, rows, good):
+            tests.append(_paired(f"the candidate's {name}", *flips, good.run))
+        elif unpaired := _unpaired(scores, good):
             tests.append(unpaired)
     if len(paired) > 1:
         lost, gained = map(sum, zip(*paired, strict=True))
-        tests.insert(0, _paired("over all tasks, the candidate", lost, gained, good))
+        tests.insert(0, _paired("over all tasks, the candidate", lost, gained, good.run))
     adjusted = holm([test.p_value for test in tests])
     return [
         test.sentence[:1].upper() + test.sentence[1:].format(p=p)
@@ -221,21 +234,15 @@ def _paired(what: str, lost: int, gained: int, good: str) -> _Test:
 
 
 def _flips(
-    candidate: str,
-    scores: TaskScores,
-    before: dict[str, Any] | None,
-    runs: Path,
-    run: str,
-    good: str,
+    scores: TaskScores, before: dict[str, Any] | None, runs: Path, run: str, good: _Good
 ) -> tuple[int, int] | None:
     """Return rows lost and gained since the good run, or none if rows cannot be joined."""
     metric = scores.primary_metric
     try:
-        arms = (before or {})["arms"]
-        told = arms.get(candidate, arms.get(EARLIER_CANDIDATE))["tasks"][scores.name]
-        earlier = TaskScores.model_validate(told)
+        found = (before or {})["arms"][good.arm]["tasks"][scores.name]
+        earlier = TaskScores.model_validate(found)
         pairs = paired_rows(
-            earlier.model_copy(update={"samples": f"{good}/{earlier.samples}"}),
+            earlier.model_copy(update={"samples": f"{good.run}/{earlier.samples}"}),
             scores.model_copy(update={"samples": f"{run}/{scores.samples}"}),
             runs,
         )
@@ -251,7 +258,7 @@ def _flips(
     return sum(better * step < 0 for step in steps), sum(better * step > 0 for step in steps)
 
 
-def _unpaired(candidate: str, scores: TaskScores, rows: pd.DataFrame, good: str) -> _Test | None:
+def _unpaired(scores: TaskScores, good: _Good) -> _Test | None:
     """Compare the numbers of right answers; none if these are not of the same questions."""
     from scipy.stats import fisher_exact
 
@@ -259,11 +266,11 @@ def _unpaired(candidate: str, scores: TaskScores, rows: pd.DataFrame, good: str)
     value = scores.metrics[metric]
     if not in_points(metric, name, value) or is_corpus(value):
         return None  # no share of right answers
-    own = _candidates_rows(rows, candidate)
-    told = rows[own & (rows["task"] == name) & (rows["metric"] == metric)]
-    if told.empty or told["exam"].iloc[0] != scores.questions or told["n"].iloc[0] != scores.n:
+    rows = good.rows[(good.rows["task"] == name) & (good.rows["metric"] == metric)]
+    same = (rows["n"] == scores.n) & (rows["questions"] == scores.questions)
+    if not same.fillna(False).any():
         return None
-    before, now = float(told["value"].iloc[0]), scores.metrics[metric].value
+    before, now = float(rows["value"].iloc[0]), scores.metrics[metric].value
     counts = [value * scores.n for value in (now, before)]
     if not all(math.isclose(count, min(round(count), scores.n), abs_tol=1e-6) for count in counts):
         return None  # rows that are neither right nor wrong
@@ -272,7 +279,7 @@ def _unpaired(candidate: str, scores: TaskScores, rows: pd.DataFrame, good: str)
     return _Test(
         float(fisher_exact(table, alternative=side).pvalue),
         f"the candidate's {name} fell from {wording.score(before, 'points')} to "
-        f"{wording.score(now, 'points')} since {good}, whose rows are gone (p = {{p:.2g}}).",
+        f"{wording.score(now, 'points')} since {good.run}, whose rows are gone (p = {{p:.2g}}).",
     )
 
 

@@ -20,18 +20,19 @@ _FLAGS = {
 
 
 def table(trends: Sequence[Trend]) -> list[dict[str, str]]:
-    """Return one row a run, the latest first, with a column a task.
+    """Return one row a candidate of a run, the latest first, with a column a task.
 
     Args:
         trends: Of one kind.
     """
     tasks = [trend.task for trend in trends]
-    rows: dict[str, dict[str, str]] = {}
+    rows: dict[tuple[str, str], dict[str, str]] = {}
     ages = {}
     for trend in trends:
         for point in trend.points:
+            candidate = point.run_id, point.arm
             row = rows.setdefault(
-                point.run_id,
+                candidate,
                 {
                     "run": point.run_id,
                     "created": f"{point.created:%Y-%m-%d %H:%M}",
@@ -40,12 +41,12 @@ def table(trends: Sequence[Trend]) -> list[dict[str, str]]:
                     "out of control": "",
                 },
             )
-            ages[point.run_id] = point.created
+            ages[candidate] = point.created
             row[trend.task] = scored(trend, point)
             told = "; ".join(out_of_control(trend, point))
             row["out of control"] = "; ".join(filter(None, [row["out of control"], told]))
-    latest = sorted(rows, key=lambda run: (ages[run], run), reverse=True)[:ROWS]
-    return [rows[run] for run in latest]
+    latest = sorted(rows, key=lambda one: (ages[one], one), reverse=True)[:ROWS]
+    return [rows[one] for one in latest]
 
 
 def markdown(trends: Sequence[Trend]) -> str:

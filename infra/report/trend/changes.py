@@ -44,8 +44,8 @@ def changes_from_history(rows: pd.DataFrame, report: Report) -> tuple[str, ...]:
         rows: Rows of the earlier run.
         report: The later one.
     """
-    known = rows[["arm", "task", *_NAMES]].astype("string").astype(object)
-    earlier = known.where(known.notna(), None).to_dict("records")
+    texts = rows[["arm", "task", *_NAMES]].astype("string").astype(object)
+    earlier = texts.where(texts.notna(), None).to_dict("records")
     return _different(_columns(earlier), _columns(rows_of(report)))
 
 
@@ -53,14 +53,15 @@ _NAMES = {
     "engine_version": "engine", "environment": "engine's environment", "device": "device",
     "driver": "driver", "host": "host", "kernel": "kernel", "dtype": "dtype",
     "max_model_len": "max_model_len", "checkpoint": "checkpoint", "assay_commit": "Assay",
-    "calibration": "calibration conversations", "exam": "questions", "dataset": "dataset",
+    "calibration": "calibration conversations", "questions": "questions", "dataset": "dataset",
     "task_version": "version", "revision": "model.revision", "recipe": "quantization",
     "serving": "serving",
 }  # fmt: skip
 """Column of the history → what it tells, as far as possible by the names that `_facts` has."""
 
-_OF_TASK = {"exam", "dataset", "task_version"}
-_OF_ARM = {"kernel", "dtype", "max_model_len", "checkpoint", "calibration", "recipe"}
+_OF_TASK = {"questions", "dataset", "task_version"}
+_OF_CANDIDATE = {"calibration", "recipe"}
+_OF_ARM = {"kernel", "dtype", "max_model_len", "checkpoint", *_OF_CANDIDATE}
 
 
 def _columns(rows: Iterable[Mapping[Any, Any]]) -> dict[str, str]:
@@ -69,6 +70,8 @@ def _columns(rows: Iterable[Mapping[Any, Any]]) -> dict[str, str]:
         for column, name in _NAMES.items():
             if column in _OF_TASK and row["arm"] != BASELINE:
                 continue  # all arms were asked the same
+            if column in _OF_CANDIDATE and row["arm"] == BASELINE:
+                continue  # earlier versions wrote it there, too
             about = "task" if column in _OF_TASK else "arm" if column in _OF_ARM else None
             facts.setdefault(f"{row[about]}: {name}" if about else name, str(row.get(column)))
     return facts

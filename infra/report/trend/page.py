@@ -10,7 +10,7 @@ from infra.report.figures import data_uri
 from infra.report.trend import plots
 from infra.report.trend.brief import ROWS, out_of_control, scored, table
 from infra.report.trend.control import FEWEST
-from infra.report.trend.series import Kind, Trend, trends
+from infra.report.trend.series import COLUMNS, Kind, Trend, trends
 from infra.store import history
 from infra.store.content import write_atomically
 
@@ -37,7 +37,7 @@ def write(folder: Path) -> Path:
     """Write `history.html` anew from the history of a folder; return its path.
 
     Args:
-        folder: The folder that holds the runs and `history.csv`.
+        folder: The folder that holds the runs and their history.
     """
     page = folder / NAME
     write_atomically(page, render(folder))
@@ -48,7 +48,7 @@ def render(folder: Path) -> str:
     """Return the page."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    frame = history.read(folder / history.NAME)
+    frame = history.read(folder, COLUMNS)
     environment = Environment(
         loader=PackageLoader("infra.report.trend"),
         autoescape=True,

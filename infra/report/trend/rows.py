@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from infra.contracts.errors import HistoryError
 from infra.contracts.records import (
     ArmResult,
     Bench,
@@ -15,6 +16,7 @@ from infra.contracts.records import (
     TaskScores,
 )
 from infra.contracts.specs import BASELINE
+from infra.judging.earlier_runs import recipe_of
 from infra.report.changed import changed
 from infra.store import history
 from infra.store.content import digest_of
@@ -25,17 +27,16 @@ _COMPARED = {
 }  # fmt: skip
 
 
-def record(report: Report, folder: Path) -> Path:
-    """Add a run to the history of a folder; return the path of the table.
+def record(report: Report, folder: Path) -> HistoryError | None:
+    """Add a run to the history of a folder.
+
+    Returns:
+        Why the table could not be exported; the run is in the history all the same.
 
     Raises:
-        HistoryError: The file there is not a history, or was damaged. It is left as it is.
+        HistoryError: What is there is not a history, or was damaged. It is left as it is.
     """
     return history.append(report.run_id, rows_of(report), folder)
-
-
-EARLIER_CANDIDATE = "quantized"
-"""What the one candidate of a run was called before candidates had names."""
 
 
 def rows_of(report: Report) -> Iterator[dict[str, object]]:
@@ -56,14 +57,6 @@ def _rows_of_arm(
         for metric, value in scores.metrics.items():
             compared = _comparison(pair, scores.name, metric) if pair else {}
             yield {**run, **served, **_score(scores, metric, value), **compared}
-
-
-def recipe_digest(pair: Pair) -> str:
-    """Return what tells one change from another: its recipe, if it is nothing else."""
-    change = pair.change
-    if change.model is None and change.serving is None and change.quantization:
-        return digest_of(change.quantization.model_dump(mode="json"))
-    return digest_of(change.model_dump(mode="json", exclude={"name"}))
 
 
 def _run(report: Report) -> dict[str, object]:
@@ -96,7 +89,7 @@ def _beside(arm: str, report: Report, pair: Pair | None) -> dict[str, object]:
     card, fidelity = pair.candidate.checkpoint.calibration, pair.comparison.fidelity
     told: dict[str, object] = {
         "serving": serving,
-        "recipe": recipe_digest(pair),
+        "recipe": recipe_of(pair.change),
         "recipe_name": changed(pair).removeprefix("as ").replace(" in groups", ", groups"),
         "calibration": card.fingerprint if card else None,
         "verdict": pair.verdict.status,
@@ -178,7 +171,7 @@ def _score(scores: TaskScores, metric: str, value: MetricValue) -> dict[str, obj
         "task_version": scores.version,
         "num_fewshot": scores.num_fewshot,
         "dataset": scores.dataset,
-        "exam": scores.questions,
+        "questions": scores.questions,
         "reused": scores.reused,
         "metric": metric,
         "primary": metric == scores.primary_metric,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from infra.contracts.records import Pair
 from infra.contracts.specs import BASELINE
+from infra.judging.earlier_runs import recipe_of
 from infra.report.trend.control import Judged, judge
-from infra.report.trend.rows import recipe_digest
 from infra.suite.metrics import unit_of_name
 
 if TYPE_CHECKING:
@@ -18,15 +18,12 @@ if TYPE_CHECKING:
 
 
 _Row: TypeAlias = dict[str, Any]
-_COLUMNS = (
+COLUMNS = (
     "run_id", "created", "label", "model", "recipe", "recipe_name", "verdict", "arm", "task",
-    "metric", "exam", "higher_is_better", "value", "n", "low", "high", "reused", "unit",
-    "aggregation",
+    "metric", "questions", "primary", "higher_is_better", "value", "n", "low", "high", "reused",
+    "unit", "aggregation",
 )  # fmt: skip
-
-
-_BASELINES = (BASELINE, "base")
-"""What the arm is called that others are held against, now and in earlier rows."""
+"""Columns of the history that series are made from."""
 
 
 class Kind(NamedTuple):
@@ -35,14 +32,17 @@ class Kind(NamedTuple):
     label: str
     model: str
     recipe: str
-    """Digest of the quantization spec."""
+    """Digest of what the candidate changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One run of a series."""
+    """One candidate of one run, beside the baseline of that run."""
 
     run_id: str
+    arm: str
+    """The candidate's name."""
+
     created: datetime
     verdict: str
     baseline: float
@@ -62,7 +62,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """One metric of one task over the runs of a kind that sat the same exam."""
+    """One metric of one task over the candidates of a kind that were asked the same."""
 
     kind: Kind
     recipe_name: str
@@ -75,7 +75,7 @@ class Trend:
     points: tuple[Point, ...]
     """Oldest first."""
 
-    other_exams: int
+    other_questions: int
     """Runs of the kind that were asked something else; they are left out."""
 
     percent: bool
@@ -90,7 +90,7 @@ class Trend:
 def kind_of(pair: Pair) -> Kind:
     """Return the kind of a candidate's run."""
     label, model = pair.spec.results.label, pair.spec.baseline.model.id
-    return Kind(label, model, recipe_digest(pair))
+    return Kind(label, model, recipe_of(pair.change))
 
 
 def trends(
@@ -99,30 +99,30 @@ def trends(
     """Return the series of every kind and task, by their first metric; the latest run's first.
 
     Args:
-        frame: What `history.read` gives.
+        frame: What `history.read` gives; it has `COLUMNS`.
         kind: Return only this one's.
         most: Return only those of so many kinds, which ran last.
     """
     rows = frame[frame["primary"].fillna(False) & frame["value"].notna()]
     rows = rows[rows["created"].notna()]
-    of_baseline = rows["arm"].isin(_BASELINES)
+    of_baseline = rows["arm"] == BASELINE
     if kind is not None:
         mine = rows["recipe"].notna()
         for column, value in zip(Kind._fields, kind, strict=True):
             mine &= rows[column] == value
         # A baseline has no recipe; it is known by its run.
         rows = rows[mine | (of_baseline & rows["run_id"].isin(rows[mine]["run_id"]))]
-    # Old rows lack columns. Plain Python from here on: a thousand groups would take pandas long.
-    rows = rows.sort_values("created", kind="stable")[list(_COLUMNS)].astype(object)
+    # Plain Python from here on: a thousand groups would take pandas long.
+    rows = rows.sort_values("created", kind="stable")[list(COLUMNS)].astype(object)
     groups: dict[Kind, dict[tuple[str, str], list[_Row]]] = {}
     records = cast("list[_Row]", rows.where(rows.notna(), None).to_dict("records"))
     baselines = {
         (row["run_id"], row["task"], row["metric"]): row
         for row in records
-        if row["arm"] in _BASELINES
+        if row["arm"] == BASELINE
     }
     for row in records:
-        if row["arm"] in _BASELINES:
+        if row["arm"] == BASELINE:
             continue
         own = Kind(*(row[field] or "" for field in Kind._fields))
         # Put at the end again, so that the kind which ran last comes last.
@@ -146,11 +146,12 @@ def _trend(
 ) -> Trend | None:
     """Return the series of those runs that asked the same questions as the last one."""
     last = members[-1]
-    same = [row for row in members if row["exam"] == last["exam"]]
-    latest = {row["run_id"]: row for row in same}
+    same = [row for row in members if row["questions"] == last["questions"]]
+    # Two candidates of a run may be made alike.
+    latest = {(row["run_id"], row["arm"]): row for row in same}
     pairs = [
         (baseline, row)
-        for run, row in latest.items()
+        for (run, _), row in latest.items()
         if (baseline := baselines.get((run, row["task"], row["metric"])))
     ]
     if not pairs:
@@ -164,7 +165,7 @@ def _trend(
         higher_is_better=last["higher_is_better"] is not False,
         rows=int(last["n"] or 0),
         points=tuple(_points(pairs, int(last["n"] or 0))),
-        other_exams=len(others),
+        other_questions=len(others),
         percent=_in_points(last),
     )
 
@@ -201,6 +202,7 @@ def _points(pairs: Sequence[tuple[_Row, _Row]], rows: int) -> Iterator[Point]:
     for place, (_, row) in enumerate(pairs):
         yield Point(
             run_id=row["run_id"],
+            arm=row["arm"],
             created=row["created"].to_pydatetime(),
             verdict=row["verdict"] or "",
             baseline=values["baseline"][place],

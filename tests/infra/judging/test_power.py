@@ -2,43 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
-
 import pytest
 
-from deployments.overrides import override
-from deployments.recipes import RECIPES, sample
+from deployments.recipes import RECIPES
 from infra.contracts.specs import VerdictSpec
-from infra.judging.earlier_runs import Earlier, Flips, learn
+from infra.judging.earlier_runs import Earlier, Flips
 from infra.judging.power import ASSUMED, margin, plan, resolvable_margin, resolves
-from infra.report.trend import rows
-from infra.stages.run_key import run_key
-from infra.store import history
-from infra.store.settings import Settings
-from tests.infra.made_runs import GROUP, make_run
 
 QWEN = {"gsm8k": 1319, "global_mmlu_en": 400, "gpqa_main_zeroshot": 448}
 SUITE = {"gsm8k": 200, "arc": 100}
-
-
-def write_history(folder: Path, *runs: dict[str, object]) -> Path:
-    """Write a history: one row an arm for each task, one dictionary a task of a run."""
-    folder.mkdir(parents=True, exist_ok=True)
-    common = {"label": "nightly", "model": "m", "primary": True, "metric": "acc,none"}
-    with (folder / history.NAME).open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(history.COLUMNS))
-        writer.writeheader()
-        for number, run in enumerate(runs):
-            here = {"run_id": f"run-{number}", "created": f"2026-11-{number + 1:02}T00:00:00+00:00",
-                    "exam": f"exam-{number}", "checkpoint": "c"}  # fmt: skip
-            for arm in ("baseline", "quantized"):
-                writer.writerow({**common, **here, "arm": arm, **run})
-    return folder
-
-
-def learned(folder: Path, *tasks: str) -> Earlier:
-    return learn(folder, label="nightly", model="m", tasks=tasks or ("gsm8k",))
 
 
 # Numbers
@@ -165,122 +137,3 @@ def test_the_recipes_resolve_what_they_ask() -> None:
         for task in power.tasks.values():
             alone = plan({"task": task.rows}, verdict)
             assert alone.smallest_margin_points <= verdict.task_margin_points, name
-
-
-# History
-
-
-def test_flips_are_counted_in_the_candidates_rows_of_the_kind(tmp_path: Path) -> None:
-    run = {"task": "gsm8k", "n": 200, "lost": 30, "gained": 10}
-    others = [
-        {**run, "label": "adhoc"},
-        {**run, "model": "another"},
-        {**run, "primary": False},
-        {**run, "task": "arc"},
-        {**run, "lost": ""},
-        {**run, "n": 19, "lost": 19, "gained": 0},
-    ]
-    earlier = learned(write_history(tmp_path, run, *others))
-    assert earlier.flips == {"gsm8k": Flips(rows=200, flipped=40)}
-    assert earlier.runs == {"gsm8k": ("run-0",)}
-    power = plan(SUITE, VerdictSpec(), earlier)
-    # 40 of 200 rows, and 10 of the 100 that the assumption weighs
-    assert power.tasks["gsm8k"].flip_rate == pytest.approx(50 / 300)
-    assert power.tasks["arc"].flip_rate == ASSUMED
-    assert power.learned_from == ("run-0",)
-
-
-def test_the_newest_ten_measurements_count_each_once(tmp_path: Path) -> None:
-    run = {"task": "gsm8k", "n": 100, "gained": 0}
-    old = [{**run, "lost": 90} for _ in range(3)]
-    new = [{**run, "lost": lost} for lost in range(10)]
-    reused = [{**run, "lost": 9, "exam": "exam-12"} for _ in range(5)]
-    earlier = learned(write_history(tmp_path, *old, *new, *reused))
-    assert earlier.flips["gsm8k"] == Flips(rows=1000, flipped=sum(range(10)))
-    assert earlier.runs["gsm8k"] == ("run-17", *(f"run-{number}" for number in range(11, 2, -1)))
-
-
-def test_no_flips_in_a_small_run_do_not_plan_with_none(tmp_path: Path) -> None:
-    history = write_history(tmp_path, {"task": "gsm8k", "n": 40, "lost": 0, "gained": 0})
-    power = plan({"gsm8k": 40}, VerdictSpec(), learned(history))
-    assert power.tasks["gsm8k"].flip_rate == pytest.approx(10 / 140)
-    assert power.smallest_margin_points > 5
-
-
-def test_every_candidate_of_a_run_counts(tmp_path: Path) -> None:
-    report = make_run(tmp_path / "run", rows=60, candidates=3)
-    rows.record(report, tmp_path)
-    model = report.spec.baseline.model.id
-    earlier = learn(tmp_path, label="sample", model=model, tasks=[*report.baseline.tasks])
-    flipped = sum(
-        metric.lost + metric.gained
-        for pair in report.pairs
-        for metric in pair.comparison.metrics
-        if (metric.task, metric.primary) == ("gsm8k", True)
-    )
-    assert earlier.flips["gsm8k"] == Flips(rows=180, flipped=flipped)
-    assert earlier.duration is not None
-    startup = sum(arm.speed.startup_seconds for arm in report.arms.values())
-    assert earlier.duration.startup_seconds == pytest.approx(startup)
-
-
-@pytest.mark.parametrize(
-    "text", [None, b"", b"name,price\nx,1\n", b"run_id,label\nx", b"\xff\xfe\x00", b'"' * 300_000]
-)
-def test_a_history_that_cannot_be_read_tells_nothing(tmp_path: Path, text: bytes | None) -> None:
-    if text is not None:
-        (tmp_path / history.NAME).write_bytes(text)
-    assert learned(tmp_path).flips == {}
-    assert learned(tmp_path).duration is None
-
-
-def test_a_history_of_real_reports_is_understood(tmp_path: Path) -> None:
-    report = make_run(tmp_path / "run", rows=60)
-    rows.record(report, tmp_path)
-    spec = report.spec
-    tasks = ("gsm8k", GROUP, "gpqa_main_zeroshot")
-    model = spec.baseline.model.id
-    earlier = learn(tmp_path, label=spec.results.label, model=model, tasks=tasks)
-    [pair] = report.pairs
-    primary = {m.task: m for m in pair.comparison.metrics if m.primary and not m.subtask_of}
-    assert {task: flips.flipped for task, flips in earlier.flips.items()} == {
-        task: metric.lost + metric.gained for task, metric in primary.items()
-    }
-    assert {flips.rows for flips in earlier.flips.values()} == {60}
-    assert earlier.duration and earlier.duration.run == report.run_id
-    same = plan(dict.fromkeys(tasks, 60), spec.verdict, earlier)
-    twice = plan(dict.fromkeys(tasks, 120), spec.verdict, earlier)
-    startup = sum(arm.speed.startup_seconds for arm in report.arms.values())
-    evaluation = sum(180 / arm.speed.documents_per_second for arm in report.arms.values())
-    assert same.accelerator_minutes == pytest.approx((startup + evaluation) / 60)
-    assert twice.accelerator_minutes == pytest.approx((startup + 2 * evaluation) / 60)
-
-
-def test_minutes_are_of_the_newest_run_of_the_same_tasks(tmp_path: Path) -> None:
-    times = {"task": "gsm8k", "n": 100, "startup_seconds": 30}
-    write_history(
-        tmp_path,
-        {**times, "evaluation_seconds": 60, "documents_per_second": 100 / 60},
-        # Stopped early: 100 rows are recorded, but the baseline was asked more in its 900 s.
-        {**times, "evaluation_seconds": 900, "documents_per_second": 100 / 90},
-        {**times, "evaluation_seconds": 500, "documents_per_second": 0.2, "task": "arc"},
-        {**times, "evaluation_seconds": 90, "documents_per_second": ""},
-    )
-    # Two arms of 30 s and 90 s; half as many rows
-    power = plan({"gsm8k": 50}, VerdictSpec(), learned(tmp_path))
-    assert power.accelerator_minutes == pytest.approx((60 + 90) / 60)
-    both = plan({"gsm8k": 50, "arc": 50}, VerdictSpec(), learned(tmp_path, "gsm8k", "arc"))
-    assert both.accelerator_minutes is None
-
-
-def test_what_history_says_is_not_in_the_key_of_a_run(tmp_path: Path) -> None:
-    settings = Settings(cache=tmp_path / "cache", runs=tmp_path / "runs")
-    spec = override(sample(), ["verdict.flip_rate=null"])
-    before = run_key(spec, settings)
-    model = spec.baseline.model.id
-    run = {"label": "sample", "model": model, "task": "gsm8k", "n": 60, "lost": 20, "gained": 20}
-    write_history(settings.runs, run)
-    assert learn(settings.runs, label="sample", model=model, tasks=["gsm8k"]).flips
-    assert before is not None
-    assert run_key(spec, settings) == before
-    assert run_key(override(spec, ["verdict.flip_rate=0.2"]), settings) != before

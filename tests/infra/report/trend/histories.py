@@ -14,18 +14,21 @@ from infra.store import history
 
 
 def write_history(folder: Path, rows: Iterable[dict[str, Any]]) -> Path:
-    path = folder / history.NAME
-    with path.open("w", encoding="utf-8", newline="") as stream:
+    """Give a folder this history and no other."""
+    (folder / history.DATABASE).unlink(missing_ok=True)
+    with (folder / history.NAME).open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, list(history.COLUMNS), restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    return path
+    assert history.take_over(folder) is None
+    return folder
 
 
 def days(
     report: Report,
     candidate: dict[str, list[float]],
     *,
+    name: str = "day",
     before: bool = True,
     reused: frozenset[int] = frozenset(),
     **changes: Any,
@@ -35,6 +38,7 @@ def days(
     Args:
         report: Has all other columns.
         candidate: Task → what the candidate scored on each day.
+        name: What the runs are called, with the day's number.
         before: Whether the days are those before the report.
         reused: Days whose scores were taken over.
         changes: Columns that are other than in the report.
@@ -45,7 +49,7 @@ def days(
         created = report.created + timedelta(days=day - count if before else day)
         for row in rows_of(report):
             row |= {
-                "run_id": f"day-{day:04d}", "created": created.isoformat(),
+                "run_id": f"{name}-{day:04d}", "created": created.isoformat(),
                 "reused": day in reused, **changes,
             }  # fmt: skip
             if row["arm"] == "quantized" and row["task"] in candidate:

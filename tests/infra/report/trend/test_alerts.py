@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from infra.report.receipt import sealed
 from infra.report.summary import summarize
 from infra.report.trend import alerts, rows
 from infra.stages import publishing
+from infra.store import history
 from infra.store.settings import Settings
 from tests.infra.made_runs import make_card, make_run, of_pair
 from tests.infra.report.trend.histories import days, write_history
@@ -187,6 +190,21 @@ def test_the_last_good_run_is_the_last_one_that_passed(runs: Path) -> None:
     assert _alert(_verdict(now, "FAIL"), runs).good_run == "PASS-1"
 
 
+def test_a_good_candidate_with_the_recipe_counts_before_one_with_the_name(runs: Path) -> None:
+    now = _now(runs, "FAIL")
+    for hours, name, recipe in ((1, "renamed", None), (2, "quantized", "other"), (3, "b", "b")):
+        created = now.created - LATER + timedelta(hours=hours)
+        of_run = [{**row, "created": created.isoformat()} for row in rows.rows_of(now)]
+        for row in of_run:
+            if row["arm"] != "baseline":
+                row |= {"arm": name, "verdict": "PASS", "recipe": recipe or row["recipe"]}
+        assert history.append(f"{name}-{hours}", of_run, runs) is None
+    assert _alert(now, runs).good_run == "renamed-1"
+    with closing(sqlite3.connect(runs / "history.sqlite")) as connection, connection:
+        connection.execute("DELETE FROM history WHERE run_id IN ('good', 'renamed-1')")
+    assert _alert(now, runs).good_run == "quantized-2"
+
+
 def test_a_score_outside_its_control_limits(runs: Path) -> None:
     now = _now(runs)
     shutil.rmtree(runs / "good")
@@ -280,9 +298,14 @@ def test_a_good_report_that_cannot_be_read_hides_no_alert(
 
 
 def test_a_history_that_cannot_be_read_does_not_lose_the_report(runs: Path) -> None:
-    path = runs / "history.csv"
-    path.write_text(path.read_text() + "x,y\n" + ",".join("z" * 200) + "\n")
+    (runs / "history.sqlite").write_bytes(b"no database" * 1000)
     assert _found(_now(runs, "FAIL"), runs) is None
+
+
+def test_a_damaged_table_hides_no_alert(runs: Path) -> None:
+    path = runs / "history.csv"
+    path.write_text(path.read_text() + "x,y\n")
+    assert _alert(_now(runs, "FAIL"), runs).good_run == "good"
 
 
 def test_events_are_json(runs: Path) -> None:

@@ -7,6 +7,7 @@ import random
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from infra.store import history
 from tests.infra.made_runs import GROUP, make_run
 from tests.infra.report.trend.histories import days, write_history
 
+Row = dict[str, Any]
 STEADY = [0.61, 0.615, 0.61, 0.605, 0.61, 0.62, 0.6, 0.61, 0.615, 0.61, 0.605, 0.61]
 
 
@@ -30,15 +32,15 @@ def test_one_series_a_task_of_runs_that_were_asked_the_same(report: Report, tmp_
     rows = days(report, {"gsm8k": [0.4, 0.5, *STEADY, 0.4]})
     for row in rows:
         if row["run_id"] in ("day-0000", "day-0001") and row["task"] == "gsm8k":
-            row["exam"] = "other questions"
-    other = days(report, {"gsm8k": [0.1]}, label="nightly")
+            row["questions"] = "other questions"
+    other = days(report, {"gsm8k": [0.1]}, name="other", label="nightly")
     found = trend.trends(history.read(write_history(tmp_path, [*rows, *other])))
     assert [(t.kind.label, t.task) for t in found] == [
         ("nightly", "gsm8k"), ("nightly", GROUP), ("nightly", "gpqa_main_zeroshot"),
         ("sample", "gsm8k"), ("sample", GROUP), ("sample", "gpqa_main_zeroshot"),
     ]  # fmt: skip
     gsm8k = found[3]
-    assert (gsm8k.other_exams, found[4].other_exams) == (2, 0)
+    assert (gsm8k.other_questions, found[4].other_questions) == (2, 0)
     assert [point.candidate for point in gsm8k.points] == [*STEADY, 0.4]
     assert gsm8k.points[-1].judged_candidate.flag == "below"
     assert gsm8k.points[-1].judged_difference.flag == "below"
@@ -51,11 +53,54 @@ def test_one_series_a_task_of_runs_that_were_asked_the_same(report: Report, tmp_
 
 
 def test_another_recipe_is_another_kind(report: Report, tmp_path: Path) -> None:
-    rows = [*days(report, {"gsm8k": STEADY}), *days(report, {"gsm8k": [0.1]}, recipe="other")]
+    rows = days(report, {"gsm8k": STEADY})
+    rows += days(report, {"gsm8k": [0.1]}, name="other", recipe="other")
     frame = history.read(write_history(tmp_path, rows))
     assert [len(t.points) for t in trend.trends(frame) if t.task == "gsm8k"] == [1, 12]
     assert [len(t.points) for t in trend.trends(frame, trend.kind_of(report.pairs[0]))] == [12] * 3
     assert len(trend.trends(frame, most=1)) == 3
+
+
+def _with_another_candidate(rows: list[Row], name: str, *, add: float, **changes: object) -> None:
+    """Give each run one more candidate, which scores something more on gsm8k."""
+    for row in [row for row in rows if row["arm"] == "quantized"]:
+        more = add if row["task"] == "gsm8k" else 0.0
+        rows.append({**row, "arm": name, "value": row["value"] + more, **changes})
+
+
+def test_each_candidate_of_a_run_has_its_own_series(report: Report, tmp_path: Path) -> None:
+    rows = days(report, {"gsm8k": [*STEADY, 0.4]})
+    _with_another_candidate(rows, "eight-bit", add=0.02, recipe="8", recipe_name="8-bit")
+    frame = history.read(write_history(tmp_path, rows), trend.COLUMNS)
+    found = {(t.recipe_name, t.task): t for t in trend.trends(frame)}
+    assert len(found) == 6
+    eight, four = found["8-bit", "gsm8k"], found["4-bit AWQ, groups of 128", "gsm8k"]
+    assert [p.candidate for p in eight.points] == [v + 0.02 for v in (*STEADY, 0.4)]
+    assert [p.candidate for p in four.points] == [*STEADY, 0.4]
+    assert ({p.arm for p in eight.points}, {p.arm for p in four.points}) == (
+        {"eight-bit"}, {"quantized"},
+    )  # fmt: skip
+    assert [p.baseline for p in eight.points] == [p.baseline for p in four.points]
+
+
+def test_a_candidate_is_the_same_whatever_it_is_called(report: Report, tmp_path: Path) -> None:
+    rows = days(report, {"gsm8k": STEADY})
+    for row in rows:
+        if row["arm"] == "quantized" and row["run_id"] > "day-0005":
+            row["arm"] = "four-bit"
+    found = trend.trends(history.read(write_history(tmp_path, rows)))[0]
+    assert [p.arm for p in found.points] == ["quantized"] * 6 + ["four-bit"] * 6
+
+
+def test_two_candidates_made_alike_are_two_points_of_a_run(report: Report, tmp_path: Path) -> None:
+    rows = days(report, {"gsm8k": STEADY[:2]})
+    _with_another_candidate(rows, "again", add=0.01)
+    (gsm8k, *_) = trend.trends(history.read(write_history(tmp_path, rows)))
+    assert [(p.run_id, p.arm) for p in gsm8k.points] == [
+        ("day-0000", "quantized"), ("day-0000", "again"),
+        ("day-0001", "quantized"), ("day-0001", "again"),
+    ]  # fmt: skip
+    assert len(trend.table([gsm8k])) == 4
 
 
 def test_scores_that_were_taken_over_are_no_new_measurement(report: Report, tmp_path: Path) -> None:
@@ -150,19 +195,18 @@ def test_a_long_history_is_not_drawn_as_a_whole(report: Report, tmp_path: Path) 
 
 def test_an_old_history_still_draws(report: Report, tmp_path: Path) -> None:
     """Columns that came later are missing: no recipe name, nothing about reuse."""
-    write_history(tmp_path, days(report, {"gsm8k": [*STEADY, 0.4]}))
+    rows = days(report, {"gsm8k": [*STEADY, 0.4]})
     columns = list(history.COLUMNS)
     old = columns[: columns.index("assay_commit") + 1]
-    frame = history.read(tmp_path / "history.csv")[old]
-    frame.to_csv(tmp_path / "history.csv", index=False)
-    found = trend.trends(history.read(tmp_path / "history.csv"))
+    write_history(tmp_path, [{name: row.get(name) for name in old} for row in rows])
+    found = trend.trends(history.read(tmp_path))
     assert found[0].points[-1].judged_candidate.flag == "below"
     assert found[0].recipe_name.startswith("recipe ")
     trend.write(tmp_path)
 
 
 def test_no_runs_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert trend.trends(history.read(tmp_path / "history.csv")) == []
+    assert trend.trends(history.read(tmp_path)) == []
     assert "There are no runs yet." in trend.write(tmp_path).read_text()
     assert main(["history", str(tmp_path / "nowhere")]) == 0
     assert "there are no runs in" in capsys.readouterr().err
