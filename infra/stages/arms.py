@@ -40,7 +40,7 @@ from infra.probes.fidelity import ReadingProbe
 from infra.probes.probe import Probe
 from infra.probes.speed import BenchProbe
 from infra.probes.subject import Subject
-from infra.probes.triage import Look
+from infra.probes.triage import Look, look_at_ready_made
 from infra.scoring.answers import count_kept
 from infra.store.content import build_once, digest_of
 from infra.store.run_folder import RunFolder
@@ -142,6 +142,11 @@ def evaluate(
             conditions.append({"tokenizer": baseline.checkpoint.digest})
     if repeat:
         conditions.append({"repeat": True})
+    ready_made = checkpoint.made is None and checkpoint.quantization_config is not None
+    if baseline is not None and ready_made:
+        look_at_ready_made(
+            name, checkpoint, baseline, spec.evaluation.triage, run=run, progress=progress
+        )
     subject = Subject(
         name=name, arm=arm, checkpoint=checkpoint, tokenizer=tokenizer, spec=spec,
         engine=engine, setup=setup, conditions=tuple(conditions), run=run, settings=settings,

@@ -15,6 +15,8 @@ from infra.contracts.records import ArmResult, Check, Checkpoint, Triage, Weight
 from infra.contracts.specs import TriageSpec
 from infra.engines.endpoint import ServedEndpoint
 from infra.models.chat_template import moment_of
+from infra.models.origin import another_base
+from infra.models.origin import of as origin_of
 from infra.probes.subject import Subject
 from infra.probes.triage import answers, files, served
 from infra.probes.triage.prompts import prompts
@@ -23,7 +25,7 @@ from infra.probes.triage.verdict import stop_if_broken
 from infra.store.content import code_digest, digest_of, write_atomically
 from infra.store.run_folder import RunFolder
 
-__all__ = ["Look", "look_at_files"]
+__all__ = ["Look", "look_at_files", "look_at_ready_made"]
 
 _FILES, _WHOLE = "triage-files", "triage"
 _LONGEST_PROMPT = 1024
@@ -57,10 +59,49 @@ def look_at_files(
     started = time.monotonic()
     shards = [origin.path / f.name for f in origin.files if f.name.endswith(".safetensors")]
     checks = files.look(checkpoint.path, shards, progress)
-    seconds = round(time.monotonic() - started, 2)
-    run.write(f"{_FILES}-{name}", Triage(checks=checks, agreement=None, seconds=seconds))
+    _keep(name, checks, started, run)
     stop_if_broken(checks, str(checkpoint.path), progress)
     progress.say(f"triage: {len(checks)} checks of the checkpoint's files passed")
+
+
+def look_at_ready_made(
+    name: str,
+    checkpoint: Checkpoint,
+    baseline: ArmResult,
+    spec: TriageSpec,
+    *,
+    run: RunFolder,
+    progress: Progress,
+) -> None:
+    """Look at a quantized checkpoint that came as it is, beside the baseline's weights.
+
+    Args:
+        name: Of its arm.
+        checkpoint: The checkpoint.
+        baseline: What it is held against; its weights may lie elsewhere.
+        spec: Whether to look.
+        run: Keeps what was found.
+        progress: Hears what was found.
+
+    Raises:
+        BrokenCheckpoint: It is not worth an evaluation.
+    """
+    if not spec.enabled:
+        return
+    started = time.monotonic()
+    shards = sorted(baseline.checkpoint.path.glob("*.safetensors"))
+    if baseline.checkpoint.quantization:
+        shards = []  # rounded weights say nothing about how well others were rounded
+    other = another_base(origin_of(checkpoint.path), baseline.checkpoint.model)
+    checks = files.look(checkpoint.path, shards, progress, ready_made=True, another_base=other)
+    _keep(name, checks, started, run)
+    stop_if_broken(checks, str(checkpoint.path), progress, ready_made=True)
+    progress.say(f"triage: {len(checks)} checks of {name}'s files passed")
+
+
+def _keep(name: str, checks: tuple[Check, ...], started: float, run: RunFolder) -> None:
+    seconds = round(time.monotonic() - started, 2)
+    run.write(f"{_FILES}-{name}", Triage(checks=checks, agreement=None, seconds=seconds))
 
 
 class Look:
@@ -75,7 +116,7 @@ class Look:
         """
         self._subject = subject
         self._spec = subject.spec
-        code = code_digest("probes/triage")
+        code = code_digest("probes/triage", "models/quantization")
         kept, answers = (
             digest_of([identity, code])[:32]
             for identity in (subject.identity, baseline.identity if baseline else subject.identity)
