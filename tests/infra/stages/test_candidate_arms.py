@@ -7,12 +7,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
+from infra.contracts.errors import BrokenCheckpoint
 from infra.contracts.records import ArmResult, Checkpoint, Comparison
 from infra.contracts.specs import CalibrationSpec, CandidateSpec, ModelSpec, RunSpec, ServingChanges
 from infra.judging import evidence
+from infra.models.weights import as_it_came, inspect_local
 from infra.probes.triage import served
+from infra.store.settings import Settings
 from tests.broken_checkpoints import SAMPLE
 from tests.infra.stages.conftest import CACHE, Evaluate, asked, make_spec, write_template
 from tests.infra.suite.harness.conftest import Heard
@@ -160,3 +165,21 @@ def test_whose_template_writes_the_prompts_is_asked_for(
         assert found.prompts_differ == {}
     asked_of = [set(asked(run / "logs" / f"server-{which}.log")) for which in ("baseline", name)]
     assert (asked_of[0] == asked_of[1]) is (tokenizer == "baseline")
+
+
+def test_a_broken_ready_made_checkpoint_is_never_served(evaluate: Evaluate, tmp_path: Path) -> None:
+    folder = tmp_path / "ready-made"
+    shutil.copytree(SAMPLE.with_name("model-awq"), folder)
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    name = "model.layers.2.mlp.down_proj.scales"
+    tensors[name] = tensors[name] * np.float16("nan")
+    save_file(tensors, file, metadata={"format": "pt"})
+    ready = CandidateSpec(name="ready", model=ModelSpec(source="local", id=str(folder)))
+    spec = make_spec(ready, conditions={"triage": {"enabled": True}})
+    baseline = evaluate("run", spec=spec)
+    made = as_it_came(inspect_local(folder, settings=Settings()))
+    with pytest.raises(BrokenCheckpoint, match=r"layers\.2\.mlp\.down_proj") as caught:
+        evaluate("run", ready.name, model=made, spec=spec, baseline=baseline)
+    assert "again" in caught.value.remedy
+    assert not (tmp_path / "run" / "logs" / "server-ready.log").exists()
