@@ -8,15 +8,13 @@ Few-Shot Learners", appendix C): 13 words in a row, without regard to case and p
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from infra.contracts.errors import CalibrationError, WeightsError
-from infra.contracts.records import ArmResult, CalibrationCard, Overlap
+from infra.contracts.records import CalibrationCard, Overlap
 from infra.conversations import identity as calibration_source
 from infra.conversations.loading import read
 from infra.store.settings import Settings
@@ -115,16 +113,18 @@ def overlap(
 
 
 def of_run(
-    baseline: ArmResult, card: CalibrationCard, folder: Path, *, settings: Settings
+    documents: Mapping[str, Iterable[Mapping[str, Any]]],
+    card: CalibrationCard,
+    *,
+    settings: Settings,
 ) -> Overlap | None:
     """Return the overlap of a finished run's calibration set with its exam.
 
     Looked at is every conversation up to the last one used, those too long for AWQ included.
 
     Args:
-        baseline: The arm whose rows are read; both have the same.
+        documents: Task → the documents that were asked; all arms have the same.
         card: What the quantizer saw.
-        folder: The run's folder, which holds the sample rows.
         settings: Where datasets of a hub are kept.
 
     Returns:
@@ -140,14 +140,8 @@ def of_run(
         conversations = [text for talk in talks for text in talk.texts]
     except (CalibrationError, WeightsError):
         return None
-    rows = {name: _rows(folder / scores.samples) for name, scores in baseline.tasks.items()}
+    rows = {task: (tuple(_texts(doc)) for doc in docs) for task, docs in documents.items()}
     return overlap(conversations, rows)
-
-
-def _rows(samples: Path) -> Iterator[Texts]:
-    with samples.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield tuple(_texts(json.loads(line)["doc"]))
 
 
 def _texts(value: Any) -> Iterator[str]:

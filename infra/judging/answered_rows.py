@@ -6,7 +6,6 @@ scores are made again over just these, so that every number is about the same qu
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,9 +18,7 @@ from infra.judging.pairing import paired_rows
 from infra.judging.sequential import pooled_so_far
 from infra.store.content import write_atomically
 from infra.suite.metrics import is_corpus
-from infra.suite.rows import questions_digest
-
-Row = dict[str, Any]
+from infra.suite.rows import Row, questions_digest, read_lines, read_rows
 
 SAMPLES = "samples/baseline-beside-{}"
 """Folder of the baseline's rows that were compared with a candidate, below the run's folder."""
@@ -116,13 +113,13 @@ def rows_of(scores: TaskScores, folder: Path) -> list[Row]:
     Raises:
         ComparisonError: They cannot be read.
     """
-    return [row for _, row in _lines(scores, folder)]
+    return [*read_rows(folder / scores.samples, scores.name)]
 
 
 def _over(whole: TaskScores, asked: TaskScores, folder: Path, samples: str) -> TaskScores:
-    wanted = {(row["task"], row["doc_id"]) for row in rows_of(asked, folder)}
-    lines = list(_lines(whole, folder))
-    kept = [(line, row) for line, row in lines if (row["task"], row["doc_id"]) in wanted]
+    wanted = {(row.task, row.doc_id) for row in rows_of(asked, folder)}
+    lines = [*read_lines(folder / whole.samples, whole.name)]
+    kept = [(line, row) for line, row in lines if (row.task, row.doc_id) in wanted]
     write_atomically(folder / samples, "".join(line for line, _ in kept))
     return _again(whole, [row for _, row in lines], [row for _, row in kept], samples)
 
@@ -145,7 +142,7 @@ def _again(
             "n": len(rows),
             "questions": questions_digest(rows),
             "samples": samples,
-            "truncated": sum(bool(row["truncated"]) for row in rows),
+            "truncated": sum(bool(row.truncated) for row in rows),
             "subtasks": {
                 name: _again(sub, _own(sub, all_rows), _own(sub, rows), samples)
                 for name, sub in whole.subtasks.items()
@@ -192,7 +189,7 @@ def _value(
 
 
 def _mean(metric: str, rows: Sequence[Row]) -> float | None:
-    return _mean_of([row["metrics"].get(metric) for row in rows])
+    return _mean_of([row.metrics.get(metric) for row in rows])
 
 
 def _mean_of(values: Sequence[Any]) -> float | None:
@@ -204,7 +201,7 @@ def _mean_of(values: Sequence[Any]) -> float | None:
 
 def _stderr(metric: str, rows: Sequence[Row]) -> float | None:
     """Return the standard error of a mean, as lm-eval's `mean_stderr`."""
-    values = [float(row["metrics"][metric]) for row in rows]
+    values = [float(row.metrics[metric]) for row in rows]
     return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
@@ -231,26 +228,13 @@ def steps(baseline: TaskScores, candidate: TaskScores, folder: Path) -> Iterator
 
 def _own(scores: TaskScores, rows: Iterable[Row]) -> list[Row]:
     members = _leaves(scores)
-    return [row for row in rows if row["task"] in members]
+    return [row for row in rows if row.task in members]
 
 
 def _leaves(scores: TaskScores) -> set[str]:
     if not scores.subtasks:
         return {scores.name}
     return set().union(*(_leaves(subtask) for subtask in scores.subtasks.values()))
-
-
-def _lines(scores: TaskScores, folder: Path) -> Iterator[tuple[str, Row]]:
-    try:
-        with (folder / scores.samples).open(encoding="utf-8", newline="\n") as lines:
-            for line in lines:
-                yield line, json.loads(line)
-    except (OSError, ValueError) as error:
-        raise ComparisonError(
-            f"The rows of {scores.name} cannot be read from {scores.samples}: {error}.",
-            remedy="Run the evaluation again.",
-            task=scores.name, field="rows",
-        ) from error  # fmt: skip
 
 
 def _close(one: float, other: float | None) -> bool:

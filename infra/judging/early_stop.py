@@ -44,7 +44,7 @@ from infra.judging.sequential import lower_limits
 from infra.judging.verdict import decide
 from infra.store.content import code_digest, digest_file, digest_of
 from infra.suite.metrics import in_points, is_corpus
-from infra.suite.rows import Documents, question_of
+from infra.suite.rows import Documents, Row
 
 SHARES = (0.1, 0.15, 0.22, 0.33, 0.5, 0.75, 1.0)
 """Of all rows, asked by the end of each round: each about half as many again, so that of a stopped
@@ -202,9 +202,7 @@ def rounds(baseline: ArmResult, verdict: VerdictSpec, margin_points: float, run:
         if _is_pooled(scores, rows):
             _require_right_or_wrong(scores, rows)
             tasks.append(name)
-            documents += [
-                (str(row["task"]), question_of(row["doc"], str(row["doc_hash"]))) for row in rows
-            ]
+            documents += [(row.task, row.question) for row in rows]
     if not tasks:
         raise EvaluationError(
             "verdict.early_stop is on, but no task has rows that are right or wrong.",
@@ -215,23 +213,24 @@ def rounds(baseline: ArmResult, verdict: VerdictSpec, margin_points: float, run:
     return Rounds(baseline, tuple(tasks), verdict, margin_points, run)
 
 
-def _is_pooled(scores: TaskScores, rows: Sequence[answered_rows.Row]) -> bool:
+def _is_pooled(scores: TaskScores, rows: Sequence[Row]) -> bool:
     """Return whether the pooled effect counts a task: it has points, and is the mean of its rows.
 
     As it is declared: rows that break it are refused, and not asked whole as if they had no points.
     """
     metric = scores.primary_metric
     told = scores.metrics.get(metric)
-    values = [row["metrics"].get(metric) for row in rows]
+    values = [row.metrics.get(metric) for row in rows]
     if told is None or not in_points(metric, scores.name, told) or is_corpus(told):
         return False
-    if not values or not all(isinstance(value, int | float) for value in values):
+    numbers = [value for value in values if isinstance(value, int | float)]
+    if not values or len(numbers) < len(values):
         return False
-    return bool(abs(sum(values) / len(values) - told.value) <= _FLOAT_NOISE)
+    return bool(abs(sum(numbers) / len(numbers) - told.value) <= _FLOAT_NOISE)
 
 
-def _require_right_or_wrong(scores: TaskScores, rows: Sequence[answered_rows.Row]) -> None:
-    if not {row["metrics"][scores.primary_metric] for row in rows} <= {0, 1}:
+def _require_right_or_wrong(scores: TaskScores, rows: Sequence[Row]) -> None:
+    if not {row.metrics[scores.primary_metric] for row in rows} <= {0, 1}:
         fact = f"the rows of {scores.name} are not simply right or wrong"
     elif answered_rows.means(scores, rows) is None:
         fact = f"{scores.name} has a metric that is not the mean of its rows"
@@ -264,11 +263,11 @@ def _require_other_questions(documents: Sequence[tuple[str, str]]) -> None:
         )
 
 
-def _numbers(rows: Sequence[answered_rows.Row]) -> dict[str, list[int]]:
+def _numbers(rows: Sequence[Row]) -> dict[str, list[int]]:
     """Return the numbers of the documents of each part."""
     numbers: dict[str, list[int]] = {}
     for row in rows:
-        numbers.setdefault(row["task"], []).append(row["doc_id"])
+        numbers.setdefault(row.task, []).append(row.doc_id)
     return numbers
 
 

@@ -30,6 +30,7 @@ from infra.report.trend import alerts
 from infra.stages.run_key import INPUTS, RunInputs, key_of_finished
 from infra.store.run_folder import RunFolder, runs_folder
 from infra.store.settings import Settings
+from infra.suite.rows import read_rows
 
 _PACKAGES = ("prefect", "lm-eval", "transformers", "datasets", "huggingface_hub", "modelscope")
 
@@ -112,9 +113,11 @@ def _judged(
         verdict=verdict_of(name, comparison, spec, margin, baseline),
         answered=answered,
         overlap=overlap.of_run(
-            baseline.model_copy(update={"tasks": answered}) if answered else baseline,
+            {
+                name: (row.doc for row in read_rows(run.path / scores.samples, name))
+                for name, scores in (answered or baseline.tasks).items()
+            },
             calibration,
-            run.path,
             settings=settings,
         )
         if calibration

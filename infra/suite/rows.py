@@ -12,8 +12,6 @@ from typing import Any, TypeAlias
 from infra.contracts.errors import ComparisonError
 from infra.store.content import digest_of, write_atomically
 
-_IDENTITY = ("task", "doc_id", "doc_hash", "prompt_hash", "target_hash")
-
 _SUBJECTS = ("subject", "Subdomain", "category", "subject_category")
 """Columns that tell what a question is about: MMLU and its kin, gpqa, MMLU-Pro."""
 
@@ -56,6 +54,9 @@ class Row:
 
     doc: dict[str, Any]
 
+    finish_reason: str | None = None
+    """Why the text generated after the prompt ended; none where the server gave no reason."""
+
     @property
     def subject(self) -> tuple[str, str]:
         """What the question is about, as finely as the rows say."""
@@ -81,6 +82,10 @@ class Row:
         if (likelihoods := choice_likelihoods(filtered)) is not None:
             return likelihoods.index(max(likelihoods))
         return filtered[0] if isinstance(filtered, list) and len(filtered) == 1 else filtered
+
+
+_OPTIONAL = "finish_reason"
+_REQUIRED = tuple(name for name in Row.__slots__ if name != _OPTIONAL)
 
 
 def question_of(doc: Mapping[str, Any], doc_hash: str) -> str:
@@ -113,43 +118,62 @@ def choice_likelihoods(filtered: Any) -> list[float] | None:
     return [float(likelihood) for likelihood, _ in filtered]
 
 
-def questions_digest(rows: Iterable[Mapping[str, Any]]) -> str:
+def questions_digest(rows: Iterable[Row]) -> str:
     """Return one digest for what was asked: equal if and only if two arms were asked the same."""
-    return digest_of([[row[field] for field in _IDENTITY] for row in rows])
+    return digest_of(
+        [[row.task, row.doc_id, row.doc_hash, row.prompt_hash, row.target_hash] for row in rows]
+    )
 
 
-def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write rows as JSON lines; the file appears whole or not at all."""
-    lines = [json.dumps(row, ensure_ascii=False, default=_plain) + "\n" for row in rows]
+    values = ({name: getattr(row, name) for name in Row.__slots__} for row in rows)
+    lines = [json.dumps(value, ensure_ascii=False, default=_plain) + "\n" for value in values]
     write_atomically(path, "".join(lines))
 
 
+def row_of(value: Mapping[str, Any]) -> Row:
+    """Return a row of its JSON object; rows of earlier versions give no reason for their end.
+
+    Raises:
+        KeyError, TypeError: It is none.
+    """
+    return Row(**{name: value[name] for name in _REQUIRED}, finish_reason=value.get(_OPTIONAL))
+
+
 def read_rows(path: Path, task: str) -> Iterator[Row]:
-    """Yield the rows of a task.
+    """Yield the rows of a task, in the order of the file.
 
     Raises:
         ComparisonError: The file cannot be read, or a line of it is no row.
     """
+    return (row for _, row in read_lines(path, task))
+
+
+def read_lines(path: Path, task: str) -> Iterator[tuple[str, Row]]:
+    """Yield each line as it stands in the file, with its row; see `read_rows`."""
     try:
-        with path.open(encoding="utf-8") as lines:
+        with path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 try:
-                    row = json.loads(line)
-                    yield Row(**{name: row[name] for name in Row.__slots__})
+                    text = line.decode()
+                    row = row_of(json.loads(text))
                 except (ValueError, KeyError, TypeError) as error:
                     raise ComparisonError(
-                        f"Line {number} of {path} is not a row of {task}: {error!r}.",
+                        f"Line {number} of {path} is not a row of {task}: {error!r:.200}.",
                         cause="The samples file was cut or changed after the evaluation.",
                         remedy="Run the evaluation again.",
                         task=task,
                         field="rows",
                     ) from error
+                yield text, row
     except OSError as error:
         raise ComparisonError(
             f"The rows of {task} cannot be read from {path}: {error.strerror}.",
             remedy="Run the evaluation again.",
-            task=task, field="rows",
-        ) from error  # fmt: skip
+            task=task,
+            field="rows",
+        ) from error
 
 
 def _plain(value: Any) -> Any:

@@ -42,7 +42,7 @@ from infra.judging.comparison import change_name, compare
 from infra.judging.family import together
 from infra.judging.verdict import decide
 from infra.store.content import digest_of
-from infra.suite.rows import questions_digest
+from infra.suite.rows import questions_digest, row_of
 
 GROUP = "global_mmlu_en"
 SUBJECTS = ("business", "humanities", "medical", "other", "social_sciences", "stem")
@@ -226,7 +226,7 @@ def score(name: str, rows: list[Row], samples: str, *, task: str | None = None) 
         num_fewshot=5 if name == "gsm8k" else 0,
         version="3.0",
         dataset="openai/gsm8k" if name == "gsm8k" else "made up",
-        questions=questions_digest(rows),
+        questions=questions_digest(map(row_of, rows)),
         subtasks={
             member: score(member, [row for row in rows if row["task"] == member], samples)
             for member in members

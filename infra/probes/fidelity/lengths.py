@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
 from infra.contracts.records import AnswerLengths, ArmResult, Side, TaskScores
+from infra.suite.rows import read_rows
 
 _AT_A_TIME = 1024
 """Answers that are made into tokens at a time."""
@@ -40,10 +40,10 @@ def lengths(
 def _measured(scores: TaskScores, folder: Path, tokenizer: Any) -> AnswerLengths | None:
     texts: list[str] = []
     endless = 0
-    for row in _rows(folder / scores.samples):
-        written = list(_written(row["responses"]))
+    for row in read_rows(folder / scores.samples, scores.name):
+        written = list(_written(row.responses))
         texts += written
-        endless += bool(written and row["truncated"])
+        endless += bool(written and row.truncated)
     if not texts:
         return None
     tokens: list[int] = []
@@ -57,12 +57,6 @@ def _measured(scores: TaskScores, folder: Path, tokenizer: Any) -> AnswerLengths
         tokens_median=median(tokens),
         endless=endless,
     )
-
-
-def _rows(samples: Path) -> Iterator[dict[str, Any]]:
-    with samples.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
 
 
 def _written(responses: Any) -> Iterator[str]:

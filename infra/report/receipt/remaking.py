@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.contracts.errors import AssayError
+from infra.contracts.errors import AssayError, ComparisonError
 from infra.contracts.migration import migrated_arm
 from infra.contracts.records import ArmResult, Comparison, Pair, Report, TaskScores, Verdict
 from infra.judging import answered_rows, gate, noise
@@ -20,18 +20,12 @@ from infra.report.receipt.checks import Checked, checked, counted
 from infra.report.receipt.comparing import close, plain, reworded, unequal
 from infra.report.receipt.margins import check_plan, margin_of
 from infra.report.receipt.rules import NOT_IN_1, RULES, TOLD
-from infra.suite.rows import questions_digest
-
-Row = dict[str, Any]
+from infra.suite.rows import Row, questions_digest, read_rows
 
 _REPEAT = ("arm-baseline-repeat.json", "arm-base-again.json")
 """Of the baseline, for the noise floor: its record in the run's folder, now and earlier."""
 
 _BASELINE = ("arm-baseline.json", "arm-base.json")
-
-_NEEDED = {
-    "task", "doc_id", "doc_hash", "prompt_hash", "target_hash", "metrics", "truncated",
-}  # fmt: skip
 
 _NOT_MADE = (AssayError, ArithmeticError, KeyError, OSError, TypeError, ValueError)
 """What making a comparison again raises on rows and records that somebody changed."""
@@ -52,13 +46,13 @@ def check_scores(report: Report, folder: Path) -> Checked:
         for name, task in tasks.items():
             where = f"{place}.{name}"
             try:
-                rows = _rows(folder / task.samples)
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                wrong.append(f"{where}: its rows cannot be read: {error!r:.200}")
+                rows = [*read_rows(folder / task.samples, name)]
+            except ComparisonError as error:
+                wrong.append(f"{where}: its rows cannot be read: {error.fact}")
                 continue
             for path, found in _with_subtasks(where, task):
                 members = _members(found)
-                own = [row for row in rows if row["task"] in members]
+                own = [row for row in rows if row.task in members]
                 wrong += _counts(path, found, own)
                 means = list(_means(path, found, own))
                 scores += len(found.metrics)
@@ -271,15 +265,6 @@ def _whole(report: Report, folder: Path) -> Mapping[str, TaskScores]:
     return found.tasks if found else {}
 
 
-def _rows(path: Path) -> list[Row]:
-    with path.open(encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict) or not row.keys() >= _NEEDED:
-            raise ValueError(f"line {number} is no row")
-    return rows
-
-
 def _with_subtasks(path: str, task: TaskScores) -> Iterator[tuple[str, TaskScores]]:
     yield path, task
     for name, subtask in task.subtasks.items():
@@ -299,7 +284,7 @@ def _leaves(task: TaskScores) -> list[TaskScores]:
 def _counts(path: str, task: TaskScores, rows: Sequence[Row]) -> Iterator[str]:
     if task.n != len(rows):
         yield f"{path}.n is {task.n}, but there are {counted(len(rows), 'row')}"
-    if task.truncated != (cut := sum(bool(row["truncated"]) for row in rows)):
+    if task.truncated != (cut := sum(bool(row.truncated) for row in rows)):
         yield f"{path}.truncated is {task.truncated}, but {cut} answers were cut"
     if task.questions != questions_digest(rows):
         yield f"{path}.questions is not the digest of the questions in the rows"
@@ -312,7 +297,7 @@ def _means(path: str, task: TaskScores, rows: Sequence[Row]) -> Iterator[tuple[s
     alike (lm-eval's `weight_by_size`).
     """
     for metric, told in task.metrics.items():
-        values = [row["metrics"].get(metric) for row in rows]
+        values = [row.metrics.get(metric) for row in rows]
         numbers = [float(value) for value in values if isinstance(value, int | float)]
         if not rows or len(numbers) < len(rows):
             yield f"{path}.metrics.{metric}: the rows carry no score of their own, so it was not "\

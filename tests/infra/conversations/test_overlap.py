@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from infra.contracts.records import ArmResult, CalibrationCard
+from infra.contracts.records import CalibrationCard
 from infra.contracts.specs import CalibrationSpec
 from infra.conversations.overlap import NGRAM, Ngrams, of_run, overlap, words
 from infra.store.content import digest_file, digest_of
 from infra.store.settings import Settings
-from tests.infra.made_runs import make_run
 
 LETTERS = [f"word{place}" for place in range(40)]
+
+
+def _words(word: str) -> str:
+    return " ".join(f"{word}x{place}" for place in range(20))
 
 
 def _text(start: int, end: int) -> str:
@@ -69,9 +73,14 @@ def test_examples_are_few_short_and_different() -> None:
     assert found.examples[0].endswith("w39 …")
 
 
-@pytest.fixture
-def baseline(tmp_path: Path) -> ArmResult:
-    return make_run(tmp_path, rows=20).arms["baseline"]
+DOCUMENTS: dict[str, list[dict[str, Any]]] = {
+    task: [
+        {"question": f"Who? {task}", "choices": {"text": [_words(f"{task}{number}")]}, "answer": 1}
+        for number in range(20)
+    ]
+    for task in ("gsm8k", "mmlu")
+}
+"""Task → its documents, whose texts lie deep and are all different."""
 
 
 def _card(path: Path, conversations: list[list[str]], **facts: int) -> CalibrationCard:
@@ -89,35 +98,28 @@ def _card(path: Path, conversations: list[list[str]], **facts: int) -> Calibrati
     )  # fmt: skip
 
 
-def _question(folder: Path, number: int) -> str:
-    line = (folder / "samples/baseline/gsm8k.jsonl").read_text().splitlines()[number]
-    return str(json.loads(line)["doc"]["question"])
-
-
-def test_of_a_run(tmp_path: Path, baseline: ArmResult) -> None:
-    asked = [["hello"], ["hm", f"Tell me: {_question(tmp_path, 3)}"], [_question(tmp_path, 7)]]
+def test_of_a_run(tmp_path: Path) -> None:
+    asked = [["hello"], ["hm", f"Tell me: {_words('gsm8k3')}"], [_words("gsm8k7")]]
     card = _card(tmp_path / "chat.jsonl", asked)
-    found = of_run(baseline, card, tmp_path, settings=Settings())
+    found = of_run(DOCUMENTS, card, settings=Settings())
     assert found is not None
-    assert found.rows == 60
-    assert found.found["gsm8k"] >= 2  # made questions are much alike
-    assert found.found["gpqa_main_zeroshot"] == 0
-    assert found.examples
+    assert (found.rows, found.found) == (40, {"gsm8k": 2, "mmlu": 0})
+    assert found.examples == (_words("gsm8k3"), _words("gsm8k7"))
 
     # Conversations that the quantizer never looked at do not count.
-    card = _card(tmp_path / "chat.jsonl", asked, used=1)
-    found = of_run(baseline, card, tmp_path, settings=Settings())
+    card = _card(tmp_path / "chat.jsonl", asked, used=2)
+    found = of_run(DOCUMENTS, card, settings=Settings())
     assert found is not None
-    assert sum(found.found.values()) == 0
+    assert found.found == {"gsm8k": 1, "mmlu": 0}
 
 
-def test_other_or_missing_conversations_tell_nothing(tmp_path: Path, baseline: ArmResult) -> None:
+def test_other_or_missing_conversations_tell_nothing(tmp_path: Path) -> None:
     path = tmp_path / "chat.jsonl"
     card = _card(path, [["hello"], ["you"]])
     path.write_text(path.read_text().splitlines()[0] + "\n")
-    assert of_run(baseline, card, tmp_path, settings=Settings()) is None
+    assert of_run(DOCUMENTS, card, settings=Settings()) is None
     # As many as before, but others: edited after the model was quantized.
     path.write_text(path.read_text().replace("hello", "howdy") + '{"messages": []}\n')
-    assert of_run(baseline, card, tmp_path, settings=Settings()) is None
+    assert of_run(DOCUMENTS, card, settings=Settings()) is None
     path.unlink()
-    assert of_run(baseline, card, tmp_path, settings=Settings()) is None
+    assert of_run(DOCUMENTS, card, settings=Settings()) is None

@@ -17,7 +17,6 @@ from infra.judging.statistics import TANGO, PairedCounts, paired_proportions
 from infra.judging.verdict import decide
 from infra.suite import rows as suite_rows
 from infra.suite.harness.running import samples
-from infra.suite.rows import question_of
 from tests.infra.made_runs import (
     GROUP,
     SUBJECTS,
@@ -257,14 +256,6 @@ def test_the_same_questions_in_other_documents_are_one_evidence(
     assert other.pooled is not None
     assert (same.pooled.low, same.pooled.high) == pytest.approx((task.low, task.high), abs=1e-12)
     assert other.pooled.low > same.pooled.low
-
-
-def test_a_document_without_a_question_is_told_by_its_hash() -> None:
-    assert question_of({"text": "a"}, "d") == question_of({"question": " "}, "d") == "d"
-    assert question_of({"question": ["a"], "query": "b"}, "d") == question_of({"query": "b"}, "e")
-    assert question_of({"query": "Q: b", "question": "b"}, "d") == question_of(
-        {"QUESTION": "b"}, ""
-    )
 
 
 def test_a_hair_above_one_is_one(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
@@ -612,9 +603,12 @@ def test_rows_as_the_evaluation_writes_them(
         }  # fmt: skip
 
     def metric_of(baseline: list[dict[str, Any]], other: list[dict[str, Any]]) -> MetricComparison:
-        rows = [samples.sample_rows({"t": logs}) for logs in (baseline, other)]
-        for arm, name in enumerate(("baseline", "quantized")):
-            suite_rows.write_rows(tmp_path / f"samples/{name}/t.jsonl", rows[arm])
+        rows = []
+        for logs in (baseline, other):
+            suite_rows.write_rows(tmp_path / "t.jsonl", samples.sample_rows({"t": logs}))
+            rows.append(
+                [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()]
+            )
         return _arms_of(tmp_path, arms, *rows).metrics[0]
 
     filters = ("strict-match", "flexible-extract")

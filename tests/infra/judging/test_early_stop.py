@@ -26,8 +26,8 @@ from infra.store.content import digest_of
 from infra.store.settings import Settings
 from infra.suite.harness.suite import HarnessSuite, prepare
 from infra.suite.port import AnswerFile
-from infra.suite.rows import questions_digest
-from tests.infra.made_runs import GROUP, make_run, score, write_rows
+from infra.suite.rows import questions_digest, row_of
+from tests.infra.made_runs import GROUP, make_row, make_run, score, write_rows
 from tests.infra.suite.harness.completions_server import Completions, serving
 from tests.infra.suite.harness.conftest import DATA, Heard, evaluation, tokenizer  # noqa: F401
 
@@ -207,7 +207,8 @@ def test_scores_over_a_part_of_the_rows_are_those_of_these_rows(tmp_path: Path) 
     for name, scores in part.tasks.items():
         rows = lines(tmp_path / scores.samples)
         assert len(rows) == scores.n < baseline.tasks[name].n
-        assert scores.questions == questions_digest(rows) == candidate.tasks[name].questions
+        asked = questions_digest(map(row_of, rows))
+        assert scores.questions == asked == candidate.tasks[name].questions
         wanted = score(name, rows, scores.samples)
         for metric, value in scores.metrics.items():
             assert value.value == pytest.approx(wanted.metrics[metric].value, abs=1e-12)
@@ -220,30 +221,28 @@ def test_scores_over_a_part_of_the_rows_are_those_of_these_rows(tmp_path: Path) 
 
 def test_a_group_that_weighs_its_parts_alike_is_made_again_that_way(tmp_path: Path) -> None:
     rows = [
-        {**row, "task": part}
+        row
         for part, count, right in (("x_a", 10, 9), ("x_b", 40, 4))
-        for row in lines_of_marks(count, right)
+        for row in rows_of_marks(part, count, right)
     ]
     write_rows(tmp_path / "x.jsonl", rows)
     whole = score("x", rows, "x.jsonl")
     metric = whole.primary_metric
     alike = whole.metrics[metric].model_copy(update={"value": (0.9 + 0.1) / 2})
     whole = whole.model_copy(update={"metrics": {metric: alike}})
-    found = answered_rows.means(whole, rows)
+    found = answered_rows.means(whole, [*map(row_of, rows)])
     assert found is not None
     assert found[metric].value == 0.5
     odd = whole.metrics[metric].model_copy(update={"value": 0.77})
-    assert answered_rows.means(whole.model_copy(update={"metrics": {metric: odd}}), rows) is None
+    otherwise = whole.model_copy(update={"metrics": {metric: odd}})
+    assert answered_rows.means(otherwise, [*map(row_of, rows)]) is None
 
 
-def lines_of_marks(count: int, right: int) -> list[dict[str, Any]]:
+def rows_of_marks(task: str, count: int, right: int) -> list[dict[str, Any]]:
     return [
-        {
-            "doc_id": number, "doc_hash": digest_of(number), "prompt_hash": "p",
-            "target_hash": "t", "truncated": False, "metrics": {"acc,none": float(number < right)},
-        }
+        make_row(task, number, "?", "2", "2", {"acc,none": float(number < right)}, {"n": number})
         for number in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def change_rows(

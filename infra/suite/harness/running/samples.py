@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
+from infra.suite.rows import Row
+
 Finishes: TypeAlias = Mapping[str, str | None]
 """Prompt → why the text generated after it ended; none where the server gave no reason."""
 
 
 def sample_rows(
     samples: Mapping[str, Iterable[Mapping[str, Any]]], finishes: Finishes | None = None
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Return one row a document, with the marks of every filter side by side.
 
     lm-eval lists a document once for each filter; the rows of a document are joined. Hashes are
@@ -21,33 +23,33 @@ def sample_rows(
         samples: Task → what lm-eval logged.
         finishes: Prompt → why the text generated after it ended.
     """
-    rows: dict[tuple[str, int], dict[str, Any]] = {}
+    rows: dict[tuple[str, int], Row] = {}
     for task, logged in samples.items():
         for sample in logged:
             row = rows.setdefault((task, sample["doc_id"]), _row(task, sample, finishes or {}))
             name = sample["filter"]
-            row["filtered"][name] = sample["filtered_resps"]
-            row["metrics"] |= {f"{metric},{name}": sample[metric] for metric in sample["metrics"]}
+            row.filtered[name] = sample["filtered_resps"]
+            row.metrics.update({f"{metric},{name}": sample[metric] for metric in sample["metrics"]})
     return [*rows.values()]
 
 
-def _row(task: str, sample: Mapping[str, Any], finishes: Finishes) -> dict[str, Any]:
+def _row(task: str, sample: Mapping[str, Any], finishes: Finishes) -> Row:
     arguments = sample["arguments"]
     prompt = str(arguments[0][0])
     continuations = [args[1] for args in arguments if len(args) > 1 and isinstance(args[1], str)]
-    return {
-        "task": task,
-        "doc_id": sample["doc_id"],
-        "doc_hash": sample["doc_hash"],
-        "prompt_hash": sample["prompt_hash"],
-        "target_hash": sample["target_hash"],
-        "prompt": prompt,
-        "continuations": continuations,
-        "target": sample["target"],
-        "responses": sample["resps"],
-        "finish_reason": finishes.get(prompt),
-        "truncated": finishes.get(prompt) == "length",
-        "filtered": {},
-        "metrics": {},
-        "doc": sample["doc"],
-    }
+    return Row(
+        task=task,
+        doc_id=sample["doc_id"],
+        doc_hash=sample["doc_hash"],
+        prompt_hash=sample["prompt_hash"],
+        target_hash=sample["target_hash"],
+        prompt=prompt,
+        continuations=continuations,
+        target=sample["target"],
+        responses=sample["resps"],
+        finish_reason=finishes.get(prompt),
+        truncated=finishes.get(prompt) == "length",
+        filtered={},
+        metrics={},
+        doc=sample["doc"],
+    )

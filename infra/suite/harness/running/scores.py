@@ -9,7 +9,7 @@ from typing import Any
 from infra.contracts.errors import EvaluationError
 from infra.contracts.records import MetricValue, TaskScores
 from infra.suite.harness.metrics import declared, metric_names
-from infra.suite.rows import questions_digest
+from infra.suite.rows import Row, questions_digest
 
 
 def primary_metric(order: Iterable[str], found: Iterable[str]) -> str:
@@ -42,7 +42,7 @@ def task_scores(
     name: str,
     results: Mapping[str, Any],
     loaded: Mapping[str, Any],
-    rows: Iterable[Mapping[str, Any]],
+    rows: Iterable[Row],
     *,
     dataset: Mapping[str, str],
     conditions: Mapping[str, Any],
@@ -67,7 +67,7 @@ def task_scores(
     """
     group = loaded.get("groups", {}).get(name)
     members = [task.task_name for task in group.get_all_tasks()] if group else [name]
-    own = [row for row in rows if row["task"] in members]
+    own = [row for row in rows if row.task in members]
     result = results["results"][name]
     keys = metric_keys(result)
     subtasks = {
@@ -114,7 +114,7 @@ def task_scores(
         subtasks=subtasks,
         samples=samples,
         seconds=seconds,
-        truncated=sum(row["truncated"] for row in own),
+        truncated=sum(row.truncated for row in own),
     )
 
 

@@ -17,7 +17,7 @@ from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.store.settings import Settings
 from infra.suite.harness.libraries.quiet import quiet
 from infra.suite.harness.suite import HarnessSuite, prepare
-from infra.suite.rows import questions_digest
+from infra.suite.rows import questions_digest, row_of
 from tests.infra.suite.harness import own_tasks
 from tests.infra.suite.harness.completions_server import Completions, serving
 from tests.infra.suite.harness.conftest import Heard, evaluation
@@ -146,7 +146,7 @@ def test_the_record_of_a_task(
     assert scores.dataset.startswith("openai/gsm8k from /")
     assert (scores.samples, scores.truncated) == ("gsm8k.jsonl", 12)
     rows = lines(tmp_path / "gsm8k.jsonl")
-    assert scores.questions == questions_digest(rows)
+    assert scores.questions == questions_digest(map(row_of, rows))
     assert [row["doc_id"] for row in rows] == list(range(12))
     first = rows[0]
     assert first["prompt"].endswith(f"Question: {first['doc']['question']}\nAnswer:")

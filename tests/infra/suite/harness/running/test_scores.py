@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from infra.contracts.errors import EvaluationError
 from infra.contracts.records import TaskScores
 from infra.suite.harness.running.samples import sample_rows
 from infra.suite.harness.running.scores import metric_keys, primary_metric, task_scores
-from infra.suite.rows import write_rows
+from infra.suite.rows import read_rows, write_rows
 
 
 @pytest.mark.parametrize(
@@ -49,13 +48,13 @@ def test_a_document_is_one_row_with_the_marks_of_every_filter(tmp_path: Path) ->
     samples = {"t": [logged(i, f, i) for f in ("strict", "loose") for i in (0, 1)]}
     rows = sample_rows(samples, {"Question?": "length"})
     write_rows(tmp_path / "rows.jsonl", rows)
-    read = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
-    assert [row["doc_id"] for row in read] == [0, 1]
-    assert read[1]["metrics"] == {"exact_match,strict": 1.0, "exact_match,loose": 1.0}
-    assert read[1]["filtered"] == {"strict": ["strict 1"], "loose": ["loose 1"]}
-    assert read[0]["prompt"] == "Question?"
-    assert read[0]["truncated"] is True
-    assert read[0]["continuations"] == []
+    read = [*read_rows(tmp_path / "rows.jsonl", "t")]
+    assert [row.doc_id for row in read] == [0, 1]
+    assert read[1].metrics == {"exact_match,strict": 1.0, "exact_match,loose": 1.0}
+    assert read[1].filtered == {"strict": ["strict 1"], "loose": ["loose 1"]}
+    assert read[0].prompt == "Question?"
+    assert (read[0].truncated, read[0].finish_reason) == (True, "length")
+    assert read[0].continuations == []
 
 
 class Defined:
