@@ -34,7 +34,7 @@ One error says three things: the fact, the probable cause, the remedy.
     │   ├── UnknownTask         no such lm-eval task, group or tag
     │   ├── DatasetError        rows are missing, empty or of another schema
     │   └── MarkingError        an oracle does not score 1.0
-    ├── ComparisonError         the two arms did not sit the same exam
+    ├── ComparisonError         the arms were not asked the same
     ├── NotPassed               the verdict is FAIL or INCONCLUSIVE, and the spec lets it gate
     ├── HistoryError            the table of earlier runs cannot be added to
     └── ReceiptError            a report cannot be checked at all
@@ -266,7 +266,7 @@ class MarkingError(EvaluationError):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ComparisonError(AssayError):
-    """The two arms did not sit the same exam."""
+    """The arms were not asked the same."""
 
     field: str
     """What differs, or cannot be read: `rows`, `metrics`, `prompt`, `window`, …"""

@@ -35,7 +35,7 @@ __all__ = ["Calibration", "check_template", "load_tokenizer", "prepare", "read"]
 
 @dataclass(frozen=True)
 class Calibration:
-    """Token ids for AutoAWQ, and what there is to say about them."""
+    """Token ids for the quantizer, and what there is to say about them."""
 
     card: CalibrationCard
     token_ids: list[list[int]]
@@ -51,7 +51,7 @@ def prepare(
     progress: Progress,
     trust_remote_code: bool = False,
 ) -> Calibration:
-    """Render conversations with the model's own chat template and choose those AutoAWQ can use.
+    """Render conversations with the model's own chat template and choose those that can be used.
 
     The template writes the special tokens; tokenizing adds none, so none comes twice. Conversations
     that render to the same text count once.
@@ -226,7 +226,7 @@ class _Unsaid:
             f"The model's chat template passes over messages of role {roles}: nothing of them is "
             f"in what it renders.",
             cause=f"{self._concerned} of {self._looked_at} conversations have such messages, the "
-            f"first is {self._first}{alike}. AWQ would not see them.",
+            f"first is {self._first}{alike}. The quantizer would not see them.",
             remedy=self._remedy(),
         )
 
@@ -258,14 +258,14 @@ def _check_enough(
             f"{len(lengths) or 'No'} usable conversations in {spec.path}; "
             f"quantization.calibration.min_samples asks for {spec.min_samples}.",
             cause=f"{len(too_long)} of {total} have more than max_sequence_length={longest} "
-            f"tokens, the shortest of them {min(too_long)}; AutoAWQ skips those.",
+            f"tokens, the shortest of them {min(too_long)}; the quantizer skips those.",
             remedy=_longer(spec, lengths, too_long),
         )
     if sum(lengths) < longest:
         raise CalibrationError(
             f"The {len(lengths)} usable conversations in {spec.path} hold {sum(lengths)} tokens, "
             f"fewer than one block of max_sequence_length={longest}.",
-            cause="AutoAWQ joins them, cuts blocks of this length and drops the rest.",
+            cause="The quantizer joins them, cuts blocks of this length and drops the rest.",
             remedy="Give more, or lower quantization.calibration.max_sequence_length.",
         )
 

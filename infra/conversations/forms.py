@@ -150,7 +150,7 @@ class _Row:
         self.refuse(
             f"holds {what}, and calibration reads text alone",
             f"{self._convert('--text-only')} It leaves such conversations out.",
-            cause=f"AWQ is calibrated on the language model; {kind} would have to be dropped.",
+            cause=f"Only the language model is calibrated; {kind} would have to be dropped.",
         )
 
     def conversation(self, row: Mapping[str, Any], field: str) -> list[Message]:

@@ -1,7 +1,7 @@
-"""Which exam rows stand, in part, in the calibration set.
+"""Which rows of the tasks stand, in part, in the calibration set.
 
-Calibration sets no weights by gradient, but AWQ's search favours what it was shown: a model that
-was calibrated on its exam looks better there than elsewhere. Texts overlap if they share a long
+Calibration sets no weights by gradient, but a quantizer's search favours what it was shown: a model
+that was calibrated on its tasks looks better there than elsewhere. Texts overlap if they share a long
 sequence of words, as in the contamination check of GPT-3 (Brown et al. 2020, "Language Models are
 Few-Shot Learners", appendix C): 13 words in a row, without regard to case and punctuation.
 """
@@ -91,7 +91,7 @@ class Ngrams:
 def overlap(
     conversations: Iterable[str], rows: Mapping[str, Iterable[Texts]], n: int = NGRAM
 ) -> Overlap:
-    """Count the exam rows that share a sequence of words with the calibration set.
+    """Count the rows that share a sequence of words with the calibration set.
 
     Args:
         conversations: Texts of the calibration set.
@@ -118,9 +118,9 @@ def of_run(
     *,
     settings: Settings,
 ) -> Overlap | None:
-    """Return the overlap of a finished run's calibration set with its exam.
+    """Return the overlap of a finished run's calibration set with its tasks.
 
-    Looked at is every conversation up to the last one used, those too long for AWQ included.
+    Looked at is every conversation up to the last one used, those too long included.
 
     Args:
         documents: Task → the documents that were asked; all arms have the same.

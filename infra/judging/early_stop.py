@@ -95,7 +95,7 @@ class Rounds:
     def identity(self) -> dict[str, object]:
         """Return all that decides where it stops, besides the candidate's answers."""
         return {
-            "base": {
+            "baseline": {
                 name: digest_file(self.run / scores.samples).sha256
                 for name, scores in self.baseline.tasks.items()
             },

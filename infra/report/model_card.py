@@ -157,7 +157,8 @@ def _calibration(pair: Pair) -> list[str]:
         return []
     dropped = card.dropped_too_long
     text = (
-        f"AWQ was shown {card.used:,} of {card.read:,} conversations from {code(card.spec.path)}, "
+        f"The quantizer was shown {card.used:,} of {card.read:,} conversations from "
+        f"{code(card.spec.path)}, "
         f"{card.tokens_min:,} to {card.tokens_max:,} tokens each (median {card.tokens_median:,}, "
         f"{card.tokens_total:,} together). {dropped:,} longer than "
         f"{card.spec.max_sequence_length:,} tokens {'was' if dropped == 1 else 'were'} left out. "

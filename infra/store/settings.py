@@ -37,7 +37,8 @@ class Settings(BaseSettings):
     """`ASSAY_SERVER_PYTHON`: interpreter with the engine, instead of the environment built here."""
 
     quantizer_python: Path | None = None
-    """`ASSAY_QUANTIZER_PYTHON`: interpreter with AutoAWQ, instead of the environment built here."""
+    """`ASSAY_QUANTIZER_PYTHON`: interpreter with the quantizer, instead of the environment
+    built here."""
 
     leases: Path = Field(default_factory=_default_leases)
     """`ASSAY_LEASES`: who holds which accelerator of this machine. One folder for all its users

@@ -52,7 +52,7 @@ class CalibrationCard(Record):
 
     used: int
     dropped_too_long: int
-    """Longer than `max_sequence_length` tokens: AutoAWQ would skip them without a word."""
+    """Longer than `max_sequence_length` tokens: the quantizer would skip them without a word."""
 
     dropped_beyond_max: int
     """Not looked at, because `max_samples` usable ones had been found before."""
@@ -85,13 +85,13 @@ class CalibrationCard(Record):
 
 
 class Overlap(Record):
-    """Exam rows whose words also stand in the calibration set."""
+    """Rows of the tasks whose words also stand in the calibration set."""
 
     ngram: int
     """Words in a row that have to be the same."""
 
     rows: int
-    """Exam rows that were looked at."""
+    """Rows that were looked at."""
 
     found: dict[str, int]
     """Task → rows that share at least one such sequence with the calibration set."""

@@ -11,7 +11,7 @@ from infra.contracts.specs.spec import Spec, refuse
 
 
 class CalibrationSpec(Spec):
-    """Conversations that AWQ watches the model read, to learn which weights matter."""
+    """Conversations that a quantizer watches the model read, to learn which weights matter."""
 
     path: str = Field(min_length=1, title="Calibration data")
     """File of conversations, or a dataset id on the hub. `{"messages": [{"role": …, "content": …},
@@ -37,7 +37,7 @@ class CalibrationSpec(Spec):
     """At most this many conversations are used, the first usable ones in file order."""
 
     max_sequence_length: int = Field(default=512, ge=16, le=32768)
-    """Tokens. AutoAWQ uses no conversation longer than this; the report counts those it dropped."""
+    """Tokens. No conversation longer than this is used; the report counts those dropped."""
 
     min_samples: int = Field(default=16, ge=1)
     """Refuse to quantize when fewer usable conversations than this remain. Those that render to the

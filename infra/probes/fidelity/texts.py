@@ -1,6 +1,6 @@
 """Which texts both models read: questions of the tasks, or a file of the user.
 
-None of them shares a long sequence of words with the calibration conversations: AWQ's search was
+None of them shares a long sequence of words with the calibration conversations: the search was
 shown those, and would look better there than elsewhere.
 """
 
@@ -26,7 +26,8 @@ from infra.suite.port import Suite
 
 _SEED = 0
 _CONVERSATIONS_A_SAMPLE = 8
-"""AWQ takes the first `max_samples` that are short enough. So many times as many are looked at."""
+"""A quantizer takes the first `max_samples` that are short enough. So many times as many are looked
+at."""
 
 _WANTED = Wanted(
     field="fidelity.texts",

@@ -65,7 +65,7 @@ def kernel(name: str | None, engines: Kernels) -> Check:
 
 
 def calibration(nats: float, side: Side) -> Check:
-    """Tell whether a model makes sense of the conversations that AWQ was calibrated on."""
+    """Tell whether a model makes sense of the conversations of the calibration set."""
     return Check(
         name=CALIBRATION,
         value=f"{nats:.2f} nats a token to the {side}",

@@ -52,7 +52,7 @@ _CAUSES = {
         "Correct quantization.calibration.",
     ),
     served.AGREEMENT: (
-        "The engine loaded layers wrongly or exchanged, or AWQ was calibrated on text unlike any "
+        "The engine loaded layers wrongly or exchanged, or it was calibrated on text unlike any "
         "that the model reads.",
         _AGAIN + _DATA + ".",
     ),
