@@ -2,8 +2,8 @@
 
 Calibration sets no weights by gradient, but a quantizer's search favours what it was shown: a model
 that was calibrated on its tasks looks better there than elsewhere. Texts overlap if they share a
-long sequence of words, as in the contamination check of GPT-3 (Brown et al. 2020, "Language Models are
-Few-Shot Learners", appendix C): 13 words in a row, without regard to case and punctuation.
+long sequence of words, as in the contamination check of GPT-3 (Brown et al. 2020, "Language Models
+are Few-Shot Learners", appendix C): 13 words in a row, without regard to case and punctuation.
 """
 
 from __future__ import annotations
