@@ -144,11 +144,11 @@ def stock(
     line = suite.spec.tasks[0]
     arguments = {
         "base_url": f"{server.base_url}/completions",
-        "model": server.model_name,
+        "model": server.model,
         "tokenizer": model,
         "tokenizer_backend": "huggingface",
         "num_concurrent": suite.spec.concurrency,
-        "max_length": server.max_model_len,
+        "max_length": server.window,
         "max_gen_toks": line.max_gen_toks or DEFAULT_ANSWER_TOKENS,
     }
     command = [

@@ -237,8 +237,8 @@ def real(model: Path, folder: Path) -> Iterator[tuple[Stub, Mapping[str, str]]]:
         key = engine.api_key.get_secret_value()
         bearer = {"Authorization": f"Bearer {key}"}
         respond = partial(stub.forward, url=engine.base_url, headers=bearer)
-        with stub.serving(respond, name=engine.model_name) as server:
-            yield server, {"model": engine.model_name, "key": key}
+        with stub.serving(respond, name=engine.model) as server:
+            yield server, {"model": engine.model, "key": key}
 
 
 def main() -> int:

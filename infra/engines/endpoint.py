@@ -22,11 +22,11 @@ class Endpoint(Protocol):
         """What each request carries. They may hold a key: they belong into no message."""
 
     @property
-    def model_name(self) -> str:
+    def model(self) -> str:
         """Name under which it answers."""
 
     @property
-    def max_model_len(self) -> int:
+    def window(self) -> int:
         """Tokens of prompt and answer together."""
 
     @property

@@ -27,12 +27,12 @@ class Address:
         return {k: v for k, v in self._model.header.items() if v.strip() != "Bearer"}
 
     @property
-    def model_name(self) -> str:
+    def model(self) -> str:
         """Name it serves the model under."""
         return str(self._model.model)
 
     @property
-    def max_model_len(self) -> int:
+    def window(self) -> int:
         """Tokens of prompt and answer together, as the model was given."""
         return int(self._model.max_length)
 

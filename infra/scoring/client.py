@@ -126,7 +126,7 @@ class Client:
     async def _probe(self) -> bool:
         async with self._session() as session:
             try:
-                body = protocol.probe(self._server.model_name)
+                body = protocol.probe(self._server.model)
                 return protocol.can_read(await self._persist(session, body))
             except Refused as error:
                 if error.all_alike:
@@ -164,7 +164,7 @@ class Client:
     ) -> list[tuple[Question, Reply]]:
         """Ask a batch; if it is refused, its parts, down to the question that is to blame."""
         try:
-            body = protocol.body(self._server.model_name, batch, seed=self._seed)
+            body = protocol.body(self._server.model, batch, seed=self._seed)
             replies = _read(batch, await self._persist(session, body))
         except Refused as error:
             if len(batch) == 1 or error.all_alike:

@@ -303,7 +303,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             try:
                 version = client.get(f"{root}/version").raise_for_status().json()["version"]
                 models = client.get(f"{root}/v1/models").raise_for_status().json()["data"]
-                (model,) = (m for m in models if m["id"] == self._server.model_name)
+                (model,) = (m for m in models if m["id"] == self._server.model)
             except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
                 raise EvaluationError(
                     f"The server does not say what it serves ({type(error).__name__}).",

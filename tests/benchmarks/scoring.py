@@ -143,7 +143,7 @@ def _target(given: argparse.Namespace, progress: Said) -> Iterator[Target]:
             trust_remote_code=False, log=Path(work) / "server.log", progress=progress,
         ) as server:  # fmt: skip
             os.environ["OPENAI_API_KEY"] = server.api_key.get_secret_value()
-            yield Target(server.base_url, server.model_name, str(given.model), server.max_model_len)
+            yield Target(server.base_url, server.model, str(given.model), server.window)
 
 
 def _run(

@@ -74,10 +74,10 @@ class LiveServer:
     api_key: SecretStr
     """Bearer token of every request below `/v1`."""
 
-    model_name: str
+    model: str
     """The only name under which the model answers."""
 
-    max_model_len: int
+    window: int
     """Tokens of prompt and answer together."""
 
     can: frozenset[Capability]
@@ -281,8 +281,8 @@ def serve_command(
             server = LiveServer(
                 base_url=f"{root}/v1",
                 api_key=SecretStr(api_key),
-                model_name=served_name,
-                max_model_len=record.max_model_len,
+                model=served_name,
+                window=record.max_model_len,
                 can=_CAN | {Capability.CHAT} if chat else _CAN,
                 record=record,
                 _child=child,

@@ -48,7 +48,7 @@ class ReadingProbe(Probe):
     def _measure(self, server: ServedEndpoint) -> None:
         # One token is always generated. A server that had to be started with a shorter window
         # than was asked for reads shorter texts, which the comparison sees.
-        whole = self._texts.cut(server.max_model_len - 1)
+        whole = self._texts.cut(server.window - 1)
         count = len(whole.tokens)
 
         def build(folder: Path) -> None:

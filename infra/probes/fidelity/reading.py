@@ -67,7 +67,7 @@ def _ask(
     client: httpx.Client, server: Endpoint, part: Sequence[Sequence[int]], top_k: int
 ) -> list[list[_Listed]]:
     body = {
-        "model": server.model_name, "prompt": [list(text) for text in part],
+        "model": server.model, "prompt": [list(text) for text in part],
         "temperature": 0, "max_tokens": 1, "prompt_logprobs": top_k,
     }  # fmt: skip
     answer = client.post("/completions", json=body)

@@ -66,7 +66,7 @@ class BenchProbe(Probe):
     def _timed(self, server: ServedEndpoint, log: Path) -> Bench:
         started = time.monotonic()
         at_load = memory.at_load(server, self._subject.setup.device)
-        points = self._fitting(server.max_model_len)
+        points = self._fitting(server.window)
         timing = self._subject.engine.time(
             self._subject.setup,
             server,

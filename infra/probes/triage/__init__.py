@@ -239,7 +239,7 @@ class Look:
             self._subject.tokenizer,
             wanted,
             self._spec.evaluation.triage.prompts,
-            longest=min(server.max_model_len - answers.ANSWER_TOKENS - 1, _LONGEST_PROMPT),
+            longest=min(server.window - answers.ANSWER_TOKENS - 1, _LONGEST_PROMPT),
             moment=moment_of(self._spec.evaluation),
             variables=self._spec.evaluation.chat_template_kwargs,
             settings=self._settings,

@@ -148,7 +148,7 @@ def _complete(
     settings: dict[str, Any],
     tell: Tell,
 ) -> Iterator[tuple[Sequence[int], dict[str, Any]]]:
-    common = {"model": server.model_name, "temperature": 0, "return_tokens_as_token_ids": True}
+    common = {"model": server.model, "temperature": 0, "return_tokens_as_token_ids": True}
     with connect(server.base_url, server.headers, seconds=_SECONDS) as client:
         for start in range(0, len(prompts), at_a_time):
             part = [list(prompt) for prompt in prompts[start : start + at_a_time]]

@@ -81,7 +81,7 @@ class Bench:
 def ask(server: LiveServer) -> None:
     try:
         httpx.post(
-            f"{server.base_url}/completions", json={"model": server.model_name},
+            f"{server.base_url}/completions", json={"model": server.model},
             headers={"Authorization": f"Bearer {KEY}"}, trust_env=False, timeout=300,
         ).raise_for_status()  # fmt: skip
     except httpx.HTTPError:

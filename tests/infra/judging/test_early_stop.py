@@ -450,7 +450,7 @@ def test_some_documents_are_asked_as_among_all(
 ) -> None:
     wanted = {part: [1, 4, 5, 9] for part in suite.parts[name].tasks}
     wanted[next(iter(wanted))] = [7]
-    with serving(Completions(reply=answering(0.5), max_model_len=9000)) as server:
+    with serving(Completions(reply=answering(0.5), window=9000)) as server:
 
         def evaluate(file: str, only: Mapping[str, list[int]] | None = None) -> TaskScores:
             return suite.ask(name, server, tokenizer, tmp_path / file, Silent(), only=only)
@@ -486,12 +486,12 @@ def test_a_much_worse_model_is_not_asked_to_the_end(
             for name in suite.names
         }
 
-    with serving(Completions(reply=answering(0.95), max_model_len=9000)) as server:
+    with serving(Completions(reply=answering(0.95), window=9000)) as server:
         baseline = made.baseline.model_copy(update={"tasks": evaluate_whole(server)})
         everything = len(server.prompts)
     rounds = early_stop.rounds(baseline, verdict, 5, tmp_path)
     kept = AnswerFile(tmp_path / "answers.sqlite", "worse")
-    with serving(Completions(reply=answering(0.0), max_model_len=9000)) as server:
+    with serving(Completions(reply=answering(0.0), window=9000)) as server:
 
         def ask(task: str, only: early_stop.Documents, samples: Path) -> TaskScores:
             return suite.ask(task, server, tokenizer, samples, Silent(), kept, only=only)

@@ -61,7 +61,7 @@ def nothing_left_behind(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 @pytest.fixture
 def server() -> Iterator[Completions]:
-    with serving(Completions(reply=likely, max_model_len=WINDOW)) as running:
+    with serving(Completions(reply=likely, window=WINDOW)) as running:
         yield running
 
 
@@ -77,11 +77,11 @@ def model(tokenizer: Path, heard: Heard) -> Callable[..., Any]:  # noqa: F811
         return kind(
             **{
                 "base_url": f"{server.base_url}/completions",
-                "model": server.model_name,
+                "model": server.model,
                 "tokenizer": str(tokenizer),
                 "tokenizer_backend": "huggingface",
                 "num_concurrent": 16,
-                "max_length": server.max_model_len,
+                "max_length": server.window,
                 "header": server.headers,
                 **options,
             }

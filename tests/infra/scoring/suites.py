@@ -70,18 +70,18 @@ class Bench:
     engine: Engine = field(init=False)
 
     def __post_init__(self) -> None:
-        engine = Engine(self.server.base_url, self.server.model_name, dict(self.server.headers))
+        engine = Engine(self.server.base_url, self.server.model, dict(self.server.headers))
         object.__setattr__(self, "engine", engine)
 
     def client(self, kind: type[LocalCompletionsAPI], **options: Any) -> Any:
         """Return one of the two clients, new."""
         return kind(
             base_url=f"{self.server.base_url}/completions",
-            model=self.server.model_name,
+            model=self.server.model,
             tokenizer=str(self.tokenizer),
             tokenizer_backend="huggingface",
             add_bos_token=self.add_bos_token,
-            max_length=self.window or self.server.max_model_len,
+            max_length=self.window or self.server.window,
             header=dict(self.server.headers),
             **options,
         )

@@ -126,8 +126,8 @@ class Moving:
         return self._now.headers
 
     @property
-    def model_name(self) -> str:
-        return self._now.model_name
+    def model(self) -> str:
+        return self._now.model
 
     def load(self) -> Load | None:
         return self._now.load()

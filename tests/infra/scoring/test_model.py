@@ -43,7 +43,7 @@ def test_answers_are_those_of_lm_evals_own_model(
 ) -> None:
     options: dict[str, Any] = {"tokenizer": str(request.getfixturevalue(which))}
     options["add_bos_token"] = which == "bos_tokenizer"
-    with serving(Completions(reply=likely, reads=reads, max_model_len=WINDOW)) as server:
+    with serving(Completions(reply=likely, reads=reads, window=WINDOW)) as server:
         stock = model(server, LocalCompletionsAPI, **options)
         ours = model(server, **options)
         for made in everything(stock):
@@ -95,7 +95,7 @@ def test_another_order_asks_the_same_and_answers_the_same(
     reads: bool, model: Callable[..., Any]
 ) -> None:
     runs = []
-    with serving(Completions(reply=likely, reads=reads, max_model_len=WINDOW)) as server:
+    with serving(Completions(reply=likely, reads=reads, window=WINDOW)) as server:
         for order in (None, "2", 2, 3):
             one = model(server, num_concurrent=1, order=order)
             answers, sent = [], []

@@ -105,7 +105,7 @@ def test_the_key_of_the_environment_is_sent_and_not_told(
 def test_a_server_whose_address_changes_is_asked_where_it_is(
     server: Completions, model: Callable[..., Any]
 ) -> None:
-    other = Completions(reply=likely, model_name="renamed", api_key=SecretStr("other"))
+    other = Completions(reply=likely, model="renamed", api_key=SecretStr("other"))
     with serving(other):
         assert answers_of(model(server, server=other)) == answers_of(model(server))
     assert {body["model"] for body in other.requests} == {"renamed"}

@@ -43,7 +43,7 @@ def time_points(
     """See `port.Engine.time`. All points are timed by one process, without any none is started."""
     target = Target(
         url=server.base_url.removesuffix("/v1"),
-        model_name=server.model_name,
+        model_name=server.model,
         tokenizer=setup.checkpoint,
         trust_remote_code=setup.trust_remote_code,
     )

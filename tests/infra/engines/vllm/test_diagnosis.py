@@ -376,5 +376,5 @@ def test_the_real_engine_comes_up_adjusted(
     ) as server:  # fmt: skip
         (change,) = server.record.adjustments
         assert (change.field, change.before) == ("serving.max_model_len", "the default")
-        assert server.max_model_len == int(change.after) < 2048
+        assert server.window == int(change.after) < 2048
     assert "Starting again with serving.max_model_len=" in heard.lines[0]

@@ -103,8 +103,8 @@ def test_a_good_server_is_recorded_used_and_ended(bench: Bench) -> None:
             headers={"Authorization": f"Bearer {server.api_key.get_secret_value()}"},
             trust_env=False,
         )
-        assert answer.json()["data"][0]["id"] == server.model_name
-        assert server.max_model_len == 4096
+        assert answer.json()["data"][0]["id"] == server.model
+        assert server.window == 4096
         record = server.record
         assert (record.version, record.kernel, record.dtype) == (
             "0.0.test", "TestLinearKernel", "bfloat16",
@@ -285,7 +285,7 @@ def test_the_real_engine(server_environment: PythonEnvironment, tmp_path: Path) 
         assert re.fullmatch(r"\d+\.\d+\.\d+.*", server.record.version)
         assert server.record.kernel is None
         assert server.record.dtype in ("bfloat16", "float16", "float32")
-        assert server.max_model_len == 1024
+        assert server.window == 1024
         assert server.api_key.get_secret_value() not in log.read_text()
         children = psutil.Process().children(recursive=True)
         processes = [child for child in children if child not in others]

@@ -126,7 +126,7 @@ def test_perplexity_is_that_of_echoed_texts(bench: Bench) -> None:
     for length in positions.lengths.tolist():
         text, tokens = tokens[:length], tokens[length:]
         body = {
-            "model": server.model_name, "prompt": text, "max_tokens": 1, "temperature": 0,
+            "model": server.model, "prompt": text, "max_tokens": 1, "temperature": 0,
             "logprobs": 1, "echo": True,
         }  # fmt: skip
         answer = httpx.post(

@@ -30,7 +30,7 @@ def time_it(server: LiveServer, model: Path, environment: PythonEnvironment, fol
         serving=ServingSpec(device="cpu"),
         evaluation=EvaluationSpec(tasks=(TaskSpec(name="gsm8k"),)),
         speed=SpeedSpec(
-            input_tokens=(24, server.max_model_len), output_tokens=4, concurrencies=(1, 2),
+            input_tokens=(24, server.window), output_tokens=4, concurrencies=(1, 2),
             requests=4,
         ),
     )  # fmt: skip
@@ -53,7 +53,7 @@ def time_it(server: LiveServer, model: Path, environment: PythonEnvironment, fol
         assert 6 < point.total_tokens_per_second / point.output_tokens_per_second < 8
     assert bench.engine_version == server.record.version
     assert bench.memory.kv_cache_tokens is not None
-    assert bench.memory.kv_cache_tokens >= server.max_model_len
+    assert bench.memory.kv_cache_tokens >= server.window
     assert bench.memory.process_bytes is not None
     assert bench.memory.process_bytes > 2**28  # torch alone takes more
     assert any("bench_serve.py" in command for command in seen.commands)

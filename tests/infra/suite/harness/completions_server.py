@@ -71,8 +71,8 @@ class Completions:
     """Path → what a GET answers there, as JSON: `/version`, `/v1/models`."""
 
     finish_reason: str = "stop"
-    max_model_len: int = 4096
-    model_name: str = "tiny"
+    window: int = 4096
+    model: str = "tiny"
     api_key: SecretStr = field(default_factory=lambda: SecretStr("the-key-of-this-run"))
     base_url: str = ""
     dead: bool = False

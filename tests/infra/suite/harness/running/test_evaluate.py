@@ -67,11 +67,11 @@ def stock(suite: HarnessSuite, name: str, server: Completions, tokenizer: Path, 
             "local-completions",
             model_args={
                 "base_url": f"{server.base_url}/completions",
-                "model": server.model_name,
+                "model": server.model,
                 "tokenizer": str(tokenizer),
                 "tokenizer_backend": "huggingface",
                 "num_concurrent": 4,
-                "max_length": server.max_model_len,
+                "max_length": server.window,
                 "max_gen_toks": 1024,
                 "header": {"Authorization": f"Bearer {KEY}"},
             },
@@ -101,7 +101,7 @@ def test_scores_are_those_of_the_stock_harness(
         tasks = tuple(part.line for part in suite.parts.values())
         spec = evaluation(*tasks, chat_template=True, **conditions)
         suite = prepare(spec, settings=cache, progress=Silent())
-    with serving(Completions(reply=right_now_and_then, max_model_len=9000)) as server:
+    with serving(Completions(reply=right_now_and_then, window=9000)) as server:
         theirs = stock(suite, name, server, tokenizer, **conditions, apply_chat_template=chat)
         sent = sorted(json.dumps(r, sort_keys=True) for r in server.requests)
         server.requests.clear()
@@ -253,7 +253,7 @@ def test_a_server_that_refuses_is_quoted_after_few_attempts(
 def test_a_prompt_that_would_be_cut_is_refused_before_any_is_asked(
     name: str, remedy: str, suite: HarnessSuite, ask: Callable[..., TaskScores]
 ) -> None:
-    window = Completions(max_model_len=300)
+    window = Completions(window=300)
     with serving(window) as server, pytest.raises(EvaluationError, match="window") as refused:
         ask(suite, name, server)
     assert server.requests == []
