@@ -104,7 +104,7 @@ def test_a_sound_checkpoint_passes_and_its_record_is_kept(bench: Bench, run: Run
     triage = look.found()
     checks = checks_of(triage)
     assert triage == Triage.model_validate_json((run.path / f"triage-{CANDIDATE}.json").read_text())
-    assert len(checks) == 6 + 6  # of the files, and of the answers
+    assert len(checks) == 7 + 6  # of the files, and of the answers
     assert all(check.ok for check in checks.values())
     assert checks[served.KERNEL].value == "CPUWNA16LinearKernel"
     assert "to the baseline" in checks[served.CALIBRATION].value
