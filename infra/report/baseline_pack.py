@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from pydantic import BaseModel, ValidationError
 
+from infra.contracts.commands import PYTHON
 from infra.contracts.errors import AssayError
 from infra.contracts.records import ArmResult
 from infra.contracts.records.baseline_pack import BaselinePack
@@ -50,7 +51,7 @@ def read(path: Path) -> BaselinePack:
         raise PackRefused(
             f"{path} cannot be read as a baseline pack.",
             cause=str(error).splitlines()[0],
-            remedy="Name a file that `python -m deployments export-baseline` wrote.",
+            remedy=f"`{PYTHON} -m deployments export-baseline RUN FILE` writes one.",
         ) from error
 
 

@@ -43,17 +43,13 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunSpec:
     monkeypatch.setenv("ASSAY_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     shutil.copy(CALIBRATION, tmp_path)
-    made = sample()
-    given = made.quantization.calibration.model_copy(
-        update={"path": str(tmp_path / CALIBRATION.name)}
-    )
-    task = made.evaluation.tasks[0].model_copy(update={"limit": 8})
-    return made.model_copy(update={
-        "quantization": made.quantization.model_copy(update={"calibration": given}),
-        "evaluation": made.evaluation.model_copy(update={"tasks": (task,)}),
-        "verdict": made.verdict.model_copy(update={"if_unresolvable": "widen"}),
-        "serving": made.serving.model_copy(update={"port": free_port()}),
-    })  # fmt: skip
+    asked = sample().short_form
+    assert asked is not None
+    asked["quantization"]["calibration"]["path"] = str(tmp_path / CALIBRATION.name)
+    asked["evaluation"]["tasks"] = [asked["evaluation"]["tasks"][0] | {"limit": 8}]
+    asked["verdict"]["if_unresolvable"] = "widen"
+    asked["serving"]["port"] = free_port()
+    return RunSpec.model_validate(asked)
 
 
 def free_port() -> int:
@@ -72,9 +68,10 @@ def looked_at(spec: RunSpec) -> tuple[list[Finding], tuple[object, ...]]:
 @pytest.fixture
 def taken(spec: RunSpec) -> Iterator[str]:
     """Something that only a new survey sees; returns what that says."""
-    assert spec.serving.port
-    with socket.create_server(("127.0.0.1", spec.serving.port)):
-        yield f"Port {spec.serving.port}"
+    port = spec.baseline.serving.port
+    assert port
+    with socket.create_server(("127.0.0.1", port)):
+        yield f"Port {port}"
 
 
 def test_what_was_found_a_moment_ago_is_not_looked_for_again(
@@ -112,7 +109,8 @@ def test_whatever_has_changed_is_looked_at_again(
         case "settings":
             monkeypatch.setenv("ASSAY_SLOT_WAIT_SECONDS", "77")
         case "a file":
-            with Path(spec.quantization.calibration.path).open("a") as stream:
+            [conversations] = spec.calibrations
+            with Path(conversations.path).open("a") as stream:
                 stream.write("\n")
         case _:
             monkeypatch.setattr("infra.preflight.handover.VALID_SECONDS", -1.0)

@@ -175,7 +175,7 @@ def test_a_gate_that_nobody_passes_ends_the_run_as_failed(tmp_path: Path) -> Non
     )
     with pytest.raises(NotPassed) as ended:
         run(tmp_path, HALF, READY_MADE, verdict=gated)
-    page = Path(str(ended.value.facts["report"]))
+    page = Path(str(ended.value.report))
     report = Report.model_validate_json(page.with_name("report.json").read_text())
     assert list(report.judged) == ["half", "ready-made"]
-    assert ended.value.facts["status"] == report.verdict.status != "PASS"
+    assert ended.value.status == report.verdict.status != "PASS"
