@@ -24,7 +24,8 @@ from tests.infra.stages.conftest import Evaluate, make_spec
 from tests.infra.suite.harness.conftest import DATA, Heard
 
 ROWS = 80
-CANDIDATE = CandidateSpec(name="candidate", model=ModelSpec(source="local", id=str(SAMPLE)))
+OTHER_MODEL = ModelSpec(source="local", id=str(SAMPLE.with_name("model-awq")))
+CANDIDATE = CandidateSpec(name="candidate", model=OTHER_MODEL)
 
 
 @pytest.fixture
