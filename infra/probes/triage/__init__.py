@@ -60,7 +60,7 @@ def look_at_files(
     shards = [origin.path / f.name for f in origin.files if f.name.endswith(".safetensors")]
     checks = files.look(checkpoint.path, shards, progress)
     _keep(name, checks, started, run)
-    stop_if_broken(checks, str(checkpoint.path), progress)
+    stop_if_broken(checks, checkpoint, progress)
     progress.say(f"triage: {len(checks)} checks of the checkpoint's files passed")
 
 
@@ -95,7 +95,7 @@ def look_at_ready_made(
     other = another_base(origin_of(checkpoint.path), baseline.checkpoint.model)
     checks = files.look(checkpoint.path, shards, progress, ready_made=True, another_base=other)
     _keep(name, checks, started, run)
-    stop_if_broken(checks, str(checkpoint.path), progress, ready_made=True)
+    stop_if_broken(checks, checkpoint, progress)
     progress.say(f"triage: {len(checks)} checks of {name}'s files passed")
 
 
@@ -148,7 +148,7 @@ class Look:
             BrokenCheckpoint: It is not worth an evaluation, nor to be taken from an earlier one.
         """
         if (found := self.found()) is not None:
-            stop_if_broken(found.checks, str(self._subject.checkpoint.path), self._progress)
+            stop_if_broken(found.checks, self._subject.checkpoint, self._progress)
 
     def take(self, server: ServedEndpoint) -> None:
         """Keep the baseline's answers, or judge the candidate by them.
@@ -203,7 +203,7 @@ class Look:
         seconds = time.monotonic() - started + (before.seconds if before else 0.0)
         triage = Triage(checks=tuple(checks), agreement=share, seconds=round(seconds, 2))
         self._run.write(f"{_WHOLE}-{self._subject.name}", triage)
-        stop_if_broken(checks, str(self._subject.checkpoint.path), self._progress)
+        stop_if_broken(checks, self._subject.checkpoint, self._progress)
         write_atomically(self._kept, triage.model_dump_json(indent=2))
         agreed = "" if share is None else f"; it agrees on {share:.1%} of next tokens"
         self._progress.say(f"triage: no reason to stop, in {seconds:.0f} s{agreed}")

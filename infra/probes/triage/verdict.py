@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from infra.contracts.errors import BrokenCheckpoint
 from infra.contracts.progress import Progress
-from infra.contracts.records import Check
+from infra.contracts.records import Check, Checkpoint
 from infra.probes.triage import files, served
 
 _TOLD = {served.KERNEL}
@@ -20,6 +20,12 @@ _READY_MADE = (
     "are the same, tell who made it, or take another checkpoint."
 )
 """What to do about a checkpoint that came as it is."""
+
+_SERVED_OTHERWISE = (
+    "Look at how the candidate is served: its weights are plain ones, so the engine's options, "
+    "its kernels or its version give these answers."
+)
+"""What to do about weights that nobody has quantized."""
 
 _CAUSES = {
     files.FINITE: (
@@ -64,16 +70,13 @@ _CAUSES = {
 particular."""
 
 
-def stop_if_broken(
-    checks: Sequence[Check], path: str, progress: Progress, *, ready_made: bool = False
-) -> None:
+def stop_if_broken(checks: Sequence[Check], checkpoint: Checkpoint, progress: Progress) -> None:
     """Raise if a check failed that means that an evaluation would be wasted.
 
     Args:
         checks: What was found.
-        path: Folder of the checkpoint.
+        checkpoint: What they are about. One that came as it is is nobody's to remove here.
         progress: Receives a check that failed without stopping.
-        ready_made: The checkpoint came as it is: there is nothing to make again.
 
     Raises:
         BrokenCheckpoint: It names every failed check.
@@ -85,12 +88,14 @@ def stop_if_broken(
     failed = [check for check in failed if check.name not in _TOLD]
     if not failed:
         return
+    path, rounded = checkpoint.path, checkpoint.quantization_config
     first = min((check.name for check in failed), key=list(_CAUSES).index)
     cause, remedy = _CAUSES[first]
-    if ready_made and remedy.startswith(_AGAIN):
-        remedy = _READY_MADE
+    if checkpoint.made is None and remedy.startswith(_AGAIN):
+        remedy = _READY_MADE if rounded else _SERVED_OTHERWISE
     lines = [f"- {check.name}: {check.value} (wanted: {check.wanted})" for check in failed]
-    fact = f"The quantized checkpoint {path} is not worth an evaluation:"
+    what = "The quantized checkpoint" if rounded else "The candidate served from"
+    fact = f"{what} {path} is not worth an evaluation:"
     raise BrokenCheckpoint(
         "\n".join([fact, *lines]),
         cause=cause,

@@ -12,10 +12,11 @@ import pytest
 
 from infra.contracts.errors import BrokenCheckpoint
 from infra.contracts.progress import Silent
-from infra.contracts.records import Check
-from infra.probes.triage import files
+from infra.contracts.records import Check, Checkpoint, Made
+from infra.probes.triage import files, served
 from infra.probes.triage.verdict import stop_if_broken
 from tests import tiny_model
+from tests.infra.probes.subjects import checkpoint_at
 from tests.quantized_checkpoints import FORMATS, Raw, quantize, save, write, write_tensors
 
 Tensors = dict[str, Raw]
@@ -404,11 +405,28 @@ def test_who_has_a_broken_one_gets_it_again(made: Maker, tmp_path: Path) -> None
         tensors[key] = "F16", tensors[key][1] * 0
     checks = made.look(made.changed(tmp_path, "GPTQ", tensors))
     with pytest.raises(BrokenCheckpoint) as caught:
-        stop_if_broken([*checks.values()], "/x", Silent(), ready_made=True)
+        stop_if_broken([*checks.values()], as_it_came({"quant_method": "gptq"}), Silent())
     assert "download or copy it again" in caught.value.remedy
-    assert "quantized again" not in caught.value.remedy
-    with pytest.raises(BrokenCheckpoint, match="quantized again"):
-        stop_if_broken([*checks.values()], "/x", Silent())
+    assert "Remove" not in caught.value.remedy
+    made_here = as_it_came({"quant_method": "awq"}).model_copy(
+        update={"made": Made.model_construct()}
+    )
+    with pytest.raises(BrokenCheckpoint) as caught:
+        stop_if_broken([*checks.values()], made_here, Silent())
+    assert "Remove /users/own, so that it is quantized again" in caught.value.remedy
+
+
+def test_nobody_is_sent_to_remove_weights_that_are_only_served_otherwise() -> None:
+    share = Check(name=served.AGREEMENT, value="3 %", wanted="at least 50 %", ok=False)
+    with pytest.raises(BrokenCheckpoint) as caught:
+        stop_if_broken([share], as_it_came(None), Silent())
+    assert caught.value.fact.startswith("The candidate served from /users/own is not worth")
+    assert "how the candidate is served" in caught.value.remedy
+    assert "Remove" not in caught.value.remedy
+
+
+def as_it_came(config: dict[str, Any] | None) -> Checkpoint:
+    return checkpoint_at(Path("/users/own")).model_copy(update={"quantization_config": config})
 
 
 def is_scale(name: str) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from infra.probes.triage import served
 from infra.probes.triage.answers import Answer, Reading, loops
 from infra.probes.triage.served import Baseline
 from infra.probes.triage.verdict import stop_if_broken
+from tests.infra.probes.subjects import checkpoint_at
 from tests.infra.quantizers.awq.test_quantizer import Heard
 
 VARIED = tuple(range(40))
@@ -104,7 +106,7 @@ def test_a_slow_kernel_is_said_and_stops_nothing(name: str | None, ok: bool) -> 
     assert check.ok is ok
     assert (name or "not named") in check.value
     heard = Heard()
-    stop_if_broken([check], "/checkpoint", heard)
+    stop_if_broken([check], checkpoint_at(Path("/checkpoint")), heard)
     assert heard.said("LinearKernel") is not ok
 
 
@@ -115,7 +117,7 @@ def test_every_failed_check_is_named_and_the_most_particular_cause_said() -> Non
         served.calibration(-12.0, "baseline"),
     ]
     with pytest.raises(BrokenCheckpoint) as caught:
-        stop_if_broken(failed, "/checkpoint", Silent())
+        stop_if_broken(failed, checkpoint_at(Path("/checkpoint")), Silent())
     error = caught.value
     assert error.checks == (served.LOOPS, served.CALIBRATION)
     assert "20 of 20, 0 of the baseline" in error.fact
