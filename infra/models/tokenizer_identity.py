@@ -20,8 +20,9 @@ _FILES = (
     "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json",
     "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja",
     "chat_template.json", "additional_chat_templates/*.jinja", "*.tiktoken", "tekken.json",
+    "tokenization*.py",
 )  # fmt: skip
-"""Of a model's folder, as transformers reads them."""
+"""Of a model's folder, as transformers reads them; the last are code of the repository."""
 
 VOCABULARY, MERGES, SPLITTING = "vocabulary", "merges", "splitting of texts"
 ADDED, AROUND, NAMES = "added tokens", "tokens around a text", "special tokens"

@@ -87,6 +87,15 @@ def test_what_programs_write_otherwise_is_the_same(tmp_path: Path) -> None:
     assert compared(one, other) == (set(), ())
 
 
+def test_code_of_the_repository_is_part_of_the_files(tmp_path: Path) -> None:
+    one = edited(tmp_path / "one")
+    before = tokenizer_digest(one)
+    (one / "tokenization_own.py").write_text("class Own: ...\n", encoding="utf-8")
+    first = tokenizer_digest(one)
+    (one / "tokenization_own.py").write_text("class Own:  ...\n", encoding="utf-8")
+    assert len({before, first, tokenizer_digest(one)}) == 3
+
+
 def test_saved_by_transformers_it_is_the_same(tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
