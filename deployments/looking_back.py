@@ -66,9 +66,9 @@ def _history(folder: Path) -> int:
     if not history.exists(folder):
         print(f"assay: there are no runs in {folder}", file=sys.stderr)
         return 0
+    print(trend.text(trend.trends(history.read(folder, trend.COLUMNS))))
     if not_exported := history.take_over(folder):
         print(f"assay: {not_exported}", file=sys.stderr)
-    print(trend.text(trend.trends(history.read(folder, trend.COLUMNS))))
     print(f"history: {trend.write(folder)}")
     return 0
 

@@ -43,8 +43,8 @@ def table(trends: Sequence[Trend]) -> list[dict[str, str]]:
             )
             ages[candidate] = point.created
             row[trend.task] = scored(trend, point)
-            told = "; ".join(out_of_control(trend, point))
-            row["out of control"] = "; ".join(filter(None, [row["out of control"], told]))
+            flags = "; ".join(out_of_control(trend, point))
+            row["out of control"] = "; ".join(filter(None, [row["out of control"], flags]))
     latest = sorted(rows, key=lambda one: (ages[one], one), reverse=True)[:ROWS]
     return [rows[one] for one in latest]
 

@@ -14,13 +14,13 @@ Three things are done to it:
 - A run is judged by the runs before it, which are few at first. Three sigma is therefore the
   quantile of the t distribution with the same chance, 0.27 %, and 0.605 (m - 1) degrees of freedom:
   what moving ranges of m values tell of a spread (J. D. Cryer & T. P. Ryan, Journal of Quality
-  Technology 22, 1990), times sqrt(1 + 1/m) for the mean that is not known either.
+  Technology 22, 1990), times sqrt(1 + 1/m) for the mean that is estimated, too.
 - An engine that computes the same again gives the same score, and its moving ranges are zero. The
   limits are never nearer than what ten rows make: by the exact McNemar test, ten rows that all fall
   to one side are the fewest that chance explains in less than 0.27 % of the cases (2 / 2^10).
 - A run outside the limits does not widen the limits of the next.
 
-Besides, eight runs in a row on one side of the mean of those before are told, a shift or a drift
+Besides, eight runs in a row on one side of the mean of those before are flagged, a shift or a drift
 (Western Electric, Statistical Quality Control Handbook, 1956, rule 4). By itself that rule sounds
 in 1 of 128 quiet runs and more, so the mean of the eight has to be out of control as well: further
 away than three sigma of such a mean, and than ten rows.

@@ -76,7 +76,7 @@ def _run(report: Report) -> dict[str, object]:
 
 
 def _beside(arm: str, report: Report, pair: Pair | None) -> dict[str, object]:
-    """Return what is told of an arm as a whole: of a candidate, what is changed and how it went."""
+    """Return what an arm has as a whole: a candidate what it changes, and how it went."""
     serving = digest_of(report.spec.arms[arm].serving.model_dump(mode="json"))
     if pair is None:
         fidelity = next((p.comparison.fidelity for p in report.pairs), None)
@@ -87,7 +87,7 @@ def _beside(arm: str, report: Report, pair: Pair | None) -> dict[str, object]:
             "perplexity": fidelity.perplexity_baseline if fidelity else None,
         }
     card, fidelity = pair.candidate.checkpoint.calibration, pair.comparison.fidelity
-    told: dict[str, object] = {
+    facts: dict[str, object] = {
         "serving": serving,
         "recipe": recipe_of(pair.change),
         "recipe_name": changed(pair).removeprefix("as ").replace(" in groups", ", groups"),
@@ -98,12 +98,12 @@ def _beside(arm: str, report: Report, pair: Pair | None) -> dict[str, object]:
         **_pooled(pair.comparison.pooled),
     }
     if fidelity:
-        told |= {
+        facts |= {
             "agreement": fidelity.agreement,
             "kl_mean": fidelity.kl_mean,
             "perplexity": fidelity.perplexity_candidate,
         }
-    return told
+    return facts
 
 
 def _pooled(pooled: Pooled | None) -> dict[str, object]:
