@@ -27,7 +27,7 @@ demo: $(VENV)/.ready  ## Quantize the sample model and report what it cost
 	@$(RUN) -m deployments run sample
 
 .PHONY: run
-run: $(VENV)/.ready  ## Run a recipe here and now: make run RECIPE=qwen2.5-7b
+run: $(VENV)/.ready  ## Run a recipe here and now: make run RECIPE=qwen2.5-7b-instruct
 	@$(RUN) -m deployments run $(RECIPE)
 
 .PHONY: preflight

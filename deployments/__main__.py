@@ -49,7 +49,13 @@ def main(arguments: list[str] | None = None) -> int:
 def _carry_out(given: argparse.Namespace) -> int:
     chosen = _spec(given)
     if isinstance(chosen, MatrixSpec):
-        return carry_out_matrix(chosen, given.command, given.set, _Terminal())
+        return carry_out_matrix(
+            chosen,
+            given.command,
+            given.set,
+            _Terminal(),
+            again=given.command == "run" and given.again,
+        )
     spec = override(chosen, given.set)
     if given.command == "show":
         whole = spec.short_form or spec.model_dump(mode="json")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deployments.overrides import override_matrix
-from infra.contracts.errors import AssayError
+from infra.contracts.errors import AssayError, SpecError
 from infra.contracts.progress import Progress, Silent
 from infra.contracts.specs import MatrixSpec
 from infra.store.settings import Settings
@@ -16,7 +16,14 @@ from infra.store.settings import Settings
 _FAILED, _BAD_INPUT = 1, 2
 
 
-def carry_out(spec: MatrixSpec, command: str, changes: Sequence[str], progress: Progress) -> int:
+def carry_out(
+    spec: MatrixSpec,
+    command: str,
+    changes: Sequence[str],
+    progress: Progress,
+    *,
+    again: bool = False,
+) -> int:
     """Do what a command line asks of a matrix and return the exit code.
 
     Args:
@@ -24,7 +31,18 @@ def carry_out(spec: MatrixSpec, command: str, changes: Sequence[str], progress: 
         command: `show`, `preflight` or `run`.
         changes: Fields to replace; see `override`.
         progress: Hears what happens.
+        again: Whether it was asked to run even what is finished.
+
+    Raises:
+        SpecError: A change is none, or `again` was asked for.
     """
+    if again:
+        raise SpecError(
+            "A matrix cannot be run --again.",
+            cause="Cells that are finished are taken as they are: that is how it goes on.",
+            remedy="Leave --again out. For runs of its own give it a folder of its own: "
+            "--set results.folder=FOLDER",
+        )
     spec = override_matrix(spec, changes)
     if command == "show":
         print(spec.model_dump_json(indent=2))

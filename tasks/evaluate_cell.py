@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
-from infra.contracts.errors import AssayError
+from infra.contracts.errors import CellFailed
 from infra.contracts.specs import CellSpec
 from infra.machine.processes import run as run_process
 from infra.machine.processes import tail
@@ -32,10 +32,6 @@ DEPLOYMENT = "evaluate-candidates/candidates"
 _POLL_SECONDS = 5.0
 _REPORT = re.compile(r"^report: (.+)$")
 _TAIL_LINES = 12
-
-
-class CellFailed(AssayError):
-    """A cell of a matrix came to no result."""
 
 
 @task(name="evaluate-cell", task_run_name="evaluate-{cell.name}")

@@ -84,7 +84,7 @@ class _Parts:
         self._run = run
         self._weights: dict[str, Weights] = {}
         builds = {}
-        for name, arm in spec.arms.items():
+        for name, arm in spec.evaluated.items():
             if (key := _interpreter(arm)) not in builds:
                 whose = None if name == BASELINE else name
                 builds[key] = build_environment.submit("server", arm.serving, run, whose)

@@ -9,6 +9,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.futures import as_completed
 from prefect.logging import get_run_logger
 
+from infra.contracts.errors import CellFailed
 from infra.contracts.specs import MatrixSpec
 from infra.report.matrix import cells as plain_cells
 from infra.stages import matrix
@@ -65,6 +66,6 @@ def evaluate(spec: MatrixSpec, where: Where) -> Path:
         description=f"{len(finished)} of {len(spec.cells)} cells have a result",
     )
     if not finished:
-        raise RuntimeError(f"No cell has a result: {next(iter(failed.values()))}")
+        raise CellFailed("No cell has a result.", cause=next(iter(failed.values())))
     logger.info(f"report: {page}")
     return page

@@ -18,7 +18,7 @@ One error says three things: the fact, the probable cause, the remedy.
     ├── CalibrationError        the calibration set cannot be used
     ├── QuantizationError       the quantizer failed
     │   ├── UnsupportedModel    AutoAWQ cannot quantize this model with this recipe
-    │   └── BrokenCheckpoint    what it made is not worth an evaluation
+    │   └── BrokenCheckpoint    a checkpoint, made here or not, is not worth an evaluation
     ├── Unservable              the engine would refuse to serve the model in the way that was asked
     ├── AcceleratorsTaken       other runs of this machine hold them
     ├── ServerError             the engine did not come up or did not stay up
@@ -35,6 +35,8 @@ One error says three things: the fact, the probable cause, the remedy.
     │   ├── DatasetError        rows are missing, empty or of another schema
     │   └── MarkingError        an oracle does not score 1.0
     ├── ComparisonError         the arms were not asked the same
+    ├── PackRefused             a baseline pack cannot be written, read, or taken for this run
+    ├── CellFailed              a cell of a matrix came to no result
     ├── NotPassed               the verdict is FAIL or INCONCLUSIVE, and the spec lets it gate
     ├── HistoryError            the table of earlier runs cannot be added to
     └── ReceiptError            a report cannot be checked at all
@@ -170,7 +172,7 @@ class UnsupportedModel(QuantizationError):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class BrokenCheckpoint(QuantizationError):
-    """What the quantizer made is not worth an evaluation."""
+    """A checkpoint, made here or not, is not worth an evaluation."""
 
     checks: tuple[str, ...]
     """Names of the checks that it does not pass."""
@@ -289,6 +291,14 @@ class NotPassed(AssayError):
 
 class HistoryError(AssayError):
     """The table of earlier runs cannot be added to."""
+
+
+class PackRefused(AssayError):
+    """A baseline pack cannot be written, read, or taken for this run."""
+
+
+class CellFailed(AssayError):
+    """A cell of a matrix came to no result."""
 
 
 class ReceiptError(AssayError):

@@ -2,60 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from infra.contracts.errors import AssayError
+from infra.contracts.records import Quantization
 from infra.models.safetensors_header import read
 
 _PACKED = ("qweight", "weight_packed")
 """Last part of the names of tensors that hold several weights in each of their numbers."""
 
+_PADDED = ("weight_packed",)
+"""Of those that leave bits of a word empty which no whole weight fits in."""
+
+_MAYBE_PACKED = "weight"
+"""It does as well where its numbers are integers of more bits than a weight has."""
+
 _BESIDE = (
     "qzeros", "scales", "g_idx", "weight_scale", "weight_scale_inv", "weight_zero_point",
-    "weight_shape", "input_scale", "absmax", "quant_map",
+    "weight_shape", "weight_g_idx", "weight_scale_2", "weight_global_scale", "input_scale",
+    "input_global_scale", "absmax", "quant_map", "nested_absmax", "nested_quant_map",
 )  # fmt: skip
 """Of those that say how to unpack them, which are no parameters."""
+
+_STATE = "bitsandbytes__"
+"""How the last part of the name of what bitsandbytes keeps beside a weight begins."""
 
 _WORD_BITS = {"I32": 32, "I64": 64, "U8": 8, "I8": 8}
 
 
-def count(folder: Path, config: Mapping[str, Any] | None) -> int | None:
+def count(folder: Path, quantization: Quantization | None) -> int | None:
     """Return the number of parameters in a folder's safetensors files; none if it cannot be told.
 
     Args:
         folder: The checkpoint.
-        config: Its `quantization_config`; none if it is not quantized.
+        quantization: How it is quantized; none if it is not.
     """
     total = 0
-    bits = _bits(config)
+    bits = _bits(quantization)
     try:
         for file in sorted(folder.glob("*.safetensors")):
             for name, entry in read(file).items():
                 last = name.rpartition(".")[2]
-                if last in _BESIDE:
+                if last in _BESIDE or last.startswith(_STATE):
                     continue
                 numbers = 1
                 for size in entry.shape:
                     numbers *= size
                 if last in _PACKED:
-                    if bits is None:
+                    word = _WORD_BITS.get(entry.dtype, 32)
+                    if bits is None or (last in _PADDED and word % bits):
                         return None
-                    numbers *= _WORD_BITS.get(entry.dtype, 32) // bits
+                    numbers = numbers * word // bits
+                elif last == _MAYBE_PACKED and bits and entry.dtype in _WORD_BITS:
+                    numbers *= _WORD_BITS[entry.dtype] // bits
                 total += numbers
     except (AssayError, OSError):
         return None
     return total or None
 
 
-def _bits(config: Mapping[str, Any] | None) -> int | None:
-    if not config:
-        return None
-    groups = config.get("config_groups")
-    if isinstance(groups, Mapping) and groups:
-        first = next(iter(groups.values()))
-        bits = (first.get("weights") or {}).get("num_bits")
-    else:
-        bits = config.get("bits") or config.get("w_bit")
-    return bits if isinstance(bits, int) and bits > 0 else None
+def _bits(quantization: Quantization | None) -> int | None:
+    """Return the bits of a packed weight; none where layers have different ones."""
+    schemes = quantization.schemes if quantization else ()
+    bits = {scheme.bits for scheme in schemes}
+    return bits.pop() if len(bits) == 1 else None

@@ -6,7 +6,6 @@ Mirrors, proxies and tokens are those of the hubs' own clients (`HF_ENDPOINT`, `
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from infra.models.folder import ModelFolder, inspect
 from infra.models.hubs.hub import Repository, Source
 from infra.models.hubs.snapshots import fetch_snapshot
 from infra.models.place import in_folder, on_hub
+from infra.models.quantization import statement
 from infra.models.view import view
 from infra.store.content import digest_files, digest_of
 from infra.store.file_digests import cached_digests
@@ -75,7 +75,7 @@ def fetch(spec: ModelSpec, *, settings: Settings, progress: Progress) -> Weights
 
 def as_it_came(weights: Weights) -> Checkpoint:
     """Return weights as the checkpoint that an arm serves, quantized or not."""
-    config = json.loads((weights.path / "config.json").read_text(encoding="utf-8"))
+    said = statement.find(in_folder(weights.path).read)
     return Checkpoint(
         path=weights.path,
         digest=weights.digest,
@@ -84,7 +84,7 @@ def as_it_came(weights: Weights) -> Checkpoint:
         model=weights.id,
         source=weights.source,
         revision=weights.revision,
-        quantization_config=config.get("quantization_config"),
+        quantization_config=dict(said.values) if said else None,
     )
 
 

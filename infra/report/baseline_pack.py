@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from pydantic import BaseModel, ValidationError
 
 from infra.contracts.commands import PYTHON
-from infra.contracts.errors import AssayError
+from infra.contracts.errors import PackRefused
 from infra.contracts.records import ArmResult
 from infra.contracts.records.baseline_pack import BaselinePack
 from infra.contracts.specs import RunSpec
@@ -32,10 +32,6 @@ PACK = "pack.json"
 """Name of what a pack says of itself."""
 _FREE = {"concurrency", "triage", "noise_floor", "include_path", "datasets"}
 """Of the evaluation: decides no answer, or is known by the digests of the tasks."""
-
-
-class PackRefused(AssayError):
-    """A baseline pack cannot be written, read, or taken for this run."""
 
 
 def read(path: Path) -> BaselinePack:
@@ -119,7 +115,7 @@ def _differences(pack: BaselinePack, spec: RunSpec) -> Iterator[tuple[str, Any, 
     """Return field, the pack's value and the run's where they decide answers and differ."""
     theirs, ours = pack.baseline, spec.baseline
     if theirs.model.source != "local" and theirs.model != ours.model:
-        yield "baseline.model", theirs.model.id, ours.model.id
+        yield from _fields("baseline.model", theirs.model, ours.model, set())
     if theirs.quantization != ours.quantization:
         yield "baseline.quantization", _name(theirs.quantization), _name(ours.quantization)
     yield from _fields("baseline.serving", theirs.serving, ours.serving, {"port", "python"})

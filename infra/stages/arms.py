@@ -232,12 +232,13 @@ def _result(
     server = stored[newest].bring_server(name, subject.run, reused=newest not in missing)
     documents = sum(task.n for task in tasks.values())
     seconds = sum(task.seconds for task in tasks.values())
+    form = quantization.of(subject.checkpoint.path)
     return ArmResult(
         identity=subject.identity,
         checkpoint=CheckpointSummary.of(
             subject.checkpoint,
-            parameters=count(subject.checkpoint.path, subject.checkpoint.quantization_config),
-            format=quantization.of(subject.checkpoint.path),
+            parameters=count(subject.checkpoint.path, form),
+            format=form,
             origin=origin.of(subject.checkpoint.path),
         ),
         server=server,

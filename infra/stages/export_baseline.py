@@ -7,11 +7,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from infra.contracts.errors import PackRefused
 from infra.contracts.records import Report
 from infra.contracts.records.baseline_pack import BaselinePack
 from infra.contracts.specs import BASELINE
 from infra.report import receipt
-from infra.report.baseline_pack import PACK, PackRefused
+from infra.report.baseline_pack import PACK
 from infra.stages.run_key import INPUTS, RunInputs
 from infra.store.content import digest_file
 

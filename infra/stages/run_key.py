@@ -66,7 +66,7 @@ def run_key(spec: RunSpec, settings: Settings) -> str | None:
             *_tasks(spec, settings),
             digest_file(Path(texts).expanduser()).sha256 if (texts := spec.fidelity.texts) else "",
             None if spec.evaluation.moment == "now" else "",
-            digest_file(Path(spec.baseline_pack)).sha256 if spec.baseline_pack else "",
+            digest_file(Path(spec.baseline_pack).expanduser()).sha256 if spec.baseline_pack else "",
         ]
         devices = [detect(arm.serving.device) for arm in spec.arms.values()]
         environments = [

@@ -144,7 +144,7 @@ class Checkpoint(Record):
     """Commit that the requested revision resolved to; none for a local folder."""
 
     quantization_config: dict[str, Any] | None
-    """As its own config.json has it; none if it is not quantized."""
+    """As its own files have it, `config.json` or others; none if it is not quantized."""
 
     made: Made | None = None
     """None for one that is served as it came."""

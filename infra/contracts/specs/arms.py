@@ -41,7 +41,8 @@ class CandidateSpec(Spec):
     """A model or a ready-made checkpoint of its own."""
 
     quantization: QuantizationSpec | None = None
-    """How its checkpoint is made."""
+    """How its checkpoint is made. Left out beside a model of its own, that is served as it lies
+    there."""
 
     serving: ServingChanges | None = None
     """What its engine does otherwise."""
@@ -69,13 +70,13 @@ class CandidateSpec(Spec):
         """Return the whole arm.
 
         Args:
-            baseline: The arm whose model and serving it has where it names none.
+            baseline: The arm whose model, recipe and serving it has where it names none.
 
         Raises:
             SpecError: Its settings do not go together.
         """
         return ArmSpec(
             model=self.model or baseline.model,
-            quantization=self.quantization,
+            quantization=self.quantization or (None if self.model else baseline.quantization),
             serving=self.serving.over(baseline.serving) if self.serving else baseline.serving,
         )

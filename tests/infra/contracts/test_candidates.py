@@ -95,6 +95,15 @@ def test_a_candidate_may_undo_what_the_baseline_does() -> None:
         run(CandidateSpec(name="again", quantization=RECIPE), baseline=made)
 
 
+def test_what_a_candidate_leaves_out_is_as_in_the_baseline_also_how_it_is_made() -> None:
+    made = BASELINE.model_copy(update={"quantization": RECIPE})
+    served = CandidateSpec(name="served", serving=ServingChanges(dtype="float16"))
+    arm = run(served, baseline=made).arms["served"]
+    assert arm.quantization == RECIPE
+    assert arm.model == BASELINE.model
+    assert arm.serving.dtype == "float16"
+
+
 def test_the_calibration_sets_of_all_arms_are_named_once() -> None:
     other = QuantizationSpec(calibration=CalibrationSpec(path="others.jsonl"))
     spec = run(

@@ -13,7 +13,7 @@ from infra.contracts.errors import CorruptWeights, UnsafeWeights, WeightsError
 from infra.contracts.progress import Silent
 from infra.contracts.specs import ModelSpec
 from infra.models.remote_weights import remote_size
-from infra.models.weights import fetch, inspect_local
+from infra.models.weights import as_it_came, fetch, inspect_local
 from infra.store.settings import Settings
 from tests.infra.models.whole import require_whole
 from tests.stub_hub import model_files, safetensors
@@ -171,3 +171,19 @@ def test_no_such_folder(tmp_path: Path, settings: Settings) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(WeightsError, match="is no folder"):
         inspect_local(tmp_path / "file", settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("quantize_config.json", {"bits": 4, "group_size": 128, "desc_act": False}),
+        ("hf_quant_config.json", {"quantization": {"quant_algo": "FP8"}}),
+    ],
+)
+def test_what_another_file_says_of_quantization_is_seen(
+    model: Path, settings: Settings, file: str, content: dict[str, object]
+) -> None:
+    assert as_it_came(inspect_local(model, settings=settings)).quantization_config is None
+    (model / file).write_text(json.dumps(content), encoding="utf-8")
+    found = as_it_came(inspect_local(model, settings=settings))
+    assert found.quantization_config == content
