@@ -35,6 +35,14 @@ class Device(Record):
     driver: str | None = None
     """Version of the NVIDIA driver."""
 
+    @property
+    def cores(self) -> int | None:
+        """Cores of the processor that this process may compute on; none on an accelerator.
+
+        Their number decides in which order a processor adds up.
+        """
+        return len(os.sched_getaffinity(0)) if self.kind == "cpu" else None
+
 
 class Gpu(NamedTuple):
     """One NVIDIA GPU, or a part of one (MIG)."""

@@ -36,7 +36,10 @@ class Subject:
     """What the engine serves, and with what."""
 
     conditions: tuple[object, ...]
-    """All that decides what it answers besides the questions."""
+    """All that decides what it answers besides the questions, for whatever is kept of it."""
+
+    answered: tuple[object, ...]
+    """The same for single answers, which go by the command of the server as well."""
 
     run: RunFolder
     """Receives files and logs."""

@@ -19,9 +19,9 @@ from infra.contracts.commands import PYTHON
 from infra.contracts.errors import PackRefused
 from infra.contracts.records import ArmResult
 from infra.contracts.records.baseline_pack import BaselinePack
-from infra.contracts.specs import RunSpec
-from infra.engines.registry import title
-from infra.machine.device import detect
+from infra.contracts.specs import RunSpec, ServingSpec
+from infra.engines.registry import engine_of, title
+from infra.machine.device import Device, detect
 from infra.machine.environments import locate
 from infra.store.content import digest_file
 from infra.store.run_folder import RunFolder
@@ -81,7 +81,31 @@ def check(path: Path, spec: RunSpec, settings: Settings) -> BaselinePack:
         _refuse(path, "the engine", version, f"the environment {environment.name}")
     if device.name not in pack.result.server.device:
         _refuse(path, "the device", pack.result.server.device, device.name)
+    _refuse_other_surroundings(path, pack, serving, device)
     return pack
+
+
+def _refuse_other_surroundings(
+    path: Path, pack: BaselinePack, serving: ServingSpec, device: Device
+) -> None:
+    ours = engine_of(serving).variables()
+    for name in sorted({*ours, *pack.variables}):
+        if ours.get(name) != pack.variables.get(name):
+            _refuse(
+                path,
+                f"the variable {name}",
+                pack.variables.get(name, "not set"),
+                ours.get(name, "not set"),
+                "It reaches the engine and may change what it answers.",
+            )
+    if device.cores != pack.cores:
+        _refuse(
+            path,
+            "the number of cores",
+            pack.cores,
+            device.cores,
+            "It decides in which order a processor adds up.",
+        )
 
 
 def adopt(path: Path, spec: RunSpec, run: RunFolder, settings: Settings) -> ArmResult:
@@ -108,7 +132,9 @@ def adopt(path: Path, spec: RunSpec, run: RunFolder, settings: Settings) -> ArmR
     tasks = {
         name: task.model_copy(update={"reused": True}) for name, task in pack.result.tasks.items()
     }
-    return pack.result.model_copy(update={"tasks": tasks})
+    bench = pack.result.bench
+    timed = bench.model_copy(update={"reused": True}) if bench else None
+    return pack.result.model_copy(update={"tasks": tasks, "bench": timed})
 
 
 def _differences(pack: BaselinePack, spec: RunSpec) -> Iterator[tuple[str, Any, Any]]:

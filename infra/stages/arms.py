@@ -147,10 +147,15 @@ def evaluate(
         look_at_ready_made(
             name, checkpoint, baseline, spec.evaluation.triage, run=run, progress=progress
         )
+    answered = tuple(conditions)
+    if arm.serving.adjust:
+        # What its command will be is known when it runs: its scores, readings and timings are of
+        # this run alone. Single answers go by the command that gave them.
+        conditions.append({"adjusts itself in": run.id})
     subject = Subject(
         name=name, arm=arm, checkpoint=checkpoint, tokenizer=tokenizer, spec=spec,
-        engine=engine, setup=setup, conditions=tuple(conditions), run=run, settings=settings,
-        progress=progress,
+        engine=engine, setup=setup, conditions=tuple(conditions), answered=answered, run=run,
+        settings=settings, progress=progress,
     )  # fmt: skip
     look: Look | None = None
     probes: tuple[ReadingProbe, BenchProbe] | tuple[()] = ()
@@ -311,7 +316,7 @@ class _Asking:
         self._log = Path(server.record.log)
         here = {"log": self._log.relative_to(subject.run.path).as_posix(), "restarts": restarts}
         self._record = server.record.model_copy(update=here)
-        identity = subject.engine.identity(subject.conditions, server.record.adjustments)
+        identity = subject.engine.identity(subject.answered, server.record.adjustments)
         file = subject.settings.answers / f"{identity[:32]}.sqlite"
         evaluation.answers.append(AnswerFile(file, identity))
 

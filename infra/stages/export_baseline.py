@@ -55,6 +55,8 @@ def export(report: Path, target: Path) -> BaselinePack:
         result=found.baseline,
         tasks=tasks,
         engine=inputs.engines[BASELINE],
+        variables=inputs.variables,
+        cores=inputs.cores,
         files=tuple(
             digest_file(folder / name).model_copy(update={"name": name})
             for name in dict.fromkeys(names)

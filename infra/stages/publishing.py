@@ -84,7 +84,7 @@ def assemble(
         provenance={
             **_provenance(arms, spec, inputs.commit),
             "prefect_url": prefect_url,
-            "run_key": key_of_finished(inputs, arms) or "",
+            "run_key": key_of_finished(inputs, arms, spec, settings) or "",
         },
     )
     return finished.model_copy(

@@ -7,6 +7,8 @@ could hold something else by now, there is no key.
 
 from __future__ import annotations
 
+import importlib.metadata
+import platform
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +35,9 @@ INPUTS = "inputs"
 """Name of the record of what a run started from, in its folder."""
 
 _CODE = ("infra", "tasks", "flows")
+_LIBRARIES = ("numpy", "scipy", "statsmodels", "pandas", "pydantic")
+"""Packages that compute a verdict."""
+
 _NO_CODE = ("sample",)
 """Below `infra`: what made the sample decides nothing in a run."""
 
@@ -52,6 +57,12 @@ class RunInputs(Record):
 
     engines: dict[str, str] = Field(default_factory=dict)
     """Arm → digest of the environment that its engine runs in."""
+
+    variables: dict[str, str] = Field(default_factory=dict)
+    """Variables of this process that reach the baseline's engine and may change an answer."""
+
+    cores: int | None = None
+    """Of the processor that the baseline computes on; none on an accelerator."""
 
     commit: str | None
     """Of this checkout, marked if files were changed; none outside of git."""
@@ -73,6 +84,8 @@ def run_key(spec: RunSpec, settings: Settings) -> str | None:
             [
                 device.kind,
                 device.name,
+                device.driver,
+                device.cores,
                 *_environments(arm, device, settings),
                 engine_of(arm.serving).variables(),
             ]
@@ -83,7 +96,9 @@ def run_key(spec: RunSpec, settings: Settings) -> str | None:
     if None in inputs:
         return None
     asked = spec.model_dump(mode="json", exclude={"results"})
-    return digest_of([asked, inputs, environments, _code()])
+    machine = [platform.node(), platform.python_version()]
+    versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    return digest_of([asked, inputs, environments, machine, versions, _code()])
 
 
 def inputs_of(spec: RunSpec, settings: Settings) -> RunInputs:
@@ -98,18 +113,23 @@ def inputs_of(spec: RunSpec, settings: Settings) -> RunInputs:
         ),
         tasks=_known_tasks(spec, settings),
         engines=_engines(spec, settings),
+        variables=dict(engine_of(spec.baseline.serving).variables()),
+        cores=_cores(spec.baseline),
         commit=_commit(),
     )
 
 
-def key_of_finished(inputs: RunInputs, arms: Mapping[str, ArmResult]) -> str | None:
+def key_of_finished(
+    inputs: RunInputs, arms: Mapping[str, ArmResult], spec: RunSpec, settings: Settings
+) -> str | None:
     """Return the key under which a finished run is found again.
 
-    None if a calibration set was edited between the start of the run and its use.
+    None if anything it depends on was edited since it started: nobody knows which of it was used.
     """
     cards = [arm.checkpoint.calibration for arm in arms.values()]
     used = {card.source for card in cards if card}
-    return inputs.run_key if used <= set(inputs.conversations) else None
+    edited = not used <= set(inputs.conversations) or run_key(spec, settings) != inputs.run_key
+    return None if edited else inputs.run_key
 
 
 def finished_run(spec: RunSpec, settings: Settings) -> tuple[Report, Path] | None:
@@ -163,6 +183,13 @@ def _engines(spec: RunSpec, settings: Settings) -> dict[str, str]:
         except (AssayError, OSError):
             continue  # the preflight says what is wrong
     return found
+
+
+def _cores(arm: ArmSpec) -> int | None:
+    try:
+        return detect(arm.serving.device).cores
+    except AssayError:
+        return None  # the preflight says what is wrong
 
 
 def _models(spec: RunSpec) -> list[ModelSpec]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,9 @@ from infra.contracts.records import FileDigest
 _CHUNK = 8 * 1024 * 1024
 _SETTLED_NS = 2_000_000_000
 """A file written a moment ago may be written again at what its clock calls the same time."""
+
+_LOADED_NS = time.time_ns()
+"""When this module was loaded: about then the rest of this package was."""
 
 _hashed: dict[tuple[int, ...], str] = {}
 """Digests of large files that this process has read: a run asks for some of them ten times."""
@@ -75,21 +79,23 @@ def code_digest(*parts: str) -> str:
     Args:
         parts: Files and folders below `infra`; of a folder every Python file in it counts.
 
+    A process computes with the code that it has loaded. Of files that were written since it
+    started nobody knows which they are: nothing is ever found under what is returned then.
+
     Raises:
-        FileNotFoundError: There is no such part.
+        FileNotFoundError: There is no such part, or no Python file in it.
     """
     here = Path(__file__).parents[1]
+    files: list[Path] = []
     for part in parts:
-        if not (here / part).exists():
-            raise FileNotFoundError(here / part)
-    files = [
-        file
-        for part in parts
-        for file in ([here / part] if part.endswith(".py") else sorted((here / part).rglob("*.py")))
-    ]
-    return digest_of(
-        [[file.relative_to(here).as_posix(), file.read_text(encoding="utf-8")] for file in files]
-    )
+        path = here / part
+        found = [path] if part.endswith(".py") else sorted(path.rglob("*.py"))
+        if not found:
+            raise FileNotFoundError(path)
+        files += found
+    texts = [[file.relative_to(here).as_posix(), file.read_text("utf-8")] for file in files]
+    written_since = any(file.stat().st_ctime_ns > _LOADED_NS for file in files)
+    return digest_of([*texts, secrets.token_hex()] if written_since else texts)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -36,5 +36,11 @@ class BaselinePack(Record):
     engine: str
     """Digest of the environment that the engine ran in."""
 
+    variables: dict[str, str]
+    """Variables that reached the engine from outside and may have changed an answer."""
+
+    cores: int | None
+    """Of the processor that it computed on; none on an accelerator."""
+
     files: tuple[FileDigest, ...]
     """Rows and readings."""

@@ -74,8 +74,7 @@ def conditions(setup: Setup, digest: str, given: Mapping[str, str] | None = None
             "command": deciding_flags(command, spec.extra_args),
             "variables": deciding_variables(variables),
             "engine": setup.environment.digest,
-            # The number of threads decides in which order a processor adds up.
-            "device": [device.kind, device.name, cores if device.kind == "cpu" else None],
+            "device": [device.kind, device.name, device.cores],
             # An engine that may adjust itself is not told by its command alone; see `answers_of`.
             "adjust": spec.adjust,
             "code": code_digest("scoring"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import math
 import shutil
 from functools import cached_property, partial
@@ -23,9 +24,13 @@ from infra.suite import kind_of
 _POSITIONS, _READING = "positions.npz", "reading.json"
 _CHOOSING = (
     "probes/fidelity", "conversations/overlap.py", "conversations/loading.py",
-    "conversations/forms.py", "conversations/reading",
+    "conversations/forms.py", "conversations/reading", "conversations/calibration.py",
+    "models/tokenizer.py", "scoring/frame.py",
 )  # fmt: skip
-"""Code that decides which texts there are."""
+"""Code that decides which texts there are, and which tokens they are."""
+
+_CUTTING = ("transformers", "tokenizers")
+"""Packages that decide which tokens a text is."""
 
 _LARGEST_NLL = 700.0
 """Nats a token: the exponential of more is no number. No vocabulary makes a model so surprised."""
@@ -105,7 +110,8 @@ class ReadingProbe(Probe):
         calibrated_on = self._spec.calibrations
         contents = [calibration_source.identity(one, self._settings) for one in calibrated_on]
         key = [
-            tokenizer_digest(self._subject.tokenizer), chosen, self._source(),
+            [tokenizer_digest(self._subject.tokenizer), self._subject.trusts_tokenizer],
+            chosen, self._source(), [importlib.metadata.version(name) for name in _CUTTING],
             [one.model_dump(mode="json") for one in calibrated_on],
             self._spec.evaluation.add_bos_token,
             # What the texts must not share words with: a branch on a hub may move.

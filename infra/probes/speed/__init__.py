@@ -109,7 +109,8 @@ def _key(subject: Subject) -> str:
     spec, serving = subject.spec, subject.arm.serving
     speed = spec.speed.model_dump(mode="json", exclude={"enabled"})
     return digest_of([
-        code_digest("probes/speed", f"engines/{subject.engine.name}/timing"),
+        # How it is started and what its log says of memory lie beside the timing.
+        code_digest("probes/speed", f"engines/{subject.engine.name}", "machine/device.py"),
         subject.conditions, speed, serving.memory_fraction,
         spec.evaluation.concurrency, subject.setup.device.driver, platform.node(),
     ])  # fmt: skip

@@ -13,6 +13,7 @@ from pathlib import Path
 from infra.contracts.progress import Progress
 from infra.contracts.records import ArmResult, Check, Checkpoint, Triage, Weights
 from infra.contracts.specs import TriageSpec
+from infra.conversations import identity as calibration_source
 from infra.engines.endpoint import ServedEndpoint
 from infra.models.chat_template import moment_of
 from infra.models.origin import another_base
@@ -28,6 +29,12 @@ from infra.store.run_folder import RunFolder
 __all__ = ["Look", "look_at_files", "look_at_ready_made"]
 
 _FILES, _WHOLE = "triage-files", "triage"
+_CODE = (
+    "probes/triage", "models/quantization", "models/safetensors_header.py", "models/files.py",
+    "models/origin.py",
+)  # fmt: skip
+"""Code that decides what is found."""
+
 _LONGEST_PROMPT = 1024
 """Tokens: long prompts cost time and say no more about the weights."""
 
@@ -116,16 +123,23 @@ class Look:
         """
         self._subject = subject
         self._spec = subject.spec
-        code = code_digest("probes/triage", "models/quantization")
-        kept, answers = (
-            digest_of([identity, code])[:32]
-            for identity in (subject.identity, baseline.identity if baseline else subject.identity)
-        )
-        self._kept = subject.settings.triage / f"{kept}.json"
-        self._baseline_answers = subject.settings.triage / answers
         self._run = subject.run
         self._settings = subject.settings
         self._progress = subject.progress
+        code = code_digest(*_CODE)
+        beside = baseline.identity if baseline else subject.identity
+        # Findings are about both: the same candidate is another one's loss beside another baseline.
+        kept = digest_of([subject.identity, beside, self._asked(), code])[:32]
+        self._kept = subject.settings.triage / f"{kept}.json"
+        self._baseline_answers = subject.settings.triage / digest_of([beside, code])[:32]
+
+    def _asked(self) -> list[object]:
+        """Return what decides which prompts there are; of this run alone where nobody can tell."""
+        spec = self._spec.evaluation.triage.model_dump(mode="json", exclude={"min_agreement"})
+        if (source := self._spec.probe_conversations) is None:
+            return [spec]
+        content = calibration_source.identity(source, self._settings)
+        return [spec, source.model_dump(mode="json"), content or self._run.id]
 
     def found(self) -> Triage | None:
         """Return what was found the last time that this candidate was served.

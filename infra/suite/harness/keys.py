@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +16,11 @@ from infra.suite.harness.definitions.dependencies import digest, users_code
 from infra.suite.harness.definitions.own import own_folder
 from infra.suite.harness.rows.sources import Rows, find_rows
 
-_LIBRARIES = ("lm-eval", "datasets", "transformers", "tokenizers", "jinja2", "evaluate")
+_LIBRARIES = (
+    "lm-eval", "datasets", "transformers", "tokenizers", "jinja2", "evaluate", "numpy", "sacrebleu",
+    "scikit-learn",
+)  # fmt: skip
+"""Packages that decide what is asked or how it is marked; the last three are lm-eval's metrics'."""
 _NO_CONDITIONS = {"tasks", "datasets", "include_path", "concurrency", "triage", "noise_floor"}
 """Of the evaluation: in each task's key by content, or without effect on scores."""
 
@@ -74,7 +79,10 @@ def task_key(
             "rows": read,
             "task": task.model_dump(mode="json", exclude={"name"}),
             "conditions": spec.model_dump(mode="json", exclude=_NO_CONDITIONS),
-            "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+            "versions": {
+                "python": platform.python_version(),
+                **{name: importlib.metadata.version(name) for name in _LIBRARIES},
+            },
             "code": code_digest("suite", "scoring", "models/chat_template.py"),
         }
     )
@@ -103,11 +111,12 @@ def _own(spec: EvaluationSpec) -> Path | None:
 
 
 def _rows_read(leaf: Leaf, rows: Mapping[str, Rows]) -> str | None:
-    """Return the identity of the rows of a task; none if nobody knows which it will read.
+    """Return the identity of the rows of a task; none if nobody knows what will be read or marked.
 
     Code reads what it likes. A task that is written out inside its group is loaded by lm-eval as it
-    stands there, from whatever its dataset holds by then.
+    stands there, from whatever its dataset holds by then. A metric whose code comes from a hub is
+    another one whenever somebody changes it there.
     """
-    if leaf.source is None or leaf.coded or leaf.definition is None:
+    if leaf.source is None or leaf.coded or leaf.definition is None or leaf.hub_metrics:
         return None
     return rows[leaf.source].digest

@@ -163,5 +163,5 @@ def test_a_baseline_that_is_made_here_reads_both_sets() -> None:
     )
     assert conversations_of(made)["baseline"] == [TALKS, made.conversations]
     assert conversations_of(made.model_copy(update={"conversations": TALKS})) == {
-        "baseline": [TALKS], CACHE.name: []
+        "baseline": [TALKS], CACHE.name: [TALKS]
     }  # fmt: skip

@@ -91,6 +91,7 @@ def subject_of(
             arm.model.trust_remote_code,
         ),
         conditions=tuple(conditions),
+        answered=tuple(conditions),
         run=run or RunFolder(id="run", path=folder / "run"),
         settings=settings or Settings(cache=folder / "cache"),
         progress=progress or Silent(),

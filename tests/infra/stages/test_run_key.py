@@ -123,12 +123,8 @@ def test_a_calibration_file_that_was_edited_is_not_taken_for_the_one_that_was_us
     arms = quantized_with(spec, tmp_path, settings)
     if edited == "after quantizing":
         file.write_text(file.read_text() + "\n")
-    used = key_of_finished(inputs, arms)
-    if edited == "before quantizing":
-        assert used is None
-    else:
-        assert used == inputs.run_key
-        assert (run_key(spec, settings) == used) is (edited == "never")
+    used = key_of_finished(inputs, arms, spec, settings)
+    assert used == (inputs.run_key if edited == "never" else None)
 
 
 def test_what_a_hub_may_have_changed_has_no_key(tmp_path: Path, spec: RunSpec) -> None:
@@ -207,6 +203,10 @@ def test_a_set_of_any_candidate_that_was_edited_counts(tmp_path: Path, spec: Run
     spec = spec.model_copy(update={"candidates": candidates})
     inputs = inputs_of(spec, settings)
     assert inputs.run_key is not None
-    assert key_of_finished(inputs, quantized_with(spec, tmp_path, settings)) == inputs.run_key
+    arms = quantized_with(spec, tmp_path, settings)
+    assert key_of_finished(inputs, arms, spec, settings) == inputs.run_key
     conversations(files[1], "figs")
-    assert key_of_finished(inputs, quantized_with(spec, tmp_path, settings)) is None
+    used = quantized_with(spec, tmp_path, settings)
+    assert key_of_finished(inputs, used, spec, settings) is None
+    conversations(files[1], "plums")
+    assert key_of_finished(inputs, used, spec, settings) is None
