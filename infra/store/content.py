@@ -22,8 +22,8 @@ _CHUNK = 8 * 1024 * 1024
 _SETTLED_NS = 2_000_000_000
 """A file written a moment ago may be written again at what its clock calls the same time."""
 
-_LOADED_NS = time.time_ns()
-"""When this module was loaded: about then the rest of this package was."""
+_LOADED_NS = time.time_ns() - _SETTLED_NS
+"""Code that lay there unchanged at this time is what this process has loaded."""
 
 _hashed: dict[tuple[int, ...], str] = {}
 """Digests of large files that this process has read: a run asks for some of them ten times."""

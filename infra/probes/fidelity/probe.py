@@ -109,9 +109,10 @@ class ReadingProbe(Probe):
         chosen = spec.model_dump(mode="json", include={"documents", "max_tokens"})
         calibrated_on = self._spec.calibrations
         contents = [calibration_source.identity(one, self._settings) for one in calibrated_on]
+        source = self._source()
         key = [
-            [tokenizer_digest(self._subject.tokenizer), self._subject.trusts_tokenizer],
-            chosen, self._source(), [importlib.metadata.version(name) for name in _CUTTING],
+            tokenizer_digest(self._subject.tokenizer), self._subject.trusts_tokenizer,
+            [importlib.metadata.version(name) for name in _CUTTING], chosen, source,
             [one.model_dump(mode="json") for one in calibrated_on],
             self._spec.evaluation.add_bos_token,
             # What the texts must not share words with: a branch on a hub may move.
@@ -119,7 +120,7 @@ class ReadingProbe(Probe):
             code_digest(*_CHOOSING),
         ]  # fmt: skip
         kept = self._folder / "texts" / f"{digest_of(key)[:32]}.json"
-        known = None not in (key[2], *contents)
+        known = None not in (source, *contents)
         if known and kept.is_file():
             found = texts.Texts.model_validate_json(kept.read_text(encoding="utf-8"))
         else:

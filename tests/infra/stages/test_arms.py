@@ -19,7 +19,7 @@ from infra.machine.device import detect
 from infra.machine.leases import lease
 from infra.store.settings import Settings
 from tests.broken_checkpoints import SAMPLE
-from tests.infra.stages.conftest import Evaluate, asked, write_template
+from tests.infra.stages.conftest import Evaluate, asked, make_spec, write_template
 from tests.infra.suite.harness.conftest import Heard
 from tests.infra.suite.harness.own_tasks import DEFINITION, write
 
@@ -61,6 +61,25 @@ def test_an_arm_and_its_repeat_are_kept_and_kept_apart(evaluate: Evaluate, tmp_p
         assert all(task.reused for task in again.tasks.values())
     logs = {log.name for log in (tmp_path / "later" / "logs").iterdir()}
     assert logs == {"server-baseline-reused.log", "server-baseline-repeat-reused.log"}
+
+
+def test_what_an_engine_that_adjusts_itself_gave_is_of_its_run_alone(
+    evaluate: Evaluate, tmp_path: Path
+) -> None:
+    spec = make_spec()
+    serving = spec.baseline.serving.model_copy(update={"adjust": True})
+    spec = spec.model_copy(
+        update={"baseline": spec.baseline.model_copy(update={"serving": serving})}
+    )
+    first, second = evaluate("run", spec=spec), evaluate("later", spec=spec)
+    assert not any(task.reused for one in (first, second) for task in one.tasks.values())
+    log = tmp_path / "later" / "logs" / "server-baseline.log"
+    assert len(asked(log, "text")) == 8
+    # Single answers go by the command that the server has in the end; one tells how it scores.
+    assert len(asked(log)) == 1
+    assert {name: one.metrics for name, one in first.tasks.items()} == {
+        name: one.metrics for name, one in second.tasks.items()
+    }
 
 
 def test_a_reading_is_kept_and_asked_again_for_other_figures(

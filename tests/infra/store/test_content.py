@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from infra.store.content import (
     build_once,
+    code_digest,
     digest_file,
     digest_files,
     digest_folder,
@@ -123,3 +125,40 @@ def test_a_large_file_is_read_once_until_it_changes(tmp_path: Path) -> None:
     file.write_bytes(b"b" * 16_000_000)
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert digest_file(file).sha256 == hashlib.sha256(b"b" * 16_000_000).hexdigest()
+
+
+_DIGESTS = """
+import sys
+from pathlib import Path
+from infra.store.content import code_digest
+if "edit" in sys.argv:
+    part = Path("infra", "store", "run_folder.py")
+    part.write_text(part.read_text() + "# edited\\n")
+print(code_digest("store"), code_digest("contracts"))
+"""
+
+
+def test_code_that_was_edited_under_a_running_process_is_nobodys(tmp_path: Path) -> None:
+    infra = Path(__file__).parents[3] / "infra"
+    for part in ("store", "contracts"):
+        shutil.copytree(infra / part, tmp_path / "infra" / part)
+    shutil.copy(infra / "__init__.py", tmp_path / "infra")
+
+    def digests(*arguments: str) -> list[str]:
+        time.sleep(2.1)
+        return subprocess.run(
+            [sys.executable, "-c", _DIGESTS, *arguments],
+            cwd=tmp_path, capture_output=True, text=True, check=True,
+        ).stdout.split()  # fmt: skip
+
+    before, running, after = digests(), digests("edit"), digests()
+    assert len({before[0], running[0], after[0]}) == 3
+    assert before[1] == running[1] == after[1]
+    assert digests() == after
+
+
+def test_a_part_without_code_is_no_part() -> None:
+    with pytest.raises(FileNotFoundError):
+        code_digest("sample/data")
+    with pytest.raises(FileNotFoundError):
+        code_digest("no/such/part")

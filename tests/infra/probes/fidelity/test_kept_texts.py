@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from infra.contracts.specs import (
     ModelSpec,
     QuantizationSpec,
     RunSpec,
+    ServingChanges,
 )
 from infra.probes.fidelity import ReadingProbe
 from tests import tiny_model
@@ -78,3 +80,30 @@ def test_texts_are_those_of_whoever_writes_the_prompts(tmp_path: Path) -> None:
     baseline = tokens("baseline", SAMPLE, SAMPLE)
     assert tokens("ready-made", own, own) != baseline
     assert tokens("ready-made", own, SAMPLE) == baseline
+
+
+@pytest.mark.parametrize("changed", ["transformers", "tokenizers", "trust"])
+def test_texts_are_cut_anew_by_another_tokenizer(
+    changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "texts.txt").write_text(f"{SHARED}\n\n{OTHER}\n")
+
+    def kept(*, trust: bool = False) -> set[Path]:
+        model = ModelSpec(source="local", id=str(SAMPLE), trust_remote_code=trust)
+        spec = RunSpec(
+            baseline=ArmSpec(model=model),
+            candidates=(CandidateSpec(name="eager", serving=ServingChanges(enforce_eager=True)),),
+            evaluation=evaluation("gsm8k"),
+            fidelity=FidelitySpec(texts=str(tmp_path / "texts.txt"), documents=4, max_tokens=48),
+        )
+        probe = ReadingProbe(subject_of(spec, checkpoint_at(SAMPLE), tmp_path))
+        assert len(probe._texts.tokens) == 2
+        return set((tmp_path / "cache" / "readings" / "texts").iterdir())
+
+    before = kept()
+    assert kept() == before
+    version = importlib.metadata.version
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda name: "0" if name == changed else version(name)
+    )
+    assert len(kept(trust=changed == "trust")) == len(before) + 1

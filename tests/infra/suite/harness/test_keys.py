@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from infra.suite.harness.definitions.files import task_folder
 from infra.suite.harness.definitions.index import index
 from infra.suite.harness.keys import suite_entries, task_keys
 from tests.infra.suite.harness.conftest import DATA, evaluation
+from tests.infra.suite.harness.own_tasks import DEFINITION, NAME, own, write
 
 NAMES = ("gsm8k", "global_mmlu_en", "gpqa_main_zeroshot")
 
@@ -103,3 +106,28 @@ print(json.dumps(keys), {"lm_eval", "datasets", "transformers", "huggingface_hub
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert ran.stdout.split("\n")[0] == f"{json.dumps(task_keys(spec, settings))} set()"
+
+
+@pytest.mark.parametrize("name", ["numpy", "sacrebleu", "scikit-learn", "jinja2", "python"])
+def test_what_marks_an_answer_is_in_every_key(
+    name: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = task_keys(evaluation(*NAMES), settings)
+    version = importlib.metadata.version
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda one: "0" if one == name else version(one)
+    )
+    if name == "python":
+        monkeypatch.setattr(platform, "python_version", lambda: "3.11.0")
+    after = task_keys(evaluation(*NAMES), settings)
+    assert not {*before.values()} & {*after.values()}
+
+
+def test_a_metric_whose_code_is_on_a_hub_has_no_key(settings: Settings, tmp_path: Path) -> None:
+    def key() -> str | None:
+        return task_keys(own(tmp_path), settings)[NAME]
+
+    write(tmp_path)
+    assert key() is not None
+    write(tmp_path, DEFINITION.replace("metric: acc", "metric: seqeval\n    hf_evaluate: true"))
+    assert key() is None

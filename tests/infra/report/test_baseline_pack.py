@@ -1,0 +1,207 @@
+"""A baseline goes into one file and comes out of it, and only for a run that asks the same."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments.overrides import override
+from deployments.recipes import sample
+from infra.contracts.errors import PackRefused
+from infra.contracts.records import Report
+from infra.contracts.specs import RunSpec
+from infra.machine.device import detect
+from infra.report import baseline_pack
+from infra.stages.export_baseline import export
+from infra.stages.run_key import INPUTS, inputs_of
+from infra.store.run_folder import RunFolder
+from infra.store.settings import Settings
+from tests import stand_in_interpreter
+from tests.infra.made_runs import make_run
+from tests.infra.probes.speed.made import bench as timings
+from tests.infra.report.receipt.conftest import seal, with_checkpoints
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(cache=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Path:
+    """Return a folder with a finished run, as a run leaves it, and with a pack of its baseline."""
+    folder = tmp_path_factory.mktemp("runs")
+    run = folder / "sample-1"
+    run.mkdir()
+    made = make_run(run, rows=40)
+    small = override(
+        sample(), ["serving.device=cpu", f"serving.python={stand_in_interpreter.write(folder)}"]
+    )
+    spec = made.spec.model_copy(update={"baseline": small.baseline, "evaluation": small.evaluation})
+    server = made.baseline.server.model_copy(update={"device": detect("cpu").name})
+    baseline = made.baseline.model_copy(update={"server": server, "bench": timings()})
+    report = made.model_copy(update={"spec": spec, "arms": {**made.arms, "baseline": baseline}})
+    (run / f"{INPUTS}.json").write_text(inputs_of(spec, settings).model_dump_json())
+    seal(with_checkpoints(report, run), run)
+    export(run, folder / "baseline.zip")
+    return folder
+
+
+@pytest.fixture
+def finished(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original / "sample-1", tmp_path / "sample-1"))
+
+
+@pytest.fixture
+def pack(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(original / "baseline.zip", tmp_path))
+
+
+def spec_of(finished: Path) -> RunSpec:
+    return Report.model_validate_json((finished / "report.json").read_text()).spec
+
+
+def rewrite(pack: Path, **files: bytes) -> None:
+    """Replace files in a pack; the name of what a pack says of itself is `pack.json`."""
+    with zipfile.ZipFile(pack) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()} | files
+    with zipfile.ZipFile(pack, "w") as archive:
+        for name, text in content.items():
+            archive.writestr(name, text)
+
+
+def edit(pack: Path, **fields: Any) -> None:
+    """Replace fields of what a pack says of itself."""
+    with zipfile.ZipFile(pack) as archive:
+        said = json.loads(archive.read("pack.json"))
+    rewrite(pack, **{"pack.json": json.dumps(said | fields).encode()})
+
+
+def test_a_baseline_comes_out_as_it_went_in(
+    finished: Path, pack: Path, tmp_path: Path, settings: Settings
+) -> None:
+    run = RunFolder(id="later", path=tmp_path / "later")
+    before = Report.model_validate_json((finished / "report.json").read_text()).baseline
+    found = baseline_pack.adopt(pack, spec_of(finished), run, settings)
+    assert [*found.tasks] == [*before.tasks]
+    for name, task in found.tasks.items():
+        assert task.reused
+        assert task.metrics == before.tasks[name].metrics
+        assert (run.path / task.samples).read_bytes() == (finished / task.samples).read_bytes()
+    assert found.bench is not None
+    assert found.bench.reused
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ("evaluation.seed=7", "evaluation.seed"),
+        ("evaluation.chat_template=true", "evaluation.chat_template"),
+        ("baseline.serving.max_model_len=1024", "baseline.serving.max_model_len"),
+        ("evaluation.tasks.gsm8k.limit=5", "the questions of gsm8k"),
+    ],
+)
+def test_a_run_that_asks_otherwise_is_refused_by_the_name_of_the_field(
+    change: str, field: str, finished: Path, pack: Path, settings: Settings
+) -> None:
+    with pytest.raises(PackRefused, match=f"does not fit this run: {field} is "):
+        baseline_pack.check(pack, override(spec_of(finished), [change]), settings)
+
+
+def test_edited_rows_are_other_questions(
+    finished: Path, pack: Path, tmp_path: Path, settings: Settings
+) -> None:
+    spec = spec_of(finished)
+    rows = Path(spec.evaluation.datasets["openai/gsm8k"].path) / "main" / "test.jsonl"
+    other = tmp_path / "gsm8k"
+    for file in rows.parents[1].rglob("*.jsonl"):
+        target = other / file.relative_to(rows.parents[1])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        text = file.read_text()
+        target.write_text(text.replace("marbles", "pebbles") if file == rows else text)
+    datasets = {
+        name: {"path": str(other) if name == "openai/gsm8k" else one.path}
+        for name, one in spec.evaluation.datasets.items()
+    }
+    spec = override(spec, [f"evaluation.datasets={json.dumps(datasets)}"])
+    with pytest.raises(PackRefused, match="the questions of gsm8k"):
+        baseline_pack.check(pack, spec, settings)
+
+
+def test_another_engine_is_refused(
+    finished: Path, pack: Path, tmp_path: Path, settings: Settings
+) -> None:
+    other = stand_in_interpreter.write(tmp_path, "another")
+    spec = override(spec_of(finished), [f"baseline.serving.python={other}"])
+    with pytest.raises(PackRefused, match=r"the engine is vLLM 0\.32\.0 there"):
+        baseline_pack.check(pack, spec, settings)
+
+
+def test_variables_that_reach_the_engine_and_cores_are_the_same(
+    finished: Path, pack: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = spec_of(finished)
+    baseline_pack.check(pack, spec, settings)
+    with monkeypatch.context() as changed:
+        changed.setenv("VLLM_ATTENTION_BACKEND", "TORCH_SDPA")
+        with pytest.raises(PackRefused, match=r"VLLM_ATTENTION_BACKEND is not set there, and TORC"):
+            baseline_pack.check(pack, spec, settings)
+    edit(pack, cores=1000)
+    with pytest.raises(PackRefused, match="the number of cores is"):
+        baseline_pack.check(pack, spec, settings)
+
+
+def test_a_file_that_was_changed_or_cut_out_is_refused(
+    finished: Path, pack: Path, tmp_path: Path, settings: Settings
+) -> None:
+    run = RunFolder(id="later", path=tmp_path / "later")
+    rewrite(pack, **{"samples/baseline/gsm8k.jsonl": b"{}\n"})
+    with pytest.raises(PackRefused, match=r"gsm8k\.jsonl in .* is not what the pack says of it"):
+        baseline_pack.adopt(pack, spec_of(finished), run, settings)
+    assert not (run.path / "samples/baseline/gsm8k.jsonl").exists()
+
+
+def test_a_file_outside_of_the_runs_folder_is_refused(
+    finished: Path, pack: Path, tmp_path: Path, settings: Settings
+) -> None:
+    run = RunFolder(id="later", path=tmp_path / "later")
+    there = {"name": "../outside.jsonl", "size": 3, "sha256": "0" * 64}
+    edit(pack, files=[there])
+    rewrite(pack, **{"../outside.jsonl": b"{}\n"})
+    with pytest.raises(PackRefused, match="would lie outside of the run's folder"):
+        baseline_pack.adopt(pack, spec_of(finished), run, settings)
+    assert not (tmp_path / "outside.jsonl").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", None])
+def test_what_is_no_pack_is_refused(content: bytes | None, tmp_path: Path) -> None:
+    file = tmp_path / "file.zip"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(PackRefused, match="cannot be read as a baseline pack"):
+        baseline_pack.read(file)
+
+
+def test_a_report_that_was_edited_is_not_exported(finished: Path, tmp_path: Path) -> None:
+    file = finished / "report.json"
+    file.write_text(file.read_text().replace("sample-2026", "sample-2027"))
+    with pytest.raises(PackRefused, match="does not hold"):
+        export(finished, tmp_path / "baseline.zip")
+    assert not (tmp_path / "baseline.zip").exists()
+
+
+def test_a_run_whose_rows_nobody_could_identify_is_not_exported(
+    finished: Path, tmp_path: Path
+) -> None:
+    inputs = json.loads((finished / f"{INPUTS}.json").read_text())
+    inputs["tasks"]["gsm8k"] = None
+    (finished / f"{INPUTS}.json").write_text(json.dumps(inputs))
+    report = Report.model_validate_json((finished / "report.json").read_text())
+    seal(report, finished)
+    with pytest.raises(PackRefused, match="did not keep what identifies its tasks"):
+        export(finished, tmp_path / "baseline.zip")
