@@ -13,6 +13,9 @@ from infra.contracts.records import ArmResult, Comparison, TaskScores
 from infra.contracts.specs import BASELINE, RunSpec
 from infra.conversations.calibration import load_tokenizer
 from infra.judging import answered_rows, comparison, noise
+from infra.judging.pairing import same_tokenizer
+from infra.models.tokenizer_differences import differences
+from infra.models.tokenizer_identity import identity
 from infra.probes import fidelity
 from infra.probes.fidelity.lengths import lengths
 
@@ -79,8 +82,25 @@ def compare(
                 else None
             ),
             "lengths": lengths(baseline, candidate, folder, tokenizer),
+            "tokenizer_differs": _tokenizers(baseline, candidate, name, spec),
         }
     )
+
+
+def _tokenizers(
+    baseline: ArmResult, candidate: ArmResult, name: str, spec: RunSpec
+) -> tuple[str, ...]:
+    tasks = baseline.tasks.items()
+    if all(same_tokenizer(scores, candidate.tasks[task]) for task, scores in tasks):
+        return ()
+    folders = {BASELINE: baseline.checkpoint.path, name: candidate.checkpoint.path}
+    if not all(folder.is_dir() for folder in folders.values()):
+        return ()
+    ours, theirs = (
+        identity(folder, trust_remote_code=spec.arms[arm].model.trust_remote_code)
+        for arm, folder in folders.items()
+    )
+    return differences(ours, theirs)
 
 
 def _told(without: str, make: Callable[[], _Part], progress: Progress) -> _Part | None:

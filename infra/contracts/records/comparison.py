@@ -159,6 +159,10 @@ class Comparison(Record):
     """Task → rows whose prompts differ, since the candidate has a tokenizer or a chat template of
     its own. Such rows are compared by question."""
 
+    tokenizer_differs: tuple[str, ...] = ()
+    """How the candidate's tokenizer and chat template are others than the baseline's, where its own
+    write its prompts: a sentence for each part. Empty as well if one of them is not here."""
+
     size_ratio: float
     """Bytes of the candidate's weights over bytes of the baseline's."""
 

@@ -29,7 +29,7 @@ from tests.infra.report.receipt.conftest import seal, with_checkpoints
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings(cache=tmp_path_factory.mktemp("cache"))
+    return Settings()  # its index of tasks is one that other tests need, too
 
 
 @pytest.fixture(scope="module")

@@ -159,10 +159,13 @@ def test_whose_template_writes_the_prompts_is_asked_for(
         assert {prompt[:6] for prompt in ours} == {"<user>"}
         assert set(ours).isdisjoint(theirs)
         assert found.prompts_differ == dict.fromkeys(arm.tasks, 12)
+        [how] = found.tokenizer_differs
+        assert how.startswith("chat template: ")
         assert found.fidelity is not None  # texts are read without a template
     else:
         assert ours == theirs
         assert found.prompts_differ == {}
+        assert found.tokenizer_differs == ()
     asked_of = [set(asked(run / "logs" / f"server-{which}.log")) for which in ("baseline", name)]
     assert (asked_of[0] == asked_of[1]) is (tokenizer == "baseline")
 
