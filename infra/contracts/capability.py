@@ -33,6 +33,11 @@ Need: TypeAlias = frozenset[Capability]
 """Capabilities of which one is enough."""
 
 
+def named(needs: Iterable[Need]) -> str:
+    """Return needs as text: `prompt logprobs; chosen-token logprobs or echo logprobs`."""
+    return "; ".join(" or ".join(sorted(need)) for need in needs)
+
+
 def unmet(needs: Iterable[Need], can: Collection[Capability]) -> list[Need]:
     """Return the needs of which a server has no capability, in order, each once."""
     return [need for need in dict.fromkeys(needs) if need.isdisjoint(can)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from infra.contracts.capability import Capability
 from infra.contracts.progress import Progress
 from infra.contracts.records import Adjustment, PythonEnvironment
 from infra.contracts.specs import ServingSpec
@@ -82,6 +83,12 @@ class Engine(Protocol):
 
         Raises:
             Unservable: It would refuse it.
+        """
+
+    def can(self, serving: ServingSpec) -> frozenset[Capability]:
+        """Return what its servers can be asked for, as far as that goes by their settings.
+
+        A model may know less: one without a chat template answers no chat.
         """
 
     def conditions(self, setup: Setup, digest: str) -> list[object]:

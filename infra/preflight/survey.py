@@ -15,7 +15,7 @@ from infra.contracts.errors import AssayError
 from infra.contracts.progress import Progress
 from infra.contracts.specs import BASELINE, RunSpec
 from infra.models.hubs.hub import connect
-from infra.preflight import access, arms, equipment, plan, suite
+from infra.preflight import access, arms, capabilities, equipment, plan, suite
 from infra.preflight.arms import Arms, Models, Talks, conversations_of
 from infra.preflight.equipment import Equipment
 from infra.preflight.findings import Finding, look, note, problems
@@ -101,7 +101,11 @@ def _rest(
         findings.append(arms.disk(spec, found, there.to_build, settings))
     findings.append(elsewhere.api.result())
     looked, missing = suite.rows(elsewhere.rows, spec.evaluation)
-    findings += [*elsewhere.tasks.findings, *looked]
+    findings += [
+        *elsewhere.tasks.findings,
+        *capabilities.look_at(spec, elsewhere.tasks.lines),
+        *looked,
+    ]
     if spec.baseline_pack is not None:
         findings.append(look("baseline pack", partial(_pack, spec, settings)))
     whole = fetch_rows and not problems([*there.findings, *findings])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from infra.contracts.capability import Need, named, unmet
 from infra.contracts.errors import ProcessError, ServerDied, ServerHung, ServerUnverified
 from infra.engines.endpoint import ServedEndpoint
 from infra.probes.subject import Subject
@@ -20,6 +21,9 @@ class Probe(ABC):
     missed: ClassVar[str]
     """What to say when it failed: `not timed`."""
 
+    needs: ClassVar[tuple[Need, ...]]
+    """What a server has to be able to do."""
+
     def __init__(self, subject: Subject) -> None:
         """Prepare to measure an arm; nothing is asked yet."""
         self._subject = subject
@@ -28,11 +32,25 @@ class Probe(ABC):
         self._settings = subject.settings
         self._progress = subject.progress
         self._tries = 0
+        self.left_out = ""
+        """Why nothing was measured; empty if it was, or was not wanted."""
 
     @property
     @abstractmethod
     def present(self) -> bool:
         """Whether nothing has to be asked: it is not wanted, or an earlier run has asked."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a server has to be asked. One that cannot answer is not started for it."""
+        if self.present:
+            return False
+        subject = self._subject
+        if missing := unmet(self.needs, subject.engine.can(subject.setup.serving)):
+            if not self.left_out:
+                self._miss(f"{subject.engine.title} has no {named(missing)}.")
+            return False
+        return True
 
     @abstractmethod
     def _measure(self, server: ServedEndpoint) -> None:
@@ -48,7 +66,7 @@ class Probe(ABC):
         Raises:
             ServerError: The engine died or hung; it is worth another start.
         """
-        if self.present:
+        if not self.wanted:
             return
         self._tries += 1
         try:
@@ -61,7 +79,8 @@ class Probe(ABC):
             self._miss(f"{error} The scores are not touched by this.")
 
     def _miss(self, why: str) -> None:
-        self._say(f"{self.missed}. {why}")
+        self.left_out = f"{self.missed}. {why}"
+        self._say(self.left_out)
 
     def _say(self, text: str) -> None:
         self._subject.say(text)

@@ -93,7 +93,7 @@ class _Evaluation:
     @property
     def wanted(self) -> list[Probe]:
         """Probes that have to ask."""
-        return [probe for probe in self.probes if not probe.present]
+        return [probe for probe in self.probes if probe.wanted]
 
 
 def evaluate(
@@ -256,6 +256,9 @@ def _result(
         triage=look.found() if look else None,
         reading=reading.found() if reading else None,
         bench=bench.found() if bench else None,
+        not_measured=tuple(
+            probe.left_out for probe in (reading, bench) if probe and probe.left_out
+        ),
     )
 
 
@@ -302,6 +305,8 @@ def _ask(evaluation: _Evaluation, missing: list[str], held: Lease) -> None:
         if evaluation.missing:
             raise
         subject.say(f"every score is kept; what was measured beside them is not. {error}")
+        for probe in evaluation.wanted:
+            probe.left_out = f"{probe.missed}. {error}"
 
 
 class _Asking:

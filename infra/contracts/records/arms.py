@@ -263,3 +263,6 @@ class ArmResult(Record):
 
     bench: Bench | None = None
     """None if speed was not asked for."""
+
+    not_measured: tuple[str, ...] = ()
+    """What was asked for and could not be had beside the scores, each with the reason."""

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from infra.contracts.capability import Capability
 from infra.contracts.progress import Progress
 from infra.contracts.records import Adjustment
 from infra.contracts.specs import ServingSpec
@@ -44,6 +45,10 @@ class Vllm:
     ) -> str | None:
         """Look for what it would refuse."""
         return refusals.check(serving, shape, config)
+
+    def can(self, serving: ServingSpec) -> frozenset[Capability]:
+        """Return all: it has an answer to every kind of question."""
+        return frozenset(Capability)
 
     def conditions(self, setup: Setup, digest: str) -> list[object]:
         """Return the command line, the variables, the environment and the device."""

@@ -8,6 +8,7 @@ import shutil
 from functools import cached_property, partial
 from pathlib import Path
 
+from infra.contracts.capability import Capability
 from infra.contracts.errors import ServerUnverified
 from infra.contracts.records import Reading
 from infra.conversations import calibration
@@ -40,6 +41,7 @@ class ReadingProbe(Probe):
     """What one arm expects next in the fidelity texts."""
 
     missed = "the fidelity texts were not read"
+    needs = (frozenset([Capability.TOKEN_PROMPTS]), frozenset([Capability.PROMPT_LOGPROBS]))
 
     @property
     def present(self) -> bool:

@@ -12,6 +12,7 @@ import time
 from functools import cached_property
 from pathlib import Path
 
+from infra.contracts.capability import Capability
 from infra.contracts.records import Bench
 from infra.engines.endpoint import ServedEndpoint
 from infra.engines.timing import Point
@@ -34,7 +35,7 @@ class BenchProbe(Probe):
     """
 
     missed = "not timed"
-
+    needs = (frozenset([Capability.COMPLETIONS]),)
     _here = False
 
     @property

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from infra.contracts.capability import Capability, Need, named, unmet
 from infra.contracts.progress import Progress
 from infra.contracts.records import ArmResult, Check, Checkpoint, Triage, Weights
 from infra.contracts.specs import TriageSpec
@@ -35,6 +36,11 @@ _CODE = (
 )  # fmt: skip
 """Code that decides what is found."""
 
+_NEEDS: tuple[Need, ...] = (
+    frozenset([Capability.COMPLETIONS]),
+    frozenset([Capability.TOKEN_PROMPTS]),
+    frozenset([Capability.ECHO_LOGPROBS]),
+)
 _LONGEST_PROMPT = 1024
 """Tokens: long prompts cost time and say no more about the weights."""
 
@@ -179,6 +185,8 @@ class Look:
             self._judge(server)
 
     def _keep_answers(self, server: ServedEndpoint) -> None:
+        if unmet(_NEEDS, server.can):
+            return
         asked = self._prompts(server)
         file = self._answers_to(asked)
         if not asked or file.is_file():
@@ -196,10 +204,14 @@ class Look:
             *(before.checks if before else ()),
             served.kernel(server.record.kernel, self._subject.engine.kernels),
         ]
-        asked = self._prompts(server)
-        baseline, to_these = self._baseline(asked)
+        missing = unmet(_NEEDS, server.can)
+        asked = [] if missing else self._prompts(server)
+        baseline, to_these = (None, False) if missing else self._baseline(asked)
         share = None
-        if baseline is None:
+        if missing:
+            title = self._subject.engine.title
+            checks.append(served.not_asked(f"{title} has no {named(missing)}"))
+        elif baseline is None:
             checks.append(served.not_asked("the baseline's answers are not kept"))
         else:
             more, share = self._compare(baseline, server)

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from infra.contracts.capability import Capability
 from infra.contracts.errors import ComparisonError, EvaluationError, ServerDied
 from infra.contracts.records import Checkpoint
 from infra.contracts.specs import TaskSpec
+from infra.engines.vllm.engine import Vllm
 from infra.judging import noise
 from infra.judging.pairing import paired_rows
 from infra.machine.device import detect
@@ -80,6 +82,22 @@ def test_what_an_engine_that_adjusts_itself_gave_is_of_its_run_alone(
     assert {name: one.metrics for name, one in first.tasks.items()} == {
         name: one.metrics for name, one in second.tasks.items()
     }
+
+
+def test_what_an_engine_cannot_be_asked_is_left_out_and_said(
+    evaluate: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    can = frozenset(Capability) - {Capability.PROMPT_LOGPROBS}
+    monkeypatch.setattr(Vllm, "can", lambda self, serving: can)
+    found = evaluate("run")
+    assert found.reading is None
+    assert found.not_measured == ("the fidelity texts were not read. vLLM has no prompt logprobs.",)
+    assert asked(tmp_path / "run" / "logs" / "server-baseline.log", "text") == []
+    again = evaluate("later")
+    assert again.not_measured == found.not_measured
+    # No engine is started for what it cannot do.
+    logs = [log.name for log in (tmp_path / "later" / "logs").iterdir()]
+    assert logs == ["server-baseline-reused.log"]
 
 
 def test_a_reading_is_kept_and_asked_again_for_other_figures(

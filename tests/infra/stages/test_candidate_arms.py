@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from infra.contracts.capability import Capability
 from infra.contracts.errors import BrokenCheckpoint
 from infra.contracts.records import ArmResult, Checkpoint, Comparison
 from infra.contracts.specs import CalibrationSpec, CandidateSpec, ModelSpec, RunSpec, ServingChanges
+from infra.engines.vllm import server
 from infra.judging import evidence
 from infra.models.weights import as_it_came, inspect_local
 from infra.probes.triage import served
@@ -126,6 +128,17 @@ def test_a_candidate_is_looked_at_with_the_conversations_of_the_run(
         else:
             assert triage.agreement == 1.0
             assert "to the baseline" in checks[served.CALIBRATION]
+
+
+def test_a_candidate_whose_engine_echoes_nothing_is_not_looked_at_by_its_answers(
+    evaluate: Evaluate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_CAN", server._CAN - {Capability.ECHO_LOGPROBS})
+    spec = make_spec(CACHE, conditions={"triage": {}}, conversations=CONVERSATIONS)
+    triage = evaluate("run", CACHE.name, spec=spec, baseline=evaluate("run", spec=spec)).triage
+    assert triage is not None
+    checks = {check.name: check.value for check in triage.checks}
+    assert checks[served.AGREEMENT] == "not asked: vLLM has no echo logprobs"
 
 
 @pytest.fixture
