@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from deployments import prefect_here
 from deployments.families import MATRICES
 from deployments.looking_back import COMMANDS, add_commands, look_back
 from deployments.matrix import carry_out as carry_out_matrix
@@ -192,9 +193,7 @@ def _run(spec: RunSpec, *, again: bool) -> int:
     findings = survey(spec, settings=settings, progress=terminal, fetch_rows=True)
     refuse(findings)
 
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
-    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
-    terminal.say("starting Prefect")
+    prefect_here.prepare(terminal)
     from flows.evaluate_candidates import evaluate_candidates
 
     try:

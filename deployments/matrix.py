@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from deployments import prefect_here
 from deployments.overrides import override_matrix
 from infra.contracts.errors import AssayError, SpecError
 from infra.contracts.progress import Progress, Silent
@@ -64,9 +64,7 @@ def _preflight(spec: MatrixSpec) -> int:
 
 
 def _run(spec: MatrixSpec, progress: Progress) -> int:
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
-    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
-    progress.say("starting Prefect")
+    prefect_here.prepare(progress)
     from flows.evaluate_models import evaluate_models
 
     try:

@@ -5,6 +5,9 @@ One error says three things: the fact, the probable cause, the remedy.
     AssayError
     ├── SpecError               what was asked cannot work
     ├── PreflightError          something the run needs is missing; lists every problem
+    ├── NotEnough               the machine has less of something than the run needs
+    ├── PrefectUnreachable      the configured Prefect API does not answer
+    ├── MarginUnresolvable      the rows are too few for the margin
     ├── EnvironmentBuildError   a Python environment could not be built
     ├── ProcessError            a child process could not be run as it should
     │   ├── ProcessTimedOut     it ran longer than it may
@@ -112,6 +115,18 @@ class PreflightError(AssayError):
             "\n".join([f"{count} missing; {spent}.", *lines]),
             nothing_spent=True,
         )
+
+
+class NotEnough(AssayError):
+    """The machine has less of something than the run needs."""
+
+
+class PrefectUnreachable(AssayError):
+    """The configured Prefect API does not answer."""
+
+
+class MarginUnresolvable(AssayError):
+    """The rows are too few for the margin."""
 
 
 class EnvironmentBuildError(AssayError):

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from infra.contracts.errors import AssayError, GatedRepository, HubUnreachable
+from infra.contracts.errors import GatedRepository, HubUnreachable, PrefectUnreachable
 from infra.contracts.progress import Silent
 from infra.contracts.specs import CalibrationSpec, DatasetSpec, ModelSpec
 from infra.models.hubs.hub import Listing, Repository, Source, connect, site
@@ -35,10 +35,6 @@ _HERE = "is here already"
 
 NOT_NAMED = "; evaluation.datasets does not name it"
 """Ends what is said of rows that come from where their task says."""
-
-
-class PrefectUnreachable(AssayError):
-    """The configured Prefect API does not answer."""
 
 
 def model(spec: ModelSpec, settings: Settings) -> tuple[Finding | str, RemoteSize]:

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from infra.contracts.errors import AssayError, PreflightError
+from infra.contracts.errors import NotEnough, PreflightError
 from infra.contracts.specs import ServingSpec
 from infra.machine import ports
 from infra.machine.accelerators import allowed
@@ -23,10 +23,6 @@ _LEAST_DRIVER = {12: (525, 60), 13: (580, 65)}
 
 _RESULTS_BYTES = GIB // 4
 """Room for one run's report, answers and logs."""
-
-
-class NotEnough(AssayError):
-    """The machine has less of something than the run needs."""
 
 
 def accelerator(spec: ServingSpec, settings: Settings) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from infra.contracts.errors import AssayError
+from infra.contracts.errors import MarginUnresolvable
 from infra.contracts.progress import Progress, Silent
 from infra.contracts.records import Power
 from infra.contracts.specs import RunSpec, VerdictSpec
@@ -21,10 +21,6 @@ from infra.suite import kind_of
 _POWER, _TASKS, _TIME = "power", "power by task", "expected time"
 _NAMED = 12
 """Tasks that the table names; those that can show least stand first."""
-
-
-class MarginUnresolvable(AssayError):
-    """The rows are too few for the margin."""
 
 
 def planned(spec: RunSpec, settings: Settings, progress: Progress | None = None) -> Power | None:

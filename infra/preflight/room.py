@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+from infra.contracts.errors import NotEnough
 from infra.contracts.specs import QuantizationSpec, ServingSpec
 from infra.engines.registry import engine_of
 from infra.machine.device import Device
@@ -15,7 +16,7 @@ from infra.models.memory_need import (
     serving,
 )
 from infra.preflight.findings import Finding, look, note
-from infra.preflight.machine import NotEnough, existing
+from infra.preflight.machine import existing
 from infra.quantizers import quantizer_of
 from infra.store.settings import Settings
 

@@ -16,7 +16,13 @@ from huggingface_hub import constants
 from deployments.overrides import override
 from deployments.recipes import sample
 from infra import preflight
-from infra.contracts.errors import AssayError, EnvironmentBuildError, PreflightError
+from infra.contracts.errors import (
+    AssayError,
+    EnvironmentBuildError,
+    NotEnough,
+    PrefectUnreachable,
+    PreflightError,
+)
 from infra.contracts.progress import Silent
 from infra.contracts.specs import BASELINE, ArmSpec, DatasetSpec, RunSpec, ServingSpec
 from infra.machine.device import Device
@@ -24,9 +30,7 @@ from infra.models.hubs.hub import connect
 from infra.models.memory_need import GIB, from_name
 from infra.preflight import access, interpreters, machine, model, plan, room
 from infra.preflight import suite as tasks_of
-from infra.preflight.access import PrefectUnreachable
 from infra.preflight.findings import Finding, note, ok, problem, table
-from infra.preflight.machine import NotEnough
 from infra.store.settings import Settings
 from infra.suite.harness.definitions.catalog import Leaf
 from infra.suite.harness.prepared import check_suite
