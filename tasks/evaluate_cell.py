@@ -11,7 +11,13 @@ from typing import cast
 
 from prefect import task
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
@@ -19,7 +25,7 @@ from infra.contracts.errors import CellFailed
 from infra.contracts.specs import CellSpec
 from infra.machine.processes import run as run_process
 from infra.machine.processes import tail
-from infra.stages.run_key import finished_run
+from infra.stages.run_key import finished_run, run_key
 from infra.store.content import write_atomically
 from infra.store.run_folder import runs_folder
 from infra.store.settings import Settings
@@ -92,6 +98,42 @@ def _here(cell: CellSpec, folder: Path) -> Path:
 
 def _by_a_worker(cell: CellSpec) -> Path:
     spec = cell.run
+    key = run_key(spec, Settings())
+    # Whoever started a cell may have been killed: its worker goes on, and need not start anew.
+    run = (_under_way(key) if key else None) or _started(cell, key)
+    with get_client(sync_client=True) as client:
+        while not (state := client.read_flow_run(run.id).state) or not state.is_final():
+            time.sleep(_POLL_SECONDS)
+    runs = runs_folder(spec.results, Settings())
+    found = list(runs.glob(f"{spec.results.label}-*-{str(run.id)[:8]}/report.json"))
+    if not found:
+        raise CellFailed(
+            f"{cell.name} came to no result: its run ended as {state.name}.",
+            cause=state.message or "",
+            remedy=f"Look at flow run {run.name} in the Prefect UI.",
+        )
+    return found[0]
+
+
+def _under_way(key: str) -> FlowRun | None:
+    """Return the run of the same cell that a worker carries out, or that waits for one."""
+    unfinished = [kind for kind in StateType if kind not in TERMINAL_STATES]
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(
+                tags=FlowRunFilterTags(all_=[_tag(key)]),
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=unfinished)),
+            )
+        )
+    return found[0] if found else None
+
+
+def _tag(key: str) -> str:
+    return f"cell {key[:16]}"
+
+
+def _started(cell: CellSpec, key: str | None) -> FlowRun:
+    spec = cell.run
     started = run_deployment(
         DEPLOYMENT,
         parameters={
@@ -109,18 +151,7 @@ def _by_a_worker(cell: CellSpec) -> Path:
         },
         timeout=0,
         flow_run_name=cell.name.replace("/", " · "),
+        tags=[_tag(key)] if key else [],
         as_subflow=True,
     )
-    run = cast(FlowRun, started)  # outside of an event loop it is no coroutine
-    with get_client(sync_client=True) as client:
-        while not (state := client.read_flow_run(run.id).state) or not state.is_final():
-            time.sleep(_POLL_SECONDS)
-    runs = runs_folder(spec.results, Settings())
-    found = list(runs.glob(f"{spec.results.label}-*-{str(run.id)[:8]}/report.json"))
-    if not found:
-        raise CellFailed(
-            f"{cell.name} came to no result: its run ended as {state.name}.",
-            cause=state.message or "",
-            remedy=f"Look at flow run {run.name} in the Prefect UI.",
-        )
-    return found[0]
+    return cast(FlowRun, started)  # outside of an event loop it is no coroutine

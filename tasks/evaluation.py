@@ -17,7 +17,7 @@ from tasks.check_prerequisites import check_prerequisites
 from tasks.compare import compare
 from tasks.evaluate_arm import evaluate_arm
 from tasks.fetch_weights import fetch_weights
-from tasks.outcomes import conclude
+from tasks.outcomes import conclude, value_of
 from tasks.publish import publish
 from tasks.quantize import quantize
 
@@ -39,7 +39,7 @@ def evaluate(spec: RunSpec) -> Path:
         with _or_failed(name, spec, failed):
             checkpoints[name] = parts.checkpoint(name, arm)
     if spec.baseline_pack is not None:
-        arms = {BASELINE: adopt_baseline(spec.baseline_pack, spec, run)}
+        arms = {BASELINE: value_of(adopt_baseline(spec.baseline_pack, spec, run))}
     else:
         arms = {BASELINE: parts.evaluated(BASELINE, checkpoints[BASELINE])}
     repeat = None
@@ -101,10 +101,9 @@ class _Parts:
         if arm.quantization is None or self._quantizer is None:
             return as_it_came(weights)
         environment: PythonEnvironment = self._quantizer.result()
-        checkpoint: Checkpoint = quantize(
-            name, weights, arm.quantization, self._spec, environment, self._run
+        return value_of(
+            quantize(name, weights, arm.quantization, self._spec, environment, self._run)
         )
-        return checkpoint
 
     def evaluated(
         self,
@@ -116,9 +115,12 @@ class _Parts:
     ) -> ArmResult:
         """Return what an arm scored."""
         environment = self._servers[name].result()
-        return evaluate_arm(
-            name, checkpoint, self._spec, environment, self._run, repeat=repeat, baseline=baseline
-        )
+        return value_of(
+            evaluate_arm(
+                name, checkpoint, self._spec, environment, self._run,
+                repeat=repeat, baseline=baseline,
+            )
+        )  # fmt: skip
 
 
 def _interpreter(arm: ArmSpec) -> tuple[str, str | None]:

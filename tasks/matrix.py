@@ -15,6 +15,7 @@ from infra.report.matrix import cells as plain_cells
 from infra.stages import matrix
 from infra.store.settings import Settings
 from tasks.evaluate_cell import evaluate_cell, workers_wait
+from tasks.outcomes import value_of
 
 Where = Literal["auto", "here", "workers"]
 
@@ -54,7 +55,7 @@ def evaluate(spec: MatrixSpec, where: Where) -> Path:
     else:
         for cell in spec.cells:
             try:
-                finished[cell.name] = evaluate_cell(cell, folder, deployed=False)
+                finished[cell.name] = value_of(evaluate_cell(cell, folder, deployed=False))
             except Exception as error:
                 logger.error(f"{cell.name} has no result; the others go on. {error}")
                 failed[cell.name] = str(error)

@@ -21,8 +21,14 @@ def outcome(value: T, *, reused: bool) -> T:
     """Return a task's value, under the state name `Reused` if an earlier run made it."""
     if not reused:
         return value
-    # Prefect takes a returned state as the run's own and hands its data to the caller.
+    # Prefect takes a returned state as the run's own. Futures and tasks that are given it have its
+    # data of it; whoever called the task has the state, see `value_of`.
     return cast(T, Completed(name="Reused", message="An earlier run made this.", data=value))
+
+
+def value_of(returned: T) -> T:
+    """Return the value of a task that was called and may have returned an `outcome`."""
+    return cast(T, returned.result()) if isinstance(returned, State) else returned
 
 
 def may_heal(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from deployments.families import MATRICES
 from deployments.recipes import RECIPES
-from infra.contracts.specs import RunSpec
+from infra.contracts.specs import MatrixSpec, RunSpec
 
 ROOT = Path(__file__).parent.parent
 FLOWS = sorted(path for path in (ROOT / "flows").glob("*.py") if path.stem != "__init__")
@@ -33,6 +34,12 @@ def test_deployments_are_the_recipes() -> None:
     recipe = RECIPES["sample-candidates"]()
     assert RunSpec(**deployments["candidates"]["parameters"]) == recipe
     assert RunSpec(**deployments["nightly"]["parameters"]) == RECIPES["qwen2.5-7b-instruct"]()
+    matrix = MATRICES["sample-family"]()
+    # The form shows what the cells will do whatever is chosen: no verdict ends the matrix.
+    ungated = matrix.model_copy(
+        update={"verdict": matrix.verdict.model_copy(update={"gate": "none"})}
+    )
+    assert MatrixSpec(**deployments["matrix"]["parameters"]) == ungated
     assert deployments["nightly"]["schedules"][0]["active"] is False
 
 
