@@ -14,9 +14,11 @@ from tests.infra.probes.subjects import checkpoint_at, result_of, subject_of
 from tests.infra.probes.triage.conftest import make_spec
 
 
-def look(folder: Path, *, spec: RunSpec | None = None, **bounds: object) -> Look:
+def look(
+    folder: Path, *, spec: RunSpec | None = None, baselines: str = "d", **bounds: object
+) -> Look:
     spec = spec or make_spec(**bounds)
-    baseline = result_of(subject_of(spec, checkpoint_at(folder), folder))
+    baseline = result_of(subject_of(spec, checkpoint_at(folder, baselines), folder))
     [candidate] = spec.candidates
     conditions = ["conditions of the candidate"]
     return Look(
@@ -48,6 +50,13 @@ def test_a_raised_bound_is_enforced_on_what_was_found_before(kept: Path) -> None
         raised.require_bound()
     assert refused.value.checks == (served.AGREEMENT,)
     assert "(wanted: at least 0.95)" in refused.value.fact
+
+
+def test_what_the_baseline_serves_decides_what_is_told(kept: Path) -> None:
+    with pytest.raises(BrokenCheckpoint, match="the baseline's own weights"):
+        look(kept, min_agreement=0.95).require_bound()
+    with pytest.raises(BrokenCheckpoint, match="others than the baseline's"):
+        look(kept, baselines="another", min_agreement=0.95).require_bound()
 
 
 def test_the_report_shows_the_bound_that_was_asked(kept: Path) -> None:
