@@ -11,6 +11,7 @@ from typing import Any
 
 from infra.contracts.errors import AssayError
 from infra.contracts.progress import Progress
+from infra.contracts.records import Quantization
 from infra.contracts.specs import ArmSpec, CalibrationSpec, EvaluationSpec, QuantizationSpec
 from infra.conversations import calibration
 from infra.engines.registry import engine_of
@@ -72,7 +73,7 @@ def on_a_hub(spec: ArmSpec, settings: Settings) -> Model:
     try:
         found, size = access.model(spec.model, settings)
     except AssayError as error:
-        findings = [problem(_MODEL, error), *_quantizable(spec, None)]
+        findings = [problem(_MODEL, error), *_quantizable(spec, None, None)]
         return Model([*findings, _servable(spec, shape, {})], shape, to_download, None)
     config = size.config
     if config is not None:
@@ -81,7 +82,7 @@ def on_a_hub(spec: ArmSpec, settings: Settings) -> Model:
         shape = with_weights(shape, size.weight_bytes)
     findings = [
         look(_MODEL, lambda: found),
-        *_quantizable(spec, config),
+        *_quantizable(spec, config, size.quantization),
         _servable(spec, shape, config or {}),
     ]
     whole = size.folder if not problems(findings) else None
@@ -133,12 +134,14 @@ def look_at_conversations(
     return look("calibration", check)
 
 
-def _quantizable(spec: ArmSpec, config: Mapping[str, Any] | None) -> list[Finding]:
+def _quantizable(
+    spec: ArmSpec, config: Mapping[str, Any] | None, quantization: Quantization | None
+) -> list[Finding]:
     if (recipe := spec.quantization) is None:
         return []
 
     def check() -> Finding | str:
-        quantizer_of(recipe).check_named(spec.model.id, config)
+        quantizer_of(recipe).check_named(spec.model.id, config, quantization)
         if config is None:
             return note(_RECIPE, "unknown until config.json can be read")
         return _known(recipe, config).found
