@@ -91,6 +91,7 @@ def on_a_hub(spec: ArmSpec, settings: Settings) -> Model:
 
 
 def look_at_conversations(
+    name: str,
     wanted: CalibrationSpec,
     spec: EvaluationSpec,
     trust_remote_code: bool,
@@ -98,10 +99,13 @@ def look_at_conversations(
     settings: Settings,
     progress: Progress,
     asked: Future[tuple[str, bool]] | None,
+    *,
+    for_quantizer: bool,
 ) -> Finding:
     """Check the conversations; render them where the model's template and tokenizer are at hand.
 
     Args:
+        name: What the finding is called.
         wanted: The conversations.
         spec: What templates are told.
         trust_remote_code: Allow a tokenizer that is code of the repository.
@@ -109,6 +113,7 @@ def look_at_conversations(
         settings: Where datasets of a hub are kept.
         progress: Told how many are rendered.
         asked: The hub's answer about a dataset there: what was found, and whether it is here.
+        for_quantizer: A checkpoint is made from them; candidates are not just looked at with them.
     """
 
     def check() -> Finding | str:
@@ -127,11 +132,12 @@ def look_at_conversations(
             settings=settings,
             progress=progress,
             trust_remote_code=trust_remote_code,
+            for_quantizer=for_quantizer,
         ).card
         found = f"{card.used} of {card.read} conversations, {card.tokens_total} tokens"
-        return note("calibration", "; ".join([found, *card.told])) if card.told else found
+        return note(name, "; ".join([found, *card.told])) if card.told else found
 
-    return look("calibration", check)
+    return look(name, check)
 
 
 def _quantizable(

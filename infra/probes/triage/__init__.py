@@ -15,6 +15,7 @@ from infra.contracts.capability import Capability, Need, named, unmet
 from infra.contracts.progress import Progress
 from infra.contracts.records import ArmResult, Check, Checkpoint, Triage, Weights
 from infra.contracts.specs import TriageSpec
+from infra.contracts.specs.places import told_at
 from infra.conversations import identity as calibration_source
 from infra.engines.endpoint import ServedEndpoint
 from infra.models.chat_template import moment_of
@@ -237,9 +238,10 @@ class Look:
         self._progress.say(f"triage: no reason to stop, in {seconds:.0f} s{agreed}")
 
     def _stop_if_broken(self, checks: Sequence[Check]) -> None:
-        stop_if_broken(
-            checks, self._subject.checkpoint, self._progress, baseline=self._baseline_digest
-        )
+        with told_at(self._spec.probe_places):
+            stop_if_broken(
+                checks, self._subject.checkpoint, self._progress, baseline=self._baseline_digest
+            )
 
     def _compare(self, baseline: Baseline, server: ServedEndpoint) -> tuple[list[Check], float]:
         count = len(baseline.answers)
@@ -268,17 +270,18 @@ class Look:
         wanted = self._spec.probe_conversations
         if wanted is None:
             return []
-        return prompts(
-            self._subject.tokenizer,
-            wanted,
-            self._spec.evaluation.triage.prompts,
-            longest=min(server.window - answers.ANSWER_TOKENS - 1, _LONGEST_PROMPT),
-            moment=moment_of(self._spec.evaluation),
-            variables=self._spec.evaluation.chat_template_kwargs,
-            settings=self._settings,
-            progress=self._progress,
-            trust_remote_code=self._subject.trusts_tokenizer,
-        )
+        with told_at(self._spec.probe_places):
+            return prompts(
+                self._subject.tokenizer,
+                wanted,
+                self._spec.evaluation.triage.prompts,
+                longest=min(server.window - answers.ANSWER_TOKENS - 1, _LONGEST_PROMPT),
+                moment=moment_of(self._spec.evaluation),
+                variables=self._spec.evaluation.chat_template_kwargs,
+                settings=self._settings,
+                progress=self._progress,
+                trust_remote_code=self._subject.trusts_tokenizer,
+            )
 
     def _answers_to(self, asked: list[list[int]]) -> Path:
         return self._baseline_answers / f"{digest_of([answers.ANSWER_TOKENS, asked])[:32]}.json"
