@@ -26,6 +26,7 @@ from infra.contracts.specs import (
     ServingSpec,
     Spec,
 )
+from infra.contracts.specs.places import CALIBRATION, PARTS, Places, placed
 from infra.contracts.specs.run import SHORT_FORM
 
 _SHOW = f"`{PYTHON} -m deployments show RECIPE` prints every field of a recipe."
@@ -35,6 +36,9 @@ _STEP = re.compile(
           | (?:^|(?<!^)\.) (?P<plain>[^.\[\]="\s][^.\[\]="]*) )""",
     re.VERBOSE,
 )
+
+_PLAIN = re.compile(r"[A-Za-z_][\w-]*")
+"""Keys that need no brackets."""
 
 
 def parse(data: dict[str, Any]) -> RunSpec:
@@ -46,7 +50,7 @@ def parse(data: dict[str, Any]) -> RunSpec:
     try:
         return _read(data)
     except ValidationError as error:
-        raise _readable(error) from error
+        raise _readable(error, data) from error
 
 
 def override(spec: RunSpec, assignments: Iterable[str]) -> RunSpec:
@@ -80,7 +84,7 @@ def parse_matrix(data: dict[str, Any]) -> MatrixSpec:
     try:
         return MatrixSpec.model_validate(data)
     except ValidationError as error:
-        raise _readable(error) from error
+        raise _readable(error, data) from error
 
 
 def override_matrix(spec: MatrixSpec, assignments: Iterable[str]) -> MatrixSpec:
@@ -132,11 +136,11 @@ def _assigned(
     except ValidationError as error:
         # `model.revision=1234567` is a commit, though it reads as a number.
         if not _read_as_text(data, texts, error):
-            raise _readable(error) from error
+            raise _readable(error, data) from error
     try:
         return read(data)
     except ValidationError as error:
-        raise _readable(error) from error
+        raise _readable(error, data) from error
 
 
 def _is_short(steps: list[_Step]) -> bool:
@@ -323,13 +327,13 @@ def _nowhere(path: str, names: Iterable[str] = (), remedy: str = _SHOW) -> SpecE
     )
 
 
-def _readable(error: ValidationError) -> SpecError:
+def _readable(error: ValidationError, data: Any) -> SpecError:
     lines = []
     for problem in error.errors():
         place = _written(problem["loc"])
         inner = problem.get("ctx", {}).get("error")
         if isinstance(inner, AssayError):
-            lines.append(str(inner))
+            lines.append(placed(str(inner), _places(problem["loc"], data)))
         elif problem["type"] == "extra_forbidden":
             lines.append(f"Unknown field {place!r}.")
         else:
@@ -340,7 +344,25 @@ def _readable(error: ValidationError) -> SpecError:
     )
 
 
+def _places(loc: Sequence[str | int], data: Any) -> Places:
+    """Return where the fields stand that an error of this place names; candidates by name."""
+    named: list[str | int] = []
+    for step in loc:
+        if step in PARTS:
+            return {str(step): _written([*named, step])} if named else {}
+        try:
+            data = data[step]
+        except (LookupError, TypeError):
+            return {}  # it is no place of what was given
+        name = data.get("name") if isinstance(step, int) and isinstance(data, dict) else None
+        # A name of digits would be read as a place in the list.
+        named.append(name if name and isinstance(name, str) and not name.isdigit() else step)
+    return {CALIBRATION: _written(named)} if named else {}
+
+
 def _written(place: Sequence[str | int]) -> str:
-    """Return a place in the spec as a path that `override` reads."""
-    steps = [f".{part}" if str(part).isidentifier() else f"[{json.dumps(part)}]" for part in place]
+    """Return a place in the spec as a path that `override` reads, without quotes where it can."""
+    steps = [
+        f".{part}" if _PLAIN.fullmatch(str(part)) else f"[{json.dumps(part)}]" for part in place
+    ]
     return "".join(steps).removeprefix(".")

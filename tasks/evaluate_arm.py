@@ -7,6 +7,7 @@ from prefect.runtime import task_run
 
 from infra.contracts.records import ArmResult, Checkpoint, PythonEnvironment
 from infra.contracts.specs import RunSpec
+from infra.contracts.specs.places import told_at
 from infra.stages import arms
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
@@ -39,7 +40,11 @@ def evaluate_arm(
     taken from there; if that is all of them, no server is started.
     """
     name = f"{arm}-{arms.REPEAT}" if repeat else arm
-    with reported_to_prefect() as progress, run.stage(f"evaluate-{name}") as timed:
+    with (
+        told_at(spec.places(arm)),
+        reported_to_prefect() as progress,
+        run.stage(f"evaluate-{name}") as timed,
+    ):
         run.write(f"checkpoint-{arm}", checkpoint)
         result = arms.evaluate(
             arm, checkpoint, spec,

@@ -9,6 +9,7 @@ from prefect.logging import get_run_logger
 from infra.contracts.errors import AssayError
 from infra.contracts.records import ArmResult, Checkpoint, Comparison, PythonEnvironment, Weights
 from infra.contracts.specs import BASELINE, ArmSpec, RunSpec
+from infra.contracts.specs.places import told_at
 from infra.models.weights import as_it_came
 from infra.store.run_folder import RunFolder
 from tasks.adopt_baseline import adopt_baseline
@@ -94,16 +95,24 @@ class _Parts:
 
     def checkpoint(self, name: str, arm: ArmSpec) -> Checkpoint:
         """Return what an arm serves: its model as it came, or what is made of it."""
-        source = arm.model.model_dump_json()
-        if source not in self._weights:
-            self._weights[source] = fetch_weights(name, arm.model, self._run)
-        weights = self._weights[source]
+        weights = self._fetched(name, arm)
         if arm.quantization is None or self._quantizer is None:
             return as_it_came(weights)
         environment: PythonEnvironment = self._quantizer.result()
+        writer = None
+        if self._spec.evaluation.tokenizer == "baseline":
+            writer = self._fetched(BASELINE, self._spec.baseline)
         return value_of(
-            quantize(name, weights, arm.quantization, self._spec, environment, self._run)
+            quantize(name, weights, arm.quantization, self._spec, environment, self._run, writer)
         )
+
+    def _fetched(self, name: str, arm: ArmSpec) -> Weights:
+        """Return the weights of an arm's model, had once."""
+        source = arm.model.model_dump_json()
+        if source not in self._weights:
+            with told_at(self._spec.places(name)):
+                self._weights[source] = fetch_weights(name, arm.model, self._run)
+        return self._weights[source]
 
     def evaluated(
         self,

@@ -6,6 +6,7 @@ from prefect import task
 
 from infra.contracts.records import Checkpoint, PythonEnvironment, Weights
 from infra.contracts.specs import QuantizationSpec, RunSpec
+from infra.contracts.specs.places import told_at
 from infra.models.chat_template import moment_of
 from infra.probes.triage import look_at_files
 from infra.quantizers import quantizer_of
@@ -24,21 +25,30 @@ def quantize(
     spec: RunSpec,
     environment: PythonEnvironment,
     run: RunFolder,
+    baseline: Weights | None = None,
 ) -> Checkpoint:
     """Return an arm's checkpoint; the same recipe on the same weights is made once.
 
     Tasks that cannot be put to the model stop here, before anything is paid for; so does a
     checkpoint whose files are broken, before any arm is evaluated.
+
+    With the baseline's weights, its tokenizer and its template write the prompts.
     """
     whole = spec.arms[arm]
-    with reported_to_prefect() as progress, run.stage(f"quantize-{arm}") as timed:
+    writer = whole if baseline is None else spec.baseline
+    with (
+        told_at(spec.places(arm)),
+        reported_to_prefect() as progress,
+        run.stage(f"quantize-{arm}") as timed,
+    ):
         check_prompts(
             spec.evaluation,
             whole,
             weights.path,
-            weights.path,
+            (baseline or weights).path,
             settings=Settings(),
             progress=progress,
+            trust_remote_code=writer.model.trust_remote_code,
         )
         checkpoint, timed.reused = quantizer_of(recipe).make(
             weights,

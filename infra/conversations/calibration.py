@@ -50,6 +50,7 @@ def prepare(
     settings: Settings,
     progress: Progress,
     trust_remote_code: bool = False,
+    for_quantizer: bool = True,
 ) -> Calibration:
     """Render conversations with the model's own chat template and choose those that can be used.
 
@@ -64,6 +65,8 @@ def prepare(
         settings: Where datasets of a hub are kept.
         progress: Told how many are rendered.
         trust_remote_code: Allow a tokenizer that is code of the repository.
+        for_quantizer: They have to fill one block of the quantizer. Those that candidates are only
+            looked at with need not.
 
     Raises:
         CalibrationError: As for `read`; or there is no chat template, or it has a fault, refuses a
@@ -107,6 +110,8 @@ def prepare(
     unsaid.check()
     lengths = [len(ids) for ids in token_ids]
     _check_enough(spec, conversations.total, lengths, too_long, duplicates)
+    if for_quantizer:
+        _check_block(spec, lengths)
     card = CalibrationCard(
         spec=spec,
         fingerprint=digest_of(list(texts)),
@@ -226,7 +231,7 @@ class _Unsaid:
             f"The model's chat template passes over messages of role {roles}: nothing of them is "
             f"in what it renders.",
             cause=f"{self._concerned} of {self._looked_at} conversations have such messages, the "
-            f"first is {self._first}{alike}. The quantizer would not see them.",
+            f"first is {self._first}{alike}. The model would not read them.",
             remedy=self._remedy(),
         )
 
@@ -258,9 +263,13 @@ def _check_enough(
             f"{len(lengths) or 'No'} usable conversations in {spec.path}; "
             f"quantization.calibration.min_samples asks for {spec.min_samples}.",
             cause=f"{len(too_long)} of {total} have more than max_sequence_length={longest} "
-            f"tokens, the shortest of them {min(too_long)}; the quantizer skips those.",
+            f"tokens, the shortest of them {min(too_long)}; those are left out.",
             remedy=_longer(spec, lengths, too_long),
         )
+
+
+def _check_block(spec: CalibrationSpec, lengths: list[int]) -> None:
+    longest = spec.max_sequence_length
     if sum(lengths) < longest:
         raise CalibrationError(
             f"The {len(lengths)} usable conversations in {spec.path} hold {sum(lengths)} tokens, "

@@ -5,12 +5,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from infra.contracts.errors import CorruptWeights, HubUnreachable
 from infra.contracts.progress import Silent
+from infra.contracts.records import Quantization
 from infra.contracts.specs import ModelSpec
+from infra.models import quantization
 from infra.models.files import choose, is_weight
 from infra.models.folder import config_of
 from infra.models.hubs.hub import Repository, connect
@@ -40,6 +43,9 @@ class RemoteSize:
     """Where the model is, if it is here already; none for a local folder."""
     config: Mapping[str, Any] | None = None
     """The model's config.json, if it was asked for and could be read."""
+    quantization: Quantization | None = None
+    """How its small files say that it is quantized, if they were asked for; none if none says so,
+    or none could be read."""
 
 
 def remote_size(
@@ -56,7 +62,8 @@ def remote_size(
         timeout: Seconds until the hub counts as unreachable; the client's own patience is longer.
         settings: Where downloads are kept, if not where the environment says. What is here
             already counts as present, and a commit that is here is not asked for.
-        read_config: Read the model's config.json as well.
+        read_config: Read the model's config.json as well, and what else may say that it is
+            quantized.
 
     Raises:
         HubUnreachable: No answer from the hub within the time.
@@ -89,11 +96,15 @@ def remote_size(
             folder=what.folder if _is_whole(what.folder, here) else None,
             weight_bytes=sum(here[name] for name in names if is_weight(name)),
             config=_config_here(what.folder, place) if read_config else None,
+            quantization=quantization.in_files(place.read) if read_config else None,
         )
     sizes = {file.name: file.size for file in what.listing.files}
     hub, listing = connect(spec.source), what.listing
 
+    @cache
     def read(name: str) -> bytes | None:
+        if name not in sizes:
+            return None
         try:
             content = hub.read(repository, listing, name, timeout=timeout)
         except HubUnreachable:
@@ -116,6 +127,7 @@ def remote_size(
         present=False,
         weight_bytes=sum(sizes[name] for name in names if is_weight(name)),
         config=config,
+        quantization=quantization.in_files(read) if read_config else None,
     )
 
 

@@ -87,7 +87,7 @@ def look_at(
         settings: Where things are kept.
         progress: Hears about what takes long.
     """
-    lines = Lines()
+    lines = Lines(spec)
     models: dict[str, Model] = {}
     for name, arm in spec.evaluated.items():
         asked = on_hubs.get(name)
@@ -96,11 +96,14 @@ def look_at(
     conversations: dict[str, Finding] = {}
     for name, wanted in conversations_of(spec).items():
         for one in wanted:
+            arm = spec.arms[name]
+            made = arm.quantization is not None and one == arm.quantization.calibration
             said = model.look_at_conversations(
-                one, spec.evaluation, spec.arms[name].model.trust_remote_code, models[name],
-                settings, progress, talks.get(one),
+                "calibration" if made else "conversations", one, spec.evaluation,
+                arm.model.trust_remote_code, models[name], settings, progress, talks.get(one),
+                for_quantizer=made,
             )  # fmt: skip
-            lines.add(name, said)
+            lines.extend(name, [said], places=None if made else spec.probe_places)
             if said.status == "problem" or name not in conversations:
                 conversations[name] = said
     if spec.fidelity.enabled and spec.fidelity.texts:

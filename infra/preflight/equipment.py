@@ -42,7 +42,7 @@ def look_at(spec: RunSpec, settings: Settings) -> Equipment:
     """
     devices = {name: _device(arm.serving) for name, arm in spec.evaluated.items()}
     environments = _Environments(settings)
-    lines = Lines()
+    lines = Lines(spec)
     for name, arm in spec.evaluated.items():
         lines.extend(name, environments.of(arm, devices[name]))
         lines.extend(name, _serving(arm.serving, devices[name], settings))

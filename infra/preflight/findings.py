@@ -28,13 +28,17 @@ class Finding(Record):
     remedy: str = ""
     """What to do about a problem."""
 
+    arm: str = ""
+    """Of a problem, which candidate has it; empty where it is the run's, or anybody's."""
+
     downloaded: bool = False
     """Whether rows were downloaded to find it."""
 
     @property
     def error(self) -> AssayError:
         """The problem as an error."""
-        return AssayError(self.found, cause=self.cause, remedy=self.remedy)
+        fact = f"Candidate {self.arm}: {self.found}" if self.arm else self.found
+        return AssayError(fact, cause=self.cause, remedy=self.remedy)
 
 
 def ok(name: str, found: str) -> Finding:

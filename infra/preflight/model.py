@@ -11,6 +11,7 @@ from typing import Any
 
 from infra.contracts.errors import AssayError
 from infra.contracts.progress import Progress
+from infra.contracts.records import Quantization
 from infra.contracts.specs import ArmSpec, CalibrationSpec, EvaluationSpec, QuantizationSpec
 from infra.conversations import calibration
 from infra.engines.registry import engine_of
@@ -72,7 +73,7 @@ def on_a_hub(spec: ArmSpec, settings: Settings) -> Model:
     try:
         found, size = access.model(spec.model, settings)
     except AssayError as error:
-        findings = [problem(_MODEL, error), *_quantizable(spec, None)]
+        findings = [problem(_MODEL, error), *_quantizable(spec, None, None)]
         return Model([*findings, _servable(spec, shape, {})], shape, to_download, None)
     config = size.config
     if config is not None:
@@ -81,7 +82,7 @@ def on_a_hub(spec: ArmSpec, settings: Settings) -> Model:
         shape = with_weights(shape, size.weight_bytes)
     findings = [
         look(_MODEL, lambda: found),
-        *_quantizable(spec, config),
+        *_quantizable(spec, config, size.quantization),
         _servable(spec, shape, config or {}),
     ]
     whole = size.folder if not problems(findings) else None
@@ -90,6 +91,7 @@ def on_a_hub(spec: ArmSpec, settings: Settings) -> Model:
 
 
 def look_at_conversations(
+    name: str,
     wanted: CalibrationSpec,
     spec: EvaluationSpec,
     trust_remote_code: bool,
@@ -97,10 +99,13 @@ def look_at_conversations(
     settings: Settings,
     progress: Progress,
     asked: Future[tuple[str, bool]] | None,
+    *,
+    for_quantizer: bool,
 ) -> Finding:
     """Check the conversations; render them where the model's template and tokenizer are at hand.
 
     Args:
+        name: What the finding is called.
         wanted: The conversations.
         spec: What templates are told.
         trust_remote_code: Allow a tokenizer that is code of the repository.
@@ -108,6 +113,7 @@ def look_at_conversations(
         settings: Where datasets of a hub are kept.
         progress: Told how many are rendered.
         asked: The hub's answer about a dataset there: what was found, and whether it is here.
+        for_quantizer: A checkpoint is made from them; candidates are not just looked at with them.
     """
 
     def check() -> Finding | str:
@@ -126,19 +132,22 @@ def look_at_conversations(
             settings=settings,
             progress=progress,
             trust_remote_code=trust_remote_code,
+            for_quantizer=for_quantizer,
         ).card
         found = f"{card.used} of {card.read} conversations, {card.tokens_total} tokens"
-        return note("calibration", "; ".join([found, *card.told])) if card.told else found
+        return note(name, "; ".join([found, *card.told])) if card.told else found
 
-    return look("calibration", check)
+    return look(name, check)
 
 
-def _quantizable(spec: ArmSpec, config: Mapping[str, Any] | None) -> list[Finding]:
+def _quantizable(
+    spec: ArmSpec, config: Mapping[str, Any] | None, quantization: Quantization | None
+) -> list[Finding]:
     if (recipe := spec.quantization) is None:
         return []
 
     def check() -> Finding | str:
-        quantizer_of(recipe).check_named(spec.model.id, config)
+        quantizer_of(recipe).check_named(spec.model.id, config, quantization)
         if config is None:
             return note(_RECIPE, "unknown until config.json can be read")
         return _known(recipe, config).found

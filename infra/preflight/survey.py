@@ -131,7 +131,7 @@ def _prompts(
     spec: RunSpec, found: Arms, loaded: suite.Loaded, settings: Settings, progress: Progress
 ) -> list[Finding]:
     """Look at the first questions with the tokenizer of each arm, each once for each window."""
-    lines = Lines()
+    lines = Lines(spec)
     seen: set[object] = set()
     for name in spec.evaluated:
         writer = name if spec.evaluation.tokenizer == "own" else BASELINE

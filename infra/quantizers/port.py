@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from infra.contracts.progress import Progress
-from infra.contracts.records import Checkpoint, PythonEnvironment, Weights
+from infra.contracts.records import Checkpoint, PythonEnvironment, Quantization, Weights
 from infra.contracts.specs import QuantizationSpec, ServingSpec
 from infra.models.memory_need import Shape
 from infra.store.settings import Settings
@@ -41,12 +41,15 @@ class Quantizer(Protocol):
             CalibrationError: It has no chat template to render the conversations with.
         """
 
-    def check_named(self, model: str, config: Mapping[str, Any] | None) -> None:
+    def check_named(
+        self, model: str, config: Mapping[str, Any] | None, quantization: Quantization | None
+    ) -> None:
         """Refuse a model by what a hub shows of it.
 
         Args:
             model: Its id.
             config: Its config.json; none where that is out of reach.
+            quantization: How its files say that it is quantized; none if none says so.
 
         Raises:
             UnsupportedModel: It cannot be quantized.

@@ -492,7 +492,7 @@ CASES: list[tuple[Callable[[Case], None], tuple[str, ...]]] = [
     (candidate(name="Other", serving=HALF), ("candidates[1].name", "Other")),
     (candidate(serving={"port": 80}), ("candidates[1].serving.port", "1024")),
     (candidate(serving={"extra_args": ["--api-key", "x"]}), ("serving.extra_args", "--api-key")),
-    (candidate(serving={"max_model_len": 128}), ("160 tokens", "max_model_len of candidate other")),
+    (candidate(serving={"max_model_len": 128}), ("160 tokens", "other.serving.max_model_len is")),
     (candidate(serving={"device": "cuda"}), ("No NVIDIA GPU", "serving.device")),
     (candidate(serving={"python": "/no/python"}), ("/no/python", "serving.python")),
     (candidate(serving={"max_model_len": 4096}), ("serving.max_model_len is 4096", "2048")),

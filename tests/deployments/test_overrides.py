@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
-from deployments.overrides import override, parse
+from deployments.overrides import override, override_matrix, parse, parse_matrix
 from deployments.recipes import sample
 from infra.contracts.errors import SpecError
 from infra.contracts.specs import (
@@ -174,6 +175,67 @@ def test_a_missing_field_is_named_as_it_would_stand_there(
 ) -> None:
     with pytest.raises(SpecError, match=missing):
         parse({**given, "evaluation": {"tasks": [{"name": "gsm8k"}]}})
+
+
+@pytest.mark.parametrize(
+    ("candidate", "said", "field"),
+    [
+        ({"quantization": RECIPE | {"group_size": 48}}, "group_size=48 cannot be served",
+         "quantization.group_size=64"),
+        ({"quantization": {"calibration": {"path": "c", "min_samples": 999}}},
+         "calibration.min_samples=999 exceeds", "quantization.calibration.min_samples=9"),
+        ({"model": {"id": "a/b", "source": "local", "revision": "main"}}, "revision='main' was",
+         "model.revision=null"),
+        ({"serving": {"device": "cpu", "tensor_parallel_size": 2}}, "tensor_parallel_size=2 with",
+         "serving.tensor_parallel_size=1"),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_candidate_and_a_field_that_can_be_set(
+    candidate: dict[str, Any], said: str, field: str
+) -> None:
+    given: dict[str, Any] = {
+        "baseline": SERVED,
+        "candidates": [{"name": "one", "serving": {"dtype": "float16"}}, {"name": "awq-two"}],
+        "evaluation": {"tasks": [{"name": "gsm8k"}]},
+    }
+    two = given["candidates"][1]
+    two |= candidate
+    with pytest.raises(SpecError) as caught:
+        parse(given)
+    path = "candidates.awq-two"
+    assert f"{path}.{field.partition('=')[0]}=" in str(caught.value)
+    assert said in str(caught.value)
+    for part in candidate:
+        two.pop(part)
+    two["serving"] = {"dtype": "bfloat16"}
+    asked = [f"{path}.{part}={json.dumps(whole)}" for part, whole in candidate.items()]
+    with pytest.raises(SpecError, match=said):
+        override(parse(given), asked)
+    override(parse(given), [*asked, f"{path}.{field}"])
+
+
+def test_a_refusal_in_a_matrix_names_a_field_that_can_be_set() -> None:
+    cache = {"name": "cache", "serving": {"dtype": "float16"}}
+    given: dict[str, Any] = {
+        "models": [{"model": {"id": "a/b"}, "candidates": [
+            {"name": "two", "quantization": {"calibration": {"path": "c"}, "group_size": 48}}
+        ]}],
+        "candidates": [cache],
+        "evaluation": {"tasks": [{"name": "gsm8k"}]},
+    }  # fmt: skip
+    with pytest.raises(SpecError) as caught:
+        parse_matrix(given)
+    path = "models[0].candidates.two.quantization.group_size"
+    assert f"Set {path} to 32, 64 or 128." in str(caught.value)
+    given["models"][0]["candidates"][0]["quantization"]["group_size"] = 128
+    changed = override_matrix(parse_matrix(given), [f"{path}=64"])
+    recipe = changed.models[0].candidates[0].quantization
+    assert recipe is not None and recipe.group_size == 64
+
+
+def test_conversations_are_refused_by_their_own_name() -> None:
+    with pytest.raises(SpecError, match=r"^conversations\.min_samples=999 exceeds"):
+        override(sample(), ["conversations.path=c", "conversations.min_samples=999"])
 
 
 def test_a_file_of_the_short_form_is_the_recipe() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from deployments.recipes import sample, sample_awq
 from flows.evaluate_candidates import evaluate_candidates
-from infra.contracts.errors import NotPassed, PreflightError, ServerDied
+from infra.contracts.errors import NotPassed, PreflightError, QuantizationError, ServerDied
 from infra.contracts.records import Report
 from infra.contracts.specs import (
     ArmSpec,
@@ -50,12 +51,13 @@ def burnt(tmp_path: Path) -> CandidateSpec:
     return CandidateSpec(name="burnt", serving=ServingChanges(python=str(python), max_restarts=0))
 
 
-def run(tmp_path: Path, *candidates: CandidateSpec, **changes: Any) -> Report:
+def run(
+    tmp_path: Path, *candidates: CandidateSpec, chat: dict[str, Any] | None = None, **changes: Any
+) -> Report:
     """Carry out a run and return the report of the newest one."""
     recipe = sample()
-    evaluation = recipe.evaluation.model_copy(
-        update={"tasks": (TaskSpec(name="gsm8k", num_fewshot=0, limit=ROWS, max_gen_toks=64),)}
-    )
+    tasks = (TaskSpec(name="gsm8k", num_fewshot=0, limit=ROWS, max_gen_toks=64),)
+    evaluation = recipe.evaluation.model_copy(update={"tasks": tasks, **(chat or {})})
     given = {
         "baseline": ArmSpec(model=recipe.baseline.model, serving=ServingSpec(device="cpu")),
         "candidates": list(candidates),
@@ -132,6 +134,30 @@ def test_a_candidate_that_fails_costs_the_others_nothing(
     assert "environment-server-burnt" in report.timings
     text = (folder(tmp_path, report) / "report.md").read_text()
     assert "burnt" in text
+
+
+def test_the_baselines_template_writes_the_prompts_of_what_is_made_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The candidate's own refuses them; the interpreter here makes no checkpoint."""
+    python = stand_in_interpreter.write(tmp_path, "made", burnt=True)
+    monkeypatch.setenv("ASSAY_QUANTIZER_PYTHON", str(python))
+    recipe = sample()
+    [made] = recipe.candidates
+    folder = tmp_path / "another"
+    shutil.copytree(recipe.baseline.model.id, folder)
+    file = folder / "tokenizer_config.json"
+    config = json.loads(file.read_text())
+    config["chat_template"] = (
+        "{% if messages[0].content == 'Be brief.' %}{{ raise_exception('never') }}{% endif %}"
+        + config["chat_template"]
+    )
+    file.write_text(json.dumps(config))
+    model = recipe.baseline.model.model_copy(update={"id": str(folder)})
+    chat = {"chat_template": True, "system_instruction": "Be brief.", "tokenizer": "baseline"}
+    candidate = CandidateSpec(name="made", model=model, quantization=made.quantization)
+    with pytest.raises(QuantizationError, match="quantizer's interpreter"):
+        run(tmp_path, candidate, chat=chat)
 
 
 def test_where_no_candidate_comes_to_a_result_the_run_fails(

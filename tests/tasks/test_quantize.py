@@ -13,11 +13,12 @@ from prefect import flow
 from deployments.recipes import sample
 from infra.contracts.errors import EvaluationError
 from infra.contracts.progress import Silent
-from infra.contracts.records import Checkpoint, PythonEnvironment, Weights
-from infra.contracts.specs import RunSpec
-from infra.models.weights import inspect_local
+from infra.contracts.records import ArmResult, Checkpoint, PythonEnvironment, Weights
+from infra.contracts.specs import RunSpec, ServingChanges
+from infra.models.weights import as_it_came, inspect_local
 from infra.store.run_folder import RunFolder, open_run
 from infra.store.settings import Settings
+from tasks.evaluate_arm import evaluate_arm
 from tasks.quantize import quantize
 from tests.broken_checkpoints import SAMPLE
 
@@ -28,9 +29,37 @@ pytestmark = pytest.mark.usefixtures("prefect")
 def quantizing(
     weights: Weights, spec: RunSpec, environment: PythonEnvironment, run: RunFolder
 ) -> Checkpoint:
-    (candidate,) = spec.candidates
+    candidate = spec.candidates[0]
     assert candidate.quantization
     return quantize(candidate.name, weights, candidate.quantization, spec, environment, run)
+
+
+@flow
+def evaluating(
+    weights: Weights, spec: RunSpec, environment: PythonEnvironment, run: RunFolder
+) -> ArmResult:
+    return evaluate_arm(spec.candidates[0].name, as_it_came(weights), spec, environment, run)
+
+
+def test_what_is_refused_is_named_where_the_candidate_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "cache"))
+    spec = sample()
+    (made,) = spec.candidates
+    made = made.model_copy(update={"serving": ServingChanges(max_model_len=192)})
+    spec = spec.model_copy(update={"candidates": (made,)})
+    settings = Settings(cache=tmp_path / "cache", runs=tmp_path / "runs")
+    run = open_run(spec, settings, created=datetime.now(UTC), key="a-key")
+    weights = inspect_local(SAMPLE, settings=settings, progress=Silent())
+    nowhere = PythonEnvironment(
+        name="none", python=tmp_path / "no-python", digest="none", provided=True
+    )
+    field = f"candidates.{made.name}.serving.max_model_len"
+    for stage in (quantizing, evaluating):
+        with pytest.raises(EvaluationError) as refused:
+            stage(weights, spec, nowhere, run)
+        assert f"but {field} is 192" in refused.value.fact
 
 
 def test_tasks_that_the_downloaded_template_refuses_stop_before_the_quantizer(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Self
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from infra.contracts.errors import SpecError
 from infra.contracts.specs.models import ModelSpec
+from infra.contracts.specs.places import PARTS, Places, told_at
 from infra.contracts.specs.quantization import QuantizationSpec
 from infra.contracts.specs.serving import ServingSpec
 from infra.contracts.specs.serving_changes import ServingChanges
@@ -66,6 +68,11 @@ class CandidateSpec(Spec):
             )
         return self
 
+    @property
+    def places(self) -> Places:
+        """Where a run has what this candidate has of its own."""
+        return {part: f"candidates.{self.name}.{part}" for part in PARTS if getattr(self, part)}
+
     def beside(self, baseline: ArmSpec) -> ArmSpec:
         """Return the whole arm.
 
@@ -75,8 +82,20 @@ class CandidateSpec(Spec):
         Raises:
             SpecError: Its settings do not go together.
         """
+        try:
+            serving = self.serving.over(baseline.serving) if self.serving else baseline.serving
+        except ValidationError as error:
+            with told_at(self.places):
+                raise next(_refusals(error), error) from error
         return ArmSpec(
             model=self.model or baseline.model,
             quantization=self.quantization or (None if self.model else baseline.quantization),
-            serving=self.serving.over(baseline.serving) if self.serving else baseline.serving,
+            serving=serving,
         )
+
+
+def _refusals(error: ValidationError) -> Iterator[SpecError]:
+    """Yield what was refused with words of its own."""
+    for problem in error.errors():
+        if isinstance(inner := problem.get("ctx", {}).get("error"), SpecError):
+            yield inner

@@ -47,8 +47,9 @@ class CalibrationSpec(Spec):
     def _enough_samples_possible(self) -> Self:
         if self.min_samples > self.max_samples:
             raise SpecError(
-                f"calibration.min_samples={self.min_samples} exceeds "
+                f"quantization.calibration.min_samples={self.min_samples} exceeds "
                 f"max_samples={self.max_samples}.",
-                remedy="Lower min_samples or raise max_samples.",
+                remedy="Lower quantization.calibration.min_samples or raise "
+                "quantization.calibration.max_samples.",
             )
         return self

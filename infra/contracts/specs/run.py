@@ -12,6 +12,7 @@ from infra.contracts.specs.arms import BASELINE, ArmSpec, CandidateSpec
 from infra.contracts.specs.conversations import CalibrationSpec
 from infra.contracts.specs.evaluation import EvaluationSpec
 from infra.contracts.specs.models import ModelSpec
+from infra.contracts.specs.places import CALIBRATION, Places, placed
 from infra.contracts.specs.probes import FidelitySpec, SpeedSpec
 from infra.contracts.specs.quantization import QuantizationSpec
 from infra.contracts.specs.results import ResultsSpec
@@ -136,6 +137,28 @@ class RunSpec(Spec):
         return self.conversations or next(iter(self.calibrations), None)
 
     @property
+    def probe_places(self) -> Places:
+        """Where the run has the conversations for looking at candidates."""
+        if self.conversations is not None:
+            return {CALIBRATION: "conversations"}
+        first = next((name for name, arm in self.arms.items() if arm.quantization), BASELINE)
+        return {n: where for n, where in self.places(first).items() if n == "quantization"}
+
+    def places(self, arm: str) -> Places:
+        """Return where the run has what its arms have of their own.
+
+        Without a name before it, `serving` or `model` is the baseline's and of all that have none
+        of their own; `quantization` is a candidate's where nothing else could be meant.
+        """
+        if self.short_form is not None:
+            return {}
+        of_baseline = {"quantization": "baseline.quantization"}
+        if arm == BASELINE:
+            return of_baseline
+        [candidate] = [one for one in self.candidates if one.name == arm]
+        return candidate.places if candidate.model else {**of_baseline, **candidate.places}
+
+    @property
     def calibrations(self) -> tuple[CalibrationSpec, ...]:
         """Every set of conversations that a checkpoint is made from, each once."""
         made = (arm.quantization.calibration for arm in self.arms.values() if arm.quantization)
@@ -207,11 +230,11 @@ class RunSpec(Spec):
             window = arm.serving.max_model_len
             for task in self.evaluation.tasks:
                 if window and task.max_gen_toks and task.max_gen_toks >= window:
-                    where = "" if name == BASELINE else f" of candidate {name}"
+                    field = placed("serving.max_model_len", self.places(name))
                     raise SpecError(
                         f"Task {task.name} may answer with {task.max_gen_toks} tokens, "
-                        f"but serving.max_model_len{where} is {window}.",
+                        f"but {field} is {window}.",
                         cause="Prompt and answer share the window; no token would be left to ask.",
-                        remedy="Lower the task's max_gen_toks or raise serving.max_model_len.",
+                        remedy=f"Lower the task's max_gen_toks or raise {field}.",
                     )
         return self

@@ -95,6 +95,6 @@ class ServingSpec(Spec):
         if self.device == "cpu" and self.tensor_parallel_size > 1:
             raise SpecError(
                 f"serving.tensor_parallel_size={self.tensor_parallel_size} with device='cpu'.",
-                remedy="Set tensor_parallel_size to 1, or device to 'cuda'.",
+                remedy="Set serving.tensor_parallel_size to 1, or serving.device to 'cuda'.",
             )
         return self

@@ -8,12 +8,14 @@ verdict   what failed checks mean
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from infra.contracts.capability import Capability, Need, named, unmet
 from infra.contracts.progress import Progress
 from infra.contracts.records import ArmResult, Check, Checkpoint, Triage, Weights
 from infra.contracts.specs import TriageSpec
+from infra.contracts.specs.places import told_at
 from infra.conversations import identity as calibration_source
 from infra.engines.endpoint import ServedEndpoint
 from infra.models.chat_template import moment_of
@@ -108,7 +110,7 @@ def look_at_ready_made(
     other = another_base(origin_of(checkpoint.path), baseline.checkpoint.model)
     checks = files.look(checkpoint.path, shards, progress, ready_made=True, another_base=other)
     _keep(name, checks, started, run)
-    stop_if_broken(checks, checkpoint, progress)
+    stop_if_broken(checks, checkpoint, progress, baseline=baseline.checkpoint.digest)
     progress.say(f"triage: {len(checks)} checks of {name}'s files passed")
 
 
@@ -129,6 +131,7 @@ class Look:
         """
         self._subject = subject
         self._spec = subject.spec
+        self._baseline_digest = baseline.checkpoint.digest if baseline else None
         self._run = subject.run
         self._settings = subject.settings
         self._progress = subject.progress
@@ -168,7 +171,7 @@ class Look:
             BrokenCheckpoint: It is not worth an evaluation, nor to be taken from an earlier one.
         """
         if (found := self.found()) is not None:
-            stop_if_broken(found.checks, self._subject.checkpoint, self._progress)
+            self._stop_if_broken(found.checks)
 
     def take(self, server: ServedEndpoint) -> None:
         """Keep the baseline's answers, or judge the candidate by them.
@@ -229,10 +232,16 @@ class Look:
         seconds = time.monotonic() - started + (before.seconds if before else 0.0)
         triage = Triage(checks=tuple(checks), agreement=share, seconds=round(seconds, 2))
         self._run.write(f"{_WHOLE}-{self._subject.name}", triage)
-        stop_if_broken(checks, self._subject.checkpoint, self._progress)
+        self._stop_if_broken(checks)
         write_atomically(self._kept, triage.model_dump_json(indent=2))
         agreed = "" if share is None else f"; it agrees on {share:.1%} of next tokens"
         self._progress.say(f"triage: no reason to stop, in {seconds:.0f} s{agreed}")
+
+    def _stop_if_broken(self, checks: Sequence[Check]) -> None:
+        with told_at(self._spec.probe_places):
+            stop_if_broken(
+                checks, self._subject.checkpoint, self._progress, baseline=self._baseline_digest
+            )
 
     def _compare(self, baseline: Baseline, server: ServedEndpoint) -> tuple[list[Check], float]:
         count = len(baseline.answers)
@@ -261,17 +270,18 @@ class Look:
         wanted = self._spec.probe_conversations
         if wanted is None:
             return []
-        return prompts(
-            self._subject.tokenizer,
-            wanted,
-            self._spec.evaluation.triage.prompts,
-            longest=min(server.window - answers.ANSWER_TOKENS - 1, _LONGEST_PROMPT),
-            moment=moment_of(self._spec.evaluation),
-            variables=self._spec.evaluation.chat_template_kwargs,
-            settings=self._settings,
-            progress=self._progress,
-            trust_remote_code=self._subject.trusts_tokenizer,
-        )
+        with told_at(self._spec.probe_places):
+            return prompts(
+                self._subject.tokenizer,
+                wanted,
+                self._spec.evaluation.triage.prompts,
+                longest=min(server.window - answers.ANSWER_TOKENS - 1, _LONGEST_PROMPT),
+                moment=moment_of(self._spec.evaluation),
+                variables=self._spec.evaluation.chat_template_kwargs,
+                settings=self._settings,
+                progress=self._progress,
+                trust_remote_code=self._subject.trusts_tokenizer,
+            )
 
     def _answers_to(self, asked: list[list[int]]) -> Path:
         return self._baseline_answers / f"{digest_of([answers.ANSWER_TOKENS, asked])[:32]}.json"

@@ -21,11 +21,18 @@ _READY_MADE = (
 )
 """What to do about a checkpoint that came as it is."""
 
-_SERVED_OTHERWISE = (
-    "Look at how the candidate is served: its weights are plain ones, so the engine's options, "
-    "its kernels or its version give these answers."
+_OTHER_WEIGHTS = (
+    "Its weights are others than the baseline's, and nobody quantized them: it was trained to "
+    "answer otherwise, or its files are damaged."
 )
-"""What to do about weights that nobody has quantized."""
+"""Why a fine-tune answers as it does."""
+
+_SAME_WEIGHTS = (
+    "The candidate serves the baseline's own weights: the engine's options, its kernels or its "
+    "version give these answers.",
+    "Set its serving back to the baseline's, one field at a time: that shows which it is.",
+)
+"""Why one answers that only the engine serves otherwise, and what to do."""
 
 _CAUSES = {
     files.FINITE: (
@@ -70,13 +77,23 @@ _CAUSES = {
 particular."""
 
 
-def stop_if_broken(checks: Sequence[Check], checkpoint: Checkpoint, progress: Progress) -> None:
+_ABOUT_ANSWERS = {served.AGREEMENT, served.EMPTY, served.LOOPS, served.ENDLESS}
+
+
+def stop_if_broken(
+    checks: Sequence[Check],
+    checkpoint: Checkpoint,
+    progress: Progress,
+    *,
+    baseline: str | None = None,
+) -> None:
     """Raise if a check failed that means that an evaluation would be wasted.
 
     Args:
         checks: What was found.
         checkpoint: What they are about. One that came as it is is nobody's to remove here.
         progress: Receives a check that failed without stopping.
+        baseline: Digest of what the baseline serves; none if that is not known yet.
 
     Raises:
         BrokenCheckpoint: It names every failed check.
@@ -88,12 +105,11 @@ def stop_if_broken(checks: Sequence[Check], checkpoint: Checkpoint, progress: Pr
     failed = [check for check in failed if check.name not in _TOLD]
     if not failed:
         return
-    path, rounded = checkpoint.path, checkpoint.quantization_config
+    path, same = checkpoint.path, checkpoint.digest == baseline
     first = min((check.name for check in failed), key=list(_CAUSES).index)
-    cause, remedy = _CAUSES[first]
-    if checkpoint.made is None and remedy.startswith(_AGAIN):
-        remedy = _READY_MADE if rounded else _SERVED_OTHERWISE
+    cause, remedy = _probably(first, checkpoint, same=same)
     lines = [f"- {check.name}: {check.value} (wanted: {check.wanted})" for check in failed]
+    rounded = checkpoint.quantization_config and not same
     what = "The quantized checkpoint" if rounded else "The candidate served from"
     fact = f"{what} {path} is not worth an evaluation:"
     raise BrokenCheckpoint(
@@ -103,3 +119,21 @@ def stop_if_broken(checks: Sequence[Check], checkpoint: Checkpoint, progress: Pr
         "With evaluation.triage.enabled=false it is evaluated all the same.",
         checks=tuple(check.name for check in failed),
     )
+
+
+def _probably(check: str, checkpoint: Checkpoint, *, same: bool) -> tuple[str, str]:
+    """Return the probable cause of a failed check, and what to do.
+
+    Args:
+        check: Its name.
+        checkpoint: What it is about.
+        same: The baseline serves the same files.
+    """
+    cause, remedy = _CAUSES[check]
+    if same and check in _ABOUT_ANSWERS:
+        return _SAME_WEIGHTS
+    if checkpoint.made is None and remedy.startswith(_AGAIN):
+        remedy = _READY_MADE
+        if check in _ABOUT_ANSWERS and checkpoint.quantization_config is None:
+            cause = _OTHER_WEIGHTS
+    return cause, remedy

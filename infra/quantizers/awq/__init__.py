@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.contracts.progress import Progress
-from infra.contracts.records import Checkpoint, PythonEnvironment, Weights
+from infra.contracts.records import Checkpoint, PythonEnvironment, Quantization, Weights
 from infra.contracts.specs import QuantizationSpec, ServingSpec
 from infra.models.memory_need import Shape
 from infra.quantizers.awq import limits, memory, quantizer
@@ -25,8 +25,11 @@ class Awq:
         """Refuse a model that AutoAWQ would fail on."""
         quantizer.check(weights, recipe)
 
-    def check_named(self, model: str, config: Mapping[str, Any] | None) -> None:
-        """Refuse a model by its config.json, or by its name where that is out of reach."""
+    def check_named(
+        self, model: str, config: Mapping[str, Any] | None, quantization: Quantization | None
+    ) -> None:
+        """Refuse a model by its small files, or by its name where config.json is out of reach."""
+        limits.check_unquantized(model, quantization)
         if config is None:
             limits.check_name(model)
         else:

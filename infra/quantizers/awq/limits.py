@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from infra.contracts.errors import Unservable, UnsupportedModel
-from infra.contracts.records import Weights
+from infra.contracts.records import Quantization, Weights
 from infra.contracts.specs import QuantizationSpec, ServingSpec
-from infra.models import safetensors_header
+from infra.models import quantization, safetensors_header
 from infra.models.memory_need import Shape
 
 TEXT_MODELS = frozenset(
@@ -50,6 +50,7 @@ def check_model(weights: Weights, spec: QuantizationSpec) -> None:
             fit the recipe.
     """
     config = json.loads((weights.path / "config.json").read_text(encoding="utf-8"))
+    check_unquantized(weights.id, quantization.of(weights.path))
     check_kind(weights.id, config)
     layers = sorted(_linears(weights))
     _check_inputs(weights.id, layers, spec.group_size)
@@ -70,18 +71,26 @@ def check_name(model: str) -> None:
         )
 
 
+def check_unquantized(model: str, found: Quantization | None) -> None:
+    """Refuse a model whose files say that it is quantized.
+
+    Raises:
+        UnsupportedModel: They do.
+    """
+    if found is not None:
+        raise UnsupportedModel(
+            f"{model} is quantized already ({found.method}).",
+            cause=f"{found.files[0]} says so, and AWQ starts from 16-bit weights.",
+            remedy="Name the model it was made from.",
+        )
+
+
 def check_kind(model: str, config: Mapping[str, Any]) -> None:
     """Refuse a model whose config.json names a kind that AutoAWQ would fail on.
 
     Raises:
-        UnsupportedModel: It is quantized already, reads images or is of an unknown kind.
+        UnsupportedModel: It reads images or is of an unknown kind.
     """
-    if isinstance(present := config.get("quantization_config"), dict):
-        raise UnsupportedModel(
-            f"{model} is quantized already ({present.get('quant_method', 'unknown method')}).",
-            cause="AWQ starts from 16-bit weights.",
-            remedy="Name the model it was made from.",
-        )
     kind = config.get("model_type")
     if kind in IMAGE_MODELS:
         raise UnsupportedModel(
@@ -145,14 +154,14 @@ def check_served(recipe: QuantizationSpec, serving: ServingSpec, shape: Shape | 
     """
     if serving.dtype == "float32":
         raise Unservable(
-            "serving.dtype=float32 cannot serve the candidate.",
+            "serving.dtype=float32 cannot serve an AWQ checkpoint.",
             cause="The engine's AWQ kernels compute in float16 and bfloat16.",
             remedy="Set serving.dtype to auto, float16 or bfloat16.",
         )
     parts, group = serving.tensor_parallel_size, recipe.group_size
     if parts > 1 and shape and not shape.guessed and shape.intermediate % (parts * group):
         raise Unservable(
-            f"The candidate cannot be shared by serving.tensor_parallel_size={parts}.",
+            f"The AWQ checkpoint cannot be shared by serving.tensor_parallel_size={parts}.",
             cause=f"Each part of its {shape.intermediate} inner inputs must consist of whole "
             f"groups of {group} (quantization.group_size).",
             remedy=_sharing(shape.intermediate, parts),

@@ -101,7 +101,7 @@ FP8 = ["--kv-cache-dtype", "fp8"]
                 "evaluation__tasks__0__max_gen_toks": 512,
                 "candidates__1__serving__max_model_len": 256,
             },
-            "serving.max_model_len of candidate candidate-2 is 256",
+            r"but candidates\.candidate-2\.serving\.max_model_len is 256",
         ),
         ({"model": {"id": "other"}}, "both baseline, candidates and model"),
         ({"verdict__gate": "most"}, "'all', 'any' or 'none'"),

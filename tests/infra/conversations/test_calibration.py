@@ -23,11 +23,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_model.write(tmp_path_factory.mktemp("model"))
 
 
-def calibrate(model: Path, path: Path, **fields: Any) -> Calibration:
+def calibrate(model: Path, path: Path, *, for_quantizer: bool = True, **fields: Any) -> Calibration:
     spec = CalibrationSpec(path=str(path), **{"min_samples": 1, "max_sequence_length": 64} | fields)
     return prepare(
         model, spec, moment=MOMENT, variables={},
-        settings=Settings(cache=path.parent), progress=Silent(),
+        settings=Settings(cache=path.parent), progress=Silent(), for_quantizer=for_quantizer,
     )  # fmt: skip
 
 
@@ -87,6 +87,7 @@ def test_less_than_one_block_is_refused(model: Path, tmp_path: Path) -> None:
     path = tiny_model.write_conversations(tmp_path / "c.jsonl", lengths)
     with pytest.raises(CalibrationError, match="hold 63 tokens, fewer than one block"):
         calibrate(model, path)
+    assert calibrate(model, path, for_quantizer=False).card.tokens_total == 63
     path = tiny_model.write_conversations(path, [lengths[0], lengths[1] + 1])
     assert calibrate(model, path).card.tokens_total == 64
 

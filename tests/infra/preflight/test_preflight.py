@@ -213,7 +213,7 @@ def test_a_model_on_a_hub_is_looked_at_and_not_downloaded(
         ({"quantization_config": {"quant_method": "awq"}}, {}, "quantized already (awq)"),
         ({"model_type": "mamba"}, {}, "mamba"),
         ({}, {"tensor_parallel_size": 4}, "6 attention heads"),
-        ({"intermediate_size": 896}, {"tensor_parallel_size": 2}, "candidate cannot be shared"),
+        ({"intermediate_size": 896}, {"tensor_parallel_size": 2}, "checkpoint cannot be shared"),
         ({}, {"max_model_len": 1024}, "made for 512 tokens"),
     ],
 )
@@ -232,6 +232,22 @@ def test_what_the_config_on_a_hub_rules_out_is_refused(
     found = model.on_a_hub(wanted, settings)
     refused = [one for one in found.findings if one.status == "problem"]
     assert len(refused) == 1 and said in refused[0].found and refused[0].remedy
+
+
+def test_another_file_on_a_hub_that_says_it_is_quantized_is_read(
+    hub: stub_hub.StubHub, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "SECONDS", 60.0)
+    files = stub_hub.model_files()
+    files["config.json"] = json.dumps(CONFIG).encode()
+    files["quantize_config.json"] = b'{"bits": 4, "group_size": 128, "desc_act": false}'
+    hub.repos["models/org/model"] = stub_hub.Repo(files)
+    wanted = arm_of(spec(id="org/model", source="huggingface"), CANDIDATE)
+    refused = [one for one in model.on_a_hub(wanted, settings).findings if one.status == "problem"]
+    assert [one.name for one in refused] == ["quantizable"]
+    assert "org/model is quantized already (gptq)" in refused[0].found
+    assert refused[0].cause.startswith("quantize_config.json says so")
+    assert set(hub.served) == {"config.json", "quantize_config.json"}
 
 
 @pytest.mark.parametrize("name", ["Qwen/Qwen2.5-32B-Instruct-AWQ", "a/b-GPTQ-Int4", "a/b-FP8"])

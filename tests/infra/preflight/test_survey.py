@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from deployments.overrides import override
 from deployments.recipes import sample
 from infra import preflight
 from infra.contracts.progress import Silent
@@ -71,6 +72,18 @@ def survey(spec: RunSpec, settings: Settings) -> dict[str, Finding]:
     lines = {finding.name: finding for finding in found}
     assert len(lines) == len(found), [finding.name for finding in found]
     return lines
+
+
+def test_what_is_refused_of_one_of_several_can_be_mended_as_it_says(settings: Settings) -> None:
+    exact = recipe("exact", 128).model_copy(update={"serving": ServingChanges(dtype="float32")})
+    spec = run(exact, CACHE)
+    refused = survey(spec, settings)["servable, exact"]
+    assert refused.status == "problem"
+    assert refused.error.fact.startswith("Candidate exact: candidates.exact.serving.dtype=float32")
+    field = "candidates.exact.serving.dtype"
+    assert f"Set {field} to auto" in refused.error.remedy
+    found = survey(override(spec, [f"{field}=auto"]), settings)
+    assert "servable, exact" not in found
 
 
 def test_arms_that_are_alike_have_one_line_each(settings: Settings) -> None:
@@ -146,13 +159,52 @@ def test_conversations_of_the_run_are_looked_at_by_the_baseline(
     mine = TALKS.model_copy(update={"max_samples": 20})
     spec = run(CACHE, conversations=mine)
     assert conversations_of(spec) == {"baseline": [mine], CACHE.name: []}
-    assert survey(spec, settings)["calibration"].found.startswith("20 of ")
+    assert survey(spec, settings)["conversations"].found.startswith("20 of ")
     missing = mine.model_copy(update={"path": str(tmp_path / "none.jsonl")})
     spec = run(recipe("made", 128), conversations=missing)
     found = survey(spec, settings)
-    assert found["calibration"].status == "problem"
-    assert "none.jsonl" in found["calibration"].found
-    assert found["calibration, made"].status in ("ok", "note")
+    assert found["conversations"].status == "problem"
+    assert "none.jsonl" in found["conversations"].found
+    assert found["calibration"].status in ("ok", "note")
+
+
+BLOCK = {"max_sequence_length": 2048}
+"""More tokens than three conversations have."""
+
+
+def test_conversations_of_the_run_are_called_by_their_own_name(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """Also where a recipe has some of its own, and where the first to read them is a candidate."""
+    few = TALKS.model_copy(update={"path": str(tmp_path / "few.jsonl"), "min_samples": 4, **BLOCK})
+    rows = Path(TALKS.path).read_text().splitlines()
+    Path(few.path).write_text("\n".join(rows[:3]))
+    for candidates in ((CACHE,), (recipe("made", 128), CACHE)):
+        spec = run(*candidates, conversations=few)
+        refused = survey(spec, settings)["conversations"]
+        assert refused.status == "problem"
+        assert refused.error.fact.startswith(few.path)
+        assert "conversations.min_samples asks for 4" in refused.found
+        assert "lower conversations.min_samples" in refused.remedy
+        assert "quantization" not in str(refused.error)
+        # Three need not fill a block of a quantizer that does not read them.
+        mended = override(spec, ["conversations.min_samples=3"])
+        assert survey(mended, settings)["conversations"].status == "ok"
+
+
+def test_conversations_that_a_checkpoint_is_made_from_fill_a_block(
+    settings: Settings, tmp_path: Path
+) -> None:
+    rows = Path(TALKS.path).read_text().splitlines()
+    (tmp_path / "few.jsonl").write_text("\n".join(rows[:3]))
+    few = TALKS.model_copy(update={"path": str(tmp_path / "few.jsonl"), "min_samples": 3, **BLOCK})
+    refused = survey(run(recipe("made", 128, few), CACHE), settings)["calibration, made"]
+    assert refused.status == "problem"
+    assert "fewer than one block" in refused.found
+    field = "candidates.made.quantization.calibration.max_sequence_length"
+    assert f"lower {field}" in refused.remedy
+    mended = override(run(recipe("made", 128, few), CACHE), [f"{field}=512"])
+    assert survey(mended, settings)["calibration"].status == "ok"
 
 
 def test_a_baseline_that_is_made_here_reads_both_sets() -> None:

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from infra.contracts.capability import Capability
-from infra.contracts.errors import BrokenCheckpoint
+from infra.contracts.errors import BrokenCheckpoint, CalibrationError
 from infra.contracts.records import ArmResult, Checkpoint, Comparison
 from infra.contracts.specs import CalibrationSpec, CandidateSpec, ModelSpec, RunSpec, ServingChanges
 from infra.engines.vllm import server
@@ -103,6 +103,14 @@ def test_two_candidates_beside_one_baseline(evaluate: Evaluate, tmp_path: Path) 
     assert reused(again) == {True}
     for name in (CACHE.name, TYPE.name, "both"):  # the last is the second by another name
         assert reused(evaluate("more", name, spec=more, baseline=again)) == {True}
+
+
+def test_conversations_of_the_run_are_refused_by_their_own_name(evaluate: Evaluate) -> None:
+    many = CONVERSATIONS.model_copy(update={"min_samples": 4096, "max_samples": 4096})
+    spec = make_spec(CACHE, conditions={"triage": {"prompts": 8}}, conversations=many)
+    with pytest.raises(CalibrationError, match=r"; conversations\.min_samples asks for") as caught:
+        evaluate("run", spec=spec)
+    assert "lower conversations.min_samples" in caught.value.remedy
 
 
 @pytest.mark.parametrize("conversations", [None, CONVERSATIONS])

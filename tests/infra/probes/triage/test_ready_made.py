@@ -416,13 +416,36 @@ def test_who_has_a_broken_one_gets_it_again(made: Maker, tmp_path: Path) -> None
     assert "Remove /users/own, so that it is quantized again" in caught.value.remedy
 
 
-def test_nobody_is_sent_to_remove_weights_that_are_only_served_otherwise() -> None:
-    share = Check(name=served.AGREEMENT, value="3 %", wanted="at least 50 %", ok=False)
+AWQ = {"quant_method": "awq"}
+OWN_WEIGHTS, TRAINED, DAMAGED = "baseline's own weights", "trained to answer otherwise", "damaged"
+SERVING_BACK, AGAIN = "serving back to the baseline's", "download or copy it again"
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "baseline", "cause", "remedy"),
+    [
+        (served.AGREEMENT, None, "d", OWN_WEIGHTS, SERVING_BACK),
+        (served.LOOPS, None, "d", OWN_WEIGHTS, SERVING_BACK),
+        (served.EMPTY, AWQ, "d", OWN_WEIGHTS, SERVING_BACK),
+        (files.FINITE, AWQ, "d", DAMAGED, AGAIN),
+        (served.AGREEMENT, None, "another", TRAINED, AGAIN),
+        (served.ENDLESS, None, "another", TRAINED, AGAIN),
+        (served.LOOPS, AWQ, "another", DAMAGED, AGAIN),
+    ],
+)
+def test_cause_and_remedy_are_about_what_differs_from_the_baseline(
+    name: str, config: dict[str, Any] | None, baseline: str, cause: str, remedy: str
+) -> None:
+    check = Check(name=name, value="3", wanted="0", ok=False)
     with pytest.raises(BrokenCheckpoint) as caught:
-        stop_if_broken([share], as_it_came(None), Silent())
-    assert caught.value.fact.startswith("The candidate served from /users/own is not worth")
-    assert "how the candidate is served" in caught.value.remedy
+        stop_if_broken([check], as_it_came(config), Silent(), baseline=baseline)
+    assert cause in caught.value.cause
+    assert remedy in caught.value.remedy
     assert "Remove" not in caught.value.remedy
+    assert "calibrated on" not in caught.value.cause
+    plain = config is None or baseline == "d"
+    what = "The candidate served from" if plain else "The quantized checkpoint"
+    assert caught.value.fact.startswith(f"{what} /users/own is not worth")
 
 
 def as_it_came(config: dict[str, Any] | None) -> Checkpoint:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,29 @@ def test_a_kind_that_autoawq_does_not_know_is_refused(
     with pytest.raises(UnsupportedModel, match=says) as caught:
         check_model(weights(tmp_path, **fields), recipe())
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        ("quantize_config.json", {"bits": 4, "group_size": 128, "desc_act": False}, "gptq"),
+        ("hf_quant_config.json", {"quantization": {"quant_algo": "FP8"}}, "modelopt"),
+        ("config.json", {"text_config": {"quantization_config": {"quant_method": "fp8"}}}, "fp8"),
+        ("config.json", {"compression_config": {"quant_method": "sparseml"}}, "sparseml"),
+    ],
+)
+def test_whichever_file_says_that_it_is_quantized_is_believed(
+    tmp_path: Path, file: str, content: dict[str, Any], says: str
+) -> None:
+    model = weights(tmp_path)
+    check_model(model, recipe())
+    path = model.path / file
+    written = json.loads(path.read_text()) if path.exists() else {}
+    path.unlink(missing_ok=True)
+    path.write_text(json.dumps(written | content))
+    with pytest.raises(UnsupportedModel, match=rf"quantized already \({says}\)") as caught:
+        check_model(model, recipe())
+    assert caught.value.cause.startswith(file)
 
 
 @pytest.mark.engine

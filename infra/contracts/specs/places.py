@@ -1,0 +1,66 @@
+"""Where a field stands that an error names as one arm has it.
+
+What is true of one model, one recipe or one engine is said without knowing the run: it says
+`quantization.group_size`. Where a run has several arms, that is `candidates.NAME.quantization.…`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+
+from infra.contracts.errors import AssayError
+from infra.contracts.specs.models import ModelSpec
+from infra.contracts.specs.quantization import QuantizationSpec
+from infra.contracts.specs.serving import ServingSpec
+from infra.contracts.specs.spec import Spec
+
+Places = Mapping[str, str]
+"""Part of an arm (`quantization`, `quantization.calibration`) → where that stands in the run."""
+
+CALIBRATION = "quantization.calibration"
+"""Where an arm has the conversations that its checkpoint is made from."""
+
+PARTS: dict[str, type[Spec]] = {
+    "model": ModelSpec, "quantization": QuantizationSpec, "serving": ServingSpec
+}  # fmt: skip
+"""Parts of an arm."""
+
+_FIELD = re.compile(
+    r"(?<![\w./\[\]-])(?:"
+    + "|".join(rf"{name}\.(?:{'|'.join(kind.model_fields)})" for name, kind in PARTS.items())
+    + r")(?![\w/-])"
+)
+
+
+def placed(text: str, places: Places) -> str:
+    """Return a text in which fields of an arm are named as the run has them."""
+
+    def place(found: re.Match[str]) -> str:
+        name = found.group()
+        for part in (name, name.partition(".")[0]):
+            if part in places:
+                return places[part] + name.removeprefix(part)
+        return name
+
+    return _FIELD.sub(place, text) if places else text
+
+
+@contextmanager
+def told_at(places: Places) -> Iterator[None]:
+    """Let errors of the block name fields as the run has them.
+
+    Raises:
+        AssayError: As the block does.
+    """
+    try:
+        yield
+    except AssayError as error:
+        given = error.fact, error.cause, error.remedy
+        fact, cause, remedy = texts = tuple(placed(text, places) for text in given)
+        if texts == given:
+            raise
+        said = replace(error, fact=fact, cause=cause, remedy=remedy)
+        raise said.with_traceback(error.__traceback__) from error.__cause__
