@@ -66,7 +66,7 @@ def summarize(pair: Pair) -> Summary:
         if alert
         else (),
         alert_changes=alert.changes if alert else (),
-        caveats=(*_cut(pair), *_slower(pair), *_overlap(pair), *_alone(pair)),
+        caveats=(*_reworded(pair), *_cut(pair), *_slower(pair), *_overlap(pair), *_alone(pair)),
         bought=tuple(_bought(pair)),
     )
 
@@ -116,6 +116,16 @@ def _cut(pair: Pair) -> Iterator[str]:
                     f"{task.truncated:,} of {task.n:,} answers of {arm_name(arm)} on {task.name} "
                     "ran into the token limit and were marked as far as they went."
                 )
+
+
+def _reworded(pair: Pair) -> Iterator[str]:
+    differ = sum(pair.comparison.prompts_differ.values())
+    asked = sum(task.n for task in pair.baseline.tasks.values())
+    if differ:
+        yield (
+            f"{differ:,} of {asked:,} questions {'was' if differ == 1 else 'were'} put to the "
+            "candidate in other words, by its own tokenizer or chat template."
+        )
 
 
 def _alone(pair: Pair) -> Iterator[str]:

@@ -133,6 +133,26 @@ def test_first_lines_say_where_it_is_slower(
     assert not tables.speed(alike.pairs[0]).marked  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(("differ", "told"), [
+    ({}, None),
+    ({"gsm8k": 0, GROUP: 0}, None),
+    ({"gsm8k": 1}, "1 of 360 questions was put to the candidate in other words, by its own "
+                   "tokenizer or chat template."),
+    ({"gsm8k": 120, GROUP: 5}, "125 of 360 questions were put to the candidate in other words, by "
+                               "its own tokenizer or chat template."),
+])  # fmt: skip
+def test_questions_in_other_words_are_counted_in_the_first_lines(
+    full: tuple[Report, Path], differ: dict[str, int], told: str | None
+) -> None:
+    report = _drop_compared(prompts_differ=differ)(full[0])
+    found = [caveat for caveat in _caveats(report) if "in other words" in caveat]
+    assert found == ([told] if told else [])
+    if told:
+        assert told in Page(render(report, full[1])).text
+        assert told in reports.artifact_markdown(report)
+        assert told in reports.model_card(report.pairs[0])
+
+
 def test_many_answers_that_were_cut_weaken_the_verdict(full: tuple[Report, Path]) -> None:
     report = full[0]
     assert not any("token limit" in caveat for caveat in _caveats(report))
