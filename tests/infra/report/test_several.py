@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from infra import report as reports
 from infra.contracts.records import Report
@@ -130,6 +132,78 @@ def test_every_candidate_has_a_card_of_its_own(run: tuple[Report, Path]) -> None
     assert "## What quantization cost" in cards["candidate-3"]
 
 
+def _matter(report: Report) -> dict[str, dict[str, Any]]:
+    """Return the front matter of each candidate's card."""
+    cards = {pair.name: reports.model_card(pair) for pair in report.pairs}
+    return {name: yaml.safe_load(card.split("---\n")[1]) for name, card in cards.items()}
+
+
+def _with_checkpoints(report: Report, **changes: dict[str, Any]) -> Report:
+    """Return a report whose arms have other checkpoints: `candidate_2={"size_bytes": 1}`."""
+    arms = dict(report.arms)
+    for key, fields in changes.items():
+        arm = arms[name := key.replace("_", "-")]
+        checkpoint = arm.checkpoint.model_copy(update=fields)
+        arms[name] = arm.model_copy(update={"checkpoint": checkpoint})
+    return report.model_copy(update={"arms": arms})
+
+
+def _with_candidate(report: Report, place: int, **changes: Any) -> Report:
+    candidates = list(report.spec.candidates)
+    candidates[place] = candidates[place].model_copy(update=changes)
+    spec = report.spec.model_copy(update={"candidates": tuple(candidates)})
+    return report.model_copy(update={"spec": spec})
+
+
+def test_only_weights_of_its_own_are_quantized_from_the_baseline(
+    run: tuple[Report, Path],
+) -> None:
+    awq = {"quant_method": "awq", "bits": 4}
+    both = _with_checkpoints(
+        run[0], baseline={"quantization": awq}, candidate_2={"quantization": awq}
+    )
+    assert both.arms["candidate-2"].checkpoint.digest == both.baseline.checkpoint.digest
+    found = {name: matter.get("base_model_relation") for name, matter in _matter(both).items()}
+    assert found == {"quantized": "quantized", "candidate-2": None, "candidate-3": "quantized"}
+    ready = _with_checkpoints(both, candidate_2={"digest": "f" * 64})
+    assert _matter(ready)["candidate-2"]["base_model_relation"] == "quantized"
+
+
+def test_a_card_names_the_model_and_the_recipe_of_its_candidate(run: tuple[Report, Path]) -> None:
+    def names(report: Report) -> list[str]:
+        return [matter["model-index"][0]["name"] for matter in _matter(report).values()]
+
+    assert names(run[0]) == [
+        "Qwen2.5-7B-Instruct-awq-4bit-g128", "Qwen2.5-7B-Instruct-candidate-2",
+        "Qwen2.5-7B-Instruct-awq-4bit-g64",
+    ]  # fmt: skip
+    tuned = ModelSpec(id="me/tuned")
+    other = _with_candidate(_with_candidate(run[0], 1, model=tuned), 2, model=tuned)
+    assert names(other)[1:] == ["tuned", "tuned-awq-4bit-g64"]
+    bases = [matter["base_model"] for matter in _matter(other).values()]
+    assert bases == ["Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen2.5-7B-Instruct", "me/tuned"]
+
+
+def test_a_card_has_the_versions_that_made_its_own_checkpoint(run: tuple[Report, Path]) -> None:
+    report = _with_checkpoints(
+        run[0],
+        quantized={"versions": {"python": "3.11.7", "torch": "2.8.0", "autoawq": "0.2.9"}},
+        candidate_3={"versions": {"torch": "2.9.0", "autoawq": "0.3.0"}},
+    )
+    told = {"version of torch": "2.8.0", "version of autoawq": "0.2.9"}
+    report = report.model_copy(update={"provenance": report.provenance | told})
+    cards = {pair.name: reports.model_card(pair) for pair in report.pairs}
+    for name, torch, autoawq in (
+        ("quantized", "2.8.0", "0.2.9"),
+        ("candidate-3", "2.9.0", "0.3.0"),
+    ):
+        assert f"| torch | {torch} |" in cards[name]
+        assert f"| autoawq | {autoawq} |" in cards[name]
+    assert "| torch |" not in cards["candidate-2"]
+    assert "| autoawq |" not in cards["candidate-2"]
+    assert all("| transformers | 5.2.0 |" in card for card in cards.values())
+
+
 def test_engines_that_differ_are_both_named(run: tuple[Report, Path]) -> None:
     report = run[0]
     pair = report.pairs[1]
@@ -154,11 +228,7 @@ def test_engines_that_differ_are_both_named(run: tuple[Report, Path]) -> None:
 def test_what_a_candidate_changes_is_named(
     run: tuple[Report, Path], change: dict[str, object], words: str
 ) -> None:
-    report = run[0]
-    candidates = list(report.spec.candidates)
-    candidates[1] = candidates[1].model_copy(update=change)
-    spec = report.spec.model_copy(update={"candidates": tuple(candidates)})
-    assert changed(report.model_copy(update={"spec": spec}).pairs[1]) == words
+    assert changed(_with_candidate(run[0], 1, **change).pairs[1]) == words
 
 
 def test_the_baseline_alone_is_measured_and_judged_by_nothing(run: tuple[Report, Path]) -> None:
