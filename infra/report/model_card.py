@@ -40,7 +40,7 @@ def model_card(pair: Pair) -> str:
         "\n".join(f"- {escaped(line)}" for line in told.caveats),
         "### Quality",
         grid(_tasks(pair)),
-        escaped(prose.interval_note(decisive(pair.comparison), p_values=False)),
+        escaped(prose.interval_note(pair, decisive(pair.comparison), p_values=False)),
         *_titled("Fidelity", tables.fidelity(pair), prose.fidelity_note(pair)),
         *_titled("Speed", tables.speed(pair), prose.speed_note(pair)),
         *_recipe(pair),

@@ -9,7 +9,7 @@ from infra.contracts import wording
 from infra.contracts.records import Pair, Verdict
 from infra.engines.registry import title
 from infra.probes.speed import in_different_runs, slower, summary
-from infra.report.changed import changed
+from infra.report.changed import changed, made
 from infra.report.text import arm_name
 
 _SLOW_POINTS = 2
@@ -48,7 +48,7 @@ class Summary:
     """Where it is slower, and what weakens the verdict."""
 
     bought: tuple[str, ...]
-    """What quantization gave, one sentence each."""
+    """What the candidate takes and gives beside the baseline, one sentence each."""
 
 
 def summarize(pair: Pair) -> Summary:
@@ -84,16 +84,20 @@ def _subject(pair: Pair) -> str:
     )
     alike = baseline == candidate
     served = f"both served by {baseline}" if alike else f"served by {baseline} and by {candidate}"
-    return f"as it came and {changed(pair)}, {served}"
+    recipe = pair.spec.baseline.quantization
+    return f"{made(recipe) if recipe else 'as it came'} and {changed(pair)}, {served}"
 
 
 def _margin(pair: Pair) -> str:
-    verdict, spec = pair.verdict, pair.spec.verdict
+    verdict, spec, candidates = pair.verdict, pair.spec.verdict, len(pair.spec.candidates)
+    of_all = wording.confidence(spec.confidence)
     widened = verdict.widened_from_points
     told = "" if widened is None else f" (widened: {wording.points(widened)} was asked for)"
+    together = f" ({of_all} for all {candidates} candidates together)" if candidates > 1 else ""
     return (
         f"Acceptable is a loss below {wording.points(verdict.margin_points)}{told} over all rows, "
-        f"shown with {wording.confidence(spec.confidence)} confidence, and at most "
+        f"shown with {wording.confidence(pair.spec.judged_verdict.confidence)} confidence"
+        f"{together}, and at most "
         f"{wording.points(spec.task_margin_points)} on a single task."
     )
 

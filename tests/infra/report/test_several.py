@@ -16,9 +16,10 @@ from infra.contracts.specs import ModelSpec, ServingChanges
 from infra.report import ranking, tradeoff_plot
 from infra.report.cards import card_names
 from infra.report.changed import changed
-from infra.report.html import render
+from infra.report.html import _tiles, render
 from infra.report.summary import summarize
 from infra.report.text import capitalized
+from infra.report.words import words
 from tests.infra.made_records import with_everything
 from tests.infra.made_runs import make_run, make_spec
 from tests.infra.report.test_report import Page
@@ -204,6 +205,33 @@ def test_a_card_has_the_versions_that_made_its_own_checkpoint(run: tuple[Report,
     assert all("| transformers | 5.2.0 |" in card for card in cards.values())
 
 
+def test_the_confidence_is_that_of_the_verdicts(run: tuple[Report, Path], page: Page) -> None:
+    """Each of four is judged with its part of the chance to err: 98.75 %, not 95 %."""
+    report = run[0]
+    whole = "shown with 98.75 % confidence (95 % for all 4 candidates together)"
+    for pair in report.pairs:
+        told = summarize(pair)
+        assert whole in told.margin
+        assert "98.75 % limit" in " ".join(told.reasons)
+    assert "98.75 of 100 such intervals" in page.text
+    [alone] = report.spec.candidates[:1]
+    spec = report.spec.model_copy(update={"candidates": (alone,)})
+    one = report.model_copy(
+        update={"spec": spec, "judged": {alone.name: report.judged[alone.name]}}
+    )
+    assert "shown with 95 % confidence, and" in summarize(one.pairs[0]).margin
+    assert "95 of 100 such intervals" in dict(words(one))["Interval"]
+
+
+def test_p_values_are_adjusted_over_tasks_and_candidates(
+    run: tuple[Report, Path], page: Page
+) -> None:
+    looked_at = "looking at several tasks of several candidates"
+    assert f"Holm: the same, corrected for {looked_at}." in page.text
+    assert page.text.count(f"Holm adjusts p-values for {looked_at};") == len(NAMES)
+    assert "two arms" not in page.text.lower()
+
+
 def test_engines_that_differ_are_both_named(run: tuple[Report, Path]) -> None:
     report = run[0]
     pair = report.pairs[1]
@@ -214,6 +242,48 @@ def test_engines_that_differ_are_both_named(run: tuple[Report, Path]) -> None:
     assert summarize(other.pairs[1]).subject.endswith(
         "served by vLLM 0.32.0 on AMD EPYC 7B13 and by vLLM 0.33.0 on AMD EPYC 7B13"
     )
+
+
+def test_what_was_made_here_did_not_come_so(run: tuple[Report, Path]) -> None:
+    report = run[0]
+    assert summarize(report.pairs[1]).subject.startswith("as it came and with --kv-cache-dtype fp8")
+    recipe = report.spec.candidates[0].quantization
+    baseline = report.spec.baseline.model_copy(update={"quantization": recipe})
+    spec = report.spec.model_copy(update={"baseline": baseline})
+    made = report.model_copy(update={"spec": spec})
+    assert summarize(made.pairs[2]).subject.startswith(
+        "as 4-bit AWQ in groups of 128 and as 4-bit AWQ in groups of 64, both served by"
+    )
+
+
+@pytest.mark.parametrize(("size", "kind"), [
+    (0.3, "Bought"), (1.0, "Alike"), (1.02, "Alike"), (1.3, "Cost"),
+])  # fmt: skip
+def test_weights_are_bought_or_cost(run: tuple[Report, Path], size: float, kind: str) -> None:
+    report = run[0]
+    pair = report.pairs[1]
+    whole = report.baseline.checkpoint.size_bytes
+    bench, before = pair.candidate.bench, report.baseline.bench
+    assert bench is not None and before is not None and before.memory.weights_bytes
+    memory = bench.memory.model_copy(
+        update={"weights_bytes": round(size * before.memory.weights_bytes)}
+    )
+    arm = pair.candidate.model_copy(update={"bench": bench.model_copy(update={"memory": memory})})
+    comparison = pair.comparison.model_copy(update={"size_ratio": size})
+    judgement = pair.judgement.model_copy(update={"comparison": comparison})
+    report = _with_checkpoints(
+        report.model_copy(
+            update={
+                "arms": report.arms | {pair.name: arm},
+                "judged": report.judged | {pair.name: judgement},
+            }
+        ),
+        candidate_2={"size_bytes": round(size * whole)},
+    )
+    tiles = _tiles(report.pairs[1])
+    found = {what.partition(":")[0]: (had, number) for had, number, what in tiles}
+    assert found["of the size on disk"] == (kind, f"{100 * size:.0f} %")
+    assert found["of the memory, loaded"] == (kind, f"{100 * size:.0f} %")
 
 
 @pytest.mark.parametrize(("change", "words"), [
