@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 
 from infra.contracts.records import Report
+from infra.contracts.specs import MatrixModelSpec, MatrixSpec
 from infra.report import ranking, tradeoff_plot
+from infra.report.matrix import cells
 from infra.report.ranking import Standing, standings, undominated
+from infra.stages.matrix import collect
+from infra.store.settings import Settings
 from tests.infra.made_records import with_everything
 from tests.infra.made_runs import make_run
 
@@ -86,6 +90,35 @@ def test_the_table_has_a_row_for_every_arm(made: Report, tmp_path: Path) -> None
     }  # fmt: skip
     plain = ranking.table(make_run(tmp_path, rows=12, candidates=2)).rows
     assert {row["Tokens a second"] for row in plain} == {"-"}
+
+
+def with_pooled(report: Report, name: str, **fields: float) -> Report:
+    one = report.judged[name]
+    assert one.comparison.pooled is not None
+    pooled = one.comparison.pooled.model_copy(update=fields)
+    comparison = one.comparison.model_copy(update={"pooled": pooled})
+    judged = report.judged | {name: one.model_copy(update={"comparison": comparison})}
+    return report.model_copy(update={"judged": judged})
+
+
+def test_the_ends_of_a_loss_are_rounded_outwards_and_nothing_lost_has_no_sign(
+    made: Report, tmp_path: Path
+) -> None:
+    report = with_pooled(made, "quantized", difference=0.0004, low=-0.0112, high=0.0112)
+    report = with_pooled(report, "candidate-2", difference=0.0, low=-0.0109, high=0.0)
+    shown = {row["Arm"]: row["Loss, points"] for row in ranking.table(report).rows}
+    assert shown["quantized"] == "−0.04 (−1.2 to 1.2)"
+    assert shown["candidate-2"] == "0.0 (0.0 to 1.1)"
+    path = tmp_path / "report.json"
+    path.write_text(report.model_dump_json(), encoding="utf-8")
+    model = MatrixModelSpec(model=report.spec.baseline.model, name="qwen")
+    spec = MatrixSpec(
+        models=(model,), evaluation=report.spec.evaluation, results=report.spec.results
+    )
+    table = collect(spec, {cell.name: path for cell in spec.cells}, {}, Settings(runs=tmp_path))
+    assert {cell["Arm"]: cell["Loss, points"] for cell in cells(table)} == shown
+    [same] = [row for row in table.rows if row.arm == "candidate-2"]
+    assert str(same.loss_points) == "0.0"
 
 
 def test_scores_of_every_arm_stand_beside_each_other(made: Report) -> None:
