@@ -320,3 +320,13 @@ def test_the_baseline_alone_is_measured_and_judged_by_nothing(run: tuple[Report,
     assert f"{100 * score:.1f} % ±" in page.text
     assert len(ranking.standings(alone)) == 1
     assert tradeoff_plot.draw(alone) is None
+
+
+def test_a_page_without_a_result_points_to_no_card(tmp_path: Path) -> None:
+    failed = {"quantized": WHY, "candidate-2": WHY}
+    report = make_run(tmp_path, rows=20, candidates=2, failed=failed)
+    for found, told in ((report, False), (make_run(tmp_path / "one", rows=20), True)):
+        footer = Page(render(found, tmp_path if found is report else tmp_path / "one")).text
+        footer = footer.partition("Made by Assay.")[2]
+        assert ("for a model's page: model-card.md; every row" in footer) is told
+        assert ("report.md; every row" in footer) is not told
