@@ -115,6 +115,9 @@ def render(report: Report, folder: Path) -> str:
         ],
         cards=card_names(report),
         checkpoints=tables.checkpoints(report),
+        checkpoint_notes={
+            name: prose.checkpoint_notes(arm.checkpoint) for name, arm in report.arms.items()
+        },
         stages=_stages(report),
         commands=_commands(report),
         spec=json.dumps(report.spec.model_dump(mode="json"), indent=2, ensure_ascii=False),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from infra.contracts import wording
-from infra.contracts.records import MetricComparison, Pair
+from infra.contracts.records import CheckpointSummary, MetricComparison, Pair
 from infra.engines.registry import title
 from infra.report.text import capitalized
 from infra.report.words import FIDELITY, RECOVERY, holm_over
@@ -109,6 +109,17 @@ def speed_note(pair: Pair) -> str:
         "an answer, baseline → candidate, both with the flags of the tasks. Times are medians of "
         f"{requests} requests a point; below 1× a time is shorter."
     )
+
+
+def checkpoint_notes(checkpoint: CheckpointSummary) -> tuple[str, ...]:
+    """Return how a checkpoint was made here, and what its quantization leaves unclear."""
+    told = []
+    if checkpoint.made_seconds is not None:
+        memory = checkpoint.made_peak_memory_bytes
+        most = "" if memory is None else f", with at most {wording.size(memory)} of memory"
+        told.append(f"Made here in {wording.duration(checkpoint.made_seconds)}{most}.")
+    doubts = checkpoint.format.doubts if checkpoint.format else ()
+    return (*told, *(f"Of its quantization: {doubt}." for doubt in doubts))
 
 
 def evaluation_time_note(pair: Pair) -> str:

@@ -12,7 +12,7 @@ import yaml
 
 from infra import report as reports
 from infra.contracts import wording
-from infra.contracts.records import Report
+from infra.contracts.records import Origin, Quantization, Report
 from infra.contracts.specs import ModelSpec, ServingChanges, VerdictSpec
 from infra.judging.verdict import decide
 from infra.report import speed_plot, tables
@@ -209,7 +209,7 @@ def test_a_verdict_is_a_word_with_a_colour(
     if status == "INCONCLUSIVE":
         unclear = comparison.pooled.model_copy(update={"high": 0.001})  # type: ignore[union-attr]
         comparison = comparison.model_copy(update={"pooled": unclear})
-    judged = decide(comparison, asked, widened_from=widened)
+    judged = decide(comparison, asked, what="Quantization", widened_from=widened)
     report = of_pair(report, verdict=judged).model_copy(
         update={"spec": report.spec.model_copy(update={"verdict": asked})}
     )
@@ -342,3 +342,28 @@ def test_a_table_of_markdown_keeps_its_shape(full: tuple[Report, Path]) -> None:
         assert len(found) >= 5
         for table in found:
             assert len({line.count("|") for line in table.splitlines()}) == 1
+
+
+def test_how_a_checkpoint_was_made_and_what_is_unclear_of_it_stand_in_the_provenance(
+    full: tuple[Report, Path],
+) -> None:
+    report, folder = full
+    candidate = report.arms["quantized"]
+    checkpoint = candidate.checkpoint.model_copy(
+        update={
+            "made_seconds": 111.7,
+            "made_peak_memory_bytes": 9_310_000_000,
+            "origin": Origin(base_models=("a/b",), relation="finetune", said_by="README.md"),
+            "format": Quantization(
+                method="awq", understood=True, doubts=("bits is written as text: '<4>'",)
+            ),
+        }
+    )
+    arms = report.arms | {"quantized": candidate.model_copy(update={"checkpoint": checkpoint})}
+    text = Page(render(report.model_copy(update={"arms": arms}), folder)).text
+    assert "Made here in 1 min 52 s, with at most 9.31 GB of memory." in text
+    assert "Of its quantization: bits is written as text: '<4>'." in text
+    assert "a/b (finetune)" in text
+    before = Page(render(report, folder)).text
+    assert "Made here" not in before
+    assert "Of its quantization" not in before
