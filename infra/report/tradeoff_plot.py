@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 _Shown: TypeAlias = tuple[Standing, float, float]
 """An arm, its loss in points, and what it is drawn against."""
 
+_WIDTH, _HEIGHT = 200.0, 170.0
+"""Of a panel, in points: about, and rather less."""
+
+_LINE, _LETTER, _GAP, _MARK = 9.5, 4.6, 6.0, 4.0
+"""Height of a name, width of a letter, room beside a mark, half of a mark; in points."""
+
 
 def draw(
     report: Report, *, layout: Layout = "wide", palette: Palette = LIGHT, kind: Kind = "svg"
@@ -86,8 +92,7 @@ def _panel(axes: Axes, panel: _Panel, palette: Palette) -> None:
     title, less, points = panel
     best = _best(points, less)
     show = wording.size if less else wording.number
-    in_order = sorted(points, key=lambda point: point[2])
-    for place, (one, loss, value) in enumerate(in_order):
+    for one, loss, value in points:
         colour = {"PASS": palette.gain, "FAIL": palette.loss}.get(one.status, palette.unclear)
         if one.loss is not None and not one.is_baseline:
             ends = [[max(loss - one.loss[1], 0.0)], [max(one.loss[2] - loss, 0.0)]]
@@ -95,14 +100,11 @@ def _panel(axes: Axes, panel: _Panel, palette: Palette) -> None:
         face = colour if one in best else palette.paper
         axes.plot(value, loss, "o", markersize=7, color=face, markeredgecolor=colour,
                   markeredgewidth=1.5, zorder=3)  # fmt: skip
-        axes.annotate(
-            one.name, (value, loss), xytext=(6, -11 if place % 2 else 5),
-            textcoords="offset points", fontsize=7.5, color=palette.ink,
-        )  # fmt: skip
     words: dict[str, Any] = {"fontsize": 9, "fontweight": "bold", "color": palette.ink}
     axes.set_title(f"{title} {'←' if less else '→'}", loc="left", pad=6, **words)
     axes.set_ylabel("loss, points ↓", fontsize=8)
     axes.margins(x=0.22, y=0.16)
+    _name(axes, points, palette)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: show(x) if x > 0 else ""))
     axes.tick_params(labelsize=7.5, length=0)
     axes.locator_params(axis="x", nbins=4)
@@ -110,3 +112,48 @@ def _panel(axes: Axes, panel: _Panel, palette: Palette) -> None:
     axes.set_axisbelow(True)
     for side in ("top", "right", "left", "bottom"):
         axes.spines[side].set_visible(False)
+
+
+def _name(axes: Axes, points: Sequence[_Shown], palette: Palette) -> None:
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    marks = [
+        (_WIDTH * (value - left) / (right - left), _HEIGHT * (loss - bottom) / (top - bottom))
+        for _, loss, value in points
+    ]
+    places = name_places(marks, [one.name for one, _, _ in points])
+    for (one, loss, value), mark, (x, y) in zip(points, marks, places, strict=True):
+        offset = (x - mark[0], y - mark[1])
+        axes.annotate(
+            one.name, (value, loss), xytext=offset, textcoords="offset points", fontsize=7.5,
+            color=palette.ink, va="center", ha="left" if offset[0] > 0 else "right",
+            arrowprops={"arrowstyle": "-", "color": palette.soft, "linewidth": 0.5}
+            if abs(offset[1]) > _LINE else None,
+        )  # fmt: skip
+
+
+def name_places(
+    marks: Sequence[tuple[float, float]], names: Sequence[str]
+) -> list[tuple[float, float]]:
+    """Return where each name begins beside its mark, or ends; it covers no other and no mark.
+
+    Args:
+        marks: Places of the marks, in points.
+        names: Their names.
+
+    Returns:
+        For each the end that is next to the mark, at half its height.
+    """
+    taken = [(x - _MARK, x + _MARK, y) for x, y in marks]
+    found: dict[int, tuple[float, float]] = {}
+    for place in sorted(range(len(marks)), key=lambda at: -marks[at][1]):
+        (x, y), length = marks[place], _LETTER * len(names[place])
+        before = x + _GAP + length > _WIDTH and x > _WIDTH / 2
+        start, end = (x - _GAP - length, x - _GAP) if before else (x + _GAP, x + _GAP + length)
+        beside = [at for first, last, at in taken if first < end and start < last]
+        # At the height of the mark, else as near to it as there is room.
+        heights = [y, *(at + side * _LINE for at in beside for side in (-1, 1))]
+        free = [at for at in heights if all(abs(at - other) >= _LINE - 0.01 for other in beside)]
+        height = min(free, key=lambda at: abs(at - y))
+        taken.append((start, end, height))
+        found[place] = (end if before else start, height)
+    return [found[place] for place in range(len(marks))]

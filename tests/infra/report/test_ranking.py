@@ -168,3 +168,32 @@ def test_without_points_there_is_no_figure(made: Report) -> None:
     assert [one.loss for one in standings(bare)[1:]] == [None] * 3
     assert {row["Loss, points"] for row in ranking.table(bare).rows} == {"-"}
     assert isinstance(standings(bare)[0], Standing)
+
+
+@pytest.mark.parametrize("marks", [
+    [(100.0, 80.0)] * 8,
+    [(100.0, 80.0 + place) for place in range(8)],
+    [(190.0, 3.0 * place) for place in range(8)],
+    [(20.0 * place, 80.0 - place) for place in range(8)],
+])  # fmt: skip
+def test_names_cover_neither_each_other_nor_a_mark(marks: list[tuple[float, float]]) -> None:
+    names = [f"candidate-{place}" for place in range(8)]
+    boxes = []
+    for (x, _), (start, height), name in zip(
+        marks, tradeoff_plot.name_places(marks, names), names, strict=True
+    ):
+        ends = sorted((start, start + (1 if start > x else -1) * 4.6 * len(name)))
+        boxes.append((*ends, height))
+        assert abs(start - x) == 6
+        assert ends[1] <= 200 or x < 100
+    boxes += [(x - 4, x + 4, y) for x, y in dict.fromkeys(marks)]
+    for at, (left, right, height) in enumerate(boxes[:8]):
+        for other_left, other_right, other in boxes[at + 1 :]:
+            beside = left < other_right and other_left < right
+            assert not beside or abs(height - other) > 9
+
+
+def test_a_name_with_room_stands_beside_its_mark() -> None:
+    assert tradeoff_plot.name_places([(50, 90), (150, 20)], ["one", "other-name"]) == [
+        (56, 90), (144, 20),
+    ]  # fmt: skip
