@@ -180,7 +180,7 @@ def test_names_cover_neither_each_other_nor_a_mark(marks: list[tuple[float, floa
     names = [f"candidate-{place}" for place in range(8)]
     boxes = []
     for (x, _), (start, height), name in zip(
-        marks, tradeoff_plot.name_places(marks, names), names, strict=True
+        marks, tradeoff_plot.name_places(marks, names, 200), names, strict=True
     ):
         ends = sorted((start, start + (1 if start > x else -1) * 4.6 * len(name)))
         boxes.append((*ends, height))
@@ -193,7 +193,13 @@ def test_names_cover_neither_each_other_nor_a_mark(marks: list[tuple[float, floa
             assert not beside or abs(height - other) > 9
 
 
+def test_names_stand_in_the_order_of_their_marks() -> None:
+    marks = [(20.0, 80.0), (20.0, 82.0), (20.0, 84.0)]
+    heights = [height for _, height in tradeoff_plot.name_places(marks, ["a", "b", "c"], 200)]
+    assert heights == [65, 74.5, 84]
+
+
 def test_a_name_with_room_stands_beside_its_mark() -> None:
-    assert tradeoff_plot.name_places([(50, 90), (150, 20)], ["one", "other-name"]) == [
+    assert tradeoff_plot.name_places([(50, 90), (150, 20)], ["one", "other-name"], 190) == [
         (56, 90), (144, 20),
     ]  # fmt: skip
