@@ -48,6 +48,7 @@ def test_a_page_is_as_wide_as_its_screen(
     tab: Browser, pages: dict[str, Path], page: str, width: int, scheme: Literal["light", "dark"]
 ) -> None:
     tab.open(pages[page], width=width, scheme=scheme)
+    tab.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     # A telephone would zoom out, and its window be as wide as the page.
     assert tab.evaluate("innerWidth") == width
     assert tab.evaluate("document.documentElement.scrollWidth") <= width, tab.evaluate(_WIDER)
