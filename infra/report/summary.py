@@ -130,6 +130,8 @@ def _reworded(pair: Pair) -> Iterator[str]:
             f"{differ:,} of {asked:,} questions {'was' if differ == 1 else 'were'} put to the "
             "candidate in other words, by its own tokenizer or chat template."
         )
+    if parts := pair.comparison.tokenizer_differs:
+        yield f"Its tokenizer is not the baseline's: {'; '.join(parts)}."
 
 
 def _alone(pair: Pair) -> Iterator[str]:

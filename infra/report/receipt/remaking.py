@@ -97,6 +97,9 @@ def check_comparison(report: Report, folder: Path) -> tuple[Checked, Again]:
         if told.lengths:
             notes.append("lengths of written answers were not made again: that takes the tokenizer")
             again = again.model_copy(update={"lengths": told.lengths})
+        if told.tokenizer_differs:
+            notes.append("how tokenizers differ was not looked at again: that takes both of them")
+            again = again.model_copy(update={"tokenizer_differs": told.tokenizer_differs})
         if report.rules == 1:
             again = _as_1(again, told)
         made[pair.name] = again

@@ -153,6 +153,18 @@ def test_questions_in_other_words_are_counted_in_the_first_lines(
         assert told in reports.model_card(report.pairs[0])
 
 
+def test_another_tokenizer_is_told_in_the_first_lines(full: tuple[Report, Path]) -> None:
+    parts = ("vocabulary: 8 and 9 tokens", "chat template: they differ")
+    report = _drop_compared(tokenizer_differs=parts)(full[0])
+    told = (
+        "Its tokenizer is not the baseline's: vocabulary: 8 and 9 tokens; "
+        "chat template: they differ."
+    )
+    assert told in _caveats(report)
+    assert told in Page(render(report, full[1])).text
+    assert not any("Its tokenizer" in caveat for caveat in _caveats(full[0]))
+
+
 def test_many_answers_that_were_cut_weaken_the_verdict(full: tuple[Report, Path]) -> None:
     report = full[0]
     assert not any("token limit" in caveat for caveat in _caveats(report))

@@ -300,3 +300,12 @@ def test_a_headline_tells_its_own_numbers_in_their_places(
     assert any(
         line.startswith("judged.quantized.verdict.headline tells ") for line in found["verdict"]
     ), found
+
+
+def test_how_tokenizers_differ_is_taken_as_it_was_told(run: Path) -> None:
+    """That takes both of them, which need not be here."""
+    told = ["vocabulary: 8 and 9 tokens"]
+    edit(run, lambda d: second(d)["comparison"].update(tokenizer_differs=told), sealed=True)
+    assert wrong(run) == {}
+    notes = [note for check in receipt.verify(run) for note in check.notes]
+    assert any(note.startswith("how tokenizers differ was not looked at again") for note in notes)
