@@ -87,7 +87,7 @@ def statuses(
     for _ in range(repeats):
         gc.freeze()  # statsmodels collects garbage at every call, which takes as long as the rest
         comparison = comparison_of(drawn(rng, flip_rate, drop), spec.confidence)
-        found[decide(comparison, spec).status] += 1
+        found[decide(comparison, spec, what="Quantization").status] += 1
     gc.unfreeze()
     return {status: found[status] / repeats for status in ("PASS", "FAIL", "INCONCLUSIVE")}
 
@@ -117,7 +117,10 @@ def family_statuses(
             {str(n): comparison_of(tables, each) for n, tables in enumerate(drawn_tables)}
         )
         found.append(
-            [decide(one, spec, candidates=len(drops)).status for one in compared_all.values()]
+            [
+                decide(one, spec, what="Quantization", candidates=len(drops)).status
+                for one in compared_all.values()
+            ]
         )
     gc.unfreeze()
     return found

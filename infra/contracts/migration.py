@@ -18,6 +18,12 @@ from typing import Any
 
 Document = dict[str, Any]
 
+FORMER_BASELINE, FORMER_CANDIDATE = "base", "quantized"
+"""What the two arms of a run were called before there were several candidates.
+
+A candidate of such a run keeps its name; the baseline takes that of today.
+"""
+
 _FOUND = {
     "loss": "a loss on at least one task",
     "gain": "a gain on at least one task",
@@ -69,9 +75,9 @@ def _comparison(report: Document, version: int) -> Document:
 
 
 def _to_4(report: Document) -> Document:
-    """Version 3 knew one model, as it came (`base`) and as its checkpoint (`quantized`)."""
-    arms, name = dict(report.get("arms") or {}), _ONE_CANDIDATE
-    baseline, candidate = _arm(arms.get("base")), _arm(arms.get("quantized"))
+    """Version 3 knew one model: as it came, and as its checkpoint."""
+    arms, name = dict(report.get("arms") or {}), FORMER_CANDIDATE
+    baseline, candidate = _arm(arms.get(FORMER_BASELINE)), _arm(arms.get(FORMER_CANDIDATE))
     spec = dict(report.get("spec") or {})
     if "quantization" in spec:
         short = {key: spec.pop(key) for key in ("model", "serving") if key in spec}
@@ -98,11 +104,11 @@ def _to_4(report: Document) -> Document:
     }
 
 
-_ONE_CANDIDATE = "quantized"
 _OF_A_CANDIDATE = ("comparison", "overlap", "alert", "not_compared", "calibration")
 _SIDES = {
-    "base": "baseline", "quantized": "candidate",
-    "perplexity_base": "perplexity_baseline", "perplexity_quantized": "perplexity_candidate",
+    FORMER_BASELINE: "baseline", FORMER_CANDIDATE: "candidate",
+    f"perplexity_{FORMER_BASELINE}": "perplexity_baseline",
+    f"perplexity_{FORMER_CANDIDATE}": "perplexity_candidate",
 }  # fmt: skip
 
 

@@ -32,6 +32,20 @@ def possible_loss(loss: float, unit: Unit) -> str:
     return f"{text} points" if unit == "points" else text
 
 
+def loss(points: float, low: float, high: float) -> str:
+    """Return a loss in percentage points with the ends of its interval: `6.3 (2.8 to 9.9)`.
+
+    The loss is rounded as `difference` rounds it, the ends outwards.
+    """
+    ends = (
+        _rounded(low / 100, "points", ROUND_FLOOR, signed=False),
+        _rounded(high / 100, "points", ROUND_CEILING, signed=False),
+    )
+    return (
+        f"{_rounded(points / 100, 'points', ROUND_HALF_EVEN, signed=False)} ({' to '.join(ends)})"
+    )
+
+
 def score(value: float, unit: Unit) -> str:
     """Return a score: `61.3 %` where rows score between 0 and 1, else the number itself."""
     text = _rounded(value, unit, ROUND_HALF_EVEN, signed=False)

@@ -170,6 +170,7 @@ class Rounds:
         told = decide(
             found.model_copy(update={"pooled": pooled}),
             self.verdict,
+            what="The candidate",  # its words are not kept
             margin_points=self.margin_points,
             stopped_after=pooled.rows,
         )

@@ -8,7 +8,7 @@ from infra.contracts.errors import MarginUnresolvable
 from infra.contracts.progress import Progress, Silent
 from infra.contracts.records import Power
 from infra.contracts.specs import RunSpec, VerdictSpec
-from infra.contracts.wording import duration, listed
+from infra.contracts.wording import duration, listed, points
 from infra.judging.earlier_runs import learn, recipe_of
 from infra.judging.power import ASSUMED, margin, plan, resolvable_margin, resolves
 from infra.judging.sequential import room
@@ -78,12 +78,12 @@ def later(verdict: VerdictSpec, waiting: Iterable[str]) -> Finding:
         _POWER,
         f"planned when the rows of {listed(list(waiting))} are downloaded, before anything else "
         f"is spent; if {_percent(rate)} of the rows flip, a margin of "
-        f"{_points(verdict.margin_points)} takes {needed:,} rows",
+        f"{points(verdict.margin_points)} takes {needed:,} rows",
     )
 
 
 def _pooled(verdict: VerdictSpec, power: Power) -> Finding:
-    asked = _points(verdict.margin_points)
+    asked = points(verdict.margin_points)
     if resolves(verdict, power):
         return ok(_POWER, f"{_shows(verdict, power)}; the margin is {asked}")
     if verdict.if_unresolvable == "refuse":
@@ -91,7 +91,7 @@ def _pooled(verdict: VerdictSpec, power: Power) -> Finding:
     wider, _ = margin(verdict, power)
     return note(
         _POWER,
-        f"{_shows(verdict, power)}; the margin is widened from {asked} to {_points(wider)}, since "
+        f"{_shows(verdict, power)}; the margin is widened from {asked} to {points(wider)}, since "
         f"it would take {power.rows_for_margin:,} rows",
     )
 
@@ -100,8 +100,8 @@ def _unresolvable(verdict: VerdictSpec, power: Power) -> MarginUnresolvable:
     smallest = resolvable_margin(power)
     guard = smallest > verdict.task_margin_points
     return MarginUnresolvable(
-        f"A margin of {_points(verdict.margin_points)} cannot be resolved by {power.rows:,} rows; "
-        f"the smallest they resolve is {_points(smallest)}.",
+        f"A margin of {points(verdict.margin_points)} cannot be resolved by {power.rows:,} rows; "
+        f"the smallest they resolve is {points(smallest)}.",
         cause=f"{_expected(verdict, power)}: even a model without any loss would be shown to be "
         f"within the margin less often than the {_percent(verdict.power)} that verdict.power asks.",
         remedy=f"Add tasks or raise their limit: it takes {power.rows_for_margin:,} rows, "
@@ -116,7 +116,7 @@ def _shows(verdict: VerdictSpec, power: Power) -> str:
     return (
         f"{power.rows:,} rows. {_expected(verdict, power)}: with {_percent(verdict.power)} chance"
         f"{early} a drop of {power.smallest_drop_points:.1f} points is found, and a model without "
-        f"loss is shown to be within {_points(resolvable_margin(power))}"
+        f"loss is shown to be within {points(resolvable_margin(power))}"
     )
 
 
@@ -142,10 +142,6 @@ def _by_task(power: Power) -> str:
     if more := worst[_NAMED:]:
         said.append(f"and less in {len(more)} more")
     return f"smallest drop that is found, points: {', '.join(said)}"
-
-
-def _points(value: float) -> str:
-    return f"{value:g} point{'' if value == 1 else 's'}"
 
 
 def _percent(share: float) -> str:

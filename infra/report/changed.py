@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from infra.contracts.records import Pair
+from infra.contracts.specs import QuantizationSpec
 from infra.judging.comparison import recipe_name
 
 
@@ -13,8 +14,8 @@ def changed(pair: Pair) -> str:
     change, parts = pair.change, []
     if change.model is not None:
         parts.append(f"as {change.model.id}")
-    if recipe := change.quantization:
-        parts.append(f"as {recipe_name(recipe)} in groups of {recipe.group_size}")
+    if change.quantization:
+        parts.append(made(change.quantization))
     if change.serving is not None:
         changes = change.serving.changed
         told = [" ".join(changes.pop("extra_args", ()))]
@@ -23,3 +24,8 @@ def changed(pair: Pair) -> str:
         told += [f"{name} {value}" for name, value in changes.items()]
         parts.append(f"with {', '.join(filter(None, told))}")
     return " ".join(parts)
+
+
+def made(recipe: QuantizationSpec) -> str:
+    """Return what a checkpoint is: `as 4-bit AWQ in groups of 128`."""
+    return f"as {recipe_name(recipe)} in groups of {recipe.group_size}"

@@ -115,6 +115,9 @@ def render(report: Report, folder: Path) -> str:
         ],
         cards=card_names(report),
         checkpoints=tables.checkpoints(report),
+        checkpoint_notes={
+            name: prose.checkpoint_notes(arm.checkpoint) for name, arm in report.arms.items()
+        },
         stages=_stages(report),
         commands=_commands(report),
         spec=json.dumps(report.spec.model_dump(mode="json"), indent=2, ensure_ascii=False),
@@ -174,11 +177,11 @@ def _tiles(pair: Pair) -> list[tuple[str, str, str]]:
     baseline, candidate = pair.baseline.checkpoint, pair.candidate.checkpoint
     sizes = f"{wording.size(baseline.size_bytes)} → {wording.size(candidate.size_bytes)}"
     ratio = pair.comparison.size_ratio
-    bought = [("Bought", f"{100 * ratio:.0f} %", f"of the size on disk: {sizes}")]
+    bought = [(_gain([1 / ratio]), f"{100 * ratio:.0f} %", f"of the size on disk: {sizes}")]
     if loaded := loaded_weights(pair):
         sizes = " → ".join(map(wording.size, loaded))
         share = f"{100 * loaded[1] / loaded[0]:.0f} %"
-        bought.append(("Bought", share, f"of the memory, loaded: {sizes}"))
+        bought.append((_gain([loaded[0] / loaded[1]]), share, f"of the memory, loaded: {sizes}"))
     if ratios := throughput_ratios(pair):
         what = "the baseline's written tokens a second"
         bought.append((_gain(ratios), f"{ratio_span(ratios)}×", what))
@@ -192,7 +195,7 @@ def _tiles(pair: Pair) -> list[tuple[str, str, str]]:
 
 
 def _gain(ratios: Sequence[float]) -> str:
-    """Say whether a speed was bought or paid for."""
+    """Say whether something was bought or paid for, by ratios of which more is better."""
     slower, faster = min(ratios) * (1 + NOTABLE) < 1, max(ratios) > 1 + NOTABLE
     if slower:
         return "Bought and cost" if faster else "Cost"

@@ -61,7 +61,7 @@ def _of_pair(pair: Pair, heading: str) -> list[str]:
         _figure(plots.draw(pair, kind="png"), "Differences with their intervals"),
         grid(metrics_table(pair)),
         escaped(prose.pooled_note(pair)),
-        escaped(f"{prose.interval_note(pair.comparison.metrics)} {CHANGES}"),
+        escaped(f"{prose.interval_note(pair, pair.comparison.metrics)} {CHANGES}"),
         escaped(prose.power_note(pair)),
         table(tables.power(pair)),
         table(tables.noise(pair)),

@@ -80,11 +80,7 @@ def _score(row: MatrixRow, task: str) -> str:
 def _loss(row: MatrixRow) -> str:
     if row.loss_points is None or row.low_points is None or row.high_points is None:
         return "-"
-    loss, low, high = (
-        f"{value:.1f}".replace("-", "−")
-        for value in (row.loss_points, row.low_points, row.high_points)
-    )
-    return f"{loss} ({low} to {high})"
+    return wording.loss(row.loss_points, row.low_points, row.high_points)
 
 
 def _parameters(count: int | None) -> str:

@@ -20,7 +20,11 @@ from infra.report.public import public
 from infra.report.summary import summarize
 from infra.report.text import code, coded, escaped, printable
 
-_VERSIONS = ("autoawq", "torch", "transformers", "lm-eval")
+_MADE_BY = ("autoawq", "torch")
+"""Packages that made the candidate's checkpoint."""
+
+_ASKED_BY = ("transformers", "lm-eval")
+"""Packages of the run."""
 
 
 def model_card(pair: Pair) -> str:
@@ -36,7 +40,7 @@ def model_card(pair: Pair) -> str:
         "\n".join(f"- {escaped(line)}" for line in told.caveats),
         "### Quality",
         grid(_tasks(pair)),
-        escaped(prose.interval_note(decisive(pair.comparison), p_values=False)),
+        escaped(prose.interval_note(pair, decisive(pair.comparison), p_values=False)),
         *_titled("Fidelity", tables.fidelity(pair), prose.fidelity_note(pair)),
         *_titled("Speed", tables.speed(pair), prose.speed_note(pair)),
         *_recipe(pair),
@@ -58,13 +62,13 @@ def model_card(pair: Pair) -> str:
 def _front_matter(pair: Pair) -> str:
     import yaml
 
-    spec = pair.spec
     known: dict[str, Any] = {}
-    model, recipe = spec.baseline.model, pair.arm.quantization
+    recipe = pair.arm.quantization
+    model = pair.arm.model if recipe else pair.spec.baseline.model
     engine = pair.candidate.server.engine
     if model.source != "local":
         known = {"base_model": model.id}
-        if pair.candidate.checkpoint.quantization:
+        if _is_another(pair) and pair.candidate.checkpoint.quantization:
             known["base_model_relation"] = "quantized"
     matter = {
         **known,
@@ -132,6 +136,11 @@ def _titled(name: str, of: tables.Table | None, note: str) -> list[str]:
     return [f"### {name}", table(of), coded(note)] if of else []
 
 
+def _is_another(pair: Pair) -> bool:
+    """Return whether the candidate has weights of its own, and is not served otherwise alone."""
+    return pair.candidate.checkpoint.digest != pair.baseline.checkpoint.digest
+
+
 def _what(pair: Pair) -> str:
     return "quantization" if pair.arm.quantization else "the change"
 
@@ -179,9 +188,10 @@ def _serve(pair: Pair) -> str:
 
 
 def _versions(pair: Pair) -> list[dict[str, str]]:
-    told = pair.report.provenance
+    told, made = pair.report.provenance, pair.candidate.checkpoint.versions
     versions: dict[str, str] = {pair.candidate.server.engine: pair.candidate.server.version}
-    for name in _VERSIONS:
+    versions |= {name: made[name] for name in _MADE_BY if name in made}
+    for name in _ASKED_BY:
         if version := told.get(f"version of {name}"):
             versions[name] = version
     if driver := told.get("driver"):
@@ -197,7 +207,7 @@ def _versions(pair: Pair) -> list[dict[str, str]]:
 
 
 def _model_name(pair: Pair) -> str:
-    baseline = PurePath(pair.spec.baseline.model.id).name
-    recipe = pair.arm.quantization
-    made = f"{recipe.method}-{recipe.bits}bit" if recipe else pair.name
-    return f"{baseline}-{made}"
+    model = PurePath(pair.arm.model.id).name
+    if recipe := pair.arm.quantization:
+        return f"{model}-{recipe.slug}"
+    return model if pair.change.model else f"{model}-{pair.name}"

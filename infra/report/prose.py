@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from infra.contracts import wording
-from infra.contracts.records import MetricComparison, Pair
+from infra.contracts.records import CheckpointSummary, MetricComparison, Pair
 from infra.engines.registry import title
 from infra.report.text import capitalized
-from infra.report.words import FIDELITY, RECOVERY
+from infra.report.words import FIDELITY, RECOVERY, holm_over
 
 
-def interval_note(metrics: Sequence[MetricComparison], *, p_values: bool = True) -> str:
+def interval_note(pair: Pair, metrics: Sequence[MetricComparison], *, p_values: bool = True) -> str:
     """Return how the intervals of a table were made, and its p-values if it has them."""
     methods = sorted({metric.method for metric in metrics})
     # A method with an addition tells the method as well.
@@ -21,7 +21,8 @@ def interval_note(metrics: Sequence[MetricComparison], *, p_values: bool = True)
     by = ""
     if clusters:
         by = f" Where rows have a subject, each subject is a cluster ({_counts(clusters)} of them)."
-    holm = " Holm adjusts p-values for looking at several tasks; intervals are one task at a time."
+    looked_at = holm_over(pair.report)
+    holm = f" Holm adjusts p-values for looking at {looked_at}; intervals are one task at a time."
     adjusted = p_values and any(metric.p_adjusted is not None for metric in metrics)
     return (
         f"Interval: {wording.confidence(metrics[0].confidence)} for candidate minus baseline, "
@@ -108,6 +109,17 @@ def speed_note(pair: Pair) -> str:
         "an answer, baseline → candidate, both with the flags of the tasks. Times are medians of "
         f"{requests} requests a point; below 1× a time is shorter."
     )
+
+
+def checkpoint_notes(checkpoint: CheckpointSummary) -> tuple[str, ...]:
+    """Return how a checkpoint was made here, and what its quantization leaves unclear."""
+    told = []
+    if checkpoint.made_seconds is not None:
+        memory = checkpoint.made_peak_memory_bytes
+        most = "" if memory is None else f", with at most {wording.size(memory)} of memory"
+        told.append(f"Made here in {wording.duration(checkpoint.made_seconds)}{most}.")
+    doubts = checkpoint.format.doubts if checkpoint.format else ()
+    return (*told, *(f"Of its quantization: {doubt}." for doubt in doubts))
 
 
 def evaluation_time_note(pair: Pair) -> str:

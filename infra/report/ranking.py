@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from infra.contracts import wording
-from infra.contracts.records import ArmResult, Bench, MetricValue, Pair, Report, SpeedPoint
+from infra.contracts.records import ArmResult, Bench, MetricValue, Pair, Report
+from infra.probes.speed.comparing import shortest_prompts
 from infra.report.changed import changed
 from infra.report.tables import Table
 from infra.suite.metrics import in_points
@@ -67,7 +68,7 @@ def table(report: Report) -> Table:
         rows.append({
             "Arm": one.name,
             "Verdict": one.status or "-",
-            "Loss, points": "-" if one.is_baseline else _loss(one),
+            "Loss, points": wording.loss(*one.loss) if one.loss and not one.is_baseline else "-",
             "On disk": wording.size(one.size_bytes),
             "Loaded": _or_dash(one.memory_bytes, wording.size),
             "Tokens a second": _or_dash(one.tokens_per_second, wording.number),
@@ -102,7 +103,7 @@ def score_with_error(value: MetricValue, metric: str, task: str) -> str:
 
 def written_tokens_per_second(bench: Bench | None) -> float | None:
     """Return what is written at the most requests at a time; none if that was not timed."""
-    points = _shortest(bench)
+    points = shortest_prompts(bench)
     return points[-1].output_tokens_per_second if points else None
 
 
@@ -124,8 +125,7 @@ def undominated(points: Sequence[tuple[float, float]]) -> list[bool]:
 
 def _of_pair(pair: Pair) -> Standing:
     pooled = pair.comparison.pooled
-    # A loss is what is missing: the ends change places.
-    loss = (-100 * pooled.difference, -100 * pooled.high, -100 * pooled.low) if pooled else None
+    loss = pooled.loss_points if pooled else None
     return _standing(pair.name, pair.verdict.status, changed(pair), loss, pair.candidate)
 
 
@@ -136,7 +136,7 @@ def _standing(
     loss: tuple[float, float, float] | None,
     arm: ArmResult,
 ) -> Standing:
-    points = _shortest(arm.bench)
+    points = shortest_prompts(arm.bench)
     return Standing(
         name=name,
         status=status,
@@ -147,21 +147,6 @@ def _standing(
         tokens_per_second=written_tokens_per_second(arm.bench),
         first_token_ms=points[0].ttft_ms_median if points else None,
     )
-
-
-def _shortest(bench: Bench | None) -> list[SpeedPoint]:
-    """Return the points with the shortest prompts, the fewest requests at a time first."""
-    points = bench.points if bench else ()
-    shortest = min((point.input_tokens for point in points), default=0)
-    found = [point for point in points if point.input_tokens == shortest]
-    return sorted(found, key=lambda point: point.concurrency)
-
-
-def _loss(one: Standing) -> str:
-    if one.loss is None:
-        return "-"
-    loss, low, high = (f"{value:.1f}".replace("-", "−") for value in one.loss)
-    return f"{loss} ({low} to {high})"
 
 
 def _or_dash(value: float | None, show: Callable[[float], str]) -> str:

@@ -88,7 +88,6 @@ class TaskRows:
 
     task: str
     metric: str
-    generates: bool
     samples: tuple[Shown, ...]
     flips: tuple[Shown, ...]
     """Lost rows first, then gained ones."""
@@ -130,7 +129,6 @@ def _rows_of(baseline: TaskScores, candidate: TaskScores, folder: Path) -> TaskR
     return TaskRows(
         task=baseline.name,
         metric=metric,
-        generates=generates,
         samples=tuple(_shown(pair, metric) for pair in pairs[:SAMPLES]) if generates else (),
         flips=tuple(_shown(pair, metric) for pair in [*lost, *gained][:FLIPS]),
         lost=len(lost),

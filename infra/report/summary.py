@@ -9,7 +9,7 @@ from infra.contracts import wording
 from infra.contracts.records import Pair, Verdict
 from infra.engines.registry import title
 from infra.probes.speed import in_different_runs, slower, summary
-from infra.report.changed import changed
+from infra.report.changed import changed, made
 from infra.report.text import arm_name
 
 _SLOW_POINTS = 2
@@ -48,7 +48,7 @@ class Summary:
     """Where it is slower, and what weakens the verdict."""
 
     bought: tuple[str, ...]
-    """What quantization gave, one sentence each."""
+    """What the candidate takes and gives beside the baseline, one sentence each."""
 
 
 def summarize(pair: Pair) -> Summary:
@@ -66,7 +66,7 @@ def summarize(pair: Pair) -> Summary:
         if alert
         else (),
         alert_changes=alert.changes if alert else (),
-        caveats=(*_cut(pair), *_slower(pair), *_overlap(pair), *_alone(pair)),
+        caveats=(*_reworded(pair), *_cut(pair), *_slower(pair), *_overlap(pair), *_alone(pair)),
         bought=tuple(_bought(pair)),
     )
 
@@ -84,16 +84,20 @@ def _subject(pair: Pair) -> str:
     )
     alike = baseline == candidate
     served = f"both served by {baseline}" if alike else f"served by {baseline} and by {candidate}"
-    return f"as it came and {changed(pair)}, {served}"
+    recipe = pair.spec.baseline.quantization
+    return f"{made(recipe) if recipe else 'as it came'} and {changed(pair)}, {served}"
 
 
 def _margin(pair: Pair) -> str:
-    verdict, spec = pair.verdict, pair.spec.verdict
+    verdict, spec, candidates = pair.verdict, pair.spec.verdict, len(pair.spec.candidates)
+    of_all = wording.confidence(spec.confidence)
     widened = verdict.widened_from_points
     told = "" if widened is None else f" (widened: {wording.points(widened)} was asked for)"
+    together = f" ({of_all} for all {candidates} candidates together)" if candidates > 1 else ""
     return (
         f"Acceptable is a loss below {wording.points(verdict.margin_points)}{told} over all rows, "
-        f"shown with {wording.confidence(spec.confidence)} confidence, and at most "
+        f"shown with {wording.confidence(pair.spec.judged_verdict.confidence)} confidence"
+        f"{together}, and at most "
         f"{wording.points(spec.task_margin_points)} on a single task."
     )
 
@@ -116,6 +120,18 @@ def _cut(pair: Pair) -> Iterator[str]:
                     f"{task.truncated:,} of {task.n:,} answers of {arm_name(arm)} on {task.name} "
                     "ran into the token limit and were marked as far as they went."
                 )
+
+
+def _reworded(pair: Pair) -> Iterator[str]:
+    differ = sum(pair.comparison.prompts_differ.values())
+    asked = sum(task.n for task in pair.baseline.tasks.values())
+    if differ:
+        yield (
+            f"{differ:,} of {asked:,} questions {'was' if differ == 1 else 'were'} put to the "
+            "candidate in other words, by its own tokenizer or chat template."
+        )
+    if parts := pair.comparison.tokenizer_differs:
+        yield f"Its tokenizer is not the baseline's: {'; '.join(parts)}."
 
 
 def _alone(pair: Pair) -> Iterator[str]:

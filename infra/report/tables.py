@@ -131,6 +131,8 @@ def checkpoints(report: Report) -> Table:
         checkpoint = arm.checkpoint
         origin = checkpoint.origin
         made = ", ".join(origin.base_models) if origin else ""
+        if made and origin and origin.relation:
+            made += f" ({origin.relation})"
         by = checkpoint.format.made_with if checkpoint.format else None
         rows.append({
             "Arm": name,

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _Shown: TypeAlias = tuple[Standing, float, float]
 """An arm, its loss in points, and what it is drawn against."""
 
+_LINE, _LETTER, _GAP, _MARK = 9.5, 4.6, 6.0, 4.0
+"""Height of a name, width of a letter, room beside a mark, half of a mark; in points."""
+
 
 def draw(
     report: Report, *, layout: Layout = "wide", palette: Palette = LIGHT, kind: Kind = "svg"
@@ -72,11 +75,16 @@ def _figure(panels: Sequence[_Panel], layout: Layout, palette: Palette) -> Figur
     columns = len(panels) if wide else 1
     rows = 1 if wide else len(panels)
     figure = Figure(figsize=(7.6 if wide else 3.9, 3.4 * rows), layout="constrained")
+    drawn = []
     for place, panel in enumerate(panels):
-        _panel(figure.add_subplot(rows, columns, place + 1), panel, palette)
+        drawn.append(axes := figure.add_subplot(rows, columns, place + 1))
+        _panel(axes, panel, palette)
     figure.supxlabel(
         "● outdone by none in both", fontsize=8, color=palette.soft, x=0.98, ha="right"
     )
+    figure.draw_without_rendering()  # which says how large the panels are
+    for axes, (_, _, points) in zip(drawn, panels, strict=True):
+        _name(figure, axes, points, palette)
     return figure
 
 
@@ -86,8 +94,7 @@ def _panel(axes: Axes, panel: _Panel, palette: Palette) -> None:
     title, less, points = panel
     best = _best(points, less)
     show = wording.size if less else wording.number
-    in_order = sorted(points, key=lambda point: point[2])
-    for place, (one, loss, value) in enumerate(in_order):
+    for one, loss, value in points:
         colour = {"PASS": palette.gain, "FAIL": palette.loss}.get(one.status, palette.unclear)
         if one.loss is not None and not one.is_baseline:
             ends = [[max(loss - one.loss[1], 0.0)], [max(one.loss[2] - loss, 0.0)]]
@@ -95,10 +102,6 @@ def _panel(axes: Axes, panel: _Panel, palette: Palette) -> None:
         face = colour if one in best else palette.paper
         axes.plot(value, loss, "o", markersize=7, color=face, markeredgecolor=colour,
                   markeredgewidth=1.5, zorder=3)  # fmt: skip
-        axes.annotate(
-            one.name, (value, loss), xytext=(6, -11 if place % 2 else 5),
-            textcoords="offset points", fontsize=7.5, color=palette.ink,
-        )  # fmt: skip
     words: dict[str, Any] = {"fontsize": 9, "fontweight": "bold", "color": palette.ink}
     axes.set_title(f"{title} {'←' if less else '→'}", loc="left", pad=6, **words)
     axes.set_ylabel("loss, points ↓", fontsize=8)
@@ -110,3 +113,54 @@ def _panel(axes: Axes, panel: _Panel, palette: Palette) -> None:
     axes.set_axisbelow(True)
     for side in ("top", "right", "left", "bottom"):
         axes.spines[side].set_visible(False)
+
+
+def _name(figure: Figure, axes: Axes, points: Sequence[_Shown], palette: Palette) -> None:
+    box, scale = axes.get_window_extent(), 72 / figure.dpi
+    found = axes.transData.transform([(value, loss) for _, loss, value in points])
+    marks = [((x - box.x0) * scale, (y - box.y0) * scale) for x, y in found]
+    places = name_places(marks, [one.name for one, _, _ in points], box.width * scale)
+    for (one, loss, value), mark, (x, y) in zip(points, marks, places, strict=True):
+        offset = (x - mark[0], y - mark[1])
+        line = {
+            "arrowstyle": "-", "color": palette.soft, "linewidth": 0.5, "shrinkA": 0,
+            "relpos": (0 if offset[0] > 0 else 1, 0.5),
+        }  # fmt: skip
+        name = axes.annotate(
+            one.name, (value, loss), xytext=offset, textcoords="offset points", fontsize=7.5,
+            color=palette.ink, va="center", ha="left" if offset[0] > 0 else "right",
+            arrowprops=line if abs(offset[1]) >= _LINE else None,
+        )  # fmt: skip
+        name.set_in_layout(False)  # the panels keep their size
+
+
+def name_places(
+    marks: Sequence[tuple[float, float]], names: Sequence[str], width: float
+) -> list[tuple[float, float]]:
+    """Return where each name begins beside its mark, or ends; it covers no other and no mark.
+
+    Args:
+        marks: Places of the marks, in points.
+        names: Their names.
+        width: Of the panel, in points.
+
+    Returns:
+        For each the end that is next to the mark, at half its height.
+    """
+    taken = [(x - _MARK, x + _MARK, y) for x, y in marks]
+    named: list[tuple[float, float, float]] = []
+    found: dict[int, tuple[float, float]] = {}
+    for place in sorted(range(len(marks)), key=lambda at: -marks[at][1]):
+        (x, y), length = marks[place], _LETTER * len(names[place])
+        before = x + _GAP + length > width and x > width / 2
+        start, end = (x - _GAP - length, x - _GAP) if before else (x + _GAP, x + _GAP + length)
+        beside = [at for first, last, at in taken if first < end and start < last]
+        # At the height of the mark, or as little lower as there is room: so names keep the order.
+        top = min([at - _LINE for first, last, at in named if first < end and start < last] + [y])
+        heights = [at for at in (top, *(at - _LINE for at in beside)) if at <= top]
+        free = [at for at in heights if all(abs(at - other) >= _LINE - 0.01 for other in beside)]
+        height = max(free)
+        taken.append((start, end, height))
+        named.append((start, end, height))
+        found[place] = (end if before else start, height)
+    return [found[place] for place in range(len(marks))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from infra.contracts import wording
 from infra.contracts.records import Report
 from infra.report.text import capitalized
 
@@ -20,6 +21,11 @@ CHANGES = (
 )
 
 
+def holm_over(report: Report) -> str:
+    """Return what p-values of a run are adjusted for looking at."""
+    return "several tasks of several candidates" if len(report.judged) > 1 else "several tasks"
+
+
 def words(report: Report) -> list[tuple[str, str]]:
     """Return the words that the page uses, and what they mean.
 
@@ -27,12 +33,13 @@ def words(report: Report) -> list[tuple[str, str]]:
         report: What the page shows.
     """
     recipes = [arm.quantization for arm in report.spec.arms.values() if arm.quantization]
-    recipe, verdict = next(iter(recipes), None), report.spec.verdict
+    recipe = next(iter(recipes), None)
+    confidence = wording.confidence(report.spec.judged_verdict.confidence).removesuffix(" %")
     told = [
-        ("Baseline, candidate", "The two arms: what is changed, and what it is changed into."),
+        ("Baseline, candidate", "The arms: what is changed, and what it is changed into."),
         ("Row", "One question of a task, asked of both arms."),
         ("Point", "One right answer in a hundred: from 73 % to 68 % is a loss of 5 points."),
-        ("Interval", f"The differences that go with the rows seen: {100 * verdict.confidence:g} of "
+        ("Interval", f"The differences that go with the rows seen: {confidence} of "
                      "100 such intervals hold the true one. The verdict asks one side alone, how "
                      "large the loss may be, so its limit lies a little inside."),
         ("Margin", "The loss that was called acceptable before the run. PASS: a larger one is "
@@ -41,7 +48,7 @@ def words(report: Report) -> list[tuple[str, str]]:
         ("Lost, gained, changed", CHANGES),
         ("Flip", "A row lost or gained."),
         ("p", "How often chance alone makes a difference this large between equally good models. "
-              "Holm: the same, corrected for looking at several tasks."),
+              f"Holm: the same, corrected for looking at {holm_over(report)}."),
         ("Recovery", capitalized(RECOVERY.removeprefix("Recovery is "))),
     ]  # fmt: skip
     if recipe:

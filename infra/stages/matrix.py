@@ -75,6 +75,7 @@ def _row(
     model: str, arm: str, what: str, result: ArmResult, pair: Pair | None, place: str
 ) -> MatrixRow:
     pooled = pair.comparison.pooled if pair else None
+    loss, low, high = pooled.loss_points if pooled else (None, None, None)
     return MatrixRow(
         model=model,
         arm=arm,
@@ -85,9 +86,9 @@ def _row(
             for name, task in result.tasks.items()
         },
         status=pair.verdict.status if pair else None,
-        loss_points=-100 * pooled.difference if pooled else None,
-        low_points=-100 * pooled.high if pooled else None,
-        high_points=-100 * pooled.low if pooled else None,
+        loss_points=loss,
+        low_points=low,
+        high_points=high,
         size_bytes=result.checkpoint.size_bytes,
         tokens_per_second=written_tokens_per_second(result.bench),
         report=place,

@@ -97,6 +97,12 @@ class Pooled(Record):
     method: str
     """Name of the interval, with its source."""
 
+    @property
+    def loss_points(self) -> tuple[float, float, float]:
+        """What is missing, in percentage points, with the ends of its interval, low before high."""
+        # From zero, so that no loss is 0 and not -0.
+        return 0 - 100 * self.difference, 0 - 100 * self.high, 0 - 100 * self.low
+
 
 class NoiseTask(Record):
     """How one task's rows differ where the baseline is asked twice."""

@@ -23,8 +23,8 @@ def decide(
     comparison: Comparison,
     spec: VerdictSpec,
     *,
+    what: str,
     candidates: int = 1,
-    what: str = "Quantization",
     margin_points: float | None = None,
     widened_from: float | None = None,
     stopped_after: int | None = None,
@@ -36,8 +36,8 @@ def decide(
         comparison: The comparison, computed at the confidence of `spec.among(candidates)`; p-values
             of tasks are adjusted over all candidates.
         spec: Which loss is acceptable.
+        what: Who is to blame or to praise; see `change_name`.
         candidates: How many the run has.
-        what: Who is to blame or to praise; see `recipe_name`.
         margin_points: The margin to hold it against; none takes the spec's.
         widened_from: The margin that was asked for, if the rows could not resolve it.
         stopped_after: Rows after which a sequential test ended the evaluation. The pooled effect

@@ -8,6 +8,7 @@ from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 from infra.contracts import wording
 from infra.contracts.records import MetricComparison, Pooled
 from infra.contracts.specs import VerdictSpec
+from infra.contracts.wording import points
 from infra.judging.sequential import room
 from infra.judging.statistics import rows_for_drop, rows_for_margin
 from infra.judging.verdict.findings import Findings, loss_of
@@ -39,7 +40,7 @@ class Words:
             tasks = wording.listed([self._task_cost(task) for task in found.lost])
             text = (
                 f"{self.what} costs {tasks}, and a task may lose "
-                f"{_points(self.spec.task_margin_points)}; over all {found.pooled.rows:,} rows it "
+                f"{points(self.spec.task_margin_points)}; over all {found.pooled.rows:,} rows it "
                 f"{_change(found.pooled)}"
             )
         else:
@@ -50,7 +51,7 @@ class Words:
         return f"{found.status}: {text}{self._widened()}."
 
     def _finding(self, pooled: Pooled) -> str:
-        found, margin = self.found, _points(self.margin)
+        found, margin = self.found, points(self.margin)
         possible = f"{self._possible(pooled)} points"
         if found.status == "PASS":
             unjudged = "".join(f"; {self._not_judged(task)}" for task in found.unjudged)
@@ -67,7 +68,7 @@ class Words:
         found = self.found
         if found.beyond:
             tasks = wording.listed([self._task_loss(task) for task in found.beyond])
-            return f"{tasks}, and a task may lose {_points(self.spec.task_margin_points)}"
+            return f"{tasks}, and a task may lose {points(self.spec.task_margin_points)}"
         if found.silent:
             return f"the rows of {self._names(found.silent)} give no interval"
         if found.broken:
@@ -79,7 +80,7 @@ class Words:
     def _widened(self) -> str:
         if self.widened_from is None:
             return ""
-        return f"; the margin was widened from {_points(self.widened_from)}"
+        return f"; the margin was widened from {points(self.widened_from)}"
 
     def reasons(self) -> list[str]:
         """Return why it is so, the most important first."""
@@ -88,7 +89,7 @@ class Words:
         for task in found.lost:
             said.append(
                 f"{self._task_loss(task)} of {task.pairs:,} rows (p = {task.p_adjusted:.2g} after "
-                f"Holm), more than the {_points(spec.task_margin_points)} that a task may lose."
+                f"Holm), more than the {points(spec.task_margin_points)} that a task may lose."
             )
         if found.pooled:
             limit = f"one-sided {wording.confidence(spec.confidence)} limit"
@@ -96,7 +97,7 @@ class Words:
             said.append(
                 f"Over all rows, the largest loss that is not excluded is "
                 f"{self._possible(found.pooled)} points ({limit}), {side} the margin of "
-                f"{_points(self.margin)}."
+                f"{points(self.margin)}."
             )
             if found.shown:
                 said.append("A loss is shown: the interval over all rows lies below zero.")
@@ -106,7 +107,7 @@ class Words:
         for task in found.beyond:
             said.append(
                 f"{self._task_loss(task)} of {task.pairs:,} rows, more than the "
-                f"{_points(spec.task_margin_points)} that a task may lose; {self._doubt(task)}."
+                f"{points(spec.task_margin_points)} that a task may lose; {self._doubt(task)}."
             )
         said += [f"{task.task}: no interval ({task.method})." for task in found.silent]
         for task in found.blind:
@@ -124,8 +125,8 @@ class Words:
             said.append(f"{task.task} got worse, and its {_name(task)} has no margin in points.")
         if self.widened_from is not None:
             said.append(
-                f"A margin of {_points(self.widened_from)} was asked for, which these rows cannot "
-                f"resolve; it was widened to {_points(self.margin)}."
+                f"A margin of {points(self.widened_from)} was asked for, which these rows cannot "
+                f"resolve; it was widened to {points(self.margin)}."
             )
         return said
 
@@ -238,10 +239,6 @@ def _change(pooled: Pooled) -> str:
         return f"makes no difference {interval}"
     amount = wording.difference(abs(pooled.difference), "points", signed=False)
     return f"{'costs' if pooled.difference < 0 else 'gains'} {amount} points {interval}"
-
-
-def _points(value: float) -> str:
-    return f"{value:g} point{'' if value == 1 else 's'}"
 
 
 def _beside(value: float, limit: float, rounding: str) -> str:

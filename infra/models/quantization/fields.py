@@ -36,11 +36,6 @@ class Fields:
     def __contains__(self, name: str) -> bool:
         return name in self._values
 
-    def without(self, *names: str) -> Fields:
-        """Return the same object without some fields."""
-        rest = {name: value for name, value in self._values.items() if name not in names}
-        return Fields(rest, self.doubts, self._path.rstrip("."))
-
     def updated(self, other: Fields) -> Fields:
         """Return the same object with another's fields where both have them."""
         return Fields({**self._values, **other._values}, self.doubts, other._path.rstrip("."))

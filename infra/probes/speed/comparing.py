@@ -45,6 +45,18 @@ def summary(baseline: Bench | None, candidate: Bench | None) -> list[SpeedPair]:
     return [_pair(first.get(place), second.get(place)) for place in sorted(first | second)]
 
 
+def shortest_prompts(bench: Bench | None) -> list[SpeedPoint]:
+    """Return the points with the shortest prompts, the fewest requests at a time first.
+
+    Args:
+        bench: Timings of an arm; None if there are none.
+    """
+    points = bench.points if bench else ()
+    shortest = min((point.input_tokens for point in points), default=0)
+    found = [point for point in points if point.input_tokens == shortest]
+    return sorted(found, key=lambda point: point.concurrency)
+
+
 def slower(
     baseline: Bench | None, candidate: Bench | None, *, notable: float = NOTABLE
 ) -> list[str]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from infra.contracts.records import Record
 
 WORDS = ("method", "headline", "reasons", "needed", "breach")
-"""Fields that another version may word in another way; numbers in them may not differ."""
+"""Fields that another version may word in another way; each has to tell its own numbers."""
 
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_NUMBER = re.compile(r"−?\d+(?:[.,]\d+)*")
 
 
 def plain(record: Record | None) -> Any:
@@ -46,19 +47,31 @@ def unequal(path: str, told: Any, found: Any) -> Iterator[str]:
 def reworded(path: str, told: Any, found: Any) -> Iterator[tuple[str, bool]]:
     """Return which words of two records differ, and whether numbers in them do.
 
+    In the same words, numbers have to be the same in the same order. In others each has to be one
+    that the same field tells; one that another field tells is in the wrong place.
+
     Args:
         path: Where the records are from.
         told: A record's document, as the report says it.
         found: The same as it follows from what is stored.
     """
-    known = set(_NUMBER.findall(" ".join(_texts(found))))
     for key in (key for key in WORDS if told.get(key) != found.get(key)):
-        new = [number for number in _NUMBER.findall(" ".join(_texts({key: told.get(key)})))
-               if number not in known]  # fmt: skip
-        if new:
-            yield f"{path}.{key} tells {new[0]}, which follows from nothing stored", True
+        ours, theirs = Counter(_sentences(told.get(key))), Counter(_sentences(found.get(key)))
+        one, other = (" ".join(texts.elements()) for texts in (ours - theirs, theirs - ours))
+        if wrong := _wrong_number(one, other):
+            yield f"{path}.{key} tells {wrong}", True
         else:
             yield f"{path}.{key} is worded in another way than by this version", False
+
+
+def _wrong_number(told: str, found: str) -> str:
+    """Return the first number of a text that the other does not give it; empty without one."""
+    numbers, known = _NUMBER.findall(told), _NUMBER.findall(found)
+    if _NUMBER.sub("0", told) == _NUMBER.sub("0", found):
+        differ = [pair for pair in zip(numbers, known, strict=True) if pair[0] != pair[1]]
+        return "{}, where {} follows from what is stored".format(*differ[0]) if differ else ""
+    new = Counter(numbers) - Counter(known)
+    return f"{next(iter(new))}, which follows from nothing stored" if new else ""
 
 
 def close(one: float, other: float) -> bool:
@@ -66,10 +79,8 @@ def close(one: float, other: float) -> bool:
     return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9)
 
 
-def _texts(document: Any) -> Iterator[str]:
-    for key in WORDS:
-        value = document.get(key) or ""
-        yield from [value] if isinstance(value, str) else value
+def _sentences(value: str | list[str] | None) -> list[str]:
+    return [value] if isinstance(value, str) else value or []
 
 
 def _numeric(value: Any) -> bool:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from infra.contracts.errors import AssayError, ComparisonError
-from infra.contracts.migration import migrated_arm
+from infra.contracts.migration import FORMER_BASELINE, migrated_arm
 from infra.contracts.records import ArmResult, Comparison, Pair, Report, TaskScores, Verdict
+from infra.contracts.specs import BASELINE
 from infra.judging import answered_rows, gate, noise
 from infra.judging.comparison import Rules, change_name, compare, decides
 from infra.judging.family import together
@@ -22,10 +23,10 @@ from infra.report.receipt.margins import check_plan, margin_of
 from infra.report.receipt.rules import NOT_IN_1, RULES, TOLD
 from infra.suite.rows import Row, questions_digest, read_rows
 
-_REPEAT = ("arm-baseline-repeat.json", "arm-base-again.json")
+_REPEAT = (f"arm-{BASELINE}-repeat.json", f"arm-{FORMER_BASELINE}-again.json")
 """Of the baseline, for the noise floor: its record in the run's folder, now and earlier."""
 
-_BASELINE = ("arm-baseline.json", "arm-base.json")
+_BASELINE = (f"arm-{BASELINE}.json", f"arm-{FORMER_BASELINE}.json")
 
 _NOT_MADE = (AssayError, ArithmeticError, KeyError, OSError, TypeError, ValueError)
 """What making a comparison again raises on rows and records that somebody changed."""
@@ -96,6 +97,9 @@ def check_comparison(report: Report, folder: Path) -> tuple[Checked, Again]:
         if told.lengths:
             notes.append("lengths of written answers were not made again: that takes the tokenizer")
             again = again.model_copy(update={"lengths": told.lengths})
+        if told.tokenizer_differs:
+            notes.append("how tokenizers differ was not looked at again: that takes both of them")
+            again = again.model_copy(update={"tokenizer_differs": told.tokenizer_differs})
         if report.rules == 1:
             again = _as_1(again, told)
         made[pair.name] = again

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from infra.contracts.migration import FORMER_CANDIDATE
 from infra.contracts.records import CheckpointSummary, FileDigest, Report
+from infra.contracts.specs import BASELINE
 from infra.report.receipt.checks import Checked, checked, counted
 from infra.store.content import digest_file, digest_files
 
-_EARLIER = {"baseline": "weights.json", "quantized": "checkpoint.json"}
+_EARLIER = {BASELINE: "weights.json", FORMER_CANDIDATE: "checkpoint.json"}
 """Arm → record of its checkpoint, in the folder of a run of an earlier version."""
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from infra.contracts import wording
 from infra.contracts.errors import AssayError, HistoryError
+from infra.contracts.migration import FORMER_CANDIDATE
 from infra.contracts.records import Alert, Pair, Report, TaskScores
 from infra.contracts.specs import BASELINE
 from infra.judging.earlier_runs import recipe_of
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _CHANCE = 0.01
-_EARLIER_CANDIDATE = "quantized"
-"""What the one candidate of a run was called before candidates had names."""
 
 VERDICT = "assay.verdict"
 REGRESSED = "assay.run.regressed"
@@ -162,7 +161,7 @@ def _last_good(pair: Pair, frame: pd.DataFrame) -> _Good | None:
     for column, value in (
         ("recipe", recipe_of(pair.change)),
         ("arm", pair.name),
-        ("arm", _EARLIER_CANDIDATE),
+        ("arm", FORMER_CANDIDATE),
     ):
         alike = passed[passed[column] == value].sort_values("created", kind="stable")
         for (run, arm), rows in reversed([*alike.groupby(["run_id", "arm"], sort=False)]):

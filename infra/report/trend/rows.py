@@ -17,6 +17,7 @@ from infra.contracts.records import (
 )
 from infra.contracts.specs import BASELINE
 from infra.judging.earlier_runs import recipe_of
+from infra.probes.speed.comparing import shortest_prompts
 from infra.report.changed import changed
 from infra.store import history
 from infra.store.content import digest_of
@@ -150,12 +151,7 @@ def _bench(bench: Bench | None) -> dict[str, object]:
         "weights_memory_bytes": bench.memory.weights_bytes,
         "process_memory_bytes": bench.memory.process_bytes,
     }
-    if bench.points:
-        shortest = min(point.input_tokens for point in bench.points)
-        points = sorted(
-            (point for point in bench.points if point.input_tokens == shortest),
-            key=lambda point: point.concurrency,
-        )
+    if points := shortest_prompts(bench):
         for name, point in (("lowest", points[0]), ("highest", points[-1])):
             facts |= {
                 f"{name}_concurrency": point.concurrency,

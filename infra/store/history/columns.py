@@ -98,9 +98,6 @@ PLACE = "history_row"
 FORMER_COLUMNS = {"exam": "questions"}
 """Name of a column in files of earlier versions → its name today."""
 
-FORMER_BASELINE = "base"
-"""What the baseline was called while a run had one candidate, called `quantized`."""
-
 _TRUTHS = {"true": 1, "1": 1, "false": 0, "0": 0}
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from infra.contracts.errors import HistoryError
+from infra.contracts.migration import FORMER_BASELINE
 from infra.contracts.specs import BASELINE
 from infra.store.content import replacing
 from infra.store.history.columns import (
     COLUMNS,
-    FORMER_BASELINE,
     FORMER_COLUMNS,
     PLACE,
     Cell,

@@ -10,6 +10,7 @@ from infra.contracts.wording import (
     duration,
     interval,
     listed,
+    loss,
     possible_loss,
     score,
     size,
@@ -27,6 +28,27 @@ from infra.contracts.wording import (
 ])  # fmt: skip
 def test_interval(low: float, high: float, text: str) -> None:
     assert interval(low, high, "points") == text
+
+
+@pytest.mark.parametrize(("points", "low", "high", "text"), [
+    (6.32, 2.81, 9.85, "6.3 (2.8 to 9.9)"),
+    (0.0, -0.32, 0.32, "0.0 (−0.4 to 0.4)"),  # outwards
+    (-0.0, -0.0, 0.0, "0.0 (0.0 to 0.0)"),
+    (-0.04, -1.0, 0.96, "−0.04 (−1.0 to 1.0)"),  # no −0.0
+    (1.0, 0.04, 2.0, "1.0 (0.04 to 2.0)"),  # a loss stays a loss
+])  # fmt: skip
+def test_a_loss_has_its_interval_beside_it(
+    points: float, low: float, high: float, text: str
+) -> None:
+    assert loss(points, low, high) == text
+
+
+def test_a_loss_is_the_difference_without_its_sign() -> None:
+    for value in (0.0632, 0.00125, -0.00135, 0.0005, 0.07101):
+        turned = difference(-value, "points", signed=False)
+        assert loss(100 * value, 0, 1).partition(" ")[0] == (
+            turned.removeprefix("−") if value > 0 else f"−{turned}"
+        )
 
 
 def test_differences_and_scores() -> None:

@@ -275,7 +275,7 @@ def test_a_row_that_breaks_what_is_declared_is_named_and_never_dropped_in_silenc
     metric = found.metrics[0]
     assert metric.breach.startswith(f"document 0 of t scores {value:g} in the candidate")
     assert (metric.unit, found.pooled) == ("value", None)
-    told = decide(found, VerdictSpec())
+    told = decide(found, VerdictSpec(), what="Quantization")
     assert told.status == "INCONCLUSIVE"
     assert metric.breach in " ".join(told.reasons)
     assert "metadata.units" in told.needed
@@ -286,7 +286,7 @@ def test_a_pass_over_other_tasks_says_nothing_of_one_that_breaks_what_is_declare
     tmp_path: Path, arms: tuple[ArmResult, ArmResult]
 ) -> None:
     wide = VerdictSpec(margin_points=40, task_margin_points=50)
-    assert decide(compare(arms[0], arms[0], tmp_path), wide).status == "PASS"
+    assert decide(compare(arms[0], arms[0], tmp_path), wide, what="Quantization").status == "PASS"
 
     def beyond(rows: list[Row]) -> None:
         rows[7]["metrics"]["exact_match,strict-match"] = 1.01
@@ -296,7 +296,7 @@ def test_a_pass_over_other_tasks_says_nothing_of_one_that_breaks_what_is_declare
     found = compare(arms[0], arms[0], tmp_path)
     assert found.pooled is not None
     assert name not in found.pooled.tasks
-    told = decide(found, wide)
+    told = decide(found, wide, what="Quantization")
     assert told.status == "INCONCLUSIVE"
     assert f"document 7 of {name} scores 1.01" in told.headline
     assert metric.partition(",")[0] in told.headline
@@ -376,7 +376,7 @@ def test_who_guesses_at_written_labels_shows_no_loss(
     ]  # fmt: skip
     found = _arms_of(tmp_path, arms, rows, rows)
     assert found.metrics[0].chance == 0.5
-    told = decide(found, VerdictSpec(margin_points=3, task_margin_points=5))
+    told = decide(found, VerdictSpec(margin_points=3, task_margin_points=5), what="Quantization")
     assert told.status == status
 
 
@@ -393,7 +393,7 @@ def test_who_always_takes_the_same_choice_shows_no_loss(
     rows = [same(n, key) for n, key in enumerate("B" * 26 + "A" * 17 + "C" * 15 + "D" * 14)]
     found = _arms_of(tmp_path, arms, rows, rows)
     assert (found.metrics[0].chance, found.metrics[0].luck) == (0.25, 1.0)
-    told = decide(found, VerdictSpec(margin_points=50, task_margin_points=60))
+    told = decide(found, VerdictSpec(margin_points=50, task_margin_points=60), what="Quantization")
     assert told.status == "INCONCLUSIVE"
     assert "dealt out by lot" in " ".join(told.reasons)
 

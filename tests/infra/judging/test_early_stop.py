@@ -82,7 +82,7 @@ def judged(made: Report, candidate: ArmResult, folder: Path, verdict: VerdictSpe
     pooled = answered_rows.pooled(baseline, candidate, found, folder)
     assert pooled is not None
     found = found.model_copy(update={"pooled": pooled})
-    told = decide(found, verdict, stopped_after=pooled.rows,
+    told = decide(found, verdict, what="Quantization", stopped_after=pooled.rows,
                   of=sum(task.n for task in made.baseline.tasks.values()))  # fmt: skip
     one = Judgement(comparison=found, verdict=told, answered=baseline.tasks)
     arms = {"baseline": made.baseline, "quantized": candidate}
@@ -517,7 +517,7 @@ def test_a_much_worse_model_is_not_asked_to_the_end(
     baseline = baseline.model_copy(update={"checkpoint": weights})
     spec = made.spec.model_copy(update={"verdict": verdict})
     compared = evidence.compare(baseline, candidate, "quantized", None, spec, tmp_path, Silent())
-    told = decide(compared, verdict, stopped_after=rows)
+    told = decide(compared, verdict, what="Quantization", stopped_after=rows)
     assert told.status == "FAIL"
     assert compared.pooled is not None
     assert compared.pooled.rows == rows

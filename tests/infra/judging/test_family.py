@@ -111,7 +111,7 @@ def test_one_of_many_needs_more_to_be_shown_worse_on_a_task(tmp_path: Path) -> N
     loss = -100 * gsm8k.difference
     assert gsm8k.p_adjusted is not None
     tight = spec.model_copy(update={"task_margin_points": loss - 0.1, "margin_points": loss - 0.1})
-    assert decide(comparison, tight).status == "FAIL"
+    assert decide(comparison, tight, what="Quantization").status == "FAIL"
     many = 1 + int((1 - spec.confidence) / gsm8k.p_adjusted)
     same = report.arms["quantized"]
     even = {
@@ -119,6 +119,7 @@ def test_one_of_many_needs_more_to_be_shown_worse_on_a_task(tmp_path: Path) -> N
         for number in range(many - 1)
     }
     again = compare(report.baseline, same, tmp_path, spec.among(many).confidence)
-    assert decide(again, tight, candidates=many).status == "FAIL"  # had nobody counted the others
+    # Had nobody counted the others:
+    assert decide(again, tight, what="Quantization", candidates=many).status == "FAIL"
     found = together({"quantized": again, **even})["quantized"]
-    assert decide(found, tight, candidates=many).status == "INCONCLUSIVE"
+    assert decide(found, tight, what="Quantization", candidates=many).status == "INCONCLUSIVE"

@@ -91,7 +91,9 @@ def test_a_stopped_evaluation_gets_the_verdict_that_stopped_it(drop: float, stat
     assert pooled.low < pooled.difference < pooled.high
     assert pooled.low < pooled.bound
     comparison = Comparison(metrics=(), size_ratio=0.4, pooled=pooled)
-    told = decide(comparison, VerdictSpec(margin_points=3.0), stopped_after=stop.rows)
+    told = decide(
+        comparison, VerdictSpec(margin_points=3.0), what="Quantization", stopped_after=stop.rows
+    )
     assert (told.status, stop.outcome, told.stopped_after) == (status, status, stop.rows)
     assert f"stopped after {stop.rows:,} rows" in " ".join(told.reasons)
 
@@ -101,8 +103,10 @@ def test_p_values_of_tasks_do_not_count_in_a_stopped_evaluation() -> None:
         {"a": PairedCounts(50, 0, 10, 40), "b": PairedCounts(900, 60, 50, 90)}
     )
     spec = VerdictSpec(margin_points=3.0)
-    assert decide(comparison, spec).status == "FAIL"
-    assert decide(comparison, spec, stopped_after=1200).status == "INCONCLUSIVE"
+    assert decide(comparison, spec, what="Quantization").status == "FAIL"
+    assert (
+        decide(comparison, spec, what="Quantization", stopped_after=1200).status == "INCONCLUSIVE"
+    )
 
 
 @pytest.mark.parametrize("rows", [[], [0.5, 0], [2]])

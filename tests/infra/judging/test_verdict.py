@@ -227,9 +227,9 @@ def test_as_many_rows_as_are_needed_are_enough() -> None:
     """Ten times the rows, in the same shares."""
     few = comparison_of({"a": PairedCounts(1200, 100, 100, 600)})
     many = comparison_of({"a": PairedCounts(12_000, 1000, 1000, 6000)})
-    assert decide(few, SPEC).status == "INCONCLUSIVE"
-    assert "About 6,183 rows instead of 2,000" in decide(few, SPEC).needed
-    assert decide(many, SPEC).status == "PASS"
+    assert decide(few, SPEC, what="Quantization").status == "INCONCLUSIVE"
+    assert "About 6,183 rows instead of 2,000" in decide(few, SPEC, what="Quantization").needed
+    assert decide(many, SPEC, what="Quantization").status == "PASS"
 
 
 @pytest.mark.parametrize(("tables", "status"), [
@@ -247,7 +247,7 @@ def test_three_verdicts(tables: dict[str, tuple[int, int, int, int]], status: st
     comparison = comparison_of({task: PairedCounts(*cells) for task, cells in tables.items()})
     assert comparison.pooled is not None
     assert comparison.pooled.low < comparison.pooled.high
-    assert decide(comparison, SPEC).status == status
+    assert decide(comparison, SPEC, what="Quantization").status == status
 
 
 def test_real_rows_of_base_against_itself(tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ def test_a_loss_that_nothing_tests_is_not_called_chance() -> None:
     lost = _metric("b", -0.1, -0.13, -0.07, p_adjusted=1e-11)
     early = SPEC.model_copy(update={"early_stop": True})
     comparison = Comparison(metrics=(EVEN, lost), size_ratio=0.4, pooled=SOUND)
-    stopped = decide(comparison, early, stopped_after=2167)
+    stopped = decide(comparison, early, what="Quantization", stopped_after=2167)
     assert stopped.status == "INCONCLUSIVE"
     assert "not tested where a candidate may be stopped early" in " ".join(stopped.reasons)
     assert stopped.needed == "A look at b alone with verdict.early_stop=False."

@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 
 from infra.contracts.records import Report
+from infra.contracts.specs import MatrixModelSpec, MatrixSpec
 from infra.report import ranking, tradeoff_plot
+from infra.report.matrix import cells
 from infra.report.ranking import Standing, standings, undominated
+from infra.stages.matrix import collect
+from infra.store.settings import Settings
 from tests.infra.made_records import with_everything
 from tests.infra.made_runs import make_run
 
@@ -88,6 +92,35 @@ def test_the_table_has_a_row_for_every_arm(made: Report, tmp_path: Path) -> None
     assert {row["Tokens a second"] for row in plain} == {"-"}
 
 
+def with_pooled(report: Report, name: str, **fields: float) -> Report:
+    one = report.judged[name]
+    assert one.comparison.pooled is not None
+    pooled = one.comparison.pooled.model_copy(update=fields)
+    comparison = one.comparison.model_copy(update={"pooled": pooled})
+    judged = report.judged | {name: one.model_copy(update={"comparison": comparison})}
+    return report.model_copy(update={"judged": judged})
+
+
+def test_the_ends_of_a_loss_are_rounded_outwards_and_nothing_lost_has_no_sign(
+    made: Report, tmp_path: Path
+) -> None:
+    report = with_pooled(made, "quantized", difference=0.0004, low=-0.0112, high=0.0112)
+    report = with_pooled(report, "candidate-2", difference=0.0, low=-0.0109, high=0.0)
+    shown = {row["Arm"]: row["Loss, points"] for row in ranking.table(report).rows}
+    assert shown["quantized"] == "−0.04 (−1.2 to 1.2)"
+    assert shown["candidate-2"] == "0.0 (0.0 to 1.1)"
+    path = tmp_path / "report.json"
+    path.write_text(report.model_dump_json(), encoding="utf-8")
+    model = MatrixModelSpec(model=report.spec.baseline.model, name="qwen")
+    spec = MatrixSpec(
+        models=(model,), evaluation=report.spec.evaluation, results=report.spec.results
+    )
+    table = collect(spec, {cell.name: path for cell in spec.cells}, {}, Settings(runs=tmp_path))
+    assert {cell["Arm"]: cell["Loss, points"] for cell in cells(table)} == shown
+    [same] = [row for row in table.rows if row.arm == "candidate-2"]
+    assert str(same.loss_points) == "0.0"
+
+
 def test_scores_of_every_arm_stand_beside_each_other(made: Report) -> None:
     rows = ranking.scores_table(made).rows
     assert [row["Task"] for row in rows] == [*made.baseline.tasks]
@@ -135,3 +168,38 @@ def test_without_points_there_is_no_figure(made: Report) -> None:
     assert [one.loss for one in standings(bare)[1:]] == [None] * 3
     assert {row["Loss, points"] for row in ranking.table(bare).rows} == {"-"}
     assert isinstance(standings(bare)[0], Standing)
+
+
+@pytest.mark.parametrize("marks", [
+    [(100.0, 80.0)] * 8,
+    [(100.0, 80.0 + place) for place in range(8)],
+    [(190.0, 3.0 * place) for place in range(8)],
+    [(20.0 * place, 80.0 - place) for place in range(8)],
+])  # fmt: skip
+def test_names_cover_neither_each_other_nor_a_mark(marks: list[tuple[float, float]]) -> None:
+    names = [f"candidate-{place}" for place in range(8)]
+    boxes = []
+    for (x, _), (start, height), name in zip(
+        marks, tradeoff_plot.name_places(marks, names, 200), names, strict=True
+    ):
+        ends = sorted((start, start + (1 if start > x else -1) * 4.6 * len(name)))
+        boxes.append((*ends, height))
+        assert abs(start - x) == 6
+        assert ends[1] <= 200 or x < 100
+    boxes += [(x - 4, x + 4, y) for x, y in dict.fromkeys(marks)]
+    for at, (left, right, height) in enumerate(boxes[:8]):
+        for other_left, other_right, other in boxes[at + 1 :]:
+            beside = left < other_right and other_left < right
+            assert not beside or abs(height - other) > 9
+
+
+def test_names_stand_in_the_order_of_their_marks() -> None:
+    marks = [(20.0, 80.0), (20.0, 82.0), (20.0, 84.0)]
+    heights = [height for _, height in tradeoff_plot.name_places(marks, ["a", "b", "c"], 200)]
+    assert heights == [65, 74.5, 84]
+
+
+def test_a_name_with_room_stands_beside_its_mark() -> None:
+    assert tradeoff_plot.name_places([(50, 90), (150, 20)], ["one", "other-name"], 190) == [
+        (56, 90), (144, 20),
+    ]  # fmt: skip

@@ -92,7 +92,7 @@ def test_a_method_is_named_once(full: tuple[Report, Path]) -> None:
     [pair] = full[0].pairs
     one, *others = pair.comparison.metrics
     longer = one.model_copy(update={"method": f"{one.method}; and more", "clusters": 7})
-    both = prose.interval_note([longer, *others])
+    both = prose.interval_note(pair, [longer, *others])
     assert both.count(one.method) == 1
     assert "each subject is a cluster (7 of them)" in both
     assert "Holm" in both

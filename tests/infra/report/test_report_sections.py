@@ -12,7 +12,7 @@ import yaml
 
 from infra import report as reports
 from infra.contracts import wording
-from infra.contracts.records import Report
+from infra.contracts.records import Origin, Quantization, Report
 from infra.contracts.specs import ModelSpec, ServingChanges, VerdictSpec
 from infra.judging.verdict import decide
 from infra.report import speed_plot, tables
@@ -133,6 +133,38 @@ def test_first_lines_say_where_it_is_slower(
     assert not tables.speed(alike.pairs[0]).marked  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(("differ", "told"), [
+    ({}, None),
+    ({"gsm8k": 0, GROUP: 0}, None),
+    ({"gsm8k": 1}, "1 of 360 questions was put to the candidate in other words, by its own "
+                   "tokenizer or chat template."),
+    ({"gsm8k": 120, GROUP: 5}, "125 of 360 questions were put to the candidate in other words, by "
+                               "its own tokenizer or chat template."),
+])  # fmt: skip
+def test_questions_in_other_words_are_counted_in_the_first_lines(
+    full: tuple[Report, Path], differ: dict[str, int], told: str | None
+) -> None:
+    report = _drop_compared(prompts_differ=differ)(full[0])
+    found = [caveat for caveat in _caveats(report) if "in other words" in caveat]
+    assert found == ([told] if told else [])
+    if told:
+        assert told in Page(render(report, full[1])).text
+        assert told in reports.artifact_markdown(report)
+        assert told in reports.model_card(report.pairs[0])
+
+
+def test_another_tokenizer_is_told_in_the_first_lines(full: tuple[Report, Path]) -> None:
+    parts = ("vocabulary: 8 and 9 tokens", "chat template: they differ")
+    report = _drop_compared(tokenizer_differs=parts)(full[0])
+    told = (
+        "Its tokenizer is not the baseline's: vocabulary: 8 and 9 tokens; "
+        "chat template: they differ."
+    )
+    assert told in _caveats(report)
+    assert told in Page(render(report, full[1])).text
+    assert not any("Its tokenizer" in caveat for caveat in _caveats(full[0]))
+
+
 def test_many_answers_that_were_cut_weaken_the_verdict(full: tuple[Report, Path]) -> None:
     report = full[0]
     assert not any("token limit" in caveat for caveat in _caveats(report))
@@ -189,7 +221,7 @@ def test_a_verdict_is_a_word_with_a_colour(
     if status == "INCONCLUSIVE":
         unclear = comparison.pooled.model_copy(update={"high": 0.001})  # type: ignore[union-attr]
         comparison = comparison.model_copy(update={"pooled": unclear})
-    judged = decide(comparison, asked, widened_from=widened)
+    judged = decide(comparison, asked, what="Quantization", widened_from=widened)
     report = of_pair(report, verdict=judged).model_copy(
         update={"spec": report.spec.model_copy(update={"verdict": asked})}
     )
@@ -322,3 +354,28 @@ def test_a_table_of_markdown_keeps_its_shape(full: tuple[Report, Path]) -> None:
         assert len(found) >= 5
         for table in found:
             assert len({line.count("|") for line in table.splitlines()}) == 1
+
+
+def test_how_a_checkpoint_was_made_and_what_is_unclear_of_it_stand_in_the_provenance(
+    full: tuple[Report, Path],
+) -> None:
+    report, folder = full
+    candidate = report.arms["quantized"]
+    checkpoint = candidate.checkpoint.model_copy(
+        update={
+            "made_seconds": 111.7,
+            "made_peak_memory_bytes": 9_310_000_000,
+            "origin": Origin(base_models=("a/b",), relation="finetune", said_by="README.md"),
+            "format": Quantization(
+                method="awq", understood=True, doubts=("bits is written as text: '<4>'",)
+            ),
+        }
+    )
+    arms = report.arms | {"quantized": candidate.model_copy(update={"checkpoint": checkpoint})}
+    text = Page(render(report.model_copy(update={"arms": arms}), folder)).text
+    assert "Made here in 1 min 52 s, with at most 9.31 GB of memory." in text
+    assert "Of its quantization: bits is written as text: '<4>'." in text
+    assert "a/b (finetune)" in text
+    before = Page(render(report, folder)).text
+    assert "Made here" not in before
+    assert "Of its quantization" not in before

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from infra import report as reports
 from infra.contracts.records import Report
@@ -14,9 +16,10 @@ from infra.contracts.specs import ModelSpec, ServingChanges
 from infra.report import ranking, tradeoff_plot
 from infra.report.cards import card_names
 from infra.report.changed import changed
-from infra.report.html import render
+from infra.report.html import _tiles, render
 from infra.report.summary import summarize
 from infra.report.text import capitalized
+from infra.report.words import words
 from tests.infra.made_records import with_everything
 from tests.infra.made_runs import make_run, make_spec
 from tests.infra.report.test_report import Page
@@ -130,6 +133,105 @@ def test_every_candidate_has_a_card_of_its_own(run: tuple[Report, Path]) -> None
     assert "## What quantization cost" in cards["candidate-3"]
 
 
+def _matter(report: Report) -> dict[str, dict[str, Any]]:
+    """Return the front matter of each candidate's card."""
+    cards = {pair.name: reports.model_card(pair) for pair in report.pairs}
+    return {name: yaml.safe_load(card.split("---\n")[1]) for name, card in cards.items()}
+
+
+def _with_checkpoints(report: Report, **changes: dict[str, Any]) -> Report:
+    """Return a report whose arms have other checkpoints: `candidate_2={"size_bytes": 1}`."""
+    arms = dict(report.arms)
+    for key, fields in changes.items():
+        arm = arms[name := key.replace("_", "-")]
+        checkpoint = arm.checkpoint.model_copy(update=fields)
+        arms[name] = arm.model_copy(update={"checkpoint": checkpoint})
+    return report.model_copy(update={"arms": arms})
+
+
+def _with_candidate(report: Report, place: int, **changes: Any) -> Report:
+    candidates = list(report.spec.candidates)
+    candidates[place] = candidates[place].model_copy(update=changes)
+    spec = report.spec.model_copy(update={"candidates": tuple(candidates)})
+    return report.model_copy(update={"spec": spec})
+
+
+def test_only_weights_of_its_own_are_quantized_from_the_baseline(
+    run: tuple[Report, Path],
+) -> None:
+    awq = {"quant_method": "awq", "bits": 4}
+    both = _with_checkpoints(
+        run[0], baseline={"quantization": awq}, candidate_2={"quantization": awq}
+    )
+    assert both.arms["candidate-2"].checkpoint.digest == both.baseline.checkpoint.digest
+    found = {name: matter.get("base_model_relation") for name, matter in _matter(both).items()}
+    assert found == {"quantized": "quantized", "candidate-2": None, "candidate-3": "quantized"}
+    ready = _with_checkpoints(both, candidate_2={"digest": "f" * 64})
+    assert _matter(ready)["candidate-2"]["base_model_relation"] == "quantized"
+
+
+def test_a_card_names_the_model_and_the_recipe_of_its_candidate(run: tuple[Report, Path]) -> None:
+    def names(report: Report) -> list[str]:
+        return [matter["model-index"][0]["name"] for matter in _matter(report).values()]
+
+    assert names(run[0]) == [
+        "Qwen2.5-7B-Instruct-awq-4bit-g128", "Qwen2.5-7B-Instruct-candidate-2",
+        "Qwen2.5-7B-Instruct-awq-4bit-g64",
+    ]  # fmt: skip
+    tuned = ModelSpec(id="me/tuned")
+    other = _with_candidate(_with_candidate(run[0], 1, model=tuned), 2, model=tuned)
+    assert names(other)[1:] == ["tuned", "tuned-awq-4bit-g64"]
+    bases = [matter["base_model"] for matter in _matter(other).values()]
+    assert bases == ["Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen2.5-7B-Instruct", "me/tuned"]
+
+
+def test_a_card_has_the_versions_that_made_its_own_checkpoint(run: tuple[Report, Path]) -> None:
+    report = _with_checkpoints(
+        run[0],
+        quantized={"versions": {"python": "3.11.7", "torch": "2.8.0", "autoawq": "0.2.9"}},
+        candidate_3={"versions": {"torch": "2.9.0", "autoawq": "0.3.0"}},
+    )
+    told = {"version of torch": "2.8.0", "version of autoawq": "0.2.9"}
+    report = report.model_copy(update={"provenance": report.provenance | told})
+    cards = {pair.name: reports.model_card(pair) for pair in report.pairs}
+    for name, torch, autoawq in (
+        ("quantized", "2.8.0", "0.2.9"),
+        ("candidate-3", "2.9.0", "0.3.0"),
+    ):
+        assert f"| torch | {torch} |" in cards[name]
+        assert f"| autoawq | {autoawq} |" in cards[name]
+    assert "| torch |" not in cards["candidate-2"]
+    assert "| autoawq |" not in cards["candidate-2"]
+    assert all("| transformers | 5.2.0 |" in card for card in cards.values())
+
+
+def test_the_confidence_is_that_of_the_verdicts(run: tuple[Report, Path], page: Page) -> None:
+    """Each of four is judged with its part of the chance to err: 98.75 %, not 95 %."""
+    report = run[0]
+    whole = "shown with 98.75 % confidence (95 % for all 4 candidates together)"
+    for pair in report.pairs:
+        told = summarize(pair)
+        assert whole in told.margin
+        assert "98.75 % limit" in " ".join(told.reasons)
+    assert "98.75 of 100 such intervals" in page.text
+    [alone] = report.spec.candidates[:1]
+    spec = report.spec.model_copy(update={"candidates": (alone,)})
+    one = report.model_copy(
+        update={"spec": spec, "judged": {alone.name: report.judged[alone.name]}}
+    )
+    assert "shown with 95 % confidence, and" in summarize(one.pairs[0]).margin
+    assert "95 of 100 such intervals" in dict(words(one))["Interval"]
+
+
+def test_p_values_are_adjusted_over_tasks_and_candidates(
+    run: tuple[Report, Path], page: Page
+) -> None:
+    looked_at = "looking at several tasks of several candidates"
+    assert f"Holm: the same, corrected for {looked_at}." in page.text
+    assert page.text.count(f"Holm adjusts p-values for {looked_at};") == len(NAMES)
+    assert "two arms" not in page.text.lower()
+
+
 def test_engines_that_differ_are_both_named(run: tuple[Report, Path]) -> None:
     report = run[0]
     pair = report.pairs[1]
@@ -140,6 +242,48 @@ def test_engines_that_differ_are_both_named(run: tuple[Report, Path]) -> None:
     assert summarize(other.pairs[1]).subject.endswith(
         "served by vLLM 0.32.0 on AMD EPYC 7B13 and by vLLM 0.33.0 on AMD EPYC 7B13"
     )
+
+
+def test_what_was_made_here_did_not_come_so(run: tuple[Report, Path]) -> None:
+    report = run[0]
+    assert summarize(report.pairs[1]).subject.startswith("as it came and with --kv-cache-dtype fp8")
+    recipe = report.spec.candidates[0].quantization
+    baseline = report.spec.baseline.model_copy(update={"quantization": recipe})
+    spec = report.spec.model_copy(update={"baseline": baseline})
+    made = report.model_copy(update={"spec": spec})
+    assert summarize(made.pairs[2]).subject.startswith(
+        "as 4-bit AWQ in groups of 128 and as 4-bit AWQ in groups of 64, both served by"
+    )
+
+
+@pytest.mark.parametrize(("size", "kind"), [
+    (0.3, "Bought"), (1.0, "Alike"), (1.02, "Alike"), (1.3, "Cost"),
+])  # fmt: skip
+def test_weights_are_bought_or_cost(run: tuple[Report, Path], size: float, kind: str) -> None:
+    report = run[0]
+    pair = report.pairs[1]
+    whole = report.baseline.checkpoint.size_bytes
+    bench, before = pair.candidate.bench, report.baseline.bench
+    assert bench is not None and before is not None and before.memory.weights_bytes
+    memory = bench.memory.model_copy(
+        update={"weights_bytes": round(size * before.memory.weights_bytes)}
+    )
+    arm = pair.candidate.model_copy(update={"bench": bench.model_copy(update={"memory": memory})})
+    comparison = pair.comparison.model_copy(update={"size_ratio": size})
+    judgement = pair.judgement.model_copy(update={"comparison": comparison})
+    report = _with_checkpoints(
+        report.model_copy(
+            update={
+                "arms": report.arms | {pair.name: arm},
+                "judged": report.judged | {pair.name: judgement},
+            }
+        ),
+        candidate_2={"size_bytes": round(size * whole)},
+    )
+    tiles = _tiles(report.pairs[1])
+    found = {what.partition(":")[0]: (had, number) for had, number, what in tiles}
+    assert found["of the size on disk"] == (kind, f"{100 * size:.0f} %")
+    assert found["of the memory, loaded"] == (kind, f"{100 * size:.0f} %")
 
 
 @pytest.mark.parametrize(("change", "words"), [
@@ -154,11 +298,7 @@ def test_engines_that_differ_are_both_named(run: tuple[Report, Path]) -> None:
 def test_what_a_candidate_changes_is_named(
     run: tuple[Report, Path], change: dict[str, object], words: str
 ) -> None:
-    report = run[0]
-    candidates = list(report.spec.candidates)
-    candidates[1] = candidates[1].model_copy(update=change)
-    spec = report.spec.model_copy(update={"candidates": tuple(candidates)})
-    assert changed(report.model_copy(update={"spec": spec}).pairs[1]) == words
+    assert changed(_with_candidate(run[0], 1, **change).pairs[1]) == words
 
 
 def test_the_baseline_alone_is_measured_and_judged_by_nothing(run: tuple[Report, Path]) -> None:
@@ -180,3 +320,13 @@ def test_the_baseline_alone_is_measured_and_judged_by_nothing(run: tuple[Report,
     assert f"{100 * score:.1f} % ±" in page.text
     assert len(ranking.standings(alone)) == 1
     assert tradeoff_plot.draw(alone) is None
+
+
+def test_a_page_without_a_result_points_to_no_card(tmp_path: Path) -> None:
+    failed = {"quantized": WHY, "candidate-2": WHY}
+    report = make_run(tmp_path, rows=20, candidates=2, failed=failed)
+    for found, told in ((report, False), (make_run(tmp_path / "one", rows=20), True)):
+        footer = Page(render(found, tmp_path if found is report else tmp_path / "one")).text
+        footer = footer.partition("Made by Assay.")[2]
+        assert ("for a model's page: model-card.md; every row" in footer) is told
+        assert ("report.md; every row" in footer) is not told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -254,3 +255,57 @@ def test_a_margin_of_several_that_was_edited_is_named(
     edit(tmp_path, change, sealed=True)
     found = wrong(tmp_path)
     assert any(line.startswith(named) for line in found["verdict"]), found
+
+
+def others_number(document: Document) -> None:
+    """Put a number that the reasons tell in place of the first one of a headline."""
+    verdict = document["judged"]["quantized"]["verdict"]
+    first, *others = re.findall(r"\d+\.\d+", verdict["headline"] + "".join(verdict["reasons"]))
+    another = next(number for number in others if number not in verdict["headline"])
+    verdict["headline"] = verdict["headline"].replace(first, another, 1)
+
+
+def swapped(document: Document) -> None:
+    """Let two numbers of a headline change places."""
+    verdict = document["judged"]["quantized"]["verdict"]
+    one, other, *_ = re.findall(r"\d+\.\d+", verdict["headline"])
+    parts = re.split(f"({re.escape(one)}|{re.escape(other)})", verdict["headline"], maxsplit=2)
+    parts[1], parts[3] = parts[3], parts[1]
+    verdict["headline"] = "".join(parts)
+
+
+def signed(document: Document) -> None:
+    """Let a loss be a gain."""
+    verdict = document["judged"]["quantized"]["verdict"]
+    verdict["headline"] = re.sub(r"(\d+\.\d+)", r"−\1", verdict["headline"], count=1)
+
+
+def in_other_words(document: Document) -> None:
+    """Tell a number of the reasons in a headline of one's own."""
+    verdict = document["judged"]["quantized"]["verdict"]
+    known = re.findall(r"\d+\.\d+", verdict["headline"])
+    numbers = re.findall(r"\d+\.\d+", "".join(verdict["reasons"]))
+    another = next(number for number in numbers if number not in known)
+    verdict["headline"] = f"{verdict['status']}: it loses {another} points."
+
+
+@pytest.mark.parametrize("change", [others_number, swapped, signed, in_other_words])
+def test_a_headline_tells_its_own_numbers_in_their_places(
+    run: Path, change: Callable[[Document], None]
+) -> None:
+    """A number that stands elsewhere in the same verdict is no proof."""
+    edit(run, change, sealed=True)
+    found = wrong(run)
+    assert [*found] == ["verdict"]
+    assert any(
+        line.startswith("judged.quantized.verdict.headline tells ") for line in found["verdict"]
+    ), found
+
+
+def test_how_tokenizers_differ_is_taken_as_it_was_told(run: Path) -> None:
+    """That takes both of them, which need not be here."""
+    told = ["vocabulary: 8 and 9 tokens"]
+    edit(run, lambda d: second(d)["comparison"].update(tokenizer_differs=told), sealed=True)
+    assert wrong(run) == {}
+    notes = [note for check in receipt.verify(run) for note in check.notes]
+    assert any(note.startswith("how tokenizers differ was not looked at again") for note in notes)

@@ -31,7 +31,9 @@ def planned(folder: Path, asked: VerdictSpec = ASKED, earlier: Earlier | None = 
     (folder / "plan.json").write_text(plan.model_dump_json(indent=2))
     margin, widened_from = power.margin(asked, plan)
     [pair] = made.pairs
-    verdict = decide(pair.comparison, asked, margin_points=margin, widened_from=widened_from)
+    verdict = decide(
+        pair.comparison, asked, what="Quantization", margin_points=margin, widened_from=widened_from
+    )
     spec = made.spec.model_copy(update={"verdict": asked})
     made = made.model_copy(update={"spec": spec, "power": plan})
     return seal(of_pair(made, verdict=verdict), folder)
