@@ -79,8 +79,12 @@ class Probe(ABC):
             self._miss(f"{error} The scores are not touched by this.")
 
     def _miss(self, why: str) -> None:
-        self.left_out = f"{self.missed}. {why}"
-        self._say(self.left_out)
+        self.leave_out(why)
+        self._say(f"{self.missed}. {why}")
+
+    def leave_out(self, why: str) -> None:
+        """Keep for the report why nothing was measured: of an error its first line."""
+        self.left_out = f"{self.missed}. {why.splitlines()[0]}"
 
     def _say(self, text: str) -> None:
         self._subject.say(text)

@@ -10,7 +10,7 @@ from infra.contracts.records import Pair, Verdict
 from infra.engines.registry import title
 from infra.probes.speed import in_different_runs, slower, summary
 from infra.report.changed import changed, made
-from infra.report.text import arm_name
+from infra.report.text import arm_name, capitalized
 
 _SLOW_POINTS = 2
 """Points at which it is slower that are told in full; the table has them all."""
@@ -66,7 +66,14 @@ def summarize(pair: Pair) -> Summary:
         if alert
         else (),
         alert_changes=alert.changes if alert else (),
-        caveats=(*_reworded(pair), *_cut(pair), *_slower(pair), *_overlap(pair), *_alone(pair)),
+        caveats=(
+            *_reworded(pair),
+            *_not_measured(pair),
+            *_cut(pair),
+            *_slower(pair),
+            *_overlap(pair),
+            *_alone(pair),
+        ),
         bought=tuple(_bought(pair)),
     )
 
@@ -132,6 +139,12 @@ def _reworded(pair: Pair) -> Iterator[str]:
         )
     if parts := pair.comparison.tokenizer_differs:
         yield f"Its tokenizer is not the baseline's: {'; '.join(parts)}."
+
+
+def _not_measured(pair: Pair) -> Iterator[str]:
+    for arm, result in pair.arms.items():
+        for why in result.not_measured:
+            yield f"{capitalized(arm_name(arm))}: {why}"
 
 
 def _alone(pair: Pair) -> Iterator[str]:

@@ -306,7 +306,7 @@ def _ask(evaluation: _Evaluation, missing: list[str], held: Lease) -> None:
             raise
         subject.say(f"every score is kept; what was measured beside them is not. {error}")
         for probe in evaluation.wanted:
-            probe.left_out = f"{probe.missed}. {error}"
+            probe.leave_out(str(error))
 
 
 class _Asking:

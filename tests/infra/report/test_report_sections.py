@@ -165,6 +165,16 @@ def test_another_tokenizer_is_told_in_the_first_lines(full: tuple[Report, Path])
     assert not any("Its tokenizer" in caveat for caveat in _caveats(full[0]))
 
 
+def test_what_was_asked_for_and_not_measured_is_told_in_the_first_lines(
+    full: tuple[Report, Path],
+) -> None:
+    report = full[0]
+    baseline = report.baseline.model_copy(update={"not_measured": ("not timed. It died.",)})
+    report = report.model_copy(update={"arms": {**report.arms, "baseline": baseline}})
+    assert "The baseline: not timed. It died." in _caveats(report)
+    assert "The baseline: not timed. It died." in Page(render(report, full[1])).text
+
+
 def test_many_answers_that_were_cut_weaken_the_verdict(full: tuple[Report, Path]) -> None:
     report = full[0]
     assert not any("token limit" in caveat for caveat in _caveats(report))
