@@ -16,8 +16,11 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
+    LogFilter,
+    LogFilterFlowRunId,
 )
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
+from prefect.client.schemas.sorting import LogSort
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
@@ -36,6 +39,9 @@ DEPLOYMENT = "evaluate-candidates/candidates"
 """Carries out a cell where workers are."""
 
 _POLL_SECONDS = 5.0
+_SILENT_SECONDS = 900.0
+"""A run that neither logs nor writes for so long is dead. If it is not, its cell is begun twice,
+and both share what is answered."""
 _REPORT = re.compile(r"^report: (.+)$")
 _TAIL_LINES = 12
 
@@ -100,12 +106,11 @@ def _by_a_worker(cell: CellSpec) -> Path:
     spec = cell.run
     key = run_key(spec, Settings())
     # Whoever started a cell may have been killed: its worker goes on, and need not start anew.
-    run = (_under_way(key) if key else None) or _started(cell, key)
+    run = (_under_way(cell, key) if key else None) or _started(cell, key)
     with get_client(sync_client=True) as client:
         while not (state := client.read_flow_run(run.id).state) or not state.is_final():
             time.sleep(_POLL_SECONDS)
-    runs = runs_folder(spec.results, Settings())
-    found = list(runs.glob(f"{spec.results.label}-*-{str(run.id)[:8]}/report.json"))
+    found = _files(cell, run, "report.json")
     if not found:
         raise CellFailed(
             f"{cell.name} came to no result: its run ended as {state.name}.",
@@ -115,8 +120,18 @@ def _by_a_worker(cell: CellSpec) -> Path:
     return found[0]
 
 
-def _under_way(key: str) -> FlowRun | None:
-    """Return the run of the same cell that a worker carries out, or that waits for one."""
+def _files(cell: CellSpec, run: FlowRun, pattern: str) -> list[Path]:
+    """Return files in the folder of a cell's run."""
+    results = cell.run.results
+    folders = f"{results.label}-*-{str(run.id)[:8]}"
+    return list(runs_folder(results, Settings()).glob(f"{folders}/{pattern}"))
+
+
+def _under_way(cell: CellSpec, key: str) -> FlowRun | None:
+    """Return the run of the same cell that a worker carries out, or that waits for one.
+
+    Of one that runs something has to be heard: a worker that was killed leaves it running for ever.
+    """
     unfinished = [kind for kind in StateType if kind not in TERMINAL_STATES]
     with get_client(sync_client=True) as client:
         found = client.read_flow_runs(
@@ -125,7 +140,18 @@ def _under_way(key: str) -> FlowRun | None:
                 state=FlowRunFilterState(type=FlowRunFilterStateType(any_=unfinished)),
             )
         )
-    return found[0] if found else None
+        for run in found:
+            if run.state_type is not StateType.RUNNING:
+                return run
+            heard = [path.stat().st_mtime for path in _files(cell, run, "**/*")]
+            logs = client.read_logs(
+                LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])),
+                limit=1, sort=LogSort.TIMESTAMP_DESC,
+            )  # fmt: skip
+            heard += [log.timestamp.timestamp() for log in logs]
+            if heard and time.time() - max(heard) < _SILENT_SECONDS:
+                return run
+    return None
 
 
 def _tag(key: str) -> str:

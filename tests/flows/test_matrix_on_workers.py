@@ -13,6 +13,10 @@ from typing import Any
 import pytest
 
 from infra.contracts.records.matrix import MatrixReport
+from infra.contracts.specs import MatrixSpec
+from infra.stages.run_key import run_key
+from infra.store.settings import Settings
+from tasks.evaluate_cell import _tag
 from tests import small_matrix
 from tests.prefect_server import PREFECT, ROOT, Prefect, prefect_server
 
@@ -34,11 +38,22 @@ def worker(prefect: Prefect, name: str) -> Iterator[None]:
         running.wait(120)
 
 
-def runs_of(prefect: Prefect, flow: str) -> list[dict[str, Any]]:
-    found = prefect.read(
-        "flow_runs/filter", flows={"name": {"any_": [flow]}}, sort="START_TIME_ASC"
-    )
-    return list(found)
+def leave_dead(prefect: Prefect, spec: MatrixSpec, cache: Path) -> str:
+    """Leave the run of a cell as a worker does that is killed: it runs for ever."""
+    key = run_key(spec.cells[0].run, Settings(cache=cache))
+    assert key is not None
+    (deployment,) = prefect.read("deployments/filter")
+    run = prefect.read(f"deployments/{deployment['id']}/create_flow_run", tags=[_tag(key)])
+    state = {"type": "RUNNING", "name": "Running"}
+    prefect.read(f"flow_runs/{run['id']}/set_state", state=state, force=True)
+    return str(run["id"])
+
+
+def cells_of(prefect: Prefect, dead: str) -> list[dict[str, Any]]:
+    """Return the runs of cells but for the dead one."""
+    flow = {"name": {"any_": ["evaluate-candidates"]}}
+    found = prefect.read("flow_runs/filter", flows=flow, sort="START_TIME_ASC")
+    return [run for run in found if run["id"] != dead]
 
 
 def wait_for(what: str, prefect: Prefect, reached: Any, seconds: float = 400) -> None:
@@ -61,6 +76,7 @@ def test_cells_run_side_by_side_and_a_matrix_that_was_killed_starts_none_twice(
         prefect.call("work-pool", "create", "assay", "--type", "process")
         prefect.call("--no-prompt", "deploy", "--name", "candidates")
         (home / "matrix.json").write_text(spec.model_dump_json())
+        dead = leave_dead(prefect, spec, own_cache)
         command = [str(PREFECT.with_name("python")), "-m", "deployments", "run"]
 
         def start() -> subprocess.Popen[bytes]:
@@ -71,7 +87,7 @@ def test_cells_run_side_by_side_and_a_matrix_that_was_killed_starts_none_twice(
                 )  # fmt: skip
 
         killed = start()
-        wait_for("cells", prefect, lambda: len(runs_of(prefect, "evaluate-candidates")) == 2)
+        wait_for("cells", prefect, lambda: len(cells_of(prefect, dead)) == 2)
         killed.send_signal(signal.SIGKILL)
         killed.wait(60)
         second = start()
@@ -80,7 +96,7 @@ def test_cells_run_side_by_side_and_a_matrix_that_was_killed_starts_none_twice(
         wait_for("the end", prefect, lambda: second.poll() is not None)
         log = (home / "matrix.log").read_text()
         assert second.returncode == 0, log
-        cells = runs_of(prefect, "evaluate-candidates")
+        cells = cells_of(prefect, dead)
     assert [cell["state_type"] for cell in cells] == ["COMPLETED"] * 2, log
     # Both ran at once.
     assert max(cell["start_time"] for cell in cells) < min(cell["end_time"] for cell in cells)
