@@ -217,9 +217,7 @@ def test_a_file_edited_at_its_size_and_time_is_downloaded_anew(
     require_whole(first)
 
 
-def test_a_whole_snapshot_is_not_read_again(
-    hub: StubHub, settings: Settings, source: str
-) -> None:
+def test_a_whole_snapshot_is_not_read_again(hub: StubHub, settings: Settings, source: str) -> None:
     hub.repos["models/some/model"] = large(source)
     get(source, settings)
     time.sleep(2.1)
