@@ -8,11 +8,13 @@ the answers of the day before. What names or sizes a start, and decides no numbe
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from infra.contracts.records import Adjustment
+from infra.contracts.specs import ServingSpec
+from infra.engines.named_files import named_files, told_once
 from infra.engines.port import Setup
 from infra.engines.vllm.command import build_command, engine_environment, inherited
 from infra.store.content import code_digest, digest_of
@@ -68,11 +70,13 @@ def conditions(setup: Setup, digest: str, given: Mapping[str, str] | None = None
     )
     given = {**given, **spec.variables}
     variables = {**given, **engine_environment(device, _KEY, cores=cores, given=given)}
+    deciding = deciding_variables(variables, spec.variables)
     return [
         {
             "checkpoint": digest,
             "command": deciding_flags(command, spec.extra_args),
-            "variables": deciding_variables(variables),
+            "variables": deciding,
+            "named": told_once(named(spec, given)),
             "engine": setup.environment.digest,
             "device": [device.kind, device.name, device.cores],
             # An engine that may adjust itself is not told by its command alone; see `answers_of`.
@@ -80,6 +84,17 @@ def conditions(setup: Setup, digest: str, given: Mapping[str, str] | None = None
             "code": code_digest("scoring"),
         }
     ]
+
+
+def named(spec: ServingSpec, given: Mapping[str, str] | None = None) -> dict[str, str | None]:
+    """Return what the files hold that settings and variables name; see `named_files`.
+
+    Args:
+        spec: How it is served.
+        given: Variables that reach the engine; by default those of this process that would.
+    """
+    given = {**(inherited() if given is None else given), **spec.variables}
+    return named_files(spec.extra_args, deciding_variables(given, spec.variables), given)
 
 
 def answers_of(asked: Sequence[object], adjustments: Sequence[Adjustment]) -> str:
@@ -106,8 +121,13 @@ def deciding_flags(command: Sequence[str], extra: Sequence[str]) -> list[str]:
     return [*kept, *extra]
 
 
-def deciding_variables(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that may change what an engine computes."""
+def deciding_variables(given: Mapping[str, str], users: Container[str] = ()) -> dict[str, str]:
+    """Return the variables that may change what an engine computes.
+
+    Args:
+        given: Variables with values.
+        users: Names of those that the user sets for the engine: whatever they are for.
+    """
 
     def among(name: str, patterns: Sequence[str]) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in patterns)
@@ -115,5 +135,5 @@ def deciding_variables(given: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in given.items()
-        if among(name, _DECIDING) and not among(name, _NOT_DECIDING)
+        if (name in users or among(name, _DECIDING)) and not among(name, _NOT_DECIDING)
     }
