@@ -8,8 +8,7 @@ the answers of the day before. What names or sizes a start, and decides no numbe
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from infra.contracts.records import Adjustment
@@ -17,6 +16,7 @@ from infra.contracts.specs import ServingSpec
 from infra.engines.named_files import named_files, told_once
 from infra.engines.port import Setup
 from infra.engines.vllm.command import build_command, engine_environment, inherited
+from infra.machine.deciding import COMPUTING, NOT_COMPUTING, matching
 from infra.store.content import code_digest, digest_of
 
 _WITHOUT_EFFECT = frozenset(
@@ -25,19 +25,17 @@ _WITHOUT_EFFECT = frozenset(
 )  # fmt: skip
 """Flags of ours whose value names the start, or makes room. The model counts by its digest."""
 
-_DECIDING = (
-    *("VLLM_*", "TORCH*", "PYTORCH_*", "TRITON_*", "CUDA_*", "NVIDIA_*", "NCCL_*"),
-    *("OMP_*", "KMP_*", "GOMP_*", "MKL_*", "OPENBLAS_*", "LD_PRELOAD", "LD_LIBRARY_PATH"),
-)
+_DECIDING = ("VLLM_*", *COMPUTING)
 """Variables that reach the engine and may change what it computes, or with what."""
 
 _NOT_DECIDING = (
     *("VLLM_API_KEY", "VLLM_NO_USAGE_STATS", "VLLM_LOGGING_*", "VLLM_CACHE_ROOT"),
-    *("VLLM_CONFIG_ROOT", "*_CACHE_DIR"),
-    *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES"),
-    "NVIDIA_DRIVER_CAPABILITIES",
+    *("VLLM_CONFIG_ROOT", *NOT_COMPUTING),
 )
 """Of these, secrets, places, and which of equal devices is taken."""
+
+CODE = ("scoring", "engines/vllm/server.py", "engines/connection.py", "contracts/capability.py")
+"""Code that asks, reads what is answered, and says of a server what it can be asked."""
 
 _MEMORY = "serving.memory_fraction"
 """Makes room, and decides no number."""
@@ -81,7 +79,7 @@ def conditions(setup: Setup, digest: str, given: Mapping[str, str] | None = None
             "device": [device.kind, device.name, device.cores],
             # An engine that may adjust itself is not told by its command alone; see `answers_of`.
             "adjust": spec.adjust,
-            "code": code_digest("scoring"),
+            "code": code_digest(*CODE),
         }
     ]
 
@@ -121,19 +119,11 @@ def deciding_flags(command: Sequence[str], extra: Sequence[str]) -> list[str]:
     return [*kept, *extra]
 
 
-def deciding_variables(given: Mapping[str, str], users: Container[str] = ()) -> dict[str, str]:
+def deciding_variables(given: Mapping[str, str], users: Iterable[str] = ()) -> dict[str, str]:
     """Return the variables that may change what an engine computes.
 
     Args:
         given: Variables with values.
         users: Names of those that the user sets for the engine: whatever they are for.
     """
-
-    def among(name: str, patterns: Sequence[str]) -> bool:
-        return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-    return {
-        name: value
-        for name, value in given.items()
-        if (name in users or among(name, _DECIDING)) and not among(name, _NOT_DECIDING)
-    }
+    return matching(given, (*_DECIDING, *users), _NOT_DECIDING)
