@@ -14,6 +14,7 @@ from infra.contracts.specs import ServingSpec
 from infra.engines import named_files
 from infra.engines.port import Setup
 from infra.engines.vllm import command as vllm_command
+from infra.engines.vllm import conditions as engine_conditions
 from infra.engines.vllm.conditions import answers_of, conditions
 from infra.machine.device import Device
 from tests.conftest import ROOT
@@ -144,6 +145,15 @@ def test_what_assay_itself_adds_is_in_the_key(monkeypatch: pytest.MonkeyPatch) -
     before = key(device=CPU)
     monkeypatch.setattr(vllm_command, "_CPU_BLOCK_TOKENS", 128)
     assert key(device=CPU) != before
+
+
+def test_the_code_that_asks_and_says_what_can_be_asked_is_in_the_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert {"scoring", "engines/vllm/server.py"} <= set(engine_conditions.CODE)
+    before = key()
+    monkeypatch.setattr(engine_conditions, "CODE", ("scoring",))
+    assert key() != before
 
 
 def test_what_was_adjusted_keeps_answers_of_its_own() -> None:
