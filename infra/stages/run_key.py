@@ -20,6 +20,7 @@ from infra.contracts.records import ArmResult, Record, Report
 from infra.contracts.specs import ArmSpec, CalibrationSpec, ModelSpec, RunSpec
 from infra.conversations import identity as calibration_source
 from infra.engines.registry import engine_of
+from infra.judging.planning import margin_taken
 from infra.machine.device import Device, detect
 from infra.machine.environments import Stage, locate
 from infra.models import weights
@@ -87,6 +88,8 @@ def run_key(spec: RunSpec, settings: Settings) -> str | None:
             ),
             digest_file(Path(spec.baseline_pack).expanduser()).sha256 if spec.baseline_pack else "",
         ]
+        if None not in inputs:
+            inputs.append(margin_taken(spec, settings))
         devices = [detect(arm.serving.device) for arm in spec.arms.values()]
         environments = [
             [
