@@ -189,9 +189,9 @@ def _run(spec: RunSpec, *, again: bool) -> int:
             f"{settings.cache}."
         )
     # Before Prefect is even started: bad input shall cost seconds.
-    key = run_key(spec, settings)
     findings = survey(spec, settings=settings, progress=terminal, fetch_rows=True)
     refuse(findings)
+    key = run_key(spec, settings)  # known now, also where it depends on what was loaded
 
     prefect_here.prepare(terminal)
     from flows.evaluate_candidates import evaluate_candidates

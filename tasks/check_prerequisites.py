@@ -13,9 +13,9 @@ from prefect.exceptions import PrefectException
 from prefect.runtime import deployment, flow_run
 
 from infra.contracts.specs import RunSpec
+from infra.judging.planning import planned
 from infra.machine.parent import end_with
 from infra.preflight import found_before, refuse, survey, table
-from infra.preflight.plan import planned
 from infra.preflight.replaced import replaced
 from infra.stages.run_key import INPUTS, inputs_of, run_key
 from infra.store.run_folder import RunFolder, open_run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -22,9 +23,10 @@ def write(folder: Path, name: str = "python", *, burnt: bool = False) -> Path:
         fuse.write_text("burnt")
     engine = shlex.join([sys.executable, str(_ENGINE), "--fuse", str(fuse)])
     # Asked for its packages it says that it has the engine; else it is the engine.
+    installed = {"version": 1, "found": True, "python": "", "packages": [[name]], "unknown": []}
+    told = shlex.quote(json.dumps(installed))
     python.write_text(
-        f'#!/bin/sh\ncase "$2" in\n-c) echo "[true, [\\"{name}\\"]]" ;;\n*) exec {engine} "$@" ;;\n'
-        "esac\n"
+        f'#!/bin/sh\ncase "$2" in\n*/installed.py) echo {told} ;;\n*) exec {engine} "$@" ;;\nesac\n'
     )
     python.chmod(0o755)
     return python

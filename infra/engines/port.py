@@ -110,6 +110,12 @@ class Engine(Protocol):
     def variables(self) -> Mapping[str, str]:
         """Return the variables of this process that would reach it and may change an answer."""
 
+    def named(self, serving: ServingSpec) -> Mapping[str, str | None]:
+        """Return what settings and variables name that lies here, each with its digest.
+
+        None where nobody can tell what it holds.
+        """
+
     def memory_share(self, serving: ServingSpec) -> float:
         """Return the share of an accelerator's memory that it takes."""
 

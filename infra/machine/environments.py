@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import subprocess
 import sys
 import time
@@ -20,13 +21,15 @@ import psutil
 
 from infra.contracts.errors import EnvironmentBuildError
 from infra.contracts.progress import Progress
-from infra.contracts.records import PythonEnvironment
+from infra.contracts.records import PythonEnvironment, Record
 from infra.machine.processes import run, tail
 from infra.machine.ticker import Ticker
 from infra.store.content import build_once, digest_of
 from infra.store.settings import Settings
 
 Stage = Literal["quantizer", "server"]
+_INSTALLED = Path(__file__).with_name("installed.py")
+_LOOK_SECONDS = 120.0
 LOCKS = Path(__file__).parents[1] / "environments"
 
 _BUILT_WITH_TORCH = ("autoawq",)
@@ -41,6 +44,16 @@ _LOST = re.compile(
 
 _BUILD_TIMEOUT_SECONDS = 3600.0
 _HEARTBEAT_SECONDS = 5.0
+
+
+class _Installed(Record):
+    """What `installed.py` says."""
+
+    version: Literal[1]
+    found: bool
+    python: str
+    packages: list[list[str | list[str]]]
+    unknown: tuple[str, ...]
 
 
 def lock_file(stage: Stage, device: Literal["cpu", "cuda"]) -> Path:
@@ -127,33 +140,31 @@ def _provided(stage: Stage, python: Path, variable: str) -> PythonEnvironment:
         EnvironmentBuildError: It does not run, or lacks the package.
     """
     module = json.loads((LOCKS / "imports.json").read_text(encoding="utf-8"))[stage]
-    script = (
-        "import importlib.metadata as m, importlib.util as u, json, sys;"
-        f"found = u.find_spec({module!r}) is not None;"
-        "print(json.dumps([found, sorted(f'{d.name}=={d.version}' for d in m.distributions())]))"
-    )
     try:
         answer = subprocess.run(
-            [str(python), "-I", "-c", script],
-            capture_output=True, text=True, timeout=60, check=True,
+            [str(python), "-I", str(_INSTALLED), module],
+            capture_output=True, text=True, timeout=_LOOK_SECONDS, check=True,
         )  # fmt: skip
-        found, packages = json.loads(answer.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError, TypeError) as error:
+        told = _Installed.model_validate_json(answer.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise EnvironmentBuildError(
             f"{variable}={python} does not run as a Python interpreter.",
             cause=type(error).__name__,
             remedy=f"Point {variable} at a Python that has {module}, or unset it.",
         ) from error
-    if not found:
+    if not told.found:
         raise EnvironmentBuildError(
             f"{variable}={python} has no package {module!r}.",
             remedy=f"Install {module} there, or unset {variable} to let Assay build its own.",
         )
+    # What may be edited at any time is what it is now and never again.
+    once = [secrets.token_hex()] if told.unknown else []
     return PythonEnvironment(
         name=stage,
         python=python.absolute(),
-        digest=digest_of([str(python.absolute()), packages]),
+        digest=digest_of([str(python.absolute()), told.python, told.packages, *once]),
         provided=True,
+        unknown=told.unknown,
     )
 
 

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from infra.models.tokenizer import load
+from infra.models.tokenizer_code import code
 from infra.store.content import digest_file, digest_files, digest_of
 
 _FILES = (
-    "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json",
+    "tokenizer.json", "tokenizer_config.json", "*.model", "*.model.v*", "special_tokens_map.json",
     "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja",
     "chat_template.json", "additional_chat_templates/*.jinja", "*.tiktoken", "tekken.json",
-    "tokenization*.py",
 )  # fmt: skip
-"""Of a model's folder, as transformers reads them; the last are code of the repository."""
+"""Of a model's folder, as transformers reads them; its own code comes to it."""
 
 VOCABULARY, MERGES, SPLITTING = "vocabulary", "merges", "splitting of texts"
 ADDED, AROUND, NAMES = "added tokens", "tokens around a text", "special tokens"
@@ -67,7 +67,7 @@ def tokenizer_digest(folder: Path) -> str:
 
     It is had without loading anything; other files may well be the same tokenizer.
     """
-    found = sorted({path for pattern in _FILES for path in folder.glob(pattern)})
+    found = sorted({path for pattern in _FILES for path in folder.glob(pattern)} | code(folder))
     return digest_files(
         [
             digest_file(path).model_copy(update={"name": path.relative_to(folder).as_posix()})

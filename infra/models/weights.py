@@ -98,8 +98,8 @@ def inspect_local(
 ) -> Weights:
     """Return the weights in a folder, which is looked at and not copied.
 
-    Digests are remembered in `settings.weights/local` by path, size and modification time, so
-    that only the first run on a large model reads all of it.
+    Digests are remembered in `settings.weights/local` as long as a file has its mark (see
+    `infra.store.content.mark`), so that only the first run on a large model reads all of it.
 
     Args:
         path: The folder.

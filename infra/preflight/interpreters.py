@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from infra.contracts.errors import EnvironmentBuildError
+from infra.contracts.wording import listed
 from infra.machine.environments import Stage, locate, lock_file
 from infra.models.memory_need import GIB
 from infra.preflight.findings import Finding, note
@@ -37,6 +38,12 @@ def environment(
             cause=getattr(error, "strerror", None) or str(error),
             remedy="Restore the file from the repository.",
         ) from error
+    if found.unknown:
+        return note(
+            f"{stage} environment",
+            f"yours, {found.python}; {listed(list(found.unknown))} may be edited at any time: what "
+            "is computed with it is never taken for another run's",
+        ), 0
     if found.provided:
         return f"yours, {found.python}", 0
     _check_build(lock.name, text, stage, device)

@@ -5,50 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from infra.contracts.errors import MarginUnresolvable
-from infra.contracts.progress import Progress, Silent
+from infra.contracts.progress import Progress
 from infra.contracts.records import Power
 from infra.contracts.specs import RunSpec, VerdictSpec
 from infra.contracts.wording import duration, listed, points
-from infra.judging.earlier_runs import learn, recipe_of
-from infra.judging.power import ASSUMED, margin, plan, resolvable_margin, resolves
+from infra.judging.planning import planned
+from infra.judging.power import ASSUMED, margin, resolvable_margin, resolves
 from infra.judging.sequential import room
 from infra.judging.statistics import rows_for_margin
 from infra.preflight.findings import Finding, note, ok, problem
-from infra.store.run_folder import runs_folder
 from infra.store.settings import Settings
-from infra.suite import kind_of
 
 _POWER, _TASKS, _TIME = "power", "power by task", "expected time"
 _NAMED = 12
 """Tasks that the table names; those that can show least stand first."""
-
-
-def planned(spec: RunSpec, settings: Settings, progress: Progress | None = None) -> Power | None:
-    """Return what the run can show, with what earlier runs of its label and model tell.
-
-    Quick, once `survey` has loaded the tasks: their rows are remembered.
-
-    Args:
-        spec: What was asked.
-        settings: Where things are kept.
-        progress: Hears about what takes long.
-
-    Returns:
-        The plan; none if the tasks were not loaded before, or have no rows that are right or wrong.
-    """
-    kind = kind_of(spec.evaluation)
-    rows = kind.row_counts(spec.evaluation, settings=settings, progress=progress or Silent())
-    if not rows:
-        return None
-    folder = runs_folder(spec.results, settings)
-    earlier = learn(
-        folder,
-        label=spec.results.label,
-        model=spec.baseline.model.id,
-        tasks=rows,
-        recipes=[recipe_of(candidate) for candidate in spec.candidates],
-    )
-    return plan(rows, spec.judged_verdict, earlier)
 
 
 def look_at(spec: RunSpec, settings: Settings, progress: Progress) -> list[Finding]:

@@ -98,6 +98,17 @@ def _refuse_other_surroundings(
                 ours.get(name, "not set"),
                 "It reaches the engine and may change what it answers.",
             )
+    named = engine_of(serving).named(serving)
+    for name in sorted({*named, *pack.named}):
+        content, theirs = named.get(name), pack.named.get(name)
+        if content is None or content != theirs:
+            _refuse(
+                path,
+                f"what is in {name}",
+                theirs[:12] if theirs else "unknown",
+                content[:12] if content else "unknown",
+                "The engine's settings name it.",
+            )
     if device.cores != pack.cores:
         _refuse(
             path,

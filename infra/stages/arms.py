@@ -42,7 +42,7 @@ from infra.probes.speed import BenchProbe
 from infra.probes.subject import Subject
 from infra.probes.triage import Look, look_at_ready_made
 from infra.scoring.answers import count_kept
-from infra.store.content import build_once, digest_of
+from infra.store.content import build_once, code_digest, digest_of
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from infra.store.stored_scores import Stored
@@ -53,6 +53,9 @@ from infra.suite.rows import Documents
 
 REPEAT = "repeat"
 """Suffix of an arm that is asked everything a second time."""
+
+_CODE = ("stages/arms.py", "probes/subject.py", "store/stored_scores.py")
+"""Code that decides who is asked what, with which tokenizer, and what is kept of it."""
 
 _SECOND_ORDER = 2
 """Seed of the order in which a repeat is asked."""
@@ -168,7 +171,7 @@ def evaluate(
     found = kind.keys(spec.evaluation, settings=settings)
     keys = {task: key or digest_of(["of one run", run.id, task]) for task, key in found.items()}
     stored = {
-        task: Stored(settings.scores / digest_of([key, conditions])[:32])
+        task: Stored(settings.scores / digest_of([key, conditions, code_digest(*_CODE)])[:32])
         for task, key in keys.items()
     }
     rounds: early_stop.Rounds | None = None

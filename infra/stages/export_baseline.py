@@ -56,6 +56,7 @@ def export(report: Path, target: Path) -> BaselinePack:
         tasks=tasks,
         engine=inputs.engines[BASELINE],
         variables=inputs.variables,
+        named=inputs.named,
         cores=inputs.cores,
         files=tuple(
             digest_file(folder / name).model_copy(update={"name": name})

@@ -20,6 +20,7 @@ from infra.contracts.records import ArmResult, Record, Report
 from infra.contracts.specs import ArmSpec, CalibrationSpec, ModelSpec, RunSpec
 from infra.conversations import identity as calibration_source
 from infra.engines.registry import engine_of
+from infra.judging.planning import margin_taken
 from infra.machine.device import Device, detect
 from infra.machine.environments import Stage, locate
 from infra.models import weights
@@ -61,6 +62,9 @@ class RunInputs(Record):
     variables: dict[str, str] = Field(default_factory=dict)
     """Variables of this process that reach the baseline's engine and may change an answer."""
 
+    named: dict[str, str | None] = Field(default_factory=dict)
+    """What the baseline's settings name that lies here → digest; none where nobody can tell."""
+
     cores: int | None = None
     """Of the processor that the baseline computes on; none on an accelerator."""
 
@@ -77,8 +81,15 @@ def run_key(spec: RunSpec, settings: Settings) -> str | None:
             *_tasks(spec, settings),
             digest_file(Path(texts).expanduser()).sha256 if (texts := spec.fidelity.texts) else "",
             None if spec.evaluation.moment == "now" else "",
+            *(
+                digest_of([text, content]) if content else None
+                for arm in spec.arms.values()
+                for text, content in _named(arm).items()
+            ),
             digest_file(Path(spec.baseline_pack).expanduser()).sha256 if spec.baseline_pack else "",
         ]
+        if None not in inputs:
+            inputs.append(margin_taken(spec, settings))
         devices = [detect(arm.serving.device) for arm in spec.arms.values()]
         environments = [
             [
@@ -114,6 +125,7 @@ def inputs_of(spec: RunSpec, settings: Settings) -> RunInputs:
         tasks=_known_tasks(spec, settings),
         engines=_engines(spec, settings),
         variables=dict(engine_of(spec.baseline.serving).variables()),
+        named=_named(spec.baseline),
         cores=_cores(spec.baseline),
         commit=_commit(),
     )
@@ -183,6 +195,10 @@ def _engines(spec: RunSpec, settings: Settings) -> dict[str, str]:
         except (AssayError, OSError):
             continue  # the preflight says what is wrong
     return found
+
+
+def _named(arm: ArmSpec) -> dict[str, str | None]:
+    return dict(engine_of(arm.serving).named(arm.serving))
 
 
 def _cores(arm: ArmSpec) -> int | None:

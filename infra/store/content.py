@@ -25,7 +25,10 @@ _SETTLED_NS = 2_000_000_000
 _LOADED_NS = time.time_ns() - _SETTLED_NS
 """Code that lay there unchanged at this time is what this process has loaded."""
 
-_hashed: dict[tuple[int, ...], str] = {}
+Mark = tuple[int, ...]
+"""What changes with a file's content; see `mark`."""
+
+_hashed: dict[Mark, str] = {}
 """Digests of large files that this process has read: a run asks for some of them ten times."""
 
 
@@ -38,22 +41,30 @@ def digest_of(value: Any) -> str:
 def digest_file(path: Path) -> FileDigest:
     """Return name, size in bytes and SHA-256 of one file."""
     with path.open("rb") as stream:
-        mark = _mark(stream.fileno())
-        if (known := _hashed.get(mark)) is None:
+        before = mark(os.fstat(stream.fileno()))
+        if (known := _hashed.get(before)) is None:
+            settled = is_settled(before)
             sha = hashlib.sha256()
             while chunk := stream.read(_CHUNK):
                 sha.update(chunk)
             known = sha.hexdigest()
-            settled = time.time_ns() - mark[-1] > _SETTLED_NS
-            if mark[2] >= _CHUNK and settled and _mark(stream.fileno()) == mark:
-                _hashed[mark] = known
-    return FileDigest(name=path.name, size=mark[2], sha256=known)
+            if before[2] >= _CHUNK and settled and mark(os.fstat(stream.fileno())) == before:
+                _hashed[before] = known
+    return FileDigest(name=path.name, size=before[2], sha256=known)
 
 
-def _mark(descriptor: int) -> tuple[int, ...]:
-    """Return what changes with a file's content, whoever sets its time back: last its ctime."""
-    stat = os.fstat(descriptor)
+def mark(stat: os.stat_result) -> Mark:
+    """Return what changes with a file's content, whoever sets its time back: last its ctime.
+
+    A digest is remembered by this and by nothing less, and only of a file that was settled before
+    it was read.
+    """
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def is_settled(mark: Mark) -> bool:
+    """Return whether a file was written so long ago that the next write shows in its mark."""
+    return time.time_ns() - mark[-1] > _SETTLED_NS
 
 
 def digest_folder(folder: Path, skip: Iterable[str] = ()) -> tuple[FileDigest, ...]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from infra.contracts.progress import Progress
 from infra.contracts.records import FileDigest
-from infra.store.content import write_atomically
+from infra.store.content import Mark, is_settled, mark, write_atomically
 
 _CHUNK = 8 * 1024 * 1024
 
@@ -59,36 +60,90 @@ def of_another_size(folder: Path, files: Sequence[FileDigest]) -> dict[str, str]
     return found
 
 
+class Remembered:
+    """Digests of some files in a folder, kept in a file: a model of 15 GB costs its reading once.
+
+    A file that has its mark is taken for unchanged; see `infra.store.content.mark`.
+    """
+
+    def __init__(self, folder: Path, names: Sequence[str], kept: Path) -> None:
+        """Look at files before any of them is read.
+
+        Args:
+            folder: Where the files are.
+            names: Which of them.
+            kept: Remembers the digests. If it cannot be written, nothing is remembered.
+        """
+        self._folder, self._kept = folder, kept
+        self._marks = self._look(names)
+        self._settled = {name for name, seen in self._marks.items() if is_settled(seen)}
+        self._known = self._read()
+        self.found = {
+            name: self._known[name][-1]
+            for name, seen in self._marks.items()
+            if self._known.get(name, [])[:-1] == [*seen]
+        }
+        """Those that are known: name → SHA-256."""
+
+    def keep(self, new: Mapping[str, str]) -> None:
+        """Remember digests of what was read since, as far as it was settled and did not change."""
+        fresh = {
+            name: [*seen, new[name]]
+            for name, seen in self._look(new).items()
+            if name in self._settled and seen == self._marks[name]
+        }
+        if fresh:
+            with suppress(OSError):
+                write_atomically(self._kept, json.dumps(self._known | fresh))
+
+    def _look(self, names: Iterable[str]) -> dict[str, Mark]:
+        return {name: mark((self._folder / name).stat()) for name in names}
+
+    def _read(self) -> dict[str, list[Any]]:
+        try:
+            known = json.loads(self._kept.read_text(encoding="utf-8"))
+            return {str(name): [*entry] for name, entry in known.items()}
+        except (OSError, ValueError, AttributeError, TypeError):
+            return {}
+
+
 def cached_digests(
-    folder: Path, names: Sequence[str], cache: Path, progress: Progress
+    folder: Path, names: Sequence[str], kept: Path, progress: Progress
 ) -> tuple[FileDigest, ...]:
     """Return the digests of files, hashing only those that changed since the last call.
-
-    A file whose size and modification time (in nanoseconds) are the same is taken for unchanged:
-    a model of 15 GB costs its reading once. Whoever edits a file and sets its time back fools
-    this, as he would fool make.
 
     Args:
         folder: Where the files are.
         names: Which of them.
-        cache: File that remembers the digests. If it cannot be written, nothing is remembered.
+        kept: File that remembers the digests; see `Remembered`.
         progress: Told about bytes.
     """
-    try:
-        known = json.loads(cache.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {}
-    stats = {name: (folder / name).stat() for name in names}
-    marks = {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
-    new = [name for name in names if known.get(name, [None])[:2] != marks[name]]
-    hashed = hash_files(folder, new, progress)
-    digests = {name: hashed[name][0] if name in hashed else known[name][2] for name in names}
-    if new:
-        with suppress(OSError):
-            write_atomically(
-                cache, json.dumps({name: [*marks[name], digests[name]] for name in names})
-            )
+    remembered = Remembered(folder, names, kept)
+    new = [name for name in names if name not in remembered.found]
+    hashed = {name: sha for name, (sha, _) in hash_files(folder, new, progress).items()}
+    remembered.keep(hashed)
+    digests = remembered.found | hashed
     return tuple(
-        FileDigest(name=name, size=stats[name].st_size, sha256=digests[name])
+        FileDigest(name=name, size=(folder / name).stat().st_size, sha256=digests[name])
         for name in sorted(names)
     )
+
+
+def changed(
+    folder: Path, files: Sequence[FileDigest], kept: Path, progress: Progress
+) -> dict[str, str]:
+    """Return the names of files that are not what they were, and for each what is the matter.
+
+    Args:
+        folder: Where the files are.
+        files: What they were.
+        kept: File that remembers the digests; see `Remembered`.
+        progress: Told about bytes.
+    """
+    if wrong := of_another_size(folder, files):
+        return wrong
+    now = cached_digests(folder, [file.name for file in files], kept, progress)
+    were = {file.name: file.sha256 for file in files}
+    return {
+        file.name: "changed since it was made" for file in now if file.sha256 != were[file.name]
+    }

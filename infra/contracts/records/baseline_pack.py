@@ -39,6 +39,9 @@ class BaselinePack(Record):
     variables: dict[str, str]
     """Variables that reached the engine from outside and may have changed an answer."""
 
+    named: dict[str, str | None]
+    """Files and folders that the engine's settings named → digest; none where nobody can tell."""
+
     cores: int | None
     """Of the processor that it computed on; none on an accelerator."""
 

@@ -165,10 +165,14 @@ class PythonEnvironment(Record):
     """Absolute path of the interpreter."""
 
     digest: str
-    """Of the lock file, or of the interpreter's path and package list if the user provided it."""
+    """Of the lock file; of the interpreter and the content of its packages if the user provided it.
+    Never the same twice where some of them are unknown."""
 
     provided: bool
     """True if the user pointed at an interpreter of their own."""
+
+    unknown: tuple[str, ...] = ()
+    """Packages, and folders of code, that may be edited at any time without a trace."""
 
 
 class CheckpointSummary(Record):

@@ -8,13 +8,15 @@ the answers of the day before. What names or sizes a start, and decides no numbe
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from infra.contracts.records import Adjustment
+from infra.contracts.specs import ServingSpec
+from infra.engines.named_files import named_files, told_once
 from infra.engines.port import Setup
 from infra.engines.vllm.command import build_command, engine_environment, inherited
+from infra.machine.deciding import COMPUTING, NOT_COMPUTING, matching
 from infra.store.content import code_digest, digest_of
 
 _WITHOUT_EFFECT = frozenset(
@@ -23,19 +25,17 @@ _WITHOUT_EFFECT = frozenset(
 )  # fmt: skip
 """Flags of ours whose value names the start, or makes room. The model counts by its digest."""
 
-_DECIDING = (
-    *("VLLM_*", "TORCH*", "PYTORCH_*", "TRITON_*", "CUDA_*", "NVIDIA_*", "NCCL_*"),
-    *("OMP_*", "KMP_*", "GOMP_*", "MKL_*", "OPENBLAS_*", "LD_PRELOAD", "LD_LIBRARY_PATH"),
-)
+_DECIDING = ("VLLM_*", *COMPUTING)
 """Variables that reach the engine and may change what it computes, or with what."""
 
 _NOT_DECIDING = (
     *("VLLM_API_KEY", "VLLM_NO_USAGE_STATS", "VLLM_LOGGING_*", "VLLM_CACHE_ROOT"),
-    *("VLLM_CONFIG_ROOT", "*_CACHE_DIR"),
-    *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES"),
-    "NVIDIA_DRIVER_CAPABILITIES",
+    *("VLLM_CONFIG_ROOT", *NOT_COMPUTING),
 )
 """Of these, secrets, places, and which of equal devices is taken."""
+
+CODE = ("scoring", "engines/vllm/server.py", "engines/connection.py", "contracts/capability.py")
+"""Code that asks, reads what is answered, and says of a server what it can be asked."""
 
 _MEMORY = "serving.memory_fraction"
 """Makes room, and decides no number."""
@@ -68,18 +68,31 @@ def conditions(setup: Setup, digest: str, given: Mapping[str, str] | None = None
     )
     given = {**given, **spec.variables}
     variables = {**given, **engine_environment(device, _KEY, cores=cores, given=given)}
+    deciding = deciding_variables(variables, spec.variables)
     return [
         {
             "checkpoint": digest,
             "command": deciding_flags(command, spec.extra_args),
-            "variables": deciding_variables(variables),
+            "variables": deciding,
+            "named": told_once(named(spec, given)),
             "engine": setup.environment.digest,
             "device": [device.kind, device.name, device.cores],
             # An engine that may adjust itself is not told by its command alone; see `answers_of`.
             "adjust": spec.adjust,
-            "code": code_digest("scoring"),
+            "code": code_digest(*CODE),
         }
     ]
+
+
+def named(spec: ServingSpec, given: Mapping[str, str] | None = None) -> dict[str, str | None]:
+    """Return what the files hold that settings and variables name; see `named_files`.
+
+    Args:
+        spec: How it is served.
+        given: Variables that reach the engine; by default those of this process that would.
+    """
+    given = {**(inherited() if given is None else given), **spec.variables}
+    return named_files(spec.extra_args, deciding_variables(given, spec.variables), given)
 
 
 def answers_of(asked: Sequence[object], adjustments: Sequence[Adjustment]) -> str:
@@ -106,14 +119,11 @@ def deciding_flags(command: Sequence[str], extra: Sequence[str]) -> list[str]:
     return [*kept, *extra]
 
 
-def deciding_variables(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that may change what an engine computes."""
+def deciding_variables(given: Mapping[str, str], users: Iterable[str] = ()) -> dict[str, str]:
+    """Return the variables that may change what an engine computes.
 
-    def among(name: str, patterns: Sequence[str]) -> bool:
-        return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-    return {
-        name: value
-        for name, value in given.items()
-        if among(name, _DECIDING) and not among(name, _NOT_DECIDING)
-    }
+    Args:
+        given: Variables with values.
+        users: Names of those that the user sets for the engine: whatever they are for.
+    """
+    return matching(given, (*_DECIDING, *users), _NOT_DECIDING)

@@ -62,6 +62,10 @@ class Vllm:
         """Return those that decide what is computed, or with what."""
         return conditions.deciding_variables(inherited())
 
+    def named(self, serving: ServingSpec) -> Mapping[str, str | None]:
+        """Look for files behind its flags and in variables."""
+        return conditions.named(serving)
+
     def memory_share(self, serving: ServingSpec) -> float:
         """Return what was asked for, or our default."""
         return serving.memory_fraction or GPU_MEMORY_FRACTION

@@ -2,6 +2,7 @@
 
 <root>/<source>/<owner>--<name>/<commit>/             the files, `.manifest.json` and `.card.md`
 <root>/<source>/<owner>--<name>/.<commit>.partial/    an unfinished download, resumed next time
+<root>/<source>/<owner>--<name>/.<commit>.digests     digests of its files while they are unchanged
 <root>/<source>/<owner>--<name>/refs/<revision>.json  which commit a branch was last seen at
 """
 
@@ -22,7 +23,7 @@ from infra.machine.ticker import Ticker
 from infra.models.hubs.hub import Hub, Listing, RemoteFile, Repository, connect, raise_corrupt
 from infra.models.hubs.revisions import Resolved, ask, remember, resolve
 from infra.store.content import build_once, write_atomically
-from infra.store.file_digests import hash_files, of_another_size, tell_bytes
+from infra.store.file_digests import Remembered, changed, hash_files, tell_bytes
 
 CARD = ".card.md"
 """What the repository says of itself: no part of the model, and not there if it did not come."""
@@ -68,7 +69,8 @@ def fetch_snapshot(
     """Return a folder with the chosen files of one commit, downloaded if need be.
 
     Each file has the size and the digest that the hub lists. The folder appears by one rename
-    after the last check; what is downloaded until then is kept for the next attempt.
+    after the last check; what is downloaded until then is kept for the next attempt. One that is
+    here is read again where a file was written since; what changed is downloaded anew.
 
     Args:
         repository: Model or dataset.
@@ -98,7 +100,7 @@ def fetch_snapshot(
         progress=progress,
     )
     try:
-        snapshot = _whole(what.folder)
+        snapshot = _whole(what.folder, progress)
         have = {file.name for file in snapshot.files} if snapshot else set()
         if snapshot is None or not have.issuperset(_chosen(choose, snapshot, what.folder)):
             _Download(repository, what, choose, late, check, progress).run()
@@ -134,7 +136,7 @@ def _read(folder: Path) -> Snapshot:
     return Snapshot.model_validate_json((folder / _MANIFEST).read_text(encoding="utf-8"))
 
 
-def _whole(folder: Path) -> Snapshot | None:
+def _whole(folder: Path, progress: Progress) -> Snapshot | None:
     """Return the manifest if the folder is whole; if a file went bad, make it unfinished again."""
     if not folder.is_dir():
         return None
@@ -143,7 +145,7 @@ def _whole(folder: Path) -> Snapshot | None:
     except (FileNotFoundError, ValueError):  # no manifest, or one of another version
         (folder / _MANIFEST).unlink(missing_ok=True)
     else:
-        if not (wrong := of_another_size(folder, snapshot.files)):
+        if not (wrong := changed(folder, snapshot.files, _digests(folder), progress)):
             return snapshot
         for name in wrong:
             (folder / name).unlink(missing_ok=True)
@@ -155,6 +157,11 @@ def _whole(folder: Path) -> Snapshot | None:
 def _partial(folder: Path) -> Path:
     """Return where `build_once` builds a folder."""
     return folder.with_name(f".{folder.name}.partial")
+
+
+def _digests(folder: Path) -> Path:
+    """Return where the digests of a folder's files are remembered."""
+    return folder.with_name(f".{folder.name}.digests")
 
 
 class _Download:
@@ -259,7 +266,10 @@ class _Download:
     def _compare(self, folder: Path, files: Sequence[RemoteFile]) -> Iterator[FileDigest]:
         """Give the digests of files; remove the one that is not what the hub lists."""
         git = {file.name for file in files if file.git_sha1 and not file.sha256}
-        found = hash_files(folder, [file.name for file in files], self.progress, git=git)
+        names = [file.name for file in files]
+        remembered = Remembered(folder, names, _digests(self.folder))
+        found = hash_files(folder, names, self.progress, git=git)
+        remembered.keep({name: sha256 for name, (sha256, _) in found.items()})
         for file in files:
             sha256, blob = found[file.name]
             size = (folder / file.name).stat().st_size

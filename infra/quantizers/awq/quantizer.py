@@ -1,8 +1,8 @@
 """Quantized checkpoints: each made once, by AutoAWQ in an environment of its own, and verified.
 
 A checkpoint lies in `settings.checkpoints/<key>`, where the key is the digest of all that decides
-its bytes: weights, recipe, calibration content, versions. `manifest.json` beside the weights holds
-its record.
+its bytes: weights, recipe, calibration tokens, environment, machine. `manifest.json` beside the
+weights holds its record.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from infra.contracts.specs import QuantizationSpec
 from infra.conversations import calibration
 from infra.conversations import identity as calibration_source
 from infra.conversations.calibration import Calibration
+from infra.machine.deciding import matching
 from infra.machine.device import Device, detect
 from infra.machine.leases import lease
+from infra.machine.processes import clean_environment
 from infra.models.files import is_weight
 from infra.quantizers.awq import limits as awq_limits
 from infra.quantizers.awq import worker as awq_worker
@@ -112,7 +114,7 @@ def quantize(
     samples = replace(samples, card=samples.card.model_copy(update={"source": source}))
     _tell(samples, progress)
     search_dtype = _search_dtype(device, versions)
-    key = _key(weights, spec, samples, versions, device, search_dtype)
+    key = _key(weights, spec, samples, environment, versions, device, search_dtype)
     final = settings.checkpoints.absolute() / key[:16]
 
     def build(partial: Path) -> None:
@@ -179,6 +181,7 @@ def _key(
     weights: Weights,
     spec: QuantizationSpec,
     samples: Calibration,
+    environment: PythonEnvironment,
     versions: dict[str, str],
     device: Device,
     search_dtype: str,
@@ -189,11 +192,14 @@ def _key(
             "weights": weights.digest,
             "recipe": spec.model_dump(mode="json", exclude={"calibration"}),
             "block": spec.calibration.max_sequence_length,
-            "calibration": samples.card.fingerprint,
+            # The tokens, not the texts: which they are is up to libraries as well.
+            "calibration": [samples.card.fingerprint, digest_of(samples.token_ids)],
+            "environment": environment.digest,
             "versions": versions,
-            "device": [device.kind, device.name],
+            "variables": matching(clean_environment()),
+            "device": [device.kind, device.name, device.cores],
             "search": search_dtype,
-            "code": code_digest("quantizers/awq/quantize_awq.py", "quantizers/awq/quantizer.py"),
+            "code": code_digest("quantizers/awq"),
         }
     )
 

@@ -17,10 +17,15 @@ from infra.suite.harness.definitions.own import own_folder
 from infra.suite.harness.rows.sources import Rows, find_rows
 
 _LIBRARIES = (
-    "lm-eval", "datasets", "transformers", "tokenizers", "jinja2", "evaluate", "numpy", "sacrebleu",
-    "scikit-learn",
+    "lm-eval", "datasets", "pandas", "pyarrow", "transformers", "tokenizers", "tiktoken", "jinja2",
+    "evaluate", "numpy", "sacrebleu", "scikit-learn",
 )  # fmt: skip
-"""Packages that decide what is asked or how it is marked; the last three are lm-eval's metrics'."""
+"""Packages that read rows, decide what is asked or how it is marked; the last three are lm-eval's
+metrics'."""
+
+CODE = ("suite", "scoring", "models/chat_template.py", "contracts/capability.py")
+"""Code that decides what is asked, how an answer is read, and how it is marked."""
+
 _NO_CONDITIONS = {"tasks", "datasets", "include_path", "concurrency", "triage", "noise_floor"}
 """Of the evaluation: in each task's key by content, or without effect on scores."""
 
@@ -83,7 +88,7 @@ def task_key(
                 "python": platform.python_version(),
                 **{name: importlib.metadata.version(name) for name in _LIBRARIES},
             },
-            "code": code_digest("suite", "scoring", "models/chat_template.py"),
+            "code": code_digest(*CODE),
         }
     )
 

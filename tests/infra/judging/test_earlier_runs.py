@@ -10,6 +10,7 @@ import pytest
 
 from deployments.overrides import override
 from deployments.recipes import sample
+from infra.contracts.progress import Silent
 from infra.contracts.specs import BASELINE, VerdictSpec
 from infra.contracts.specs.serving_changes import ServingChanges
 from infra.judging.earlier_runs import Earlier, Flips, _Rows, learn, recipe_of
@@ -19,6 +20,7 @@ from infra.stages.run_key import run_key
 from infra.store import history
 from infra.store.content import digest_of
 from infra.store.settings import Settings
+from infra.suite.harness.prepared import check_suite
 from tests.infra.made_runs import GROUP, make_run
 
 SUITE = {"gsm8k": 200, "arc": 100}
@@ -228,14 +230,27 @@ def test_minutes_are_of_the_newest_run_of_the_same_tasks(tmp_path: Path) -> None
     assert both.accelerator_minutes is None
 
 
-def test_what_history_says_is_not_in_the_key_of_a_run(tmp_path: Path) -> None:
+def test_what_history_says_is_in_the_key_of_a_run_where_it_makes_the_margin(
+    tmp_path: Path,
+) -> None:
     settings = Settings(cache=tmp_path / "cache", runs=tmp_path / "runs")
-    spec = override(sample(), ["verdict.flip_rate=null"])
-    before = run_key(spec, settings)
+    tasks = '[{"name": "gsm8k", "limit": 5}]'
+    spec = override(sample(), ["verdict.flip_rate=null", f"evaluation.tasks={tasks}"])
+    refuse = override(spec, ["verdict.if_unresolvable=refuse"])
+    widen = override(spec, ["verdict.if_unresolvable=widen"])
+    said = override(widen, ["verdict.flip_rate=0.2"])
+    specs = [refuse, said, widen]
+    assert run_key(widen, settings) is None  # how many rows there are is not known yet
+    check_suite(spec.evaluation, settings=settings, progress=Silent())
+    before = [run_key(one, settings) for one in specs]
+    assert None not in before
+    assert len({*before}) == 3
+    assert [run_key(one, settings) for one in specs] == before
+
     model = spec.baseline.model.id
-    run = {"label": "sample", "model": model, "task": "gsm8k", "n": 60, "lost": 20, "gained": 20}
+    run = {"label": "sample", "model": model, "task": "gsm8k", "n": 600, "lost": 0, "gained": 0}
     write_history(settings.runs, run)
     assert learn(settings.runs, label="sample", model=model, tasks=["gsm8k"]).flips
-    assert before is not None
-    assert run_key(spec, settings) == before
-    assert run_key(override(spec, ["verdict.flip_rate=0.2"]), settings) != before
+    after = [run_key(one, settings) for one in specs]
+    assert after[:2] == before[:2]
+    assert after[2] not in {before[2], None}

@@ -96,6 +96,53 @@ def test_code_of_the_repository_is_part_of_the_files(tmp_path: Path) -> None:
     assert len({before, first, tokenizer_digest(one)}) == 3
 
 
+@pytest.mark.parametrize("name", ["spiece.model", "sentencepiece.bpe.model", "tokenizer.model.v3"])
+def test_vocabularies_of_whatever_name_are_part_of_the_files(tmp_path: Path, name: str) -> None:
+    one = edited(tmp_path / "one")
+    before = tokenizer_digest(one)
+    (one / name).write_text("pieces")
+    assert tokenizer_digest(one) != before
+
+
+def test_helpers_of_that_code_are_part_of_the_files(tmp_path: Path) -> None:
+    one = edited(tmp_path / "one")
+    files = {
+        "tokenization_own.py": "from .helpers import cut\ndef load():\n    from . import words\n",
+        "helpers.py": "from .deeper.tables import TABLE\n",
+        "words.py": "",
+        "deeper/tables.py": "TABLE = {}\n",
+    }
+    for name, text in files.items():
+        (one / name).parent.mkdir(exist_ok=True)
+        (one / name).write_text(text)
+    (one / "modeling_own.py").write_text("from .helpers import cut\n")
+    digests = [tokenizer_digest(one)]
+    for name, text in files.items():
+        (one / name).write_text(f"{text}# another\n")
+        digests.append(tokenizer_digest(one))
+    assert len({*digests}) == 5
+    (one / "modeling_own.py").write_text("# no part of the tokenizer\n")
+    assert tokenizer_digest(one) == digests[-1]
+
+
+def test_code_under_another_name_is_what_the_configuration_says(tmp_path: Path) -> None:
+    one = edited(tmp_path / "one", auto_map={"AutoTokenizer": [None, "cutting.Own"]})
+    (one / "cutting.py").write_text("from .helpers import cut\n")
+    (one / "helpers.py").write_text("")
+    before = tokenizer_digest(one)
+    (one / "helpers.py").write_text("# another\n")
+    assert tokenizer_digest(one) != before
+
+
+def test_code_that_cannot_be_read_stands_for_all(tmp_path: Path) -> None:
+    one = edited(tmp_path / "one")
+    (one / "tokenization_own.py").write_text("from .helpers import (\n")
+    (one / "helpers.py").write_text("")
+    before = tokenizer_digest(one)
+    (one / "helpers.py").write_text("# another\n")
+    assert tokenizer_digest(one) != before
+
+
 def test_saved_by_transformers_it_is_the_same(tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 

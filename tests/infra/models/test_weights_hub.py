@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -79,6 +81,10 @@ def settings(tmp_path: Path) -> Settings:
 def get(source: str, settings: Settings, progress: Silent | None = None, **spec: object) -> Weights:
     model = ModelSpec(**{"id": "some/model", "source": source, **spec})
     return fetch(model, settings=settings, progress=progress or Silent())
+
+
+def _read_bytes() -> int:
+    return int(Path("/proc/self/io").read_text().split()[1])
 
 
 def whole_folders(settings: Settings) -> list[Path]:
@@ -193,6 +199,32 @@ def test_a_file_that_goes_bad_later_is_downloaded_anew(
     assert get(source, settings) == first
     assert set(hub.served) == {"model.safetensors"}
     require_whole(first)
+
+
+def test_a_file_edited_at_its_size_and_time_is_downloaded_anew(
+    hub: StubHub, settings: Settings, source: str
+) -> None:
+    first = get(source, settings)
+    time.sleep(2.1)
+    assert get(source, settings) == first  # its digests are remembered by now
+    path = first.path / "model.safetensors"
+    stat, content = path.stat(), path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    hub.served.clear()
+    assert get(source, settings) == first
+    assert set(hub.served) == {"model.safetensors"}
+    require_whole(first)
+
+
+def test_a_whole_snapshot_is_not_read_again(hub: StubHub, settings: Settings, source: str) -> None:
+    hub.repos["models/some/model"] = large(source)
+    get(source, settings)
+    time.sleep(2.1)
+    get(source, settings)
+    before = _read_bytes()
+    get(source, settings)
+    assert _read_bytes() - before < 10_000_000
 
 
 def test_a_gated_repository_says_where_to_ask(

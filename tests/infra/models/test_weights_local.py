@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,7 @@ def test_a_sound_folder_is_described_and_left_as_it_is(model: Path, settings: Se
 
 def test_digests_are_remembered_until_a_file_changes(model: Path, settings: Settings) -> None:
     (model / "model.safetensors").write_bytes(safetensors({"weight": 9_000_000}))
+    time.sleep(2.1)  # what was just written may be written again
     first, second, third = Counter(), Counter(), Counter()
     weights = inspect_local(model, settings=settings, progress=first)
     assert inspect_local(model, settings=settings, progress=second) == weights
@@ -64,7 +66,9 @@ def test_digests_are_remembered_until_a_file_changes(model: Path, settings: Sett
     assert second.updates == 0
     other = safetensors({"other!": 9_000_000})
     assert len(other) == (model / "model.safetensors").stat().st_size
+    stat = (model / "model.safetensors").stat()
     (model / "model.safetensors").write_bytes(other)
+    os.utime(model / "model.safetensors", ns=(stat.st_atime_ns, stat.st_mtime_ns))
     changed = inspect_local(model, settings=settings, progress=third)
     assert third.updates > 0
     assert changed.digest != weights.digest

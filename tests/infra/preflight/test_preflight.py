@@ -25,6 +25,7 @@ from infra.contracts.errors import (
 )
 from infra.contracts.progress import Silent
 from infra.contracts.specs import BASELINE, ArmSpec, DatasetSpec, RunSpec, ServingSpec
+from infra.judging.planning import planned
 from infra.machine.device import Device
 from infra.models.hubs.hub import connect
 from infra.models.memory_need import GIB, from_name
@@ -362,13 +363,13 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunSpec, Settings]
     tasks = [{"name": "gsm8k", "limit": 5}, {"name": "global_mmlu_en", "limit": 2}]
     here = Settings(cache=folder / "cache", runs=folder / "runs")
     wanted = override(sample(), [f"evaluation.tasks={json.dumps(tasks)}"])
-    assert plan.planned(wanted, here) is None
+    assert planned(wanted, here) is None
     check_suite(wanted.evaluation, settings=here, progress=Silent())
     return wanted, here
 
 
 def test_the_plan_knows_the_rows_of_loaded_tasks(loaded: tuple[RunSpec, Settings]) -> None:
-    power = plan.planned(*loaded)
+    power = planned(*loaded)
     assert power is not None
     rows = {name: task.rows for name, task in power.tasks.items()}
     assert rows == {"gsm8k": 5, "global_mmlu_en": 12}

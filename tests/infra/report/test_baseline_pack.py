@@ -142,6 +142,21 @@ def test_another_engine_is_refused(
         baseline_pack.check(pack, spec, settings)
 
 
+def test_what_the_engines_settings_name_is_the_same(
+    finished: Path, pack: Path, tmp_path: Path, settings: Settings
+) -> None:
+    adapter = tmp_path / "adapter"
+    adapter.write_text("one")
+    arguments = json.dumps(["--lora-modules", f"own={adapter}"])
+    spec = override(spec_of(finished), [f"baseline.serving.extra_args={arguments}"])
+    named = inputs_of(spec, settings).named
+    edit(pack, named=named, baseline=spec.baseline.model_dump(mode="json"))
+    baseline_pack.check(pack, spec, settings)
+    adapter.write_text("two")
+    with pytest.raises(PackRefused, match=f"what is in {adapter} is {named[str(adapter)][:12]}"):
+        baseline_pack.check(pack, spec, settings)
+
+
 def test_variables_that_reach_the_engine_and_cores_are_the_same(
     finished: Path, pack: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

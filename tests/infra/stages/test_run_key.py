@@ -19,6 +19,7 @@ from infra.contracts.specs import (
     ServingChanges,
 )
 from infra.conversations import identity as calibration_source
+from infra.engines import named_files
 from infra.stages.run_key import finished_run, inputs_of, key_of_finished, run_key
 from infra.store.settings import Settings
 from tests import tiny_model
@@ -68,6 +69,27 @@ def test_the_key_sees_the_engines_settings_and_the_texts(
     assert None not in {key, other}
     assert len({key, other, run_key(spec, settings)}) == 3
     texts.unlink()
+    assert run_key(spec, settings) is None
+
+
+def test_the_key_sees_what_the_engines_settings_name(
+    tmp_path: Path, spec: RunSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(cache=tmp_path / "cache")
+    adapter, plugin = tmp_path / "adapter", tmp_path / "plugin.so"
+    adapter.mkdir()
+    plugin.write_text("one")
+    (adapter / "weights").write_text("one")
+    monkeypatch.setenv("VLLM_OWN_FILE", str(plugin))
+    arguments = json.dumps(["--lora-modules", f"own={adapter}"])
+    spec = override(spec, [f"serving.extra_args={arguments}"])
+    key = run_key(spec, settings)
+    assert run_key(spec, settings) == key is not None
+    (adapter / "weights").write_text("two")
+    other = run_key(spec, settings)
+    plugin.write_text("two")
+    assert len({key, other, run_key(spec, settings), None}) == 4
+    monkeypatch.setattr(named_files, "_MOST_FILES", 0)
     assert run_key(spec, settings) is None
 
 

@@ -1,8 +1,8 @@
 """Which names lm-eval knows, and what they stand for: lm-eval's own index, remembered.
 
 To build it lm-eval parses some 14,000 YAML files, which takes it seven seconds. What it found is
-kept under the names, sizes and times of these files; looking at those takes a tenth of a second,
-and lm-eval is not imported.
+kept under the names and marks of these files and of those that they may include, whatever their
+names end with; looking at those takes a tenth of a second, and lm-eval is not imported.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from pathlib import Path
 from typing import Literal
 
 from infra.contracts.progress import Progress
-from infra.store.content import code_digest, digest_of, write_atomically
+from infra.store.content import Mark, code_digest, digest_of, is_settled, mark, write_atomically
 from infra.store.settings import Settings
 from infra.suite.harness.libraries.quiet import quiet
 
 Kind = Literal["task", "class", "group", "tag"]
 
 _HERE = "suite/harness/definitions/index.py"
+
+_NEVER_INCLUDED = (".py", ".pyc", ".md")
+"""Ends of names of files that no definition includes."""
 
 _KINDS: dict[str, Kind] = {"TASK": "task", "PY_TASK": "class", "GROUP": "group", "TAG": "tag"}
 
@@ -48,7 +51,9 @@ def index(root: Path, settings: Settings, progress: Progress) -> dict[str, Name]
         settings: Where the index is kept. If it cannot be, it is built anew.
         progress: Hears if it has to be built.
     """
-    key = digest_of([lm_eval_version(), code_digest(_HERE), sorted(_files(root))])
+    marks = dict(_marks(root))
+    settled = all(map(is_settled, marks.values()))
+    key = digest_of([lm_eval_version(), code_digest(_HERE), sorted(marks.items())])
     kept = settings.cache / "task-index" / f"{key[:32]}.json"
     try:
         found = _names(kept.read_text(encoding="utf-8"), root)
@@ -56,8 +61,9 @@ def index(root: Path, settings: Settings, progress: Progress) -> dict[str, Name]
         progress.say("lm-eval lists its tasks, once for each version of them")
         text = _built(root)
         found = _names(text, root)
-        with suppress(OSError):
-            write_atomically(kept, text)
+        if settled and dict(_marks(root)) == marks:
+            with suppress(OSError):
+                write_atomically(kept, text)
     return found
 
 
@@ -66,18 +72,16 @@ def lm_eval_version() -> str:
     return importlib.metadata.version("lm-eval")
 
 
-def _files(root: Path) -> Iterator[str]:
-    """Yield what tells each file from what it was: an edit changes its time, if not its size."""
+def _marks(root: Path) -> Iterator[tuple[str, Mark]]:
+    """Yield what tells each file from what it was; links to files elsewhere are followed."""
     folders, beside = [str(root)], len(str(root)) + 1
     while folders:
         with os.scandir(folders.pop()) as entries:
             for entry in entries:
-                if entry.name.endswith(".yaml"):
-                    stat = entry.stat()
-                    place = entry.path[beside:]
-                    yield f"{place} {stat.st_size} {stat.st_mtime_ns}"
-                elif entry.is_dir(follow_symlinks=False):
+                if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
+                elif not entry.name.endswith(_NEVER_INCLUDED) and entry.is_file():
+                    yield entry.path[beside:], mark(entry.stat())
 
 
 def _built(root: Path) -> str:

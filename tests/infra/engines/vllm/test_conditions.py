@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,10 @@ import pytest
 
 from infra.contracts.records import Adjustment, PythonEnvironment
 from infra.contracts.specs import ServingSpec
+from infra.engines import named_files
 from infra.engines.port import Setup
 from infra.engines.vllm import command as vllm_command
+from infra.engines.vllm import conditions as engine_conditions
 from infra.engines.vllm.conditions import answers_of, conditions
 from infra.machine.device import Device
 from tests.conftest import ROOT
@@ -54,11 +58,69 @@ def key(
         {"given": {"VLLM_ATTENTION_BACKEND": "TORCH_SDPA"}},
         {"given": {"NVIDIA_TF32_OVERRIDE": "1"}},
         {"given": {"OMP_NUM_THREADS": "1"}},
+        {"variables": {"FLASHINFER_OF_TOMORROW": "1"}},
     ],
     ids=str,
 )
 def test_what_decides_an_answer_is_in_the_key(changed: dict[str, Any]) -> None:
     assert key(**changed) != key()
+
+
+def _given(*arguments: str, **given: str) -> dict[str, Any]:
+    return {"extra_args": list(arguments), "given": given}
+
+
+@pytest.mark.parametrize(
+    "naming",
+    [
+        lambda place: _given("--lora-modules", f"mine={place}"),
+        lambda place: _given("--lora-modules", json.dumps({"name": "mine", "path": str(place)})),
+        lambda place: _given(f"--speculative-config={json.dumps({'model': str(place)})}"),
+        lambda place: _given("--speculative-config.model", str(place)),
+        lambda place: _given(f"--middleware={place / 'weights'}"),
+        lambda place: _given("--middleware", str(place / "weights")),
+        lambda place: _given(VLLM_TUNED_CONFIG_FOLDER=str(place)),
+        lambda place: _given(LD_PRELOAD=f"/none.so:{place / 'weights'}"),
+        lambda place: {"variables": {"MY_SETTINGS": str(place / "weights")}},
+    ],
+)
+def test_what_lies_where_settings_point_is_in_the_key(
+    tmp_path: Path, naming: Callable[[Path], dict[str, Any]]
+) -> None:
+    place = tmp_path / "adapter"
+    place.mkdir()
+    (place / "weights").write_text("one")
+    before = key(**naming(place))
+    assert key(**naming(place)) == before
+    (place / "weights").write_text("two")
+    assert key(**naming(place)) != before
+
+
+def test_a_repository_is_what_its_branch_is_in_the_cache(tmp_path: Path) -> None:
+    naming = _given("--speculative-config", '{"model": "some/draft"}', HF_HUB_CACHE=str(tmp_path))
+    absent = key(**naming)
+    refs = tmp_path / "models--some--draft" / "refs"
+    refs.mkdir(parents=True)
+    (refs / "main").write_text("a commit")
+    before = key(**naming)
+    assert key(**naming) == before != absent
+    (refs / "main").write_text("another")
+    assert key(**naming) != before
+
+
+def test_what_is_too_much_to_look_at_is_never_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    naming = _given("--middleware", str(ROOT / "infra"))
+    assert key(**naming) == key(**naming)
+    monkeypatch.setattr(named_files, "_MOST_FILES", 3)
+    assert key(**naming) != key(**naming)
+
+
+def test_folders_of_the_machines_libraries_are_not_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "libcuda.so").write_text("one")
+    naming = _given(LD_LIBRARY_PATH=f"/none:{tmp_path}", CUDA_HOME=str(tmp_path))
+    before = key(**naming)
+    (tmp_path / "libcuda.so").write_text("two")
+    assert key(**naming) == before
 
 
 @pytest.mark.parametrize(
@@ -83,6 +145,15 @@ def test_what_assay_itself_adds_is_in_the_key(monkeypatch: pytest.MonkeyPatch) -
     before = key(device=CPU)
     monkeypatch.setattr(vllm_command, "_CPU_BLOCK_TOKENS", 128)
     assert key(device=CPU) != before
+
+
+def test_the_code_that_asks_and_says_what_can_be_asked_is_in_the_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert {"scoring", "engines/vllm/server.py"} <= set(engine_conditions.CODE)
+    before = key()
+    monkeypatch.setattr(engine_conditions, "CODE", ("scoring",))
+    assert key() != before
 
 
 def test_what_was_adjusted_keeps_answers_of_its_own() -> None:

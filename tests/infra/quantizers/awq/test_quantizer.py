@@ -11,6 +11,7 @@ import textwrap
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from infra.contracts.errors import QuantizationError, UnsupportedModel
 from infra.contracts.records import Checkpoint, Made, PythonEnvironment, Weights
 from infra.contracts.specs import CalibrationSpec, QuantizationSpec
 from infra.conversations import calibration
-from infra.machine.device import Device
+from infra.machine.device import Device, detect
 from infra.models.weights import inspect_local
 from infra.quantizers.awq import quantizer
 from infra.store.settings import Settings
@@ -120,13 +121,13 @@ def test_the_device_and_the_type_of_the_search_are_in_the_key(bench: Bench) -> N
         weights.path, recipe.calibration, moment=MOMENT, variables={},
         settings=bench.settings, progress=bench.heard,
     )  # fmt: skip
-    versions = {"torch": "2"}
+    versions, environment = {"torch": "2"}, bench.python("fine")
     devices = [
         Device(kind=kind, name=name, count=1, memory_bytes=1)
         for kind, name in (("cpu", "a processor"), ("cuda", "H100"), ("cuda", "H200"))
     ]
     keys = {
-        quantizer._key(weights, recipe, samples, versions, device, dtype)
+        quantizer._key(weights, recipe, samples, environment, versions, device, dtype)
         for device in devices
         for dtype in ("float16", "float32")
     }
@@ -135,6 +136,32 @@ def test_the_device_and_the_type_of_the_search_are_in_the_key(bench: Bench) -> N
         "float32", "float16", "float16"
     ]  # fmt: skip
     assert quantizer._search_dtype(devices[1], {"torch": "2.13.0+cpu"}) == "float32"
+
+
+def test_tokens_environment_and_variables_are_in_the_key(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, recipe, device = bench.weights(), bench.recipe(), detect("cpu")
+    samples = calibration.prepare(
+        weights.path, recipe.calibration, moment=MOMENT, variables={},
+        settings=bench.settings, progress=bench.heard,
+    )  # fmt: skip
+
+    def key(samples: calibration.Calibration = samples, digest: str = "") -> str:
+        environment = bench.python("fine").model_copy(update={"digest": digest})
+        return quantizer._key(weights, recipe, samples, environment, {}, device, "float32")
+
+    before = key()
+    assert key() == before
+    # The same texts, as another version of a library cuts them.
+    first, *others = samples.token_ids
+    assert key(replace(samples, token_ids=[first[::-1], *others])) != before
+    assert key(digest="rebuilt at the same version") != before
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert key() != before
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert key() == before
 
 
 def test_a_checkpoint_is_whole_and_says_what_made_it(bench: Bench) -> None:
@@ -328,7 +355,8 @@ DRIVER = """
     quantizer.quantize(
         bench.weights(), bench.recipe(), moment=MOMENT, template_variables={},
         settings=bench.settings, progress=Printed(),
-        environment=PythonEnvironment(name="q", python=sys.argv[2], digest="", provided=True),
+        environment=PythonEnvironment(name="q", python=sys.argv[2], digest=sys.argv[3],
+                                      provided=False),
         log=bench.folder / "killed.log",
     )
 """
@@ -339,7 +367,8 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_succeeds(
     bench: Bench, quantizer_environment: PythonEnvironment
 ) -> None:
     driver = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(DRIVER), bench.folder, quantizer_environment.python],
+        [sys.executable, "-c", textwrap.dedent(DRIVER), bench.folder, quantizer_environment.python,
+         quantizer_environment.digest],
         cwd=ROOT, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     with driver:

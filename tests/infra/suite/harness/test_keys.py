@@ -8,15 +8,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import grimp
 import pytest
 
 from infra.contracts.errors import DatasetError
 from infra.contracts.progress import Silent
 from infra.contracts.specs import DatasetSpec, EvaluationSpec, TaskSpec
 from infra.store.settings import Settings
+from infra.suite.harness import keys
 from infra.suite.harness.definitions.files import task_folder
 from infra.suite.harness.definitions.index import index
-from infra.suite.harness.keys import suite_entries, task_keys
+from infra.suite.harness.keys import CODE, suite_entries, task_keys
+from tests.conftest import ROOT
 from tests.infra.suite.harness.conftest import DATA, evaluation
 from tests.infra.suite.harness.own_tasks import DEFINITION, NAME, own, write
 
@@ -131,3 +134,56 @@ def test_a_metric_whose_code_is_on_a_hub_has_no_key(settings: Settings, tmp_path
     assert key() is not None
     write(tmp_path, DEFINITION.replace("metric: acc", "metric: seqeval\n    hf_evaluate: true"))
     assert key() is None
+
+
+IN_NO_KEY = {
+    "contracts.commands": "words of remedies",
+    "contracts.errors": "what is raised is kept nowhere",
+    "contracts.progress": "what is told",
+    "contracts.records": "the shape of what is kept: another one cannot be read",
+    "contracts.specs": "all of a spec that matters is in the key as it is asked",
+    "contracts.wording": "words",
+    "conversations.calibration": "loads a tokenizer for the look before a run",
+    "engines.endpoint": "types",
+    "engines.load": "how much is asked at a time",
+    "engines.registry": "which engine it is: its own conditions tell",
+    "machine.ticker": "what is told",
+    "models.hubs": "commits and content are in the key",
+    "models.lfs": "refuses",
+    "models.memory_need": "refuses",
+    "models.vocabulary": "refuses",
+    "models.weights": "commits and content are in the key",
+    "store.content": "digests",
+    "store.settings": "places",
+}
+"""Module or package below infra that suite and scoring use → why none of their keys has it."""
+
+
+def test_code_that_suite_and_scoring_use_is_in_the_key_or_decides_nothing() -> None:
+    graph = grimp.build_graph("infra", exclude_type_checking_imports=True)
+    ours = {
+        module
+        for package in ("infra.suite", "infra.scoring")
+        for module in {package} | graph.find_descendants(package)
+    }
+    used = {
+        name.removeprefix("infra.")
+        for module in ours
+        for name in graph.find_modules_directly_imported_by(module) - ours
+    }
+    known = {*(part.removesuffix(".py").replace("/", ".") for part in CODE), *IN_NO_KEY}
+    without = {
+        name for name in used if not any(name == one or name.startswith(f"{one}.") for one in known)
+    }
+    assert without == set()
+    assert {part for part in CODE if not (ROOT / "infra" / part).exists()} == set()
+
+
+def test_every_part_of_the_code_is_in_the_key(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = task_keys(evaluation(*NAMES), settings)
+    assert {"suite", "scoring", "models/chat_template.py"} <= set(CODE)
+    monkeypatch.setattr(keys, "CODE", CODE[:-1])
+    after = task_keys(evaluation(*NAMES), settings)
+    assert all(before[name] != after[name] for name in NAMES)
