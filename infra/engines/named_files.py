@@ -20,6 +20,9 @@ _NO_FILES = ("/proc", "/sys", "/dev")
 _PLACES = ("PATH", "_HOME", "_ROOT", "_DIRS")
 """Ends of names of variables that say where libraries are: those belong to the machine."""
 
+_STORES = ("-dir", "_dir")
+"""Ends of flags and fields that say where an engine may keep things."""
+
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
 
@@ -39,7 +42,7 @@ def named_files(
         surroundings: All of its environment: where caches are.
     """
     texts = chain(
-        *(_parts(text, ",") for text in arguments),
+        *(_parts(text, ",") for text in _values(arguments)),
         *(
             _parts(value, ",: ")
             for name, value in variables.items()
@@ -53,6 +56,15 @@ def named_files(
 def told_once(found: Mapping[str, str | None]) -> dict[str, str]:
     """Return what was found, with what nobody can tell made unlike anything found before."""
     return {text: content or secrets.token_hex() for text, content in found.items()}
+
+
+def _values(arguments: Iterable[str]) -> Iterator[str]:
+    """Yield arguments without those that say where something is kept."""
+    before = ""
+    for text in arguments:
+        flag, before = before, text
+        if not flag.endswith(_STORES) and not text.partition("=")[0].endswith(_STORES):
+            yield text
 
 
 def _parts(text: str, between: str) -> Iterator[str]:
@@ -72,8 +84,10 @@ def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping | list):
-        for part in value.values() if isinstance(value, Mapping) else value:
-            yield from _texts(part)
+        pairs = value.items() if isinstance(value, Mapping) else (("", part) for part in value)
+        for name, part in pairs:
+            if not name.endswith(_STORES):
+                yield from _texts(part)
 
 
 def _content(text: str, surroundings: Mapping[str, str]) -> str | None:

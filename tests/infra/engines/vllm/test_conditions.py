@@ -115,6 +115,19 @@ def test_what_is_too_much_to_look_at_is_never_the_same(monkeypatch: pytest.Monke
     assert key(**naming) != key(**naming)
 
 
+@pytest.mark.parametrize(
+    "arguments", [("--download-dir", "{}"), ("--download_dir={}",), ("-O", '{{"cache_dir": "{}"}}')]
+)
+def test_where_an_engine_keeps_things_is_not_looked_at(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "kept").write_text("one")
+    naming = _given(*(text.format(tmp_path) for text in arguments))
+    before = key(**naming)
+    (tmp_path / "kept").write_text("two")
+    assert key(**naming) == before
+
+
 def test_folders_of_the_machines_libraries_are_not_looked_at(tmp_path: Path) -> None:
     (tmp_path / "libcuda.so").write_text("one")
     naming = _given(LD_LIBRARY_PATH=f"/none:{tmp_path}", CUDA_HOME=str(tmp_path))
