@@ -120,7 +120,7 @@ def test_what_is_too_much_to_look_at_is_never_the_same(monkeypatch: pytest.Monke
     [
         ("--download-dir", "{}"),
         ("--download_dir={}",),
-        ("--compilation-config", '{{"cache_dir": "{}"}}'),
+        ("--speculative-config", '{{"cache_dir": "{}"}}'),
     ],
 )
 def test_where_an_engine_keeps_things_is_not_looked_at(
