@@ -18,6 +18,7 @@ from infra.models.safetensors_header import Entry
 
 _CONFIG = "config.json"
 _TOKENIZER = "tokenizer.json"
+_TOKENIZER_CONFIG = "tokenizer_config.json"
 _INDEX = "model.safetensors.index.json"
 
 _TOKENIZERS = (
@@ -27,7 +28,7 @@ _TOKENIZERS = (
     {"vocab.txt"},
     {"tekken.json"},
 )
-_SETTINGS = frozenset(["tokenizer_config.json", "generation_config.json"])
+_SETTINGS = frozenset([_TOKENIZER_CONFIG, "generation_config.json"])
 """Read by others without a look at what they hold."""
 
 
@@ -81,6 +82,8 @@ def inspect(
             cause=f"Transformers itself does not know model_type {config.get('model_type')!r}.",
             remedy="Read that code; if you trust it, set model.trust_remote_code.",
         )
+    if trust_remote_code:
+        _refuse_code_from_elsewhere(names, place)
     weights = tuple(sorted(name for name in names if is_weight(name)))
     tensors = {
         name: safetensors_header.read(folder / name)
@@ -120,6 +123,30 @@ def _broken(folder: Path, name: str, fact: str) -> NoReturn:
         f"{folder / name} {fact}.",
         remedy="Copy or download the file again.",
     )
+
+
+def _refuse_code_from_elsewhere(names: Sequence[str], place: Place) -> None:
+    """Refuse a model whose code lies in another repository: nobody sees when that is changed."""
+    for name in (_CONFIG, _TOKENIZER_CONFIG):
+        settings = place.read_object(name) if name in names else None
+        classes = (settings or {}).get("auto_map")
+        if not isinstance(classes, dict):
+            continue
+        for one in [part for value in classes.values() for part in _listed(value)]:
+            repository, elsewhere, file = str(one).rpartition("--")
+            if elsewhere:
+                code = f"{file.partition('.')[0]}.py"
+                raise UnsafeWeights(
+                    f"{place.what} runs code of another repository, {repository}.",
+                    cause=f"auto_map in its {name} says {one}. That code may be changed there "
+                    "between two runs, and results would be kept as if it were the same.",
+                    remedy=f"Read {code} of {repository}, copy it with all that it imports beside "
+                    f"a local copy of the model, and write {file} there.",
+                )
+
+
+def _listed(value: object) -> list[object]:
+    return [one for one in value if one] if isinstance(value, list) else [value]
 
 
 def _built_in(config: dict[str, Any]) -> bool:

@@ -315,6 +315,28 @@ def test_a_model_that_needs_its_own_code_is_refused_before_its_weights_come(
     assert get(source, settings, trust_remote_code=True).architecture == "X"
 
 
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [
+        ("config.json", {"AutoModel": "other/code--modeling_x.X"}),
+        ("tokenizer_config.json", {"AutoTokenizer": [None, "other/code--tokenization_x.X"]}),
+    ],
+)
+def test_code_of_another_repository_is_refused_before_the_weights_come(
+    hub: StubHub, settings: Settings, source: str, name: str, classes: dict[str, object]
+) -> None:
+    files = model_files()
+    config = json.loads(files[name]) | {"auto_map": classes}
+    files |= {name: json.dumps(config).encode()}
+    hub.repos["models/some/model"] = Repo(files, branch=BRANCH[source])
+    with pytest.raises(UnsafeWeights, match="another repository, other/code") as refused:
+        get(source, settings, trust_remote_code=True)
+    assert "_x.py of other/code" in refused.value.remedy
+    assert "model.safetensors" not in hub.served
+    if name == "tokenizer_config.json":  # without leave nothing of it runs
+        assert get(source, settings).architecture
+
+
 def test_a_broken_repository_is_not_taken_for_a_whole_one(
     hub: StubHub, settings: Settings, source: str
 ) -> None:
