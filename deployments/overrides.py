@@ -12,7 +12,7 @@ import re
 import types
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError, create_model
 
@@ -170,6 +170,7 @@ class _Step:
 
 
 _APPEND = _Step("+", exact=True)
+_SCALARS = (str, int, float, bool)
 
 
 def _split(assignment: str) -> tuple[str, list[_Step], str]:
@@ -257,6 +258,8 @@ def _new_key(
             raise _nowhere(path, kind.model_fields)
         return steps[0].name, 1  # one that is unknown is refused with the rest of the spec
     inner = _inside(kind, "")
+    if inner in _SCALARS:  # nothing can lie below it: what follows belongs to the key
+        return joined[0], len(joined)
     if not _is_spec(inner):
         return joined[-1], 1
     # The last part may be a field of what the key stands for.
@@ -297,6 +300,8 @@ def _inside(kind: Any, key: str | int) -> Any:
 
 
 def _without_none(annotation: Any) -> Any:
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
     if get_origin(annotation) in (Union, types.UnionType):
         kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
         return kinds[0] if len(kinds) == 1 else None

@@ -96,6 +96,19 @@ def points(value: float) -> str:
     return f"{value:g} point{'' if value == 1 else 's'}"
 
 
+def own_margin(value: float, unit: Unit, metric_unit: str | None = None) -> str:
+    """Return a margin in a metric's own unit: `2 points`, `0.05 nats`, `0.3` of a bare value.
+
+    Args:
+        value: As it was asked for.
+        unit: How differences of the metric are told.
+        metric_unit: That the metric is declared to have.
+    """
+    if unit == "points":
+        return points(value)
+    return f"{value:g} {metric_unit}" if metric_unit in ("nats", "bits") else f"{value:g}"
+
+
 def size(count: float) -> str:
     """Return bytes with a decimal unit: `15.2 GB`."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
@@ -19,8 +19,10 @@ from infra.contracts.records import (
     TaskScores,
 )
 from infra.contracts.specs import QuantizationSpec, RunSpec
+from infra.contracts.specs.verdict import own_margin
 from infra.judging import statistics
 from infra.judging.chance import Guessing, guessing, recovery
+from infra.judging.corpus import corpus_effect
 from infra.judging.pairing import RowPair, paired_rows, same_tokenizer
 from infra.judging.statistics import Effect
 from infra.suite.metrics import in_points, is_corpus
@@ -57,6 +59,16 @@ class Declared:
 
 
 @dataclass(frozen=True, slots=True)
+class _How:
+    """How rows are compared."""
+
+    confidence: float
+    rules: Rules
+    margins: Mapping[str, float] = field(default_factory=dict)
+    """As `VerdictSpec.margins`: metrics without points that have one are tested."""
+
+
+@dataclass(frozen=True, slots=True)
 class Compared:
     """One metric of one task, with what the pooled effect needs of it."""
 
@@ -74,6 +86,7 @@ def compare(
     folder: Path,
     confidence: float = statistics.CONFIDENCE,
     rules: Rules | None = None,
+    margins: Mapping[str, float] | None = None,
 ) -> Comparison:
     """Return every metric of every task in both arms, with the interval of its difference.
 
@@ -85,6 +98,9 @@ def compare(
         folder: The run's folder, which holds the sample rows of both.
         confidence: Of every interval; see `VerdictSpec`.
         rules: Of another version, for a report that it made; none takes this one's.
+        margins: Those by metric, as `VerdictSpec` has them. A primary metric without points that
+            has one is tested for a difference, and gets an interval if it is made of all rows
+            together; nothing else depends on them.
 
     Raises:
         ComparisonError: The arms were not asked the same; names the task and the field.
@@ -96,6 +112,7 @@ def compare(
             remedy="Evaluate both arms with the same spec.",
             field="tasks",
         )
+    how = _How(confidence, rules or Declared(), margins or {})
     compared: list[Compared] = []
     differ: dict[str, int] = {}
     for name, scores in baseline.tasks.items():
@@ -104,9 +121,7 @@ def compare(
             differ[name] = sum(
                 pair.baseline.prompt_hash != pair.candidate.prompt_hash for pair in pairs
             )
-        compared += _compare_task(
-            scores, candidate.tasks[name], pairs, None, confidence, rules or Declared()
-        )
+        compared += _compare_task(scores, candidate.tasks[name], pairs, None, how)
     size_ratio = candidate.checkpoint.size_bytes / baseline.checkpoint.size_bytes
     found = combine(compared, size_ratio, confidence)
     return found.model_copy(update={"prompts_differ": differ})
@@ -170,17 +185,14 @@ def _compare_task(
     candidate: TaskScores,
     pairs: list[RowPair],
     parent: str | None,
-    confidence: float,
-    rules: Rules,
+    how: _How,
 ) -> Iterator[Compared]:
     both = [metric for metric in baseline.metrics if metric in candidate.metrics]
     for metric in sorted(both, key=lambda name: name != baseline.primary_metric):
-        yield _compare_metric(baseline, candidate, metric, pairs, parent, confidence, rules)
+        yield _compare_metric(baseline, candidate, metric, pairs, parent, how)
     for name, subtask in baseline.subtasks.items():
         members = [pair for pair in pairs if pair.baseline.task in _leaves(subtask)]
-        yield from _compare_task(
-            subtask, candidate.subtasks[name], members, baseline.name, confidence, rules
-        )
+        yield from _compare_task(subtask, candidate.subtasks[name], members, baseline.name, how)
 
 
 def _leaves(scores: TaskScores) -> set[str]:
@@ -195,8 +207,7 @@ def _compare_metric(
     metric: str,
     pairs: list[RowPair],
     parent: str | None,
-    confidence: float,
-    rules: Rules,
+    how: _How,
 ) -> Compared:
     values = baseline.metrics[metric], candidate.metrics[metric]
     # Corpus metrics (BLEU, perplexity) keep tuples or nothing in their rows.
@@ -206,16 +217,20 @@ def _compare_metric(
         if (one := pair.baseline.score(metric)) is not None
         and (other := pair.candidate.score(metric)) is not None
     ]
-    found, method = _effect(scored, values, pairs, confidence)
+    found, method = _effect(scored, values, pairs, how.confidence)
     better_higher = values[0].higher_is_better
     better = 1 if better_higher else -1
     signs = [better * (other - one) for one, other in scored]
-    points = rules.points(metric, baseline.name, values, scored)
+    points = how.rules.points(metric, baseline.name, values, scored)
     breach = _breach(metric, pairs) if points else ""
     points = points and not breach
+    primary = metric == baseline.primary_metric
+    margin = own_margin(how.margins, baseline.name, metric)
+    if margin and primary and parent is None and not points and not breach:
+        found, method = _tested(found, method, metric, scored, values, pairs, how.confidence)
     ratio = points and better_higher
     rows = [pair.baseline for pair in pairs]
-    guessed = rules.guessing(metric, rows, better_higher) if points else Guessing(None)
+    guessed = how.rules.guessing(metric, rows, better_higher) if points else Guessing(None)
     chance = guessed.chance
     low, high = found.limits if found else (None, None)
     compared = MetricComparison(
@@ -229,7 +244,7 @@ def _compare_metric(
         difference=values[1].value - values[0].value,
         low=low,
         high=high,
-        confidence=confidence,
+        confidence=how.confidence,
         method=method,
         p_value=found.p_value if found else None,
         clusters=found.clusters if found else None,
@@ -245,7 +260,7 @@ def _compare_metric(
         lost=sum(sign < 0 for sign in signs),
         gained=sum(sign > 0 for sign in signs),
         changed=sum(pair.differs(metric) for pair in pairs),
-        primary=metric == baseline.primary_metric,
+        primary=primary,
     )
     documents = frozenset(pair.baseline.question for pair in pairs)
     return Compared(compared, found, documents if decides(compared) else frozenset())
@@ -286,6 +301,27 @@ def _effect(
     if found is None:
         return None, "none: too few rows differ to resample them"
     return found, found.method
+
+
+def _tested(
+    found: Effect | None,
+    method: str,
+    metric: str,
+    scored: Scored,
+    values: tuple[MetricValue, MetricValue],
+    pairs: Sequence[RowPair],
+    confidence: float,
+) -> tuple[Effect | None, str]:
+    """Return the effect of a metric without points with a test of no difference, and its method."""
+    if is_corpus(*values):
+        return corpus_effect(metric, values, pairs, confidence)
+    if found is None or found.p_value is not None:  # rows of 0 and 1 have McNemar's
+        return found, method
+    import numpy as np
+
+    one, other = (np.asarray(arm, dtype=float)[:, None] for arm in zip(*scored, strict=True))
+    p_value = statistics.randomization_test(one, other, statistics.mean_of(len(scored)))
+    return replace(found, p_value=p_value), method
 
 
 def decisive(comparison: Comparison) -> list[MetricComparison]:

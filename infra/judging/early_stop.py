@@ -62,13 +62,13 @@ _FLOAT_NOISE = 1e-9
 
 _DECIDING = (
     "contracts", "judging/answered_rows.py", "judging/chance.py", "judging/comparison.py",
-    "judging/early_stop.py", "judging/labels.py", "judging/pairing.py", "judging/sequential.py",
-    "judging/statistics", "judging/verdict", "store/content.py", "suite/metrics.py",
-    "suite/rows.py",
+    "judging/corpus.py", "judging/early_stop.py", "judging/labels.py", "judging/pairing.py",
+    "judging/sequential.py", "judging/statistics", "judging/verdict", "store/content.py",
+    "suite/metrics.py", "suite/rows.py",
 )  # fmt: skip
 """Files and folders whose change may move the end: all that this one comes to import."""
 
-_LIBRARIES = ("numpy", "scipy", "statsmodels", "pydantic")
+_LIBRARIES = ("numpy", "scipy", "statsmodels", "sacrebleu", "pydantic")
 """Packages that compute limits, or read what was scored."""
 
 Ask: TypeAlias = Callable[[str, Documents, Path], TaskScores]
@@ -102,6 +102,7 @@ class Rounds:
             "tasks": self.tasks,
             "margin": self.margin_points,
             "task_margin": self.verdict.task_margin_points,
+            "margins": self.verdict.margins,
             "confidence": self.verdict.confidence,
             "shares": SHARES,
             "code": code_digest(*_DECIDING),
@@ -162,7 +163,9 @@ class Rounds:
         other = self.baseline.model_copy(update={"tasks": dict(tasks)})
         with TemporaryDirectory(prefix="assay-round-") as name:
             baseline = answered_rows.answered_of(self.baseline, other, self.run, into=name)
-            found = comparison.compare(baseline, other, self.run, self.verdict.confidence)
+            found = comparison.compare(
+                baseline, other, self.run, self.verdict.confidence, margins=self.verdict.margins
+            )
             pooled = answered_rows.pooled(baseline, other, found, self.run)
             if pooled is None:
                 return None
@@ -182,7 +185,8 @@ class Rounds:
     def _within(self, baseline: TaskScores, candidate: TaskScores) -> bool:
         """Return whether so few rows say enough about one task."""
         limit = lower_limits([*answered_rows.steps(baseline, candidate, self.run)], _GUARD)[-1]
-        return bool(100 * limit > -self.verdict.task_margin_points)
+        own = self.verdict.own_margin(baseline.name, baseline.primary_metric)
+        return bool(100 * limit > -(self.verdict.task_margin_points if own is None else own))
 
 
 def rounds(baseline: ArmResult, verdict: VerdictSpec, margin_points: float, run: Path) -> Rounds:

@@ -53,7 +53,9 @@ def compare(
         baseline = answered_rows.answered_of(
             whole, candidate, folder, answered_rows.SAMPLES.format(name)
         )
-    scores = comparison.compare(baseline, candidate, folder, spec.judged_verdict.confidence)
+    scores = comparison.compare(
+        baseline, candidate, folder, spec.judged_verdict.confidence, margins=spec.verdict.margins
+    )
     if spec.verdict.early_stop:
         pooled = answered_rows.pooled(baseline, candidate, scores, folder)
         scores = scores.model_copy(update={"pooled": pooled})

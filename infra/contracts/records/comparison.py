@@ -37,7 +37,9 @@ class MetricComparison(Record):
     """Name of the interval, with its source; or why there is none."""
 
     p_value: float | None
-    """Exact McNemar test of no difference, two-sided; none where a row is not right or wrong."""
+    """Of no difference, two-sided: exact McNemar test; or a paired randomization test of a metric
+    without points that has a margin of its own. None for other rows that are not right or
+    wrong."""
 
     p_adjusted: float | None = None
     """The same after Holm, over the primary metrics of all tasks; none for all others."""

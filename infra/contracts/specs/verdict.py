@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, WithJsonSchema, field_validator
@@ -15,13 +16,17 @@ _GATES: dict[str, Any] = {
 """What a form or a deployment may hold: also what those from before candidates had names do."""
 
 
+_Margin = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class VerdictSpec(Spec):
     """Which loss is acceptable, and how sure one has to be. A test of non-inferiority.
 
     PASS: the loss over all rows is shown to be smaller than the margin, no task lost more than its
     own, and the baseline does better than guessing at each. FAIL: a loss is shown, and not shown
     to be within the margin; or one task is shown to have lost, and more than its margin. Everything
-    else is INCONCLUSIVE.
+    else is INCONCLUSIVE. A task without points that has a margin among `margins` has to be shown
+    to be within it; a suite of only such tasks is judged by them alone.
     """
 
     margin_points: float = Field(default=1.0, gt=0, le=100)
@@ -29,6 +34,12 @@ class VerdictSpec(Spec):
 
     task_margin_points: float = Field(default=3.0, gt=0, le=100)
     """Loss that no single task may exceed, percentage points."""
+
+    margins: dict[str, _Margin] = Field(default_factory=dict)
+    """Loss that is acceptable in one metric, in the metric's own unit. By the metric's name without
+    its filter (`word_perplexity`), or by task and metric (`wikitext/word_perplexity`), which goes
+    first. Percentage points for metrics in points, where it takes the place of
+    `task_margin_points`; else the unit of the metric's value: nats, bits, BLEU, perplexity."""
 
     confidence: float = Field(default=0.95, ge=0.8, lt=1)
     """One minus the chance of a PASS at a true loss of exactly the margin, and of a FAIL without
@@ -72,6 +83,30 @@ class VerdictSpec(Spec):
             return self
         return self.model_copy(update={"confidence": 1 - (1 - self.confidence) / candidates})
 
+    def own_margin(self, task: str, metric: str) -> float | None:
+        """Return the margin that a metric has among `margins`, in its own unit; none without one.
+
+        Args:
+            task: Task or group.
+            metric: With or without its filter.
+        """
+        return own_margin(self.margins, task, metric)
+
+    @refuse
+    def _names_metrics(self) -> Self:
+        for key in self.margins:
+            task, slash, metric = key.rpartition("/")
+            bare = metric.partition(",")[0].strip()
+            if metric == bare and bare and (task or not slash):
+                continue
+            name = f"{task}/{bare}" if task and bare else bare or "word_perplexity"
+            raise SpecError(
+                f"verdict.margins names {key!r}, which is no metric.",
+                cause="A key is a metric's name without its filter, or task/metric for one task.",
+                remedy=f"Write it like verdict.margins.{name}={self.margins[key]:g}.",
+            )
+        return self
+
     @refuse
     def _guard_is_wider(self) -> Self:
         if self.task_margin_points < self.margin_points:
@@ -82,3 +117,9 @@ class VerdictSpec(Spec):
                 remedy="Raise task_margin_points or lower margin_points.",
             )
         return self
+
+
+def own_margin(margins: Mapping[str, float], task: str, metric: str) -> float | None:
+    """Return the margin of a metric; that of the task alone goes first. See `VerdictSpec`."""
+    name = metric.partition(",")[0]
+    return margins.get(f"{task}/{name}", margins.get(name))

@@ -6,6 +6,7 @@ effects    which of them, and what they give
 pooling    one effect over several tasks
 family     many tests at once
 planning   what a number of rows can show
+totals     intervals and tests of scores that are made of all rows together
 """
 
 from __future__ import annotations
@@ -28,18 +29,28 @@ from infra.judging.statistics.planning import (
     paired_power,
     rows_for_drop,
     rows_for_margin,
+    rows_for_room,
     smallest_drop,
     smallest_margin,
 )
 from infra.judging.statistics.pooling import MOVER, pooled_difference, pooled_limits
+from infra.judging.statistics.totals import (
+    CORPUS,
+    RANDOMIZATION,
+    mean_of,
+    paired_totals,
+    randomization_test,
+)
 
 __all__ = [
     "AMOUNTS",
     "BOOTSTRAP",
     "CLUSTERED",
     "CONFIDENCE",
+    "CORPUS",
     "FEWEST_SUBJECTS",
     "MOVER",
+    "RANDOMIZATION",
     "REPEATED",
     "TANGO",
     "Effect",
@@ -49,14 +60,18 @@ __all__ = [
     "effect_of",
     "exact_mcnemar",
     "holm",
+    "mean_of",
     "paired_amounts",
     "paired_means",
     "paired_power",
     "paired_proportions",
+    "paired_totals",
     "pooled_difference",
     "pooled_limits",
+    "randomization_test",
     "rows_for_drop",
     "rows_for_margin",
+    "rows_for_room",
     "smallest_drop",
     "smallest_margin",
 ]

@@ -105,5 +105,22 @@ def rows_for_margin(margin: float, flip_rate: float, power: float, confidence: f
     return math.ceil(flip_rate * (_quantiles(power, confidence) / margin) ** 2)
 
 
+def rows_for_room(n: int, reach: float, room: float, power: float, confidence: float) -> int:
+    """Return how many rows it takes for an interval to end before some distance.
+
+    For metrics whose rows are no shares: the spread is that of the rows that there are, told by
+    their interval, whose reach falls with the root of their number.
+
+    Args:
+        n: Rows that there are.
+        reach: From the observed difference to the end of its interval on that side.
+        room: From the observed difference to where the interval has to end; above zero.
+        power: Chance that it does.
+        confidence: Of the interval, two-sided.
+    """
+    quantile = _NORMAL.inv_cdf((1 + confidence) / 2)
+    return math.ceil(n * (reach * (1 + _NORMAL.inv_cdf(power) / quantile) / room) ** 2)
+
+
 def _quantiles(power: float, confidence: float) -> float:
     return _NORMAL.inv_cdf(confidence) + _NORMAL.inv_cdf(power)

@@ -3,16 +3,18 @@
 A test of non-inferiority over all rows, with a guard for each task; the rules stand in
 `VerdictSpec`. Under no change a FAIL has at most the chance `1 - confidence`: half of it is spent
 on the pooled interval, half on all tasks together. At a true loss of exactly the margin, so has
-a PASS.
+a PASS. A task without points may have a margin of its own, in its metric's unit.
 
 findings  what the comparison shows
 words     how it is told
+tasks     how a single task is told
 """
 
 from __future__ import annotations
 
 from infra.contracts.records import Comparison, Verdict
 from infra.contracts.specs import VerdictSpec
+from infra.judging.comparison import decisive
 from infra.judging.verdict.findings import find
 from infra.judging.verdict.words import Words
 
@@ -50,10 +52,14 @@ def decide(
         ValueError: The comparison was computed at another confidence.
     """
     confidence = spec.among(candidates).confidence
-    if comparison.pooled and comparison.pooled.confidence != confidence:
-        raise ValueError(
-            f"computed at {comparison.pooled.confidence:g}, to be judged at {confidence:g}"
-        )
+    computed = [comparison.pooled.confidence] if comparison.pooled else []
+    computed += [
+        task.confidence
+        for task in decisive(comparison)
+        if spec.own_margin(task.task, task.metric) is not None
+    ]
+    if wrong := [one for one in computed if one != confidence]:
+        raise ValueError(f"computed at {wrong[0]:g}, to be judged at {confidence:g}")
     margin = spec.margin_points if margin_points is None else margin_points
     findings = find(comparison, spec, margin, sequential=stopped_after is not None)
     words = Words(findings, spec.among(candidates), what, margin, widened_from)

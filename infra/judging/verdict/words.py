@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING
 
 from infra.contracts import wording
 from infra.contracts.records import MetricComparison, Pooled
 from infra.contracts.specs import VerdictSpec
-from infra.contracts.wording import points
 from infra.judging.sequential import room
 from infra.judging.statistics import rows_for_drop, rows_for_margin
-from infra.judging.verdict.findings import Findings, loss_of
+from infra.judging.verdict.findings import Findings
+from infra.judging.verdict.tasks import TaskWords, beside, metric_name, on
 
 _TOO_LITTLE = "the baseline is hardly better than guessing"
 
@@ -26,23 +26,20 @@ class Words:
     margin: float
     widened_from: float | None
 
+    @property
+    def _of(self) -> TaskWords:
+        return TaskWords(self.spec)
+
     def headline(self) -> str:
         """Return one sentence."""
         found = self.found
-        if found.pooled is None:
-            text = f"the rows of {self._names(found.silent)} give no interval"
-            if found.broken and not found.silent:
-                text = _broken(found.broken[0])
-            elif not found.silent:
-                text = "no task is scored in points, so nothing can be held against the margin"
-            return f"{found.status}: {text}{self._widened()}."
         if found.lost:
-            tasks = wording.listed([self._task_cost(task) for task in found.lost])
-            text = (
-                f"{self.what} costs {tasks}, and a task may lose "
-                f"{points(self.spec.task_margin_points)}; over all {found.pooled.rows:,} rows it "
-                f"{_change(found.pooled)}"
-            )
+            text = self._beyond([self._of.cost(task) for task in found.lost], found.lost)
+            text = f"{self.what} costs {text}"
+            if found.pooled:
+                text += f"; over all {found.pooled.rows:,} rows it {_change(found.pooled)}"
+        elif found.pooled is None:
+            text = self._without_points()
         else:
             text = (
                 f"{self.what} {_change(found.pooled)} over {found.pooled.rows:,} rows; "
@@ -50,12 +47,28 @@ class Words:
             )
         return f"{found.status}: {text}{self._widened()}."
 
+    def _without_points(self) -> str:
+        found = self.found
+        if found.status == "PASS":
+            return f"{self.what} keeps {wording.listed([self._of.keeps(t) for t in found.kept])}"
+        if found.silent:
+            return f"the rows of {self._names(found.silent)} give no interval"
+        if found.broken:
+            return _broken(found.broken[0])
+        if found.beyond or found.open:
+            return self._obstacle()
+        if found.kept:
+            return "some tasks have neither points nor a margin of their own"
+        return "no task is scored in points, so nothing can be held against the margin"
+
     def _finding(self, pooled: Pooled) -> str:
-        found, margin = self.found, points(self.margin)
+        found, margin = self.found, wording.points(self.margin)
         possible = f"{self._possible(pooled)} points"
         if found.status == "PASS":
+            kept = [self._of.keeps(task) for task in found.kept if task.unit == "value"]
+            own = f"; it keeps {wording.listed(kept)}" if kept else ""
             unjudged = "".join(f"; {self._not_judged(task)}" for task in found.unjudged)
-            return f"a loss of {margin} or more is excluded{unjudged}"
+            return f"a loss of {margin} or more is excluded{own}{unjudged}"
         if found.status == "FAIL":
             if pooled.high * 100 < -self.margin:
                 return f"that is beyond the margin of {margin}"
@@ -67,8 +80,12 @@ class Words:
     def _obstacle(self) -> str:
         found = self.found
         if found.beyond:
-            tasks = wording.listed([self._task_loss(task) for task in found.beyond])
-            return f"{tasks}, and a task may lose {points(self.spec.task_margin_points)}"
+            return self._beyond([self._of.loss(task) for task in found.beyond], found.beyond)
+        if found.open:
+            tasks = [
+                f"{self._of.possible(t)} {on(t)} (margin {self._of.own(t)})" for t in found.open
+            ]
+            return f"a loss of up to {wording.listed(tasks)} is not excluded"
         if found.silent:
             return f"the rows of {self._names(found.silent)} give no interval"
         if found.broken:
@@ -77,10 +94,16 @@ class Words:
             return f"{self._names(found.blind)} could show no loss: {_TOO_LITTLE}"
         return f"{self._names(found.unscaled)} got worse, on a scale without points"
 
+    def _beyond(self, said: list[str], tasks: list[MetricComparison]) -> str:
+        """Return what tasks lost, with what each may lose where that is no margin of its own."""
+        alike = [task for task in tasks if not self._of.has_own(task)]
+        allowed = wording.points(self.spec.task_margin_points)
+        return wording.listed(said) + (f", and a task may lose {allowed}" if alike else "")
+
     def _widened(self) -> str:
         if self.widened_from is None:
             return ""
-        return f"; the margin was widened from {points(self.widened_from)}"
+        return f"; the margin was widened from {wording.points(self.widened_from)}"
 
     def reasons(self) -> list[str]:
         """Return why it is so, the most important first."""
@@ -88,8 +111,8 @@ class Words:
         said = []
         for task in found.lost:
             said.append(
-                f"{self._task_loss(task)} of {task.pairs:,} rows (p = {task.p_adjusted:.2g} after "
-                f"Holm), more than the {points(spec.task_margin_points)} that a task may lose."
+                f"{self._of.loss(task, bare=True)} of {task.pairs:,} rows (p = "
+                f"{task.p_adjusted:.2g} after Holm), more than {self._of.allowed(task)}."
             )
         if found.pooled:
             limit = f"one-sided {wording.confidence(spec.confidence)} limit"
@@ -97,17 +120,25 @@ class Words:
             said.append(
                 f"Over all rows, the largest loss that is not excluded is "
                 f"{self._possible(found.pooled)} points ({limit}), {side} the margin of "
-                f"{points(self.margin)}."
+                f"{wording.points(self.margin)}."
             )
             if found.shown:
                 said.append("A loss is shown: the interval over all rows lies below zero.")
         else:
             said.append("No task gives an effect in points.")
+        for task in found.kept:
+            if task.unit == "value":
+                said.append(self._of.own_limit(task, "below"))
+            else:
+                amount = wording.difference(task.difference, "points")
+                said.append(f"{task.task} changed by {amount} points, and its margin is "
+                            f"{self._of.own(task)}.")  # fmt: skip
+        said += [self._of.own_limit(task, "not below") for task in found.open]
         said += [f"{self._not_judged(task)}." for task in found.unjudged]
         for task in found.beyond:
             said.append(
-                f"{self._task_loss(task)} of {task.pairs:,} rows, more than the "
-                f"{points(spec.task_margin_points)} that a task may lose; {self._doubt(task)}."
+                f"{self._of.loss(task, bare=True)} of {task.pairs:,} rows, more than "
+                f"{self._of.allowed(task)}; {self._doubt(task)}."
             )
         said += [f"{task.task}: no interval ({task.method})." for task in found.silent]
         for task in found.blind:
@@ -122,11 +153,13 @@ class Words:
             )
         said += [f"{_broken(task)}." for task in found.broken]
         for task in found.unscaled:
-            said.append(f"{task.task} got worse, and its {_name(task)} has no margin in points.")
+            said.append(
+                f"{task.task} got worse, and its {metric_name(task)} has no margin in points."
+            )
         if self.widened_from is not None:
             said.append(
-                f"A margin of {points(self.widened_from)} was asked for, which these rows cannot "
-                f"resolve; it was widened to {points(self.margin)}."
+                f"A margin of {wording.points(self.widened_from)} was asked for, which these rows "
+                f"cannot resolve; it was widened to {wording.points(self.margin)}."
             )
         return said
 
@@ -140,11 +173,14 @@ class Words:
                 whole = " with verdict.early_stop=False" if self.spec.early_stop else ""
                 said.append(f"a look at {task.task} alone{whole}")
                 continue
-            flips = max(task.lost + task.gained, 1) / task.pairs
-            loss = loss_of(task) / 100
-            rows = rows_for_drop(loss, flips, self.spec.power, 1 - self.spec.confidence)
-            more = f"about {max(rows, task.pairs + 1):,} rows of {task.task} instead of "
-            said.append(f"{more}{task.pairs:,}, to tell its loss from chance")
+            more = self._of.more(task, self._of.rows_for_loss(task))
+            said.append(f"{more}, to tell its loss from chance")
+        for task in found.open:
+            more = self._of.more(task, self._of.rows_for_own(task))
+            said.append(
+                f"{more} to show that its margin is kept, if the difference and its spread stay "
+                "as they are"
+            )
         if found.silent:
             said.append(
                 f"for {self._names(found.silent)}, a first metric that is the mean of its rows, "
@@ -162,8 +198,10 @@ class Words:
             )
         if found.unscaled:
             said.append(f"a look at {self._names(found.unscaled)} by somebody who knows its scale")
-        if not found.pooled and not (found.silent or found.broken):
-            said.append("a task whose rows are right or wrong")
+        hindered = found.silent or found.broken or found.beyond or found.open
+        if not found.pooled and not hindered:
+            each = ", or a margin for each task among verdict.margins" if found.kept else ""
+            said.append(f"a task whose rows are right or wrong{each}")
         text = "; ".join(said)
         return f"{text[:1].upper()}{text[1:]}."
 
@@ -196,18 +234,7 @@ class Words:
         ).replace("%)", " %)")
 
     def _possible(self, pooled: Pooled) -> str:
-        return _beside(max(0.0, -pooled.bound * 100), self.margin, ROUND_CEILING)
-
-    def _task_cost(self, task: MetricComparison) -> str:
-        loss = _beside(loss_of(task), self.spec.task_margin_points, ROUND_HALF_EVEN)
-        ends = wording.interval(task.low or 0.0, task.high or 0.0, "points")
-        return (
-            f"{loss} points on {task.task} ({wording.confidence(task.confidence)} interval {ends})"
-        )
-
-    def _task_loss(self, task: MetricComparison) -> str:
-        loss = _beside(loss_of(task), self.spec.task_margin_points, ROUND_HALF_EVEN)
-        return f"{task.task} lost {loss} points"
+        return beside(max(0.0, -pooled.bound * 100), self.margin, ROUND_CEILING)
 
     @staticmethod
     def _not_judged(task: MetricComparison) -> str:
@@ -228,10 +255,6 @@ def _broken(task: MetricComparison) -> str:
     return f"{task.task} is not counted: {task.breach}"
 
 
-def _name(task: MetricComparison) -> str:
-    return task.metric.partition(",")[0]
-
-
 def _change(pooled: Pooled) -> str:
     ends = wording.interval(pooled.low, pooled.high, "points")
     interval = f"({wording.confidence(pooled.confidence)} interval {ends})"
@@ -239,15 +262,3 @@ def _change(pooled: Pooled) -> str:
         return f"makes no difference {interval}"
     amount = wording.difference(abs(pooled.difference), "points", signed=False)
     return f"{'costs' if pooled.difference < 0 else 'gains'} {amount} points {interval}"
-
-
-def _beside(value: float, limit: float, rounding: str) -> str:
-    """Return a number with as many places as it takes to stay on its side of a limit."""
-    exact = Decimal(repr(value))
-    for places in range(1, 17):
-        text = exact.quantize(Decimal(1).scaleb(-places), rounding)
-        if (text > Decimal(repr(limit))) == (value > limit) and (
-            (text < Decimal(repr(limit))) == (value < limit)
-        ):
-            break
-    return f"{text:f}"

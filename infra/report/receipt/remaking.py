@@ -131,8 +131,8 @@ def _compared(pair: Pair, folder: Path, rules: Rules | None) -> Comparison:
     # Without one although both were read: the readings could not be compared, which was said.
     if pair.comparison.fidelity and baseline.reading and candidate.reading:
         found["fidelity"] = fidelity.compare(baseline.reading, candidate.reading, folder)
-    confidence = pair.spec.judged_verdict.confidence
-    scores = compare(baseline, candidate, folder, confidence, rules)
+    asked = pair.spec.judged_verdict
+    scores = compare(baseline, candidate, folder, asked.confidence, rules, asked.margins)
     if pair.spec.verdict.early_stop:
         found["pooled"] = answered_rows.pooled(baseline, candidate, scores, folder)
     return scores.model_copy(update=found)

@@ -1,0 +1,132 @@
+"""Scores that follow from totals over rows: a perplexity from sums of log-likelihoods and words.
+
+A mean is the simplest of them. What resampling does to rows it does to their parts of the totals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array: TypeAlias = NDArray[np.float64]
+
+Score: TypeAlias = Callable[["Array"], "Array"]
+"""Totals, along the last axis → what they score."""
+
+CORPUS = "BCa bootstrap of whole rows in the score of all of them (Efron 1987), 9,999 resamples"
+RANDOMIZATION = (
+    "p of metrics without points: paired randomization test (Fisher 1935, Pitman 1937), arms "
+    "swapped within rows, 9,999 times"
+)
+
+RESAMPLES = 9_999
+_FEWEST = 10
+_SEED = 1937
+"""Fixed, so that the same rows always give the same numbers."""
+
+_AT_A_TIME = 2**22
+"""Swaps that are held in memory together."""
+
+_ROUNDING = 1e-9
+"""Of the observed difference: totals summed in another order are a hair off."""
+
+
+def mean_of(rows: int) -> Score:
+    """Return how the total of a number of rows becomes their mean."""
+    return lambda totals: totals[..., 0] / rows
+
+
+def paired_totals(
+    one: Array, other: Array, score: Score, confidences: Sequence[float]
+) -> list[tuple[float, float]] | None:
+    """Return bootstrap intervals for the other arm's score minus the one's.
+
+    Rows are drawn with both arms' parts, and the scores made of what was drawn: bias-corrected and
+    accelerated, B. Efron (1987), "Better bootstrap confidence intervals", Journal of the American
+    Statistical Association 82, 171-185; for corpus scores P. Koehn (2004), "Statistical
+    significance tests for machine translation evaluation", EMNLP. As SciPy's, whose jackknife takes
+    the square of the rows in time; totals without one row are found at once.
+
+    Args:
+        one: A line for each row: its parts of the totals.
+        other: The same rows of the other arm.
+        score: What totals score.
+        confidences: Nominal coverage of each interval.
+
+    Returns:
+        Both ends of each; none as for `paired_means`: fewer than ten rows, or resampling shows no
+        spread.
+    """
+    import numpy as np
+    from scipy.stats import norm
+
+    rows, width = one.shape
+    if rows < _FEWEST:
+        return None
+    both = np.hstack([one, other])
+
+    def differences(totals: Array) -> Array:
+        return np.asarray(score(totals[..., width:]) - score(totals[..., :width]))
+
+    rng = np.random.default_rng(_SEED)
+    drawn = np.stack([
+        np.bincount(rng.integers(0, rows, rows), minlength=rows) @ both for _ in range(RESAMPLES)
+    ])  # fmt: skip
+    found, observed = differences(drawn), differences(both.sum(axis=0))
+    without_one = differences(both.sum(axis=0) - both)
+    pull = without_one.mean() - without_one
+    spread = float((pull**2).sum())
+    if spread == 0 or not np.isfinite(found).all() or not np.isfinite(without_one).all():
+        return None
+    bias = norm.ppf(((found < observed).mean() + (found <= observed).mean()) / 2)
+    acceleration = float((pull**3).sum()) / (6 * spread**1.5)
+    limits = []
+    for confidence in confidences:
+        tails = bias + norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
+        places = norm.cdf(bias + tails / (1 - acceleration * tails))
+        if not np.isfinite(places).all():
+            return None
+        low, high = np.quantile(found, places)
+        limits.append((float(low), float(high)))
+    return limits if all(low < high for low, high in limits) else None
+
+
+def randomization_test(one: Array, other: Array, score: Score) -> float:
+    """Return the two-sided p-value of no difference between the arms.
+
+    If the arms do not differ, which of a row's two answers is whose is a matter of chance: the
+    arms are swapped within rows, each with a chance of one half, and the difference of the scores
+    made again. R. A. Fisher (1935), "The design of experiments", section 21; E. J. G. Pitman
+    (1937), "Significance tests which may be applied to samples from any populations", Supplement
+    to the Journal of the Royal Statistical Society 4, 119-130. It asks nothing of how rows are
+    distributed but that they are independent.
+
+    With b of n swaps at least as far from zero as what was observed, p = (b + 1) / (n + 1): the
+    rows as they came are one of the ways to swap them. b / n may be zero, and errs more often than
+    it says. B. Phipson & G. K. Smyth (2010), "Permutation p-values should never be zero",
+    Statistical Applications in Genetics and Molecular Biology 9, article 39. With n = 9,999 no p is
+    below 0.0001, so that after Holm over more than 500 tests none is below 0.05.
+
+    Args:
+        one: A line for each row: its parts of the totals.
+        other: The same rows of the other arm.
+        score: What totals score.
+    """
+    import numpy as np
+
+    totals, steps = one.sum(axis=0), other - one
+    steps = steps[steps.any(axis=1)]  # swapping equal answers changes nothing
+    whole = steps.sum(axis=0)
+    observed = np.abs(score(totals + whole) - score(totals)) * (1 - _ROUNDING)
+    rng, beyond, left = np.random.default_rng(_SEED), 0, RESAMPLES
+    while left:
+        count = min(left, max(1, _AT_A_TIME // max(1, len(steps))))
+        swapped = rng.integers(0, 2, (count, len(steps)), dtype=np.int8) @ steps
+        found = score(totals + whole - swapped) - score(totals + swapped)
+        beyond += int((np.abs(found) >= observed).sum())
+        left -= count
+    return (beyond + 1) / (RESAMPLES + 1)
