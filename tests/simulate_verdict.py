@@ -1,10 +1,11 @@
 """Simulates whole comparisons and counts how often the verdict is wrong, and how often it is right.
 
-    python -m tests.simulate_verdict --repeats 2000 --families 1000 --sequences 2000
+    python -m tests.simulate_verdict --repeats 2000 --families 1000 --sequences 2000 --own 1000
 
 Three tasks of 1,319, 400 and 448 rows are drawn as counts of a paired table, compared and judged by
 the code that compares and judges real runs: one candidate at a time, several beside one baseline,
-and one that may be stopped at any row. Exits with 1 if an error rate is above its level by more
+and one that may be stopped at any row. Metrics with a margin of their own are drawn in
+`tests.simulate_own_margins`. Exits with 1 if an error rate is above its level by more
 than chance explains, or power further than three points from the plan.
 """
 
@@ -233,13 +234,17 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=2000)
     parser.add_argument("--families", type=int, default=1000, help="runs of several candidates")
     parser.add_argument("--sequences", type=int, default=2000)
+    parser.add_argument("--own", type=int, default=200, help="repeats of margins by metric")
     parser.add_argument("--margin", type=float, default=1.0, help="points")
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args()
+    from tests.simulate_own_margins import own_margins  # which draws these tasks, too
+
     rng = np.random.default_rng(chosen.seed)
     good = fixed(rng, chosen.repeats, VerdictSpec(margin_points=chosen.margin))
     good &= families(rng, chosen.families, VerdictSpec(margin_points=chosen.margin))
     good &= sequential(rng, chosen.sequences, chosen.margin / 100)
+    good &= own_margins(rng, chosen.own)
     print("\nAll levels are kept." if good else "\nA level is missed.")
     return 0 if good else 1
 

@@ -28,7 +28,8 @@ def look_at(spec: RunSpec, settings: Settings, progress: Progress) -> list[Findi
     """
     power = planned(spec, settings, progress)
     if power is None:
-        return [note(_POWER, "no task has rows that are right or wrong; a margin decides nothing")]
+        own = "verdict.margins alone decide" if spec.verdict.margins else "a margin decides nothing"
+        return [note(_POWER, f"no task has rows that are right or wrong; {own}")]
     found = [_pooled(spec.judged_verdict, power)]
     if len(power.tasks) > 1:
         found.append(ok(_TASKS, _by_task(power)))

@@ -15,7 +15,7 @@ from infra.contracts.errors import AssayError
 from infra.contracts.progress import Progress
 from infra.contracts.specs import BASELINE, RunSpec
 from infra.models.hubs.hub import connect
-from infra.preflight import access, arms, capabilities, equipment, plan, suite
+from infra.preflight import access, arms, capabilities, equipment, margins, plan, suite
 from infra.preflight.arms import Arms, Models, Talks, conversations_of
 from infra.preflight.equipment import Equipment
 from infra.preflight.findings import Finding, look, note, problems
@@ -114,6 +114,7 @@ def _rest(
     if elsewhere.tasks.lines:
         findings += _prompts(spec, found, loaded, settings, progress)
     if loaded.whole:
+        findings += margins.look_at(spec, settings, progress)
         findings += plan.look_at(spec, settings, progress)
     elif loaded.waiting:
         findings.append(plan.later(spec.judged_verdict, loaded.waiting))

@@ -89,6 +89,7 @@ def render(report: Report, folder: Path) -> str:
         "confidence": wording.confidence,
         "difference": wording.difference,
         "interval": wording.interval,
+        "own_margin": wording.own_margin,
         "effect": effect,
         "brief": _brief,
         "breakable": _breakable,

@@ -8,6 +8,7 @@ from itertools import takewhile
 from infra.contracts import wording
 from infra.contracts.records import CheckpointSummary, MetricComparison, Pair
 from infra.engines.registry import title
+from infra.judging.statistics import RANDOMIZATION
 from infra.report.text import capitalized
 from infra.report.words import FIDELITY, RECOVERY, holm_over
 
@@ -24,10 +25,12 @@ def interval_note(pair: Pair, metrics: Sequence[MetricComparison], *, p_values: 
     looked_at = holm_over(pair.report)
     holm = f" Holm adjusts p-values for looking at {looked_at}; intervals are one task at a time."
     adjusted = p_values and any(metric.p_adjusted is not None for metric in metrics)
+    tested = any(metric.unit == "value" and metric.p_value is not None for metric in metrics)
+    test = f" p of metrics without points: {RANDOMIZATION}." if p_values and tested else ""
     return (
         f"Interval: {wording.confidence(metrics[0].confidence)} for candidate minus baseline, "
         f"paired by row, "
-        f"ends rounded outwards.{by}{holm if adjusted else ''} {'. '.join(methods)}. "
+        f"ends rounded outwards.{by}{holm if adjusted else ''}{test} {'. '.join(methods)}. "
         f"{RECOVERY}"
     )
 

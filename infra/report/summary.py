@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from infra.contracts import wording
 from infra.contracts.records import Pair, Verdict
 from infra.engines.registry import title
+from infra.judging.comparison import decisive
 from infra.probes.speed import in_different_runs, slower, summary
 from infra.report.changed import changed, made
 from infra.report.text import arm_name, capitalized
@@ -105,8 +106,19 @@ def _margin(pair: Pair) -> str:
         f"Acceptable is a loss below {wording.points(verdict.margin_points)}{told} over all rows, "
         f"shown with {wording.confidence(pair.spec.judged_verdict.confidence)} confidence"
         f"{together}, and at most "
-        f"{wording.points(spec.task_margin_points)} on a single task."
+        f"{wording.points(spec.task_margin_points)} on a single task.{_own_margins(pair)}"
     )
+
+
+def _own_margins(pair: Pair) -> str:
+    """Return the margins of single metrics, each in its own unit; empty without any."""
+    said = [
+        f"{metric.metric.partition(',')[0]} of {metric.task} "
+        f"{wording.own_margin(margin, metric.unit, metric.baseline.unit)}"
+        for metric in decisive(pair.comparison)
+        if (margin := pair.spec.verdict.own_margin(metric.task, metric.metric)) is not None
+    ]
+    return f" Margins of their own: {wording.listed(said)}." if said else ""
 
 
 def _slower(pair: Pair) -> Iterator[str]:

@@ -44,7 +44,8 @@ def words(report: Report) -> list[tuple[str, str]]:
                      "large the loss may be, so its limit lies a little inside."),
         ("Margin", "The loss that was called acceptable before the run. PASS: a larger one is "
                    "excluded. FAIL: a loss is shown, and not shown to be smaller. "
-                   "INCONCLUSIVE: neither; most often there are too few rows."),
+                   "INCONCLUSIVE: neither; most often there are too few rows. A metric without "
+                   "points may have one of its own, in its own unit."),
         ("Lost, gained, changed", CHANGES),
         ("Flip", "A row lost or gained."),
         ("p", "How often chance alone makes a difference this large between equally good models. "

@@ -196,6 +196,14 @@ class TaskKind(Protocol):
         None if the tasks were never loaded; without tasks whose rows are no shares.
         """
 
+    def first_metrics(
+        self, spec: EvaluationSpec, *, settings: Settings, progress: Progress
+    ) -> dict[str, tuple[str, Metric]] | None:
+        """Return the metric that each task or group is judged by, and what is declared of it.
+
+        Without filter, and without groups that have none. None if the tasks were never loaded.
+        """
+
     def prompts(
         self,
         spec: EvaluationSpec,

@@ -54,6 +54,24 @@ def test_a_key_of_ones_own_is_set_whatever_it_holds(path: str, key: str) -> None
     assert len(spec.evaluation.datasets) == (3 if key == "openai/gsm8k" else 4)
 
 
+@pytest.mark.parametrize(("path", "key"), [
+    ("verdict.margins.word_perplexity", "word_perplexity"),
+    ("verdict.margins.wikitext/word_perplexity", "wikitext/word_perplexity"),
+    ("verdict.margins.wikitext.v1/r@1", "wikitext.v1/r@1"),
+    ('verdict.margins["wikitext.v1/word_perplexity"]', "wikitext.v1/word_perplexity"),
+])  # fmt: skip
+def test_a_margin_of_a_metric_is_set_by_its_key(path: str, key: str) -> None:
+    spec = override(sample(), [f"{path}=0.3"])
+    assert spec.verdict.margins == {key: 0.3}
+    assert override(spec, [f"{path}=2"]).verdict.margins == {key: 2.0}
+    assert override(spec, ['verdict.margins={"acc": 1}']).verdict.margins == {"acc": 1.0}
+
+
+def test_a_variable_may_have_a_dot() -> None:
+    spec = override(sample(), ["serving.variables.A.B=x"])
+    assert spec.baseline.serving.variables == {"A.B": "x"}
+
+
 def test_the_longest_key_that_is_there_counts() -> None:
     spec = override(
         sample(),
@@ -138,6 +156,13 @@ def test_a_path_that_leads_nowhere_gets_one_clear_error(assignment: str) -> None
         ("quantization.bits=3", "4-bit checkpoints only"),
         ("evaluation.datasets.a.b/c.source=s3", 'evaluation.datasets["a.b/c"].source'),
         ("evaluation.tasks[0].limit=0", "evaluation.tasks[0].limit"),
+        ("verdict.margins.acc=0", "verdict.margins.acc"),
+        ("verdict.margins.acc=-1", "verdict.margins.acc"),
+        ("verdict.margins.acc=NaN", "verdict.margins.acc"),
+        ("verdict.margins.acc=much", "verdict.margins.acc"),
+        ('verdict.margins["acc,none"]=1', "verdict.margins.acc=1"),
+        ("verdict.margins.arc/=1", "verdict.margins.word_perplexity=1"),
+        ("verdict.margins./acc=1", "verdict.margins.acc=1"),
         ("evaluation.concurrency=none", "evaluation.concurrency"),
         ("quantization.group_size=many", "quantization.group_size: Input should be"),
         ("baseline.serving.nosuch=1", "Unknown field 'baseline.serving.nosuch'"),

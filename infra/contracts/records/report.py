@@ -70,6 +70,10 @@ class Verdict(Record):
     widened_from_points: float | None = None
     """The margin that was asked for, if the rows could not resolve it."""
 
+    own_margins: dict[str, float] = Field(default_factory=dict)
+    """Task → the margin of its own that it was held against, in its metric's own unit; see
+    `VerdictSpec.margins`."""
+
     stopped_after: int | None = None
     """Rows after which a sequential test ended the evaluation, all of them if it did not end
     it; none if there was no such test."""

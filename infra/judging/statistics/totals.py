@@ -19,8 +19,7 @@ Score: TypeAlias = Callable[["Array"], "Array"]
 
 CORPUS = "BCa bootstrap of whole rows in the score of all of them (Efron 1987), 9,999 resamples"
 RANDOMIZATION = (
-    "p of metrics without points: paired randomization test (Fisher 1935, Pitman 1937), arms "
-    "swapped within rows, 9,999 times"
+    "paired randomization test (Fisher 1935, Pitman 1937), arms swapped within rows 9,999 times"
 )
 
 RESAMPLES = 9_999

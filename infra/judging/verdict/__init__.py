@@ -52,12 +52,13 @@ def decide(
         ValueError: The comparison was computed at another confidence.
     """
     confidence = spec.among(candidates).confidence
-    computed = [comparison.pooled.confidence] if comparison.pooled else []
-    computed += [
-        task.confidence
+    own = {
+        task.task: margin
         for task in decisive(comparison)
-        if spec.own_margin(task.task, task.metric) is not None
-    ]
+        if (margin := spec.own_margin(task.task, task.metric)) is not None
+    }
+    computed = [comparison.pooled.confidence] if comparison.pooled else []
+    computed += [task.confidence for task in decisive(comparison) if task.task in own]
     if wrong := [one for one in computed if one != confidence]:
         raise ValueError(f"computed at {wrong[0]:g}, to be judged at {confidence:g}")
     margin = spec.margin_points if margin_points is None else margin_points
@@ -73,6 +74,7 @@ def decide(
         needed=words.needed() if findings.status == "INCONCLUSIVE" else "",
         margin_points=margin,
         widened_from_points=widened_from,
+        own_margins=own,
         stopped_after=stopped_after,
     )
 

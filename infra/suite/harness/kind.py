@@ -19,6 +19,7 @@ from infra.suite.harness.questions.prompts import look
 from infra.suite.harness.remembered import remembered
 from infra.suite.harness.rows.sources import is_here, row_source
 from infra.suite.harness.suite import HarnessSuite, changed_meanwhile
+from infra.suite.metrics import Metric
 from infra.suite.port import Line, PromptCheck
 
 _ALWAYS: tuple[Need, ...] = (
@@ -109,6 +110,18 @@ class HarnessTasks:
         """Return how many rows of each task a margin can be held against; none if not loaded."""
         facts = remembered(spec, settings, progress)
         return facts.rows if facts else None
+
+    def first_metrics(
+        self, spec: EvaluationSpec, *, settings: Settings, progress: Progress
+    ) -> dict[str, tuple[str, Metric]] | None:
+        """Return the metric that each task or group is judged by; none if not loaded.
+
+        Loads the tasks where an earlier version remembered them without.
+        """
+        facts = remembered(spec, settings, progress)
+        if facts is None or facts.first_metrics:
+            return facts.first_metrics if facts else None
+        return prepared(spec, settings=settings, progress=progress).first_metrics
 
     def prompts(
         self,

@@ -6,7 +6,8 @@ word for a unit: that is the one of the metric's name, or stands in the definiti
     metadata:
       units: {house_score: points}
 
-and a metric of which neither says anything is a bare value, which no margin can be held against.
+and a metric of which neither says anything is a bare value, which no margin in points can be held
+against.
 """
 
 from __future__ import annotations
@@ -58,16 +59,28 @@ def metric_names(name: str, loaded: Mapping[str, Any]) -> list[str]:
     return list(loaded["tasks"][name].aggregation())
 
 
+def first_metric(name: str, loaded: Mapping[str, Any]) -> tuple[str, Metric] | None:
+    """Return the metric that a task or group is judged by, and what is declared of it.
+
+    Without filter; none of a group that has no metric of its own.
+
+    Raises:
+        EvaluationError: A definition declares a unit that there is not.
+    """
+    metric = next(iter(metric_names(name, loaded)), None)
+    return None if metric is None else (metric, declared(metric, name, loaded))
+
+
 def without_points(name: str, loaded: Mapping[str, Any]) -> str:
     """Return why no margin can be held against a task or group; empty if one can.
 
     Raises:
         EvaluationError: A definition declares a unit that there is not.
     """
-    metric = next(iter(metric_names(name, loaded)), None)
-    if metric is None:
+    first = first_metric(name, loaded)
+    if first is None:
         return f"{name} has no metric of its own, so no margin is held against it"
-    found = declared(metric, name, loaded)
+    metric, found = first
     if found.aggregation == "corpus":
         why = "is not declared to be the mean of its rows (aggregation: mean)"
     elif found.unit != "points":
@@ -77,7 +90,8 @@ def without_points(name: str, loaded: Mapping[str, Any]) -> str:
         )
     else:
         return ""
-    return f"{name} is scored by {metric}, which {why}, so no margin is held against it"
+    but = "" if found.unit == "points" else f" unless verdict.margins gives {metric} one"
+    return f"{name} is scored by {metric}, which {why}, so no margin is held against it{but}"
 
 
 def _unit(metric: str, task: Any) -> MetricUnit:

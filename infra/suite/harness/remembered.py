@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import Field
+
 from infra.contracts.progress import Progress
 from infra.contracts.records import Record
 from infra.contracts.specs import EvaluationSpec
@@ -15,6 +17,7 @@ from infra.store.content import digest_of, write_atomically
 from infra.store.settings import Settings
 from infra.suite.harness.keys import task_keys
 from infra.suite.harness.questions.question import Questions
+from infra.suite.metrics import Metric
 
 
 class Facts(Record):
@@ -26,6 +29,10 @@ class Facts(Record):
 
     rows: dict[str, int]
     """Task or group → documents that are asked; without tasks that have no points."""
+
+    first_metrics: dict[str, tuple[str, Metric]] = Field(default_factory=dict)
+    """Task or group → its first metric, without filter, and what is declared of it; without those
+    that have none. Empty in what earlier versions remember."""
 
 
 _of_this_process: dict[str, Facts] = {}

@@ -18,7 +18,7 @@ from infra.engines.endpoint import Endpoint
 from infra.store.settings import Settings
 from infra.suite.harness.keys import code_of, definition_digest, suite_entries, task_key
 from infra.suite.harness.libraries.quiet import quiet, ticking
-from infra.suite.harness.metrics import declared, metric_names, without_points
+from infra.suite.harness.metrics import declared, first_metric, metric_names, without_points
 from infra.suite.harness.part import Part, configure, rows_marked
 from infra.suite.harness.questions.question import Questions, first_questions
 from infra.suite.harness.remembered import Facts, remember
@@ -61,6 +61,11 @@ class HarnessSuite:
         loaded = self.parts[name].loaded
         return {metric: declared(metric, name, loaded) for metric in metric_names(name, loaded)}
 
+    @property
+    def first_metrics(self) -> dict[str, tuple[str, Metric]]:
+        """Return the metric that each task or group is judged by; see `first_metric`."""
+        return _first_metrics(self.parts)
+
     def texts(self, seed: int) -> list[Iterator[str]]:
         """Return each task's questions, without worked examples, in an order by chance."""
         tasks = (task for part in self.parts.values() for task in part.tasks.values())
@@ -90,6 +95,11 @@ class HarnessSuite:
             self.parts[name], self.spec, self.rows, server, tokenizer_path, samples, progress,
             answers, order=order, only=only, trust_remote_code=trust_remote_code,
         )  # fmt: skip
+
+
+def _first_metrics(parts: Mapping[str, Part]) -> dict[str, tuple[str, Metric]]:
+    found = {name: first_metric(name, part.loaded) for name, part in parts.items()}
+    return {name: first for name, first in found.items() if first}
 
 
 def _texts(task: Any, seed: int) -> Iterator[str]:
@@ -161,7 +171,12 @@ def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> 
     for note in notes:
         progress.say(note)
     counts = {name: count for name, part in parts.items() if (count := rows_marked(name, part))}
-    facts = Facts(notes=tuple(notes), questions=tuple(questions), rows=counts)
+    facts = Facts(
+        notes=tuple(notes),
+        questions=tuple(questions),
+        rows=counts,
+        first_metrics=_first_metrics(parts),
+    )
     remember(facts, spec, keys, settings)
     return HarnessSuite(spec, parts, rows, keys, definitions, facts.notes, facts.questions)
 
