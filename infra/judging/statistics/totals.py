@@ -28,7 +28,7 @@ _SEED = 1937
 """Fixed, so that the same rows always give the same numbers."""
 
 _AT_A_TIME = 2**22
-"""Swaps that are held in memory together."""
+"""Rows of resamples that are held in memory together."""
 
 _ROUNDING = 1e-9
 """Of the observed difference: totals summed in another order are a hair off."""
@@ -72,9 +72,12 @@ def paired_totals(
         return np.asarray(score(totals[..., width:]) - score(totals[..., :width]))
 
     rng = np.random.default_rng(_SEED)
-    drawn = np.stack([
-        np.bincount(rng.integers(0, rows, rows), minlength=rows) @ both for _ in range(RESAMPLES)
-    ])  # fmt: skip
+    drawn, at_a_time = np.empty((RESAMPLES, 2 * width)), max(1, _AT_A_TIME // rows)
+    for start in range(0, RESAMPLES, at_a_time):
+        chosen = rng.integers(0, rows, (min(at_a_time, RESAMPLES - start), rows))
+        chosen += np.arange(len(chosen))[:, None] * rows
+        times = np.bincount(chosen.ravel(), minlength=chosen.size).reshape(chosen.shape)
+        drawn[start : start + len(chosen)] = times @ both
     found, observed = differences(drawn), differences(both.sum(axis=0))
     without_one = differences(both.sum(axis=0) - both)
     pull = without_one.mean() - without_one
