@@ -132,6 +132,14 @@ def test_the_form_keeps_the_bounds_of_what_a_candidate_changes() -> None:
     assert _limits(changes["port"]) == {"minimum": 1024, "maximum": 65535}
 
 
+@pytest.mark.parametrize("flow", FLOWS)
+def test_the_form_takes_margins_by_metric(flow: Flow[..., Any]) -> None:
+    field = _schema(flow)["definitions"]["VerdictSpec"]["properties"]["margins"]
+    assert field["type"] == "object"
+    assert field["additionalProperties"] == {"type": "number", "exclusiveMinimum": 0}
+    assert "in the metric's own unit" in field["description"]
+
+
 def _limits(field: dict[str, Any]) -> dict[str, float]:
     """Return what bounds a field: of one that may be empty, what bounds its value."""
     forms = [field, *field.get("anyOf", [])]

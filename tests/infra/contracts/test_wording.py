@@ -92,3 +92,10 @@ def test_a_command_stays_on_one_line() -> None:
     assert any(command in line for line in lines)
     assert all(len(line) <= 100 for line in lines if command not in line)
     assert lines[0] == "remedy: Do this:"
+
+
+def test_a_margin_has_the_unit_of_its_metric() -> None:
+    assert wording.own_margin(1.0, "points") == "1 point"
+    assert wording.own_margin(2.5, "points", "points") == "2.5 points"
+    assert wording.own_margin(0.05, "value", "nats") == "0.05 nats"
+    assert wording.own_margin(0.3, "value", "value") == wording.own_margin(0.3, "value") == "0.3"
