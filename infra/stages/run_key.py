@@ -36,7 +36,7 @@ INPUTS = "inputs"
 """Name of the record of what a run started from, in its folder."""
 
 _CODE = ("infra", "tasks", "flows")
-_LIBRARIES = ("numpy", "scipy", "statsmodels", "pandas", "pydantic")
+_LIBRARIES = ("numpy", "scipy", "statsmodels", "pandas", "sacrebleu", "pydantic")
 """Packages that compute a verdict."""
 
 _NO_CODE = ("sample",)

@@ -11,6 +11,7 @@ from infra.contracts.wording import (
     interval,
     listed,
     loss,
+    own_margin,
     possible_loss,
     score,
     size,
@@ -95,7 +96,7 @@ def test_a_command_stays_on_one_line() -> None:
 
 
 def test_a_margin_has_the_unit_of_its_metric() -> None:
-    assert wording.own_margin(1.0, "points") == "1 point"
-    assert wording.own_margin(2.5, "points", "points") == "2.5 points"
-    assert wording.own_margin(0.05, "value", "nats") == "0.05 nats"
-    assert wording.own_margin(0.3, "value", "value") == wording.own_margin(0.3, "value") == "0.3"
+    assert own_margin(1.0, "points") == "1 point"
+    assert own_margin(2.5, "points", "points") == "2.5 points"
+    assert own_margin(0.05, "value", "nats") == "0.05 nats"
+    assert own_margin(0.3, "value", "value") == own_margin(0.3, "value") == "0.3"

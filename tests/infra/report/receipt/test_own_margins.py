@@ -96,3 +96,15 @@ def test_page_markdown_card_and_figure_show_them(run: Path) -> None:
     assert limits["gsm8k"] == -0.4
     assert limits["gpqa_main_zeroshot"] == -0.5
     assert "wikitext" not in limits
+
+
+def test_a_report_without_any_points_holds_and_is_shown(tmp_path: Path) -> None:
+    report = make_wikitext(tmp_path, {"wikitext/word_perplexity": 0.5}, alone=True)
+    seal(report, tmp_path)
+    assert report.verdict.status == "PASS"
+    assert wrong(tmp_path) == {}
+    [pair] = report.pairs
+    for text in (Page(render(report, tmp_path)).text, reports.artifact_markdown(report)):
+        assert "keeps its margin of 0.5" in text
+    assert plots.draw(pair) is None
+    assert "keeps its margin of 0.5" in model_card(pair)
