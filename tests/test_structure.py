@@ -43,6 +43,12 @@ def test_deployments_are_the_recipes() -> None:
     assert deployments["nightly"]["schedules"][0]["active"] is False
 
 
+def test_the_run_that_the_readme_writes_out_can_be_run() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (written,) = re.findall(r"^```json\n(\{.*?^\})\n```$", text, re.MULTILINE | re.DOTALL)
+    assert len(RunSpec.model_validate_json(written).candidates) == 4
+
+
 def test_every_field_of_a_spec_is_described() -> None:
     schema = RunSpec.model_json_schema()
     models = {"RunSpec": schema, **schema["$defs"]}

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from infra.contracts.capability import Need, named, unmet
 from infra.contracts.errors import ProcessError, ServerDied, ServerHung, ServerUnverified
+from infra.contracts.records import Record
 from infra.engines.endpoint import ServedEndpoint
 from infra.probes.subject import Subject
 
@@ -23,6 +24,9 @@ class Probe(ABC):
 
     needs: ClassVar[tuple[Need, ...]]
     """What a server has to be able to do."""
+
+    field: ClassVar[str]
+    """Field of `ArmResult` that holds what it found."""
 
     def __init__(self, subject: Subject) -> None:
         """Prepare to measure an arm; nothing is asked yet."""
@@ -51,6 +55,10 @@ class Probe(ABC):
                 self._miss(f"{subject.engine.title} has no {named(missing)}.")
             return False
         return True
+
+    @abstractmethod
+    def found(self) -> Record | None:
+        """Return what is kept, with its files brought into the run's folder; none if nothing is."""
 
     @abstractmethod
     def _measure(self, server: ServedEndpoint) -> None:

@@ -51,6 +51,9 @@ from infra.suite.port import AnswerFile, Suite
 from infra.suite.prompt_check import check_prompts
 from infra.suite.rows import Documents
 
+PROBES: tuple[type[Probe], ...] = (ReadingProbe, BenchProbe)
+"""What is measured on each arm beside its tasks, in this order."""
+
 REPEAT = "repeat"
 """Suffix of an arm that is asked everything a second time."""
 
@@ -161,10 +164,10 @@ def evaluate(
         settings=settings, progress=progress,
     )  # fmt: skip
     look: Look | None = None
-    probes: tuple[ReadingProbe, BenchProbe] | tuple[()] = ()
+    probes: tuple[Probe, ...] = ()
     if not repeat:
         look = Look(subject, baseline=baseline)
-        probes = (ReadingProbe(subject), BenchProbe(subject))
+        probes = tuple(probe(subject) for probe in PROBES)
         look.require_bound()
     # Where nobody knows whether the rows are still the same, nothing is taken from another run.
     kind = kind_of(spec.evaluation)
@@ -200,7 +203,7 @@ def evaluate(
         order=_SECOND_ORDER if repeat else None,
     )
     missing = _measure(evaluation)
-    return _result(evaluation, missing, look, *probes)
+    return _result(evaluation, missing)
 
 
 def _measure(evaluation: _Evaluation) -> list[str]:
@@ -222,13 +225,7 @@ def _measure(evaluation: _Evaluation) -> list[str]:
     return missing
 
 
-def _result(
-    evaluation: _Evaluation,
-    missing: list[str],
-    look: Look | None,
-    reading: ReadingProbe | None = None,
-    bench: BenchProbe | None = None,
-) -> ArmResult:
+def _result(evaluation: _Evaluation, missing: list[str]) -> ArmResult:
     stored, name, subject = evaluation.stored, evaluation.name, evaluation.subject
     tasks = {
         task: entry.bring(name, subject.run, reused=task not in missing)
@@ -256,12 +253,9 @@ def _result(
             evaluation_seconds=round(seconds, 2),
             documents_per_second=documents / seconds if seconds else 0.0,
         ),
-        triage=look.found() if look else None,
-        reading=reading.found() if reading else None,
-        bench=bench.found() if bench else None,
-        not_measured=tuple(
-            probe.left_out for probe in (reading, bench) if probe and probe.left_out
-        ),
+        triage=evaluation.look.found() if evaluation.look else None,
+        not_measured=tuple(probe.left_out for probe in evaluation.probes if probe.left_out),
+        **{probe.field: probe.found() for probe in evaluation.probes},
     )
 
 

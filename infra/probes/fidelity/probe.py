@@ -40,6 +40,7 @@ _LARGEST_NLL = 700.0
 class ReadingProbe(Probe):
     """What one arm expects next in the fidelity texts."""
 
+    field = "reading"
     missed = "the fidelity texts were not read"
     needs = (frozenset([Capability.TOKEN_PROMPTS]), frozenset([Capability.PROMPT_LOGPROBS]))
 

@@ -34,6 +34,7 @@ class BenchProbe(Probe):
     speed; `Bench.reused` tells, and `in_different_runs` asks both.
     """
 
+    field = "bench"
     missed = "not timed"
     needs = (frozenset([Capability.COMPLETIONS]),)
     _here = False

@@ -63,10 +63,10 @@ def test_an_environment_that_several_arms_need_is_built_once(settings: Settings)
     found = equipment.look_at(spec(made("one"), made("two", 64)), settings)
     assert found.to_build == 2 * 3 * GIB
     names = [finding.name for finding in found.findings]
-    assert names == [
-        "interpreter", "server environment", "accelerator", "quantizer environment",
-        "cache folder", "runs folder",
+    assert [name for name in names if "environment" in name] == [
+        "server environment", "quantizer environment"
     ]  # fmt: skip
+    assert len(set(names)) == len(names)
     assert found.devices.keys() == {"baseline", "one", "two"}
     assert found.cache_is_usable
 
