@@ -31,10 +31,10 @@ def carry_out(
         command: `show`, `preflight` or `run`.
         changes: Fields to replace; see `override`.
         progress: Hears what happens.
-        again: Whether it was asked to run even what is finished.
+        again: Whether to run even what is finished.
 
     Raises:
-        SpecError: A change is none, or `again` was asked for.
+        SpecError: A change is none, or `again` was given.
     """
     if again:
         raise SpecError(

@@ -93,7 +93,7 @@ def override_matrix(spec: MatrixSpec, assignments: Iterable[str]) -> MatrixSpec:
     return _assigned(spec.model_dump(mode="json"), MatrixSpec, split, MatrixSpec.model_validate)
 
 
-_Asked = TypeVar("_Asked", RunSpec, MatrixSpec)
+_SpecT = TypeVar("_SpecT", RunSpec, MatrixSpec)
 
 _Assignment: TypeAlias = tuple[str, "list[_Step]", str]
 """Path, its steps and the value's text."""
@@ -126,8 +126,8 @@ def _assigned(
     data: dict[str, Any],
     kind: Any,
     assignments: Iterable[_Assignment],
-    read: Callable[[dict[str, Any]], _Asked],
-) -> _Asked:
+    read: Callable[[dict[str, Any]], _SpecT],
+) -> _SpecT:
     texts = {}
     for path, steps, text in assignments:
         texts[_assign(data, kind, steps, _value(text), path)] = text

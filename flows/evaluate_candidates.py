@@ -41,7 +41,7 @@ def evaluate_candidates(
     Args:
         baseline: What every candidate is held against.
         candidates: What is changed, each time in another way.
-        evaluation: Which lm-eval tasks all arms are asked, and under which conditions.
+        evaluation: Which lm-eval tasks all arms are evaluated on, and under which conditions.
         conversations: Conversations to look at candidates with, where none is made from any.
         baseline_pack: File that `export-baseline` wrote: the baseline is taken from it.
         fidelity: How closely a candidate is compared beyond right and wrong.

@@ -42,7 +42,7 @@ def evaluate_models(
 
     Args:
         models: The models, and candidates that are theirs alone.
-        evaluation: Which lm-eval tasks all of them are asked, and under which conditions.
+        evaluation: Which lm-eval tasks all of them are evaluated on, and under which conditions.
         candidates: Candidates of every model.
         serving: How all of them are served.
         conversations: Conversations to look at candidates with, where none is made from any.

@@ -41,7 +41,7 @@ def quantize_and_evaluate(
     Args:
         model: Which model, and where its weights come from.
         quantization: How it is quantized, on which conversations.
-        evaluation: Which lm-eval tasks both arms are asked, and under which conditions.
+        evaluation: Which lm-eval tasks both arms are evaluated on, and under which conditions.
         serving: How the engine serves both arms.
         fidelity: How closely the arms are compared beyond right and wrong.
         speed: What is timed.

@@ -25,7 +25,7 @@ def compare(
     With a repeat of the baseline also what changes without any change of the model.
 
     Raises:
-        ComparisonError: The arms were not asked the same.
+        ComparisonError: The arms were not evaluated alike.
     """
     with reported_to_prefect() as progress, run.stage(f"compare-{name}"):
         compared = evidence.compare(baseline, candidate, name, repeat, spec, run.path, progress)

@@ -7,7 +7,7 @@ from prefect.runtime import task_run
 
 from infra.contracts.records import ArmResult, Checkpoint, PythonEnvironment
 from infra.contracts.specs import RunSpec
-from infra.contracts.specs.places import told_at
+from infra.contracts.specs.places import errors_placed
 from infra.stages import arms
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
@@ -41,7 +41,7 @@ def evaluate_arm(
     """
     name = f"{arm}-{arms.REPEAT}" if repeat else arm
     with (
-        told_at(spec.places(arm)),
+        errors_placed(spec.places(arm)),
         reported_to_prefect() as progress,
         run.stage(f"evaluate-{name}") as timed,
     ):

@@ -9,7 +9,7 @@ from prefect.logging import get_run_logger
 from infra.contracts.errors import AssayError
 from infra.contracts.records import ArmResult, Checkpoint, Comparison, PythonEnvironment, Weights
 from infra.contracts.specs import BASELINE, ArmSpec, RunSpec
-from infra.contracts.specs.places import told_at
+from infra.contracts.specs.places import errors_placed
 from infra.models.weights import as_it_came
 from infra.store.run_folder import RunFolder
 from tasks.adopt_baseline import adopt_baseline
@@ -110,7 +110,7 @@ class _Parts:
         """Return the weights of an arm's model, had once."""
         source = arm.model.model_dump_json()
         if source not in self._weights:
-            with told_at(self._spec.places(name)):
+            with errors_placed(self._spec.places(name)):
                 self._weights[source] = fetch_weights(name, arm.model, self._run)
         return self._weights[source]
 

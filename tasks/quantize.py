@@ -6,7 +6,7 @@ from prefect import task
 
 from infra.contracts.records import Checkpoint, PythonEnvironment, Weights
 from infra.contracts.specs import QuantizationSpec, RunSpec
-from infra.contracts.specs.places import told_at
+from infra.contracts.specs.places import errors_placed
 from infra.models.chat_template import moment_of
 from infra.probes.triage import look_at_files
 from infra.quantizers import quantizer_of
@@ -37,7 +37,7 @@ def quantize(
     whole = spec.arms[arm]
     writer = whole if baseline is None else spec.baseline
     with (
-        told_at(spec.places(arm)),
+        errors_placed(spec.places(arm)),
         reported_to_prefect() as progress,
         run.stage(f"quantize-{arm}") as timed,
     ):

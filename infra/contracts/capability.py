@@ -1,4 +1,4 @@
-"""What a server can be asked for."""
+"""What a server can do."""
 
 from __future__ import annotations
 

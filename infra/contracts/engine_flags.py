@@ -54,7 +54,7 @@ OWNED = {
     "--generation-config": _LEFT_OUT,
     "--override-generation-config": _LEFT_OUT,
     "--seed": _LEFT_OUT,
-    # how the server is asked: its place, its key, what it answers and counts
+    # how clients reach the server: its place, its key, what it answers and counts
     "--served-model-name": _LEFT_OUT,
     "--host": _LEFT_OUT,
     "--uds": _LEFT_OUT,

@@ -3,7 +3,7 @@
 One error says three things: the fact, the probable cause, the remedy.
 
     AssayError
-    ├── SpecError               what was asked cannot work
+    ├── SpecError               the spec cannot work
     ├── PreflightError          something the run needs is missing; lists every problem
     ├── NotEnough               the machine has less of something than the run needs
     ├── PrefectUnreachable      the configured Prefect API does not answer
@@ -22,7 +22,7 @@ One error says three things: the fact, the probable cause, the remedy.
     ├── QuantizationError       the quantizer failed
     │   ├── UnsupportedModel    AutoAWQ cannot quantize this model with this recipe
     │   └── BrokenCheckpoint    a checkpoint, made here or not, is not worth an evaluation
-    ├── Unservable              the engine would refuse to serve the model in the way that was asked
+    ├── Unservable              the engine would refuse to serve the model with these settings
     ├── AcceleratorsTaken       other runs of this machine hold them
     ├── ServerError             the engine did not come up or did not stay up
     │   ├── PortTaken           another process listens on the port
@@ -37,7 +37,7 @@ One error says three things: the fact, the probable cause, the remedy.
     │   ├── UnknownTask         no such lm-eval task, group or tag
     │   ├── DatasetError        rows are missing, empty or of another schema
     │   └── MarkingError        an oracle does not score 1.0
-    ├── ComparisonError         the arms were not asked the same
+    ├── ComparisonError         the arms were not evaluated alike
     ├── PackRefused             a baseline pack cannot be written, read, or taken for this run
     ├── CellFailed              a cell of a matrix came to no result
     ├── NotPassed               the verdict is FAIL or INCONCLUSIVE, and the spec lets it gate
@@ -86,7 +86,7 @@ class AssayError(Exception):
 
 
 class SpecError(AssayError, ValueError):
-    """What was asked cannot work. Also a ValueError, so that pydantic reports it by field."""
+    """The spec cannot work. Also a ValueError, so that pydantic reports it by field."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -194,7 +194,7 @@ class BrokenCheckpoint(QuantizationError):
 
 
 class Unservable(AssayError):
-    """The engine would refuse to serve the model in the way that was asked."""
+    """The engine would refuse to serve the model with these settings."""
 
 
 class AcceleratorsTaken(AssayError):
@@ -206,7 +206,7 @@ class ServerError(AssayError):
     """The engine did not come up or did not stay up."""
 
     diagnosis: str = ""
-    """Name of the known failure that it is; empty if it is none of them."""
+    """Name of the failure in the engine's table; empty if it is none of them."""
 
     exit_code: int | None = None
     """With which the engine ended (128 + n after signal n); None if it did not."""
@@ -283,7 +283,7 @@ class MarkingError(EvaluationError):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ComparisonError(AssayError):
-    """The arms were not asked the same."""
+    """The arms were not evaluated alike."""
 
     field: str
     """What differs, or cannot be read: `rows`, `metrics`, `prompt`, `window`, …"""

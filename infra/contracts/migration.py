@@ -6,7 +6,7 @@ has been judged stays as it was judged: `rules` says by which version's rules, a
 by these.
 
 1  no margin, no verdict against it, no receipt
-2  units told from the values of the rows; a written answer is never guessed
+2  units derived from the values of the rows; a written answer is never guessed
 3  units declared; the most frequent of few labels is a guess
 4  one baseline, any number of candidates
 """
@@ -50,16 +50,16 @@ def migrated(document: Mapping[str, Any]) -> Document:
 
 def _to_2(report: Document) -> Document:
     """Version 1 held its comparison against no margin, so there is neither PASS nor FAIL."""
-    told = report.get("verdict")
-    if isinstance(told, Mapping) and (found := _FOUND.get(str(told.get("status")))):
-        verdict = report.get("spec", {}).get("verdict") or {}
-        told = {
-            **told,
+    verdict = report.get("verdict")
+    if isinstance(verdict, Mapping) and (found := _FOUND.get(str(verdict.get("status")))):
+        spec = report.get("spec", {}).get("verdict") or {}
+        verdict = {
+            **verdict,
             "status": "INCONCLUSIVE",
-            "margin_points": verdict.get("margin_points", _DEFAULT_MARGIN),
+            "margin_points": spec.get("margin_points", _DEFAULT_MARGIN),
             "reasons": [f"It was judged before there were margins: {found} was shown."],
         }
-    return {**report, "schema_version": 2, "rules": 1, "verdict": told, **_comparison(report, 2)}
+    return {**report, "schema_version": 2, "rules": 1, "verdict": verdict, **_comparison(report, 2)}
 
 
 def _to_3(report: Document) -> Document:
@@ -68,10 +68,10 @@ def _to_3(report: Document) -> Document:
 
 
 def _comparison(report: Document, version: int) -> Document:
-    told = report.get("comparison")
-    if not isinstance(told, Mapping) or told.get("schema_version") != version - 1:
+    comparison = report.get("comparison")
+    if not isinstance(comparison, Mapping) or comparison.get("schema_version") != version - 1:
         return {}
-    return {"comparison": {**told, "schema_version": version}}
+    return {"comparison": {**comparison, "schema_version": version}}
 
 
 def _to_4(report: Document) -> Document:
@@ -123,7 +123,7 @@ def _arm(found: object) -> Document:
 
 
 def _task(scores: Document) -> Document:
-    """What was called an exam are the task's questions."""
+    """The task's questions had another name."""
     renamed = {"questions" if key == "exam" else key: value for key, value in scores.items()}
     subtasks = {name: _task(sub) for name, sub in scores.get("subtasks", {}).items()}
     return renamed | {"subtasks": subtasks}

@@ -100,8 +100,8 @@ def own_margin(value: float, unit: Unit, metric_unit: str | None = None) -> str:
     """Return a margin in a metric's own unit: `2 points`, `0.05 nats`, `0.3` of a bare value.
 
     Args:
-        value: As it was asked for.
-        unit: How differences of the metric are told.
+        value: As in the spec.
+        unit: How differences of the metric are shown.
         metric_unit: That the metric is declared to have.
     """
     if unit == "points":

@@ -135,7 +135,7 @@ def look_at_conversations(
             for_quantizer=for_quantizer,
         ).card
         found = f"{card.used} of {card.read} conversations, {card.tokens_total} tokens"
-        return note(name, "; ".join([found, *card.told])) if card.told else found
+        return note(name, "; ".join([found, *card.remarks])) if card.remarks else found
 
     return look(name, check)
 

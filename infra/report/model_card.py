@@ -171,7 +171,7 @@ def _calibration(pair: Pair) -> list[str]:
         f"{card.tokens_min:,} to {card.tokens_max:,} tokens each (median {card.tokens_median:,}, "
         f"{card.tokens_total:,} together). {dropped:,} longer than "
         f"{card.spec.max_sequence_length:,} tokens {'was' if dropped == 1 else 'were'} left out. "
-        + "".join(f"{told[0].upper()}{told[1:]}. " for told in card.told)
+        + "".join(f"{remark[0].upper()}{remark[1:]}. " for remark in card.remarks)
         + f"Fingerprint {code(card.fingerprint)}."
     )
     return ["### Calibration", text]

@@ -118,7 +118,7 @@ def calibration(pair: Pair) -> Table | None:
         ("Tokens together", f"{card.tokens_total:,}"),
         ("Dropped", f"{card.dropped_too_long:,} longer than {spec.max_sequence_length:,} tokens, "
                     f"{card.dropped_beyond_max:,} beyond the {spec.max_samples:,} asked for"),
-        *(("Worth knowing", told) for told in card.told),
+        *(("Worth knowing", remark) for remark in card.remarks),
         ("Fingerprint", card.fingerprint),
     ]  # fmt: skip
     return Table("Calibration", [{"": name, "Calibration set": value} for name, value in rows])

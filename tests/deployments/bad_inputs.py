@@ -581,7 +581,7 @@ CASES: list[tuple[Callable[[Case], None], tuple[str, ...]]] = [
     (a_csv_with_nothing_but_its_header, ("Idavidrein/gpqa",)),
     (answers_as_long_as_the_window, ("gsm8k", "1024 for the answer")),
     (more_shots_than_rows, ("gsm8k", "5 worked examples")),
-    # how the model is asked
+    # how the model is evaluated
     (
         template(_NO_SYSTEM, _BRIEF),
         ("gsm8k", "system message", "System role not supported", "evaluation.system_instruction"),

@@ -233,10 +233,10 @@ def test_a_refusal_names_the_candidate_and_a_field_that_can_be_set(
     for part in candidate:
         two.pop(part)
     two["serving"] = {"dtype": "bfloat16"}
-    asked = [f"{path}.{part}={json.dumps(whole)}" for part, whole in candidate.items()]
+    assignments = [f"{path}.{part}={json.dumps(whole)}" for part, whole in candidate.items()]
     with pytest.raises(SpecError, match=said):
-        override(parse(given), asked)
-    override(parse(given), [*asked, f"{path}.{field}"])
+        override(parse(given), assignments)
+    override(parse(given), [*assignments, f"{path}.{field}"])
 
 
 def test_a_refusal_in_a_matrix_names_a_field_that_can_be_set() -> None:

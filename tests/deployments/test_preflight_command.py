@@ -1,4 +1,4 @@
-"""`python -m deployments preflight`: a table of everything, and nobody asked but the hubs."""
+"""`python -m deployments preflight`: a table of everything, and nothing reached but the hubs."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_nobody_but_the_configured_hub_is_asked_and_nothing_is_downloaded(tmp_pa
         )  # fmt: skip
         assert done.returncode == 2, done.stderr
         reached = json.loads(log.read_text())
-        assert reached, "the hub was asked"
+        assert reached, "the hub was reached"
         assert {tuple(address[:2]) for address in reached} == {("127.0.0.1", hub.port)}
         assert set(hub.served) == {"config.json"}
         assert len([one for one in hub.requests if one.startswith("HEAD")]) == 3

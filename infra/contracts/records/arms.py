@@ -65,7 +65,7 @@ class ServerRecord(Record):
 
 
 MetricUnit = Literal["points", "nats", "bits", "value"]
-"""`points`: between 0 and 1, told as hundredths. `value`: no unit of these."""
+"""`points`: between 0 and 1, shown as hundredths. `value`: no unit of these."""
 
 Aggregation = Literal["mean", "corpus"]
 """How rows become a metric: their mean, or something made of all of them together."""
@@ -111,7 +111,7 @@ class TaskScores(Record):
     """Task version in lm-eval."""
 
     conditions: dict[str, Any] = Field(default_factory=dict)
-    """How it was asked, by the names of the spec's fields: arms have to agree."""
+    """Conditions of the evaluation, by the names of the spec's fields: arms have to agree."""
 
     dataset: str
     """Dataset the rows belong to, and where they were read."""
@@ -156,7 +156,7 @@ class Triage(Record):
     schema_version: Literal[1] = 1
     checks: tuple[Check, ...]
     agreement: float | None
-    """Share of next tokens on which it agrees with the baseline; none if that was not asked."""
+    """Share of next tokens on which it agrees with the baseline; none if that was not measured."""
 
     seconds: float
 
@@ -206,7 +206,7 @@ class SpeedPoint(Record):
 
 
 class MemoryAtLoad(Record):
-    """What the engine took when it had loaded the model. None where it was not told."""
+    """What the engine took when it had loaded the model. None where it was not reported."""
 
     weights_bytes: int | None
     """Of the weights on the device, as the engine's log says."""

@@ -22,10 +22,10 @@ class BaselinePack(Record):
     """Of that run's report: whoever has it can check that the pack belongs to it."""
 
     baseline: ArmSpec
-    """As it was asked for."""
+    """As in the spec."""
 
     evaluation: EvaluationSpec
-    """The tasks, as they were asked for."""
+    """The tasks, as in the spec."""
 
     result: ArmResult
     """What it scored, read and took."""

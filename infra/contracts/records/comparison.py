@@ -19,7 +19,7 @@ class MetricComparison(Record):
     baseline: MetricValue
     candidate: MetricValue
     unit: Literal["points", "value"]
-    """`points`: every row scores between 0 and 1, so differences are told as hundredths. As it is
+    """`points`: every row scores between 0 and 1, so differences are shown as hundredths. As it is
     declared, see `MetricValue.unit`, and as the rows keep to it, see `breach`."""
 
     breach: str = ""
@@ -107,7 +107,7 @@ class Pooled(Record):
 
 
 class NoiseTask(Record):
-    """How one task's rows differ where the baseline is asked twice."""
+    """How one task's rows differ where the baseline is evaluated twice."""
 
     rows: int
     changed: int

@@ -75,7 +75,7 @@ class CalibrationCard(Record):
         return self.used + self.dropped_too_long + self.duplicates
 
     @property
-    def told(self) -> tuple[str, ...]:
+    def remarks(self) -> tuple[str, ...]:
         """What is worth knowing about those that were looked at, for people."""
         same = f"{self.duplicates:,} of {self.looked_at:,} render to the same text as one before"
         parts = [
@@ -212,12 +212,12 @@ class CheckpointSummary(Record):
     made_peak_memory_bytes: int | None = None
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, **told: Any) -> CheckpointSummary:
+    def of(cls, checkpoint: Checkpoint, **facts: Any) -> CheckpointSummary:
         """Return what a report shows of a checkpoint.
 
         Args:
             checkpoint: The checkpoint.
-            told: `parameters`, `format` and `origin`, as its files say.
+            facts: `parameters`, `format` and `origin`, as its files say.
         """
         made = checkpoint.made
         return cls(
@@ -228,7 +228,7 @@ class CheckpointSummary(Record):
             source=checkpoint.source,
             revision=checkpoint.revision,
             quantization=checkpoint.quantization_config,
-            **told,
+            **facts,
             calibration=made.calibration if made else None,
             versions=made.versions if made else {},
             made_seconds=made.seconds if made else None,

@@ -43,7 +43,7 @@ class Power(Record):
     """Smallest margin within which a model without loss is shown to be, with the planned power."""
 
     rows_for_margin: int
-    """Rows that the asked margin takes."""
+    """Rows that the spec's margin takes."""
 
     accelerator_minutes: float | None
     """Expected, all arms; none before there was a run to learn from."""
@@ -114,7 +114,7 @@ class Judgement(Record):
     comparison: Comparison
     verdict: Verdict
     answered: dict[str, TaskScores] | None = None
-    """The baseline's tasks over the rows that the candidate was asked; none if it was asked all."""
+    """The baseline's tasks over the candidate's rows; none if those are all."""
 
     overlap: Overlap | None = None
     """Of calibration set and tasks; none if it has none, or it could not be read again."""
@@ -195,7 +195,7 @@ class Pair:
 
     @property
     def baseline(self) -> ArmResult:
-        """The baseline, over the rows that the candidate was asked."""
+        """The baseline, over the candidate's rows."""
         answered = self.judgement.answered
         whole = self.report.baseline
         return whole if answered is None else whole.model_copy(update={"tasks": answered})
@@ -222,7 +222,7 @@ class Pair:
 
     @property
     def spec(self) -> RunSpec:
-        """What was asked."""
+        """Of the run."""
         return self.report.spec
 
     @property

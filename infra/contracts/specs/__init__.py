@@ -1,4 +1,4 @@
-"""What is asked of a run. Every field carries its meaning and unit as a docstring.
+"""What a run shall do. Every field carries its meaning and unit as a docstring.
 
 The Prefect form shows them.
 """

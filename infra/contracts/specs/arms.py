@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from infra.contracts.errors import SpecError
 from infra.contracts.specs.models import ModelSpec
-from infra.contracts.specs.places import PARTS, Places, told_at
+from infra.contracts.specs.places import PARTS, Places, errors_placed
 from infra.contracts.specs.quantization import QuantizationSpec
 from infra.contracts.specs.serving import ServingSpec
 from infra.contracts.specs.serving_changes import ServingChanges
@@ -85,7 +85,7 @@ class CandidateSpec(Spec):
         try:
             serving = self.serving.over(baseline.serving) if self.serving else baseline.serving
         except ValidationError as error:
-            with told_at(self.places):
+            with errors_placed(self.places):
                 raise next(_refusals(error), error) from error
         return ArmSpec(
             model=self.model or baseline.model,

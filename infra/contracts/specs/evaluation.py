@@ -1,4 +1,4 @@
-"""Which tasks the arms are asked, and under which conditions."""
+"""Which tasks the arms are evaluated on, and under which conditions."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _TEMPLATE_ARGUMENTS = frozenset(
 
 
 class EvaluationSpec(Spec):
-    """Which tasks all arms are asked, and under which conditions."""
+    """Which tasks all arms are evaluated on, and under which conditions."""
 
     tasks: tuple[TaskSpec, ...] = Field(min_length=1)
     """The tasks, in the order they are run."""

@@ -78,7 +78,7 @@ class MatrixSpec(Spec):
     """Conversations to look at candidates with, where none is made from any."""
 
     evaluation: EvaluationSpec
-    """Which tasks all of them are asked."""
+    """Which tasks all of them are evaluated on."""
 
     fidelity: FidelitySpec = FidelitySpec()
     """How closely a candidate is compared beyond right and wrong."""

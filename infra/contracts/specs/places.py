@@ -49,7 +49,7 @@ def placed(text: str, places: Places) -> str:
 
 
 @contextmanager
-def told_at(places: Places) -> Iterator[None]:
+def errors_placed(places: Places) -> Iterator[None]:
     """Let errors of the block name fields as the run has them.
 
     Raises:

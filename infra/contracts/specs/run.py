@@ -28,7 +28,7 @@ _LONG_FORM_ALONE = ("conversations", "baseline_pack")
 
 
 class RunSpec(Spec):
-    """One baseline, any number of candidates, the tasks they are asked, and what is acceptable.
+    """One baseline, any number of candidates, the tasks, and what is acceptable.
 
     With `model`, `quantization` and `serving` instead of `baseline` and `candidates`, the model as
     it is is the baseline, and what the recipe makes of it the one candidate.
@@ -50,7 +50,7 @@ class RunSpec(Spec):
     checkpoint is made from, if one is made."""
 
     evaluation: EvaluationSpec
-    """Which tasks all arms are asked."""
+    """Which tasks all arms are evaluated on."""
 
     fidelity: FidelitySpec = FidelitySpec()
     """How closely a candidate is compared beyond right and wrong."""
@@ -127,7 +127,7 @@ class RunSpec(Spec):
     @property
     def arms(self) -> dict[str, ArmSpec]:
         """Name → arm, whole: the baseline first, then each candidate."""
-        with recorded():  # what cannot work was refused when the run was asked for
+        with recorded():  # what cannot work was refused when the spec was built
             others = {one.name: one.beside(self.baseline) for one in self.candidates}
         return {BASELINE: self.baseline, **others}
 
@@ -166,7 +166,7 @@ class RunSpec(Spec):
 
     @property
     def judged_verdict(self) -> VerdictSpec:
-        """What each candidate is held against, so that all together err as seldom as is asked."""
+        """What each candidate is held against, so that all err no more often than one."""
         return self.verdict.among(len(self.candidates))
 
     def starting(self, moment: datetime) -> Self:

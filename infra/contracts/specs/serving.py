@@ -43,12 +43,12 @@ class ServingSpec(Spec):
     """How long the engine may take from start until it answers."""
 
     hang_timeout_seconds: int = Field(default=300, ge=10)
-    """An engine that computes nothing for so long, though it is asked, counts as hung. It must be
+    """An engine that computes nothing for so long, though requests wait, counts as hung. It must be
     longer than the longest single step: on a CPU, thousands of prompt tokens at once."""
 
     max_restarts: int = Field(default=2, ge=0, le=20)
     """How often an engine that dies or hangs during the evaluation is started again. No answer is
-    asked twice; an engine that ends twice in the same way, with nothing answered in between, is
+    computed twice; an engine that ends twice in the same way, with nothing answered in between, is
     not started a third time."""
 
     adjust: bool = False

@@ -15,7 +15,7 @@ _RECORDED: ContextVar[bool] = ContextVar("recorded", default=False)
 
 @contextmanager
 def recorded() -> Iterator[None]:
-    """Read what was asked of a run that is over, while the block lasts.
+    """Read the spec of a run that is over, while the block lasts.
 
     It was allowed then. Refusing it now would make a report unreadable, and mend nothing.
     """
@@ -30,7 +30,7 @@ _Spec = TypeVar("_Spec", bound="Spec")
 
 
 def refuse(check: Callable[[_Spec], _Spec]) -> Any:
-    """Refuse what cannot work when a run is asked for, and not when its record is read."""
+    """Refuse what cannot work when a spec is built, and not when its record is read."""
 
     @functools.wraps(check)
     def unless_recorded(spec: _Spec) -> _Spec:
@@ -40,6 +40,6 @@ def refuse(check: Callable[[_Spec], _Spec]) -> Any:
 
 
 class Spec(BaseModel):
-    """Base of everything that is asked: immutable, no unknown field passes."""
+    """Base of all specs: immutable, no unknown field passes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

@@ -15,7 +15,7 @@ from infra.contracts.capability import Capability, Need, named, unmet
 from infra.contracts.progress import Progress
 from infra.contracts.records import ArmResult, Check, Checkpoint, Triage, Weights
 from infra.contracts.specs import TriageSpec
-from infra.contracts.specs.places import told_at
+from infra.contracts.specs.places import errors_placed
 from infra.conversations import identity as calibration_source
 from infra.engines.endpoint import ServedEndpoint
 from infra.models.chat_template import moment_of
@@ -238,7 +238,7 @@ class Look:
         self._progress.say(f"triage: no reason to stop, in {seconds:.0f} s{agreed}")
 
     def _stop_if_broken(self, checks: Sequence[Check]) -> None:
-        with told_at(self._spec.probe_places):
+        with errors_placed(self._spec.probe_places):
             stop_if_broken(
                 checks, self._subject.checkpoint, self._progress, baseline=self._baseline_digest
             )
@@ -270,7 +270,7 @@ class Look:
         wanted = self._spec.probe_conversations
         if wanted is None:
             return []
-        with told_at(self._spec.probe_places):
+        with errors_placed(self._spec.probe_places):
             return prompts(
                 self._subject.tokenizer,
                 wanted,

@@ -168,7 +168,7 @@ def _tell(samples: Calibration, progress: Progress) -> None:
         text += (
             f"; {card.dropped_too_long} dropped, longer than {card.spec.max_sequence_length} tokens"
         )
-    progress.say("; ".join([text, *card.told]))
+    progress.say("; ".join([text, *card.remarks]))
 
 
 def _search_dtype(device: Device, versions: dict[str, str]) -> str:

@@ -154,8 +154,8 @@ def test_a_flag_that_acts_on_chats_alone_is_refused(
 
 
 def test_every_flag_named_here_is_one_of_the_engine() -> None:
-    known = {name for line in _table() for name in line.split()[1:]}
-    assert {*OWNED, *MERGED, *CHAT_ONLY} - known == {"--enable-reasoning"}
+    listed = {name for line in _table() for name in line.split()[1:]}
+    assert {*OWNED, *MERGED, *CHAT_ONLY} - listed == {"--enable-reasoning"}
 
 
 @pytest.mark.engine

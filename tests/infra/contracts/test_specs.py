@@ -184,9 +184,9 @@ def test_a_gate_of_the_time_of_one_candidate_is_read(given: object, gate: str) -
 
 
 def test_several_candidates_err_together_no_more_often_than_one() -> None:
-    asked = VerdictSpec(confidence=0.95)
-    assert asked.among(1) == asked
-    assert asked.among(5).confidence == pytest.approx(0.99)
+    verdict = VerdictSpec(confidence=0.95)
+    assert verdict.among(1) == verdict
+    assert verdict.among(5).confidence == pytest.approx(0.99)
     spec = make_spec(4)
     assert spec.judged_verdict == spec.verdict.among(4)
     assert make_spec().judged_verdict == spec.verdict

@@ -101,7 +101,7 @@ def test_what_renders_to_the_same_text_counts_once(model: Path, tmp_path: Path) 
     assert found.token_ids == once.token_ids
     assert found.card.fingerprint == once.card.fingerprint
     assert (found.card.used, found.card.duplicates, found.card.looked_at) == (3, 2, 5)
-    assert found.card.told == ("2 of 5 render to the same text as one before",)
+    assert found.card.remarks == ("2 of 5 render to the same text as one before",)
     with pytest.raises(CalibrationError, match="3 different conversations") as caught:
         calibrate(model, path, min_samples=4)
     assert "2 of 5 render to the same text" in caught.value.cause
