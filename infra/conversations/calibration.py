@@ -63,7 +63,7 @@ def prepare(
         moment: What the template takes for now.
         variables: Further variables of the template.
         settings: Where datasets of a hub are kept.
-        progress: Told how many are rendered.
+        progress: Hears how many are rendered.
         trust_remote_code: Allow a tokenizer that is code of the repository.
         for_quantizer: They have to fill one block of the quantizer. Those that candidates are only
             looked at with need not.
@@ -79,7 +79,7 @@ def prepare(
     tokenizer = load_tokenizer(model, trust_remote_code)
     renderer = Renderer(ChatTemplate(tokenizer, moment=moment, variables=variables), str(model))
     renderer.check()
-    known = vocabulary.size(model)
+    vocabulary_size = vocabulary.size(model)
     texts: dict[str, None] = {}
     token_ids: list[list[int]] = []
     too_long: list[int] = []
@@ -95,7 +95,7 @@ def prepare(
                 f"{talk.place}: the chat template makes nothing of it.",
                 remedy="Change or remove it.",
             )
-        vocabulary.check(ids, known, tokenizer, talk.place)
+        vocabulary.check(ids, vocabulary_size, tokenizer, talk.place)
         if text in texts:
             duplicates += 1
         elif len(ids) > spec.max_sequence_length:

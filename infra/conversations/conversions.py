@@ -82,8 +82,8 @@ def _check_columns(row: Any, names: Sequence[str | None], place: str) -> None:
 
 def _chosen(row: dict[str, Any]) -> list[Message]:
     """Return the preferred conversation; its question may stand in `prompt` alone."""
-    asked, answer = _turns(row.get("prompt"), "user"), _turns(row["chosen"], "assistant")
-    return answer if answer[: len(asked)] == asked else asked + answer
+    prompt, answer = _turns(row.get("prompt"), "user"), _turns(row["chosen"], "assistant")
+    return answer if answer[: len(prompt)] == prompt else prompt + answer
 
 
 def _pair(row: dict[str, Any], given: argparse.Namespace) -> list[Message]:

@@ -53,7 +53,7 @@ COLUMNS = frozenset(
     [*_LISTS, "instruction", "output", "completion", "chosen", "rejected"]
     + [name for pair in PAIRS for name in pair] + [*ALONE]
 )  # fmt: skip
-"""By which a table is known as one of conversations."""
+"""By which a table is recognized as one of conversations."""
 _ATTACHED = ("image", "images", "video", "videos", "audio", "audios")
 
 Convert = Callable[[str], str]
@@ -160,12 +160,12 @@ class _Row:
                 return self.messages(row[name], name)
         if field != DEFAULT_FIELD:
             self._unknown(row, field)
-        asked, answers, inputs = _ALPACA
-        if asked in row and (answer := _first(row, answers)):
+        question, answers, inputs = _ALPACA
+        if question in row and (answer := _first(row, answers)):
             return self._alpaca(row, _first(row, inputs), answer)
-        asked, answers = _COMPLETION
-        if asked in row and (answer := _first(row, answers)):
-            return self._turns(row[asked], "user") + self._turns(row[answer], "assistant")
+        question, answers = _COMPLETION
+        if question in row and (answer := _first(row, answers)):
+            return self._turns(row[question], "user") + self._turns(row[answer], "assistant")
         self._unknown(row, field)
 
     def messages(self, value: Any, field: str = "") -> list[Message]:
@@ -231,21 +231,23 @@ class _Row:
 
     def _call(self, call: Any, number: int) -> dict[str, Any]:
         """Return a call as transformers recommends it: a function, its arguments an object."""
-        told = call.get("function", call) if isinstance(call, dict) else {}
-        if not isinstance(told, dict) or not isinstance(told.get("name"), str):
+        function = call.get("function", call) if isinstance(call, dict) else {}
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             self.refuse(
                 f"calls a function without a name in message {number}",
                 'A call is {"type": "function", "function": {"name": "…", "arguments": {…}}}.',
                 cause="",
             )
-        arguments = told.get("arguments", told.get("parameters", {}))
+        arguments = function.get("arguments", function.get("parameters", {}))
         if isinstance(arguments, str):
             parsed = _json(arguments) if arguments.strip() else {}
             arguments = parsed if isinstance(parsed, dict) else arguments
         rest = {key: call[key] for key in ("id", "index") if call.get(key) is not None}
         return {
-            **rest, "type": "function", "function": {"name": told["name"], "arguments": arguments},
-        }  # fmt: skip
+            **rest,
+            "type": "function",
+            "function": {"name": function["name"], "arguments": arguments},
+        }
 
     def _text(self, content: Any, number: int) -> str:
         """Return content as text: parts of it are lines, as the server joins them."""
@@ -273,11 +275,11 @@ class _Row:
             if not isinstance(turn, list) or len(turn) != 2:
                 self.refuse("has a turn in 'history' that is no pair")
             found += self._turns(turn[0], "user") + self._turns(turn[1], "assistant")
-        asked = row["instruction"]
+        instruction = row["instruction"]
         more = row.get(given) if given else ""
         if isinstance(more, str) and more.strip():
-            asked = f"{asked}\n\n{more}" if asked else more
-        return found + self._turns(asked, "user") + self._turns(row[answer], "assistant")
+            instruction = f"{instruction}\n\n{more}" if instruction else more
+        return found + self._turns(instruction, "user") + self._turns(row[answer], "assistant")
 
     def _turns(self, value: Any, role: str) -> list[Message]:
         value = [value] if isinstance(value, dict) else value
@@ -316,11 +318,11 @@ class _Row:
         if chats:
             self.refuse(has, f"Set quantization.calibration.messages_field={chats[0]}.")
         texts = {name for name, value in row.items() if isinstance(value, str) and value.strip()}
-        for asked, answer in PAIRS:
-            if {asked, answer} <= texts:
+        for question, answer in PAIRS:
+            if {question, answer} <= texts:
                 self.refuse(
                     f"{has}: questions and answers in columns of their own",
-                    self._convert(f"--user {asked} --assistant {answer}"),
+                    self._convert(f"--user {question} --assistant {answer}"),
                 )
         for name in ALONE:
             if name in texts and len(turns_of(row[name])) > 1:

@@ -68,7 +68,7 @@ def read(
     Args:
         spec: Where they are.
         settings: Where datasets of a hub are kept.
-        progress: Told about a download.
+        progress: Hears of a download.
 
     Raises:
         CalibrationError: There is no such file or dataset, it holds too few conversations, or a
@@ -134,8 +134,8 @@ def _checked(
 ) -> tuple[int, tuple[Conversation, ...]]:
     """Go through a file, unless it is the last one; return how many it holds, and the first."""
     key = _key(spec)
-    if key is not None and (known := _last.get(key)) is not None:
-        return known
+    if key is not None and (held := _last.get(key)) is not None:
+        return held
     total = size = 0
     first: list[Conversation] = []
     for total, talk in enumerate(_Rows(rows, spec), 1):

@@ -64,26 +64,26 @@ class Ngrams:
         Returns:
             The shared words; empty if there are none.
         """
-        told = words(text)
-        length = min(self.n, len(told))
+        sought = words(text)
+        length = min(self.n, len(sought))
         if length < min(SHORTEST, self.n):
             return ""
-        known = self._sequences(length)
-        starts = range(len(told) - length + 1)
-        first = next((at for at in starts if tuple(told[at : at + length]) in known), None)
+        sequences = self._sequences(length)
+        starts = range(len(sought) - length + 1)
+        first = next((at for at in starts if tuple(sought[at : at + length]) in sequences), None)
         if first is None:
             return ""
         end = first + length
-        while end < len(told) and tuple(told[end + 1 - length : end + 1]) in known:
+        while end < len(sought) and tuple(sought[end + 1 - length : end + 1]) in sequences:
             end += 1
-        return " ".join(told[first:end])
+        return " ".join(sought[first:end])
 
     def _sequences(self, length: int) -> set[tuple[str, ...]]:
         if length not in self._of_length:
             self._of_length[length] = {
-                tuple(told[at : at + length])
-                for told in self._texts
-                for at in range(len(told) - length + 1)
+                tuple(text[at : at + length])
+                for text in self._texts
+                for at in range(len(text) - length + 1)
             }
         return self._of_length[length]
 
@@ -98,14 +98,14 @@ def overlap(
         rows: Task → its rows, each with its texts. A row counts once, whichever text is shared.
         n: Words in a row that have to be the same.
     """
-    known = Ngrams(conversations, n)
+    calibration = Ngrams(conversations, n)
     looked_at = 0
     found = dict.fromkeys(rows, 0)
     examples: dict[str, None] = {}
     for task, members in rows.items():
         for texts in members:
             looked_at += 1
-            if shared := next(filter(None, map(known.shared, texts)), ""):
+            if shared := next(filter(None, map(calibration.shared, texts)), ""):
                 found[task] += 1
                 if len(examples) < _EXAMPLES:
                     examples.setdefault(_cut(shared))
@@ -123,7 +123,7 @@ def of_run(
     Looked at is every conversation up to the last one used, those too long included.
 
     Args:
-        documents: Task → the documents that were asked; all arms have the same.
+        documents: Task → the documents of its questions; all arms have the same.
         card: What the quantizer saw.
         settings: Where datasets of a hub are kept.
 
@@ -154,5 +154,5 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _cut(shared: str) -> str:
-    told = shared.split(" ")
-    return shared if len(told) <= _LONGEST_EXAMPLE else " ".join([*told[:_LONGEST_EXAMPLE], "…"])
+    parts = shared.split(" ")
+    return shared if len(parts) <= _LONGEST_EXAMPLE else " ".join([*parts[:_LONGEST_EXAMPLE], "…"])

@@ -71,17 +71,17 @@ class Renderer:
         Raises:
             CalibrationError: It cannot; no conversation is to blame.
         """
-        asked, answered = ({"role": role, "content": _mark(at)} for at, role in _TURNS)
+        question, answer = ({"role": role, "content": _mark(at)} for at, role in _TURNS)
         try:
-            seen = _mark(0) in self._template.render([asked, answered])
-            self._in_parts = not seen and self._takes_parts([asked, answered])
+            seen = _mark(0) in self._template.render([question, answer])
+            self._in_parts = not seen and self._takes_parts([question, answer])
             return
         except Exception as error:  # a template is a program: it can fail in any way
             failed = error
-        self._in_parts = self._takes_parts([asked, answered])
+        self._in_parts = self._takes_parts([question, answer])
         if not self._in_parts:
             try:  # some want a system message first
-                self._template.render([{"role": "system", "content": "Hi"}, asked, answered])
+                self._template.render([{"role": "system", "content": "Hi"}, question, answer])
             except Exception:
                 raise self._fault(failed) from failed
 
@@ -187,7 +187,7 @@ class Renderer:
 
     def _blamed(self, error: Exception, place: str) -> CalibrationError:
         """Return what to say of a failure: is it the conversation, or the template?"""
-        cause = _told(error)
+        cause = _reason(error)
         if isinstance(error, UndefinedError) and cause.endswith("is undefined"):
             return self._fault(error)
         return CalibrationError(
@@ -201,7 +201,7 @@ class Renderer:
         line = getattr(error, "lineno", None)
         where = f" (line {line} of the template)" if line else ""
         return CalibrationError(
-            f"The chat template of the model in {self._name} has a fault{where}: {_told(error)}.",
+            f"The chat template of the model in {self._name} has a fault{where}: {_reason(error)}.",
             cause="It fails on the simplest conversation, or names what does not exist; no "
             "conversation of yours is to blame.",
             remedy="Copy chat_template.jinja or tokenizer_config.json of the model again, or give "
@@ -277,7 +277,7 @@ def _with_texts(messages: Sequence[Message]) -> list[Message]:
     ]
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     kind = "" if type(error) in {TemplateError, ValueError, TypeError} else type(error).__name__
     message = str(getattr(error, "message", None) or error).partition("\n")[0].rstrip(".")
     return f"{kind}: {message}" if kind and not isinstance(error, TemplateError) else message

@@ -91,7 +91,7 @@ def take(
         folder: Where the locks of this machine are.
         wait_seconds: How long to wait at most; None waits as long as it takes.
         prepare: Called before every try: frees what a dead run holds.
-        on_wait: Told the seconds waited so far.
+        on_wait: Hears the seconds waited so far.
         holders: Returns who holds them, for people.
 
     Raises:

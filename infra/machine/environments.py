@@ -145,26 +145,26 @@ def _provided(stage: Stage, python: Path, variable: str) -> PythonEnvironment:
             [str(python), "-I", str(_INSTALLED), module],
             capture_output=True, text=True, timeout=_LOOK_SECONDS, check=True,
         )  # fmt: skip
-        told = _Installed.model_validate_json(answer.stdout)
+        installed = _Installed.model_validate_json(answer.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise EnvironmentBuildError(
             f"{variable}={python} does not run as a Python interpreter.",
             cause=type(error).__name__,
             remedy=f"Point {variable} at a Python that has {module}, or unset it.",
         ) from error
-    if not told.found:
+    if not installed.found:
         raise EnvironmentBuildError(
             f"{variable}={python} has no package {module!r}.",
             remedy=f"Install {module} there, or unset {variable} to let Assay build its own.",
         )
     # What may be edited at any time is what it is now and never again.
-    once = [secrets.token_hex()] if told.unknown else []
+    once = [secrets.token_hex()] if installed.unknown else []
     return PythonEnvironment(
         name=stage,
         python=python.absolute(),
-        digest=digest_of([str(python.absolute()), told.python, told.packages, *once]),
+        digest=digest_of([str(python.absolute()), installed.python, installed.packages, *once]),
         provided=True,
-        unknown=told.unknown,
+        unknown=installed.unknown,
     )
 
 

@@ -90,7 +90,7 @@ def lease(
         count: How many of its accelerators.
         what: What for, for people who have to wait: `run sample-1, base`.
         settings: Where leases are kept, which accelerators may be taken, how long to wait.
-        progress: Told who holds the accelerators, as long as they are taken.
+        progress: Hears who holds the accelerators, as long as they are taken.
 
     Raises:
         AcceleratorsTaken: They were not free in time.
@@ -149,7 +149,7 @@ def sweep(
 
     Args:
         settings: Where leases are kept.
-        progress: Told what is ended.
+        progress: Hears what is ended.
         but: Marks of what is not tried again.
     """
     folder = settings.leases.expanduser().absolute()
@@ -194,7 +194,7 @@ def confirm_memory_free(pids: Sequence[int]) -> None:
 
 def _end(record: LeaseRecord, progress: Progress) -> None:
     """End whatever is left of a lease: by its supervisor if he lives, else one by one."""
-    # Between its start and the next line of its record a supervisor is known by the mark alone.
+    # Between its start and the next line of its record only the mark tells a supervisor.
     supervisor = record.supervisor or Identity(pid=-1, started=-1)
 
     def find() -> list[psutil.Process]:

@@ -35,8 +35,8 @@ def tail(log: Path, lines: int = 25) -> str:
 class LineReader:
     """Turns the bytes of a growing log into lines worth telling.
 
-    A line that ends with LF is told. One that ends with CR is a progress bar, overwritten at
-    once: at most one of those is told in `bar_seconds`.
+    A line that ends with LF is shown. One that ends with CR is a progress bar, overwritten at
+    once: at most one of those is shown in `bar_seconds`.
     """
 
     def __init__(self, bar_seconds: float = 1.0) -> None:
@@ -44,7 +44,7 @@ class LineReader:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._open = ""
         self._after_cr = False
-        self._told_bar = float("-inf")
+        self._bar_shown_at = float("-inf")
         self._last = ""
 
     def feed(self, data: bytes, *, final: bool = False) -> Iterator[str]:
@@ -71,8 +71,8 @@ class LineReader:
             return
         if bar:
             now = time.monotonic()
-            if now - self._told_bar < self._bar_seconds:
+            if now - self._bar_shown_at < self._bar_seconds:
                 return
-            self._told_bar = now
+            self._bar_shown_at = now
         self._last = line
         yield line

@@ -1,6 +1,6 @@
 """What the NVIDIA driver tells of the GPUs.
 
-It is asked by a process of its own: a driver that hangs answers nobody, and a call into it cannot
+A process of its own asks it: a driver that hangs answers nobody, and a call into it cannot
 be given up from within. Nor does this process then hold anything of the driver open.
 """
 
@@ -60,11 +60,11 @@ def ask(seconds: float) -> Answer:
         seconds: How long to wait for it.
     """
     try:
-        asked = subprocess.run(
+        query = subprocess.run(
             [sys.executable, "-I", _QUERY],
             capture_output=True, text=True, timeout=seconds, check=False,
         )  # fmt: skip
-        return Answer.model_validate_json(asked.stdout)
+        return Answer.model_validate_json(query.stdout)
     except subprocess.TimeoutExpired:
         return Answer(error=f"no answer within {seconds:g} seconds")
     except (OSError, ValidationError):

@@ -1,7 +1,7 @@
-"""Which processes belong to one tree, told so surely that they may be ended.
+"""Which processes belong to one tree, so surely that they may be ended.
 
 A process id alone proves nothing: the kernel hands it out again. An identity is the id and the
-tick at which the process began. A tree is known by its mark, a random word in the environment
+tick at which the process began. A tree is recognized by its mark, a random word in the environment
 that every process of it inherits, and by the session of its supervisor.
 """
 

@@ -215,7 +215,7 @@ def run(
         command: Program and arguments; no secret in it.
         log: File that receives all its output; overwritten.
         env: Its whole environment, see `clean_environment`.
-        on_line: Told each line as it comes, without colours; of a progress bar one a second.
+        on_line: Hears each line as it comes, without colours; of a progress bar one a second.
         timeout_seconds: How long it may take.
         cwd: Its working folder; this process's if not given.
         lease: Accelerators for it.

@@ -4,7 +4,7 @@
 
 Standard library only, Linux only. It stands between the driver and the command because no driver
 can clean up after its own SIGKILL: the supervisor waits on the driver (a pidfd, which no recycled
-process id can fool) and on the command. When either ends, or when the supervisor is told to stop,
+process id can fool) and on the command. When either ends, or when the supervisor has to stop,
 the whole tree goes: TERM to the command, after the grace KILL to every descendant. Being a child
 subreaper it stays the ancestor of those that called setsid() and lost their parent.
 
@@ -68,14 +68,14 @@ class Tree:
 
     def stop(self, grace: float) -> None:
         """TERM to the command, then to those it left behind, after the grace KILL to all."""
-        asked: set[int] = set()
+        terminated: set[int] = set()
         deadline = time.monotonic() + grace
         while (members := self.members()) and time.monotonic() < deadline:
-            # The command comes first: an engine that is asked ends its own workers in order.
+            # The command comes first: an engine that gets TERM ends its own workers in order.
             for pid in {self.main} & members or members:
-                if pid not in asked:
+                if pid not in terminated:
                     send(pid, signal.SIGTERM)
-                    asked.add(pid)
+                    terminated.add(pid)
             time.sleep(0.05)
             self.reap()
         deadline = time.monotonic() + KILL_SECONDS

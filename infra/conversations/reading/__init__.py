@@ -1,4 +1,4 @@
-"""Rows of files as people have them, known by content.
+"""Rows of files as people have them, recognized by content.
 
 containers    what a file is kept in, and its text
 json_values   rows of JSON text in any layout

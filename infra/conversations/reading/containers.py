@@ -121,7 +121,7 @@ def _check_text(head: bytes, path: Path) -> None:
         raise Foreign("is a tar archive", remedy=f"Unpack it: `tar -xf {name}`.")
     if head.lstrip()[:15].lower().startswith((b"<!doctype", b"<html", b"<?xml")):
         raise Foreign("is a page (HTML or XML), not data", cause="A download that had to log in "
-                      "or was told an error writes one.")  # fmt: skip
+                      "or met an error writes one.")  # fmt: skip
     if head.startswith(tuple(_MARKS)):
         return
     if b"\0" in head:

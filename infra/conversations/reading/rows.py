@@ -1,4 +1,4 @@
-"""Rows of a file, whatever it is kept in: known by its content, not by its suffix.
+"""Rows of a file, whatever it is kept in: recognized by its content, not by its suffix.
 
 JSON in every layout, Parquet, Arrow and CSV are read, compressed or not; Arrow and Parquet a batch
 at a time. What is something else is called by its name, with a command that makes it readable.
@@ -61,7 +61,7 @@ def is_rows(path: Path, wanted: Wanted) -> bool:
     Raises:
         AssayError: It cannot be read; see `Wanted.error`.
     """
-    with _told(path, wanted):
+    with _explained(path, wanted):
         kind = _kind(path, wanted)
         if kind is not Kind.TEXT or _JSON & set(path.suffixes):
             return True
@@ -77,7 +77,7 @@ def read_rows(path: Path, wanted: Wanted) -> Iterator[tuple[str, Any]]:
     Raises:
         AssayError: It cannot be read, or is none; see `Wanted.error`.
     """
-    with _told(path, wanted):
+    with _explained(path, wanted):
         kind = _kind(path, wanted)
         if kind is Kind.TEXT:
             separator = _separator(path, wanted)
@@ -98,7 +98,7 @@ def paragraphs(path: Path, wanted: Wanted) -> Iterator[str]:
         AssayError: It cannot be read; see `Wanted.error`.
     """
     lines = list[str]()
-    with _told(path, wanted), open_text(path) as text:
+    with _explained(path, wanted), open_text(path) as text:
         for number, line in enumerate(text, 1):
             check_decoded(line, number)
             if line.strip():
@@ -118,7 +118,7 @@ def without_nulls(value: Any) -> Any:
 
 
 @contextmanager
-def _told(path: Path, wanted: Wanted) -> Iterator[None]:
+def _explained(path: Path, wanted: Wanted) -> Iterator[None]:
     """Say what a file is, and what to do about it, instead of how a library failed."""
     import pyarrow
 

@@ -17,7 +17,7 @@ from infra.conversations.loading import conversion, read
 from infra.store.settings import Settings
 from tests.conftest import ROOT
 
-ASKED, ANSWERED = {"role": "user", "content": "Größe?"}, {"role": "assistant", "content": "A"}
+QUESTION, ANSWER = {"role": "user", "content": "Größe?"}, {"role": "assistant", "content": "A"}
 IMAGE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
 
 
@@ -29,11 +29,11 @@ def messages(path: Path | str) -> list[list[dict[str, Any]]]:
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        ({"text": "Größe?"}, [ASKED]),
-        ({"question": "Größe?", "answer": "A"}, [ASKED, ANSWERED]),
+        ({"text": "Größe?"}, [QUESTION]),
+        ({"question": "Größe?", "answer": "A"}, [QUESTION, ANSWER]),
         (
             {"text": "<|im_start|>user\nGröße?<|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n"},
-            [ASKED, ANSWERED],
+            [QUESTION, ANSWER],
         ),
         (
             {
@@ -41,18 +41,18 @@ def messages(path: Path | str) -> list[list[dict[str, Any]]]:
                 "<|start_header_id|>user<|end_header_id|>\n\nGröße?<|eot_id|>"
                 "<|start_header_id|>assistant<|end_header_id|>\n\nA<|eot_id|>"
             },
-            [ASKED, ANSWERED],
+            [QUESTION, ANSWER],
         ),
         (
             {"text": "<bos><start_of_turn>user\nGröße?<end_of_turn>\n<start_of_turn>model\nA"},
-            [ASKED, ANSWERED],
+            [QUESTION, ANSWER],
         ),
-        ({"text": "### Human: Größe?\n### Assistant: A"}, [ASKED, ANSWERED]),
-        ({"text": "### Instruction:\nGröße?\n\n### Response:\nA"}, [ASKED, ANSWERED]),
-        ({"prompt": "Größe?", "chosen": "A", "rejected": "B"}, [ASKED, ANSWERED]),
-        ({"prompt": [ASKED], "chosen": [ANSWERED], "rejected": []}, [ASKED, ANSWERED]),
-        ({"prompt": "Größe?", "chosen": [ASKED, ANSWERED], "rejected": []}, [ASKED, ANSWERED]),
-        ({"chosen": [ASKED, ANSWERED], "rejected": [ASKED]}, [ASKED, ANSWERED]),
+        ({"text": "### Human: Größe?\n### Assistant: A"}, [QUESTION, ANSWER]),
+        ({"text": "### Instruction:\nGröße?\n\n### Response:\nA"}, [QUESTION, ANSWER]),
+        ({"prompt": "Größe?", "chosen": "A", "rejected": "B"}, [QUESTION, ANSWER]),
+        ({"prompt": [QUESTION], "chosen": [ANSWER], "rejected": []}, [QUESTION, ANSWER]),
+        ({"prompt": "Größe?", "chosen": [QUESTION, ANSWER], "rejected": []}, [QUESTION, ANSWER]),
+        ({"chosen": [QUESTION, ANSWER], "rejected": [QUESTION]}, [QUESTION, ANSWER]),
     ],
 )
 @pytest.mark.parametrize("name", ["my 'chats'.jsonl", "chats.json"])
@@ -84,12 +84,12 @@ def typed(remedy: str, folder: Path) -> Path:
 def test_conversations_with_images_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "c.jsonl"
     tools = [{"type": "function", "function": {"name": "f"}}]
-    rows = [{"messages": [ASKED], "tools": tools}, {"messages": [IMAGE]}, {"messages": [ANSWERED]}]
+    rows = [{"messages": [QUESTION], "tools": tools}, {"messages": [IMAGE]}, {"messages": [ANSWER]}]
     path.write_text("\n".join(map(json.dumps, rows)))
     with pytest.raises(CalibrationError, match="part of type 'image_url'") as caught:
         messages(path)
     target = typed(caught.value.remedy, tmp_path)
-    assert messages(target) == [[ASKED], [ANSWERED]]
+    assert messages(target) == [[QUESTION], [ANSWER]]
     assert json.loads(target.read_text().splitlines()[0])["tools"] == tools
 
 
@@ -99,12 +99,12 @@ def test_conversations_with_images_are_left_out(tmp_path: Path) -> None:
         (
             "--roles",
             [{"role": "Human", "content": "Größe?"}, {"role": "gpt", "content": "A"}],
-            [ASKED, ANSWERED],
+            [QUESTION, ANSWER],
         ),
         (
             "--merge-system",
-            [{"role": "system", "content": "S"}, ASKED, ANSWERED, ASKED],
-            [ASKED | {"content": "S\n\nGröße?"}, ANSWERED, ASKED],
+            [{"role": "system", "content": "S"}, QUESTION, ANSWER, QUESTION],
+            [QUESTION | {"content": "S\n\nGröße?"}, ANSWER, QUESTION],
         ),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from infra.contracts.errors import CalibrationError
 from infra.conversations.forms import Conversation, read_row
 
-ASKED, ANSWERED = {"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}
+QUESTION, ANSWER = {"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}
 SYSTEM = {"role": "system", "content": "S"}
 MULTIPLY = {"name": "multiply", "parameters": {"type": "object", "properties": {}}}
 TOOL = {"type": "function", "function": MULTIPLY}
@@ -28,34 +28,35 @@ def turns(*pairs: tuple[str, object]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("row", "messages"),
     [
-        ({"messages": [ASKED, ANSWERED]}, [ASKED, ANSWERED]),
-        ([ASKED, ANSWERED], [ASKED, ANSWERED]),
-        ({"messages": json.dumps([ASKED, ANSWERED])}, [ASKED, ANSWERED]),
-        ({"messages": str([ASKED, ANSWERED])}, [ASKED, ANSWERED]),
-        ({"messages": [ASKED | {"name": "Ann", "weight": None}]}, [ASKED | {"name": "Ann"}]),
-        ({"conversations": [ASKED, ANSWERED]}, [ASKED, ANSWERED]),
-        ({"conversation": [ASKED, ANSWERED], "id": 1}, [ASKED, ANSWERED]),
-        (turns(("human", "Q"), ("gpt", "A")), [ASKED, ANSWERED]),
-        (turns(("system", "S"), ("user", "Q"), ("chatgpt", "A")), [SYSTEM, ASKED, ANSWERED]),
-        (turns(("Human", "Q"), ("model", "A")) | {"system": "S"}, [SYSTEM, ASKED, ANSWERED]),
-        (turns(("observation", "4"), ("bot", "A")), [{"role": "tool", "content": "4"}, ANSWERED]),
-        ({"messages": turns(("human", "Q"))["conversations"]}, [ASKED]),
+        ({"messages": [QUESTION, ANSWER]}, [QUESTION, ANSWER]),
+        ([QUESTION, ANSWER], [QUESTION, ANSWER]),
+        ({"messages": json.dumps([QUESTION, ANSWER])}, [QUESTION, ANSWER]),
+        ({"messages": str([QUESTION, ANSWER])}, [QUESTION, ANSWER]),
+        ({"messages": [QUESTION | {"name": "Ann", "weight": None}]}, [QUESTION | {"name": "Ann"}]),
+        ({"conversations": [QUESTION, ANSWER]}, [QUESTION, ANSWER]),
+        ({"conversation": [QUESTION, ANSWER], "id": 1}, [QUESTION, ANSWER]),
+        (turns(("human", "Q"), ("gpt", "A")), [QUESTION, ANSWER]),
+        (turns(("system", "S"), ("user", "Q"), ("chatgpt", "A")), [SYSTEM, QUESTION, ANSWER]),
+        (turns(("Human", "Q"), ("model", "A")) | {"system": "S"}, [SYSTEM, QUESTION, ANSWER]),
+        (turns(("observation", "4"), ("bot", "A")), [{"role": "tool", "content": "4"}, ANSWER]),
+        ({"messages": turns(("human", "Q"))["conversations"]}, [QUESTION]),
         (turns(("function_call", '{"name": "multiply", "arguments": {"a": 1}}')),
          [{"role": "assistant", "content": "", "tool_calls": [CALL]}]),
         (turns(("function_call", "multiply!")), [{"role": "assistant", "content": "multiply!"}]),
         (turns(("narrator", "Q")), [{"role": "narrator", "content": "Q"}]),
         ({"messages": [{"role": "human", "content": "Q"}]}, [{"role": "human", "content": "Q"}]),
-        ({"instruction": "Q", "input": "", "output": "A"}, [ASKED, ANSWERED]),
+        ({"instruction": "Q", "input": "", "output": "A"}, [QUESTION, ANSWER]),
         ({"instruction": "Q", "input": "x", "output": "A", "system": "S", "history": [["Q", "A"]]},
-         [SYSTEM, ASKED, ANSWERED, {"role": "user", "content": "Q\n\nx"}, ANSWERED]),
+         [SYSTEM, QUESTION, ANSWER, {"role": "user", "content": "Q\n\nx"}, ANSWER]),
         ({"instruction": "Q", "context": "x", "response": "A", "category": "qa"},
-         [{"role": "user", "content": "Q\n\nx"}, ANSWERED]),
-        ({"prompt": "Q", "completion": "A"}, [ASKED, ANSWERED]),
-        ({"prompt": [SYSTEM, ASKED], "completion": [ANSWERED]}, [SYSTEM, ASKED, ANSWERED]),
-        ({"messages": [ASKED], "chosen": [ANSWERED], "rejected": [ANSWERED]}, [ASKED]),
-        ({"messages": [ASKED | {"content": [{"type": "text", "text": "Q"}]}]}, [ASKED]),
-        ({"messages": [ASKED | {"content": [{"type": "text", "text": "Q", "image": None}, "R"]}]},
-         [ASKED | {"content": "Q\nR"}]),
+         [{"role": "user", "content": "Q\n\nx"}, ANSWER]),
+        ({"prompt": "Q", "completion": "A"}, [QUESTION, ANSWER]),
+        ({"prompt": [SYSTEM, QUESTION], "completion": [ANSWER]}, [SYSTEM, QUESTION, ANSWER]),
+        ({"messages": [QUESTION], "chosen": [ANSWER], "rejected": [ANSWER]}, [QUESTION]),
+        ({"messages": [QUESTION | {"content": [{"type": "text", "text": "Q"}]}]}, [QUESTION]),
+        ({"messages": [
+            QUESTION | {"content": [{"type": "text", "text": "Q", "image": None}, "R"]}]},
+         [QUESTION | {"content": "Q\nR"}]),
     ],
 )  # fmt: skip
 def test_forms_that_can_mean_only_one_thing(row: Any, messages: list[Any]) -> None:
@@ -66,9 +67,9 @@ def test_forms_that_can_mean_only_one_thing(row: Any, messages: list[Any]) -> No
 
 
 def test_a_field_that_was_named_wins_and_is_not_guessed() -> None:
-    row = {"messages": [ASKED], "better": [ANSWERED], "conversations": [SYSTEM]}
-    assert read(row).messages == [ASKED]
-    assert read(row, "better").messages == [ANSWERED]
+    row = {"messages": [QUESTION], "better": [ANSWER], "conversations": [SYSTEM]}
+    assert read(row).messages == [QUESTION]
+    assert read(row, "better").messages == [ANSWER]
     with pytest.raises(CalibrationError, match="has no field 'best'; it has messages, better"):
         read(row, "best")
 
@@ -87,14 +88,14 @@ def test_a_field_that_was_named_wins_and_is_not_guessed() -> None:
     ],
 )
 def test_tools_in_every_form(columns: dict[str, Any]) -> None:
-    assert read({"messages": [ASKED]} | columns).tools == [TOOL]
+    assert read({"messages": [QUESTION]} | columns).tools == [TOOL]
     assert read(turns(("human", "Q")) | columns).tools == [TOOL]
 
 
 @pytest.mark.parametrize("empty", [None, [], "", "[]"])
 def test_no_tools_and_no_calls_are_no_error(empty: Any) -> None:
-    found = read({"messages": [ASKED, ANSWERED | {"tool_calls": empty}], "tools": empty})
-    assert (found.tools, found.messages) == (None, [ASKED, ANSWERED])
+    found = read({"messages": [QUESTION, ANSWER | {"tool_calls": empty}], "tools": empty})
+    assert (found.tools, found.messages) == (None, [QUESTION, ANSWER])
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_no_tools_and_no_calls_are_no_error(empty: Any) -> None:
     ],
 )  # fmt: skip
 def test_calls_are_functions_with_arguments_as_objects(message: dict[str, Any]) -> None:
-    found = read({"messages": [ASKED, {"role": "assistant"} | message]}).messages[1]
+    found = read({"messages": [QUESTION, {"role": "assistant"} | message]}).messages[1]
     assert found == {"role": "assistant", "content": "", "tool_calls": [{"id": "c"} | CALL]}
 
 
@@ -122,7 +123,7 @@ def test_arguments_that_are_no_object_stay_as_they_are() -> None:
 
 
 def test_what_was_said_includes_thoughts() -> None:
-    talk = read([ASKED, ANSWERED | {"reasoning_content": "Hm"}])
+    talk = read([QUESTION, ANSWER | {"reasoning_content": "Hm"}])
     assert talk.texts == ["Q", "A", "Hm"]
 
 
@@ -130,7 +131,7 @@ def test_what_was_said_includes_thoughts() -> None:
     ("row", "fact", "remedy"),
     [
         ({"chosen": "A", "rejected": "B", "prompt": "Q"}, "preference data", "convert --chosen."),
-        ({"chosen": [ASKED, ANSWERED], "rejected": [ASKED]}, "preference", "convert --chosen."),
+        ({"chosen": [QUESTION, ANSWER], "rejected": [QUESTION]}, "preference", "convert --chosen."),
         ({"text": "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n"},
          "a chat template has written already", "convert --rendered text."),
         ({"text": "Once upon a time"}, "texts and no conversations", "convert --user text."),
@@ -139,29 +140,31 @@ def test_what_was_said_includes_thoughts() -> None:
          "convert --user question --assistant answer."),
         ({"input": "Q", "output": "A"}, "in columns of their own",
          "convert --user input --assistant output."),
-        ({"dialog": [ASKED, ANSWERED]}, "no field 'messages'", "messages_field=dialog."),
+        ({"dialog": [QUESTION, ANSWER]}, "no field 'messages'", "messages_field=dialog."),
         ({"dialog": turns(("human", "Q"))["conversations"]}, "dialog", "messages_field=dialog."),
         ({"id": 7}, "has no field 'messages'; it has id", "messages_field"),
         ({}, "it has none", "messages_field"),
         ({"messages": None}, "no list of messages in 'messages'", "messages_field"),
         ({"messages": "[{'role': 'user'} {'role': 'user'}]"}, "in 'messages' that is not JSON",
          "json.dumps"),
-        ({"messages": [ASKED], "tools": "multiply"}, "no list of functions in 'tools'", "function"),
-        ({"messages": [ASKED], "tools": "[{"}, "text in 'tools' that is not JSON", "json.dumps"),
-        ({"messages": [ASKED], "tools": [{"type": "x"}]}, "a function without a name", "function"),
-        ({"messages": [ANSWERED | {"tool_calls": [{"id": 1}]}]}, "without a name in message 1",
+        ({"messages": [QUESTION], "tools": "multiply"}, "no list of functions in 'tools'",
+         "function"),
+        ({"messages": [QUESTION], "tools": "[{"}, "text in 'tools' that is not JSON", "json.dumps"),
+        ({"messages": [QUESTION], "tools": [{"type": "x"}]}, "a function without a name",
+         "function"),
+        ({"messages": [ANSWER | {"tool_calls": [{"id": 1}]}]}, "without a name in message 1",
          "A call is"),
-        ({"messages": [ASKED | {"content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+        ({"messages": [QUESTION | {"content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
          "part of type 'image_url' in message 1", "convert --text-only."),
-        ({"messages": [ASKED | {"content": [{"type": "input_audio"}]}]}, "'input_audio'",
+        ({"messages": [QUESTION | {"content": [{"type": "input_audio"}]}]}, "'input_audio'",
          "convert --text-only."),
         (turns(("human", "<image>\nQ")) | {"image": "a.jpg"}, "column 'image'",
          "convert --text-only."),
-        ({"messages": [ASKED | {"content": None}]}, "number 1", "messages_field"),
-        ({"messages": [ASKED, {"role": "assistant", "tool_calls": []}]}, "number 2", "field"),
+        ({"messages": [QUESTION | {"content": None}]}, "number 1", "messages_field"),
+        ({"messages": [QUESTION, {"role": "assistant", "tool_calls": []}]}, "number 2", "field"),
         ({"messages": [{"role": None, "content": "Q"}]}, "number 1", "messages_field"),
         (turns(("human", None)), "in from and value: number 1", "messages_field"),
-        ({"messages": [ASKED | {"content": {"a": 1}}]}, "has object for content", "field"),
+        ({"messages": [QUESTION | {"content": {"a": 1}}]}, "has object for content", "field"),
         ({"instruction": 5, "output": "A"}, "no text for the user", "messages_field"),
         ({"instruction": "Q", "output": "A", "history": ["Q"]}, "'history'", "messages_field"),
         ("Hello", "is a JSON text, not an object", "messages_field"),

@@ -146,8 +146,8 @@ def hub(tmp_path: Path) -> Settings:
 
 
 def test_rows_of_a_hub_are_checked_as_they_are_used(hub: Settings) -> None:
-    asked = spec("me/chats", source="huggingface", revision=COMMIT, messages_field="turns")
-    found = read(asked, settings=hub)
+    dataset = spec("me/chats", source="huggingface", revision=COMMIT, messages_field="turns")
+    found = read(dataset, settings=hub)
     assert found.total == 2
     rows = iter(found.rows)
     talk = next(rows)
@@ -157,7 +157,7 @@ def test_rows_of_a_hub_are_checked_as_they_are_used(hub: Settings) -> None:
 
 
 def test_a_split_that_is_not_there_is_refused(hub: Settings) -> None:
-    asked = spec("me/chats", source="huggingface", revision=COMMIT, split="nightly")
+    dataset = spec("me/chats", source="huggingface", revision=COMMIT, split="nightly")
     with pytest.raises(CalibrationError, match="'nightly' of me/chats") as caught:
-        read(asked, settings=hub)
+        read(dataset, settings=hub)
     assert "train" in caught.value.cause

@@ -1,4 +1,4 @@
-"""Exam rows that stand in the calibration set are found, and no others."""
+"""Rows of tasks that stand in the calibration set are found, and no others."""
 
 from __future__ import annotations
 
@@ -88,26 +88,26 @@ def _card(path: Path, conversations: list[list[str]], **facts: int) -> Calibrati
         json.dumps({"messages": [{"role": "user", "content": text} for text in texts]}) + "\n"
         for texts in conversations
     ))  # fmt: skip
-    known = {"read": len(conversations), "used": len(conversations), "dropped_too_long": 0}
+    counts = {"read": len(conversations), "used": len(conversations), "dropped_too_long": 0}
     return CalibrationCard(
         spec=CalibrationSpec(path=str(path), min_samples=1),
         fingerprint=digest_of(conversations),
         source=digest_file(path).sha256,
-        **(known | facts),
+        **(counts | facts),
         dropped_beyond_max=0, tokens_min=1, tokens_median=1, tokens_max=1, tokens_total=1,
     )  # fmt: skip
 
 
 def test_of_a_run(tmp_path: Path) -> None:
-    asked = [["hello"], ["hm", f"Tell me: {_words('gsm8k3')}"], [_words("gsm8k7")]]
-    card = _card(tmp_path / "chat.jsonl", asked)
+    conversations = [["hello"], ["hm", f"Tell me: {_words('gsm8k3')}"], [_words("gsm8k7")]]
+    card = _card(tmp_path / "chat.jsonl", conversations)
     found = of_run(DOCUMENTS, card, settings=Settings())
     assert found is not None
     assert (found.rows, found.found) == (40, {"gsm8k": 2, "mmlu": 0})
     assert found.examples == (_words("gsm8k3"), _words("gsm8k7"))
 
     # Conversations that the quantizer never looked at do not count.
-    card = _card(tmp_path / "chat.jsonl", asked, used=2)
+    card = _card(tmp_path / "chat.jsonl", conversations, used=2)
     found = of_run(DOCUMENTS, card, settings=Settings())
     assert found is not None
     assert found.found == {"gsm8k": 1, "mmlu": 0}

@@ -122,7 +122,7 @@ def with_gpus(
     )  # fmt: skip
 
 
-def test_a_hidden_gpu_that_is_asked_for_says_what_hides_it(tmp_path: Path) -> None:
+def test_a_hidden_gpu_of_the_spec_says_what_hides_it(tmp_path: Path) -> None:
     done = with_gpus("cuda", "", Driver(tmp_path, LISTED).python, "-1")
     assert "CUDA_VISIBLE_DEVICES hides every device" in done.stderr
 
@@ -135,7 +135,7 @@ def test_a_hidden_gpu_that_is_asked_for_says_what_hides_it(tmp_path: Path) -> No
         ({"fails": 9}, "Driver Not Loaded"),
     ],
 )
-def test_a_gpu_that_is_asked_for_and_not_there_says_why(
+def test_a_gpu_of_the_spec_that_is_not_there_says_why(
     tmp_path: Path, state: dict[str, Any], says: str
 ) -> None:
     driver = Driver(tmp_path, LISTED)
@@ -216,10 +216,10 @@ def test_more_than_there_are_is_refused_at_once(tmp_path: Path) -> None:
 def test_who_waits_hears_so_and_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accelerators, "_POLL_SECONDS", 0.02)
     waits, goes = threading.Event(), threading.Event()
-    told: list[float] = []
+    waited: list[float] = []
 
     def on_wait(seconds: float) -> None:
-        told.append(seconds)
+        waited.append(seconds)
         waits.set()
 
     def hold() -> None:
@@ -233,7 +233,7 @@ def test_who_waits_hears_so_and_gets_it(tmp_path: Path, monkeypatch: pytest.Monk
         assert not goes.is_set()
     assert goes.wait(60)
     waiting.join()
-    assert told == sorted(told)
+    assert waited == sorted(waited)
 
 
 def test_many_that_want_two_each_all_get_them_in_turn(

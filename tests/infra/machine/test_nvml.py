@@ -51,7 +51,7 @@ def test_who_holds_memory_is_understood(driver: Driver) -> None:
     assert memory_holders() == {436: 2566 * 2**20 + 1000, 437: 100}
 
 
-def test_a_driver_that_fails_later_holds_nothing_that_is_known(driver: Driver) -> None:
+def test_a_driver_that_fails_later_holds_nothing_that_was_found(driver: Driver) -> None:
     assert len(gpus()) == 3
     driver.write(fails=18)
     assert memory_holders() == {}

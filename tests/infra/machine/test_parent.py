@@ -17,11 +17,11 @@ import os, signal, sys, time
 from pathlib import Path
 from infra.machine.parent import end_with
 
-def told(number, frame):
-    Path(sys.argv[1]).write_text("told")
+def on_term(number, frame):
+    Path(sys.argv[1]).write_text("terminated")
     sys.exit(0)
 
-signal.signal(signal.SIGTERM, told)
+signal.signal(signal.SIGTERM, on_term)
 assert end_with(os.getppid(), grace_seconds=float(sys.argv[2]))
 print(os.getpid(), flush=True)
 time.sleep(120)
@@ -35,7 +35,7 @@ time.sleep(120)
 
 @pytest.fixture
 def family(tmp_path: Path) -> Iterator[tuple[psutil.Process, psutil.Process, Path]]:
-    """A parent, the child that follows it, and what the child writes when it is told to end."""
+    """A parent, the child that follows it, and what the child writes when it has to end."""
     note = tmp_path / "note"
     with subprocess.Popen(
         [sys.executable, "-c", PARENT, CHILD, str(note), "0.1"],
@@ -57,7 +57,7 @@ def test_child_of_a_killed_parent_ends_in_order(
     parent.kill()
     psutil.wait_procs([child], timeout=60)
     assert not lives(child)
-    assert note.read_text() == "told"
+    assert note.read_text() == "terminated"
 
 
 def test_process_that_is_gone_cannot_be_followed() -> None:

@@ -260,7 +260,7 @@ def test_a_clean_environment_holds_what_a_child_needs_and_no_secret(
     assert not environment.keys() & unwanted.keys()
 
 
-def test_a_clean_environment_takes_what_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clean_environment_takes_what_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UV_CACHE_DIR", "/uv")
     monkeypatch.setenv("HOME", "/home/me")
     assert "UV_CACHE_DIR" not in clean_environment()

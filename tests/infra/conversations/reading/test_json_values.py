@@ -107,5 +107,5 @@ def test_a_large_array_needs_little_memory() -> None:
         ("{braces} are fun", False), ("Hello", False), ("", False),
     ],
 )  # fmt: skip
-def test_json_is_known_by_its_beginning(text: str, is_json: bool) -> None:
+def test_json_is_recognized_by_its_beginning(text: str, is_json: bool) -> None:
     assert begins_as_json(io.StringIO(text)) is is_json

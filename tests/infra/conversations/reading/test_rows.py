@@ -90,7 +90,7 @@ def table(separator: str, encoding: str = "utf-8") -> Callable[[bytes], bytes]:
     ids=["plain", "gzip", "bzip2", "xz", "zstd", "parquet", "arrow stream", "arrow file", "csv",
          "tabs", "semicolons", "packed csv", "mark", "utf-16", "utf-32", "line ends"],
 )  # fmt: skip
-def test_a_file_is_known_by_its_content(
+def test_a_file_is_recognized_by_its_content(
     tmp_path: Path, pack: Callable[[bytes], bytes], name: str
 ) -> None:
     path = tmp_path / name
