@@ -149,7 +149,7 @@ class Engine(Protocol):
             points: Where to measure; without any nothing is asked.
             folder: Receives files that are worth a look afterwards.
             log: Receives all that whoever measures prints; overwritten.
-            progress: Told every second.
+            progress: Called every second.
 
         Raises:
             ProcessError: It could not be measured.

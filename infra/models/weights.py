@@ -35,7 +35,7 @@ def fetch(spec: ModelSpec, *, settings: Settings, progress: Progress) -> Weights
     Args:
         spec: Which model. Safetensors only, and no Python files, unless it says otherwise.
         settings: Where downloads are kept.
-        progress: Told about bytes once a second.
+        progress: Hears of bytes once a second.
 
     Raises:
         HubUnreachable: No answer from the hub.
@@ -104,7 +104,7 @@ def inspect_local(
     Args:
         path: The folder.
         settings: Where digests are remembered.
-        progress: Told about bytes while digests are computed.
+        progress: Hears of bytes while digests are computed.
         allow_pickle: Take pickled weights where there are no others.
         trust_remote_code: Count Python files, and take models that need them.
 
@@ -157,7 +157,7 @@ def fetch_dataset(
         id: Repository id there.
         revision: Branch, tag or commit; the hub's default branch if none.
         settings: Where downloads are kept.
-        progress: Told about bytes once a second.
+        progress: Hears of bytes once a second.
 
     Raises:
         WeightsError: As for `fetch`, or the repository holds no files.

@@ -111,7 +111,7 @@ def look_at_conversations(
         trust_remote_code: Allow a tokenizer that is code of the repository.
         model: What is known of the model.
         settings: Where datasets of a hub are kept.
-        progress: Told how many are rendered.
+        progress: Hears how many are rendered.
         asked: The hub's answer about a dataset there: what was found, and whether it is here.
         for_quantizer: A checkpoint is made from them; candidates are not just looked at with them.
     """

@@ -116,7 +116,7 @@ def cached_digests(
         folder: Where the files are.
         names: Which of them.
         kept: File that remembers the digests; see `Remembered`.
-        progress: Told about bytes.
+        progress: Hears of bytes.
     """
     remembered = Remembered(folder, names, kept)
     new = [name for name in names if name not in remembered.found]
@@ -138,7 +138,7 @@ def changed(
         folder: Where the files are.
         files: What they were.
         kept: File that remembers the digests; see `Remembered`.
-        progress: Told about bytes.
+        progress: Hears of bytes.
     """
     if wrong := of_another_size(folder, files):
         return wrong

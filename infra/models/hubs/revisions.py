@@ -55,7 +55,7 @@ def resolve(
         root: Folder of all snapshots.
         timeout: Seconds until the hub counts as unreachable, whatever its client is doing.
         attempts: How often a hub is asked that answers with an error of its own.
-        progress: Told when an earlier resolution is used.
+        progress: Hears when an earlier resolution is used.
 
     Raises:
         HubUnreachable: No answer, and no earlier resolution to use.

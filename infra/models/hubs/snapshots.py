@@ -79,7 +79,7 @@ def fetch_snapshot(
         choose: Picks the wanted files.
         late: Names whose download waits until the others have passed the check.
         check: Looks at a folder and the names that are there so far, before the folder appears.
-        progress: Told about bytes once a second.
+        progress: Hears of bytes once a second.
 
     Returns:
         The folder, and its manifest reduced to the chosen files.

@@ -35,7 +35,7 @@ def read(
         texts: Token ids, two or more each.
         top_k: How many likeliest tokens are kept.
         origin: Where the texts are from.
-        tell: Told how many are read.
+        tell: Hears how many are read.
 
     Raises:
         ServerUnverified: The server does not answer.

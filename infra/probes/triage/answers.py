@@ -25,7 +25,7 @@ _LONGEST_PERIOD, _LEAST_REPEATS, _LEAST_LOOP = 8, 4, 16
 
 
 Tell = Callable[[int], None]
-"""Told how many are done."""
+"""Hears how many are done."""
 
 
 class Answer(Record):
@@ -76,7 +76,7 @@ def ask(server: Endpoint, prompts: Sequence[Sequence[int]], tell: Tell) -> list[
     Args:
         server: Serves it.
         prompts: Token ids.
-        tell: Told how many are answered.
+        tell: Hears how many are answered.
 
     Raises:
         ServerUnverified: The server does not answer.
@@ -102,7 +102,7 @@ def read(server: Endpoint, answers: Sequence[Answer], tell: Tell) -> list[Readin
     Args:
         server: Serves it.
         answers: What it reads, each after its prompt.
-        tell: Told how many are read.
+        tell: Hears how many are read.
 
     Raises:
         ServerUnverified: The server does not answer.

@@ -41,7 +41,7 @@ def prompts(
         moment: What the template takes for now.
         variables: Further variables of the template.
         settings: Where datasets of a hub are kept.
-        progress: Told about a download.
+        progress: Hears of a download.
         trust_remote_code: Allow a tokenizer that is code of the repository.
 
     Raises:

@@ -82,7 +82,7 @@ def quantize(
         moment: What the chat template takes for now.
         template_variables: Further variables of the chat template.
         settings: Where checkpoints are kept.
-        progress: Told at least every two seconds.
+        progress: Called at least every two seconds.
         log: File for all that the quantizer prints.
         trust_remote_code: Run Python code that comes with the model.
 

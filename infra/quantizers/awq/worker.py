@@ -169,7 +169,7 @@ def ask(
         request: What to do. The files of the exchange lie in its output folder meanwhile.
         model: Name of the model, for messages.
         environment: Interpreter that has AutoAWQ.
-        progress: Told what the worker tells, every two seconds.
+        progress: Hears what the worker tells, every two seconds.
         log: File for all it prints.
         lease: The accelerator to use.
 
