@@ -71,7 +71,7 @@ class Client:
         """Make a client; nothing is sent yet.
 
         Args:
-            server: Who is asked.
+            server: Where requests go.
             pace: How many questions at a time.
             seed: Sent with each request.
             timeout: Seconds a request may take before it is sent again.

@@ -1,7 +1,7 @@
 """lm-eval's `assay-completions`: the scores of `local-completions`, at a fraction of the cost.
 
 What is sent, how texts are split into tokens, what is cut, and how answers become scores is as in
-lm-eval 0.4.13; how the server is asked is ours. Imports lm-eval: whoever must be quick imports this
+lm-eval 0.4.13; how requests are sent is ours. Imports lm-eval: whoever must be quick imports this
 late.
 """
 
@@ -58,14 +58,14 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         say: Callable[[str], None] | None = None,
         **options: Any,
     ) -> None:
-        """Make the model; nothing is asked yet.
+        """Make the model; nothing is requested yet.
 
         Args:
             num_concurrent: Questions in flight; None or "auto" follows the server's own counters.
             answers: File that keeps every answer, so that a killed run continues where it stopped.
             identity: All that decides an answer besides the question: checkpoint digest, engine
                 version, flags. By default what the server tells of itself.
-            server: Who is asked, if its address may change; by default `base_url`.
+            server: Where requests go, if its address may change; by default `base_url`.
             order: Seed of the order in which questions are asked. By default those that begin alike
                 are asked one after the other, which is quickest; no order changes what is asked.
             refuse_cut: Refuse a prompt that does not fit the window; stock cuts its beginning off
@@ -104,7 +104,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         """Documents answered, of all calls."""
 
         self.total = 0
-        """Documents asked, of all calls."""
+        """Documents of all calls."""
 
         self.finishes: dict[str, str | None] = {}
         """Prompt → why its generated text ended (`stop`, `length`, …)."""

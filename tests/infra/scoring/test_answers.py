@@ -193,7 +193,7 @@ def test_a_torn_tail_of_the_log_costs_what_it_held(damage: str, lost: int, kept:
 @pytest.mark.parametrize(
     "damaged", ["", "[", "[1]", "[[1]]", "[[-1.0, 1]]", "[-1.0, true, 2]", '["a", 1]', "null", 7]
 )
-def test_a_damaged_row_is_asked_again(kept: Kept, damaged: str | int) -> None:
+def test_a_damaged_row_is_requested_again(kept: Kept, damaged: str | int) -> None:
     for question in QUESTIONS:
         kept.fill()
         with sqlite3.connect(kept.path) as file:
@@ -214,7 +214,7 @@ def test_a_row_of_another_shape_is_not_decoded() -> None:
                     decode(other, encode(question, reply))
 
 
-def test_a_file_with_a_damaged_page_is_told_of_once_and_asked_again(kept: Kept) -> None:
+def test_a_file_with_a_damaged_page_is_reported_once_and_requested_again(kept: Kept) -> None:
     given = numbered(range(200), size=500)
     kept.fill(given)
     whole = kept.path.read_bytes()
@@ -243,7 +243,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_is_told_of_once_and_written_to_when_there_is_room(small_disk: Path) -> None:
+def test_a_full_disk_is_reported_once_and_written_to_when_there_is_room(small_disk: Path) -> None:
     kept = Kept(small_disk / "answers.sqlite")
     kept.fill()
     answers = kept.open()

@@ -58,7 +58,7 @@ def at(prompt: list[int], trouble: Trouble) -> Callable[[int, dict[str, Any]], T
 # --- what heals ----------------------------------------------------------------------------
 
 
-def test_all_is_asked_once_and_answered() -> None:
+def test_all_is_requested_once_and_answered() -> None:
     with serving(Completions()) as server:
         checker = CheckingClient(server)
         checker.ask()
@@ -136,7 +136,7 @@ class Moving:
         pass
 
 
-def test_a_server_that_comes_back_on_another_port_is_asked_there() -> None:
+def test_a_server_that_comes_back_on_another_port_is_found_there() -> None:
     with serving(Completions(die_after=7)) as first, serving(Completions()) as second:
         second.api_key = SecretStr("another key")
         CheckingClient(Moving(first, second), fixed=100).ask()
@@ -167,7 +167,7 @@ def test_a_server_that_nobody_reaches_yet_is_waited_for() -> None:
     assert checker.client.counts.retries >= 9
 
 
-def test_what_is_spoilt_once_is_asked_again_in_parts() -> None:
+def test_what_is_spoilt_once_is_requested_again_in_parts() -> None:
     spoilt: list[Any] = []
 
     def change(answer: dict[str, Any]) -> Any:
@@ -209,7 +209,7 @@ def test_a_refused_question_of_another_kind_is_named(questions: list[Question]) 
 @pytest.mark.parametrize(
     ("status", "remedy"), [(401, "OPENAI_API_KEY"), (403, "a key that may"), (404, "/v1/models")]
 )
-def test_what_would_be_refused_of_every_question_is_asked_once(status: int, remedy: str) -> None:
+def test_what_would_be_refused_of_every_question_comes_once(status: int, remedy: str) -> None:
     refuse = Status(status, f"no such thing for {KEY}")
     with serving(Completions(trouble=lambda number, body: refuse)) as server:
         error = CheckingClient(server, fixed=64).fails(READS)
@@ -317,7 +317,7 @@ def test_what_was_answered_before_a_failure_is_received() -> None:
 
 
 @pytest.mark.parametrize("trouble", [Stall(), Status(429, headers={"Retry-After": "60"})])
-def test_a_dead_server_is_noticed_though_it_is_silent_or_asked_us_to_wait(
+def test_a_dead_server_is_noticed_though_it_is_silent_or_wants_us_to_wait(
     trouble: Trouble,
 ) -> None:
     def dies(number: int, body: dict[str, Any]) -> Trouble:
@@ -329,5 +329,5 @@ def test_a_dead_server_is_noticed_though_it_is_silent_or_asked_us_to_wait(
         pytest.raises(ServerDied, match="exit code -9"),
     ):
         CheckingClient(server).ask(TEXTS)
-    asked_for = [tuple(prompt) for prompt in server.prompts]
-    assert 0 < len(asked_for) == len(set(asked_for))  # none again within that minute
+    prompts = [tuple(prompt) for prompt in server.prompts]
+    assert 0 < len(prompts) == len(set(prompts))  # none again within that minute

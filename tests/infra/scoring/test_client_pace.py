@@ -56,7 +56,7 @@ class Metrics:
         )
 
 
-def test_more_are_asked_at_a_time_while_the_server_takes_all_it_is_given() -> None:
+def test_more_are_sent_at_a_time_while_the_server_takes_all_it_is_given() -> None:
     metrics = Metrics()
     with serving(Held(lambda server: server.in_hand >= 32, metrics=metrics)) as server:
         checker = CheckingClient(server)
@@ -67,7 +67,7 @@ def test_more_are_asked_at_a_time_while_the_server_takes_all_it_is_given() -> No
 
 
 @pytest.mark.parametrize("load", [{"waiting": 9}, {"cache": 0.95}], ids=["queue", "cache"])
-def test_no_more_are_asked_at_a_time_than_the_server_computes(load: dict[str, Any]) -> None:
+def test_no_more_are_sent_at_a_time_than_the_server_computes(load: dict[str, Any]) -> None:
     metrics = Metrics(**load)
     with serving(Held(lambda server: metrics.looks > 5, metrics=metrics)) as server:
         checker = CheckingClient(server)
@@ -75,7 +75,7 @@ def test_no_more_are_asked_at_a_time_than_the_server_computes(load: dict[str, An
     assert server.most_in_hand == checker.pace.limit == 4
 
 
-def test_fewer_are_asked_at_a_time_when_sequences_are_thrown_out() -> None:
+def test_fewer_are_sent_at_a_time_when_sequences_are_thrown_out() -> None:
     metrics = Metrics(thrown_out=1, waiting=9)
     with serving(Held(lambda server: metrics.looks > 2, metrics=metrics)) as server:
         checker = CheckingClient(server)
@@ -84,7 +84,7 @@ def test_fewer_are_asked_at_a_time_when_sequences_are_thrown_out() -> None:
 
 
 @pytest.mark.parametrize("text", [None, "", "process_cpu_seconds_total 9\n"])
-def test_a_server_that_tells_nothing_is_asked_as_at_the_beginning(text: str | None) -> None:
+def test_a_server_that_tells_nothing_gets_as_many_as_at_the_beginning(text: str | None) -> None:
     with serving(Held(lambda server: bool(server.gets), metrics=lambda: text)) as server:
         checker = CheckingClient(server)
         checker.ask(MANY)

@@ -61,7 +61,7 @@ def test_answers_are_those_of_lm_evals_own_model(
             assert len(server.requests) <= times + 1  # the probe
 
 
-def test_generations_are_asked_for_as_stock_asks(
+def test_generations_are_requested_as_stock_does(
     server: Completions, model: Callable[..., Any]
 ) -> None:
     stock, ours = model(server, LocalCompletionsAPI), model(server)
@@ -113,7 +113,7 @@ def test_another_order_asks_the_same_and_answers_the_same(
         assert len(orders) == 3 or len(plain[1][part]) < 4
 
 
-def test_equal_questions_are_asked_once_and_answered_each(
+def test_equal_questions_are_sent_once_and_answered_each(
     server: Completions, model: Callable[..., Any]
 ) -> None:
     ours = model(server)
@@ -127,7 +127,7 @@ def test_equal_questions_are_asked_once_and_answered_each(
     assert len(server.prompts) == 1
 
 
-def test_nothing_asked_is_nothing_sent(server: Completions, model: Callable[..., Any]) -> None:
+def test_without_questions_nothing_is_sent(server: Completions, model: Callable[..., Any]) -> None:
     ours = model(server)
     assert ours.loglikelihood([]) == ours.loglikelihood_rolling([]) == ours.generate_until([]) == []
     assert server.requests == []
@@ -175,7 +175,7 @@ def test_why_each_text_ended_is_kept(server: Completions, model: Callable[..., A
     assert ours.finishes == {"length:": "length", "stop:": "stop", "Q:": "stop"}
 
 
-def test_lm_evals_cache_of_answers_is_told_each(
+def test_lm_evals_cache_of_answers_gets_each(
     server: Completions, model: Callable[..., Any]
 ) -> None:
     class Hook:
@@ -217,7 +217,7 @@ def test_a_bar_is_drawn_unless_it_is_switched_off(
         ("generate_until", (long(289), {"max_gen_toks": 10}), (long(290), {"max_gen_toks": 10})),
     ],
 )
-def test_a_prompt_that_would_be_cut_is_told_of_once_or_refused(
+def test_a_prompt_that_would_be_cut_is_reported_once_or_refused(
     kind: str,
     fits: tuple[Any, ...],
     over: tuple[Any, ...],

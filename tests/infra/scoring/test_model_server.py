@@ -37,7 +37,7 @@ def answers_of(one: Any) -> list[Any]:
 # --- servers of all kinds ------------------------------------------------------------------
 
 
-def test_an_old_server_is_asked_for_echoes_and_that_is_said_once(
+def test_an_old_server_gives_echoes_and_that_is_said_once(
     server: Completions, model: Callable[..., Any], heard: Heard
 ) -> None:
     answers = answers_of(model(server))
@@ -91,7 +91,7 @@ def test_a_refused_prompt_is_named_with_task_and_document(
     assert KEY not in f"{failed.value} {vars(failed.value)}"
 
 
-def test_the_key_of_the_environment_is_sent_and_not_told(
+def test_the_key_of_the_environment_is_sent_and_not_shown(
     server: Completions, model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-user")
@@ -102,7 +102,7 @@ def test_the_key_of_the_environment_is_sent_and_not_told(
         answers_of(model(server, header=None))
 
 
-def test_a_server_whose_address_changes_is_asked_where_it_is(
+def test_a_server_whose_address_changes_is_found_where_it_is(
     server: Completions, model: Callable[..., Any]
 ) -> None:
     other = Completions(reply=likely, model="renamed", api_key=SecretStr("other"))
@@ -116,7 +116,7 @@ def test_a_server_whose_address_changes_is_asked_where_it_is(
 # --- answers that are kept -----------------------------------------------------------------
 
 
-def test_what_was_answered_is_not_asked_again(
+def test_what_was_answered_is_not_sent_again(
     server: Completions, model: Callable[..., Any], tmp_path: Path, heard: Heard
 ) -> None:
     options = {"answers": tmp_path / "answers.sqlite", "identity": "tiny, float32"}
@@ -176,7 +176,7 @@ def test_another_checkpoint_gets_none_of_the_first_ones_answers(
     assert "answers.sqlite.aside-1" in heard.said[0]
 
 
-def test_a_server_without_a_key_is_asked_without_one(
+def test_a_server_without_a_key_is_reached_without_one(
     server: Completions,
     model: Callable[..., Any],
     tmp_path: Path,
@@ -188,7 +188,7 @@ def test_a_server_without_a_key_is_asked_without_one(
     assert server.keys == {None}
 
 
-def test_without_an_identity_the_server_is_asked_who_it_is(
+def test_without_an_identity_the_server_says_who_it_is(
     server: Completions, model: Callable[..., Any], tmp_path: Path, heard: Heard
 ) -> None:
     server.about = ABOUT
@@ -287,7 +287,7 @@ def test_images_are_refused(server: Completions, model: Callable[..., Any]) -> N
         model(server).generate_until(seen, True)
 
 
-def test_a_context_that_cannot_be_scored_is_named_before_any_is_asked(
+def test_a_context_that_cannot_be_scored_is_named_before_any_is_sent(
     server: Completions, model: Callable[..., Any]
 ) -> None:
     pairs = requests("loglikelihood", ("Q:", " A"), (" \n", "A"))

@@ -74,7 +74,7 @@ def test_more_tokens_than_a_read_may_ask_for_are_read_in_portions() -> None:
     ]  # fmt: skip
 
 
-def test_a_server_that_cannot_read_is_asked_for_echoes_alone() -> None:
+def test_a_server_that_cannot_read_gives_echoes_alone() -> None:
     assert items([[A], [B, C], []], reads=False) == [([A], "echo"), ([B, C], "echo")]
 
 

@@ -48,7 +48,7 @@ def test_reads_ask_for_all_their_tokens_by_number() -> None:
     assert wanted_by(ECHOES) == []
 
 
-def test_an_echo_is_asked_for_as_stock_asks_for_it() -> None:
+def test_an_echo_is_requested_as_stock_does() -> None:
     stock = LocalCompletionsAPI(
         base_url="http://127.0.0.1:9/v1/completions", model="tiny", tokenizer_backend=None
     )
@@ -64,7 +64,7 @@ def test_a_generation_carries_its_settings() -> None:
 # --- what comes back -----------------------------------------------------------------------
 
 
-def test_a_read_returns_the_tokens_it_asked_for_and_no_others() -> None:
+def test_a_read_returns_the_tokens_it_wants_and_no_others() -> None:
     found = answer_to(READS)
     found["choices"].reverse()  # the index counts, not the place
     for choice in found["choices"]:

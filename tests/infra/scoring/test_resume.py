@@ -34,7 +34,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(
     assert outcome.fine
 
 
-def test_an_answer_that_is_lost_is_asked_again(tmp_path: Path) -> None:
+def test_a_question_whose_answer_is_lost_is_sent_again(tmp_path: Path) -> None:
     """What the count above rests on: nothing but the file keeps an answer."""
     with stub.serving(pause=0) as server:
         first = finish(job(server, tmp_path), tmp_path / "first.log")
