@@ -4,7 +4,7 @@
 
 It takes the key from VLLM_API_KEY, as vLLM does. Faults: `slow`, `immortal`, `exit-0`, `exit-3`,
 `hangs`, `never-ready`, `daemon`, `other-name`, `other-key`, `no-logprobs`, `nan`, `no-chat`,
-`no-echo`, `dies-when-asked`, `stalls` (from the second question on).
+`no-echo`, `dies-on-request`, `stalls` (from the second question on).
 """
 
 import json
@@ -41,7 +41,7 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if not self.allowed():
             return
-        if "dies-when-asked" in FAULTS:
+        if "dies-on-request" in FAULTS:
             print("ERROR 01-01 00:00:00 [engine.py:1] ValueError: engine trouble", flush=True)
             os._exit(3)
         if body["model"] != NAME:

@@ -31,7 +31,7 @@ class Endpoint(Protocol):
 
     @property
     def can(self) -> frozenset[Capability]:
-        """What it can be asked for, as far as that is known before it is asked."""
+        """What it can do, as far as that is known before any request."""
 
     def load(self) -> Load | None:
         """Return what it has to do; none if it does not say. May be called from any thread."""

@@ -53,7 +53,7 @@ def named_files(
     return {text: content for text, content in found.items() if content != ""}
 
 
-def told_once(found: Mapping[str, str | None]) -> dict[str, str]:
+def with_nonces(found: Mapping[str, str | None]) -> dict[str, str]:
     """Return what was found, with what nobody can tell made unlike anything found before."""
     return {text: content or secrets.token_hex() for text, content in found.items()}
 

@@ -28,7 +28,7 @@ class Setup:
     """Folder of the model."""
 
     serving: ServingSpec
-    """How, as it was asked."""
+    """How, as in the spec."""
 
     environment: PythonEnvironment
     """Interpreter with the engine."""
@@ -104,7 +104,7 @@ class Engine(Protocol):
 
         Args:
             conditions: See `conditions`.
-            adjustments: What was changed because it did not come up as asked.
+            adjustments: What was changed because it did not come up with its spec.
         """
 
     def variables(self) -> Mapping[str, str]:
@@ -126,7 +126,7 @@ class Engine(Protocol):
 
         Args:
             model: Its folder or its name on a hub.
-            serving: How it was asked to be served.
+            serving: How the spec serves it.
             window: Tokens of prompt and answer together, as it was served.
             arguments: Further ones of the engine that belong to the model.
         """
@@ -141,12 +141,12 @@ class Engine(Protocol):
         log: Path,
         progress: Progress,
     ) -> Timing:
-        """Measure how fast a server is. Nothing that was asked before makes it faster.
+        """Measure how fast a server is. No earlier request makes it faster.
 
         Args:
             setup: What is served.
             server: Where, alive.
-            points: Where to measure; without any nothing is asked.
+            points: Where to measure; without any nothing is timed.
             folder: Receives files that are worth a look afterwards.
             log: Receives all that whoever measures prints; overwritten.
             progress: Called every second.

@@ -1,4 +1,4 @@
-"""Goes on after an engine died or hung: a new one is started, and only what is missing is asked.
+"""Goes on after an engine died or hung: a new one is started, and only what is missing is sent.
 
 Every answer is kept the moment it is given, so the work is simply begun again on the new server;
 what was answered comes from the file of answers.
@@ -40,7 +40,7 @@ def work_through(
     is one that ends twice in the same way with nothing answered in between.
 
     Args:
-        serve: Starts the server; told how often it was started before.
+        serve: Starts the server; takes how often it was started before.
         work: Uses it, and takes up its work where it stopped when it is called again.
         most: How many restarts are allowed.
         answered: Returns how many answers are kept by now.
@@ -64,7 +64,7 @@ def work_through(
             # The port of a first start can be lost to somebody in the moment before it is bound.
             worth = up or restarts or (isinstance(error, PortTaken) and error.exit_code is not None)
             if not worth or len(restarts) >= most or end == last:
-                raise _told(error, restarts) from error
+                raise _with_restarts(error, restarts) from error
             reason = error.fact.partition("\n")[0]
             restarts += (Restart(reason=reason, answered=kept),)
             last = end
@@ -74,7 +74,7 @@ def work_through(
             )
 
 
-def _told(error: ServerError, restarts: tuple[Restart, ...]) -> ServerError:
+def _with_restarts(error: ServerError, restarts: tuple[Restart, ...]) -> ServerError:
     if not restarts:
         return error
     times = "once" if len(restarts) == 1 else f"{len(restarts)} times"

@@ -37,14 +37,14 @@ class Watchdog:
         *,
         limit_seconds: float,
     ) -> None:
-        """Prepare; nothing is asked yet.
+        """Prepare; nothing is requested yet.
 
         Args:
             root: Address of the server, without `/v1`.
             model: Name it serves the model under.
             api_key: Its key.
             engines: What it may call its counters.
-            limit_seconds: How long it may compute nothing while something is asked.
+            limit_seconds: How long it may compute nothing while requests wait.
         """
         self._root = root
         self._model = model

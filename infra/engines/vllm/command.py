@@ -1,4 +1,4 @@
-"""The command line and the environment of the engine: pure functions of what is asked."""
+"""The command line and the environment of the engine: pure functions of the spec."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ VARIABLES = "VLLM_"
 GPU_MEMORY_FRACTION = 0.9
 _CPU_MEMORY_FRACTION = 0.3
 _DEFAULT_MAX_NUM_SEQS = {"cpu": 128, "cuda": 256}
-"""Sequences that vLLM computes at a time unless told otherwise (large GPUs: 1024)."""
+"""Sequences that vLLM computes at a time by default (large GPUs: 1024)."""
 _CPU_BLOCK_TOKENS = 32
 """The least that the CPU kernels take. Only whole blocks of a prompt are found again in the cache,
 so the default of 128 would have every read compute a hundred tokens anew."""
 DEFAULT_LOGPROBS = 20
-"""Likeliest tokens that a question may ask for unless the engine is told otherwise."""
+"""Likeliest tokens that a question may ask for by default of the engine."""
 _GIBIBYTE = 2**30
 
 
@@ -47,7 +47,7 @@ def build_command(
         model: Folder of the model.
         served_name: The only name under which the model answers.
         port: Port on loopback.
-        spec: What was asked.
+        spec: How the model is served.
         device: What to compute on.
         concurrency: Questions that shall fit at a time; None leaves that to the engine.
         trust_remote_code: Run code that comes with the model.
@@ -131,7 +131,7 @@ def kv_cache_bytes(
 
     Args:
         config: The model's config.json.
-        spec: What was asked.
+        spec: How the model is served.
         concurrency: Requests in flight.
         free_memory_bytes: Main memory that nobody uses now.
     """

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from infra.contracts.records import Adjustment
 from infra.contracts.specs import ServingSpec
-from infra.engines.named_files import named_files, told_once
+from infra.engines.named_files import named_files, with_nonces
 from infra.engines.port import Setup
 from infra.engines.vllm.command import build_command, engine_environment, inherited
 from infra.machine.deciding import COMPUTING, NOT_COMPUTING, matching
@@ -35,7 +35,7 @@ _NOT_DECIDING = (
 """Of these, secrets, places, and which of equal devices is taken."""
 
 CODE = ("scoring", "engines/vllm/server.py", "engines/connection.py", "contracts/capability.py")
-"""Code that asks, reads what is answered, and says of a server what it can be asked."""
+"""Code that asks, reads what is answered, and says of a server what it can do."""
 
 _MEMORY = "serving.memory_fraction"
 """Makes room, and decides no number."""
@@ -45,7 +45,7 @@ _KEY = "assay"
 
 
 def conditions(setup: Setup, digest: str, given: Mapping[str, str] | None = None) -> list[object]:
-    """Return all that decides what a checkpoint answers, and by which code it is asked.
+    """Return all that decides what a checkpoint answers, and the code that asks it.
 
     Args:
         setup: What is served. Its folder may be one of the same configuration.
@@ -74,10 +74,10 @@ def conditions(setup: Setup, digest: str, given: Mapping[str, str] | None = None
             "checkpoint": digest,
             "command": deciding_flags(command, spec.extra_args),
             "variables": deciding,
-            "named": told_once(named(spec, given)),
+            "named": with_nonces(named(spec, given)),
             "engine": setup.environment.digest,
             "device": [device.kind, device.name, device.cores],
-            # An engine that may adjust itself is not told by its command alone; see `answers_of`.
+            # The command alone does not identify an engine that may adjust itself: `answers_of`.
             "adjust": spec.adjust,
             "code": code_digest(*CODE),
         }
@@ -95,15 +95,15 @@ def named(spec: ServingSpec, given: Mapping[str, str] | None = None) -> dict[str
     return named_files(spec.extra_args, deciding_variables(given, spec.variables), given)
 
 
-def answers_of(asked: Sequence[object], adjustments: Sequence[Adjustment]) -> str:
+def answers_of(conditions_: Sequence[object], adjustments: Sequence[Adjustment]) -> str:
     """Return the identity of the answers of one server that was started under some conditions.
 
     Args:
-        asked: The conditions.
-        adjustments: What was changed when it did not come up as asked: another command line.
+        conditions_: The conditions.
+        adjustments: What was changed when it did not come up with its spec: another command line.
     """
     changed = [[one.field, one.after] for one in adjustments if one.field != _MEMORY]
-    return digest_of([asked, changed])
+    return digest_of([conditions_, changed])
 
 
 def deciding_flags(command: Sequence[str], extra: Sequence[str]) -> list[str]:

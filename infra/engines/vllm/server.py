@@ -305,7 +305,7 @@ def serve_command(
 
 
 def _unanswered(error: Exception) -> bool:
-    """Tell whether it was the server that failed, not what it was asked."""
+    """Tell whether it was the server that failed, not the request."""
     if isinstance(error, ServerError):
         return True
     if not isinstance(error, RequestFailed):

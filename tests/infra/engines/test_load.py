@@ -87,7 +87,7 @@ def shows(text: str) -> Iterator[str]:
         server.server_close()
 
 
-def test_a_server_is_asked_with_what_requests_carry() -> None:
+def test_a_server_gets_what_requests_carry() -> None:
     with shows(METRICS) as root:
         assert ask(root, {"Authorization": "Bearer key"}, [NAMES]) == read(METRICS, [NAMES])
         assert ask(root, {}, [NAMES]) is None

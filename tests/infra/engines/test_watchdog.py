@@ -60,7 +60,7 @@ def running(*faults: str) -> Iterator[Server]:
             process.kill()
 
 
-def test_a_server_with_nothing_to_do_is_asked_and_not_taken_for_hung() -> None:
+def test_a_server_with_nothing_to_do_gets_a_request_and_is_not_taken_for_hung() -> None:
     with running() as server, server.watched(4.0) as dog:
         until(lambda: server.computed() >= 3)  # asked after half the limit, three times over
         assert not dog.hung

@@ -50,8 +50,8 @@ def adjusting(
     """Serve while the block runs; if `spec.adjust`, with settings that the device has room for.
 
     Args:
-        spec: What was asked.
-        serve: Serves with a spec, and is told what was changed in it.
+        spec: Settings to begin with.
+        serve: Serves with a spec, and gets what was changed in it.
         progress: Hears each change.
 
     Raises:
@@ -68,7 +68,7 @@ def adjusting(
                 changed = adjusted(spec, diagnosis) if diagnosis else None
                 if diagnosis is None or changed is None or len(made) >= MOST_ADJUSTMENTS:
                     raise
-                new = _told(spec, changed, diagnosis)
+                new = _adjustments(spec, changed, diagnosis)
                 for step in new:
                     progress.say(
                         f"{step.reason} Starting again with {step.field}={step.after} "
@@ -86,7 +86,9 @@ def diagnosis_of(error: ServerError) -> Diagnosis | None:
     return diagnose(text, error.exit_code)
 
 
-def _told(before: ServingSpec, after: ServingSpec, diagnosis: Diagnosis) -> tuple[Adjustment, ...]:
+def _adjustments(
+    before: ServingSpec, after: ServingSpec, diagnosis: Diagnosis
+) -> tuple[Adjustment, ...]:
     names = [field.removeprefix(_PREFIX) for field in diagnosis.adjustment or ()]
     return tuple(
         Adjustment(

@@ -1,12 +1,12 @@
-"""Known failures that lie in the machine, the engine's environment or its arguments."""
+"""Failures that lie in the machine, the engine's environment or its arguments."""
 
 from __future__ import annotations
 
 from infra.engines.vllm.diagnosis.changes import eager
-from infra.engines.vllm.diagnosis.patterns import Known
+from infra.engines.vllm.diagnosis.patterns import Failure
 
 MACHINE = (
-    Known(
+    Failure(
         name="port-taken",
         patterns=(r"(?i)address already in use",),
         fact="The port was taken while the server started.",
@@ -14,18 +14,18 @@ MACHINE = (
         remedy="Run again; leave serving.port empty, so that a free one is found.",
         field="serving.port",
     ),
-    Known(
+    Failure(
         name="too-few-devices",
         patterns=(
-            r"Not enough allowed NUMA nodes to bind threads of (?P<asked>\d+) local",
-            r"World size \((?P<asked>\d+)\) is larger than the number of available GPUs",
+            r"Not enough allowed NUMA nodes to bind threads of (?P<wanted>\d+) local",
+            r"World size \((?P<wanted>\d+)\) is larger than the number of available GPUs",
         ),
-        fact="The model shall be shared by {asked} devices, but there are fewer.",
+        fact="The model shall be shared by {wanted} devices, but there are fewer.",
         cause="Each takes a GPU of its own; on processors, a NUMA node.",
         remedy="Lower serving.tensor_parallel_size.",
         field="serving.tensor_parallel_size",
     ),
-    Known(
+    Failure(
         name="library-broken",
         patterns=(r"(?:ImportError|ModuleNotFoundError): (?P<what>[^\n()]+[^\n() ])",),
         fact="The engine's own environment is broken: {what}.",
@@ -33,7 +33,7 @@ MACHINE = (
         remedy="Delete the environment that the log names, it is built again; or correct "
         "ASSAY_SERVER_PYTHON.",
     ),
-    Known(
+    Failure(
         name="compilation-failed",
         patterns=(r"(?P<what>InvalidCxxCompiler|Failed to find C compiler)",),
         fact="The engine could not compile the model for this device: {what}.",
@@ -42,21 +42,21 @@ MACHINE = (
         field="serving.enforce_eager",
         adjust=eager,
     ),
-    Known(
+    Failure(
         name="too-many-open-files",
         patterns=(r"Error: Too many open files",),
         fact="The engine may not open as many files as it needs.",
         cause="The limit of this shell or service is too low.",
         remedy="Raise it with `ulimit -n 65536` where Assay is started.",
     ),
-    Known(
+    Failure(
         name="disk-full",
         patterns=(r"Errno 28\] No space left on device",),
         fact="The disk is full: the engine could not write what it has to.",
         cause="It keeps compiled code and temporary files below the home and TMPDIR.",
         remedy="Free some space, or let TMPDIR and VLLM_CACHE_ROOT name another disk.",
     ),
-    Known(
+    Failure(
         name="argument-unknown",
         patterns=(r"error: unrecognized arguments: (?P<what>[^\n]+)",),
         fact="The engine does not know the arguments {what}.",
@@ -64,7 +64,7 @@ MACHINE = (
         remedy="Correct serving.extra_args.",
         field="serving.extra_args",
     ),
-    Known(
+    Failure(
         name="argument-invalid",
         patterns=(
             r"error: argument (?P<what>[^\n(]+[^\n( ])",

@@ -26,8 +26,8 @@ def died(log: Path, exit_code: int) -> ServerError:
         exit_code: With which it ended (128 + n after signal n).
     """
     ended = f"The server ended by itself with {describe_exit(exit_code)}."
-    known = diagnose(_read(log), exit_code)
-    if known is None:
+    diagnosis = diagnose(_read(log), exit_code)
+    if diagnosis is None:
         return ServerDied(
             f"{ended} Its last lines ({log}):\n{tail(log)}",
             cause=vllm_log.first_error(log),
@@ -35,12 +35,12 @@ def died(log: Path, exit_code: int) -> ServerError:
             exit_code=exit_code,
             log=log,
         )
-    kind = PortTaken if known.name == "port-taken" else ServerDied
+    kind = PortTaken if diagnosis.name == "port-taken" else ServerDied
     return kind(
-        f"{known.fact} {ended} Its log: {log}",
-        cause=known.cause,
-        remedy=known.remedy,
-        diagnosis=known.name,
+        f"{diagnosis.fact} {ended} Its log: {log}",
+        cause=diagnosis.cause,
+        remedy=diagnosis.remedy,
+        diagnosis=diagnosis.name,
         exit_code=exit_code,
         log=log,
     )
@@ -49,12 +49,12 @@ def died(log: Path, exit_code: int) -> ServerError:
 def not_ready(log: Path) -> ServerNotReady:
     """Return the error for an engine that still runs, but was not ready in time."""
     late = "The server was not ready in time."
-    if (known := diagnose(_read(log), None)) is not None:
+    if (diagnosis := diagnose(_read(log), None)) is not None:
         return ServerNotReady(
-            f"{late} {known.fact} Its log: {log}",
-            cause=known.cause,
-            remedy=known.remedy,
-            diagnosis=known.name,
+            f"{late} {diagnosis.fact} Its log: {log}",
+            cause=diagnosis.cause,
+            remedy=diagnosis.remedy,
+            diagnosis=diagnosis.name,
             log=log,
         )
     return ServerNotReady(
@@ -79,10 +79,10 @@ def hung(log: Path) -> ServerHung:
 
 def explained(error: ServerError, log: Path) -> ServerError:
     """Return an error of an engine that runs, with the cause and remedy that its log tells of."""
-    known = diagnose(_read(log), None)
-    if known is None:
+    diagnosis = diagnose(_read(log), None)
+    if diagnosis is None:
         return error
-    return replace(error, cause=known.fact, remedy=known.remedy, diagnosis=known.name)
+    return replace(error, cause=diagnosis.fact, remedy=diagnosis.remedy, diagnosis=diagnosis.name)
 
 
 def _read(log: Path) -> str:

@@ -1,12 +1,12 @@
-"""Known failures that lie in the model, or in how it shall be run."""
+"""Failures that lie in the model, or in how it shall be run."""
 
 from __future__ import annotations
 
 from infra.engines.vllm.diagnosis.changes import shorter_window
-from infra.engines.vllm.diagnosis.patterns import Known
+from infra.engines.vllm.diagnosis.patterns import Failure
 
 MODELS = (
-    Known(
+    Failure(
         name="quantization-unsupported",
         patterns=(
             r"Value error, (?P<what>Unknown quantization method: [\w-]+)",
@@ -20,7 +20,7 @@ MODELS = (
         remedy="Take a checkpoint in another format, or one that is not quantized (model.id).",
         field="model.id",
     ),
-    Known(
+    Failure(
         name="dtype-unsupported",
         patterns=(
             r"torch\.(?P<dtype>\w+) is not supported for quantization method (?P<method>\w+)\. "
@@ -31,7 +31,7 @@ MODELS = (
         remedy="Set serving.dtype to auto or to one of these types.",
         field="serving.dtype",
     ),
-    Known(
+    Failure(
         name="no-config",
         patterns=(r"Invalid repository ID or local directory specified: '(?P<path>[^']*)'",),
         fact="There is no config.json that the engine understands in {path}.",
@@ -40,7 +40,7 @@ MODELS = (
         "(model.id).",
         field="model.id",
     ),
-    Known(
+    Failure(
         name="config-unreadable",
         patterns=(r"the config file at '(?P<path>[^']*)' is not a valid JSON file",),
         fact="{path} is no JSON.",
@@ -48,7 +48,7 @@ MODELS = (
         remedy="Fetch the file again; model.revision names another state of the repository.",
         field="model.revision",
     ),
-    Known(
+    Failure(
         name="no-weights",
         patterns=(r"Cannot find any model weights with `(?P<path>[^`]*)`",),
         fact="There are no weights in {path}.",
@@ -56,7 +56,7 @@ MODELS = (
         remedy="Name a folder or repository with .safetensors files (model.id).",
         field="model.id",
     ),
-    Known(
+    Failure(
         name="weights-unreadable",
         patterns=(r"SafetensorError: (?P<what>[^\n]+)",),
         fact="A file with weights cannot be read: {what}.",
@@ -64,7 +64,7 @@ MODELS = (
         remedy="Fetch the file again; model.revision names another state of the repository.",
         field="model.revision",
     ),
-    Known(
+    Failure(
         name="weights-of-another-shape",
         patterns=(
             r"start \(\d+\) \+ length \(\d+\) exceeds dimension size \(\d+\)",
@@ -75,7 +75,7 @@ MODELS = (
         remedy="Take config.json and weights from the same place and revision (model.revision).",
         field="model.revision",
     ),
-    Known(
+    Failure(
         name="architecture-unknown",
         patterns=(
             r"Model architectures \['(?P<what>\w+)'[^]]*\] are not supported",
@@ -87,7 +87,7 @@ MODELS = (
         "with a newer vLLM.",
         field="model.id",
     ),
-    Known(
+    Failure(
         name="remote-code-needed",
         patterns=(r"contains custom code which must be executed to correctly load the model",),
         fact="The model needs Python code that comes with it.",
@@ -95,19 +95,19 @@ MODELS = (
         remedy="Read that code; if you trust it, set model.trust_remote_code.",
         field="model.trust_remote_code",
     ),
-    Known(
+    Failure(
         name="window-too-long",
         patterns=(
-            r"max_model_len \((?P<asked>\d+)\) is greater than the derived max_model_len "
+            r"max_model_len \((?P<wanted>\d+)\) is greater than the derived max_model_len "
             r"\(\w+=(?P<fits>\d+)",
         ),
-        fact="The model was made for {fits} tokens; serving.max_model_len asks for {asked}.",
+        fact="The model was made for {fits} tokens; serving.max_model_len asks for {wanted}.",
         cause="Beyond the positions it was trained on, a model answers nonsense.",
         remedy="Set serving.max_model_len to {fits}, or leave it empty.",
         field="serving.max_model_len",
         adjust=shorter_window,
     ),
-    Known(
+    Failure(
         name="tokenizer-unreadable",
         patterns=(
             r"JSONDecodeError: (?P<what>[^\n]+)",
@@ -119,7 +119,7 @@ MODELS = (
         remedy="Fetch tokenizer.json again; model.revision names another state of the repository.",
         field="model.revision",
     ),
-    Known(
+    Failure(
         name="chat-template-broken",
         patterns=(r"TemplateSyntaxError: (?P<what>[^\n]+)",),
         fact="The model's chat template is broken: {what}.",
@@ -128,13 +128,13 @@ MODELS = (
         "repository (model.revision).",
         field="model.revision",
     ),
-    Known(
+    Failure(
         name="heads-not-divisible",
         patterns=(
             r"attention heads \((?P<heads>\d+)\) must be divisible by tensor parallel size "
-            r"\((?P<asked>\d+)\)",
+            r"\((?P<wanted>\d+)\)",
         ),
-        fact="The model's {heads} attention heads cannot be shared by {asked} devices.",
+        fact="The model's {heads} attention heads cannot be shared by {wanted} devices.",
         cause="Every device takes whole heads, and as many as the others.",
         remedy="Set serving.tensor_parallel_size to a divisor of {heads}.",
         field="serving.tensor_parallel_size",

@@ -1,9 +1,9 @@
-"""Known failures for want of memory."""
+"""Failures for want of memory."""
 
 from __future__ import annotations
 
 from infra.engines.vllm.diagnosis.changes import eager, shorter_window, smaller_fraction
-from infra.engines.vllm.diagnosis.patterns import Known
+from infra.engines.vllm.diagnosis.patterns import Failure
 
 _OUT_OF_MEMORY = (
     r"can't allocate memory: you tried to allocate (?P<size>\d+ bytes)",
@@ -13,19 +13,19 @@ _WEIGHTS_ARE_IN = "Loading weights took"
 
 
 MEMORY = (
-    Known(
+    Failure(
         name="kv-cache-too-small",
         patterns=(
-            r"max seq len \((?P<asked>\d+)\)[^\n]*maximum model length is (?P<fits>[1-9]\d*)",
+            r"max seq len \((?P<wanted>\d+)\)[^\n]*maximum model length is (?P<fits>[1-9]\d*)",
         ),
-        fact="The key-value cache has no room for one request of {asked} tokens.",
+        fact="The key-value cache has no room for one request of {wanted} tokens.",
         cause="The engine estimates that the memory left beside the weights holds {fits} tokens.",
         remedy="Set serving.max_model_len to {fits}, or give the engine more memory with "
         "serving.memory_fraction.",
         field="serving.max_model_len",
         adjust=shorter_window,
     ),
-    Known(
+    Failure(
         name="no-memory-for-cache",
         patterns=(
             r"No available memory for the cache blocks",
@@ -40,19 +40,19 @@ MEMORY = (
         field="serving.memory_fraction",
         adjust=eager,
     ),
-    Known(
+    Failure(
         name="memory-fraction-refused",
         patterns=(
             r"memory on (?:device|node) \S+ \((?P<free>[\d.]+)/(?P<total>[\d.]+) GiB\) on startup "
-            r"is less than desired \w+ memory utilization \((?P<asked>[\d.]+)",
+            r"is less than desired \w+ memory utilization \((?P<wanted>[\d.]+)",
         ),
-        fact="The engine may take {asked} of the device's {total} GiB, but only {free} are free.",
+        fact="The engine may take {wanted} of the device's {total} GiB, but only {free} are free.",
         cause="Other processes hold the rest.",
         remedy="Lower serving.memory_fraction, or end the other processes.",
         field="serving.memory_fraction",
         adjust=smaller_fraction,
     ),
-    Known(
+    Failure(
         name="weights-do-not-fit",
         patterns=_OUT_OF_MEMORY,
         needs="Starting to load model",
@@ -63,7 +63,7 @@ MEMORY = (
         "model, or take a device with more memory.",
         field="serving.tensor_parallel_size",
     ),
-    Known(
+    Failure(
         name="no-memory-for-batches",
         patterns=_OUT_OF_MEMORY,
         needs=rf"\A(?![\s\S]*Starting to load model)|{_WEIGHTS_ARE_IN}",
@@ -74,7 +74,7 @@ MEMORY = (
         "number where it stands there already.",
         field="serving.extra_args",
     ),
-    Known(
+    Failure(
         name="killed",
         patterns=(),
         exit_code=128 + 9,
@@ -84,7 +84,7 @@ MEMORY = (
         "memory.",
         field="serving.memory_fraction",
     ),
-    Known(
+    Failure(
         name="engine-process-killed",
         patterns=(r"Engine core initialization failed", r"EngineDeadError: EngineCore encounter"),
         never=r"failed to start\.|encountered a fatal error|EngineCore died of",
@@ -94,14 +94,14 @@ MEMORY = (
         "memory.",
         field="serving.memory_fraction",
     ),
-    Known(
+    Failure(
         name="shared-memory-too-small",
         patterns=(
             r"Insufficient space in /dev/shm[^\n]*: (?P<needed>\d+ MiB) required, "
             r"(?P<free>\d+ MiB) free",
         ),
         fact="The engine's processes need {needed} of shared memory; {free} are free.",
-        cause="Containers get little of it unless told otherwise.",
+        cause="Containers get little of it by default.",
         remedy="Start the container with --shm-size=8g or --ipc=host, or clear /dev/shm.",
     ),
 )

@@ -1,4 +1,4 @@
-"""What makes a failure of the engine a known one."""
+"""By what a failure of the engine is recognized."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def _nothing(found: Mapping[str, str], log: str) -> None:
 
 
 @dataclass(frozen=True)
-class Known:
-    """One known failure."""
+class Failure:
+    """One failure of the table."""
 
     name: str
     patterns: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Recognise a known failure of the engine in its log."""
+"""Recognise a failure of the engine in its log."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections import defaultdict
 
 from infra.contracts.records import Record
 from infra.engines.vllm import log as vllm_log
-from infra.engines.vllm.diagnosis.patterns import Known, Value
-from infra.engines.vllm.diagnosis.table import KNOWN
+from infra.engines.vllm.diagnosis.patterns import Failure, Value
+from infra.engines.vllm.diagnosis.table import FAILURES
 
 
 class Diagnosis(Record):
     """Why the engine failed, and what to change."""
 
     name: str
-    """Of the entry in the table of known failures."""
+    """Of the entry in the table of failures."""
 
     fact: str
     cause: str
@@ -28,7 +28,7 @@ class Diagnosis(Record):
 
 
 def diagnose(log_text: str, exit_code: int | None) -> Diagnosis | None:
-    """Return the known failure that a log tells of, None if it is none of them.
+    """Return the failure that a log tells of, None if it is none of the table.
 
     The failure that stands first in the log counts: later ones are its consequences.
 
@@ -36,35 +36,39 @@ def diagnose(log_text: str, exit_code: int | None) -> Diagnosis | None:
         log_text: All that the engine printed.
         exit_code: With which it ended (128 + n after signal n); None while it runs.
     """
-    for known in KNOWN:
-        if known.exit_code is not None and known.exit_code == exit_code:
-            return _diagnosis(known, None, log_text)
-    found = [(match.start(), match, known) for known in KNOWN if (match := find(known, log_text))]
+    for failure in FAILURES:
+        if failure.exit_code is not None and failure.exit_code == exit_code:
+            return _diagnosis(failure, None, log_text)
+    found = [
+        (match.start(), match, failure)
+        for failure in FAILURES
+        if (match := find(failure, log_text))
+    ]
     if not found:
         return None
-    _, match, known = min(found, key=lambda candidate: candidate[0])
-    return _diagnosis(known, match, log_text)
+    _, match, failure = min(found, key=lambda candidate: candidate[0])
+    return _diagnosis(failure, match, log_text)
 
 
-def find(known: Known, log_text: str) -> re.Match[str] | None:
-    """Return where a log tells of one known failure, None if it does not."""
-    if known.needs and not re.search(known.needs, log_text):
+def find(failure: Failure, log_text: str) -> re.Match[str] | None:
+    """Return where a log tells of one failure, None if it does not."""
+    if failure.needs and not re.search(failure.needs, log_text):
         return None
-    if known.never and re.search(known.never, log_text):
+    if failure.never and re.search(failure.never, log_text):
         return None
     text = vllm_log.failure(log_text)
-    matches = [match for pattern in known.patterns if (match := re.search(pattern, text))]
+    matches = [match for pattern in failure.patterns if (match := re.search(pattern, text))]
     return min(matches, key=lambda match: match.start(), default=None)
 
 
-def _diagnosis(known: Known, match: re.Match[str] | None, log_text: str) -> Diagnosis:
+def _diagnosis(failure: Failure, match: re.Match[str] | None, log_text: str) -> Diagnosis:
     named = match.groupdict() if match else {}
     values = defaultdict(str, {name: text for name, text in named.items() if text})
     return Diagnosis(
-        name=known.name,
-        fact=known.fact.format_map(values),
-        cause=known.cause.format_map(values),
-        remedy=known.remedy.format_map(values),
-        field=known.field,
-        adjustment=known.adjust(values, log_text),
+        name=failure.name,
+        fact=failure.fact.format_map(values),
+        cause=failure.cause.format_map(values),
+        remedy=failure.remedy.format_map(values),
+        field=failure.field,
+        adjustment=failure.adjust(values, log_text),
     )

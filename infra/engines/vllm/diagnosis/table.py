@@ -1,4 +1,4 @@
-"""The failures of the engine that are known, by what they lie in.
+"""The failures of the engine that are recognized, by what they lie in.
 
 A new one takes an entry in one of these lists, a way to provoke it in `tests/engine_failures.py`,
 and the log that `python -m tests.capture_engine_logs NAME` then writes.
@@ -10,4 +10,4 @@ from infra.engines.vllm.diagnosis.machine import MACHINE
 from infra.engines.vllm.diagnosis.models import MODELS
 from infra.engines.vllm.diagnosis.out_of_memory import MEMORY
 
-KNOWN = (*MEMORY, *MODELS, *MACHINE)
+FAILURES = (*MEMORY, *MODELS, *MACHINE)

@@ -1,4 +1,4 @@
-"""How `vllm bench serve` is asked to time one point: pure functions of what was asked.
+"""How `vllm bench serve` times one point: pure functions of the spec.
 
 Prompts are random tokens, answers all of one length whatever the model would say, so that all arms
 do the same work. Nothing may come from the engine's prefix cache: prompts share no beginning, every

@@ -24,8 +24,8 @@ VERSION = 1
 
 def main():
     """Do all runs of the request, and write the response."""
-    asked, answered = map(Path, sys.argv[1:])
-    request = json.loads(asked.read_text(encoding="utf-8"))
+    request_file, response_file = map(Path, sys.argv[1:])
+    request = json.loads(request_file.read_text(encoding="utf-8"))
     if request["version"] != VERSION:
         sys.exit(f"this is version {VERSION}, not {request['version']}")
     runs = request["runs"]
@@ -45,7 +45,7 @@ def main():
                 text = (Path(folder) / f"{number}.json").read_text(encoding="utf-8")
                 results.append(json.loads(text))
     response = {"version": VERSION, "results": results}
-    answered.write_text(json.dumps(response, indent=2), encoding="utf-8")
+    response_file.write_text(json.dumps(response, indent=2), encoding="utf-8")
 
 
 def tell(phase, done, total):

@@ -70,10 +70,10 @@ def _measure(
     progress: Progress,
 ) -> list[Result]:
     folder.mkdir(parents=True, exist_ok=True)
-    asked, answered = folder / "request.json", folder / "response.json"
-    answered.unlink(missing_ok=True)
-    asked.write_text(json.dumps(request(points, target), indent=2), encoding="utf-8")
-    command = [str(word) for word in (python, "-I", "-u", WORKER, asked, answered)]
+    request_file, response_file = folder / "request.json", folder / "response.json"
+    response_file.unlink(missing_ok=True)
+    request_file.write_text(json.dumps(request(points, target), indent=2), encoding="utf-8")
+    command = [str(word) for word in (python, "-I", "-u", WORKER, request_file, response_file)]
     started = time.monotonic()
     deadline = started + _POINT_SECONDS * len(points)
     with start(command, log=log, env=_environment(server)) as child:
@@ -86,7 +86,7 @@ def _measure(
                     remedy="Lower speed.requests or speed.output_tokens.",
                 )
     try:
-        results = _results(points, code, answered, log)
+        results = _results(points, code, response_file, log)
     except ProcessError:
         server.raise_if_failing()
         raise
@@ -96,7 +96,7 @@ def _measure(
 
 
 def request(points: Sequence[Point], target: Target) -> dict[str, object]:
-    """Return what the worker is asked: every point once to warm up, and once to be timed."""
+    """Return the worker's request: every point once to warm up, and once to be timed."""
     runs: list[dict[str, object]] = []
     for point in points:
         warming = f"warming up, {point.what}"

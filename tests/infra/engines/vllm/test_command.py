@@ -53,7 +53,7 @@ def test_on_a_cpu_nothing_is_compiled_and_the_cache_is_sized(model: Path) -> Non
     assert built[built.index("--kv-cache-memory-bytes") + 1] == str(int(20 * GIB * 0.3))
 
 
-def test_what_is_asked_is_passed_on(model: Path) -> None:
+def test_what_the_spec_says_is_passed_on(model: Path) -> None:
     built = command(
         model, GPU, dtype="float16", max_model_len=4096, tensor_parallel_size=2,
         memory_fraction=0.5, enforce_eager=True, extra_args=("--max-num-seqs", "7"),

@@ -165,7 +165,7 @@ def test_what_assay_itself_adds_is_in_the_key(monkeypatch: pytest.MonkeyPatch) -
     assert key(device=CPU) != before
 
 
-def test_the_code_that_asks_and_says_what_can_be_asked_is_in_the_key(
+def test_the_code_that_asks_and_says_what_a_server_can_do_is_in_the_key(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert {"scoring", "engines/vllm/server.py"} <= set(engine_conditions.CODE)
@@ -177,9 +177,9 @@ def test_the_code_that_asks_and_says_what_can_be_asked_is_in_the_key(
 def test_what_was_adjusted_keeps_answers_of_its_own() -> None:
     def adjusted(field: str, after: str) -> str:
         made = Adjustment(field=field, before="the default", after=after, reason="no room")
-        return answers_of(["asked"], [made])
+        return answers_of(["conditions"], [made])
 
-    plain = answers_of(["asked"], [])
+    plain = answers_of(["conditions"], [])
     assert adjusted("serving.enforce_eager", "true") != plain
     assert adjusted("serving.memory_fraction", "0.5") == plain
 

@@ -1,4 +1,4 @@
-"""Known failures are told from logs of the real engine, see `tests/capture_engine_logs.py`."""
+"""Failures are recognized in logs of the real engine, see `tests/capture_engine_logs.py`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from infra.engines.vllm.diagnosis.adjusting import MOST_ADJUSTMENTS, adjusted, a
 from infra.engines.vllm.diagnosis.messages import explained
 from infra.engines.vllm.diagnosis.patterns import Value
 from infra.engines.vllm.diagnosis.reading import Diagnosis, diagnose, find
-from infra.engines.vllm.diagnosis.table import KNOWN
+from infra.engines.vllm.diagnosis.table import FAILURES
 from infra.engines.vllm.server import LiveServer, serve, serve_command
 from infra.machine import ports
 from infra.machine.device import detect
@@ -87,7 +87,7 @@ SAYS: dict[str, tuple[str, str, dict[str, Value] | None]] = {
         {"serving.max_model_len": 2048},
     ),
 }  # fmt: skip
-"""What has to be told of each log: the field, words of fact or cause, the adjustment."""
+"""What has to be said of each log: the field, words of fact or cause, the adjustment."""
 
 
 class Heard:
@@ -117,7 +117,7 @@ def diagnosed(name: str) -> Diagnosis:
 
 
 def test_every_entry_has_a_captured_log_and_every_log_an_entry() -> None:
-    names = [known.name for known in KNOWN]
+    names = [failure.name for failure in FAILURES]
     assert len(set(names)) == len(names) >= 12
     assert {name.partition("--")[0] for name in LOGS} == set(names)
     assert set(LOGS) == set(CASES) == set(SAYS)
@@ -139,14 +139,16 @@ def test_a_captured_failure_is_said_with_its_cause_and_field(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(LOGS))
 def test_no_other_entry_matches_a_captured_log(name: str) -> None:
     code, text = captured(name)
-    matching = {known.name for known in KNOWN if find(known, text) or known.exit_code == code}
+    matching = {
+        failure.name for failure in FAILURES if find(failure, text) or failure.exit_code == code
+    }
     assert matching == {name.partition("--")[0]}
 
 
-@pytest.mark.parametrize("known", KNOWN, ids=lambda known: known.name)
-def test_the_field_to_change_exists(known: Any) -> None:
-    names = [word.strip(",.") for word in known.remedy.split() if word.startswith("serving.")]
-    for field in filter(None, [known.field, *names]):
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.name)
+def test_the_field_to_change_exists(failure: Any) -> None:
+    names = [word.strip(",.") for word in failure.remedy.split() if word.startswith("serving.")]
+    for field in filter(None, [failure.field, *names]):
         holder: type[BaseModel] = ArmSpec
         section, name = field.split(".")
         holder = holder.model_fields[section].annotation  # type: ignore[assignment]
@@ -199,13 +201,13 @@ def test_what_no_setting_can_mend_is_not_adjusted() -> None:
 
 
 class Bench:
-    """Engines that print what they are told to, and end; or come up."""
+    """Engines that print what they are given, and end; or come up."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.marked = Marked()
         self.heard = Heard()
-        self.asked: list[ServingSpec] = []
+        self.specs: list[ServingSpec] = []
 
     def serve(
         self, *command: str, port: int = 0, timeout_seconds: float = 60
@@ -227,7 +229,7 @@ class Bench:
     def fail(
         self, text: str, then: str, timeout_seconds: float = 60
     ) -> contextlib.AbstractContextManager[LiveServer]:
-        """Serve with an engine that prints a text and then does what a shell is told."""
+        """Serve with an engine that prints a text and then does what a shell would."""
         printed = self.folder / "printed"
         printed.write_text(text, encoding="utf-8")
         return self.serve("sh", "-c", f"cat {printed}; {then}", timeout_seconds=timeout_seconds)
@@ -241,7 +243,7 @@ class Bench:
         def once(
             spec: ServingSpec, made: tuple[Adjustment, ...]
         ) -> Iterator[tuple[Adjustment, ...]]:
-            self.asked.append(spec)
+            self.specs.append(spec)
             text = log_of(spec)
             port = ports.find_free()
             good = [sys.executable, "-I", "-u", str(SERVER), str(port), "base-1"]
@@ -259,7 +261,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     assert bench.marked.living() == []
 
 
-def test_a_known_failure_is_one_error_without_a_stack_trace(bench: Bench) -> None:
+def test_a_listed_failure_is_one_error_without_a_stack_trace(bench: Bench) -> None:
     code, text = captured("window-too-long")
     with pytest.raises(ServerDied) as caught, bench.fail(text, f"exit {code}"):
         pytest.fail("it never came up")
@@ -297,10 +299,10 @@ def test_a_broken_chat_template_explains_a_refused_chat(tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     log.write_text(captured("chat-template-broken")[1], encoding="utf-8")
     refused = ServerError("/v1/chat/completions answered 400.", cause="?", exit_code=3)
-    told = explained(refused, log)
-    assert told.fact == refused.fact
-    assert (told.diagnosis, told.exit_code) == ("chat-template-broken", 3)
-    assert "chat template is broken" in told.cause
+    error = explained(refused, log)
+    assert error.fact == refused.fact
+    assert (error.diagnosis, error.exit_code) == ("chat-template-broken", 3)
+    assert "chat template is broken" in error.cause
     log.write_text("")
     assert explained(refused, log) is refused
 
@@ -319,7 +321,7 @@ def test_what_does_not_fit_is_adjusted_where_the_spec_allows_it(bench: Bench) ->
                 reason="The key-value cache has no room for one request of 2048 tokens.",
             ),
         )  # fmt: skip
-    assert [spec.max_model_len for spec in bench.asked] == [None, 1248]
+    assert [spec.max_model_len for spec in bench.specs] == [None, 1248]
     assert bench.heard.lines[0] == (
         "The key-value cache has no room for one request of 2048 tokens. Starting again with "
         "serving.max_model_len=1248 instead of the default."
@@ -329,14 +331,14 @@ def test_what_does_not_fit_is_adjusted_where_the_spec_allows_it(bench: Bench) ->
 def test_nothing_is_adjusted_unasked(bench: Bench) -> None:
     with pytest.raises(ServerDied), bench.adjust(ServingSpec(), too_small):
         pytest.fail("it was adjusted")
-    assert len(bench.asked) == 1
+    assert len(bench.specs) == 1
 
 
 def test_the_same_failure_with_its_adjustment_in_place_ends_it(bench: Bench) -> None:
     text = captured("kv-cache-too-small")[1]
     with pytest.raises(ServerDied), bench.adjust(ServingSpec(adjust=True), lambda spec: text):
         pytest.fail("it came up")
-    assert [spec.max_model_len for spec in bench.asked] == [None, 1248]
+    assert [spec.max_model_len for spec in bench.specs] == [None, 1248]
 
 
 def test_adjusting_comes_to_an_end(bench: Bench) -> None:
@@ -348,8 +350,8 @@ def test_adjusting_comes_to_an_end(bench: Bench) -> None:
 
     with pytest.raises(ServerDied), bench.adjust(ServingSpec(adjust=True), ever_less):
         pytest.fail("it came up")
-    assert [spec.max_model_len for spec in bench.asked] == [None, 1250, 1200, 1150]
-    assert len(bench.asked) == MOST_ADJUSTMENTS + 1
+    assert [spec.max_model_len for spec in bench.specs] == [None, 1250, 1200, 1150]
+    assert len(bench.specs) == MOST_ADJUSTMENTS + 1
 
 
 def test_what_goes_wrong_in_the_block_is_not_adjusted(bench: Bench) -> None:
@@ -360,7 +362,7 @@ def test_what_goes_wrong_in_the_block_is_not_adjusted(bench: Bench) -> None:
     ):
         raise dead
     assert caught.value is dead
-    assert len(bench.asked) == 1
+    assert len(bench.specs) == 1
 
 
 @pytest.mark.engine

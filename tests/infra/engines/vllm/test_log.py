@@ -105,8 +105,8 @@ def test_news_warnings_and_frames_are_no_failure() -> None:
         '  File "/envs/x.py", line 3, in x\n    raise ValueError("no: " + reason)\n'
         "ValueError: no: because\n  Value error, more\n"
     )
-    told = "Traceback (most recent call last):\nValueError: no: because\n  Value error, more"
-    assert vllm_log.failure(START + text) == told
+    lines = "Traceback (most recent call last):\nValueError: no: because\n  Value error, more"
+    assert vllm_log.failure(START + text) == lines
     assert vllm_log.failure(START + FAILURE).splitlines()[1] == (
         "ValueError: No available memory for the cache."
     )

@@ -26,7 +26,7 @@ def test_what_is_served_is_said() -> None:
     assert looked(max_model_len=512, dtype="float16") == "float16, a window of 512 tokens"
 
 
-def test_of_a_model_that_only_has_a_name_nothing_is_known() -> None:
+def test_of_a_model_that_only_has_a_name_nothing_is_said() -> None:
     assert check(ServingSpec(tensor_parallel_size=5), from_name("org/Model-7B"), {}) is None
     assert check(ServingSpec(), None, {}) is None
 

@@ -124,7 +124,7 @@ def test_waiting_is_said(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("code", [0, 3])
-def test_a_server_that_ends_is_told_from_one_that_is_late(bench: Bench, code: int) -> None:
+def test_a_server_that_ends_is_distinguished_from_one_that_is_late(bench: Bench, code: int) -> None:
     error = bench.refused(f"exit-{code}")
     assert isinstance(error, ServerDied)
     assert (error.exit_code, error.log, error.diagnosis) == (code, bench.log, "")
@@ -160,13 +160,13 @@ def test_a_server_that_would_spoil_the_scores_is_refused(
     assert KEY not in str(error)
 
 
-def test_without_a_chat_template_no_chat_is_asked_for(bench: Bench) -> None:
+def test_without_a_chat_template_no_chat_is_requested(bench: Bench) -> None:
     with bench.serve("no-chat", chat=False) as server:
         assert server.alive()
 
 
 def test_death_at_the_first_question(bench: Bench) -> None:
-    error = bench.refused("dies-when-asked")
+    error = bench.refused("dies-on-request")
     assert isinstance(error, ServerDied)
     assert error.cause == "ValueError: engine trouble"
 
@@ -236,7 +236,7 @@ def test_nothing_outlives_a_killed_driver(bench: Bench) -> None:
     assert bench.marked.wait_gone() == []
 
 
-def test_a_port_that_is_asked_for_and_taken(tmp_path: Path) -> None:
+def test_a_port_of_the_spec_that_is_taken(tmp_path: Path) -> None:
     port = ports.find_free()
     missing = PythonEnvironment(name="x", python=tmp_path / "absent", digest="", provided=True)
     server = serve_model(tmp_path, missing, tmp_path / "x.log", port=port)
