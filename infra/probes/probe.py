@@ -15,7 +15,7 @@ from infra.probes.subject import Subject
 class Probe(ABC):
     """Something measured on one arm while it is served, and kept for later runs.
 
-    It never costs a run its scores: what fails is told and left out, and an engine that dies of it
+    It never costs a run its scores: what fails is said and left out, and an engine that dies of it
     is started again once at most, if the run may start it again at all.
     """
 
@@ -29,7 +29,7 @@ class Probe(ABC):
     """Field of `ArmResult` that holds what it found."""
 
     def __init__(self, subject: Subject) -> None:
-        """Prepare to measure an arm; nothing is asked yet."""
+        """Prepare to measure an arm; nothing is requested yet."""
         self._subject = subject
         self._spec = subject.spec
         self._run = subject.run
@@ -42,11 +42,11 @@ class Probe(ABC):
     @property
     @abstractmethod
     def present(self) -> bool:
-        """Whether nothing has to be asked: it is not wanted, or an earlier run has asked."""
+        """Whether no request is needed: it is not wanted, or an earlier run has measured."""
 
     @property
     def wanted(self) -> bool:
-        """Whether a server has to be asked. One that cannot answer is not started for it."""
+        """Whether a server is needed. One that cannot answer is not started for it."""
         if self.present:
             return False
         subject = self._subject
@@ -65,7 +65,7 @@ class Probe(ABC):
         """Measure, and keep what was measured."""
 
     def take(self, server: ServedEndpoint, *, restarts_left: int) -> None:
-        """Measure if it has to be. Whatever fails is told, and nothing is kept.
+        """Measure if it has to be. Whatever fails is said, and nothing is kept.
 
         Args:
             server: Serves the arm.

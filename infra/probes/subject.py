@@ -22,7 +22,7 @@ class Subject:
     """Of the arm: `baseline`, or the candidate's."""
 
     arm: ArmSpec
-    """What was asked of it, whole."""
+    """Of the run, whole."""
 
     checkpoint: Checkpoint
     """What is served."""

@@ -5,7 +5,7 @@ reading    what a served model expects next, at every position
 positions  the same as arrays and as a file
 comparing  agreement, divergence, perplexity
 lengths    how long the written answers are
-probe      one arm's reading: asked once, kept for later runs
+probe      one arm's reading: made once, kept for later runs
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One arm's reading of the fidelity texts: asked once, kept for later runs."""
+"""One arm's reading of the fidelity texts: made once, kept for later runs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ReadingProbe(Probe):
 
     @property
     def present(self) -> bool:
-        """Whether nothing has to be asked: it is not wanted, or an earlier run has asked.
+        """Whether no request is needed: it is not wanted, or an earlier run has read.
 
         Raises:
             DatasetError: The user's texts cannot be read.
@@ -123,12 +123,12 @@ class ReadingProbe(Probe):
             code_digest(*_CHOOSING),
         ]  # fmt: skip
         kept = self._folder / "texts" / f"{digest_of(key)[:32]}.json"
-        known = None not in (source, *contents)
-        if known and kept.is_file():
+        identified = None not in (source, *contents)
+        if identified and kept.is_file():
             found = texts.Texts.model_validate_json(kept.read_text(encoding="utf-8"))
         else:
             found = self._choose()
-            if known:
+            if identified:
                 write_atomically(kept, found.model_dump_json())
         return found.cut(window - 1) if window else found
 

@@ -1,6 +1,6 @@
 """What a served model expects next at every position of given texts.
 
-Asked plainly, like triage: exact numbers for every token matter here and speed does not.
+By plain requests, like triage: exact numbers for every token matter here and speed does not.
 """
 
 from __future__ import annotations

@@ -187,7 +187,7 @@ def _chosen(
     progress: Progress,
 ) -> Texts:
     """Return the first texts that are new, long enough and independent of the calibration set."""
-    known = overlap.Ngrams(
+    calibration_words = overlap.Ngrams(
         message for one in calibrated_on for message in _messages(one, settings, progress)
     )
     chosen: dict[tuple[int, ...], None] = {}
@@ -195,7 +195,7 @@ def _chosen(
     for text in found:
         if len(chosen) == spec.documents:
             break
-        if known.shared(text):
+        if calibration_words.shared(text):
             left_out += 1
             continue
         ids = tuple(encode([text])[0][: spec.max_tokens])

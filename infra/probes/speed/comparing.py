@@ -65,15 +65,15 @@ def slower(
     Args:
         baseline: Timings of the baseline; None if there are none.
         candidate: Timings of the candidate; None if there are none.
-        notable: Share by which it has to be slower to be told.
+        notable: Share by which it has to be slower to be reported.
     """
     sentences = []
     for pair in summary(baseline, candidate):
-        if told := list(_worse(pair, 1 + notable)):
+        if worse := list(_worse(pair, 1 + notable)):
             requests = "1 request" if pair.concurrency == 1 else f"{pair.concurrency} requests"
             sentences.append(
                 f"The candidate is slower with prompts of {pair.input_tokens:,} tokens and "
-                f"{requests} at a time: {', '.join(told)}."
+                f"{requests} at a time: {', '.join(worse)}."
             )
     return sentences
 

@@ -1,4 +1,4 @@
-"""Where is timed: pure functions of what was asked."""
+"""Where is timed: pure functions of the spec."""
 
 from __future__ import annotations
 

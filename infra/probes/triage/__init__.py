@@ -123,7 +123,7 @@ class Look:
     """The look at one arm while it is served."""
 
     def __init__(self, subject: Subject, *, baseline: ArmResult | None) -> None:
-        """Prepare; nothing is asked yet.
+        """Prepare; nothing is requested yet.
 
         Args:
             subject: The arm.
@@ -138,11 +138,11 @@ class Look:
         code = code_digest(*_CODE)
         beside = baseline.identity if baseline else subject.identity
         # Findings are about both: the same candidate is another one's loss beside another baseline.
-        kept = digest_of([subject.identity, beside, self._asked(), code])[:32]
+        kept = digest_of([subject.identity, beside, self._prompts_key(), code])[:32]
         self._kept = subject.settings.triage / f"{kept}.json"
         self._baseline_answers = subject.settings.triage / digest_of([beside, code])[:32]
 
-    def _asked(self) -> list[object]:
+    def _prompts_key(self) -> list[object]:
         """Return what decides which prompts there are; of this run alone where nobody can tell."""
         spec = self._spec.evaluation.triage.model_dump(mode="json", exclude={"min_agreement"})
         if (source := self._spec.probe_conversations) is None:
@@ -190,15 +190,15 @@ class Look:
     def _keep_answers(self, server: ServedEndpoint) -> None:
         if unmet(_NEEDS, server.can):
             return
-        asked = self._prompts(server)
-        file = self._answers_to(asked)
-        if not asked or file.is_file():
+        prompt_ids = self._prompts(server)
+        file = self._answers_to(prompt_ids)
+        if not prompt_ids or file.is_file():
             return
-        given = answers.ask(server, asked, self._teller("answering prompts", len(asked)))
-        readings = answers.read(server, given, self._teller("reading answers", len(asked)))
+        given = answers.ask(server, prompt_ids, self._teller("answering prompts", len(prompt_ids)))
+        readings = answers.read(server, given, self._teller("reading answers", len(prompt_ids)))
         baseline = Baseline.of(given, readings)
         write_atomically(file, baseline.model_dump_json())
-        self._progress.say(f"triage: kept the baseline's answers to {len(asked)} prompts")
+        self._progress.say(f"triage: kept the baseline's answers to {len(prompt_ids)} prompts")
 
     def _judge(self, server: ServedEndpoint) -> None:
         started = time.monotonic()
@@ -208,25 +208,25 @@ class Look:
             served.kernel(server.record.kernel, self._subject.engine.kernels),
         ]
         missing = unmet(_NEEDS, server.can)
-        asked = [] if missing else self._prompts(server)
-        baseline, to_these = (None, False) if missing else self._baseline(asked)
+        prompt_ids = [] if missing else self._prompts(server)
+        baseline, to_these = (None, False) if missing else self._baseline(prompt_ids)
         share = None
         if missing:
             title = self._subject.engine.title
-            checks.append(served.not_asked(f"{title} has no {named(missing)}"))
+            checks.append(served.not_compared(f"{title} has no {named(missing)}"))
         elif baseline is None:
-            checks.append(served.not_asked("the baseline's answers are not kept"))
+            checks.append(served.not_compared("the baseline's answers are not kept"))
         else:
             more, share = self._compare(baseline, server)
             checks += more
         if baseline is not None and to_these:
             checks.append(served.calibration(baseline.prompt_logprob, "baseline"))
-        elif asked and all(check.ok for check in checks):
+        elif prompt_ids and all(check.ok for check in checks):
             # A sound candidate reads noise as badly as the baseline does.
             readings = answers.read(
                 server,
-                [answers.Answer.none(prompt) for prompt in asked],
-                self._teller("reading prompts", len(asked)),
+                [answers.Answer.none(prompt) for prompt in prompt_ids],
+                self._teller("reading prompts", len(prompt_ids)),
             )
             checks.append(served.calibration(served.prompt_logprob(readings), "candidate"))
         seconds = time.monotonic() - started + (before.seconds if before else 0.0)
@@ -245,20 +245,20 @@ class Look:
 
     def _compare(self, baseline: Baseline, server: ServedEndpoint) -> tuple[list[Check], float]:
         count = len(baseline.answers)
-        asked = [answer.prompt for answer in baseline.answers]
-        given = answers.ask(server, asked, self._teller("answering prompts", count))
+        prompt_ids = [answer.prompt for answer in baseline.answers]
+        given = answers.ask(server, prompt_ids, self._teller("answering prompts", count))
         readings = answers.read(server, baseline.answers, self._teller("reading answers", count))
         least = self._spec.evaluation.triage.min_agreement
         agreement, share = served.agreement(baseline, readings, least)
         return [*served.answers(baseline.answers, given), agreement], share
 
-    def _baseline(self, asked: list[list[int]]) -> tuple[Baseline | None, bool]:
+    def _baseline(self, prompt_ids: list[list[int]]) -> tuple[Baseline | None, bool]:
         """Return answers of the baseline, and whether they are to these prompts.
 
         Prompts of an earlier calibration set do as well for a comparison. With the scores of the
         baseline all reused there may be no others: for triage alone no server is started.
         """
-        exact = self._answers_to(asked)
+        exact = self._answers_to(prompt_ids)
         files = self._baseline_answers.glob("*.json")
         kept = sorted(files, key=lambda path: path.stat().st_mtime_ns)
         file = exact if exact in kept else kept[-1] if kept else None
@@ -283,8 +283,10 @@ class Look:
                 trust_remote_code=self._subject.trusts_tokenizer,
             )
 
-    def _answers_to(self, asked: list[list[int]]) -> Path:
-        return self._baseline_answers / f"{digest_of([answers.ANSWER_TOKENS, asked])[:32]}.json"
+    def _answers_to(self, prompt_ids: list[list[int]]) -> Path:
+        return (
+            self._baseline_answers / f"{digest_of([answers.ANSWER_TOKENS, prompt_ids])[:32]}.json"
+        )
 
     def _found_on_disk(self) -> Triage | None:
         file = self._run.path / f"{_FILES}-{self._subject.name}.json"

@@ -1,6 +1,6 @@
 """What a served model answers to the prompts, and how likely it finds given answers.
 
-Asked plainly, a few requests in all: exact numbers for every token matter here and speed does not.
+A few plain requests in all: exact numbers for every token matter here and speed does not.
 """
 
 from __future__ import annotations

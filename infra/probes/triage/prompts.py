@@ -28,10 +28,10 @@ def prompts(
     progress: Progress,
     trust_remote_code: bool,
 ) -> list[list[int]]:
-    """Return token ids of the first conversations that can be asked, rendered for an answer.
+    """Return token ids of the first conversations that have a question, rendered for an answer.
 
     What the template refuses without its last answer, and what is too long, is left out; what
-    renders to the same text is asked once.
+    renders to the same text comes once.
 
     Args:
         model: Folder with tokenizer and chat template; the same for both arms.
@@ -54,11 +54,11 @@ def prompts(
     renderer.check()
     found: dict[tuple[int, ...], None] = {}
     for talk in conversations.rows:
-        asked = talk.messages[: len(talk.messages) - (talk.messages[-1]["role"] == "assistant")]
-        if not asked:
+        messages = talk.messages[: len(talk.messages) - (talk.messages[-1]["role"] == "assistant")]
+        if not messages:
             continue
         try:
-            text = renderer.render(talk, asked, add_generation_prompt=True)
+            text = renderer.render(talk, messages, add_generation_prompt=True)
         except CalibrationError:
             continue
         # The template writes the special tokens; tokenizing adds none, so none comes twice.

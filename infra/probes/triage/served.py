@@ -48,7 +48,7 @@ class Baseline(Record):
 def kernel(name: str | None, engines: Kernels) -> Check:
     """Tell whether the engine's kernel for quantized layers is a fast one.
 
-    A slow one, or one not known here, changes no score: it is told and stops nothing.
+    A slow one, or one not known here, changes no score: it is reported and stops nothing.
 
     Args:
         name: As the engine's log has it.
@@ -111,7 +111,7 @@ def judged(check: Check, share: float | None, least: float) -> Check:
 
     Args:
         check: What was found.
-        share: Of next tokens on which both models agreed; none if that was not asked.
+        share: Of next tokens on which both models agreed; none if that was not measured.
         least: Share that is wanted now.
     """
     if check.name != AGREEMENT or share is None:
@@ -119,7 +119,7 @@ def judged(check: Check, share: float | None, least: float) -> Check:
     return check.model_copy(update={"wanted": f"at least {least:g}", "ok": share >= least})
 
 
-def not_asked(why: str) -> Check:
+def not_compared(why: str) -> Check:
     """Tell that there was nothing to compare answers with."""
     return Check(name=AGREEMENT, value=f"not asked: {why}", wanted="-", ok=True)
 

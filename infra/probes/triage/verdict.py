@@ -9,8 +9,8 @@ from infra.contracts.progress import Progress
 from infra.contracts.records import Check, Checkpoint
 from infra.probes.triage import files, served
 
-_TOLD = {served.KERNEL}
-"""Checks that are told and do not stop: they are about speed and not about answers."""
+_WARNINGS = {served.KERNEL}
+"""Checks that are reported and do not stop: they are about speed and not about answers."""
 
 _AGAIN = "Remove {path}, so that it is quantized again. If that gives the same, "
 _DATA = "look at the calibration data: rendered conversations of the kind the model will be asked"
@@ -73,7 +73,7 @@ _CAUSES = {
     served.LOOPS: ("Weights are damaged: the model repeats itself.", _AGAIN + _DATA + "."),
     served.ENDLESS: ("Weights are damaged: the model finds no end.", _AGAIN + _DATA + "."),
 }
-"""Check → probable cause, and what to do. Of several the first one here is told: it is the most
+"""Check → probable cause, and what to do. Of several the first one here is given: it is the most
 particular."""
 
 
@@ -100,9 +100,9 @@ def stop_if_broken(
     """
     failed = [check for check in checks if not check.ok]
     for check in failed:
-        if check.name in _TOLD:
+        if check.name in _WARNINGS:
             progress.say(f"triage: {check.name} is {check.value}, not {check.wanted}")
-    failed = [check for check in failed if check.name not in _TOLD]
+    failed = [check for check in failed if check.name not in _WARNINGS]
     if not failed:
         return
     path, same = checkpoint.path, checkpoint.digest == baseline

@@ -23,7 +23,7 @@ from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 
 NO_ENGINE = PythonEnvironment(name="none", python=Path("python"), digest="", provided=True)
-"""For what is decided before anything is asked."""
+"""For what is decided before anything is requested."""
 
 
 def checkpoint_at(folder: Path, digest: str = "d") -> Checkpoint:
@@ -35,7 +35,7 @@ def checkpoint_at(folder: Path, digest: str = "d") -> Checkpoint:
 
 
 def result_of(subject: Subject) -> ArmResult:
-    """Return an arm that was asked no task."""
+    """Return an arm without tasks."""
     return ArmResult(
         identity=subject.identity,
         checkpoint=CheckpointSummary.of(subject.checkpoint),

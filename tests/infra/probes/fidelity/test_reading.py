@@ -44,14 +44,14 @@ def server() -> Iterator[Completions]:
 
 
 def test_positions_are_put_together(server: Completions) -> None:
-    told: list[int] = []
-    found = read(server, TEXTS, 2, "here", told.append)
+    progress: list[int] = []
+    found = read(server, TEXTS, 2, "here", progress.append)
     assert found.own[:4].tolist() == [-0.25, -1.75, -7.5, -1.75]
     assert found.ids.tolist() == [[1, 2]] * (3 + 1 + 2047)
     assert found.logprobs[0].tolist() == [-0.25, -1.75]
     assert found.lengths.tolist() == [4, 2, 2048]
     assert found.origin == "here"
-    assert told == [2, 3]  # a long text travels alone
+    assert progress == [2, 3]  # a long text travels alone
     assert {body["prompt_logprobs"] for body in server.requests} == {2}
     assert Positions.of(TEXTS, found.own, found.ids, found.logprobs, origin="").texts == found.texts
 

@@ -79,7 +79,7 @@ def test_lines_of_jsonl_are_texts(tmp_path: Path) -> None:
         ("t.txt", "One.\n\nTwo.".encode("utf-16")),
     ],
 )
-def test_texts_are_known_by_content(tmp_path: Path, name: str, content: str | bytes) -> None:
+def test_texts_are_recognized_by_content(tmp_path: Path, name: str, content: str | bytes) -> None:
     assert list(texts.read(written(tmp_path, name, content))) == ["One.", "Two."]
 
 
@@ -184,7 +184,7 @@ def test_questions_are_taken_evenly_and_by_chance(
         for part in suite.parts.values()
         for name, task in part.tasks.items()
     }  # fmt: skip
-    whose = [next(name for name, known in rows.items() if text in known) for text in found.tokens]
+    whose = [next(name for name, texts in rows.items() if text in texts) for text in found.tokens]
     assert Counter(whose) == {"gsm8k": 10, "gpqa_main_zeroshot": 10}
     places = [rows["gsm8k"].index(text) for text in found.tokens if text in rows["gsm8k"]]
     assert places != sorted(places)
@@ -192,7 +192,7 @@ def test_questions_are_taken_evenly_and_by_chance(
     assert found.origin == "questions of gsm8k, gpqa_main_zeroshot"
     # A task with few rows leaves its turns to the others.
     everything = questions(suite, shown, tokenizer, 4096)
-    assert set(everything.tokens) == {text for known in rows.values() for text in known}
+    assert set(everything.tokens) == {text for texts in rows.values() for text in texts}
 
 
 def test_a_question_that_awq_was_shown_is_left_out(

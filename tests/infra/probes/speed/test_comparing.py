@@ -8,7 +8,7 @@ from tests.infra.probes.speed.made import bench, point
 FEW, MANY, LONG = point(), point(concurrency=16), point(input_tokens=2048)
 
 
-def test_points_are_paired_by_what_was_asked_in_order() -> None:
+def test_points_are_paired_by_their_settings_in_order() -> None:
     quick = {"ttft_ms_median": 50.0, "tpot_ms_median": 4.0, "output_tokens_per_second": 160.0}
     pairs = summary(bench(LONG, FEW), bench(point(**quick), MANY, LONG))
     assert [(pair.input_tokens, pair.concurrency) for pair in pairs] == [
@@ -75,7 +75,7 @@ def test_noise_and_being_faster_are_not_said(hardly: dict[str, float]) -> None:
     assert slower(bench(point(**hardly)), bench(point(**hardly))) == []
 
 
-def test_timings_of_different_runs_are_told_apart() -> None:
+def test_timings_of_different_runs_are_distinguished() -> None:
     assert not in_different_runs(bench(FEW), bench(FEW))
     assert in_different_runs(bench(FEW, reused=True), bench(FEW))
     assert in_different_runs(bench(FEW, reused=True), bench(FEW, reused=True))

@@ -1,4 +1,4 @@
-"""The server and the interpreter are real processes that stand in, and fail as they are told."""
+"""The server and the interpreter are real processes that stand in, and fail as they should."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_the_key_is_in_the_environment_and_nowhere_else(
 
 
 @pytest.mark.parametrize(
-    ("mode", "told"),
+    ("mode", "reason"),
     [
         ("fails", "ended with exit code 1"),
         ("silent", "left no result"),
@@ -191,12 +191,12 @@ def test_the_key_is_in_the_environment_and_nowhere_else(
     ],
 )
 def test_a_timing_that_fails_is_said_and_costs_nothing_else(
-    stage: Stage, mode: str, told: str
+    stage: Stage, mode: str, reason: str
 ) -> None:
     probe = stage.probe(mode, speed={"concurrencies": [1, 4]})
     assert stage.take(probe) is None
     said = "\n".join(stage.said)
-    assert told in said
+    assert reason in said
     assert str(stage.run.log("bench-baseline")) in said
     assert "8/16" in said or mode != "fails"  # its log's last lines
     assert not probe.present  # the next run tries again
@@ -231,8 +231,8 @@ def test_points_beyond_the_window_are_left_out_which_is_said(stage: Stage) -> No
     bench = stage.take(stage.probe("good", speed={"input_tokens": [4065, 128]}))
     assert bench is not None
     assert [point.input_tokens for point in bench.points] == [128]
-    told = [line for line in stage.said if "exceeds the served window of 4096" in line]
-    assert len(told) == 1
+    lines = [line for line in stage.said if "exceeds the served window of 4096" in line]
+    assert len(lines) == 1
 
 
 def test_without_a_point_that_fits_no_server_is_started_for_it_again(stage: Stage) -> None:

@@ -52,7 +52,7 @@ def test_a_raised_bound_is_enforced_on_what_was_found_before(kept: Path) -> None
     assert "(wanted: at least 0.95)" in refused.value.fact
 
 
-def test_what_the_baseline_serves_decides_what_is_told(kept: Path) -> None:
+def test_what_the_baseline_serves_decides_the_cause(kept: Path) -> None:
     with pytest.raises(BrokenCheckpoint, match="the baseline's own weights"):
         look(kept, min_agreement=0.95).require_bound()
     with pytest.raises(BrokenCheckpoint, match="others than the baseline's"):
@@ -85,7 +85,7 @@ def test_conversations_that_are_noise_are_corrected_where_the_run_has_them(tmp_p
         assert caught.value.remedy.startswith(f"Correct {said}.")
 
 
-def test_the_report_shows_the_bound_that_was_asked(kept: Path) -> None:
+def test_the_report_shows_the_bound_of_the_spec(kept: Path) -> None:
     found = look(kept, min_agreement=0.9).found()
     assert found is not None
     assert found.checks[1].wanted == "at least 0.9"

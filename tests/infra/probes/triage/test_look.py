@@ -164,7 +164,7 @@ def test_switched_off_it_asks_nothing(bench: Bench, run: RunFolder) -> None:
     assert not run.path.exists()
 
 
-def test_the_baseline_is_asked_once(bench: Bench, run: RunFolder) -> None:
+def test_the_baseline_answers_once(bench: Bench, run: RunFolder) -> None:
     kept = sorted(bench.settings.triage.rglob("*.json"))
     times = [path.stat().st_mtime_ns for path in kept]
     bench.look(BASELINE, run).take(bench.servers["baseline"])

@@ -22,7 +22,7 @@ TEMPLATE = (
     "{{- m.role + ': ' + m.content + '; ' -}}{%- endfor -%}"
     "{%- if add_generation_prompt -%}assistant:{%- endif -%}"
 )
-ASKED, ANSWERED = {"from": "human", "value": "2*3?"}, {"from": "gpt", "value": "6"}
+QUESTION, ANSWER = {"from": "human", "value": "2*3?"}, {"from": "gpt", "value": "6"}
 TOOL = {"name": "times", "parameters": {}}
 
 
@@ -47,7 +47,7 @@ def rendered(folder: Path, rows: list[Any], moment: datetime = MOMENT) -> list[s
 
 
 def test_prompts_are_rendered_with_all_that_the_calibration_set_is(tmp_path: Path) -> None:
-    rows = [{"conversations": [ASKED, ANSWERED], "tools": [TOOL]}]
+    rows = [{"conversations": [QUESTION, ANSWER], "tools": [TOOL]}]
     (found,) = rendered(tmp_path, rows)
     tools = json.dumps([{"type": "function", "function": TOOL}])
     assert found == f"01 calm|{tools}|user: 2*3?; assistant:"
@@ -55,10 +55,11 @@ def test_prompts_are_rendered_with_all_that_the_calibration_set_is(tmp_path: Pat
     assert later == found.replace("01", "09", 1)
 
 
-def test_the_same_question_is_asked_once_and_what_is_refused_is_left_out(tmp_path: Path) -> None:
+def test_the_same_question_comes_once_and_what_is_refused_is_left_out(tmp_path: Path) -> None:
     other = {"from": "gpt", "value": "six"}
-    refused = [{"from": "narrator", "value": "Once"}, ANSWERED]
+    refused = [{"from": "narrator", "value": "Once"}, ANSWER]
     rows = [
-        {"conversations": talk} for talk in ([ASKED, ANSWERED], [ASKED, other], refused, [other])
+        {"conversations": talk}
+        for talk in ([QUESTION, ANSWER], [QUESTION, other], refused, [other])
     ]
     assert rendered(tmp_path, rows) == ["01 calm||user: 2*3?; assistant:"]

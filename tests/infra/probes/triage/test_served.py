@@ -84,7 +84,7 @@ def test_agreement_is_the_share_of_all_tokens() -> None:
     assert served.prompt_logprob([long, short]) == -2.0
 
 
-def test_noise_is_told_from_conversations() -> None:
+def test_noise_is_distinguished_from_conversations() -> None:
     assert served.calibration(-3.0, "baseline").ok
     assert not served.calibration(-5.1, "baseline").ok
 
