@@ -27,7 +27,7 @@ from infra.suite.sources import RowSource
 SECONDS = 3.0
 """Patience with each question."""
 
-_KNOWN_GATED = {"Idavidrein/gpqa"}
+_GATED = {"Idavidrein/gpqa"}
 """Datasets of lm-eval's tasks that are gated: without a token there is no use in asking."""
 
 _MEGABYTE = 1_000_000
@@ -121,8 +121,8 @@ def hubs(
     """Return the hubs that will be asked."""
     named: list[str] = [one.source for one in models] + [one.source for one in conversations]
     named += [rows.source for rows in rows_from]
-    known: tuple[Source, ...] = ("modelscope", "huggingface")
-    return {source for source in known if source in named}
+    sources: tuple[Source, ...] = ("modelscope", "huggingface")
+    return {source for source in sources if source in named}
 
 
 def _on_a_hub(source: Source, id: str, revision: str | None, settings: Settings) -> str:
@@ -142,7 +142,7 @@ def _as_the_task_says(dataset: str, revision: str) -> Finding | str:
     hub = connect("huggingface")
     repository = Repository("huggingface", "dataset", dataset)
     cached = _cached(dataset)
-    if dataset in _KNOWN_GATED and not cached and not _token():
+    if dataset in _GATED and not cached and not _token():
         raise GatedRepository(
             f"{dataset} is gated on huggingface, and there is no token to ask with.",
             cause="HF_TOKEN is not set, and there is no stored login.",

@@ -80,7 +80,7 @@ def look_at(
     """Look at the models, at conversations and texts, and at the memory that they take.
 
     Args:
-        spec: What was asked.
+        spec: The run.
         devices: Arm → what serves it.
         on_hubs: What hubs say of models there.
         talks: What hubs say of conversations there.
@@ -90,8 +90,8 @@ def look_at(
     lines = Lines(spec)
     models: dict[str, Model] = {}
     for name, arm in spec.evaluated.items():
-        asked = on_hubs.get(name)
-        models[name] = asked.result() if asked else model.here(arm, settings, progress)
+        on_hub = on_hubs.get(name)
+        models[name] = on_hub.result() if on_hub else model.here(arm, settings, progress)
         lines.extend(name, models[name].findings)
     conversations: dict[str, Finding] = {}
     for name, wanted in conversations_of(spec).items():

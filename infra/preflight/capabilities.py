@@ -15,7 +15,7 @@ _NAME = "questions"
 
 
 def look_at(spec: RunSpec, lines: Sequence[Line]) -> Iterator[Finding]:
-    """Find tasks that an engine of the run cannot be asked, once an engine.
+    """Find tasks that an engine of the run cannot answer, once an engine.
 
     Args:
         spec: The run.
@@ -37,7 +37,6 @@ def look_at(spec: RunSpec, lines: Sequence[Line]) -> Iterator[Finding]:
                     f"{engine.title} cannot answer {task}.",
                     cause=f"The task needs what this engine does not have: {named(missing)}.",
                     remedy=f"Serve with an engine that has it, or leave {task} out of "
-                    "evaluation.tasks"
-                    + (f"; {', '.join(rest)} can be asked here." if rest else "."),
+                    "evaluation.tasks" + (f"; {', '.join(rest)} can run here." if rest else "."),
                 ),
             )

@@ -37,7 +37,7 @@ def look_at(spec: RunSpec, settings: Settings) -> Equipment:
     """Look at this machine.
 
     Args:
-        spec: What was asked.
+        spec: The run.
         settings: Where things are kept.
     """
     devices = {name: _device(arm.serving) for name, arm in spec.evaluated.items()}

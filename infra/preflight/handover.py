@@ -47,7 +47,7 @@ def found_before(content: Callable[[], object]) -> list[Finding] | None:
     """Return what was handed over of the same content; none if nothing was, or it is old.
 
     Args:
-        content: Tells what would be surveyed now; not asked where nothing was handed over.
+        content: Tells what would be surveyed now; not called where nothing was handed over.
     """
     found = _found.get()
     if found is None or time.monotonic() - found.at > VALID_SECONDS:

@@ -1,4 +1,4 @@
-"""Margins by metric: a key that fits no metric of the suite is refused before anything is asked."""
+"""Margins by metric: a key that fits no metric of the suite is refused before anything runs."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def here(spec: ArmSpec, settings: Settings, progress: Progress) -> Model:
             quantizer_of(spec.quantization).check(found, spec.quantization)
         except AssayError as error:
             return Model([*findings, problem(_RECIPE, error)], shape, 0, None)
-        findings.append(_known(spec.quantization, config))
+        findings.append(_supported(spec.quantization, config))
     window = spec.serving.max_model_len or (shape.window if shape else None)
     return Model([*findings, _servable(spec, shape, config)], shape, 0, found.path, window)
 
@@ -98,7 +98,7 @@ def look_at_conversations(
     model: Model,
     settings: Settings,
     progress: Progress,
-    asked: Future[tuple[str, bool]] | None,
+    on_hub: Future[tuple[str, bool]] | None,
     *,
     for_quantizer: bool,
 ) -> Finding:
@@ -107,18 +107,18 @@ def look_at_conversations(
     Args:
         name: What the finding is called.
         wanted: The conversations.
-        spec: What templates are told.
+        spec: What templates get.
         trust_remote_code: Allow a tokenizer that is code of the repository.
         model: What is known of the model.
         settings: Where datasets of a hub are kept.
         progress: Hears how many are rendered.
-        asked: The hub's answer about a dataset there: what was found, and whether it is here.
+        on_hub: The hub's answer about a dataset there: what was found, and whether it is here.
         for_quantizer: A checkpoint is made from them; candidates are not just looked at with them.
     """
 
     def check() -> Finding | str:
-        if asked:
-            found, is_here = asked.result()
+        if on_hub:
+            found, is_here = on_hub.result()
             if not is_here:
                 return found
         if model.folder is None:
@@ -150,12 +150,12 @@ def _quantizable(
         quantizer_of(recipe).check_named(spec.model.id, config, quantization)
         if config is None:
             return note(_RECIPE, "unknown until config.json can be read")
-        return _known(recipe, config).found
+        return _supported(recipe, config).found
 
     return [look(_RECIPE, check)]
 
 
-def _known(recipe: QuantizationSpec, config: Mapping[str, Any]) -> Finding:
+def _supported(recipe: QuantizationSpec, config: Mapping[str, Any]) -> Finding:
     return ok(_RECIPE, f"{quantizer_of(recipe).title} knows {config.get('model_type')}")
 
 

@@ -54,15 +54,15 @@ def later(verdict: VerdictSpec, waiting: Iterable[str]) -> Finding:
 
 
 def _pooled(verdict: VerdictSpec, power: Power) -> Finding:
-    asked = points(verdict.margin_points)
+    wanted = points(verdict.margin_points)
     if resolves(verdict, power):
-        return ok(_POWER, f"{_shows(verdict, power)}; the margin is {asked}")
+        return ok(_POWER, f"{_shows(verdict, power)}; the margin is {wanted}")
     if verdict.if_unresolvable == "refuse":
         return problem(_POWER, _unresolvable(verdict, power))
     wider, _ = margin(verdict, power)
     return note(
         _POWER,
-        f"{_shows(verdict, power)}; the margin is widened from {asked} to {points(wider)}, since "
+        f"{_shows(verdict, power)}; the margin is widened from {wanted} to {points(wider)}, since "
         f"it would take {power.rows_for_margin:,} rows",
     )
 

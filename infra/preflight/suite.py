@@ -1,4 +1,4 @@
-"""The tasks: every name known, every row and metric in reach, and loaded where it costs nothing.
+"""The tasks: every name found, every row and metric in reach, and loaded where it costs nothing.
 
 Rows that are here are loaded and their marking is checked at once. Rows on a hub are only asked
 for; they are loaded, and so downloaded, when nothing else is missing.
@@ -145,7 +145,7 @@ def load(
     Args:
         tasks: What `read` found.
         missing: Sources of rows that cannot be had; their tasks are left out.
-        spec: What is asked.
+        spec: The tasks and their conditions.
         settings: Where rows and definitions are kept.
         progress: Hears about every step.
         whole: Load tasks whose rows are on a hub too, which downloads them.
@@ -178,9 +178,9 @@ def _load(spec: EvaluationSpec, settings: Settings, progress: Progress) -> str:
     return f"right answers to {', '.join(task.name for task in spec.tasks)} are marked right"
 
 
-def _in(told: str, error: AssayError) -> bool:
+def _in(text: str, error: AssayError) -> bool:
     """Return whether a refusal of the template stands elsewhere, and nothing can be added to it."""
-    return isinstance(error, TemplateError) and error.nothing_helps and error.words in told
+    return isinstance(error, TemplateError) and error.nothing_helps and error.words in text
 
 
 def look_at_prompts(

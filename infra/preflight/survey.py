@@ -37,7 +37,7 @@ def survey(
     """Look at everything the run needs, and say what was found.
 
     Args:
-        spec: What was asked.
+        spec: The run.
         settings: Where things are kept.
         progress: Hears about what takes long.
         fetch_rows: If nothing is missing, also load the tasks whose rows are on a hub, which
@@ -45,7 +45,7 @@ def survey(
         in_flow: Prefect carries the run out, so its API was reached: a slow answer refuses nobody.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
-        elsewhere = _Elsewhere.asked(spec, settings, progress, pool, in_flow=in_flow)
+        elsewhere = _Elsewhere.ask(spec, settings, progress, pool, in_flow=in_flow)
         there = equipment.look_at(spec, settings)
         with _usable(settings, there) as usable:
             return [*there.findings, *_rest(spec, elsewhere, there, usable, progress, fetch_rows)]
@@ -53,7 +53,7 @@ def survey(
 
 @dataclass(frozen=True)
 class _Elsewhere:
-    """What others are asked; they answer while this machine is looked at."""
+    """Requests to others; they answer while this machine is looked at."""
 
     tasks: suite.Tasks
     rows_on_hubs: bool
@@ -63,7 +63,7 @@ class _Elsewhere:
     rows: suite.Requests
 
     @classmethod
-    def asked(
+    def ask(
         cls, spec: RunSpec, settings: Settings, progress: Progress, pool: Executor, *, in_flow: bool
     ) -> _Elsewhere:
         """Ask hubs and the Prefect API."""
@@ -125,7 +125,7 @@ def _rest(
 
 def _pack(spec: RunSpec, settings: Settings) -> str:
     pack = baseline_pack.check(Path(spec.baseline_pack or "").expanduser(), spec, settings)
-    return f"{pack.result.checkpoint.model} of run {pack.run_id}, asked the same on this engine"
+    return f"{pack.result.checkpoint.model} of run {pack.run_id}, evaluated alike on this engine"
 
 
 def _prompts(

@@ -1,4 +1,4 @@
-"""What an engine cannot be asked is known before an accelerator is taken."""
+"""What an engine cannot answer is said before an accelerator is taken."""
 
 from __future__ import annotations
 
@@ -41,12 +41,10 @@ def test_tasks_that_score_need_log_probabilities_and_those_that_write_do_not(
     assert {cause.partition(": ")[2] for _, cause, _ in said} == {
         "chosen-token logprobs or echo logprobs."
     }
-    assert said[0][2].endswith(
-        "leave global_mmlu_en out of evaluation.tasks; gsm8k can be asked here."
-    )
+    assert said[0][2].endswith("leave global_mmlu_en out of evaluation.tasks; gsm8k can run here.")
 
 
-def test_without_token_prompts_nothing_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_token_prompts_no_task_is_possible(monkeypatch: pytest.MonkeyPatch) -> None:
     said = found(monkeypatch, Capability.TOKEN_PROMPTS)
     assert len(said) == 3
     assert all(remedy.endswith("evaluation.tasks.") for _, _, remedy in said)

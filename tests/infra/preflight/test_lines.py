@@ -85,7 +85,7 @@ def test_what_the_run_has_itself_is_no_candidates() -> None:
     assert finding.error.remedy == "Lower conversations.min_samples."
 
 
-def test_each_candidate_with_the_same_problem_is_told_what_helps_it() -> None:
+def test_each_candidate_with_the_same_problem_gets_its_own_remedy() -> None:
     lines = Lines(run("one", "two"))
     lines.add("one", REFUSED)
     lines.add("two", REFUSED)

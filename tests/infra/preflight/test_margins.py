@@ -1,4 +1,4 @@
-"""A margin of a metric that no task is judged by is refused before anything is asked."""
+"""A margin of a metric that no task is judged by is refused before anything runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MADE = """\
 
 
 @pytest.fixture
-def asked(tmp_path: Path) -> tuple[RunSpec, Settings]:
+def house(tmp_path: Path) -> tuple[RunSpec, Settings]:
     """House tasks: acc of choices, word_perplexity of pages, and what code makes of all rows."""
     folder = write(tmp_path / "tasks", utils_py="def highest(rows):\n    return max(rows)\n\n\n"
                    "def marks(doc, results):\n    return {'surprise': 1.0}\n")  # fmt: skip
@@ -56,25 +56,25 @@ def asked(tmp_path: Path) -> tuple[RunSpec, Settings]:
     )
 
 
-def look_at(asked: tuple[RunSpec, Settings], *given: str) -> list[preflight.Finding]:
-    return margins.look_at(override(asked[0], given), asked[1], Silent())
+def look_at(house: tuple[RunSpec, Settings], *given: str) -> list[preflight.Finding]:
+    return margins.look_at(override(house[0], given), house[1], Silent())
 
 
 def test_margins_are_looked_at_once_the_tasks_are_loaded(
-    asked: tuple[RunSpec, Settings],
+    house: tuple[RunSpec, Settings],
 ) -> None:
-    assert look_at(asked) == []
-    (later,) = look_at(asked, "verdict.margins.word_perplexity=0.3")
+    assert look_at(house) == []
+    (later,) = look_at(house, "verdict.margins.word_perplexity=0.3")
     assert later.status == "note"
 
-    check_suite(asked[0].evaluation, settings=asked[1], progress=Silent())
-    assert look_at(asked) == []
+    check_suite(house[0].evaluation, settings=house[1], progress=Silent())
+    assert look_at(house) == []
     (held,) = look_at(
-        asked, "verdict.margins.word_perplexity=0.3", "verdict.margins.house_task/acc=2"
+        house, "verdict.margins.word_perplexity=0.3", "verdict.margins.house_task/acc=2"
     )
     assert held.status == "ok"
     assert held.found == "acceptable loss: acc of house_task 2 points, word_perplexity of pages 0.3"
-    _, unknown = look_at(asked, "verdict.margins.surprise=1")
+    _, unknown = look_at(house, "verdict.margins.surprise=1")
     assert unknown.status == "note"
     assert "surprise of summed: nothing is known" in unknown.found
 
@@ -86,11 +86,11 @@ def test_margins_are_looked_at_once_the_tasks_are_loaded(
     ("nosuch", None),
 ])  # fmt: skip
 def test_a_key_that_fits_no_metric_is_refused_with_one_that_does(
-    asked: tuple[RunSpec, Settings], key: str, meant: str | None
+    house: tuple[RunSpec, Settings], key: str, meant: str | None
 ) -> None:
-    check_suite(asked[0].evaluation, settings=asked[1], progress=Silent())
+    check_suite(house[0].evaluation, settings=house[1], progress=Silent())
     given = [f"verdict.margins.{key}=0.3", "verdict.margins.acc=2"]
-    (refused,) = look_at(asked, *given)
+    (refused,) = look_at(house, *given)
     assert refused.status == "problem"
     assert refused.found == f"verdict.margins names {key}, by which no task is judged."
     assert "pages is judged by word_perplexity" in refused.cause
@@ -98,30 +98,30 @@ def test_a_key_that_fits_no_metric_is_refused_with_one_that_does(
         preflight.refuse([refused])
     # What the remedy says, typed.
     words = shlex.split(refused.remedy.partition("--set ")[2].rstrip("."))
-    mended = override(asked[0], [*given, words[0].rstrip(".")])
+    mended = override(house[0], [*given, words[0].rstrip(".")])
     assert mended.verdict.margins == ({meant: 0.3} if meant else {}) | {"acc": 2.0}
-    (found,) = margins.look_at(mended, asked[1], Silent())
+    (found,) = margins.look_at(mended, house[1], Silent())
     assert found.status == "ok"
 
 
 def test_what_an_earlier_version_remembers_is_loaded_again(
-    asked: tuple[RunSpec, Settings],
+    house: tuple[RunSpec, Settings],
 ) -> None:
-    spec, settings = asked
+    spec, settings = house
     check_suite(spec.evaluation, settings=settings, progress=Silent())
     (kept,) = [path for path in (settings.cache / "suites").iterdir() if path.is_file()]
     facts = Facts.model_validate_json(kept.read_text())
     kept.write_text(facts.model_dump_json(exclude={"first_metrics"}))
     found = remembered(spec.evaluation, settings, Silent())
     assert found is not None and not found.first_metrics
-    (held,) = look_at(asked, "verdict.margins.word_perplexity=0.3")
+    (held,) = look_at(house, "verdict.margins.word_perplexity=0.3")
     assert held.status == "ok"
 
 
 def test_where_no_task_has_points_the_plan_says_what_decides(
-    asked: tuple[RunSpec, Settings],
+    house: tuple[RunSpec, Settings],
 ) -> None:
-    spec, settings = asked
+    spec, settings = house
     pages = spec.evaluation.model_copy(update={"tasks": spec.evaluation.tasks[1:2]})
     check_suite(pages, settings=settings, progress=Silent())
     alone = spec.model_copy(update={"evaluation": pages})

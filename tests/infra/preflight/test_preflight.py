@@ -282,11 +282,11 @@ def test_a_gated_dataset_names_the_page_to_ask_on(
     assert hub.served == {}
 
     monkeypatch.delenv("HF_TOKEN")
-    asked = len(hub.requests)
+    before = len(hub.requests)
     with pytest.raises(AssayError, match="no token") as error:
         access.rows(source(GPQA), settings)
     assert page in error.value.remedy
-    assert len(hub.requests) == asked
+    assert len(hub.requests) == before
 
 
 def test_rows_that_were_fetched_earlier_do_without_the_hub(
@@ -303,7 +303,7 @@ def test_rows_that_were_fetched_earlier_do_without_the_hub(
     assert "CohereLabs___global-mmlu-lite" in found.found and "503" in found.found
 
 
-def test_rows_from_another_hub_are_asked_for_there(
+def test_rows_from_another_hub_are_requested_there(
     hub: stub_hub.StubHub, settings: Settings
 ) -> None:
     hub.repos["datasets/org/rows"] = stub_hub.Repo({"a.jsonl": b"{}"}, branch="master")
@@ -339,7 +339,7 @@ def answering(status: int) -> Iterator[str]:
         thread.join()
 
 
-def test_the_prefect_api_is_asked_whether_it_is_well() -> None:
+def test_the_prefect_api_says_whether_it_is_well() -> None:
     with answering(200) as url:
         found = access.prefect_api(f"{url}/api")
         assert isinstance(found, str) and "secret" not in found
@@ -379,8 +379,8 @@ def test_the_plan_knows_the_rows_of_loaded_tasks(loaded: tuple[RunSpec, Settings
 def test_a_margin_that_the_rows_cannot_resolve_is_refused_or_widened(
     loaded: tuple[RunSpec, Settings],
 ) -> None:
-    asked, here = loaded
-    refuse = override(asked, ["verdict.if_unresolvable=refuse", "verdict.flip_rate=null"])
+    spec, here = loaded
+    refuse = override(spec, ["verdict.if_unresolvable=refuse", "verdict.flip_rate=null"])
     refused, tasks = plan.look_at(refuse, here, Silent())
     # (1.644854 + 0.841621) sqrt(0.1 / 17) is 19.07 points; 10 points take 61.8 rows
     assert refused.status == "problem"
@@ -402,8 +402,8 @@ def test_a_margin_that_the_rows_cannot_resolve_is_refused_or_widened(
 def test_the_guard_of_the_tasks_is_named_where_it_would_be_too_narrow(
     loaded: tuple[RunSpec, Settings],
 ) -> None:
-    asked, here = loaded
-    narrow = override(asked, ["verdict.if_unresolvable=refuse"])  # 30 % flip: 33.1 points
+    spec, here = loaded
+    narrow = override(spec, ["verdict.if_unresolvable=refuse"])  # 30 % flip: 33.1 points
     assert "task_margin_points to no less" in plan.look_at(narrow, here, Silent())[0].remedy
     wide = override(narrow, ["verdict.task_margin_points=40"])
     assert "task_margin_points" not in plan.look_at(wide, here, Silent())[0].remedy
@@ -412,19 +412,19 @@ def test_the_guard_of_the_tasks_is_named_where_it_would_be_too_narrow(
 def test_earlier_runs_tell_how_many_rows_flip_and_how_long_it_takes(
     loaded: tuple[RunSpec, Settings], tmp_path: Path
 ) -> None:
-    asked, here = loaded
+    spec, here = loaded
     settings = here.model_copy(update={"runs": tmp_path})
-    asked = override(asked, ["verdict.flip_rate=null", "results.label=earlier"])
+    spec = override(spec, ["verdict.flip_rate=null", "results.label=earlier"])
     columns = (
         "run_id,label,model,primary,arm,task,n,lost,gained,startup_seconds,documents_per_second"
     )
     rows = [
-        f"run,earlier,{asked.baseline.model.id},True,{arm},{task},{n},{n // 2},0,60,{68 / 120}"
+        f"run,earlier,{spec.baseline.model.id},True,{arm},{task},{n},{n // 2},0,60,{68 / 120}"
         for arm in ("baseline", "quantized")
         for task, n in (("gsm8k", 30), ("global_mmlu_en", 38))
     ]
     (tmp_path / "history.csv").write_text("\n".join([columns, *rows]))
-    power, _, time = plan.look_at(asked, settings, Silent())
+    power, _, time = plan.look_at(spec, settings, Silent())
     # 15 of 30 rows and 19 of 38, each drawn towards 10 %, weighted by 5 and 12 rows
     assert "20.5 % of them" in power.found and "learned from 1 earlier run" in power.found
     # Two arms of 60 s, and 120 s for 68 rows, of which 17 are asked now

@@ -56,10 +56,10 @@ def run(*candidates: CandidateSpec, evaluation: dict[str, Any] | None = None, **
     whole = sample()
     tasks = (TaskSpec(name="gsm8k", num_fewshot=0, limit=60, max_gen_toks=160),)
     rows = {"openai/gsm8k": whole.evaluation.datasets["openai/gsm8k"]}
-    asked: EvaluationSpec = whole.evaluation.model_copy(
+    changed: EvaluationSpec = whole.evaluation.model_copy(
         update={"tasks": tasks, "datasets": rows, **(evaluation or {})}
     )
-    return whole.model_copy(update={"candidates": candidates, "evaluation": asked, **fields})
+    return whole.model_copy(update={"candidates": candidates, "evaluation": changed, **fields})
 
 
 def recipe(name: str, group_size: int, talks: CalibrationSpec = TALKS) -> CandidateSpec:
