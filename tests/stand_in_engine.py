@@ -2,8 +2,8 @@
 
     python stand_in_engine.py --fuse FILE … --port N --served-model-name NAME …
 
-Takes vLLM's command line. Prints `asked KIND DIGEST` for every prompt, so that the log tells what
-was asked in which order. Where the fuse is there, a reading of a text fails as it says:
+Takes vLLM's command line. Prints `prompt KIND DIGEST` for every prompt, so that the log tells what
+came in which order. Where the fuse is there, a reading of a text fails as it says:
 
     (empty)   the process ends, and the fuse is removed
     always    the process ends, each time
@@ -52,7 +52,7 @@ class Engine(Answers):
                 self.fuse.write_text("burnt")
             os._exit(3)
         for prompt in prompts:
-            print("asked", "text" if reading else "question", Oracle.state(prompt), flush=True)
+            print("prompt", "text" if reading else "question", Oracle.state(prompt), flush=True)
         if not reading:
             return super().complete(asked)
         choices = [

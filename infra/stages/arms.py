@@ -55,18 +55,18 @@ PROBES: tuple[type[Probe], ...] = (ReadingProbe, BenchProbe)
 """What is measured on each arm beside its tasks, in this order."""
 
 REPEAT = "repeat"
-"""Suffix of an arm that is asked everything a second time."""
+"""Suffix of an arm that is evaluated a second time."""
 
 _CODE = ("stages/arms.py", "probes/subject.py", "store/stored_scores.py")
-"""Code that decides who is asked what, with which tokenizer, and what is kept of it."""
+"""Code that decides which arm gets which questions, by which tokenizer, and what is kept of it."""
 
 _SECOND_ORDER = 2
-"""Seed of the order in which a repeat is asked."""
+"""Seed of the order of a repeat's questions."""
 
 
 @dataclass(frozen=True)
 class _Evaluation:
-    """What one arm has to answer, and with what it is asked."""
+    """What one arm has to answer, and with what it is evaluated."""
 
     subject: Subject
     name: str
@@ -79,7 +79,7 @@ class _Evaluation:
     """The loaded tasks; none if no task is missing."""
 
     rounds: early_stop.Rounds | None
-    """How a candidate is asked that may be stopped early."""
+    """How a candidate is evaluated that may be stopped early."""
 
     look: Look | None
     """Triage; none for a repeat."""
@@ -116,7 +116,7 @@ def evaluate(
 ) -> ArmResult:
     """Return what one arm scored on every task of the spec.
 
-    A repeat shows what changes with no change at all: the same tasks, asked in another order, with
+    A repeat shows what changes with no change at all: the same tasks, in another order, with
     no answer taken from the first time. It is neither looked at, nor timed, nor read with.
 
     Args:

@@ -51,7 +51,7 @@ def assemble(
         arms: The baseline, then every candidate that was evaluated.
         compared: Candidate → its comparison with the baseline.
         failed: Candidate → why there is no result of it.
-        spec: What was asked.
+        spec: The run.
         run: Knows the timings.
         settings: This machine's.
         prefect_url: Page of the flow run.
@@ -137,8 +137,8 @@ def verdict_of(
     Args:
         name: Of the candidate.
         comparison: With the baseline.
-        spec: What was asked.
-        margin: To hold it against, and the one that was asked for if that was widened; points.
+        spec: The run.
+        margin: To hold it against, and the one of the spec if that was widened; points.
         baseline: Over all its rows.
     """
     pooled: Pooled | None = comparison.pooled

@@ -73,7 +73,7 @@ class RunInputs(Record):
 
 
 def run_key(spec: RunSpec, settings: Settings) -> str | None:
-    """Return the digest of all that decides a run's outcome, or none if it cannot be told."""
+    """Return the digest of all that decides a run's outcome, or none if some of it is unknown."""
     try:
         inputs = [
             *(_model(model, settings) for model in _models(spec)),
@@ -106,14 +106,14 @@ def run_key(spec: RunSpec, settings: Settings) -> str | None:
         return None  # the preflight says what is wrong
     if None in inputs:
         return None
-    asked = spec.model_dump(mode="json", exclude={"results"})
+    fields = spec.model_dump(mode="json", exclude={"results"})
     machine = [platform.node(), platform.python_version()]
     versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
-    return digest_of([asked, inputs, environments, machine, versions, _code()])
+    return digest_of([fields, inputs, environments, machine, versions, _code()])
 
 
 def inputs_of(spec: RunSpec, settings: Settings) -> RunInputs:
-    """Return what a run starts from, told when it starts.
+    """Return what a run starts from, found when it starts.
 
     Files may be edited while it runs: what they hold at its end is not what it used.
     """
@@ -122,7 +122,7 @@ def inputs_of(spec: RunSpec, settings: Settings) -> RunInputs:
         conversations=tuple(
             calibration_source.identity(one, settings) for one in spec.calibrations
         ),
-        tasks=_known_tasks(spec, settings),
+        tasks=_task_keys(spec, settings),
         engines=_engines(spec, settings),
         variables=dict(engine_of(spec.baseline.serving).variables()),
         named=_named(spec.baseline),
@@ -180,7 +180,7 @@ def _whole(report: Report, path: Path) -> bool:
     )
 
 
-def _known_tasks(spec: RunSpec, settings: Settings) -> dict[str, str | None]:
+def _task_keys(spec: RunSpec, settings: Settings) -> dict[str, str | None]:
     try:
         return kind_of(spec.evaluation).keys(spec.evaluation, settings=settings)
     except (AssayError, OSError):

@@ -128,7 +128,7 @@ def write_template(folder: Path, template: str) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | {"chat_template": template}))
 
 
-def asked(log: Path, kind: str = "question") -> list[str]:
-    """Return what an engine was asked, by its log."""
+def prompts_in(log: Path, kind: str = "question") -> list[str]:
+    """Return the prompts that an engine got, by its log."""
     lines = log.read_text().splitlines()
-    return [line for line in lines if line.startswith(f"asked {kind} ")]
+    return [line for line in lines if line.startswith(f"prompt {kind} ")]

@@ -21,20 +21,23 @@ from infra.machine.device import detect
 from infra.machine.leases import lease
 from infra.store.settings import Settings
 from tests.broken_checkpoints import SAMPLE
-from tests.infra.stages.conftest import Evaluate, asked, make_spec, write_template
+from tests.infra.stages.conftest import Evaluate, make_spec, prompts_in, write_template
 from tests.infra.suite.harness.conftest import Heard
 from tests.infra.suite.harness.own_tasks import DEFINITION, write
 
 NOISE = {"noise_floor": True}
 
 
-def test_a_repeat_is_asked_everything_again_in_another_order(
+def test_a_repeat_answers_everything_again_in_another_order(
     evaluate: Evaluate, tmp_path: Path
 ) -> None:
     run, logs = tmp_path / "run", tmp_path / "run" / "logs"
     first = evaluate("run", conditions=NOISE)
     second = evaluate("run", conditions=NOISE, repeat=True)
-    one, other = asked(logs / "server-baseline.log"), asked(logs / "server-baseline-repeat.log")
+    one, other = (
+        prompts_in(logs / "server-baseline.log"),
+        prompts_in(logs / "server-baseline-repeat.log"),
+    )
     assert len(one) >= 24
     assert sorted(one) == sorted(other)
     assert one != other != one[::-1]
@@ -51,8 +54,8 @@ def test_a_repeat_is_asked_everything_again_in_another_order(
     # It is neither read with nor looked at.
     assert first.reading is not None
     assert (second.reading, second.triage, second.bench) == (None, None, None)
-    assert len(asked(logs / "server-baseline.log", "text")) == 8
-    assert asked(logs / "server-baseline-repeat.log", "text") == []
+    assert len(prompts_in(logs / "server-baseline.log", "text")) == 8
+    assert prompts_in(logs / "server-baseline-repeat.log", "text") == []
 
 
 def test_an_arm_and_its_repeat_are_kept_and_kept_apart(evaluate: Evaluate, tmp_path: Path) -> None:
@@ -76,15 +79,15 @@ def test_what_an_engine_that_adjusts_itself_gave_is_of_its_run_alone(
     first, second = evaluate("run", spec=spec), evaluate("later", spec=spec)
     assert not any(task.reused for one in (first, second) for task in one.tasks.values())
     log = tmp_path / "later" / "logs" / "server-baseline.log"
-    assert len(asked(log, "text")) == 8
+    assert len(prompts_in(log, "text")) == 8
     # Single answers go by the command that the server has in the end; one tells how it scores.
-    assert len(asked(log)) == 1
+    assert len(prompts_in(log)) == 1
     assert {name: one.metrics for name, one in first.tasks.items()} == {
         name: one.metrics for name, one in second.tasks.items()
     }
 
 
-def test_what_an_engine_cannot_be_asked_is_left_out_and_said(
+def test_what_an_engine_cannot_answer_is_left_out_and_said(
     evaluate: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     can = frozenset(Capability) - {Capability.PROMPT_LOGPROBS}
@@ -92,7 +95,7 @@ def test_what_an_engine_cannot_be_asked_is_left_out_and_said(
     found = evaluate("run")
     assert found.reading is None
     assert found.not_measured == ("the fidelity texts were not read. vLLM has no prompt logprobs.",)
-    assert asked(tmp_path / "run" / "logs" / "server-baseline.log", "text") == []
+    assert prompts_in(tmp_path / "run" / "logs" / "server-baseline.log", "text") == []
     again = evaluate("later")
     assert again.not_measured == found.not_measured
     # No engine is started for what it cannot do.
@@ -100,7 +103,7 @@ def test_what_an_engine_cannot_be_asked_is_left_out_and_said(
     assert logs == ["server-baseline-reused.log"]
 
 
-def test_a_reading_is_kept_and_asked_again_for_other_figures(
+def test_a_reading_is_kept_and_made_again_for_other_figures(
     evaluate: Evaluate, tmp_path: Path
 ) -> None:
     first = evaluate("run").reading
@@ -111,7 +114,7 @@ def test_a_reading_is_kept_and_asked_again_for_other_figures(
     assert not (tmp_path / "later" / "logs" / "server-baseline.log").exists()
     other = evaluate("other", top_k=3)
     assert all(task.reused for task in other.tasks.values())  # no question is asked again
-    assert asked(tmp_path / "other" / "logs" / "server-baseline.log") == []
+    assert prompts_in(tmp_path / "other" / "logs" / "server-baseline.log") == []
     assert other.reading == first  # three likely tokens instead of two change no likelihood
 
 
@@ -126,8 +129,8 @@ def test_an_engine_that_dies_while_it_reads_is_started_again(
     assert result.reading.documents == 8
     assert [text for text in heard.said if "Starting it again" in text] != []
     logs = tmp_path / "run" / "logs"
-    assert asked(logs / "server-baseline-2.log") == []  # all questions were answered
-    assert len(asked(logs / "server-baseline-2.log", "text")) == 8
+    assert prompts_in(logs / "server-baseline-2.log") == []  # all questions were answered
+    assert len(prompts_in(logs / "server-baseline-2.log", "text")) == 8
     rows = (tmp_path / "run" / result.tasks["gsm8k"].samples).read_text().splitlines()
     assert len([json.loads(row) for row in rows]) == 12
 

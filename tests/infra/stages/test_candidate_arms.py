@@ -21,7 +21,7 @@ from infra.models.weights import as_it_came, inspect_local
 from infra.probes.triage import served
 from infra.store.settings import Settings
 from tests.broken_checkpoints import SAMPLE
-from tests.infra.stages.conftest import CACHE, Evaluate, asked, make_spec, write_template
+from tests.infra.stages.conftest import CACHE, Evaluate, make_spec, prompts_in, write_template
 from tests.infra.suite.harness.conftest import Heard
 
 TYPE = CandidateSpec(name="float32", serving=ServingChanges(dtype="float32"))
@@ -58,7 +58,11 @@ def test_a_candidate_that_changes_the_engine_alone(evaluate: Evaluate, tmp_path:
     assert not set(flags) & set(baseline.server.command)
     assert candidate.identity != baseline.identity
     assert reused(candidate) == {False}
-    assert asked(logs / f"server-{CACHE.name}.log") == asked(logs / "server-baseline.log") != []
+    assert (
+        prompts_in(logs / f"server-{CACHE.name}.log")
+        == prompts_in(logs / "server-baseline.log")
+        != []
+    )
     assert candidate.tasks["gsm8k"].samples == f"samples/{CACHE.name}/gsm8k.jsonl"
     assert candidate.reading is not None
     assert candidate.reading.file == f"readings/{CACHE.name}.npz"
@@ -85,7 +89,7 @@ def test_two_candidates_beside_one_baseline(evaluate: Evaluate, tmp_path: Path) 
     run = tmp_path / "run"
     for name, arm in arms.items():
         assert reused(arm) == {False}
-        assert asked(run / "logs" / f"server-{name}.log") != []
+        assert prompts_in(run / "logs" / f"server-{name}.log") != []
         found = compare(baseline, arm, name, spec, run)
         assert {metric.confidence for metric in found.metrics} == {0.975}  # each has its part
     dtypes = {
@@ -159,7 +163,7 @@ def ready_made(checkpoint: Checkpoint, tmp_path: Path) -> Checkpoint:
 
 
 @pytest.mark.parametrize("tokenizer", ["own", "baseline"])
-def test_whose_template_writes_the_prompts_is_asked_for(
+def test_whose_template_writes_the_prompts_is_in_the_spec(
     evaluate: Evaluate, ready_made: Checkpoint, tmp_path: Path, tokenizer: str
 ) -> None:
     name = "ready-made"
@@ -187,8 +191,10 @@ def test_whose_template_writes_the_prompts_is_asked_for(
         assert ours == theirs
         assert found.prompts_differ == {}
         assert found.tokenizer_differs == ()
-    asked_of = [set(asked(run / "logs" / f"server-{which}.log")) for which in ("baseline", name)]
-    assert (asked_of[0] == asked_of[1]) is (tokenizer == "baseline")
+    prompts = [
+        set(prompts_in(run / "logs" / f"server-{which}.log")) for which in ("baseline", name)
+    ]
+    assert (prompts[0] == prompts[1]) is (tokenizer == "baseline")
 
 
 def test_a_broken_ready_made_checkpoint_is_never_served(evaluate: Evaluate, tmp_path: Path) -> None:

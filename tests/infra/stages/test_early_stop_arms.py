@@ -77,7 +77,7 @@ def test_a_stopped_evaluation_is_kept_and_never_taken_for_a_whole_one(
     ) == 1  # fmt: skip
     log = (tmp_path / "run" / "logs" / "server-candidate.log").read_text()
     whole_log = (tmp_path / "run" / "logs" / "server-baseline.log").read_text()
-    assert log.count("asked question") < whole_log.count("asked question")
+    assert log.count("prompt question") < whole_log.count("prompt question")
     again = one(baseline)
     assert all(task.reused for task in again.tasks.values())
     assert rows(again) == rows(stopped)
@@ -89,7 +89,7 @@ def test_a_stopped_evaluation_is_kept_and_never_taken_for_a_whole_one(
     assert rows(one(baseline)) == rows(stopped)
     other = one(baseline, margin=29)
     assert not any(task.reused for task in other.tasks.values())
-    # What both were asked is the same, to the letter.
+    # The prompts of both are the same, to the letter.
     into = answered_rows.SAMPLES.format(CANDIDATE.name)
     part = answered_rows.answered_of(baseline, stopped, tmp_path / "run", into)
     for name, scores in part.tasks.items():
@@ -105,7 +105,7 @@ def test_without_early_stop_a_baseline_changes_nothing(one: Evaluate, tmp_path: 
     one(baseline, early_stop=False)
     kept = sorted(path.name for path in (tmp_path / "cache" / "scores").iterdir())
     assert one(baseline, early_stop=False).tasks["gsm8k"].reused
-    one(early_stop=True)  # the baseline is asked everything all the same
+    one(early_stop=True)  # the baseline answers everything all the same
     assert sorted(path.name for path in (tmp_path / "cache" / "scores").iterdir()) == kept
 
 
@@ -117,7 +117,7 @@ def test_one_of_several_candidates_is_stopped_by_a_stricter_test(one: Evaluate) 
     alone = one(baseline, margin=10)
     beside = one(baseline, OTHER, margin=10)
     assert 0 < rows(alone) < rows(beside) == ROWS
-    # What it was asked alone is never taken for what it is asked as one of two.
+    # Its answers alone are never taken for those as one of two.
     assert not any(task.reused for task in beside.tasks.values())
 
 
