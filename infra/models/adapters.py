@@ -33,11 +33,11 @@ def refuse_alone(top: Sequence[str], place: Place) -> None:
     files = [name for name in sorted(top) if name == CONFIG or is_adapter(name)]
     if not files:
         return
-    known = place.read_object(CONFIG) if CONFIG in files else {}
-    found = known or {}
+    config = place.read_object(CONFIG) if CONFIG in files else {}
+    found = config or {}
     base = found.get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
-        why = f"{CONFIG} names its base model" if known is None else "it names no base model"
+        why = f"{CONFIG} names its base model" if config is None else "it names no base model"
         raise WeightsError(
             f"{place.what} is an adapter ({', '.join(files)}) and no model by itself.",
             cause=f"Quantizer and engine need whole weights; {why}.",

@@ -28,7 +28,7 @@ class Layout:
     single: str
     index: str
     variant: re.Pattern[str]
-    """Another precision of the same weights, which loaders take only when asked to."""
+    """Another precision of the same weights, which loaders take only by name."""
 
 
 SAFETENSORS = Layout(

@@ -1,6 +1,6 @@
-"""A model's own chat template, told one time for the whole run.
+"""A model's own chat template, with one time for the whole run.
 
-Templates may write the date (Llama 3, gpt-oss). Were each rendering told the clock's, a run across
+Templates may write the date (Llama 3, gpt-oss). If each rendering took the clock's, a run across
 midnight would ask its arms different questions, and no later run could reuse an answer.
 """
 
@@ -60,7 +60,7 @@ class ChatTemplate:
 
         Args:
             tokenizer: What `AutoTokenizer` returns.
-            moment: What the template is told when it asks for the time.
+            moment: What the template gets when it asks for the time.
             variables: Further variables of the template; see `EvaluationSpec.chat_template_kwargs`.
         """
         self._tokenizer = tokenizer
@@ -87,10 +87,10 @@ class ChatTemplate:
 
         Raises:
             jinja2.TemplateError: The template refuses the conversation, or has a fault.
-            TypeError, ValueError: The same, told by transformers or by an expression of the
+            TypeError, ValueError: The same, raised by transformers or by an expression of the
                 template.
         """
-        with _told(self._moment) as clock:
+        with _clock_at(self._moment) as clock:
             try:
                 text = self._tokenizer.apply_chat_template(
                     [dict(message) for message in messages],
@@ -101,7 +101,7 @@ class ChatTemplate:
                     **self._variables,
                 )
             finally:
-                self.dated = self.dated or clock.asked
+                self.dated = self.dated or clock.read
         return str(text)
 
     def reads(self) -> set[str]:
@@ -124,15 +124,15 @@ class _Clock:
 
     def __init__(self, moment: datetime) -> None:
         self._moment = moment
-        self.asked = False
+        self.read = False
 
     def now(self) -> datetime:
-        self.asked = True
+        self.read = True
         return self._moment
 
 
 @contextmanager
-def _told(moment: datetime) -> Iterator[_Clock]:
+def _clock_at(moment: datetime) -> Iterator[_Clock]:
     """Let templates see a time, while the block lasts.
 
     transformers turns every variable of a template into plain data, so a function of ours cannot be

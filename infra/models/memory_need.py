@@ -23,7 +23,7 @@ _ENGINE_BYTES = 2 * GIB
 
 _WIDTHS = {"float32": 4, "float16": 2, "bfloat16": 2}
 
-_KNOWN = (
+_SHAPES = (
     # billions, layers, hidden, intermediate, key-value heads x head size
     (0.5, 24, 896, 4864, 128),
     (1.5, 28, 1536, 8960, 256),
@@ -34,7 +34,7 @@ _KNOWN = (
     (72.0, 80, 8192, 29568, 1024),
 )
 """Shapes of Qwen2.5, which stand for others of their size."""
-_KNOWN_VOCABULARY = 152_064
+_VOCABULARY = 152_064
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def from_config(config: Mapping[str, Any], weight_bytes: int) -> Shape | None:
             layers=layers,
             hidden=hidden,
             intermediate=config.get("intermediate_size") or 4 * hidden,
-            vocabulary=config.get("vocab_size") or _KNOWN_VOCABULARY,
+            vocabulary=config.get("vocab_size") or _VOCABULARY,
             # Key and value in every layer, as the engine's own cache holds them.
             cache_numbers=2 * layers * (config.get("num_key_value_heads") or heads) * head_size,
             heads=heads,
@@ -92,7 +92,7 @@ def from_name(model_id: str) -> Shape | None:
     match = re.search(r"(?i)(?<![\d.])(\d+(?:\.\d+)?)b(?![a-z])", model_id)
     if not match or not (billions := float(match.group(1))):
         return None
-    nearest = min(_KNOWN, key=lambda known: abs(math.log(known[0] / billions)))
+    nearest = min(_SHAPES, key=lambda shape: abs(math.log(shape[0] / billions)))
     _, layers, hidden, intermediate, cached = nearest
     return Shape(
         parameters=int(billions * 1e9),
@@ -100,7 +100,7 @@ def from_name(model_id: str) -> Shape | None:
         layers=layers,
         hidden=hidden,
         intermediate=intermediate,
-        vocabulary=_KNOWN_VOCABULARY,
+        vocabulary=_VOCABULARY,
         cache_numbers=2 * layers * cached,
         heads=None,
         window=None,
@@ -141,7 +141,7 @@ class Serving:
 
 def serving(shape: Shape, spec: ServingSpec) -> Serving:
     """Return what each device must hold, in the type that is served."""
-    # The engine loads float32 files in 16 bits unless it is told otherwise.
+    # The engine loads float32 files in 16 bits by default.
     width = _WIDTHS.get(spec.dtype, min(shape.stored_width, 2))
     window = spec.max_model_len or shape.window or 32_768
     parts = spec.tensor_parallel_size

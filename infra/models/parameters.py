@@ -31,7 +31,7 @@ _WORD_BITS = {"I32": 32, "I64": 64, "U8": 8, "I8": 8}
 
 
 def count(folder: Path, quantization: Quantization | None) -> int | None:
-    """Return the number of parameters in a folder's safetensors files; none if it cannot be told.
+    """Return the number of parameters in a folder's safetensors files; none if they do not say.
 
     Args:
         folder: The checkpoint.

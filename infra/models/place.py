@@ -125,7 +125,7 @@ def on_hub(spec: ModelSpec, read: Read | Path | None) -> Place:
 
 
 def begins(content: bytes) -> str:
-    """Say what stands at the beginning of a file: a page in place of a file is known by that."""
+    """Say what stands at the beginning of a file: that is how a page in its place is seen."""
     text = content[:40].decode("utf-8", "replace").strip().partition("\n")[0]
     return f"It begins with {text!r}." if text else "It is empty."
 

@@ -1,4 +1,4 @@
-"""What a model on a hub takes to download, told without downloading it."""
+"""What a model on a hub takes to download, found without downloading it."""
 
 from __future__ import annotations
 

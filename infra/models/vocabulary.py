@@ -29,7 +29,7 @@ def size(model: Path) -> int | None:
 
 def check(
     ids: Sequence[int],
-    known: int | None,
+    embeddings: int | None,
     tokenizer: Any,
     place: str,
     error: type[AssayError] = CalibrationError,
@@ -38,19 +38,19 @@ def check(
 
     Args:
         ids: Of one text.
-        known: How many tokens the model knows; None refuses nothing.
+        embeddings: How many tokens the model knows; None refuses nothing.
         tokenizer: What made them.
         place: Where the text is from, for people.
         error: What is raised if there is one; it names the token and both sizes.
     """
-    if known is None or not ids or max(ids) < known:
+    if embeddings is None or not ids or max(ids) < embeddings:
         return
-    number = next(one for one in ids if one >= known)
+    number = next(one for one in ids if one >= embeddings)
     raise error(
         f"The tokenizer makes token {number}, {tokenizer.convert_ids_to_tokens(number)!r}, of "
-        f"{place}, and the model knows {known} tokens.",
-        cause=f"The tokenizer knows {len(tokenizer)}, config.json says vocab_size={known}: it is "
-        "another model's, or tokens were added to it and not to the model.",
+        f"{place}, and the model knows {embeddings} tokens.",
+        cause=f"The tokenizer knows {len(tokenizer)}, config.json says vocab_size={embeddings}: "
+        "it is another model's, or tokens were added to it and not to the model.",
         remedy="Copy all tokenizer files of this model again, or give the model embeddings for the "
         "added tokens (`resize_token_embeddings` of transformers).",
     )

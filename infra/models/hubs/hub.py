@@ -47,7 +47,7 @@ class Listing:
     commit: str
     """Full hash, or what comes closest on a hub that does not tell it. Names the folder."""
     revision: str
-    """What the hub is asked for the files by."""
+    """By which the hub gives the files."""
     files: tuple[RemoteFile, ...]
 
 
@@ -157,11 +157,11 @@ def raise_unreachable(
     """Raise HubUnreachable.
 
     Args:
-        hub: The one that was asked.
+        hub: The one that does not answer.
         reason: Why, if there was no answer. Holds no URL, because URLs can hold secrets.
         status: What the hub answered, if it did.
         cause: The probable cause, if there was no answer.
-        may_heal: Whether it may answer in a while; told from an exception or a status by itself.
+        may_heal: Whether it may answer in a while; an exception or a status says so by itself.
     """
     host = urlsplit(site(hub)).netloc
     if isinstance(reason, BaseException):

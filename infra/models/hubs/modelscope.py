@@ -70,8 +70,8 @@ class ModelScope:
             for entry in entries
             if entry.get("Type") != "tree"
         )
-        asked = commit if COMMIT.fullmatch(commit) else revision
-        return Listing(commit=commit, revision=asked, files=tuple(files))
+        by = commit if COMMIT.fullmatch(commit) else revision
+        return Listing(commit=commit, revision=by, files=tuple(files))
 
     def read(self, repository: Repository, listing: Listing, name: str, *, timeout: float) -> bytes:
         """See `Hub.read`."""
@@ -161,8 +161,8 @@ def _commit(revision: str, last: dict[str, Any], entries: list[dict[str, Any]]) 
     if COMMIT.fullmatch(revision):
         return revision
     short = last.get("Id") or last.get("ShortId") or ""
-    known = {str(entry.get("Revision") or "") for entry in entries}
-    full = [commit for commit in known if COMMIT.fullmatch(commit) and commit.startswith(short)]
+    hashes = {str(entry.get("Revision") or "") for entry in entries}
+    full = [commit for commit in hashes if COMMIT.fullmatch(commit) and commit.startswith(short)]
     if short and len(full) == 1:
         return full[0]
     return short or digest_of(sorted([entry["Path"], entry.get("Sha256")] for entry in entries))

@@ -1,4 +1,4 @@
-"""From a branch to a commit: asked of the hub, remembered for when it does not answer."""
+"""From a branch to a commit: as the hub says, remembered for when it does not answer."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def resolve(
     """Make a revision a commit, without the network where that is possible.
 
     A commit whose folder is here needs no hub. A branch does; if the hub does not answer, the
-    commit it was last seen at is taken if its folder is here, and `progress` is told.
+    commit it was last seen at is taken if its folder is here, and `progress` hears it.
 
     Args:
         repository: Model or dataset.

@@ -25,7 +25,7 @@ def template(tokenizer: Any, text: str, **variables: object) -> ChatTemplate:
     return ChatTemplate(tokenizer, moment=MOMENT, variables=variables)
 
 
-def test_a_template_that_writes_the_date_is_told_the_moment(tokenizer: Any) -> None:
+def test_a_template_that_writes_the_date_gets_the_moment(tokenizer: Any) -> None:
     dated = template(tokenizer, "{{ strftime_now('%d %b %Y %H:%M') }}|{{ messages[0].content }}")
     assert not dated.dated
     assert dated.render(MESSAGES) == "26 Jul 2024 13:05|Hello"

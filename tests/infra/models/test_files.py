@@ -329,7 +329,7 @@ def test_a_link_that_leads_nowhere_is_said(model: Path) -> None:
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", WHOLE, INDEX])
 @pytest.mark.parametrize("text", ["Entry not found", "<!doctype html><title>Sign in</title>" * 9])
-def test_a_page_in_place_of_a_file_is_told_by_its_beginning(
+def test_a_page_in_place_of_a_file_is_recognized_by_its_beginning(
     model: Path, name: str, text: str
 ) -> None:
     put(model, WHOLE)

@@ -1,4 +1,4 @@
-"""A pointer of Git LFS is known by what it holds, whatever its name promises."""
+"""A pointer of Git LFS is recognized by what it holds, whatever its name promises."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ANNEX = f"/annex/objects/SHA256E-s988097824--{OID}.safetensors\n"
     [POINTER, POINTER.replace("\n", "\r\n"), POINTER.replace("git-lfs", "hawser"), ANNEX],
     ids=["lfs", "crlf", "hawser", "annex"],
 )
-def test_a_pointer_is_known_by_its_content(tmp_path: Path, content: str) -> None:
+def test_a_pointer_is_recognized_by_its_content(tmp_path: Path, content: str) -> None:
     path = tmp_path / "anything.at.all"
     path.write_bytes(content.encode())
     assert lfs.is_pointer(path)

@@ -1,4 +1,4 @@
-"""Memory estimates against figures that are known: published shapes and measured peaks."""
+"""Memory estimates against figures of others: published shapes and measured peaks."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_a_whole_commit_needs_no_network(hub: StubHub, settings: Settings, sourc
     assert hub.requests == []
 
 
-def test_a_branch_is_asked_for_but_not_downloaded_again(
+def test_a_branch_is_resolved_but_not_downloaded_again(
     hub: StubHub, settings: Settings, source: str
 ) -> None:
     first = get(source, settings)
@@ -547,7 +547,7 @@ def test_nobody_listening_is_one_error_that_names_host_and_mirror(
     assert SECRET not in str(caught.value)
 
 
-def test_a_hub_in_trouble_is_told_by_its_status(
+def test_a_hub_in_trouble_is_recognized_by_its_status(
     hub: StubHub, settings: Settings, source: str
 ) -> None:
     hub.errors = {"/api/": [502]}

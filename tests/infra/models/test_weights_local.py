@@ -160,7 +160,7 @@ def test_shards_are_all_there_with_their_tensors(model: Path, settings: Settings
     assert len(inspect_local(model, settings=settings).files) == 7
 
 
-def test_pickles_are_taken_when_that_is_asked_for(model: Path, settings: Settings) -> None:
+def test_pickles_are_taken_when_the_spec_allows_it(model: Path, settings: Settings) -> None:
     (model / "model.safetensors").unlink()
     (model / "optimizer.pt").write_bytes(b"state")
     with pytest.raises(UnsafeWeights, match=r"pytorch_model\.bin"):

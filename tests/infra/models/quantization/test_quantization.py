@@ -91,7 +91,7 @@ def test_methods_have_the_engines_names_and_programs_theirs(
     assert (found.method, found.made_with) == (method, made_with)
 
 
-def test_rotated_weights_are_known_by_their_transforms() -> None:
+def test_rotated_weights_are_recognized_by_their_transforms() -> None:
     assert understood(CONFIGS["rotated"][0]).rotated
     assert not understood(CONFIGS["W4A16"][0]).rotated
 
