@@ -1,4 +1,4 @@
-"""What AutoAWQ can quantize, told from a model's folder before the quantizer starts.
+"""What AutoAWQ can quantize, seen from a model's folder before the quantizer starts.
 
 AutoAWQ itself says so with a bare AssertionError, minutes later and with a GPU in hand.
 """

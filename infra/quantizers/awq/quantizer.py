@@ -157,8 +157,8 @@ def quantize(
     assert record.made is not None  # noqa: S101 -- it is one of ours
     made = record.made.model_copy(update={"recipe": spec, "calibration": samples.card})
     # The same weights may have come from elsewhere before.
-    asked = {"model": weights.id, "source": weights.source, "revision": weights.revision}
-    return record.model_copy(update={"made": made, **asked}), not built
+    origin = {"model": weights.id, "source": weights.source, "revision": weights.revision}
+    return record.model_copy(update={"made": made, **origin}), not built
 
 
 def _tell(samples: Calibration, progress: Progress) -> None:

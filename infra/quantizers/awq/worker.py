@@ -29,7 +29,7 @@ _ENVIRONMENT = {
     "OMP_WAIT_POLICY": "passive",
 }
 
-_KNOWN: dict[str, tuple[type[QuantizationError], str, str]] = {
+_FAILURES: dict[str, tuple[type[QuantizationError], str, str]] = {
     "out-of-memory": (
         QuantizationError,
         "Most likely it ran out of memory.",
@@ -88,7 +88,7 @@ class Recipe(Record):
 
 
 class Request(Record):
-    """What the worker is asked."""
+    """What the worker gets."""
 
     version: Literal[1] = PROTOCOL
     model: Path
@@ -177,8 +177,11 @@ def ask(
         UnsupportedModel: AutoAWQ does not know this kind of model.
         QuantizationError: It failed in another way.
     """
-    asked, answered = request.output / ".request.json", request.output / ".response.json"
-    asked.write_text(request.model_dump_json(), encoding="utf-8")
+    request_file, response_file = (
+        request.output / ".request.json",
+        request.output / ".response.json",
+    )
+    request_file.write_text(request.model_dump_json(), encoding="utf-8")
 
     def on_line(line: str) -> None:
         if _is_event(line):
@@ -186,17 +189,17 @@ def ask(
             progress.update(event["phase"], event["done"], event["total"], event["unit"])
 
     code = run(
-        [environment.python, "-I", "-u", WORKER, asked, answered],
+        [environment.python, "-I", "-u", WORKER, request_file, response_file],
         log=log,
         env=clean_environment(_ENVIRONMENT),
         on_line=on_line,
         lease=lease,
     )
-    text = answered.read_text(encoding="utf-8") if answered.is_file() else None
+    text = response_file.read_text(encoding="utf-8") if response_file.is_file() else None
     if code != 0 or text is None:
         raise _failure(model, code, text, log)
-    asked.unlink()
-    answered.unlink()
+    request_file.unlink()
+    response_file.unlink()
     return Response.model_validate_json(text)
 
 
@@ -206,7 +209,7 @@ def _failure(model: str, code: int, text: str | None, log: Path) -> Quantization
     answer = json.loads(text) if text else {}
     error = answer.get("error", {"kind": killed, "message": describe_exit(code)})
     lines = [line for line in tail(log, 10 * _TAIL_LINES).split("\n") if not _is_event(line)]
-    raises, cause, remedy = _KNOWN.get(
+    raises, cause, remedy = _FAILURES.get(
         error["kind"], (QuantizationError, "The log tells.", "It may be a limit of AutoAWQ.")
     )
     return raises(

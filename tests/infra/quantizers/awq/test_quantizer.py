@@ -373,10 +373,12 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_succeeds(
     )  # fmt: skip
     with driver:
         assert driver.stdout is not None
-        told = next((line for line in driver.stdout if line.startswith("importing AutoAWQ")), None)
+        reached = next(
+            (line for line in driver.stdout if line.startswith("importing AutoAWQ")), None
+        )
         running = processes_of(bench)
         driver.send_signal(signal.SIGKILL)
-    assert told, (bench.folder / "killed.log").read_text()
+    assert reached, (bench.folder / "killed.log").read_text()
     assert len(running) >= 3, running  # driver, supervisor, worker
     until(lambda: not processes_of(bench))
     assert [name for name in bench.left() if not name.startswith(".")] == []

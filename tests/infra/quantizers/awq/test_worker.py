@@ -45,15 +45,17 @@ def test_the_golden_response_is_understood_and_no_other() -> None:
 
 
 def test_the_worker_refuses_a_request_of_another_version(tmp_path: Path) -> None:
-    asked, answered = tmp_path / "request.json", tmp_path / "response.json"
+    request_file, response_file = tmp_path / "request.json", tmp_path / "response.json"
     request = json.loads((GOLDEN / "quantize_request.json").read_text())
-    asked.write_text(json.dumps(request | {"version": 2}))
+    request_file.write_text(json.dumps(request | {"version": 2}))
     done = subprocess.run(
-        [sys.executable, "-I", "-u", WORKER, asked, answered], capture_output=True, check=False
+        [sys.executable, "-I", "-u", WORKER, request_file, response_file],
+        capture_output=True,
+        check=False,
     )
     assert done.returncode == 1
     golden = json.loads((GOLDEN / "quantize_failure.json").read_text())
-    assert json.loads(answered.read_text()) == golden
+    assert json.loads(response_file.read_text()) == golden
 
 
 def test_an_interpreter_without_the_packages_is_refused() -> None:
