@@ -1,9 +1,9 @@
-"""The tasks that arms are asked.
+"""The tasks that arms are evaluated on.
 
 port          what every kind of tasks offers
 harness       the one kind there is: lm-eval's tasks
 metrics       what a metric is
-rows          what one document was asked, answered and scored
+rows          what one document asked, and how it was answered and scored
 sources       where rows come from
 prompt_check  whether the first questions can be put to a model
 

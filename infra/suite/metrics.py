@@ -49,7 +49,7 @@ _LOWER_IS_BETTER = {
 
 @dataclass(frozen=True)
 class Metric:
-    """What is declared of a metric before anything is asked."""
+    """What is declared of a metric before anything is evaluated."""
 
     unit: MetricUnit
     aggregation: Aggregation

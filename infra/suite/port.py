@@ -68,7 +68,7 @@ class PromptCheck:
     """True if prompts were measured against the window."""
 
     beginning: str = ""
-    """What comes before each prompt, for people; empty if it is not known."""
+    """What comes before each prompt, for people; empty if nobody can say."""
 
     unread: str = ""
     """Variables of the template that are given in vain, for people; empty if none is."""
@@ -84,7 +84,7 @@ class Suite(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Tasks and groups in the order they are asked."""
+        """Tasks and groups in the order they run."""
 
     def metrics(self, name: str) -> Mapping[str, Metric]:
         """Return what is declared of each metric of a task or group, by its name."""
@@ -122,7 +122,7 @@ class Suite(Protocol):
             answers: Where every answer is kept at once; None keeps none.
             order: Seed of the order in which questions are asked; None asks those that begin alike
                 one after the other, which is quickest.
-            only: Documents that are asked, in the words they have among all others; None asks all.
+            only: Documents to evaluate, in the words they have among all others; None asks all.
             trust_remote_code: Allow a tokenizer that is code of the repository.
 
         Raises:
@@ -140,7 +140,7 @@ class TaskKind(Protocol):
 
         Raises:
             UnknownTask: Nobody knows the name.
-            EvaluationError: It cannot be asked here.
+            EvaluationError: It cannot run here.
         """
 
     def faults(self, tasks: Collection[TaskSpec], spec: EvaluationSpec, *,
@@ -170,7 +170,7 @@ class TaskKind(Protocol):
         """Load every task and check its marking, unless this process has done that already.
 
         Args:
-            spec: What is asked.
+            spec: The tasks and their conditions.
             settings: Where rows and definitions are kept.
             progress: Hears about every step.
             keys: What `keys` returned before; a suite of other ones is refused.
@@ -217,7 +217,7 @@ class TaskKind(Protocol):
         """Put the first questions through a model's own tokenizer and template, and measure them.
 
         Args:
-            spec: What is asked.
+            spec: The tasks and their conditions.
             folder: Of the tokenizer.
             window: Tokens of prompt and answer together; None does not measure.
             trust_remote_code: Allow a tokenizer that is code of the repository.

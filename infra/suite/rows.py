@@ -1,4 +1,4 @@
-"""Rows: one for each document that an arm was asked, as a line of JSON."""
+"""Rows: one for each document of an arm, as a line of JSON."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _FLOAT_NOISE = 1e-9
 
 
 Documents: TypeAlias = Mapping[str, Collection[int]]
-"""Task without subtasks → numbers of the documents that are asked, at least one."""
+"""Task without subtasks → numbers of the documents to evaluate, at least one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One document, asked of one arm."""
+    """One document, answered by one arm."""
 
     task: str
     """The subtask, for a row of a group."""
@@ -119,7 +119,7 @@ def choice_likelihoods(filtered: Any) -> list[float] | None:
 
 
 def questions_digest(rows: Iterable[Row]) -> str:
-    """Return one digest for what was asked: equal if and only if two arms were asked the same."""
+    """Return one digest for the questions: equal if and only if two arms had the same."""
     return digest_of(
         [[row.task, row.doc_id, row.doc_hash, row.prompt_hash, row.target_hash] for row in rows]
     )

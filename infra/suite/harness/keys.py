@@ -20,11 +20,11 @@ _LIBRARIES = (
     "lm-eval", "datasets", "pandas", "pyarrow", "transformers", "tokenizers", "tiktoken", "jinja2",
     "evaluate", "numpy", "sacrebleu", "scikit-learn",
 )  # fmt: skip
-"""Packages that read rows, decide what is asked or how it is marked; the last three are lm-eval's
-metrics'."""
+"""Packages that read rows, decide the questions or how they are marked; the last three are of
+lm-eval's metrics."""
 
 CODE = ("suite", "scoring", "models/chat_template.py", "contracts/capability.py")
-"""Code that decides what is asked, how an answer is read, and how it is marked."""
+"""Code that decides the questions, how an answer is read, and how it is marked."""
 
 _NO_CONDITIONS = {"tasks", "datasets", "include_path", "concurrency", "triage", "noise_floor"}
 """Of the evaluation: in each task's key by content, or without effect on scores."""

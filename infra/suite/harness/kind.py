@@ -40,7 +40,7 @@ class HarnessTasks:
 
         Raises:
             UnknownTask: lm-eval does not know the name.
-            EvaluationError: It cannot be asked here.
+            EvaluationError: It cannot run here.
         """
         leaves = _leaves(task, spec, settings, progress)
         sources = [row_source(leaf, spec.datasets) for leaf in leaves if leaf.source]
@@ -152,6 +152,6 @@ def _leaves(
 
 
 def _needs(leaves: Iterable[Leaf]) -> tuple[Need, ...]:
-    """Return what a server has to be able to do; all of it where code decides what is asked."""
+    """Return what a server has to be able to do; all of it where code decides the questions."""
     scored = any(leaf.output_type != "generate_until" for leaf in leaves)
     return (*_ALWAYS, _SCORED) if scored else _ALWAYS

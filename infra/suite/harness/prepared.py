@@ -1,4 +1,4 @@
-"""One loaded suite for a process: all arms are asked the very same one."""
+"""One loaded suite for a process: all arms get the very same one."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Facts(Record):
     """The first ones of each task."""
 
     rows: dict[str, int]
-    """Task or group → documents that are asked; without tasks that have no points."""
+    """Task or group → documents that are evaluated; without tasks that have no points."""
 
     first_metrics: dict[str, tuple[str, Metric]] = Field(default_factory=dict)
     """Task or group → its first metric, without filter, and what is declared of it; without those

@@ -104,7 +104,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("field", ["task", "doc_id", "doc_hash", "prompt_hash", "target_hash"])
-def test_the_digest_of_the_questions_sees_what_was_asked(field: str) -> None:
+def test_the_digest_of_the_questions_sees_each_word(field: str) -> None:
     before = questions_digest(rows(2))
     answered = replace(ROW, doc_id=1, responses=[["3"]], metrics={})
     assert questions_digest([ROW, answered]) == before
@@ -112,7 +112,7 @@ def test_the_digest_of_the_questions_sees_what_was_asked(field: str) -> None:
     assert questions_digest([ROW, replace(answered, **changed)]) != before
 
 
-def test_a_document_without_a_question_is_known_by_its_hash() -> None:
+def test_a_document_without_a_question_is_identified_by_its_hash() -> None:
     assert question_of({"text": "a"}, "d") == question_of({"question": " "}, "d") == "d"
     assert question_of({"question": ["a"], "query": "b"}, "d") == question_of({"query": "b"}, "e")
     assert question_of({"query": "Q: b", "question": "b"}, "d") == question_of(

@@ -69,7 +69,7 @@ class Leaf:
     """True if code takes the rows, from wherever it likes."""
 
     output_type: str | None = None
-    """What is asked of a model, in lm-eval's words; none if code decides."""
+    """What a model has to do, in lm-eval's words; none if code decides."""
 
     @property
     def source(self) -> str | None:

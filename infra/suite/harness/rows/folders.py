@@ -50,10 +50,10 @@ def _from_disk(folder: Path, task: Mapping[str, Any]) -> DatasetDict:
     found = load_from_disk(str(folder), keep_in_memory=True)
     if isinstance(found, DatasetDict):
         return found
-    return DatasetDict({str(found.split) if found.split else _asked(task, found): found})
+    return DatasetDict({str(found.split) if found.split else _split(task, found): found})
 
 
-def _asked(task: Mapping[str, Any], rows: Dataset) -> str:
+def _split(task: Mapping[str, Any], rows: Dataset) -> str:
     named = [task[key] for key in _SPLITS if task.get(key)]
     return str(named[0]) if named else str(rows.split or "test")
 

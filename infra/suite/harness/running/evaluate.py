@@ -132,7 +132,7 @@ def _explained(name: str, server: Endpoint) -> Iterator[None]:
         with _explained(name, server):
             server.raise_if_dead()
         raise EvaluationError(
-            f"{name} could not be asked: {type(error).__name__}: {str(error)[:300]}",
+            f"{name} could not run: {type(error).__name__}: {str(error)[:300]}",
             remedy="Read the server's log for what went wrong there.",
         ) from None  # the exception may hold the headers of a request
     except Exception as error:

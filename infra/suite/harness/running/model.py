@@ -70,7 +70,7 @@ class ServedModel(AssayCompletions):
     def __init__(
         self, *, folder: Path, spec: EvaluationSpec, trust_remote_code: bool, **options: Any
     ) -> None:
-        """Make the model; nothing is asked yet."""
+        """Make the model; nothing is requested yet."""
         super().__init__(
             tokenizer=str(folder),
             tokenizer_backend="huggingface",

@@ -22,7 +22,7 @@ def narrowed(tasks: Mapping[str, Any], only: Documents | None) -> Iterator[None]
 
     Args:
         tasks: lm-eval's tasks by name.
-        only: What is asked of each of them; None leaves them as they are.
+        only: Documents of each of them; None leaves them as they are.
     """
     if only is None:
         yield

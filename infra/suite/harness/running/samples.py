@@ -1,4 +1,4 @@
-"""From what lm-eval logged to rows: what was asked, what came back, how it was marked."""
+"""From what lm-eval logged to rows: the question, what came back, how it was marked."""
 
 from __future__ import annotations
 

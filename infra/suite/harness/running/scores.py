@@ -54,10 +54,10 @@ def task_scores(
     Args:
         name: Task or group.
         results: What `lm_eval.evaluator.evaluate` returned.
-        loaded: Its tasks and groups, as they were asked.
+        loaded: Its tasks and groups, as they ran.
         rows: Rows of the samples file.
         dataset: Task → dataset and where its rows were read.
-        conditions: How it was asked; see `TaskScores`.
+        conditions: Of the evaluation; see `TaskScores`.
         samples: Name of the samples file.
         seconds: Wall time of the whole entry.
 
@@ -81,7 +81,7 @@ def task_scores(
     values = {key: value for key in keys if (value := _finite(result[key])) is not None}
     if primary and primary not in values:
         raise EvaluationError(
-            f"{name} was asked, but its score {primary} is {result[primary]}, no finite number.",
+            f"{name} ran, but its score {primary} is {result[primary]}, no finite number.",
             cause="The metric divides by nothing, or an answer has no likelihood.",
             remedy="Take the task out of evaluation.tasks, or let another metric come first in its "
             "definition. All answers are kept.",

@@ -90,7 +90,7 @@ def test_a_folder_without_rows_is_refused(folder: str, settings: Settings, tmp_p
     assert "evaluation.datasets['openai/gsm8k'].path" in refused.value.remedy
 
 
-def test_keys_are_had_without_lm_eval_once_its_index_is_known() -> None:
+def test_keys_are_had_without_lm_eval_once_its_index_is_kept() -> None:
     settings = Settings()  # whose index other tests need, too
     index(task_folder(), settings, Silent())
     script = """
@@ -139,15 +139,15 @@ def test_a_metric_whose_code_is_on_a_hub_has_no_key(settings: Settings, tmp_path
 IN_NO_KEY = {
     "contracts.commands": "words of remedies",
     "contracts.errors": "what is raised is kept nowhere",
-    "contracts.progress": "what is told",
+    "contracts.progress": "what is reported",
     "contracts.records": "the shape of what is kept: another one cannot be read",
-    "contracts.specs": "all of a spec that matters is in the key as it is asked",
+    "contracts.specs": "all of a spec that matters is in the key as it stands",
     "contracts.wording": "words",
     "conversations.calibration": "loads a tokenizer for the look before a run",
     "engines.endpoint": "types",
-    "engines.load": "how much is asked at a time",
+    "engines.load": "how much is sent at a time",
     "engines.registry": "which engine it is: its own conditions tell",
-    "machine.ticker": "what is told",
+    "machine.ticker": "what is reported",
     "models.hubs": "commits and content are in the key",
     "models.lfs": "refuses",
     "models.memory_need": "refuses",
@@ -171,9 +171,11 @@ def test_code_that_suite_and_scoring_use_is_in_the_key_or_decides_nothing() -> N
         for module in ours
         for name in graph.find_modules_directly_imported_by(module) - ours
     }
-    known = {*(part.removesuffix(".py").replace("/", ".") for part in CODE), *IN_NO_KEY}
+    covered = {*(part.removesuffix(".py").replace("/", ".") for part in CODE), *IN_NO_KEY}
     without = {
-        name for name in used if not any(name == one or name.startswith(f"{one}.") for one in known)
+        name
+        for name in used
+        if not any(name == one or name.startswith(f"{one}.") for one in covered)
     }
     assert without == set()
     assert {part for part in CODE if not (ROOT / "infra" / part).exists()} == set()

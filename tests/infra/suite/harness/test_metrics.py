@@ -77,7 +77,7 @@ def test_a_group_is_what_its_parts_are(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("units", ["{acc: percent}", "points", "[points]"])
-def test_a_unit_that_there_is_not_is_refused_before_anything_is_asked(
+def test_a_unit_that_there_is_not_is_refused_before_anything_is_sent(
     tmp_path: Path, settings: Settings, units: str
 ) -> None:
     with pytest.raises(EvaluationError, match="declares units that there are not") as caught:
@@ -89,7 +89,7 @@ def test_a_unit_that_there_is_not_is_refused_before_anything_is_asked(
     (MEAN, "metadata: {units: {likelihood: points}}"),
     ("    aggregation: !function utils.total\n    higher_is_better: true\n", "aggregation: mean"),
 ])  # fmt: skip
-def test_what_no_margin_can_be_held_against_is_said_before_it_is_asked(
+def test_what_no_margin_can_be_held_against_is_said_before_it_runs(
     tmp_path: Path, settings: Settings, more: str, says: str
 ) -> None:
     folder, heard = tmp_path / "tasks", Heard()

@@ -254,7 +254,9 @@ def test_rows_that_nobody_can_tell_have_no_key(
     assert not was_checked(own(folder), settings, Silent())
 
 
-def test_rows_that_code_makes_have_no_key_but_are_asked(folder: Path, settings: Settings) -> None:
+def test_rows_that_code_makes_have_no_key_but_are_evaluated(
+    folder: Path, settings: Settings
+) -> None:
     made = DEFINITION.partition("dataset_path")[0] + "custom_dataset: !function utils.rows\n"
     write(folder, made + DEFINITION[DEFINITION.index("test_split") :])
     (folder / "utils.py").write_text(
@@ -342,7 +344,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         ("task: house_task\ninclude: house_task.yaml\n", "includes itself"),
     ],
 )
-def test_a_broken_definition_is_said_where_its_task_is_asked(
+def test_a_broken_definition_is_said_where_its_task_is_wanted(
     text: str, says: str, folder: Path
 ) -> None:
     write(folder, text)

@@ -57,6 +57,6 @@ def test_an_unknown_name_is_refused_with_similar_ones() -> None:
 @pytest.mark.parametrize(
     ("task", "why"), [("humaneval", "runs code"), ("mmmu_val_art", "shows pictures")]
 )
-def test_tasks_that_cannot_be_asked_here_are_refused(task: str, why: str) -> None:
+def test_tasks_that_cannot_run_here_are_refused(task: str, why: str) -> None:
     with pytest.raises(EvaluationError, match=f"{task} {why}"):
         catalog(settings=Settings()).entries([task])

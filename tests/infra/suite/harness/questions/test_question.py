@@ -63,7 +63,7 @@ def first_texts(suite: list[Questions], folder: Path, spec: EvaluationSpec) -> l
     ],
     ids=["plain", "chat", "turns", "both", "begun", "generated", "two texts"],
 )
-def test_the_first_question_is_rendered_as_it_will_be_asked(
+def test_the_first_question_is_rendered_as_it_will_be_sent(
     definition: str, fields: dict[str, Any], tmp_path: Path
 ) -> None:
     settings = Settings(cache=tmp_path / "cache")

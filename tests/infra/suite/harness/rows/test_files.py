@@ -40,7 +40,9 @@ def test_two_tasks_of_one_file_read_each_its_own_part(tmp_path: Path, settings: 
     assert first == ["What is 11 + 7?", "What is 80 + 7?"]
 
 
-def test_a_file_as_dataset_path_is_told_how_to_name_it(tmp_path: Path, settings: Settings) -> None:
+def test_who_gives_a_file_as_dataset_path_reads_how_to_name_it(
+    tmp_path: Path, settings: Settings
+) -> None:
     given = IN_A_FOLDER.replace("./data", "./rows.jsonl")
     folder = write(tmp_path / "tasks", given)
     with pytest.raises(DatasetError, match="names a file as its dataset_path") as refused:

@@ -250,7 +250,7 @@ def test_a_server_that_refuses_is_quoted_after_few_attempts(
 @pytest.mark.parametrize(
     ("name", "remedy"), [("gsm8k", "max_gen_toks"), ("global_mmlu_en", "num_fewshot")]
 )
-def test_a_prompt_that_would_be_cut_is_refused_before_any_is_asked(
+def test_a_prompt_that_would_be_cut_is_refused_before_any_is_sent(
     name: str, remedy: str, suite: HarnessSuite, ask: Callable[..., TaskScores]
 ) -> None:
     window = Completions(window=300)

@@ -116,7 +116,7 @@ def test_two_tokens_that_a_tokenizer_adds_are_not_doubled_either(
     assert ours.prompting.beginning.startswith("each prompt begins with [gMASK]<sop>")
 
 
-def test_a_bos_is_asked_for_where_there_is_none(
+def test_a_bos_is_requested_where_there_is_none(
     served_model: Callable[..., ServedModel], tmp_path: Path
 ) -> None:
     folder = write(tmp_path / "model", bos_token=None)

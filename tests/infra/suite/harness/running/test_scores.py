@@ -91,5 +91,5 @@ def test_what_is_no_finite_number_is_never_stored(bad: Any) -> None:
     assert (found.metrics["loss,none"].stderr, found.left_out) == (0.2, ())
     found = scored(**{**good, "loss,none": bad})
     assert (found.metrics.keys(), found.left_out) == ({"acc,none"}, ("loss,none",))
-    with pytest.raises(EvaluationError, match=r"t was asked, but its score acc,none is"):
+    with pytest.raises(EvaluationError, match=r"t ran, but its score acc,none is"):
         scored(**{**good, "acc,none": bad})
