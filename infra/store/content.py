@@ -42,15 +42,15 @@ def digest_file(path: Path) -> FileDigest:
     """Return name, size in bytes and SHA-256 of one file."""
     with path.open("rb") as stream:
         before = mark(os.fstat(stream.fileno()))
-        if (known := _hashed.get(before)) is None:
+        if (sha256 := _hashed.get(before)) is None:
             settled = is_settled(before)
             sha = hashlib.sha256()
             while chunk := stream.read(_CHUNK):
                 sha.update(chunk)
-            known = sha.hexdigest()
+            sha256 = sha.hexdigest()
             if before[2] >= _CHUNK and settled and mark(os.fstat(stream.fileno())) == before:
-                _hashed[before] = known
-    return FileDigest(name=path.name, size=before[2], sha256=known)
+                _hashed[before] = sha256
+    return FileDigest(name=path.name, size=before[2], sha256=sha256)
 
 
 def mark(stat: os.stat_result) -> Mark:

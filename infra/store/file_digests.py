@@ -1,4 +1,4 @@
-"""Digests of large files: told while they are computed, and not computed twice."""
+"""Digests of large files: reported while they are computed, and not computed twice."""
 
 from __future__ import annotations
 
@@ -77,13 +77,13 @@ class Remembered:
         self._folder, self._kept = folder, kept
         self._marks = self._look(names)
         self._settled = {name for name, seen in self._marks.items() if is_settled(seen)}
-        self._known = self._read()
+        self._entries = self._read()
         self.found = {
-            name: self._known[name][-1]
+            name: self._entries[name][-1]
             for name, seen in self._marks.items()
-            if self._known.get(name, [])[:-1] == [*seen]
+            if self._entries.get(name, [])[:-1] == [*seen]
         }
-        """Those that are known: name → SHA-256."""
+        """Those that are remembered: name → SHA-256."""
 
     def keep(self, new: Mapping[str, str]) -> None:
         """Remember digests of what was read since, as far as it was settled and did not change."""
@@ -94,15 +94,15 @@ class Remembered:
         }
         if fresh:
             with suppress(OSError):
-                write_atomically(self._kept, json.dumps(self._known | fresh))
+                write_atomically(self._kept, json.dumps(self._entries | fresh))
 
     def _look(self, names: Iterable[str]) -> dict[str, Mark]:
         return {name: mark((self._folder / name).stat()) for name in names}
 
     def _read(self) -> dict[str, list[Any]]:
         try:
-            known = json.loads(self._kept.read_text(encoding="utf-8"))
-            return {str(name): [*entry] for name, entry in known.items()}
+            entries = json.loads(self._kept.read_text(encoding="utf-8"))
+            return {str(name): [*entry] for name, entry in entries.items()}
         except (OSError, ValueError, AttributeError, TypeError):
             return {}
 

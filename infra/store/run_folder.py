@@ -1,4 +1,4 @@
-"""The folder of one run: what was asked, what each stage gave, how long it took."""
+"""The folder of one run: its spec, what each stage gave, how long it took."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def open_run(spec: RunSpec, settings: Settings, *, created: datetime, key: str) 
     """Make the folder of a run, or find it again when the same run is retried.
 
     Args:
-        spec: What was asked; kept as `spec.json`.
+        spec: Of the run; kept as `spec.json`.
         settings: Where runs are kept.
         created: When the run was created; the same for a retry.
         key: Unique per run and the same for a retry (the flow run's id).

@@ -20,7 +20,7 @@ COLUMNS = {
     "label": "string",
     "model": "string",
     "source": "string",
-    "revision": "string",  # as asked
+    "revision": "string",  # as in the spec
     "recipe": "string",  # digest of what makes the candidate; empty for the baseline
     "calibration": "string",  # digest of the conversations that were used
     "arm": "string",  # baseline, or the candidate's name

@@ -117,7 +117,7 @@ def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
         ) from error
     except sqlite3.DatabaseError as error:
         if type(error) is not sqlite3.DatabaseError:
-            raise  # what is asked of it is wrong, not the file
+            raise  # the query is wrong, not the file
         raise _no_history(path, str(error)) from error
 
 
