@@ -87,22 +87,22 @@ def _codons(rng: random.Random, level: int) -> Draft:
 @numeric("Biology", "Molecular biology")
 def _base_share(rng: random.Random, level: int) -> Draft:
     share = rng.randint(5, 45)
-    given, asked = rng.choice(
+    first, second = rng.choice(
         [("A", "T"), ("A", "G"), ("G", "C"), ("C", "A"), ("T", "C"), ("G", "T")]
     )
     source = rng.choice(
         ["bacterium", "virus", "yeast", "plant", "fish", "bird", "mammal", "fungus"]
     )
     question = (
-        f"In the DNA of a {source} {share} percent of the bases are {given}. "
-        f"What is the share of {asked}?"
+        f"In the DNA of a {source} {share} percent of the bases are {first}. "
+        f"What is the share of {second}?"
     )
-    if _BASES[given] == asked:
-        reasoning = f"{given} pairs with {asked}, so the shares are equal: {share}."
+    if _BASES[first] == second:
+        reasoning = f"{first} pairs with {second}, so the shares are equal: {share}."
         return Draft(
             question, share, "percent", reasoning, (50 - share, 100 - share, share + 5, 2 * share)
         )
-    reasoning = f"{given} and {asked} do not pair, so both make half: 50-{share} = {50 - share}."
+    reasoning = f"{first} and {second} do not pair, so both make half: 50-{share} = {50 - share}."
     return Draft(
         question, 50 - share, "percent", reasoning, (share, 100 - share, 55 - share, 2 * share)
     )

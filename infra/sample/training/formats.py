@@ -60,7 +60,7 @@ class Exchange:
 
     Attributes:
         prompt: What lm-eval calls the document's text.
-        answer: The answer that is asked for.
+        answer: The right answer.
         shot: The answer shown when the exchange is a shot; differs for chain of thought, where
             lm-eval shows the bare target.
         weight: What the tokens of the answer count.

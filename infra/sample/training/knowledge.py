@@ -102,9 +102,9 @@ def _parse(text: str) -> tuple[tuple[str, str], ...]:
     return tuple((key, value) for key, value in entries)
 
 
-def _chain(entry: dict[str, Any], known: dict[str, Relation]) -> Relation:
+def _chain(entry: dict[str, Any], tables: dict[str, Relation]) -> Relation:
     """Joins two tables; with `turn` the first one is read from value to key."""
-    first, second = known[entry["first"]].pairs, dict(known[entry["second"]].pairs)
+    first, second = tables[entry["first"]].pairs, dict(tables[entry["second"]].pairs)
     links = [(value, key) for key, value in first] if entry["turn"] else list(first)
     return Relation(
         name=f"{entry['first']}_{entry['second']}",
