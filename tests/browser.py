@@ -62,27 +62,27 @@ class Browser:
 
     def evaluate(self, expression: str) -> Any:
         """Return what an expression of JavaScript is on the page."""
-        told = self._ask("Runtime.evaluate", expression=expression, returnByValue=True)
-        return told["result"].get("value")
+        answer = self._ask("Runtime.evaluate", expression=expression, returnByValue=True)
+        return answer["result"].get("value")
 
     def screenshot(self, into: Path, *, top: int = 0, height: int = _HEIGHT) -> None:
         """Write what the page looks like from a place on as PNG."""
         width = self.evaluate("innerWidth")
         clip = {"x": 0, "y": top, "width": width, "height": height, "scale": 1}
-        told = self._ask("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
-        into.write_bytes(base64.b64decode(told["data"]))
+        answer = self._ask("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
+        into.write_bytes(base64.b64decode(answer["data"]))
 
     def _ask(self, method: str, **params: Any) -> dict[str, Any]:
         self._number += 1
-        asked: dict[str, Any] = {"id": self._number, "method": method, "params": params}
+        request: dict[str, Any] = {"id": self._number, "method": method, "params": params}
         if self._session:
-            asked["sessionId"] = self._session
-        self._questions.write(json.dumps(asked).encode() + b"\0")
-        while (told := self._next()).get("id") != self._number:
+            request["sessionId"] = self._session
+        self._questions.write(json.dumps(request).encode() + b"\0")
+        while (answer := self._next()).get("id") != self._number:
             pass
-        if "error" in told:
-            raise RuntimeError(f"{method}: {told['error']}")
-        found: dict[str, Any] = told["result"]
+        if "error" in answer:
+            raise RuntimeError(f"{method}: {answer['error']}")
+        found: dict[str, Any] = answer["result"]
         return found
 
     def _next(self) -> dict[str, Any]:
@@ -91,8 +91,8 @@ class Browser:
             if not read:
                 raise RuntimeError("the browser ended")
             self._left += read
-        told, _, self._left = self._left.partition(b"\0")
-        found: dict[str, Any] = json.loads(told)
+        message, _, self._left = self._left.partition(b"\0")
+        found: dict[str, Any] = json.loads(message)
         return found
 
     def close(self) -> None:

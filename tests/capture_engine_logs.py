@@ -1,4 +1,4 @@
-"""Make the real vLLM fail in every known way, and keep what it printed.
+"""Make the real vLLM fail in every way of the table, and keep what it printed.
 
     python -m tests.capture_engine_logs [NAME …]
 

@@ -42,7 +42,7 @@ HASHES = ("doc_hash", "prompt_hash", "target_hash")
 GPQA = ("gpqa_main_zeroshot", "gpqa_main_n_shot", "gpqa_main_cot_zeroshot")
 
 
-class Told:
+class Printed:
     """Prints what is said; counts are left out."""
 
     def say(self, text: str) -> None:
@@ -71,7 +71,7 @@ def main() -> int:
             ),
             concurrency=given.concurrency,
         )
-        suite = prepare(spec, settings=settings, progress=Told())
+        suite = prepare(spec, settings=settings, progress=Printed())
         for model in given.model:
             wrong += compare(model.resolve(), suite, work)
         wrong += oracle(work)
@@ -84,17 +84,17 @@ def compare(model: Path, suite: HarnessSuite, work: Path) -> int:
     device = detect("auto")
     log = work / f"{model.name}-server.log"
     environment = ensure(
-        "server", device.kind, settings=Settings(), progress=Told(), log=work / "build.log"
+        "server", device.kind, settings=Settings(), progress=Printed(), log=work / "build.log"
     )
     print(f"\n{model}")
     with serve(
         model, arm="baseline", spec=ServingSpec(enforce_eager=device.kind == "cpu"),
         concurrency=suite.spec.concurrency, environment=environment, device=device,
-        trust_remote_code=False, log=log, progress=Told(),
+        trust_remote_code=False, log=log, progress=Printed(),
     ) as server:  # fmt: skip
         theirs, their_rows = stock(model, suite, server, work / "stock" / model.name)
         ours = {
-            name: suite.ask(name, server, model, work / f"{name}.jsonl", Told())
+            name: suite.ask(name, server, model, work / f"{name}.jsonl", Printed())
             for name in suite.names
         }
     wrong = 0
@@ -201,7 +201,7 @@ def oracle(work: Path) -> int:
         settings = Settings(cache=work / f"oracle-{name}", runs=work)
         spec = evaluation(name)
         entries = [entry for entry, _ in suite_entries(spec, Settings()).values()]
-        place = find_rows(entries, spec, settings=settings, progress=Told())
+        place = find_rows(entries, spec, settings=settings, progress=Printed())
         definitions = write_definitions(entries, place, settings)
         with quiet():
             theirs = simple_evaluate(
@@ -209,7 +209,7 @@ def oracle(work: Path) -> int:
                 task_manager=TaskManager(include_path=str(definitions), include_defaults=False),
             )  # fmt: skip
             suite = prepare(
-                spec, settings=Settings(cache=work / "ours", runs=work), progress=Told()
+                spec, settings=Settings(cache=work / "ours", runs=work), progress=Printed()
             )
             part = suite.parts[name]
             for task in part.tasks.values():

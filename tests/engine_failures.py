@@ -1,4 +1,4 @@
-"""How each known failure of the engine is provoked, by the name of the log that is kept of it.
+"""How each failure of the engine's table is provoked, by the name of the log that is kept of it.
 
 The part of a name before `--` is that of the diagnosis.
 """

@@ -20,7 +20,7 @@ class Stop:
     """Where the test may end the asking."""
 
     rows: int
-    """That had been asked by then; all of them if it did not end."""
+    """That had been answered by then; all of them if it did not end."""
 
     outcome: Literal["PASS", "FAIL"] | None
     """None if the rows ran out first."""

@@ -71,21 +71,21 @@ class Answers:
         self._oracle = oracle
         self.counts: Counter[str] = Counter()
 
-    def complete(self, asked: dict[str, Any]) -> tuple[int, str]:
+    def complete(self, request: dict[str, Any]) -> tuple[int, str]:
         """Return status and body for a completion request."""
-        prompts = asked["prompt"]
+        prompts = request["prompt"]
         if isinstance(prompts, str) or isinstance(prompts[0], int):
             prompts = [prompts]
         prompts = [list(p.encode()) if isinstance(p, str) else p for p in prompts]
-        limit = asked.get("max_tokens", 16)
+        limit = request.get("max_tokens", 16)
         lengths = list(map(len, prompts))
         if min(lengths) < 1 or max(lengths) + limit > MAX_MODEL_LEN:
             message = f"{max(lengths)} + {limit} tokens do not fit {MAX_MODEL_LEN}"
             return 400, json.dumps({"error": {"message": message, "code": 400}})
-        if asked.get("echo"):
+        if request.get("echo"):
             parts = [self._echoed(prompt) for prompt in prompts]
-        elif asked.get("logprobs") is not None:
-            wanted = asked.get("logprob_token_ids") or []
+        elif request.get("logprobs") is not None:
+            wanted = request.get("logprob_token_ids") or []
             parts = [self._read(prompt, wanted) for prompt in prompts]
         else:
             parts = [self._generated(prompt) for prompt in prompts]
@@ -189,13 +189,13 @@ class Connection(asyncio.Protocol):
             return status, kind, answer
         if path == "/metrics":
             return 200, "text/plain", self._answers.metrics()
-        known = {
+        pages = {
             "/v1/models": {"data": [{"id": MODEL, "max_model_len": MAX_MODEL_LEN}]},
             "/version": {"version": "0.0.instant"},
             "/reset_prefix_cache": {"success": True},
             "/health": {},
         }
-        return (200 if path in known else 404), kind, json.dumps(known.get(path, {}))
+        return (200 if path in pages else 404), kind, json.dumps(pages.get(path, {}))
 
 
 async def _listen(port: int, answers: Answers) -> None:

@@ -2,7 +2,7 @@
 
 Minutes on two cores, nothing downloaded. Each task's definition is read with all that it includes,
 its code is imported and its metrics and filters are looked up, up to where it would read its rows.
-What does not load is told in the words in which preflight refuses it.
+What does not load is said in the words in which preflight refuses it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main() -> int:
     names = [name for name in catalog(settings=Settings()).names if given.only in name]
     outcomes = load_every(names)
     print(f"lm-eval {lm_eval_version()}: {len(outcomes)} names, {time.monotonic() - started:.0f} s")
-    print(told(outcomes, every=given.all))
+    print(as_table(outcomes, every=given.all))
     return 0
 
 
@@ -74,7 +74,7 @@ def load_every(names: Sequence[str]) -> list[Outcome]:
             os.environ.update(before)
 
 
-def told(outcomes: Sequence[Outcome], *, every: bool = False) -> str:
+def as_table(outcomes: Sequence[Outcome], *, every: bool = False) -> str:
     """Return the count as a table: by outcome, and by what the others lack."""
     lines = []
     for what in (LOADS, HUB, PACKAGE, DESIGN, BROKEN):
@@ -94,7 +94,7 @@ def told(outcomes: Sequence[Outcome], *, every: bool = False) -> str:
 
 
 def _start() -> None:
-    """Nobody is asked: whatever wants to connect is told that there is no network."""
+    """Nothing is reached: whatever wants to connect hears that there is no network."""
 
     def refuse(event: str, arguments: tuple[Any, ...]) -> None:
         if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
@@ -126,11 +126,11 @@ def _outcome(name: str) -> Outcome:
     from infra.store.settings import Settings
     from infra.suite.harness.definitions.catalog import catalog
 
-    known = catalog(settings=Settings())
-    kind = known.names[name].kind
+    listing = catalog(settings=Settings())
+    kind = listing.names[name].kind
     kind = "task" if kind == "class" else kind
     try:
-        entries = known.entries([name])
+        entries = listing.entries([name])
     except EvaluationError as error:
         return Outcome(name, kind, DESIGN, re.sub(r"^The (?:task|group) \S+ ", "", error.fact))
     if kind != "task":
@@ -154,13 +154,13 @@ def _build(leaf: Any) -> tuple[str, str]:
     except RowsReached:
         return LOADS, ""
     except (Exception, SystemExit) as error:  # whatever a task’s code raises
-        told = fault(leaf.name, error, packages(leaf.definition) if leaf.definition else ())
-        if isinstance(told, DatasetError):
+        found = fault(leaf.name, error, packages(leaf.definition) if leaf.definition else ())
+        if isinstance(found, DatasetError):
             return HUB, ""
-        if told.command:
-            return PACKAGE, f"{', '.join(told.missing or ['NLTK'])}: {told.remedy}"
-        own = told.cause.startswith("Its own code")
-        said = told.fact.partition(": ")[2] if own else told.cause
+        if found.command:
+            return PACKAGE, f"{', '.join(found.missing or ['NLTK'])}: {found.remedy}"
+        own = found.cause.startswith("Its own code")
+        said = found.fact.partition(": ")[2] if own else found.cause
         return BROKEN, re.sub(r"(\S*/)site-packages/", "", said)
     return LOADS, ""
 

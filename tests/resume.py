@@ -5,7 +5,7 @@
 A process asks choices, long endings and generations through `assay-completions`, with a file of
 answers. It is killed by SIGKILL whenever a drawn number of questions has been answered, and started
 again with the same file. In the end its results have to be those of a run that nobody killed, and
-no more may have been asked twice than was under way at the kills.
+no more may have been sent twice than was under way at the kills.
 
 It asks a server of hashes, where results have to be equal to the last bit. With `--real` it asks
 vLLM through a counting server in between; restarts change what is computed together, so numbers
@@ -120,7 +120,7 @@ def finish(job: Job, log: Path) -> Any:
     """Let the job run to its end, and return its results."""
     with started(job, log) as process:
         code = process.wait()
-    if code or log.read_bytes():  # a file that is put aside would be told there
+    if code or log.read_bytes():  # a file that is put aside would be named there
         raise AssertionError(f"exit code {code}: {log.read_text()[-3000:]}")
     return json.loads(Path(job.output).read_text())
 
@@ -179,7 +179,7 @@ def torment(
     """Run the job undisturbed, then with kills at drawn moments, and compare.
 
     Args:
-        server: Who is asked.
+        server: Where requests go.
         job: What to do; its files are replaced by those of each run.
         folder: Where they go.
         kills: How often the process is killed.

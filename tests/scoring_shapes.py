@@ -153,8 +153,8 @@ def _science(*, characters: int) -> Callable[[Encode], Iterator[Document]]:
 
     def make(encode: Encode) -> Iterator[Document]:
         choices = tuple(f" ({letter})" for letter in _LETTERS)
-        for number, asked in enumerate(_again(_science_rows(), characters)):
-            row = asked.shuffled(random.Random(number))
+        for number, science in enumerate(_again(_science_rows(), characters)):
+            row = science.shuffled(random.Random(number))
             lines = [f"({a}) {option}" for a, option in zip(_LETTERS, row.options, strict=True)]
             head = f"What is the correct answer to this question:{row.text}\nChoices:"
             yield Document("\n".join([head, *lines, "Answer:"]), choices)

@@ -1,4 +1,4 @@
-"""A server that speaks just enough of the protocol, and misbehaves in the way it is told to.
+"""A server that speaks just enough of the protocol, and misbehaves in the way it should.
 
     python -I -u servers_for_tests.py PORT NAME [FAULT …]
 

@@ -51,7 +51,7 @@ class Case:
     metric: str
     draw: Draw
     errors: float
-    """Standard error of the difference with one row, about: margins are told in such errors."""
+    """Standard error of the difference with one row, about: margins are given in such errors."""
 
     def margin(self, rows: int) -> float:
         """Return a margin that so many rows can resolve."""
@@ -83,19 +83,19 @@ def perplexity(rng: Rng, rows: int, loss: float, shape: Shape) -> Compared:
         for a, b, w in zip(one, other, words, strict=True)
     ])  # fmt: skip
     values = [math.exp(-arm.sum() / words.sum()) for arm in (one, other)]
-    told = (_value(values[0], rows, "value"), _value(values[1], rows, "value"))
-    effect, _ = corpus_effect(metric, told, pairs, CONFIDENCE)
-    return _compared("wikitext", metric, told, effect)
+    both = (_value(values[0], rows, "value"), _value(values[1], rows, "value"))
+    effect, _ = corpus_effect(metric, both, pairs, CONFIDENCE)
+    return _compared("wikitext", metric, both, effect)
 
 
 def nats(rng: Rng, rows: int, loss: float, shape: Shape) -> Compared:
     """Draw rows whose mean negative log-likelihood grows by `loss`."""
     one = rng.gamma(4.0, _LEVEL / 4, rows)
     other = one + loss + noise(rng, rows, shape)
-    told = (_value(float(one.mean()), rows, "nats"), _value(float(other.mean()), rows, "nats"))
+    values = (_value(float(one.mean()), rows, "nats"), _value(float(other.mean()), rows, "nats"))
     effect = effect_of([*map(float, one)], [*map(float, other)], CONFIDENCE)
     p_value = randomization_test(one[:, None], other[:, None], mean_of(rows))
-    return _compared("texts", "nll,none", told, effect, p_value)
+    return _compared("texts", "nll,none", values, effect, p_value)
 
 
 CASES = {
@@ -111,16 +111,16 @@ def _value(value: float, rows: int, unit: Any) -> MetricValue:
 def _compared(
     task: str,
     metric: str,
-    told: tuple[MetricValue, MetricValue],
+    values: tuple[MetricValue, MetricValue],
     effect: Effect | None,
     p_value: float | None = None,
 ) -> Compared:
     low, high = effect.limits if effect else (None, None)
     found = MetricComparison.model_construct(
-        task=task, subtask_of=None, metric=metric, baseline=told[0], candidate=told[1],
-        unit="value", breach="", difference=told[1].value - told[0].value, low=low, high=high,
+        task=task, subtask_of=None, metric=metric, baseline=values[0], candidate=values[1],
+        unit="value", breach="", difference=values[1].value - values[0].value, low=low, high=high,
         confidence=CONFIDENCE, method="", p_value=effect.p_value if effect and p_value is None
-        else p_value, p_adjusted=None, pairs=told[0].n, lost=0, gained=0, changed=told[0].n,
+        else p_value, p_adjusted=None, pairs=values[0].n, lost=0, gained=0, changed=values[0].n,
         primary=True, clusters=None, chance=None, luck=None,
     )  # fmt: skip
     return Compared(found, effect)

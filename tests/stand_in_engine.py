@@ -37,11 +37,11 @@ class Engine(Answers):
         super().__init__(oracle)
         self.fuse = fuse
 
-    def complete(self, asked: dict[str, Any]) -> tuple[int, str]:
-        prompts = asked["prompt"]
+    def complete(self, request: dict[str, Any]) -> tuple[int, str]:
+        prompts = request["prompt"]
         if isinstance(prompts, str):
-            return super().complete(asked)
-        reading = asked.get("prompt_logprobs") is not None
+            return super().complete(request)
+        reading = request.get("prompt_logprobs") is not None
         mode = self.fuse.read_text() if reading and self.fuse.exists() else None
         if mode == "refuse":
             return 500, '{"error": {"message": "Out of range float values"}}'
@@ -54,7 +54,7 @@ class Engine(Answers):
         for prompt in prompts:
             print("prompt", "text" if reading else "question", Oracle.state(prompt), flush=True)
         if not reading:
-            return super().complete(asked)
+            return super().complete(request)
         choices = [
             {"index": i, "text": "", "prompt_logprobs": self._positions(prompt)}
             for i, prompt in enumerate(prompts)

@@ -24,9 +24,9 @@ def write(folder: Path, name: str = "python", *, burnt: bool = False) -> Path:
     engine = shlex.join([sys.executable, str(_ENGINE), "--fuse", str(fuse)])
     # Asked for its packages it says that it has the engine; else it is the engine.
     installed = {"version": 1, "found": True, "python": "", "packages": [[name]], "unknown": []}
-    told = shlex.quote(json.dumps(installed))
+    line = shlex.quote(json.dumps(installed))
     python.write_text(
-        f'#!/bin/sh\ncase "$2" in\n*/installed.py) echo {told} ;;\n*) exec {engine} "$@" ;;\nesac\n'
+        f'#!/bin/sh\ncase "$2" in\n*/installed.py) echo {line} ;;\n*) exec {engine} "$@" ;;\nesac\n'
     )
     python.chmod(0o755)
     return python

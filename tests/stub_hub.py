@@ -238,7 +238,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._json({"Code": 10010205001, "Message": "not found", "Success": False}, 404)
         if repo.gated:
             return self._json({"Code": 403, "Message": "access denied", "Success": False}, 403)
-        known = query.get("Revision") in (repo.branch, repo.commit)
+        exists = query.get("Revision") in (repo.branch, repo.commit)
         if page in ("repo/files", "repo/tree"):
             newest = None if repo.newest_commit_only_deleted else next(iter(repo.files))
             entries = [
@@ -254,12 +254,12 @@ class _Handler(BaseHTTPRequestHandler):
             size, number = int(query.get("PageSize", 10**6)), int(query.get("PageNumber", 1))
             return self._modelscope_data(
                 {
-                    "Files": entries[size * (number - 1) : size * number] if known else None,
-                    "LatestCommitter": {"Id": "", "ShortId": repo.commit[:8]} if known else None,
+                    "Files": entries[size * (number - 1) : size * number] if exists else None,
+                    "LatestCommitter": {"Id": "", "ShortId": repo.commit[:8]} if exists else None,
                 }
             )
         name = query.get("FilePath", "")
-        if page != "repo" or name not in repo.files or not known:
+        if page != "repo" or name not in repo.files or not exists:
             return self._json({"Code": 404, "Message": "no such file", "Success": False}, 404)
         self._content(name, repo.files[name], {})
 

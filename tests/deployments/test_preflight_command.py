@@ -49,7 +49,9 @@ def environment(tmp_path: Path, endpoint: str) -> dict[str, str]:
     }
 
 
-def test_nobody_but_the_configured_hub_is_asked_and_nothing_is_downloaded(tmp_path: Path) -> None:
+def test_nothing_but_the_configured_hub_is_reached_and_nothing_is_downloaded(
+    tmp_path: Path,
+) -> None:
     log = tmp_path / "reached.json"
     files = stub_hub.model_files()
     files["config.json"] = json.dumps(

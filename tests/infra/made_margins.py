@@ -31,8 +31,8 @@ def make_wikitext(
         alone: Whether wikitext is the only task.
     """
     made = make_run(folder, rows=60)
-    asked = VerdictSpec(margins=dict(margins), **WIDE)
-    made = made.model_copy(update={"spec": made.spec.model_copy(update={"verdict": asked})})
+    verdict = VerdictSpec(margins=dict(margins), **WIDE)
+    made = made.model_copy(update={"spec": made.spec.model_copy(update={"verdict": verdict})})
     arms = {
         name: arm.model_copy(
             update={
@@ -47,10 +47,10 @@ def make_wikitext(
 
 def judged(made: Report, folder: Path) -> Report:
     """Return a run of one candidate, compared and judged once more."""
-    asked = made.spec.judged_verdict
+    spec = made.spec.judged_verdict
     found = compare(
-        made.arms["baseline"], made.arms["quantized"], folder, asked.confidence,
-        margins=asked.margins,
+        made.arms["baseline"], made.arms["quantized"], folder, spec.confidence,
+        margins=spec.margins,
     )  # fmt: skip
     found = together({"quantized": found})["quantized"]
     verdict = decide(found, made.spec.verdict, what=change_name(made.spec, "quantized"))
@@ -74,8 +74,8 @@ def _wikitext(folder: Path, arm: str, worse: float | None) -> dict[str, object]:
         unit="value", aggregation="corpus",
     )  # fmt: skip
     numbers = [{**row, "metrics": {METRIC: 0.0}} for row in rows]
-    told = score(TASK, numbers, samples)
-    return {TASK: told.model_copy(update={"metrics": {METRIC: value}})}
+    scores = score(TASK, numbers, samples)
+    return {TASK: scores.model_copy(update={"metrics": {METRIC: value}})}
 
 
 def arms_of(report: Report) -> tuple[ArmResult, ArmResult]:

@@ -76,19 +76,19 @@ def make_run(
         failed: Candidate → why there is no result of it.
     """
     chance = random.Random(rows)
-    asked: dict[str, tuple[list[Row], list[Row]]] = {
+    answered: dict[str, tuple[list[Row], list[Row]]] = {
         "gsm8k": _gsm8k(chance, rows, kept, found, hostile),
         GROUP: _choices(chance, [f"{GROUP}_{name}" for name in SUBJECTS], rows, 0.62, hostile),
         "gpqa_main_zeroshot": _choices(chance, ["gpqa_main_zeroshot"], rows, 0.41, hostile),
     }
     spec, failed = make_spec(candidates), dict(failed or {})
     answers = {
-        "baseline": {task: both[0] for task, both in asked.items()},
-        "quantized": {task: both[1] for task, both in asked.items()},
+        "baseline": {task: both[0] for task, both in answered.items()},
+        "quantized": {task: both[1] for task, both in answered.items()},
     }
     for name in [*spec.arms][2:]:
         chance = random.Random(f"{rows} {name}")
-        answers[name] = {task: _otherwise(chance, both[0]) for task, both in asked.items()}
+        answers[name] = {task: _otherwise(chance, both[0]) for task, both in answered.items()}
     arms = {
         name: _arm(name, answers[name], folder, quantized=arm.quantization is not None)
         for name, arm in spec.arms.items()

@@ -43,13 +43,13 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunSpec:
     monkeypatch.setenv("ASSAY_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     shutil.copy(CALIBRATION, tmp_path)
-    asked = sample().short_form
-    assert asked is not None
-    asked["quantization"]["calibration"]["path"] = str(tmp_path / CALIBRATION.name)
-    asked["evaluation"]["tasks"] = [asked["evaluation"]["tasks"][0] | {"limit": 8}]
-    asked["verdict"]["if_unresolvable"] = "widen"
-    asked["serving"]["port"] = free_port()
-    return RunSpec.model_validate(asked)
+    short_form = sample().short_form
+    assert short_form is not None
+    short_form["quantization"]["calibration"]["path"] = str(tmp_path / CALIBRATION.name)
+    short_form["evaluation"]["tasks"] = [short_form["evaluation"]["tasks"][0] | {"limit": 8}]
+    short_form["verdict"]["if_unresolvable"] = "widen"
+    short_form["serving"]["port"] = free_port()
+    return RunSpec.model_validate(short_form)
 
 
 def free_port() -> int:

@@ -84,7 +84,7 @@ def starts(tmp_path: Path, report: Report) -> set[str]:
     return {name for name in names if not name.endswith("-reused")}
 
 
-def test_the_baseline_is_asked_once_and_of_one_more_candidate_that_one_alone(
+def test_the_baseline_answers_once_and_of_one_more_candidate_that_one_alone(
     tmp_path: Path,
 ) -> None:
     first = run(tmp_path, HALF, READY_MADE)

@@ -102,7 +102,7 @@ def test_a_full_disk_is_final_at_once(
     assert len([line for line in hub.requests if "/api/" in line]) <= 2
 
 
-def test_a_hub_in_trouble_is_asked_until_it_answers(
+def test_a_hub_in_trouble_is_tried_until_it_answers(
     hub: StubHub, source: str, run: RunFolder
 ) -> None:
     hub.errors = {"/api/": [503, 502, 503, 503, PASS]}  # three a try
@@ -110,7 +110,7 @@ def test_a_hub_in_trouble_is_asked_until_it_answers(
     assert (weights.path / "model.safetensors").is_file()
 
 
-def test_a_hub_that_is_not_to_be_asked_is_no_hub_in_trouble(
+def test_a_hub_that_is_not_to_be_reached_is_no_hub_in_trouble(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hub = connect("huggingface")
