@@ -1,6 +1,6 @@
 """What was compared where a candidate may have been stopped early: the rows that both answered.
 
-The baseline is asked everything. Where the candidate was asked fewer rows, the baseline's
+The baseline answers everything. Where the candidate answered fewer rows, the baseline's
 scores are made again over just these, so that every number is about the same questions.
 """
 
@@ -27,13 +27,13 @@ _NO_NARROWER = "and no narrower than for a number of rows fixed before"
 
 
 def answered_of(baseline: ArmResult, candidate: ArmResult, folder: Path, into: str) -> ArmResult:
-    """Return the baseline over the rows that the candidate was asked.
+    """Return the baseline over the rows that the candidate answered.
 
-    Tasks of which it was asked everything stay as they are.
+    Tasks of which it answered everything stay as they are.
 
     Args:
         baseline: The arm over all its rows.
-        candidate: The arm that may have been asked less.
+        candidate: The arm that may have answered less.
         folder: The run's folder.
         into: Folder for the baseline's rows, below the run's folder or absolute.
     """
@@ -59,7 +59,7 @@ def pooled(
     asked twice, and a wider limit can only make a verdict rarer.
 
     Args:
-        baseline: The arm as it came, over the rows that were asked.
+        baseline: The arm as it came, over the rows that were answered.
         candidate: The arm that was quantized.
         found: The comparison of both.
         folder: The run's folder.
@@ -78,13 +78,13 @@ def pooled(
         for task in fixed.tasks
         for step in steps(baseline.tasks[task], candidate.tasks[task], folder)
     ]
-    told = pooled_so_far(rows, fixed.tasks, fixed.confidence)
-    return told.model_copy(
+    anytime = pooled_so_far(rows, fixed.tasks, fixed.confidence)
+    return anytime.model_copy(
         update={
-            "low": min(told.low, fixed.low),
-            "high": max(told.high, fixed.high),
-            "bound": min(told.bound, fixed.bound),
-            "method": f"{told.method}, {_NO_NARROWER}",
+            "low": min(anytime.low, fixed.low),
+            "high": max(anytime.high, fixed.high),
+            "bound": min(anytime.bound, fixed.bound),
+            "method": f"{anytime.method}, {_NO_NARROWER}",
         }
     )
 
@@ -116,8 +116,8 @@ def rows_of(scores: TaskScores, folder: Path) -> list[Row]:
     return [*read_rows(folder / scores.samples, scores.name)]
 
 
-def _over(whole: TaskScores, asked: TaskScores, folder: Path, samples: str) -> TaskScores:
-    wanted = {(row.task, row.doc_id) for row in rows_of(asked, folder)}
+def _over(whole: TaskScores, part: TaskScores, folder: Path, samples: str) -> TaskScores:
+    wanted = {(row.task, row.doc_id) for row in rows_of(part, folder)}
     lines = [*read_lines(folder / whole.samples, whole.name)]
     kept = [(line, row) for line, row in lines if (row.task, row.doc_id) in wanted]
     write_atomically(folder / samples, "".join(line for line, _ in kept))
@@ -155,12 +155,12 @@ def _means(
     whole: TaskScores, all_rows: Sequence[Row], rows: Sequence[Row]
 ) -> dict[str, MetricValue] | None:
     found = {}
-    for metric, told in whole.metrics.items():
+    for metric, score in whole.metrics.items():
         value = _value(whole, metric, all_rows, rows)
         if value is None:
             return None
-        made = told.stderr is not None and not whole.subtasks
-        found[metric] = told.model_copy(
+        made = score.stderr is not None and not whole.subtasks
+        found[metric] = score.model_copy(
             update={
                 "value": value, "stderr": _stderr(metric, rows) if made else None, "n": len(rows)
             }
@@ -174,13 +174,13 @@ def _value(
     """Return the metric over some rows, made as it is made over all of them."""
     if is_corpus(whole.metrics[metric]):
         return None
-    told = whole.metrics[metric].value
-    if _close(told, _mean(metric, all_rows)):
+    score = whole.metrics[metric].value
+    if _close(score, _mean(metric, all_rows)):
         return _mean(metric, rows)
     parts = list(whole.subtasks.values())
     if not parts or any(metric not in part.metrics for part in parts):
         return None
-    if not _close(told, _mean_of([_value(p, metric, _own(p, all_rows), _own(p, all_rows))
+    if not _close(score, _mean_of([_value(p, metric, _own(p, all_rows), _own(p, all_rows))
                                   for p in parts])):  # fmt: skip
         return None
     return _mean_of(

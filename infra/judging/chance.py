@@ -29,7 +29,7 @@ _TO_THE_LETTER = re.compile(
 
 _UNEQUAL = 1e-4
 """Chance below which one of several choices is no longer right more often than others by luck. It
-is small, since `Guessing.luck` tells who lives on such luck, and a chance that is told too high
+is small, since `Guessing.luck` tells who lives on such luck, and a chance that is given too high
 hides what was lost."""
 
 _OTHER_SHARES = 0.01
@@ -131,11 +131,11 @@ def _alike(labels: Sequence[Sequence[Labels]], parts: Sequence[list[int]]) -> li
     """Return parts in groups of those that share labels, directly or through others."""
     groups: list[tuple[set[str], list[list[int]]]] = []
     for own, part in zip(labels, parts, strict=True):
-        known, members = set().union(*own), [part]
-        for group in [group for group in groups if group[0] & known]:
+        union, members = set().union(*own), [part]
+        for group in [group for group in groups if group[0] & union]:
             groups.remove(group)
-            known, members = known | group[0], group[1] + members
-        groups.append((known, members))
+            union, members = union | group[0], group[1] + members
+        groups.append((union, members))
     return [members for _, members in groups]
 
 

@@ -103,7 +103,7 @@ def compare(
             together; nothing else depends on them.
 
     Raises:
-        ComparisonError: The arms were not asked the same; names the task and the field.
+        ComparisonError: The arms were not evaluated alike; names the task and the field.
     """
     if baseline.tasks.keys() != candidate.tasks.keys():
         raise ComparisonError(
@@ -354,7 +354,7 @@ def change_name(spec: RunSpec, name: str) -> str:
     The recipe, if a run has no other candidate and that changes nothing else; else its name.
 
     Args:
-        spec: What was asked.
+        spec: The run.
         name: Of the candidate.
     """
     one = next(one for one in spec.candidates if one.name == name)

@@ -86,7 +86,7 @@ def learn(
         folder: The folder that holds the runs.
         label: `ResultsSpec.label`.
         model: `ModelSpec.id`.
-        tasks: Tasks and groups that are asked.
+        tasks: Tasks and groups of the spec.
         recipes: One a candidate; see `recipe_of`. Without any, all candidates count alike.
     """
     wanted = list(tasks)
@@ -203,8 +203,8 @@ def _held(row: sqlite3.Row, rows: float) -> tuple[float, float] | None:
     """Return the seconds an arm's engine took to start, and those its rows took."""
     startup = _number(row, "startup_seconds")
     rate = _number(row, "documents_per_second")
-    # Where the tasks were stopped early every arm has the same rows here, but the baseline was
-    # asked all: only the rate is of what is counted.
+    # Where the tasks were stopped early every arm has the same rows here, but the baseline
+    # answered all: only the rate is of what is counted.
     return (startup, rows / rate) if startup is not None and rate else None
 
 

@@ -1,6 +1,6 @@
 """Stops asking the candidate as soon as the verdict is certain.
 
-The baseline has been asked everything. The candidate is asked the same rows in an order that
+The baseline has answered everything. The candidate answers the same rows in an order that
 is fixed before it answers anything, in rounds; after each round the rows so far are compared and
 judged as a whole evaluation is, with limits that allow to look (see `infra.judging.sequential`). It
 ends with the first round whose verdict is PASS, each task having rows enough to speak for itself,
@@ -8,7 +8,7 @@ or FAIL with an observed loss of at least the margin.
 
 The order. Within a task without subtasks, rows are shuffled, and the j-th of its n rows gets the
 place (j + U) / n, U uniform in [0, 1). A round asks every row whose place is below its share, over
-all tasks. So each row has the same chance to be asked by then, and each task has its part of the
+all tasks. So each row has the same chance to come by then, and each task has its part of the
 rows to within one: a stratified random sample.
 
 Why looking at the ends of rounds keeps the level. Limits hold at all rows at once, so the ends of
@@ -19,7 +19,7 @@ is m_k, the capital of a strategy with stake u has grown by a martingale times t
 (logarithms are concave). After single rows in between it may be more. What else a verdict needs,
 such as no task beyond its own margin, can only make a stop rarer.
 
-Only tasks whose rows are right or wrong take part. Others that no pooled effect counts are asked
+Only tasks whose rows are right or wrong take part. Others that no pooled effect counts run
 whole. A task that the effect counts, but whose rows are shares or whose other metrics cannot be
 made again over a part of its rows, is refused, and so are tasks that ask the same questions: their
 rows are no news twice, which the test cannot know.
@@ -47,8 +47,8 @@ from infra.suite.metrics import in_points, is_corpus
 from infra.suite.rows import Documents, Row
 
 SHARES = (0.1, 0.15, 0.22, 0.33, 0.5, 0.75, 1.0)
-"""Of all rows, asked by the end of each round: each about half as many again, so that of a stopped
-evaluation about a third at most was asked after the verdict was certain."""
+"""Of all rows, done by the end of each round: each about half as many again, so that of a stopped
+evaluation about a third at most was answered after the verdict was certain."""
 
 _GUARD = 0.5
 """Confidence with which each task has to keep its own margin before a PASS ends it. Of a task that
@@ -77,13 +77,13 @@ Ask: TypeAlias = Callable[[str, Documents, Path], TaskScores]
 
 @dataclass(frozen=True)
 class Rounds:
-    """Tasks that are asked in rounds."""
+    """Tasks that run in rounds."""
 
     baseline: ArmResult
     """Over all its rows."""
 
     tasks: tuple[str, ...]
-    """Tasks and groups that are asked in rounds; the others are asked whole."""
+    """Tasks and groups that run in rounds; the others run whole."""
 
     verdict: VerdictSpec
     margin_points: float
@@ -116,19 +116,19 @@ class Rounds:
         samples: Callable[[str], Path],
         progress: Progress,
     ) -> dict[str, TaskScores]:
-        """Ask round after round until the verdict is certain or all rows are asked.
+        """Ask round after round until the verdict is certain or all rows are answered.
 
-        What was answered in an earlier round has to be known to whoever is asked: every round names
+        What was answered in an earlier round has to be kept by `ask`: every round names
         all rows so far.
 
         Args:
             ask: Asks some documents of one task.
-            whole: Scores of the tasks that are asked whole; paths of their rows are absolute.
+            whole: Scores of the tasks that run whole; paths of their rows are absolute.
             samples: Task → file for its rows, absolute; each round writes it anew.
             progress: Hears how far it is.
 
         Returns:
-            Scores over the rows that were asked.
+            Scores over the rows that were answered.
         """
         numbers = {
             task: _numbers(answered_rows.rows_of(self.baseline.tasks[task], self.run))
@@ -151,9 +151,9 @@ class Rounds:
                 )
             if rows == total:
                 break
-            told = self._judge({**whole, **found})
-            if told is not None:
-                progress.say(f"{told.status} is certain after {rows:,} of {total:,} rows; "
+            verdict = self._judge({**whole, **found})
+            if verdict is not None:
+                progress.say(f"{verdict.status} is certain after {rows:,} of {total:,} rows; "
                              "no more are asked")  # fmt: skip
                 break
         return found
@@ -170,7 +170,7 @@ class Rounds:
             if pooled is None:
                 return None
             guarded = all(self._within(baseline.tasks[t], other.tasks[t]) for t in pooled.tasks)
-        told = decide(
+        verdict = decide(
             found.model_copy(update={"pooled": pooled}),
             self.verdict,
             what="The candidate",  # its words are not kept
@@ -179,8 +179,8 @@ class Rounds:
         )
         # A shown loss that is smaller than the margin may still turn out to be acceptable.
         lost = -100 * pooled.difference >= self.margin_points - _FLOAT_NOISE
-        certain = guarded if told.status == "PASS" else told.status == "FAIL" and lost
-        return told if certain else None
+        certain = guarded if verdict.status == "PASS" else verdict.status == "FAIL" and lost
+        return verdict if certain else None
 
     def _within(self, baseline: TaskScores, candidate: TaskScores) -> bool:
         """Return whether so few rows say enough about one task."""
@@ -190,7 +190,7 @@ class Rounds:
 
 
 def rounds(baseline: ArmResult, verdict: VerdictSpec, margin_points: float, run: Path) -> Rounds:
-    """Return how the candidate is asked.
+    """Return the rounds of the candidate.
 
     Args:
         baseline: The baseline over all its rows.
@@ -221,17 +221,17 @@ def rounds(baseline: ArmResult, verdict: VerdictSpec, margin_points: float, run:
 def _is_pooled(scores: TaskScores, rows: Sequence[Row]) -> bool:
     """Return whether the pooled effect counts a task: it has points, and is the mean of its rows.
 
-    As it is declared: rows that break it are refused, and not asked whole as if they had no points.
+    As it is declared: rows that break it are refused, and not run whole as if without points.
     """
     metric = scores.primary_metric
-    told = scores.metrics.get(metric)
+    score = scores.metrics.get(metric)
     values = [row.metrics.get(metric) for row in rows]
-    if told is None or not in_points(metric, scores.name, told) or is_corpus(told):
+    if score is None or not in_points(metric, scores.name, score) or is_corpus(score):
         return False
     numbers = [value for value in values if isinstance(value, int | float)]
     if not values or len(numbers) < len(values):
         return False
-    return bool(abs(sum(numbers) / len(numbers) - told.value) <= _FLOAT_NOISE)
+    return bool(abs(sum(numbers) / len(numbers) - score.value) <= _FLOAT_NOISE)
 
 
 def _require_right_or_wrong(scores: TaskScores, rows: Sequence[Row]) -> None:

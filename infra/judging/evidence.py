@@ -40,13 +40,13 @@ def compare(
         baseline: The arm as it came.
         candidate: The arm that is held against it.
         name: Of the candidate.
-        repeat: The baseline, asked a second time, where a noise floor is wanted.
-        spec: What was asked.
+        repeat: The baseline, evaluated a second time, where a noise floor is wanted.
+        spec: The run.
         folder: The run's folder, which holds rows and readings of all of them.
         progress: Hears what is left out.
 
     Raises:
-        ComparisonError: The arms were not asked the same.
+        ComparisonError: The arms were not evaluated alike.
     """
     whole = baseline
     if spec.verdict.early_stop:
@@ -70,12 +70,12 @@ def compare(
     return scores.model_copy(
         update={
             "noise": (
-                _told("no noise floor", partial(noise.floor, whole, repeat, folder), progress)
+                _optional("no noise floor", partial(noise.floor, whole, repeat, folder), progress)
                 if repeat
                 else None
             ),
             "fidelity": (
-                _told(
+                _optional(
                     "no fidelity",
                     partial(fidelity.compare, baseline.reading, candidate.reading, folder),
                     progress,
@@ -105,7 +105,7 @@ def _tokenizers(
     return differences(ours, theirs)
 
 
-def _told(without: str, make: Callable[[], _Part], progress: Progress) -> _Part | None:
+def _optional(without: str, make: Callable[[], _Part], progress: Progress) -> _Part | None:
     """Return a part of the comparison, or none after telling why there is none."""
     try:
         return make()

@@ -30,7 +30,7 @@ def overall(
         failed: Candidate → why it has none.
         gate: Which of them have to pass.
         margin_points: That a candidate would be held against.
-        widened_from: The margin that was asked for, if the rows could not resolve it.
+        widened_from: The margin of the spec, if the rows could not resolve it.
     """
     if not verdicts and not failed:
         return _nothing(margin_points, widened_from)

@@ -43,7 +43,7 @@ def choices_of(row: Row, filter_name: str) -> int:
 
 
 def labels_of(rows: Sequence[Row], choices: Sequence[int], metric: str) -> list[Labels] | None:
-    """Return what would be right in each row; none if that cannot be told."""
+    """Return what would be right in each row; none if that is unclear."""
     found = [
         _offered(row, count) if count > 1 else _written(row.target)
         for row, count in zip(rows, choices, strict=True)
@@ -58,7 +58,7 @@ def labels_of(rows: Sequence[Row], choices: Sequence[int], metric: str) -> list[
 
 def _offered(row: Row, count: int) -> Labels | None:
     options = [label_of(text) for text in row.continuations[:count]]
-    if len(options) < count or len(set(options)) < count:  # not told apart by what comes last
+    if len(options) < count or len(set(options)) < count:  # not distinguished by what comes last
         return None
     targets = row.target if isinstance(row.target, list) else [row.target]
     right = set()
@@ -95,7 +95,7 @@ def _written(target: object) -> Labels | None:
 
 @lru_cache(maxsize=65_536)
 def label_of(text: str) -> str:
-    """Return a right answer as it is told from others: `(A)`, `a.` and ` A` are the same.
+    """Return a right answer as it is distinguished from others: `(A)`, `a.` and ` A` are the same.
 
     Of a whole solution it is what stands after the last `####`, but for numbers: these are worked
     out, and not chosen among few.
@@ -114,8 +114,8 @@ def _is_meant(rows: Sequence[Row], label: Labels, metric: str) -> bool:
     Tasks that mark answers by code of their own may have none, and name anything.
     """
     right = [row for row in rows if (row.score(metric) or 0) > 0]
-    told = [label_of(_text(row.answer(metric))) for row in right]
-    held = sum(any(re.search(rf"\b{re.escape(one)}\b", text) for one in label) for text in told)
+    answers = [label_of(_text(row.answer(metric))) for row in right]
+    held = sum(any(re.search(rf"\b{re.escape(one)}\b", text) for one in label) for text in answers)
     multiple = any(row.continuations for row in rows)
     return multiple or held * 2 >= len(right)
 

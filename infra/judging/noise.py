@@ -1,4 +1,4 @@
-"""What changes with no change of the model: the baseline beside itself, asked in another order.
+"""What changes with no change of the model: the baseline beside itself, in another order.
 
 An engine sums in an order that depends on what else it computes at the time, so that two nearly
 equal tokens may change places. Flips between baseline and candidate are read beside these.
@@ -17,8 +17,8 @@ def floor(baseline: ArmResult, repeat: ArmResult, folder: Path) -> NoiseFloor:
     """Return how the rows of the baseline and of its repeat differ.
 
     Args:
-        baseline: As it was asked first.
-        repeat: As it was asked again.
+        baseline: The first evaluation.
+        repeat: The second one.
         folder: The run's folder, which holds the sample rows of both.
 
     Raises:

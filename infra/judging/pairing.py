@@ -1,7 +1,7 @@
-"""Joins the rows of two arms, and refuses arms that were not asked the same.
+"""Joins the rows of two arms, and refuses arms that were not evaluated alike.
 
 One row of a samples file is one document as lm-eval asked it. Rows belong together if task,
-document, prompt and target are the same, told by lm-eval's own hashes; the prompt may differ where
+document, prompt and target are the same, by lm-eval's own hashes; the prompt may differ where
 the arms have tokenizers of their own.
 """
 
@@ -23,7 +23,7 @@ _OF_THE_TOKENIZER = ("prompts_begin_with",)
 
 @dataclass(frozen=True, slots=True)
 class RowPair:
-    """One document, asked of both arms."""
+    """One document, answered by both arms."""
 
     baseline: Row
     candidate: Row
@@ -87,9 +87,9 @@ def _require_same_conditions(
         _refuse(baseline.name, "metrics", *computed)
     for name, one in baseline.metrics.items():
         for field in ("unit", "aggregation", "higher_is_better"):
-            told = [getattr(value, field) for value in (one, candidate.metrics.get(name, one))]
-            if None not in told and told[0] != told[1]:  # earlier versions declared nothing
-                _refuse(baseline.name, f"{field} of {name}", *told)
+            both = [getattr(value, field) for value in (one, candidate.metrics.get(name, one))]
+            if None not in both and both[0] != both[1]:  # earlier versions declared nothing
+                _refuse(baseline.name, f"{field} of {name}", *both)
     for name, subtask in baseline.subtasks.items():
         _require_same_conditions(subtask, candidate.subtasks[name], words_count)
 
@@ -98,7 +98,7 @@ _Key: TypeAlias = tuple[Any, ...]
 
 
 def _keyed(scores: TaskScores, folder: Path, words_count: bool) -> dict[_Key, Row]:
-    """Return the rows by what identifies them; a document asked twice is told by its turn.
+    """Return the rows by what identifies them; that of a document that comes twice is its turn.
 
     Args:
         scores: Of the task.
@@ -143,7 +143,7 @@ def _refuse_rows(
 
 def _refuse(task: str, field: str, baseline: Any, candidate: Any) -> NoReturn:
     raise ComparisonError(
-        f"The arms were not asked the same: {task} differs in {field}: "
+        f"The arms were not evaluated alike: {task} differs in {field}: "
         f"{baseline!s:.200} in the baseline, {candidate!s:.200} in the candidate.",
         cause="A row can only be compared with the same question, asked in the same words.",
         remedy="Evaluate both arms again with the same spec and the same rows.",

@@ -21,7 +21,7 @@ def planned(spec: RunSpec, settings: Settings, progress: Progress | None = None)
     Quick, once `survey` has loaded the tasks: their rows are remembered.
 
     Args:
-        spec: What was asked.
+        spec: The run.
         settings: Where things are kept.
         progress: Hears about what takes long.
 
@@ -36,7 +36,7 @@ def planned(spec: RunSpec, settings: Settings, progress: Progress | None = None)
 def margin_taken(spec: RunSpec, settings: Settings) -> str | None:
     """Return what a run's outcome takes from earlier runs: the margin, where they decide it.
 
-    Empty where they decide nothing; none where that cannot be told, since the tasks were not
+    Empty where they decide nothing; none where that is unclear, since the tasks were not
     loaded before.
     """
     verdict = spec.judged_verdict

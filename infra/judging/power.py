@@ -55,22 +55,22 @@ def plan(rows: Mapping[str, int], verdict: VerdictSpec, earlier: Earlier | None 
     )
 
 
-def planned_again(verdict: VerdictSpec, told: Power) -> Power:
+def planned_again(verdict: VerdictSpec, plan: Power) -> Power:
     """Return a plan made once more from the rows and the flip rates that it tells of each task.
 
-    A rate that was learned from earlier runs is taken as it is told; another one follows from the
+    A rate that was learned from earlier runs is taken as it is; another one follows from the
     spec.
 
     Raises:
         ValueError: There is no row.
     """
-    learned = () if verdict.flip_rate else told.learned_from
+    learned = () if verdict.flip_rate else plan.learned_from
     rates = {
         task: power.flip_rate if learned else _flip_rate(task, verdict, Earlier())
-        for task, power in told.tasks.items()
+        for task, power in plan.tasks.items()
     }
-    rows = {task: power.rows for task, power in told.tasks.items()}
-    return _power(rows, rates, verdict, learned, told.accelerator_minutes)
+    rows = {task: power.rows for task, power in plan.tasks.items()}
+    return _power(rows, rates, verdict, learned, plan.accelerator_minutes)
 
 
 def _power(
@@ -112,7 +112,7 @@ def _power(
 
 
 def resolves(verdict: VerdictSpec, power: Power) -> bool:
-    """Return whether the rows are enough for the margin that is asked for."""
+    """Return whether the rows are enough for the margin of the spec."""
     return power.smallest_margin_points <= verdict.margin_points + _FLOAT_NOISE
 
 
@@ -123,7 +123,7 @@ def resolvable_margin(power: Power) -> float:
 
 
 def margin(verdict: VerdictSpec, power: Power) -> tuple[float, float | None]:
-    """Return the margin to hold the verdict against, and the one asked for if that was widened.
+    """Return the margin to hold the verdict against, and the one of the spec if that was widened.
 
     Both in percentage points. Nothing is widened unless the spec allows it, and no further than an
     assumed rate of flips asks: what earlier runs showed may be these very answers, and a margin
@@ -140,7 +140,7 @@ def planned(verdict: VerdictSpec, folder: Path) -> tuple[Power | None, tuple[flo
     """Return what was planned before anything was spent, and the margin that goes with it.
 
     Args:
-        verdict: As it was asked for.
+        verdict: As in the spec.
         folder: The run's folder, which holds the plan.
 
     Returns:
@@ -156,10 +156,10 @@ def planned(verdict: VerdictSpec, folder: Path) -> tuple[Power | None, tuple[flo
 def _flip_rate(task: str, verdict: VerdictSpec, earlier: Earlier) -> float:
     if verdict.flip_rate is not None:
         return verdict.flip_rate
-    known = earlier.flips.get(task)
-    if known is None:
+    flips = earlier.flips.get(task)
+    if flips is None:
         return ASSUMED
-    return (known.flipped + ASSUMED * _BELIEF) / (known.rows + _BELIEF)
+    return (flips.flipped + ASSUMED * _BELIEF) / (flips.rows + _BELIEF)
 
 
 def _minutes(rows: int, earlier: Duration | None) -> float | None:

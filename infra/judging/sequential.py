@@ -74,10 +74,10 @@ def lower_limits(differences: Sequence[int], confidence: float) -> Floats:
 
 
 def pooled_so_far(differences: Sequence[int], tasks: Sequence[str], confidence: float) -> Pooled:
-    """Return the effect over the rows asked so far, for a verdict at any time.
+    """Return the effect over the rows so far, for a verdict at any time.
 
     Args:
-        differences: Candidate minus baseline of each row, -1, 0 or 1, in the order they were asked.
+        differences: Candidate minus baseline of each row, -1, 0 or 1, in the order they came.
         tasks: Where the rows are from.
         confidence: See `VerdictSpec`.
     """

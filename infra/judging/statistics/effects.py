@@ -77,7 +77,7 @@ def effect_of(
 
     Rows of enough subjects get the outer ends of that and of the interval clustered by subject:
     clustering can only make it wider, since few subjects can look alike by chance. The same goes
-    for questions that are asked more than once.
+    for questions that come more than once.
 
     Args:
         baseline: One score a row.

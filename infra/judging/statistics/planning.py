@@ -1,4 +1,4 @@
-"""What a number of paired rows can show, before they are asked.
+"""What a number of paired rows can show, before they are answered.
 
 Only rows that one arm alone gets right say something about the difference. Their share, the flip
 rate, therefore decides how many rows a question takes.
@@ -11,10 +11,10 @@ from bisect import bisect_left
 from statistics import NormalDist
 
 _NORMAL = NormalDist()
-"""Not SciPy's: it takes a second to import, and this is asked before every run."""
+"""Not SciPy's: it takes a second to import, and this is needed before every run."""
 
 _STEPS = 10**12
-"""Losses that are told apart: fractions of the rows."""
+"""Losses that are distinguished: fractions of the rows."""
 
 
 def paired_power(n: int, flip_rate: float, drop: float, alpha: float) -> float:
@@ -108,7 +108,7 @@ def rows_for_margin(margin: float, flip_rate: float, power: float, confidence: f
 def rows_for_room(n: int, reach: float, room: float, power: float, confidence: float) -> int:
     """Return how many rows it takes for an interval to end before some distance.
 
-    For metrics whose rows are no shares: the spread is that of the rows that there are, told by
+    For metrics whose rows are no shares: the spread is that of the rows that there are, seen by
     their interval, whose reach falls with the root of their number.
 
     Args:

@@ -6,8 +6,8 @@ on the pooled interval, half on all tasks together. At a true loss of exactly th
 a PASS. A task without points may have a margin of its own, in its metric's unit.
 
 findings  what the comparison shows
-words     how it is told
-tasks     how a single task is told
+words     how it is said
+tasks     how a single task is said
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def decide(
         what: Who is to blame or to praise; see `change_name`.
         candidates: How many the run has.
         margin_points: The margin to hold it against; none takes the spec's.
-        widened_from: The margin that was asked for, if the rows could not resolve it.
+        widened_from: The margin of the spec, if the rows could not resolve it.
         stopped_after: Rows after which a sequential test ended the evaluation. The pooled effect
             then has to come from that test, and p-values of single tasks, which do not allow to
             stop when they please, decide nothing. It may be all rows: limits of a test that may

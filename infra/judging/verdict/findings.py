@@ -134,7 +134,7 @@ def _beyond(task: MetricComparison, spec: VerdictSpec) -> bool:
 def _kept(task: MetricComparison, spec: VerdictSpec) -> bool:
     """Tell whether a task that lost no more than its own margin may be said to keep it.
 
-    In points that is all that is asked of a task: the rows of all together show the rest. Without
+    In points that is all that a task has to show: the rows of all together show the rest. Without
     points there is nothing else that would show it, so its interval has to: at the bad end of a
     two-sided one, a loss of just the margin passes with half the chance that a verdict may err.
     """

@@ -1,4 +1,4 @@
-"""Guessing is told from knowing."""
+"""Guessing is distinguished from knowing."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_text_that_is_read_is_no_choice() -> None:
     assert chance_of("acc,none", rows) == 0.0
 
 
-def test_choices_that_are_asked_twice_count_once() -> None:
+def test_choices_that_come_twice_count_once() -> None:
     rows = [
         _made(
             0, [[-1.0, False]] * 8, options=[f" {n} {o}" for o in "wxyz"] * 2, acc_mutual_info=1.0

@@ -231,7 +231,7 @@ def test_the_same_questions_in_other_documents_are_one_evidence(
 ) -> None:
     """Each of gpqa's tasks shuffles the choices in its own way."""
 
-    def asked(task: str, right: int, doc: Row, text: str) -> list[Row]:
+    def made_rows(task: str, right: int, doc: Row, text: str) -> list[Row]:
         return [
             make_row(task, n, f"{task} {n}", "x", "x", {"f1,none": float(n < right)},
                      {column: text.format(n), **doc})
@@ -243,7 +243,7 @@ def test_the_same_questions_in_other_documents_are_one_evidence(
         for arm, right in zip(arms, (30, 28), strict=True):
             tasks = {}
             for task, words in (("zeroshot", "Which is\n number {}?"), ("cot", text)):
-                rows = asked(task, right, {"choices": [task]}, words)
+                rows = made_rows(task, right, {"choices": [task]}, words)
                 path = f"{arm is arms[0]}-{task}.jsonl"
                 write_rows(tmp_path / path, rows)
                 tasks[task] = score(task, rows, path)
@@ -275,10 +275,10 @@ def test_a_row_that_breaks_what_is_declared_is_named_and_never_dropped_in_silenc
     metric = found.metrics[0]
     assert metric.breach.startswith(f"document 0 of t scores {value:g} in the candidate")
     assert (metric.unit, found.pooled) == ("value", None)
-    told = decide(found, VerdictSpec(), what="Quantization")
-    assert told.status == "INCONCLUSIVE"
-    assert metric.breach in " ".join(told.reasons)
-    assert "metadata.units" in told.needed
+    verdict = decide(found, VerdictSpec(), what="Quantization")
+    assert verdict.status == "INCONCLUSIVE"
+    assert metric.breach in " ".join(verdict.reasons)
+    assert "metadata.units" in verdict.needed
     assert _arms_of(tmp_path, arms, baseline, _rows([1.0] * 40)).metrics[0].breach == ""
 
 
@@ -296,10 +296,10 @@ def test_a_pass_over_other_tasks_says_nothing_of_one_that_breaks_what_is_declare
     found = compare(arms[0], arms[0], tmp_path)
     assert found.pooled is not None
     assert name not in found.pooled.tasks
-    told = decide(found, wide, what="Quantization")
-    assert told.status == "INCONCLUSIVE"
-    assert f"document 7 of {name} scores 1.01" in told.headline
-    assert metric.partition(",")[0] in told.headline
+    verdict = decide(found, wide, what="Quantization")
+    assert verdict.status == "INCONCLUSIVE"
+    assert f"document 7 of {name} scores 1.01" in verdict.headline
+    assert metric.partition(",")[0] in verdict.headline
 
 
 @pytest.mark.parametrize("metric", ["brier_score,none", "house_loss,none", "nll,none", "wer,none"])
@@ -376,8 +376,8 @@ def test_who_guesses_at_written_labels_shows_no_loss(
     ]  # fmt: skip
     found = _arms_of(tmp_path, arms, rows, rows)
     assert found.metrics[0].chance == 0.5
-    told = decide(found, VerdictSpec(margin_points=3, task_margin_points=5), what="Quantization")
-    assert told.status == status
+    verdict = decide(found, VerdictSpec(margin_points=3, task_margin_points=5), what="Quantization")
+    assert verdict.status == status
 
 
 def test_who_always_takes_the_same_choice_shows_no_loss(
@@ -393,9 +393,11 @@ def test_who_always_takes_the_same_choice_shows_no_loss(
     rows = [same(n, key) for n, key in enumerate("B" * 26 + "A" * 17 + "C" * 15 + "D" * 14)]
     found = _arms_of(tmp_path, arms, rows, rows)
     assert (found.metrics[0].chance, found.metrics[0].luck) == (0.25, 1.0)
-    told = decide(found, VerdictSpec(margin_points=50, task_margin_points=60), what="Quantization")
-    assert told.status == "INCONCLUSIVE"
-    assert "dealt out by lot" in " ".join(told.reasons)
+    verdict = decide(
+        found, VerdictSpec(margin_points=50, task_margin_points=60), what="Quantization"
+    )
+    assert verdict.status == "INCONCLUSIVE"
+    assert "dealt out by lot" in " ".join(verdict.reasons)
 
 
 def test_subjects_are_clusters(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
@@ -439,17 +441,17 @@ def test_another_confidence(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -
     ("limit", 10), ("max_gen_toks", 64), ("chat_template", True), ("fewshot_as_multiturn", True),
     ("system_instruction", "Be brief."), ("seed", 7),
 ])  # fmt: skip
-def test_rows_asked_in_another_way_are_refused(
+def test_rows_of_other_conditions_are_refused(
     tmp_path: Path, arms: tuple[ArmResult, ArmResult], field: str, value: object
 ) -> None:
-    asked = {
+    alike = {
         "limit": None, "max_gen_toks": None, "chat_template": False,
         "fewshot_as_multiturn": False, "system_instruction": None, "seed": 1234,
     }  # fmt: skip
-    baseline = _task(arms[0], "gsm8k", conditions=asked)
-    compare(baseline, _task(arms[1], "gsm8k", conditions=asked), tmp_path)
+    baseline = _task(arms[0], "gsm8k", conditions=alike)
+    compare(baseline, _task(arms[1], "gsm8k", conditions=alike), tmp_path)
     compare(baseline, arms[1], tmp_path)  # scores kept by an earlier version
-    other = _task(arms[1], "gsm8k", conditions={**asked, field: value}, n=10)
+    other = _task(arms[1], "gsm8k", conditions={**alike, field: value}, n=10)
     with pytest.raises(ComparisonError, match=f"gsm8k differs in {field}: ") as refused:
         compare(baseline, other, tmp_path)
     assert refused.value.field == field
@@ -500,7 +502,7 @@ def test_another_row_is_refused(
     assert refused.value.field == field
 
 
-def _asked_by(arm: ArmResult, tokenizer: str, **conditions: Any) -> ArmResult:
+def _with_tokenizer(arm: ArmResult, tokenizer: str, **conditions: Any) -> ArmResult:
     """Return an arm whose prompts a tokenizer wrote."""
     tasks = {
         name: scores.model_copy(update={"tokenizer": tokenizer, "conditions": conditions})
@@ -520,13 +522,13 @@ def test_the_same_questions_in_other_words_are_compared_where_tokenizers_differ(
     as_before = compare(*arms, tmp_path)
     _edit(tmp_path, arms[1].tasks["gsm8k"], _in_other_words)
     other = _task(arms[1], "gsm8k", questions="of other prompts")
-    found = compare(_asked_by(arms[0], "one"), _asked_by(other, "another"), tmp_path)
+    found = compare(_with_tokenizer(arms[0], "one"), _with_tokenizer(other, "another"), tmp_path)
     assert found.prompts_differ == {"gsm8k": 5, GROUP: 0, "gpqa_main_zeroshot": 0}
     assert found.metrics == as_before.metrics
     assert found.pooled == as_before.pooled
     for one, another in (("one", "one"), ("", "another"), ("one", "")):  # the same, or not known
         with pytest.raises(ComparisonError, match="gsm8k differs in prompt_hash of document 0"):
-            compare(_asked_by(arms[0], one), _asked_by(other, another), tmp_path)
+            compare(_with_tokenizer(arms[0], one), _with_tokenizer(other, another), tmp_path)
 
 
 @pytest.mark.parametrize("field", ["doc_hash", "target_hash"])
@@ -539,7 +541,7 @@ def test_another_question_is_refused_whoever_wrote_the_prompts(
 
     _edit(tmp_path, arms[1].tasks["gsm8k"], change)
     with pytest.raises(ComparisonError, match=f"gsm8k differs in {field} of document 3"):
-        compare(_asked_by(arms[0], "one"), _asked_by(arms[1], "another"), tmp_path)
+        compare(_with_tokenizer(arms[0], "one"), _with_tokenizer(arms[1], "another"), tmp_path)
 
 
 def test_a_tokenizer_decides_how_its_prompts_begin_and_no_other_condition(
@@ -547,12 +549,12 @@ def test_a_tokenizer_decides_how_its_prompts_begin_and_no_other_condition(
 ) -> None:
     plain = {"prompts_begin_with": "no BOS", "seed": 1234}
     own = {**plain, "prompts_begin_with": "<s>"}
-    one = _asked_by(arms[0], "one", **plain)
-    compare(one, _asked_by(arms[1], "another", **own), tmp_path)
+    one = _with_tokenizer(arms[0], "one", **plain)
+    compare(one, _with_tokenizer(arms[1], "another", **own), tmp_path)
     with pytest.raises(ComparisonError, match="differs in prompts_begin_with"):
-        compare(one, _asked_by(arms[1], "one", **own), tmp_path)
+        compare(one, _with_tokenizer(arms[1], "one", **own), tmp_path)
     with pytest.raises(ComparisonError, match="differs in seed"):
-        compare(one, _asked_by(arms[1], "another", **{**own, "seed": 1}), tmp_path)
+        compare(one, _with_tokenizer(arms[1], "another", **{**own, "seed": 1}), tmp_path)
 
 
 @pytest.mark.parametrize(("arm", "change", "message"), [

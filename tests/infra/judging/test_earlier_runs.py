@@ -36,7 +36,7 @@ def write_table(folder: Path, *runs: dict[str, object]) -> Path:
         for number, run in enumerate(runs):
             here = {
                 "run_id": f"run-{number}", "created": f"2026-11-{number + 1:02}T00:00:00+00:00",
-                "questions": f"asked-{number}", "checkpoint": "c", "recipe": "four",
+                "questions": f"questions-{number}", "checkpoint": "c", "recipe": "four",
             }  # fmt: skip
             for arm in (BASELINE, "candidate"):
                 writer.writerow({**common, **here, "arm": arm, **run})
@@ -77,7 +77,7 @@ def test_the_newest_ten_measurements_count_each_once(tmp_path: Path) -> None:
     run = {"task": "gsm8k", "n": 100, "gained": 0}
     old = [{**run, "lost": 90} for _ in range(3)]
     new = [{**run, "lost": lost} for lost in range(10)]
-    reused = [{**run, "lost": 9, "questions": "asked-12"} for _ in range(5)]
+    reused = [{**run, "lost": 9, "questions": "questions-12"} for _ in range(5)]
     earlier = learned(write_history(tmp_path, *old, *new, *reused))
     assert earlier.flips["gsm8k"] == Flips(rows=1000, flipped=sum(range(10)))
     assert earlier.runs["gsm8k"] == ("run-17", *(f"run-{number}" for number in range(11, 2, -1)))
@@ -218,7 +218,7 @@ def test_minutes_are_of_the_newest_run_of_the_same_tasks(tmp_path: Path) -> None
     write_history(
         tmp_path,
         {**times, "evaluation_seconds": 60, "documents_per_second": 100 / 60},
-        # Stopped early: 100 rows are recorded, but the baseline was asked more in its 900 s.
+        # Stopped early: 100 rows are recorded, but the baseline answered more in its 900 s.
         {**times, "evaluation_seconds": 900, "documents_per_second": 100 / 90},
         {**times, "evaluation_seconds": 500, "documents_per_second": 0.2, "task": "arc"},
         {**times, "evaluation_seconds": 90, "documents_per_second": ""},

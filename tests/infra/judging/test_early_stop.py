@@ -43,12 +43,12 @@ def ids(rows: list[dict[str, Any]]) -> set[tuple[str, int]]:
     return {(row["task"], row["doc_id"]) for row in rows}
 
 
-def from_rows(made: Report, folder: Path, asked_for: list[Any] | None = None) -> early_stop.Ask:
+def from_rows(made: Report, folder: Path, requests: list[Any] | None = None) -> early_stop.Ask:
     """Answer with the quantized rows of a run that was made whole."""
 
     def ask(task: str, documents: early_stop.Documents, samples: Path) -> TaskScores:
-        if asked_for is not None:
-            asked_for.append((task, {part: set(numbers) for part, numbers in documents.items()}))
+        if requests is not None:
+            requests.append((task, {part: set(numbers) for part, numbers in documents.items()}))
         rows = lines(folder / made.arms["quantized"].tasks[task].samples)
         chosen = [row for row in rows if row["doc_id"] in documents[row["task"]]]
         write_rows(samples, chosen)
@@ -61,7 +61,7 @@ def stopped(made: Report, folder: Path, verdict: VerdictSpec, **more: Any) -> Ar
     """Return the candidate as it is after the rounds, its rows in the run's folder."""
     rounds = early_stop.rounds(made.baseline, verdict, verdict.margin_points, folder)
     found = rounds.ask(
-        from_rows(made, folder, more.get("asked_for")), {},
+        from_rows(made, folder, more.get("requests")), {},
         lambda task: folder / "partly" / f"{task}.jsonl", more.get("heard", Silent()),
     )  # fmt: skip
     here = {name: scores.model_copy(update={"samples": f"partly/{name}.jsonl"})
@@ -82,12 +82,12 @@ def judged(made: Report, candidate: ArmResult, folder: Path, verdict: VerdictSpe
     pooled = answered_rows.pooled(baseline, candidate, found, folder)
     assert pooled is not None
     found = found.model_copy(update={"pooled": pooled})
-    told = decide(found, verdict, what="Quantization", stopped_after=pooled.rows,
+    decided = decide(found, verdict, what="Quantization", stopped_after=pooled.rows,
                   of=sum(task.n for task in made.baseline.tasks.values()))  # fmt: skip
-    one = Judgement(comparison=found, verdict=told, answered=baseline.tasks)
+    one = Judgement(comparison=found, verdict=decided, answered=baseline.tasks)
     arms = {"baseline": made.baseline, "quantized": candidate}
     report = made.model_copy(
-        update={"spec": spec, "arms": arms, "judged": {"quantized": one}, "verdict": told}
+        update={"spec": spec, "arms": arms, "judged": {"quantized": one}, "verdict": decided}
     )
     return report.pairs[0]
 
@@ -99,16 +99,16 @@ def test_a_certain_verdict_ends_the_evaluation(
     made, heard = make_run(tmp_path, rows=600, kept=kept), Heard()
     verdict = WIDE.model_copy(update={"margin_points": margin, "task_margin_points": 80.0})
     candidate = stopped(made, tmp_path, verdict, heard=heard)
-    told = judged(made, candidate, tmp_path, verdict)
+    pair = judged(made, candidate, tmp_path, verdict)
     rows = sum(task.n for task in candidate.tasks.values())
-    assert told.verdict.status == status
+    assert pair.verdict.status == status
     assert 0 < rows < 1800
-    assert told.verdict.stopped_after == rows
-    assert told.comparison.pooled is not None
-    assert told.comparison.pooled.rows == rows
-    assert f"stopped after {rows:,} of 1,800 rows" in " ".join(told.verdict.reasons)
+    assert pair.verdict.stopped_after == rows
+    assert pair.comparison.pooled is not None
+    assert pair.comparison.pooled.rows == rows
+    assert f"stopped after {rows:,} of 1,800 rows" in " ".join(pair.verdict.reasons)
     assert heard.said[-1] == f"{status} is certain after {rows:,} of 1,800 rows; no more are asked"
-    for name, task in told.baseline.tasks.items():
+    for name, task in pair.baseline.tasks.items():
         assert ids(lines(tmp_path / task.samples)) == ids(lines(tmp_path / f"partly/{name}.jsonl"))
         assert 0 < task.n < made.baseline.tasks[name].n
 
@@ -118,11 +118,11 @@ def test_an_uncertain_verdict_takes_all_rows_and_the_limits_of_a_test_that_may_s
 ) -> None:
     made = make_run(tmp_path, rows=120)
     candidate = stopped(made, tmp_path, TIGHT)
-    told = judged(made, candidate, tmp_path, TIGHT)
-    assert told.baseline == told.report.baseline == made.baseline
-    assert told.verdict.stopped_after == 360
-    assert "all 360 rows were asked" in " ".join(told.verdict.reasons)
-    pooled, fixed = told.comparison.pooled, made.pairs[0].comparison.pooled
+    pair = judged(made, candidate, tmp_path, TIGHT)
+    assert pair.baseline == pair.report.baseline == made.baseline
+    assert pair.verdict.stopped_after == 360
+    assert "all 360 rows were asked" in " ".join(pair.verdict.reasons)
+    pooled, fixed = pair.comparison.pooled, made.pairs[0].comparison.pooled
     assert pooled is not None
     assert fixed is not None
     assert "anytime-valid" in pooled.method
@@ -132,13 +132,13 @@ def test_an_uncertain_verdict_takes_all_rows_and_the_limits_of_a_test_that_may_s
 
 def test_rounds_are_samples_in_proportion_and_each_holds_the_one_before(tmp_path: Path) -> None:
     made = make_run(tmp_path, rows=120)
-    asked_for: list[tuple[str, dict[str, set[int]]]] = []
-    stopped(made, tmp_path, TIGHT, asked_for=asked_for)
+    requests: list[tuple[str, dict[str, set[int]]]] = []
+    stopped(made, tmp_path, TIGHT, requests=requests)
     again: list[tuple[str, dict[str, set[int]]]] = []
-    stopped(made, tmp_path, TIGHT, asked_for=again)
-    assert asked_for == again  # the order is fixed
+    stopped(made, tmp_path, TIGHT, requests=again)
+    assert requests == again  # the order is fixed
     for name, scores in made.baseline.tasks.items():
-        rounds = [documents for task, documents in asked_for if task == name]
+        rounds = [documents for task, documents in requests if task == name]
         assert len(rounds) == len(early_stop.SHARES)
         for share, documents in zip(early_stop.SHARES, rounds, strict=True):
             for part, numbers in documents.items():
@@ -149,7 +149,7 @@ def test_rounds_are_samples_in_proportion_and_each_holds_the_one_before(tmp_path
         assert sum(map(len, rounds[-1].values())) == scores.n
 
 
-def test_every_row_is_asked_early_equally_often() -> None:
+def test_every_row_comes_early_equally_often() -> None:
     places = [early_stop._places(f"part {number}", 7) for number in range(4000)]
     for document in range(7):
         early = sum(place[document] < 0.25 for place in places) / 4000
@@ -158,10 +158,10 @@ def test_every_row_is_asked_early_equally_often() -> None:
 
 def test_no_round_is_judged_before_each_part_has_a_row(tmp_path: Path) -> None:
     made = make_run(tmp_path, rows=18)  # 3 rows in each part of the group
-    asked_for: list[tuple[str, dict[str, set[int]]]] = []
-    stopped(made, tmp_path, WIDE, asked_for=asked_for)
-    assert all(numbers for _, documents in asked_for for numbers in documents.values())
-    assert len(asked_for) < 3 * len(early_stop.SHARES)
+    requests: list[tuple[str, dict[str, set[int]]]] = []
+    stopped(made, tmp_path, WIDE, requests=requests)
+    assert all(numbers for _, documents in requests for numbers in documents.values())
+    assert len(requests) < 3 * len(early_stop.SHARES)
 
 
 def test_a_task_beyond_its_own_margin_keeps_the_evaluation_going(tmp_path: Path) -> None:
@@ -170,19 +170,19 @@ def test_a_task_beyond_its_own_margin_keeps_the_evaluation_going(tmp_path: Path)
     strict = VerdictSpec(margin_points=30, task_margin_points=30, early_stop=True)
     assert sum(task.n for task in stopped(made, tmp_path, loose).tasks.values()) < 900
     worse = make_run(tmp_path, rows=300, kept=0.3)  # gsm8k alone lost about 50 points
-    told = judged(worse, stopped(worse, tmp_path, strict), tmp_path, strict)
-    assert told.verdict.status != "PASS"
-    assert told.verdict.stopped_after == 900
+    pair = judged(worse, stopped(worse, tmp_path, strict), tmp_path, strict)
+    assert pair.verdict.status != "PASS"
+    assert pair.verdict.stopped_after == 900
 
 
 def test_a_pass_waits_until_each_task_has_rows_enough(tmp_path: Path) -> None:
     made = make_run(tmp_path, rows=300, kept=0.75, found=0.0)  # gsm8k lost about 18 points
     verdict = VerdictSpec(margin_points=24, task_margin_points=24, early_stop=True)
     candidate = stopped(made, tmp_path, verdict)
-    told = judged(made, candidate, tmp_path, verdict)
-    assert told.verdict.status == "PASS"
+    pair = judged(made, candidate, tmp_path, verdict)
+    assert pair.verdict.status == "PASS"
     assert sum(task.n for task in candidate.tasks.values()) < 900
-    for name, task in told.baseline.tasks.items():
+    for name, task in pair.baseline.tasks.items():
         steps = [*answered_rows.steps(task, candidate.tasks[name], tmp_path)]
         assert lower_limits(steps, 0.5)[-1] > -0.24
 
@@ -194,9 +194,9 @@ def test_a_margin_of_one_metric_is_kept_to_before_a_pass_ends_it(tmp_path: Path)
     limits, rows = [], []
     for verdict in (loose, own):
         candidate = stopped(made, tmp_path, verdict)
-        told = judged(made, candidate, tmp_path, verdict)
-        assert told.verdict.status == "PASS"
-        baseline = told.baseline.tasks["gsm8k"]
+        pair = judged(made, candidate, tmp_path, verdict)
+        assert pair.verdict.status == "PASS"
+        baseline = pair.baseline.tasks["gsm8k"]
         steps = [*answered_rows.steps(baseline, candidate.tasks["gsm8k"], tmp_path)]
         limits.append(lower_limits(steps, 0.5)[-1])
         rows.append(sum(task.n for task in candidate.tasks.values()))
@@ -204,8 +204,8 @@ def test_a_margin_of_one_metric_is_kept_to_before_a_pass_ends_it(tmp_path: Path)
     assert rows[0] < rows[1]
     assert limits[0] <= -0.21
     strict = loose.model_copy(update={"margins": {"exact_match": 10.0}})
-    told = judged(made, stopped(made, tmp_path, strict), tmp_path, strict)
-    assert (told.verdict.status, told.verdict.stopped_after) == ("INCONCLUSIVE", 900)
+    pair = judged(made, stopped(made, tmp_path, strict), tmp_path, strict)
+    assert (pair.verdict.status, pair.verdict.stopped_after) == ("INCONCLUSIVE", 900)
 
 
 def test_a_limit_for_a_fixed_number_of_rows_that_is_wider_counts(tmp_path: Path) -> None:
@@ -215,9 +215,9 @@ def test_a_limit_for_a_fixed_number_of_rows_that_is_wider_counts(tmp_path: Path)
     assert fixed is not None
     wide = fixed.model_copy(update={"low": -0.9, "high": 0.8, "bound": -0.7})
     found = made.pairs[0].comparison.model_copy(update={"pooled": wide})
-    told = answered_rows.pooled(baseline, candidate, found, tmp_path)
-    assert told is not None
-    assert (told.low, told.high, told.bound) == (-0.9, 0.8, -0.7)
+    pooled = answered_rows.pooled(baseline, candidate, found, tmp_path)
+    assert pooled is not None
+    assert (pooled.low, pooled.high, pooled.bound) == (-0.9, 0.8, -0.7)
 
 
 def test_scores_over_a_part_of_the_rows_are_those_of_these_rows(tmp_path: Path) -> None:
@@ -228,8 +228,8 @@ def test_scores_over_a_part_of_the_rows_are_those_of_these_rows(tmp_path: Path) 
     for name, scores in part.tasks.items():
         rows = lines(tmp_path / scores.samples)
         assert len(rows) == scores.n < baseline.tasks[name].n
-        asked = questions_digest(map(row_of, rows))
-        assert scores.questions == asked == candidate.tasks[name].questions
+        questions = questions_digest(map(row_of, rows))
+        assert scores.questions == questions == candidate.tasks[name].questions
         wanted = score(name, rows, scores.samples)
         for metric, value in scores.metrics.items():
             assert value.value == pytest.approx(wanted.metrics[metric].value, abs=1e-12)
@@ -293,7 +293,7 @@ def test_shares_are_refused_since_the_verdict_would_be_about_fewer_tasks(tmp_pat
 
 
 @pytest.mark.parametrize("marks", [(0.0, 7.0), (0.0, 1.0)])
-def test_tasks_outside_of_the_pooled_effect_are_asked_whole(
+def test_tasks_outside_of_the_pooled_effect_run_whole(
     tmp_path: Path, marks: tuple[float, float]
 ) -> None:
     """Whatever their rows happen to score: it is their metric that has no points."""
@@ -313,7 +313,7 @@ def test_tasks_outside_of_the_pooled_effect_are_asked_whole(
 
 
 def test_rows_that_break_what_is_declared_are_refused(tmp_path: Path) -> None:
-    """They are not asked whole, as if their metric had no points."""
+    """They do not run whole, as if their metric had no points."""
 
     def one_more(row: dict[str, Any]) -> None:
         row["metrics"] = {
@@ -372,10 +372,10 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stopped")
     made = make_run(folder, rows=300, kept=0.3)
     verdict = VerdictSpec(margin_points=5, task_margin_points=80, early_stop=True)
-    told = judged(made, stopped(made, folder, verdict), folder, verdict)
-    assert told.verdict.stopped_after is not None
-    assert told.verdict.stopped_after < 900
-    report.write(told.report, folder=folder)
+    pair = judged(made, stopped(made, folder, verdict), folder, verdict)
+    assert pair.verdict.stopped_after is not None
+    assert pair.verdict.stopped_after < 900
+    report.write(pair.report, folder=folder)
     return folder
 
 
@@ -464,7 +464,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> HarnessSuite:
 
 
 @pytest.mark.parametrize("name", ["gsm8k", "global_mmlu_en"])
-def test_some_documents_are_asked_as_among_all(
+def test_some_documents_are_sent_as_among_all(
     name: str,
     suite: HarnessSuite,
     tokenizer: Path,  # noqa: F811
@@ -492,7 +492,7 @@ def test_some_documents_are_asked_as_among_all(
     assert (again.metrics, again.questions) == (whole.metrics, whole.questions)
 
 
-def test_a_much_worse_model_is_not_asked_to_the_end(
+def test_a_much_worse_model_is_not_evaluated_to_the_end(
     suite: HarnessSuite,
     tokenizer: Path,  # noqa: F811
     tmp_path: Path,
@@ -539,8 +539,8 @@ def test_a_much_worse_model_is_not_asked_to_the_end(
     baseline = baseline.model_copy(update={"checkpoint": weights})
     spec = made.spec.model_copy(update={"verdict": verdict})
     compared = evidence.compare(baseline, candidate, "quantized", None, spec, tmp_path, Silent())
-    told = decide(compared, verdict, what="Quantization", stopped_after=rows)
-    assert told.status == "FAIL"
+    decided = decide(compared, verdict, what="Quantization", stopped_after=rows)
+    assert decided.status == "FAIL"
     assert compared.pooled is not None
     assert compared.pooled.rows == rows
     assert "anytime-valid" in compared.pooled.method
@@ -574,12 +574,12 @@ def test_all_code_that_may_move_the_end_is_in_the_key() -> None:
         if module not in seen:
             seen.add(module)
             waiting += _imports(module, here.parent)
-    known = {
+    listed = {
         path for part in early_stop._DECIDING
         for path in ([here / part] if part.endswith(".py") else (here / part).rglob("*.py"))
     }  # fmt: skip
     empty = {path for path in seen if not path.read_text(encoding="utf-8").strip()}
-    assert {path.relative_to(here).as_posix() for path in seen - known - empty} == set()
+    assert {path.relative_to(here).as_posix() for path in seen - listed - empty} == set()
     for name in ("comparison.py", "pairing.py", "chance.py", "answered_rows.py", "sequential.py",
                  "verdict/findings.py", "statistics/paired.py"):  # fmt: skip
         assert here / "judging" / name in seen

@@ -73,8 +73,8 @@ def test_a_shorter_text_costs_the_fidelity_alone(run: Run) -> None:
     assert found.fidelity is None
     assert found.noise is not None
     assert found.metrics == run.report.pairs[0].comparison.metrics
-    (told,) = run.heard.said
-    assert "different fidelity texts" in told
+    (line,) = run.heard.said
+    assert "different fidelity texts" in line
     # And the receipt of such a report holds.
     report = of_pair(run.report.model_copy(update={"arms": run.arms}), comparison=run.compare())
     checked, _ = check_comparison(report, run.folder)
@@ -113,7 +113,7 @@ def test_a_metric_that_is_no_number_in_one_arm_is_named_and_not_compared(run: Ru
     assert [m.metric for m in found.metrics if m.task == "gsm8k"] == [scores.primary_metric]
     assert run.heard.said == [f"gsm8k: {other} is no number in quantized and is not compared"]
     assert json.loads(left_out.model_dump_json())["left_out"] == [other]
-    # An arm that never had the metric was asked something else.
+    # An arm that never had the metric was evaluated on something else.
     run.change("quantized", tasks={**run.arms["quantized"].tasks, "gsm8k": lacking})
     with pytest.raises(ComparisonError, match="metrics"):
         run.compare()

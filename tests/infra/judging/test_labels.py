@@ -1,4 +1,4 @@
-"""Few labels are told from free answers."""
+"""Few labels are distinguished from free answers."""
 
 from __future__ import annotations
 

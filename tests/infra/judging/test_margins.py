@@ -149,13 +149,13 @@ def test_a_score_that_does_not_follow_from_its_rows_has_no_interval() -> None:
     assert found is not None and method == CORPUS
     assert found.limits[0] < found.difference < found.limits[1]
     twice = values[0], values[1].model_copy(update={"value": 2 * values[1].value})
-    for metric, told, other, why in (
+    for metric, both, other, why in (
         (METRIC, twice, others, "does not follow from its rows"),
         (METRIC, values, [None, *others[1:]], "do not hold what the score is made of"),
         ("mcc,none", values, others, "not the mean of its rows"),
         (METRIC, _values(rows, rows), rows, "too few rows differ"),
     ):
-        found, method = corpus_effect(metric, told, _pairs(rows, other), 0.95)
+        found, method = corpus_effect(metric, both, _pairs(rows, other), 0.95)
         assert found is None and why in method
 
 
@@ -285,10 +285,10 @@ def _decide(
     ),
 ])  # fmt: skip
 def test_headlines(pooled: Pooled | None, metrics: list[MetricComparison], headline: str) -> None:
-    told = _decide(pooled, *metrics)
-    assert told.headline == headline
-    assert told.status == headline.partition(":")[0]
-    assert bool(told.needed) == (told.status == "INCONCLUSIVE")
+    verdict = _decide(pooled, *metrics)
+    assert verdict.headline == headline
+    assert verdict.status == headline.partition(":")[0]
+    assert bool(verdict.needed) == (verdict.status == "INCONCLUSIVE")
 
 
 @pytest.mark.parametrize(("metric", "status"), [
@@ -318,9 +318,9 @@ def test_more_may_be_better() -> None:
 
 def test_the_margin_of_a_task_goes_first_and_stands_in_its_reasons() -> None:
     both = {"word_perplexity": 0.3, "wikitext/word_perplexity": 0.7}
-    told = _decide(SOUND, EVEN, OPEN, margins=both)
-    assert told.status == "PASS"
-    assert told.reasons[1] == (
+    verdict = _decide(SOUND, EVEN, OPEN, margins=both)
+    assert verdict.status == "PASS"
+    assert verdict.reasons[1] == (
         "wikitext: the largest loss of word_perplexity that is not excluded is 0.400 (difference "
         "+0.050, 95 % interval −0.300 to +0.400), below its margin of 0.7."
     )
@@ -328,8 +328,8 @@ def test_the_margin_of_a_task_goes_first_and_stands_in_its_reasons() -> None:
     assert _decide(SOUND, EVEN, other, margins=both).status == "INCONCLUSIVE"
     nats = {**LESS, "unit": "nats"}
     named = _metric(0.05, -0.1, 0.21, metric="nll,none", baseline=nats, candidate=nats)
-    told = _decide(SOUND, EVEN, named, margins={"nll": 0.3})
-    assert told.headline.endswith("it keeps its margin of 0.3 nats in nll of wikitext.")
+    verdict = _decide(SOUND, EVEN, named, margins={"nll": 0.3})
+    assert verdict.headline.endswith("it keeps its margin of 0.3 nats in nll of wikitext.")
 
 
 def test_in_points_it_takes_the_place_of_that_of_all_tasks() -> None:

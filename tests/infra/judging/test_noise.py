@@ -19,7 +19,7 @@ def baseline(tmp_path: Path) -> ArmResult:
 
 
 def repeat(folder: Path, baseline: ArmResult, change: Callable[[str, int, Row], Any]) -> ArmResult:
-    """The baseline asked again, with the same rows, some of them changed."""
+    """The baseline again, with the same rows, some of them changed."""
     tasks = {}
     for name, scores in baseline.tasks.items():
         rows = [json.loads(line) for line in (folder / scores.samples).read_text().splitlines()]

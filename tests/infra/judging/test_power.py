@@ -29,10 +29,10 @@ def test_the_smallest_drop_is_connors() -> None:
 
 def test_several_candidates_take_more_rows() -> None:
     """Each may err less often, so that all together err no more often than one."""
-    asked = VerdictSpec()
-    one, eight = plan(QWEN, asked), plan(QWEN, asked.among(8))
-    assert asked.among(1) == asked
-    assert 1 - asked.among(8).confidence == pytest.approx(0.05 / 8)
+    verdict = VerdictSpec()
+    one, eight = plan(QWEN, verdict), plan(QWEN, verdict.among(8))
+    assert verdict.among(1) == verdict
+    assert 1 - verdict.among(8).confidence == pytest.approx(0.05 / 8)
     assert eight.smallest_drop_points > one.smallest_drop_points
     # (z at 1 - 0.05/8 + 0.841621) sqrt(0.1 / 2167)
     assert eight.smallest_margin_points == pytest.approx(
@@ -87,16 +87,16 @@ def test_just_enough_rows_resolve_the_margin_and_one_less_do_not() -> None:
 
 
 def test_a_margin_is_widened_only_if_need_be_and_only_if_allowed() -> None:
-    asked = VerdictSpec(if_unresolvable="widen")
-    power = plan(QWEN, asked)
-    assert margin(asked, power) == (1.7, 1.0)
+    verdict = VerdictSpec(if_unresolvable="widen")
+    power = plan(QWEN, verdict)
+    assert margin(verdict, power) == (1.7, 1.0)
     assert margin(VerdictSpec(), power) == (1.0, None)
     assert margin(VerdictSpec(if_unresolvable="widen", margin_points=2), power) == (2.0, None)
 
 
 def test_a_verdict_that_may_come_early_takes_more_rows() -> None:
-    asked, early = VerdictSpec(), VerdictSpec(early_stop=True)
-    one, other = plan(QWEN, asked), plan(QWEN, early)
+    verdict, early = VerdictSpec(), VerdictSpec(early_stop=True)
+    one, other = plan(QWEN, verdict), plan(QWEN, early)
     assert other.smallest_margin_points == pytest.approx(1.65 * one.smallest_margin_points)
     assert other.smallest_drop_points == pytest.approx(1.65 * one.smallest_drop_points)
     assert other.tasks == one.tasks  # a single task is not looked at early
@@ -106,15 +106,15 @@ def test_a_verdict_that_may_come_early_takes_more_rows() -> None:
 
 
 def test_what_was_lost_before_widens_no_margin() -> None:
-    asked = VerdictSpec(if_unresolvable="widen")
+    verdict = VerdictSpec(if_unresolvable="widen")
     runs = {"gsm8k": ("run-1",)}
-    many = plan(QWEN, asked, Earlier(flips={"gsm8k": Flips(1319, 600)}, runs=runs))
-    few = plan(QWEN, asked, Earlier(flips={"gsm8k": Flips(1319, 20)}, runs=runs))
+    many = plan(QWEN, verdict, Earlier(flips={"gsm8k": Flips(1319, 600)}, runs=runs))
+    few = plan(QWEN, verdict, Earlier(flips={"gsm8k": Flips(1319, 20)}, runs=runs))
     assert many.smallest_margin_points > 2.5
-    assert margin(asked, many) == margin(asked, plan(QWEN, asked)) == (1.7, 1.0)
-    assert margin(asked, few)[0] < 1.7
+    assert margin(verdict, many) == margin(verdict, plan(QWEN, verdict)) == (1.7, 1.0)
+    assert margin(verdict, few)[0] < 1.7
     # A rate that was stated beforehand is another thing.
-    stated = asked.model_copy(update={"flip_rate": 0.3})
+    stated = verdict.model_copy(update={"flip_rate": 0.3})
     assert margin(stated, plan(QWEN, stated))[0] > 2.5
 
 

@@ -91,11 +91,11 @@ def test_a_stopped_evaluation_gets_the_verdict_that_stopped_it(drop: float, stat
     assert pooled.low < pooled.difference < pooled.high
     assert pooled.low < pooled.bound
     comparison = Comparison(metrics=(), size_ratio=0.4, pooled=pooled)
-    told = decide(
+    verdict = decide(
         comparison, VerdictSpec(margin_points=3.0), what="Quantization", stopped_after=stop.rows
     )
-    assert (told.status, stop.outcome, told.stopped_after) == (status, status, stop.rows)
-    assert f"stopped after {stop.rows:,} rows" in " ".join(told.reasons)
+    assert (verdict.status, stop.outcome, verdict.stopped_after) == (status, status, stop.rows)
+    assert f"stopped after {stop.rows:,} rows" in " ".join(verdict.reasons)
 
 
 def test_p_values_of_tasks_do_not_count_in_a_stopped_evaluation() -> None:

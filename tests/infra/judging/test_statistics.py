@@ -78,7 +78,7 @@ def test_equal_to_statsmodels(cells: tuple[int, int, int, int]) -> None:
     assert paired_proportions(counts, 1 - p)[1] == pytest.approx(0.0, abs=1e-9)
 
 
-def test_without_flips_the_interval_is_known() -> None:
+def test_without_flips_the_interval_is_exact() -> None:
     """The score is then n D / (1 - D): its limits are z^2 / (n + z^2) to both sides."""
     from scipy.stats import norm
 
@@ -268,7 +268,7 @@ def test_few_subjects_are_not_clustered() -> None:
     assert (effect.clusters, effect.method) == (None, TANGO)
 
 
-def test_questions_that_are_asked_again_are_no_news() -> None:
+def test_questions_that_come_again_are_no_news() -> None:
     """Two rows of one question, which always fare alike, say what one of them says."""
     baseline, other = [1.0] * 300, [float(n % 15 != 0) for n in range(300)]
     questions = [str(n) for n in range(300)]
@@ -377,7 +377,7 @@ def test_a_loss_of_the_margin_does_not_pass_beside_a_row_at_one_half() -> None:
 
 
 @pytest.mark.parametrize(("rows", "points"), [(1319, 2.4), (400, 4.4)])
-def test_what_known_tasks_can_show(rows: int, points: float) -> None:
+def test_what_common_tasks_can_show(rows: int, points: float) -> None:
     """gsm8k and Global-MMLU-Lite at a flip rate of 10 %, 80 % power, two-sided 5 %."""
     assert round(100 * smallest_drop(rows, 0.1, 0.8, 0.05), 1) == points
 

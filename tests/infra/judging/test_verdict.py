@@ -136,11 +136,11 @@ EVEN = _metric("a", -0.001, -0.02, 0.018)
     ),
 ])  # fmt: skip
 def test_headlines(pooled: Pooled | None, metrics: list[MetricComparison], headline: str) -> None:
-    told = _decide(pooled, *metrics)
-    assert told.headline == headline
-    assert told.status == headline.partition(":")[0]
-    assert bool(told.needed) == (told.status == "INCONCLUSIVE")
-    assert told.reasons
+    verdict = _decide(pooled, *metrics)
+    assert verdict.headline == headline
+    assert verdict.status == headline.partition(":")[0]
+    assert bool(verdict.needed) == (verdict.status == "INCONCLUSIVE")
+    assert verdict.reasons
 
 
 @pytest.mark.parametrize(("bound", "status", "said"), [
@@ -151,9 +151,9 @@ def test_headlines(pooled: Pooled | None, metrics: list[MetricComparison], headl
     (0.002, "PASS", "is 0.0 points (one-sided 95 % limit), below the margin"),
 ])  # fmt: skip
 def test_a_bound_stays_on_its_side_of_the_margin(bound: float, status: str, said: str) -> None:
-    told = _decide(_pooled(-0.002, bound - 0.001, 0.008, bound), EVEN)
-    assert told.status == status
-    assert said in told.reasons[0]
+    verdict = _decide(_pooled(-0.002, bound - 0.001, 0.008, bound), EVEN)
+    assert verdict.status == status
+    assert said in verdict.reasons[0]
 
 
 @pytest.mark.parametrize(("lost", "status", "said"), [
@@ -162,9 +162,9 @@ def test_a_bound_stays_on_its_side_of_the_margin(bound: float, status: str, said
     (0.0300001, "INCONCLUSIVE", "b lost 3.00001 points"),
 ])  # fmt: skip
 def test_a_task_may_lose_just_its_margin(lost: float, status: str, said: str) -> None:
-    told = _decide(SOUND, EVEN, _metric("b", -lost, -0.06, 0.0))
-    assert told.status == status
-    assert said in told.headline
+    verdict = _decide(SOUND, EVEN, _metric("b", -lost, -0.06, 0.0))
+    assert verdict.status == status
+    assert said in verdict.headline
 
 
 def test_lower_is_better() -> None:
@@ -181,20 +181,24 @@ def test_a_task_without_points_is_said_whatever_the_verdict() -> None:
     unclear = _metric("ppl", 0.7, -0.1, 1.5, **made)
     said = "ppl has no points and is not judged: difference +0.700, 95 % interval −0.100 to +1.500"
     for pooled in (SOUND, UNSURE, LOST, None):
-        told = _decide(pooled, EVEN, unclear)
-        assert f"{said}, lower is better." in told.reasons[:3]
-        assert (said in told.headline) == (told.status == "PASS")
+        verdict = _decide(pooled, EVEN, unclear)
+        assert f"{said}, lower is better." in verdict.reasons[:3]
+        assert (said in verdict.headline) == (verdict.status == "PASS")
     gained = _decide(SOUND, EVEN, _metric("ppl", -0.7, -1.5, -0.1, **made))
     assert "ppl" not in " ".join([gained.headline, *gained.reasons])
 
 
 def test_a_wider_margin_is_said() -> None:
-    told = _decide(UNSURE, EVEN, margin_points=2.4, widened_from=1.0)
-    assert told.headline.endswith(
+    verdict = _decide(UNSURE, EVEN, margin_points=2.4, widened_from=1.0)
+    assert verdict.headline.endswith(
         "a loss of 2.4 points or more is excluded; the margin was widened from 1 point."
     )
-    assert (told.status, told.margin_points, told.widened_from_points) == ("PASS", 2.4, 1.0)
-    assert "cannot resolve; it was widened to 2.4 points" in told.reasons[-1]
+    assert (verdict.status, verdict.margin_points, verdict.widened_from_points) == (
+        "PASS",
+        2.4,
+        1.0,
+    )
+    assert "cannot resolve; it was widened to 2.4 points" in verdict.reasons[-1]
 
 
 def test_another_confidence_is_refused() -> None:
@@ -218,9 +222,9 @@ def test_another_confidence_is_refused() -> None:
 def test_what_would_make_it_conclusive(
     pooled: Pooled | None, metrics: list[MetricComparison], needed: str
 ) -> None:
-    told = _decide(pooled, *metrics)
-    assert told.status == "INCONCLUSIVE"
-    assert told.needed.startswith(needed)
+    verdict = _decide(pooled, *metrics)
+    assert verdict.status == "INCONCLUSIVE"
+    assert verdict.needed.startswith(needed)
 
 
 def test_as_many_rows_as_are_needed_are_enough() -> None:
@@ -252,9 +256,9 @@ def test_three_verdicts(tables: dict[str, tuple[int, int, int, int]], status: st
 
 def test_real_rows_of_base_against_itself(tmp_path: Path) -> None:
     baseline = make_run(tmp_path, rows=300).arms["baseline"]
-    told = decide(compare(baseline, baseline, tmp_path), SPEC, what="Nothing")
-    assert told.status == "PASS"
-    assert told.headline.startswith("PASS: Nothing makes no difference (95 % interval −0.")
+    verdict = decide(compare(baseline, baseline, tmp_path), SPEC, what="Nothing")
+    assert verdict.status == "PASS"
+    assert verdict.headline.startswith("PASS: Nothing makes no difference (95 % interval −0.")
 
 
 REPEATS = 250
@@ -273,12 +277,12 @@ def test_error_rates(flip_rate: float) -> None:
 
 def test_a_widened_margin_does_not_widen_that_of_a_task() -> None:
     wide = _pooled(-0.02, -0.055, 0.012, -0.049)
-    told = _decide(wide, _metric("a", -0.045, -0.12, 0.03), margin_points=25.0, widened_from=1.0)
-    assert told.status == "INCONCLUSIVE"
+    verdict = _decide(wide, _metric("a", -0.045, -0.12, 0.03), margin_points=25.0, widened_from=1.0)
+    assert verdict.status == "INCONCLUSIVE"
     lost = _metric("a", -0.095, -0.149, -0.05, p_value=1e-4, p_adjusted=1e-4)
-    told = _decide(wide, lost, margin_points=25.0, widened_from=1.0)
-    assert told.status == "FAIL"
-    assert "a task may lose 3 points" in told.headline
+    verdict = _decide(wide, lost, margin_points=25.0, widened_from=1.0)
+    assert verdict.status == "FAIL"
+    assert "a task may lose 3 points" in verdict.headline
 
 
 @pytest.mark.parametrize(
@@ -298,14 +302,14 @@ def test_a_task_that_the_baseline_cannot_do_shows_no_loss(
     value: float, chance: float | None, able: bool
 ) -> None:
     score = {"value": value, "stderr": None, "n": 400}
-    told = _decide(SOUND, EVEN, _metric("b", 0, -0.005, 0.005, baseline=score, chance=chance))
+    verdict = _decide(SOUND, EVEN, _metric("b", 0, -0.005, 0.005, baseline=score, chance=chance))
     if able:
-        assert told.status == "PASS"
+        assert verdict.status == "PASS"
         return
-    assert told.status == "INCONCLUSIVE"
-    assert "b could show no loss: the baseline is hardly better than guessing" in told.headline
-    assert any(f"the baseline scores {100 * value:.1f} %" in why for why in told.reasons)
-    assert told.needed.startswith("Instead of b, a task that the baseline can do")
+    assert verdict.status == "INCONCLUSIVE"
+    assert "b could show no loss: the baseline is hardly better than guessing" in verdict.headline
+    assert any(f"the baseline scores {100 * value:.1f} %" in why for why in verdict.reasons)
+    assert verdict.needed.startswith("Instead of b, a task that the baseline can do")
 
 
 def test_a_loss_that_nothing_tests_is_not_called_chance() -> None:
