@@ -31,7 +31,7 @@ from infra.suite import kind_of
 PACK = "pack.json"
 """Name of what a pack says of itself."""
 _FREE = {"concurrency", "triage", "noise_floor", "include_path", "datasets"}
-"""Of the evaluation: decides no answer, or is known by the digests of the tasks."""
+"""Of the evaluation: decides no answer, or is in the digests of the tasks."""
 
 
 def read(path: Path) -> BaselinePack:
@@ -176,7 +176,7 @@ def _name(recipe: Any) -> str:
 def _refuse(path: Path, field: str, theirs: object, ours: object, why: str = "") -> NoReturn:
     raise PackRefused(
         f"{path} does not fit this run: {field} is {theirs!s:.80} there, and {ours!s:.80} here.",
-        cause=why or "A candidate can only be held against a baseline that was asked the same.",
+        cause=why or "A candidate can only be held against a baseline that was evaluated alike.",
         remedy="Make the run as the pack is, or leave baseline_pack out to evaluate the baseline.",
     )
 

@@ -18,11 +18,11 @@ def changed(pair: Pair) -> str:
         parts.append(made(change.quantization))
     if change.serving is not None:
         changes = change.serving.changed
-        told = [" ".join(changes.pop("extra_args", ()))]
+        settings = [" ".join(changes.pop("extra_args", ()))]
         variables = changes.pop("variables", {})
-        told += [f"{name}={value}" for name, value in variables.items()]
-        told += [f"{name} {value}" for name, value in changes.items()]
-        parts.append(f"with {', '.join(filter(None, told))}")
+        settings += [f"{name}={value}" for name, value in variables.items()]
+        settings += [f"{name} {value}" for name, value in changes.items()]
+        parts.append(f"with {', '.join(filter(None, settings))}")
     return " ".join(parts)
 
 

@@ -29,9 +29,9 @@ def _restarts(server: ServerRecord) -> list[str]:
     count = len(server.restarts)
     times = "once" if count == 1 else f"{count} times"
     last = server.restarts[-1]
-    told = "" if count == 1 else "the last time "
+    which = "" if count == 1 else "the last time "
     return [
-        f"was started again {times} ({told}after {last.answered} answers, none of which was "
+        f"was started again {times} ({which}after {last.answered} answers, none of which was "
         f"asked for twice: {_clause(last.reason)})"
     ]
 

@@ -127,7 +127,7 @@ def render(report: Report, folder: Path) -> str:
 
 
 def _of_pair(pair: Pair, folder: Path, *, several: bool) -> dict[str, Any]:
-    """Return what the page tells of one candidate."""
+    """Return what the page shows of one candidate."""
     top = [metric for metric in pair.comparison.metrics if metric.subtask_of is None]
     return {
         "pair": pair,
@@ -136,7 +136,7 @@ def _of_pair(pair: Pair, folder: Path, *, several: bool) -> dict[str, Any]:
         "heading": "h3" if several else "h1",
         "baseline": pair.baseline,
         "candidate": pair.candidate,
-        "told": summarize(pair),
+        "summary": summarize(pair),
         "tiles": _tiles(pair),
         "top": top,
         "axis": Axis.over(top, pair.comparison.pooled),

@@ -53,10 +53,10 @@ def _origin(report: Report) -> str:
 
 
 def _of_pair(pair: Pair, heading: str) -> list[str]:
-    told = summarize(pair)
+    summary = summarize(pair)
     return [
-        f"{heading} {ICONS[told.status]} {told.status}",
-        *first_lines(pair, told),
+        f"{heading} {ICONS[summary.status]} {summary.status}",
+        *first_lines(pair, summary),
         "## Quality: what it cost",
         _figure(plots.draw(pair, kind="png"), "Differences with their intervals"),
         grid(metrics_table(pair)),
@@ -80,22 +80,22 @@ def _of_pair(pair: Pair, heading: str) -> list[str]:
     ]  # fmt: skip
 
 
-def first_lines(pair: Pair, told: Summary) -> Iterator[str]:
+def first_lines(pair: Pair, summary: Summary) -> Iterator[str]:
     """Yield what stands before the first section."""
-    yield f"**{escaped(told.headline)}**"
-    yield f"{code(pair.spec.baseline.model.id)}, {escaped(told.subject)}."
-    if told.alert:
-        yield f"**Alert:** {escaped(told.alert[0])}"
-        yield _list(told.alert[1:])
-    if told.alert_changes:
+    yield f"**{escaped(summary.headline)}**"
+    yield f"{code(pair.spec.baseline.model.id)}, {escaped(summary.subject)}."
+    if summary.alert:
+        yield f"**Alert:** {escaped(summary.alert[0])}"
+        yield _list(summary.alert[1:])
+    if summary.alert_changes:
         yield "What changed since:"
-        yield _list(told.alert_changes)
-    yield _list(told.reasons)
-    if told.needed:
-        yield f"**What would make it conclusive:** {coded(told.needed)}"
-    yield escaped(told.margin)
-    yield _list(told.caveats)
-    yield escaped(" ".join(told.bought))
+        yield _list(summary.alert_changes)
+    yield _list(summary.reasons)
+    if summary.needed:
+        yield f"**What would make it conclusive:** {coded(summary.needed)}"
+    yield escaped(summary.margin)
+    yield _list(summary.caveats)
+    yield escaped(" ".join(summary.bought))
 
 
 def artifact_table(report: Report) -> list[dict[str, str]]:
@@ -167,7 +167,7 @@ def _list(sentences: Iterable[str]) -> str:
 
 
 def _cells(metric: MetricComparison) -> dict[str, str]:
-    known = metric.low is not None and metric.high is not None
+    bounded = metric.low is not None and metric.high is not None
     return {
         "Task": metric.task,
         "Metric": metric.metric,
@@ -175,7 +175,7 @@ def _cells(metric: MetricComparison) -> dict[str, str]:
         "Candidate": wording.score(metric.candidate.value, metric.unit),
         "Difference": wording.difference(metric.difference, metric.unit),
         "Interval": wording.interval(metric.low or 0.0, metric.high or 0.0, metric.unit)
-        if known
+        if bounded
         else "-",
         "p": "-" if metric.p_value is None else wording.p_value(metric.p_value),
         "p (Holm)": "-" if metric.p_adjusted is None else wording.p_value(metric.p_adjusted),

@@ -23,21 +23,21 @@ from infra.report.text import code, coded, escaped, printable
 _MADE_BY = ("autoawq", "torch")
 """Packages that made the candidate's checkpoint."""
 
-_ASKED_BY = ("transformers", "lm-eval")
+_RUN_BY = ("transformers", "lm-eval")
 """Packages of the run."""
 
 
 def model_card(pair: Pair) -> str:
     """Return front matter and a section for the README of the candidate."""
     pair = public(pair)
-    model, told = code(pair.spec.baseline.model.id), summarize(pair)
+    model, summary = code(pair.spec.baseline.model.id), summarize(pair)
     server = pair.candidate.server
     parts = [
         f"---\n{_front_matter(pair)}---",
         f"## What {_what(pair)} cost, and what it bought",
-        f"**{told.status}.** {escaped(told.headline)} {escaped(told.margin)}",
-        f"{model}, {escaped(told.subject)}. {escaped(' '.join(told.bought))}",
-        "\n".join(f"- {escaped(line)}" for line in told.caveats),
+        f"**{summary.status}.** {escaped(summary.headline)} {escaped(summary.margin)}",
+        f"{model}, {escaped(summary.subject)}. {escaped(' '.join(summary.bought))}",
+        "\n".join(f"- {escaped(line)}" for line in summary.caveats),
         "### Quality",
         grid(_tasks(pair)),
         escaped(prose.interval_note(pair, decisive(pair.comparison), p_values=False)),
@@ -62,16 +62,16 @@ def model_card(pair: Pair) -> str:
 def _front_matter(pair: Pair) -> str:
     import yaml
 
-    known: dict[str, Any] = {}
+    base: dict[str, Any] = {}
     recipe = pair.arm.quantization
     model = pair.arm.model if recipe else pair.spec.baseline.model
     engine = pair.candidate.server.engine
     if model.source != "local":
-        known = {"base_model": model.id}
+        base = {"base_model": model.id}
         if _is_another(pair) and pair.candidate.checkpoint.quantization:
-            known["base_model_relation"] = "quantized"
+            base["base_model_relation"] = "quantized"
     matter = {
-        **known,
+        **base,
         "pipeline_tag": "text-generation",
         "tags": [*([recipe.method, f"{recipe.bits}-bit"] if recipe else []), str(engine)],
         "model-index": [{
@@ -115,7 +115,7 @@ def _tasks(pair: Pair) -> list[dict[str, str]]:
             "Recovery": "-", "Above chance": "-",
         })  # fmt: skip
     for metric in decisive(pair.comparison):
-        known = metric.low is not None and metric.high is not None
+        bounded = metric.low is not None and metric.high is not None
         ends = (metric.low or 0.0, metric.high or 0.0)
         above = metric.recovery_above_chance
         rows.append({
@@ -125,7 +125,7 @@ def _tasks(pair: Pair) -> list[dict[str, str]]:
             "Baseline": wording.score(metric.baseline.value, metric.unit),
             "Candidate": wording.score(metric.candidate.value, metric.unit),
             "Difference": wording.difference(metric.difference, metric.unit),
-            "Interval": wording.interval(*ends, metric.unit) if known else "-",
+            "Interval": wording.interval(*ends, metric.unit) if bounded else "-",
             "Recovery": "-" if metric.recovery is None else wording.share(metric.recovery),
             "Above chance": "-" if above is None else wording.share(above),
         })  # fmt: skip
@@ -149,8 +149,8 @@ def _recipe(pair: Pair) -> list[str]:
     recipe = pair.arm.quantization
     fields = recipe.model_dump(mode="json", exclude={"calibration"}) if recipe else {}
     made = pair.candidate.checkpoint.quantization or {}
-    told = fields | {key: value for key, value in made.items() if not isinstance(value, dict)}
-    rows = [{"Field": key, "Value": _value(value)} for key, value in told.items()]
+    shown = fields | {key: value for key, value in made.items() if not isinstance(value, dict)}
+    rows = [{"Field": key, "Value": _value(value)} for key, value in shown.items()]
     return ["### Recipe", grid(rows)] if rows else []
 
 
@@ -188,13 +188,13 @@ def _serve(pair: Pair) -> str:
 
 
 def _versions(pair: Pair) -> list[dict[str, str]]:
-    told, made = pair.report.provenance, pair.candidate.checkpoint.versions
+    provenance, made = pair.report.provenance, pair.candidate.checkpoint.versions
     versions: dict[str, str] = {pair.candidate.server.engine: pair.candidate.server.version}
     versions |= {name: made[name] for name in _MADE_BY if name in made}
-    for name in _ASKED_BY:
-        if version := told.get(f"version of {name}"):
+    for name in _RUN_BY:
+        if version := provenance.get(f"version of {name}"):
             versions[name] = version
-    if driver := told.get("driver"):
+    if driver := provenance.get("driver"):
         versions["driver"] = driver
     rows = [{"What": name, "Version": version} for name, version in versions.items()]
     rows.append({"What": "device", "Version": pair.candidate.server.device})

@@ -52,12 +52,12 @@ def shown(pair: Pair) -> list[Line]:
             limit=-pair.verdict.margin_points / 100,
             effect="loss" if side[0] else "gain" if side[1] else "unclear",
         ))  # fmt: skip
-    asked = pair.spec.verdict
+    spec = pair.spec.verdict
     for metric in decisive(pair.comparison):
         if metric.unit == "points":
             better = metric.baseline.higher_is_better
-            own = asked.own_margin(metric.task, metric.metric)
-            margin = (asked.task_margin_points if own is None else own) / 100
+            own = spec.own_margin(metric.task, metric.metric)
+            margin = (spec.task_margin_points if own is None else own) / 100
             lines.append(Line(
                 name=metric.task,
                 scores=(metric.baseline.value, metric.candidate.value),

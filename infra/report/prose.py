@@ -67,7 +67,7 @@ def power_note(pair: Pair) -> str:
 def noise_note() -> str:
     """Return how to read the noise floor."""
     return (
-        "By chance: the baseline was asked everything twice, the second time in another order. "
+        "By chance: the baseline answered everything twice, the second time in another order. "
         "What flips there flips without any change of the model."
     )
 
@@ -116,13 +116,13 @@ def speed_note(pair: Pair) -> str:
 
 def checkpoint_notes(checkpoint: CheckpointSummary) -> tuple[str, ...]:
     """Return how a checkpoint was made here, and what its quantization leaves unclear."""
-    told = []
+    notes = []
     if checkpoint.made_seconds is not None:
         memory = checkpoint.made_peak_memory_bytes
         most = "" if memory is None else f", with at most {wording.size(memory)} of memory"
-        told.append(f"Made here in {wording.duration(checkpoint.made_seconds)}{most}.")
+        notes.append(f"Made here in {wording.duration(checkpoint.made_seconds)}{most}.")
     doubts = checkpoint.format.doubts if checkpoint.format else ()
-    return (*told, *(f"Of its quantization: {doubt}." for doubt in doubts))
+    return (*notes, *(f"Of its quantization: {doubt}." for doubt in doubts))
 
 
 def evaluation_time_note(pair: Pair) -> str:

@@ -182,11 +182,11 @@ def split_prompt(prompt: str, doc: dict[str, Any]) -> tuple[str, str]:
     return context, prompt[start:]
 
 
-def own_question(doc: dict[str, Any], asked: str) -> str:
-    """Return what the document calls its question; what was asked if that is not part of it."""
+def own_question(doc: dict[str, Any], prompt: str) -> str:
+    """Return what the document calls its question; the prompt's if that is not part of it."""
     texts = [text for key, text in doc.items() if key.lower() in _QUESTIONS]
     own = (text.strip() for text in texts if isinstance(text, str))
-    return next((text for text in own if text and text in asked), asked)
+    return next((text for text in own if text and text in prompt), prompt)
 
 
 def _choices(pair: RowPair, metric: str) -> tuple[Choice, ...]:
@@ -215,23 +215,25 @@ def _labels(row: Row, count: int) -> tuple[list[str], list[str]]:
     A task that asks for letters has the texts in its document; one that asks for texts has no
     letters, so they are numbered.
     """
-    asked = [text.strip() for text in row.continuations]
-    if len(asked) != count or max(map(len, asked), default=0) > _LONGEST_LABEL:
-        texts = asked if len(asked) == count else [""] * count
+    continuations = [text.strip() for text in row.continuations]
+    if len(continuations) != count or max(map(len, continuations), default=0) > _LONGEST_LABEL:
+        texts = continuations if len(continuations) == count else [""] * count
         return [str(place + 1) for place in range(count)], texts
     listed = row.doc.get("choices")
     if not isinstance(listed, list):
         listed = [row.doc[key] for key in sorted(row.doc) if key.startswith("option_")]
     texts = [_text(item) for item in listed] if len(listed) == count else [""] * count
-    return asked, [text if text != label else "" for text, label in zip(texts, asked, strict=True)]
+    return continuations, [
+        text if text != label else "" for text, label in zip(texts, continuations, strict=True)
+    ]
 
 
 def _right_choice(target: Any, labels: list[str], texts: list[str]) -> int | None:
-    """Return the place of the right choice, told by number, label or text."""
+    """Return the place of the right choice, given by number, label or text."""
     if isinstance(target, int) and not isinstance(target, bool):
         return target
-    told = str(target).strip()
-    return next((names.index(told) for names in (labels, texts) if told in names), None)
+    text = str(target).strip()
+    return next((names.index(text) for names in (labels, texts) if text in names), None)
 
 
 def _likelihoods(row: Row, metric: str) -> list[float] | None:

@@ -48,13 +48,13 @@ def draw(
 
 def describe(pair: Pair) -> str:
     """Return in words what the figure shows, for who cannot see it."""
-    told = [
+    parts = [
         f"{baseline.input_tokens:,} tokens, {baseline.concurrency:,} at a time: "
         f"{wording.number(candidate.output_tokens_per_second)} written tokens a second instead of "
         f"{wording.number(baseline.output_tokens_per_second)}"
         for baseline, candidate in _both(pair)
     ]
-    return f"Candidate beside baseline, medians. {'; '.join(told)}."
+    return f"Candidate beside baseline, medians. {'; '.join(parts)}."
 
 
 def _both(pair: Pair) -> list[_Both]:

@@ -14,7 +14,7 @@ from infra.report.changed import changed, made
 from infra.report.text import arm_name, capitalized
 
 _SLOW_POINTS = 2
-"""Points at which it is slower that are told in full; the table has them all."""
+"""Points at which it is slower that are shown in full; the table has them all."""
 
 _NOTABLE_CUT = 0.1
 """Share of answers that ran into the token limit."""
@@ -100,10 +100,10 @@ def _margin(pair: Pair) -> str:
     verdict, spec, candidates = pair.verdict, pair.spec.verdict, len(pair.spec.candidates)
     of_all = wording.confidence(spec.confidence)
     widened = verdict.widened_from_points
-    told = "" if widened is None else f" (widened: {wording.points(widened)} was asked for)"
+    note = "" if widened is None else f" (widened: {wording.points(widened)} was asked for)"
     together = f" ({of_all} for all {candidates} candidates together)" if candidates > 1 else ""
     return (
-        f"Acceptable is a loss below {wording.points(verdict.margin_points)}{told} over all rows, "
+        f"Acceptable is a loss below {wording.points(verdict.margin_points)}{note} over all rows, "
         f"shown with {wording.confidence(pair.spec.judged_verdict.confidence)} confidence"
         f"{together}, and at most "
         f"{wording.points(spec.task_margin_points)} on a single task.{_own_margins(pair)}"
@@ -143,10 +143,10 @@ def _cut(pair: Pair) -> Iterator[str]:
 
 def _reworded(pair: Pair) -> Iterator[str]:
     differ = sum(pair.comparison.prompts_differ.values())
-    asked = sum(task.n for task in pair.baseline.tasks.values())
+    total = sum(task.n for task in pair.baseline.tasks.values())
     if differ:
         yield (
-            f"{differ:,} of {asked:,} questions {'was' if differ == 1 else 'were'} put to the "
+            f"{differ:,} of {total:,} questions {'was' if differ == 1 else 'were'} put to the "
             "candidate in other words, by its own tokenizer or chat template."
         )
     if parts := pair.comparison.tokenizer_differs:
@@ -181,8 +181,8 @@ def _bought(pair: Pair) -> Iterator[str]:
     )
     ratio = 100 * pair.comparison.size_ratio
     yield f"The weights take {ratio:.0f} % of the disk: {sizes[0]} → {sizes[1]}."
-    if told := loaded_weights(pair):
-        first, second = told
+    if loaded := loaded_weights(pair):
+        first, second = loaded
         sizes = wording.size(first), wording.size(second)
         yield f"Loaded, they take {100 * second / first:.0f} % of the memory: {' → '.join(sizes)}."
     if ratios := throughput_ratios(pair):
@@ -191,12 +191,12 @@ def _bought(pair: Pair) -> Iterator[str]:
 
 
 def loaded_weights(pair: Pair) -> tuple[int, int] | None:
-    """Return bytes of the loaded weights in both arms; none unless both were told."""
-    told = []
+    """Return bytes of the loaded weights in both arms; none unless both were reported."""
+    loaded = []
     for arm in (pair.baseline, pair.candidate):
         bench = arm.bench
-        told.append(bench.memory.weights_bytes if bench else None)
-    baseline, candidate = told
+        loaded.append(bench.memory.weights_bytes if bench else None)
+    baseline, candidate = loaded
     return (baseline, candidate) if baseline and candidate else None
 
 

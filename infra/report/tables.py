@@ -189,7 +189,7 @@ def slowest(pair: Pair) -> Table | None:
 def memory(pair: Pair) -> Table:
     """Return what both arms take, and how long they took."""
     baseline, candidate = pair.baseline, pair.candidate
-    # The baseline was asked all rows; its time stands beside that of a part.
+    # The baseline answered all rows; its time stands beside that of a part.
     spent = [arm.speed.evaluation_seconds for arm in (baseline, candidate)]
     took = _pair("Evaluation", spent[0], spent[1], wording.duration)
     rows = [
@@ -209,14 +209,14 @@ def _loaded(baseline: Bench | None, candidate: Bench | None) -> list[dict[str, s
     one, other = (bench.memory if bench else None for bench in (baseline, candidate))
     if one is None and other is None:
         return []
-    told: list[tuple[str, str, Callable[[float], str]]] = [
+    figures: list[tuple[str, str, Callable[[float], str]]] = [
         ("Weights, loaded", "weights_bytes", wording.size),
         ("Room for tokens in the cache", "kv_cache_tokens", wording.number),
         ("Memory of the whole engine", "process_bytes", wording.size),
     ]
     return [
         _pair(name, getattr(one, key, None), getattr(other, key, None), show)
-        for name, key, show in told
+        for name, key, show in figures
     ]
 
 

@@ -36,11 +36,11 @@ def coded(sentence: str) -> str:
     parts = printable(sentence).split("`")
     if len(parts) % 2 == 0:  # one without its fellow
         return escaped(sentence)
-    told = [
+    texts = [
         code(part) if place % 2 else re.sub(r"\S.*\S|\S", lambda m: escaped(m[0]), part, flags=re.S)
         for place, part in enumerate(parts)
     ]
-    return " ".join("".join(told).split())
+    return " ".join("".join(texts).split())
 
 
 def arm_name(arm: str) -> str:

@@ -35,9 +35,9 @@ def words(report: Report) -> list[tuple[str, str]]:
     recipes = [arm.quantization for arm in report.spec.arms.values() if arm.quantization]
     recipe = next(iter(recipes), None)
     confidence = wording.confidence(report.spec.judged_verdict.confidence).removesuffix(" %")
-    told = [
+    entries = [
         ("Baseline, candidate", "The arms: what is changed, and what it is changed into."),
-        ("Row", "One question of a task, asked of both arms."),
+        ("Row", "One question of a task, answered by both arms."),
         ("Point", "One right answer in a hundred: from 73 % to 68 % is a loss of 5 points."),
         ("Interval", f"The differences that go with the rows seen: {confidence} of "
                      "100 such intervals hold the true one. The verdict asks one side alone, how "
@@ -53,10 +53,10 @@ def words(report: Report) -> list[tuple[str, str]]:
         ("Recovery", capitalized(RECOVERY.removeprefix("Recovery is "))),
     ]  # fmt: skip
     if recipe:
-        told.insert(0, (
+        entries.insert(0, (
             "AWQ", f"Activation-aware weight quantization. The weights are stored in {recipe.bits} "
             "bits each; those that matter most for the calibration texts lose least.",
         ))  # fmt: skip
     if any(pair.comparison.fidelity for pair in report.pairs):
-        told.append(("Agreement, KL divergence, perplexity", FIDELITY))
-    return told
+        entries.append(("Agreement, KL divergence, perplexity", FIDELITY))
+    return entries

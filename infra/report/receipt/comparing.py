@@ -22,29 +22,29 @@ def plain(record: Record | None) -> Any:
     return None if record is None else json.loads(record.model_dump_json())
 
 
-def unequal(path: str, told: Any, found: Any) -> Iterator[str]:
+def unequal(path: str, reported: Any, found: Any) -> Iterator[str]:
     """Return where two documents differ, but for their words; numbers may differ by rounding.
 
     Args:
         path: Where the documents are from.
-        told: As the report says it.
+        reported: As the report says it.
         found: As it follows from what is stored.
     """
-    if isinstance(told, dict) and isinstance(found, dict):
-        keys = dict.fromkeys([*told, *found])
+    if isinstance(reported, dict) and isinstance(found, dict):
+        keys = dict.fromkeys([*reported, *found])
         for key in (key for key in keys if key not in WORDS):
-            yield from unequal(f"{path}.{key}", told.get(key), found.get(key))
-    elif isinstance(told, list) and isinstance(found, list) and len(told) == len(found):
-        for place, (one, other) in enumerate(zip(told, found, strict=True)):
+            yield from unequal(f"{path}.{key}", reported.get(key), found.get(key))
+    elif isinstance(reported, list) and isinstance(found, list) and len(reported) == len(found):
+        for place, (one, other) in enumerate(zip(reported, found, strict=True)):
             yield from unequal(f"{path}[{place}]", one, other)
-    elif _numeric(told) and _numeric(found):
-        if not close(told, found):
-            yield f"{path} is {told}, but {found} follows from what is stored"
-    elif told != found:
-        yield f"{path} is {told!r:.200}, but {found!r:.200} follows from what is stored"
+    elif _numeric(reported) and _numeric(found):
+        if not close(reported, found):
+            yield f"{path} is {reported}, but {found} follows from what is stored"
+    elif reported != found:
+        yield f"{path} is {reported!r:.200}, but {found!r:.200} follows from what is stored"
 
 
-def reworded(path: str, told: Any, found: Any) -> Iterator[tuple[str, bool]]:
+def reworded(path: str, reported: Any, found: Any) -> Iterator[tuple[str, bool]]:
     """Return which words of two records differ, and whether numbers in them do.
 
     In the same words, numbers have to be the same in the same order. In others each has to be one
@@ -52,11 +52,11 @@ def reworded(path: str, told: Any, found: Any) -> Iterator[tuple[str, bool]]:
 
     Args:
         path: Where the records are from.
-        told: A record's document, as the report says it.
+        reported: A record's document, as the report says it.
         found: The same as it follows from what is stored.
     """
-    for key in (key for key in WORDS if told.get(key) != found.get(key)):
-        ours, theirs = Counter(_sentences(told.get(key))), Counter(_sentences(found.get(key)))
+    for key in (key for key in WORDS if reported.get(key) != found.get(key)):
+        ours, theirs = Counter(_sentences(reported.get(key))), Counter(_sentences(found.get(key)))
         one, other = (" ".join(texts.elements()) for texts in (ours - theirs, theirs - ours))
         if wrong := _wrong_number(one, other):
             yield f"{path}.{key} tells {wrong}", True
@@ -64,13 +64,13 @@ def reworded(path: str, told: Any, found: Any) -> Iterator[tuple[str, bool]]:
             yield f"{path}.{key} is worded in another way than by this version", False
 
 
-def _wrong_number(told: str, found: str) -> str:
+def _wrong_number(reported: str, found: str) -> str:
     """Return the first number of a text that the other does not give it; empty without one."""
-    numbers, known = _NUMBER.findall(told), _NUMBER.findall(found)
-    if _NUMBER.sub("0", told) == _NUMBER.sub("0", found):
-        differ = [pair for pair in zip(numbers, known, strict=True) if pair[0] != pair[1]]
+    numbers, expected = _NUMBER.findall(reported), _NUMBER.findall(found)
+    if _NUMBER.sub("0", reported) == _NUMBER.sub("0", found):
+        differ = [pair for pair in zip(numbers, expected, strict=True) if pair[0] != pair[1]]
         return "{}, where {} follows from what is stored".format(*differ[0]) if differ else ""
-    new = Counter(numbers) - Counter(known)
+    new = Counter(numbers) - Counter(expected)
     return f"{next(iter(new))}, which follows from nothing stored" if new else ""
 
 

@@ -31,9 +31,9 @@ def check_seal(document: Document, given: str | None) -> Checked:
         document: The report.
         given: The seal as somebody else kept it, or its beginning; none if nobody did.
     """
-    told, found = str(document["receipt"]["seal"]), seal_over(document)
+    reported, found = str(document["receipt"]["seal"]), seal_over(document)
     wrong, notes = [], []
-    if told != found:
+    if reported != found:
         wrong.append("receipt.seal is not the seal of this report: one of the two was changed")
     if given is None:
         notes.append("no seal from elsewhere was given (--seal), so a report that was sealed again "
@@ -42,23 +42,23 @@ def check_seal(document: Document, given: str | None) -> Checked:
         wrong.append(f"the given seal, {given!r}, is too short: at least {_SEAL_DIGITS} digits")
     elif not found.startswith(given.lower()):
         wrong.append(f"the report's seal is {found}, not {given}: it was sealed again")
-    return checked("seal", told, wrong, notes)
+    return checked("seal", reported, wrong, notes)
 
 
 def check_values(document: Document) -> Checked:
     """Return which values of the report are not those it was sealed with."""
-    known = _texts(document["receipt"]["values"])
+    sealed = _texts(document["receipt"]["values"])
     found = value_digests(document)
     receipt = {key: document["receipt"][key] for key in ("files", "rows")}
     values = dict(leaves({**document, "receipt": receipt}))
     wrong = [
         f"{path} was changed: it reads {_brief(values[path])}"
-        if path in known
+        if path in sealed
         else f"{path} was added: it reads {_brief(values[path])}"
         for path, digest in found.items()
-        if known.get(path) != digest
+        if sealed.get(path) != digest
     ]
-    wrong += [f"{path} was removed" for path in known if path not in found]
+    wrong += [f"{path} was removed" for path in sealed if path not in found]
     return checked("values", counted(len(found), "value"), wrong)
 
 
@@ -84,26 +84,26 @@ def check_rows(document: Document, folder: Path) -> Checked:
     wrong: list[str] = []
     total = 0
     for name, joined in _texts(document["receipt"]["rows"]).items():
-        known = [joined[at : at + ROW_DIGITS] for at in range(0, len(joined), ROW_DIGITS)]
-        total += len(known)
+        sealed = [joined[at : at + ROW_DIGITS] for at in range(0, len(joined), ROW_DIGITS)]
+        total += len(sealed)
         path = folder / name
         if not path.is_file():
             wrong.append(f"{name} is missing, with all its rows")
             continue
         found = list(row_digests(path))
-        other = [n for n, pair in enumerate(zip(known, found, strict=False), 1)
+        other = [n for n, pair in enumerate(zip(sealed, found, strict=False), 1)
                  if pair[0] != pair[1]]  # fmt: skip
-        if len(known) != len(found):
-            first = other[0] if other else min(len(known), len(found)) + 1
-            wrong.append(f"{name} has {len(found)} rows instead of {len(known)}; they differ from "
+        if len(sealed) != len(found):
+            first = other[0] if other else min(len(sealed), len(found)) + 1
+            wrong.append(f"{name} has {len(found)} rows instead of {len(sealed)}; they differ from "
                          f"line {first} on")  # fmt: skip
         else:
-            told = _told(path, set(other))
-            wrong += [f"{name} line {number} was changed ({told[number]})" for number in other]
+            documents = _documents(path, set(other))
+            wrong += [f"{name} line {number} was changed ({documents[number]})" for number in other]
     return checked("rows", counted(total, "row"), wrong)
 
 
-def _told(path: Path, numbers: set[int]) -> dict[int, str]:
+def _documents(path: Path, numbers: set[int]) -> dict[int, str]:
     """Return for some lines which document of which task they are."""
     with path.open("rb") as lines:
         return {number: _who(line) for number, line in enumerate(lines, 1) if number in numbers}

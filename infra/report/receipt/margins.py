@@ -1,4 +1,4 @@
-"""Do the plan and the margin follow from the rows and from what was asked for?
+"""Do the plan and the margin follow from the rows and from the spec?
 
 A margin that was widened is held against the plan, and the plan against the rows: whoever widens a
 margin afterwards would have to change all three.
@@ -17,7 +17,7 @@ PLAN = "plan.json"
 """The plan as it was before anything was spent, in the run's folder."""
 
 Margin = tuple[float, float | None]
-"""Margin, and the one that was asked for if that was widened; percentage points."""
+"""Margin, and the one of the spec if that was widened; percentage points."""
 
 
 def margin_of(report: Report) -> Margin:
@@ -26,11 +26,11 @@ def margin_of(report: Report) -> Margin:
     if report.power is None:
         return spec.margin_points, None
     found = power.margin(spec, report.power)
-    if report.rules < 3 and _told(report) != found and found[1] is not None:
-        # Some runs of these versions widened as far as earlier runs' flips asked.
+    if report.rules < 3 and _reported(report) != found and found[1] is not None:
+        # Some runs of these versions widened as far as earlier runs' flips wanted.
         learned = power.resolvable_margin(report.power)
         wider = (max(learned, spec.margin_points), spec.margin_points)
-        return wider if _told(report) == wider else found
+        return wider if _reported(report) == wider else found
     return found
 
 
@@ -42,9 +42,9 @@ def check_plan(report: Report, whole: Mapping[str, TaskScores], folder: Path) ->
         whole: The baseline's tasks, over all their rows.
         folder: The run's folder.
     """
-    told, margin = _told(report), margin_of(report)
-    if told != margin:
-        yield f"the margin is {_points(told)}, but {_points(margin)} follows from the plan"
+    reported, margin = _reported(report), margin_of(report)
+    if reported != margin:
+        yield f"the margin is {_points(reported)}, but {_points(margin)} follows from the plan"
     file = folder / PLAN
     if file.is_file():
         try:
@@ -57,7 +57,7 @@ def check_plan(report: Report, whole: Mapping[str, TaskScores], folder: Path) ->
         return
     for task, plan in report.power.tasks.items():
         if task in whole and plan.rows != whole[task].n:
-            yield f"power.tasks.{task}.rows is {plan.rows}, but {whole[task].n} were asked"
+            yield f"power.tasks.{task}.rows is {plan.rows}, but {whole[task].n} were answered"
     try:
         again = power.planned_again(report.spec.judged_verdict, report.power)
     except (ArithmeticError, ValueError) as error:
@@ -66,10 +66,10 @@ def check_plan(report: Report, whole: Mapping[str, TaskScores], folder: Path) ->
     yield from unequal("power", plain(report.power), plain(again))
 
 
-def _told(report: Report) -> Margin:
+def _reported(report: Report) -> Margin:
     return report.verdict.margin_points, report.verdict.widened_from_points
 
 
 def _points(margin: Margin) -> str:
-    points, asked = margin
-    return f"{points:g} points" + ("" if asked is None else f" (widened from {asked:g})")
+    points, wanted = margin
+    return f"{points:g} points" + ("" if wanted is None else f" (widened from {wanted:g})")

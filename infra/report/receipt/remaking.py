@@ -20,7 +20,7 @@ from infra.probes import fidelity
 from infra.report.receipt.checks import Checked, checked, counted
 from infra.report.receipt.comparing import close, plain, reworded, unequal
 from infra.report.receipt.margins import check_plan, margin_of
-from infra.report.receipt.rules import NOT_IN_1, RULES, TOLD
+from infra.report.receipt.rules import EARLIER, NOT_IN_1, RULES
 from infra.suite.rows import Row, questions_digest, read_rows
 
 _REPEAT = (f"arm-{BASELINE}-repeat.json", f"arm-{FORMER_BASELINE}-again.json")
@@ -37,13 +37,13 @@ def check_scores(report: Report, folder: Path) -> Checked:
     wrong: list[str] = []
     notes: list[str] = []
     scores = 0
-    told = {f"arms.{arm}.tasks": result.tasks for arm, result in report.arms.items()}
-    told |= {
+    reported = {f"arms.{arm}.tasks": result.tasks for arm, result in report.arms.items()}
+    reported |= {
         f"judged.{name}.answered": one.answered
         for name, one in report.judged.items()
         if one.answered
     }
-    for place, tasks in told.items():
+    for place, tasks in reported.items():
         for name, task in tasks.items():
             where = f"{place}.{name}"
             try:
@@ -93,23 +93,23 @@ def check_comparison(report: Report, folder: Path) -> tuple[Checked, Again]:
     for pair in report.pairs:
         if pair.name not in made:
             continue
-        told, again = pair.comparison, made[pair.name]
-        if told.lengths:
+        reported, again = pair.comparison, made[pair.name]
+        if reported.lengths:
             notes.append("lengths of written answers were not made again: that takes the tokenizer")
-            again = again.model_copy(update={"lengths": told.lengths})
-        if told.tokenizer_differs:
+            again = again.model_copy(update={"lengths": reported.lengths})
+        if reported.tokenizer_differs:
             notes.append("how tokenizers differ was not looked at again: that takes both of them")
-            again = again.model_copy(update={"tokenizer_differs": told.tokenizer_differs})
+            again = again.model_copy(update={"tokenizer_differs": reported.tokenizer_differs})
         if report.rules == 1:
-            again = _as_1(again, told)
+            again = _as_1(again, reported)
         made[pair.name] = again
         where = f"judged.{pair.name}.comparison"
-        wrong += unequal(where, plain(told), plain(again))
-        for place, (one, other) in enumerate(zip(told.metrics, again.metrics, strict=False)):
+        wrong += unequal(where, plain(reported), plain(again))
+        for place, (one, other) in enumerate(zip(reported.metrics, again.metrics, strict=False)):
             words = reworded(f"{where}.metrics[{place}]", plain(one), plain(other))
             wrong += [text for text, number in words if number]
         if report.rules in RULES:
-            notes += _otherwise(told, today(pair, folder), report.rules)
+            notes += _otherwise(reported, today(pair, folder), report.rules)
     count = sum(len(again.metrics) for again in made.values())
     how = "" if report.rules == 1 else " with intervals and tests"
     what = f"{counted(count, 'difference')}{how}, made again" if made else "differences, intervals"
@@ -120,7 +120,7 @@ def _compared(pair: Pair, folder: Path, rules: Rules | None) -> Comparison:
     baseline, candidate = pair.baseline, pair.candidate
     found: dict[str, Any] = {}
     if pair.comparison.noise is not None:
-        # Of tasks that were stopped early the pair holds the rows that both arms were asked.
+        # Of tasks that were stopped early the pair holds the rows that both arms answered.
         first = pair.report.baseline
         if pair.spec.verdict.early_stop and pair.judgement.answered is None:
             first = _arm(folder, _BASELINE) or first
@@ -131,20 +131,20 @@ def _compared(pair: Pair, folder: Path, rules: Rules | None) -> Comparison:
     # Without one although both were read: the readings could not be compared, which was said.
     if pair.comparison.fidelity and baseline.reading and candidate.reading:
         found["fidelity"] = fidelity.compare(baseline.reading, candidate.reading, folder)
-    asked = pair.spec.judged_verdict
-    scores = compare(baseline, candidate, folder, asked.confidence, rules, asked.margins)
+    spec = pair.spec.judged_verdict
+    scores = compare(baseline, candidate, folder, spec.confidence, rules, spec.margins)
     if pair.spec.verdict.early_stop:
         found["pooled"] = answered_rows.pooled(baseline, candidate, scores, folder)
     return scores.model_copy(update=found)
 
 
-def _as_1(again: Comparison, told: Comparison) -> Comparison:
+def _as_1(again: Comparison, reported: Comparison) -> Comparison:
     """Return a comparison with all that version 1 did not compute taken from its own."""
     metrics = again.metrics
-    if len(told.metrics) == len(metrics):
+    if len(reported.metrics) == len(metrics):
         metrics = tuple(
             one.model_copy(update={name: getattr(other, name) for name in NOT_IN_1})
-            for one, other in zip(metrics, told.metrics, strict=True)
+            for one, other in zip(metrics, reported.metrics, strict=True)
         )
     return again.model_copy(update={"metrics": metrics, "pooled": None})
 
@@ -157,10 +157,10 @@ def today(pair: Pair, folder: Path) -> Comparison | None:
         return None
 
 
-def _otherwise(told: Comparison, now: Comparison | None, version: int) -> list[str]:
+def _otherwise(reported: Comparison, now: Comparison | None, version: int) -> list[str]:
     """Return what the rules of this version make of the same rows."""
-    said = [TOLD.format(version=version)]
-    for one, other in zip(told.metrics, now.metrics if now else (), strict=False):
+    said = [EARLIER.format(version=version)]
+    for one, other in zip(reported.metrics, now.metrics if now else (), strict=False):
         where = f"{one.task}, {one.metric}"
         if one.unit != other.unit:
             said.append(f"by today's rules {where} is in {other.unit}, not in {one.unit}")
@@ -227,14 +227,14 @@ def check_verdict(report: Report, again: Again, folder: Path) -> Checked:
 
 
 def _differs(
-    where: str, told: Verdict, again: Verdict, *, exact: bool
+    where: str, reported: Verdict, again: Verdict, *, exact: bool
 ) -> tuple[list[str], list[str]]:
     """Return what is wrong in a verdict, and what only reads otherwise."""
-    wrong = [*unequal(where, plain(told), plain(again))]
-    words = [*reworded(where, plain(told), plain(again))]
+    wrong = [*unequal(where, plain(reported), plain(again))]
+    words = [*reworded(where, plain(reported), plain(again))]
     wrong += [text for text, number in words if number and exact]
-    if not told.headline.startswith(f"{told.status}: "):
-        wrong.append(f"{where}.headline does not begin with {told.status}")
+    if not reported.headline.startswith(f"{reported.status}: "):
+        wrong.append(f"{where}.headline does not begin with {reported.status}")
     return wrong, [text for text, number in words if not (number and exact)]
 
 
@@ -300,7 +300,7 @@ def _means(path: str, task: TaskScores, rows: Sequence[Row]) -> Iterator[tuple[s
     A group's score is the mean of its rows, or of its tasks where its definition weighs them
     alike (lm-eval's `weight_by_size`).
     """
-    for metric, told in task.metrics.items():
+    for metric, reported in task.metrics.items():
         values = [row.metrics.get(metric) for row in rows]
         numbers = [float(value) for value in values if isinstance(value, int | float)]
         if not rows or len(numbers) < len(rows):
@@ -311,11 +311,11 @@ def _means(path: str, task: TaskScores, rows: Sequence[Row]) -> Iterator[tuple[s
         leaves = _leaves(task) if task.subtasks else []
         parts = [leaf.metrics[metric].value for leaf in leaves if metric in leaf.metrics]
         candidates = [mean, *([math.fsum(parts) / len(parts)] if parts else [])]
-        if any(close(told.value, candidate) for candidate in candidates):
+        if any(close(reported.value, candidate) for candidate in candidates):
             continue
         # An accuracy is a mean; a corpus score (BLEU, a word error rate) need not be one. Earlier
         # versions did not declare which is which.
-        rights = set(numbers) <= {0.0, 1.0} and 0 <= told.value <= 1
-        derived = told.aggregation == "mean" or (told.aggregation is None and rights)
-        yield (f"{path}.metrics.{metric}.value is {told.value}, but the mean of its rows is "
+        rights = set(numbers) <= {0.0, 1.0} and 0 <= reported.value <= 1
+        derived = reported.aggregation == "mean" or (reported.aggregation is None and rights)
+        yield (f"{path}.metrics.{metric}.value is {reported.value}, but the mean of its rows is "
                f"{mean}", derived)  # fmt: skip

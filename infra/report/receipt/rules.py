@@ -1,7 +1,7 @@
 """The rules by which earlier versions judged, for checking their reports.
 
 A report is right if it is what its own version made of the rows. What would come out otherwise
-today is told beside it, and is no sign that anybody changed a number.
+today is said beside it, and is no sign that anybody changed a number.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from infra.suite.rows import Row, choice_likelihoods
 
 
 class Observed:
-    """Versions 1 and 2: units are told from the rows, and no written answer is guessed."""
+    """Versions 1 and 2: units are derived from the rows, and no written answer is guessed."""
 
     def points(
         self, metric: str, task: str, values: tuple[MetricValue, MetricValue], scored: Scored
@@ -40,8 +40,8 @@ class Observed:
 RULES: Mapping[int, Rules] = {1: Observed(), 2: Observed()}
 """Version → its rules, where they are not those of this one."""
 
-TOLD = (
-    "by the rules of version {version}, which wrote it: units were told from the values of the "
+EARLIER = (
+    "by the rules of version {version}, which wrote it: units were derived from the values of the "
     "rows, and a written answer was taken to be beyond guessing"
 )
 

@@ -2,7 +2,7 @@
 
 A value is a leaf of the JSON document: a text, a number, `true`, `false`, `null`, or an empty list
 or object. Its digest is short: it only has to name what was changed. That something was changed is
-told by the seal, which is a whole SHA-256.
+seen by the seal, which is a whole SHA-256.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def verify(path: Path, *, seal: str | None = None, weights: bool = False) -> tup
 
 
 def _unaccounted(report: Report) -> Iterator[str]:
-    """Return which arms and candidates do not go with what was asked for.
+    """Return which arms and candidates do not go with the spec.
 
     Without this, who leaves out a candidate that fails makes a run of several pass.
     """

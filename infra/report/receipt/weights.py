@@ -60,13 +60,15 @@ def check_weights(report: Report, folder: Path, *, read: bool) -> Checked:
     return checked("checkpoints", f"{counted(looked_at, 'file')}, {how}", wrong, notes)
 
 
-def _sums(arm: str, told: CheckpointSummary, manifest: _Manifest, name: str) -> list[str]:
+def _sums(arm: str, checkpoint: CheckpointSummary, manifest: _Manifest, name: str) -> list[str]:
     where = f"arms.{arm}.checkpoint"
     wrong = []
-    if told.digest != digest_files(manifest.files):
+    if checkpoint.digest != digest_files(manifest.files):
         wrong.append(f"{where}.digest is not that of the files in {name}")
-    if told.size_bytes != manifest.size_bytes:
-        wrong.append(f"{where}.size_bytes is {told.size_bytes}, in {name} {manifest.size_bytes}")
+    if checkpoint.size_bytes != manifest.size_bytes:
+        wrong.append(
+            f"{where}.size_bytes is {checkpoint.size_bytes}, in {name} {manifest.size_bytes}"
+        )
     return wrong
 
 

@@ -295,11 +295,11 @@ def _out_of_control(pair: Pair, frame: pd.DataFrame) -> list[str]:
             ("the difference", last.judged_difference),
         ):
             if found.worse(judged):
-                reasons.append(_told(found, what, judged))
+                reasons.append(_sentence(found, what, judged))
     return reasons
 
 
-def _told(found: trend.Trend, what: str, judged: trend.Judged) -> str:
+def _sentence(found: trend.Trend, what: str, judged: trend.Judged) -> str:
     if judged.flag in ("run above", "run below"):
         return f"{found.task}: {what} is the eighth in a row on the bad side of the earlier mean."
     ends: Sequence[float | None] = (judged.low, judged.high)

@@ -69,7 +69,7 @@ def _columns(rows: Iterable[Mapping[Any, Any]]) -> dict[str, str]:
     for row in rows:
         for column, name in _NAMES.items():
             if column in _OF_TASK and row["arm"] != BASELINE:
-                continue  # all arms were asked the same
+                continue  # all arms were evaluated alike
             if column in _OF_CANDIDATE and row["arm"] == BASELINE:
                 continue  # earlier versions wrote it there, too
             about = "task" if column in _OF_TASK else "arm" if column in _OF_ARM else None

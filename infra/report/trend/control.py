@@ -5,7 +5,7 @@ Introduction to Statistical Quality Control, chapter 6.4): the mean of the earli
 minus three times the mean distance of neighbours over d2 = 1.128.
 
 Chosen over a chart for proportions (p-chart), although scores are proportions: its limits hold for
-runs that draw new rows, and here every run is asked the same ones. Rows that are hard stay hard, so
+runs that draw new rows, and here every run has the same ones. Rows that are hard stay hard, so
 runs differ far less than the binomial distribution says, and it would never sound. For a constant
 number of rows, Laney's p′-chart (Quality Engineering 14, 2002), made for that case, is this chart.
 

@@ -62,7 +62,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """One metric of one task over the candidates of a kind that were asked the same."""
+    """One metric of one task over the candidates of a kind that were evaluated alike."""
 
     kind: Kind
     recipe_name: str
@@ -76,7 +76,7 @@ class Trend:
     """Oldest first."""
 
     other_questions: int
-    """Runs of the kind that were asked something else; they are left out."""
+    """Runs of the kind with other questions; they are left out."""
 
     percent: bool
     """Whether scores are shares, as they are declared to be."""
@@ -110,7 +110,7 @@ def trends(
         mine = rows["recipe"].notna()
         for column, value in zip(Kind._fields, kind, strict=True):
             mine &= rows[column] == value
-        # A baseline has no recipe; it is known by its run.
+        # A baseline has no recipe; its run identifies it.
         rows = rows[mine | (of_baseline & rows["run_id"].isin(rows[mine]["run_id"]))]
     # Plain Python from here on: a thousand groups would take pandas long.
     rows = rows.sort_values("created", kind="stable")[list(COLUMNS)].astype(object)

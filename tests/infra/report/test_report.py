@@ -140,11 +140,11 @@ def test_rows_are_shown_whole(run: tuple[Report, Path], page: Page) -> None:
     assert outcomes == ["lost"] * whole.lost + ["gained"] * whole.gained
 
     line = (folder / "samples/baseline/gsm8k.jsonl").read_text().splitlines()[0]
-    asked = json.loads(line)
+    kept = json.loads(line)
     shown = tasks["gsm8k"].samples[0]
-    assert f"{shown.context}\n\n{shown.question}" == asked["prompt"]
+    assert f"{shown.context}\n\n{shown.question}" == kept["prompt"]
     assert shown.context.count("Question:") == 5
-    assert shown.baseline_text == asked["responses"][0][0]
+    assert shown.baseline_text == kept["responses"][0][0]
     for text in (shown.question, shown.baseline_text, shown.candidate_text):
         assert " ".join(text.split()) in page.text
     assert shown.row.prompt_hash[:12] in page.text
@@ -349,10 +349,10 @@ def test_a_changed_or_restarted_engine_is_named_once_an_arm(run: tuple[Report, P
     assert "The engine of the baseline was started again 2 times" in render(restarted, folder)
 
 
-@pytest.mark.parametrize(("doc", "asked", "title"), [
+@pytest.mark.parametrize(("doc", "prompt", "title"), [
     ({"Question": " How far? "}, "What is right:How far?\nChoices:", "How far?"),
     ({"question": "How far?"}, "Wie weit?", "Wie weit?"),  # not asked as it stands there
     ({"question": 3, "text": "How far?"}, "How far?\nA:", "How far?\nA:"),
 ])  # fmt: skip
-def test_a_row_is_called_by_its_own_question(doc: dict[str, Any], asked: str, title: str) -> None:
-    assert own_question(doc, asked) == title
+def test_a_row_is_called_by_its_own_question(doc: dict[str, Any], prompt: str, title: str) -> None:
+    assert own_question(doc, prompt) == title

@@ -35,7 +35,7 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> str:
     return render(with_everything(make_run(folder, rows=60, candidates=3)), folder)
 
 
-# Metrics and their parts, noise, lengths, both of speed; what was asked, the checkpoints. Of
+# Metrics and their parts, noise, lengths, both of speed; the spec, the checkpoints. Of
 # several candidates each has the former; beside them stand the ranking and the scores.
 @pytest.mark.parametrize(("page", "tables"), [("text", 8), ("several", 3 * 6 + 4)])
 def test_a_wide_table_gives_a_telephone_the_head_of_every_cell(

@@ -133,7 +133,7 @@ def test_first_lines_say_where_it_is_slower(
     assert not tables.speed(alike.pairs[0]).marked  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize(("differ", "told"), [
+@pytest.mark.parametrize(("differ", "sentence"), [
     ({}, None),
     ({"gsm8k": 0, GROUP: 0}, None),
     ({"gsm8k": 1}, "1 of 360 questions was put to the candidate in other words, by its own "
@@ -142,30 +142,30 @@ def test_first_lines_say_where_it_is_slower(
                                "its own tokenizer or chat template."),
 ])  # fmt: skip
 def test_questions_in_other_words_are_counted_in_the_first_lines(
-    full: tuple[Report, Path], differ: dict[str, int], told: str | None
+    full: tuple[Report, Path], differ: dict[str, int], sentence: str | None
 ) -> None:
     report = _drop_compared(prompts_differ=differ)(full[0])
     found = [caveat for caveat in _caveats(report) if "in other words" in caveat]
-    assert found == ([told] if told else [])
-    if told:
-        assert told in Page(render(report, full[1])).text
-        assert told in reports.artifact_markdown(report)
-        assert told in reports.model_card(report.pairs[0])
+    assert found == ([sentence] if sentence else [])
+    if sentence:
+        assert sentence in Page(render(report, full[1])).text
+        assert sentence in reports.artifact_markdown(report)
+        assert sentence in reports.model_card(report.pairs[0])
 
 
-def test_another_tokenizer_is_told_in_the_first_lines(full: tuple[Report, Path]) -> None:
+def test_another_tokenizer_is_in_the_first_lines(full: tuple[Report, Path]) -> None:
     parts = ("vocabulary: 8 and 9 tokens", "chat template: they differ")
     report = _drop_compared(tokenizer_differs=parts)(full[0])
-    told = (
+    sentence = (
         "Its tokenizer is not the baseline's: vocabulary: 8 and 9 tokens; "
         "chat template: they differ."
     )
-    assert told in _caveats(report)
-    assert told in Page(render(report, full[1])).text
+    assert sentence in _caveats(report)
+    assert sentence in Page(render(report, full[1])).text
     assert not any("Its tokenizer" in caveat for caveat in _caveats(full[0]))
 
 
-def test_what_was_asked_for_and_not_measured_is_told_in_the_first_lines(
+def test_what_was_wanted_and_not_measured_is_in_the_first_lines(
     full: tuple[Report, Path],
 ) -> None:
     report = full[0]
@@ -226,14 +226,14 @@ def test_a_verdict_is_a_word_with_a_colour(
     bare: tuple[Report, Path], status: str, spec: dict[str, float], widened: float | None, word: str
 ) -> None:
     report, folder = bare
-    asked = VerdictSpec.model_validate(spec)
+    verdict = VerdictSpec.model_validate(spec)
     comparison = report.pairs[0].comparison
     if status == "INCONCLUSIVE":
         unclear = comparison.pooled.model_copy(update={"high": 0.001})  # type: ignore[union-attr]
         comparison = comparison.model_copy(update={"pooled": unclear})
-    judged = decide(comparison, asked, what="Quantization", widened_from=widened)
+    judged = decide(comparison, verdict, what="Quantization", widened_from=widened)
     report = of_pair(report, verdict=judged).model_copy(
-        update={"spec": report.spec.model_copy(update={"verdict": asked})}
+        update={"spec": report.spec.model_copy(update={"verdict": verdict})}
     )
     assert judged.status == status
     page = Page(text := render(report, folder))

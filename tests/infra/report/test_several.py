@@ -191,8 +191,8 @@ def test_a_card_has_the_versions_that_made_its_own_checkpoint(run: tuple[Report,
         quantized={"versions": {"python": "3.11.7", "torch": "2.8.0", "autoawq": "0.2.9"}},
         candidate_3={"versions": {"torch": "2.9.0", "autoawq": "0.3.0"}},
     )
-    told = {"version of torch": "2.8.0", "version of autoawq": "0.2.9"}
-    report = report.model_copy(update={"provenance": report.provenance | told})
+    versions = {"version of torch": "2.8.0", "version of autoawq": "0.2.9"}
+    report = report.model_copy(update={"provenance": report.provenance | versions})
     cards = {pair.name: reports.model_card(pair) for pair in report.pairs}
     for name, torch, autoawq in (
         ("quantized", "2.8.0", "0.2.9"),
@@ -210,9 +210,9 @@ def test_the_confidence_is_that_of_the_verdicts(run: tuple[Report, Path], page: 
     report = run[0]
     whole = "shown with 98.75 % confidence (95 % for all 4 candidates together)"
     for pair in report.pairs:
-        told = summarize(pair)
-        assert whole in told.margin
-        assert "98.75 % limit" in " ".join(told.reasons)
+        summary = summarize(pair)
+        assert whole in summary.margin
+        assert "98.75 % limit" in " ".join(summary.reasons)
     assert "98.75 of 100 such intervals" in page.text
     [alone] = report.spec.candidates[:1]
     spec = report.spec.model_copy(update={"candidates": (alone,)})
@@ -325,8 +325,8 @@ def test_the_baseline_alone_is_measured_and_judged_by_nothing(run: tuple[Report,
 def test_a_page_without_a_result_points_to_no_card(tmp_path: Path) -> None:
     failed = {"quantized": WHY, "candidate-2": WHY}
     report = make_run(tmp_path, rows=20, candidates=2, failed=failed)
-    for found, told in ((report, False), (make_run(tmp_path / "one", rows=20), True)):
+    for found, has_card in ((report, False), (make_run(tmp_path / "one", rows=20), True)):
         footer = Page(render(found, tmp_path if found is report else tmp_path / "one")).text
         footer = footer.partition("Made by Assay.")[2]
-        assert ("for a model's page: model-card.md; every row" in footer) is told
-        assert ("report.md; every row" in footer) is not told
+        assert ("for a model's page: model-card.md; every row" in footer) is has_card
+        assert ("report.md; every row" in footer) is not has_card

@@ -3,7 +3,7 @@
 `version-1` has neither margin nor receipt. `version-2` has a margin that was widened and a task
 whose written letters were taken to be beyond guessing; its verdict is a PASS. `version-3` has every
 record that a run may have: a widened margin, noise floor, fidelity, lengths, timings, triage,
-overlap, alert. `version-3-stopped` was stopped early, and tells the rows that both arms were asked.
+overlap, alert. `version-3-stopped` was stopped early, and tells the rows that both arms answered.
 """
 
 from __future__ import annotations

@@ -283,9 +283,9 @@ def signed(document: Document) -> None:
 def in_other_words(document: Document) -> None:
     """Tell a number of the reasons in a headline of one's own."""
     verdict = document["judged"]["quantized"]["verdict"]
-    known = re.findall(r"\d+\.\d+", verdict["headline"])
+    used = re.findall(r"\d+\.\d+", verdict["headline"])
     numbers = re.findall(r"\d+\.\d+", "".join(verdict["reasons"]))
-    another = next(number for number in numbers if number not in known)
+    another = next(number for number in numbers if number not in used)
     verdict["headline"] = f"{verdict['status']}: it loses {another} points."
 
 
@@ -302,10 +302,10 @@ def test_a_headline_tells_its_own_numbers_in_their_places(
     ), found
 
 
-def test_how_tokenizers_differ_is_taken_as_it_was_told(run: Path) -> None:
+def test_how_tokenizers_differ_is_taken_as_it_was_reported(run: Path) -> None:
     """That takes both of them, which need not be here."""
-    told = ["vocabulary: 8 and 9 tokens"]
-    edit(run, lambda d: second(d)["comparison"].update(tokenizer_differs=told), sealed=True)
+    parts = ["vocabulary: 8 and 9 tokens"]
+    edit(run, lambda d: second(d)["comparison"].update(tokenizer_differs=parts), sealed=True)
     assert wrong(run) == {}
     notes = [note for check in receipt.verify(run) for note in check.notes]
     assert any(note.startswith("how tokenizers differ was not looked at again") for note in notes)

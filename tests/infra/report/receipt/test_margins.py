@@ -19,22 +19,26 @@ from tests.infra.made_runs import make_run, of_pair
 from tests.infra.report.receipt.conftest import seal
 
 Document = dict[str, Any]
-ASKED = VerdictSpec(margin_points=2, task_margin_points=40, if_unresolvable="widen")
+VERDICT = VerdictSpec(margin_points=2, task_margin_points=40, if_unresolvable="widen")
 
 
-def planned(folder: Path, asked: VerdictSpec = ASKED, earlier: Earlier | None = None) -> Report:
+def planned(folder: Path, wanted: VerdictSpec = VERDICT, earlier: Earlier | None = None) -> Report:
     """Write a run whose margin was planned, and widened if it may be."""
     made = make_run(folder, rows=60)
     plan = power.plan(
-        {name: t.n for name, t in made.arms["baseline"].tasks.items()}, asked, earlier
+        {name: t.n for name, t in made.arms["baseline"].tasks.items()}, wanted, earlier
     )
     (folder / "plan.json").write_text(plan.model_dump_json(indent=2))
-    margin, widened_from = power.margin(asked, plan)
+    margin, widened_from = power.margin(wanted, plan)
     [pair] = made.pairs
     verdict = decide(
-        pair.comparison, asked, what="Quantization", margin_points=margin, widened_from=widened_from
+        pair.comparison,
+        wanted,
+        what="Quantization",
+        margin_points=margin,
+        widened_from=widened_from,
     )
-    spec = made.spec.model_copy(update={"verdict": asked})
+    spec = made.spec.model_copy(update={"verdict": wanted})
     made = made.model_copy(update={"spec": spec, "power": plan})
     return seal(of_pair(made, verdict=verdict), folder)
 
@@ -60,13 +64,13 @@ def test_a_widened_margin_holds(tmp_path: Path) -> None:
     assert wrong(tmp_path) == {}
 
 
-@pytest.mark.parametrize("asked", [
-    ASKED.model_copy(update={"if_unresolvable": "refuse", "margin_points": 20.0}),
-    ASKED.model_copy(update={"flip_rate": 0.3}),
-    ASKED.model_copy(update={"margin_points": 30.0}),
+@pytest.mark.parametrize("verdict", [
+    VERDICT.model_copy(update={"if_unresolvable": "refuse", "margin_points": 20.0}),
+    VERDICT.model_copy(update={"flip_rate": 0.3}),
+    VERDICT.model_copy(update={"margin_points": 30.0}),
 ])  # fmt: skip
-def test_other_margins_hold(tmp_path: Path, asked: VerdictSpec) -> None:
-    planned(tmp_path, asked)
+def test_other_margins_hold(tmp_path: Path, verdict: VerdictSpec) -> None:
+    planned(tmp_path, verdict)
     assert wrong(tmp_path) == {}
 
 
@@ -84,7 +88,7 @@ def wider(document: Document) -> None:
 def fewer(document: Document) -> None:
     for task in document["power"]["tasks"].values():
         task["rows"] = 10
-    again = power.planned_again(ASKED, Report.model_validate(document).power)  # type: ignore[arg-type]
+    again = power.planned_again(VERDICT, Report.model_validate(document).power)  # type: ignore[arg-type]
     document["power"] = json.loads(again.model_dump_json())
     document["verdict"]["margin_points"] = power.resolvable_margin(again)
 
@@ -93,7 +97,7 @@ def flipping(document: Document) -> None:
     document["power"]["learned_from"] = ["sample-0"]
     for task in document["power"]["tasks"].values():
         task["flip_rate"] = 0.9
-    again = power.planned_again(ASKED, Report.model_validate(document).power)  # type: ignore[arg-type]
+    again = power.planned_again(VERDICT, Report.model_validate(document).power)  # type: ignore[arg-type]
     document["power"] = json.loads(again.model_dump_json())
     document["verdict"]["margin_points"] = power.resolvable_margin(again)
 
@@ -105,7 +109,7 @@ def flipping(document: Document) -> None:
     (lambda d: d["verdict"].update(widened_from_points=None), "points (widened from 2) follows"),
     (lambda d: d["spec"]["verdict"].update(if_unresolvable="refuse"), "but 2 points follows"),
     (wider, "power.smallest_margin_points is 12.0, but "),
-    (fewer, "power.tasks.gsm8k.rows is 10, but 60 were asked"),
+    (fewer, "power.tasks.gsm8k.rows is 10, but 60 were answered"),
     (flipping, "the margin is "),
     (lambda d: d.update(power=None), "but 2 points follows from the plan"),
 ])  # fmt: skip

@@ -29,7 +29,7 @@ LATER = timedelta(days=1)
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two runs that were asked the same, with the rows of both: the later one answers as before."""
+    """Two runs of the same questions, with the rows of both: the later one answers as before."""
     runs = tmp_path_factory.mktemp("runs")
     good = make_run(runs / "good", run_id="good", rows=300)
     _write(_verdict(good, "PASS"), runs)

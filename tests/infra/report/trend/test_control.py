@@ -43,7 +43,7 @@ def test_false_alarms_are_as_rare_as_three_sigma_promises(before: int) -> None:
     assert shifted < most
 
 
-def test_the_rates_are_not_low_because_nothing_is_ever_told() -> None:
+def test_the_rates_are_not_low_because_nothing_is_ever_reported() -> None:
     values = np.random.default_rng(1).normal(0, 1, (500, 31))
     values[:, -1] -= 5
     assert sum(judge(list(row), None)[-1].flag == "below" for row in values) > 450
@@ -53,7 +53,7 @@ def test_the_rates_are_not_low_because_nothing_is_ever_told() -> None:
     assert sum(bool(flags) for flags in flagged) > 400
 
 
-def test_a_drop_is_told_and_does_not_widen_the_limits() -> None:
+def test_a_drop_is_reported_and_does_not_widen_the_limits() -> None:
     quiet = [0.60, 0.61, 0.605, 0.595, 0.60] * 4
     judged = judge([*quiet, 0.50, *quiet], 1_000)
     assert judged[20].flag == "below"

@@ -28,7 +28,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     return make_run(tmp_path_factory.mktemp("run"), rows=200)
 
 
-def test_one_series_a_task_of_runs_that_were_asked_the_same(report: Report, tmp_path: Path) -> None:
+def test_one_series_a_task_of_runs_with_the_same_questions(report: Report, tmp_path: Path) -> None:
     rows = days(report, {"gsm8k": [0.4, 0.5, *STEADY, 0.4]})
     for row in rows:
         if row["run_id"] in ("day-0000", "day-0001") and row["task"] == "gsm8k":
