@@ -34,7 +34,7 @@ def worker(prefect: Prefect, name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        running.send_signal(signal.SIGINT)
+        running.terminate()
         running.wait(120)
 
 
