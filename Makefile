@@ -61,8 +61,15 @@ check: $(VENV)/.ready  ## Lint, types, layers
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports
 
 .PHONY: test
-test: check  ## Everything CI runs: checks, unit tests, one true end-to-end run
-	@$(VENV)/bin/python -m pytest
+test: check  ## Everything CI runs: checks, unit tests, true end-to-end runs
+	@$(MAKE) --no-print-directory -j2 test-rooms test-runs
+
+# Side by side: much of a test's time is a program that starts.
+.PHONY: test-rooms test-runs
+test-rooms: $(VENV)/.ready
+	@$(VENV)/bin/python -m pytest tests/infra
+test-runs: $(VENV)/.ready
+	@$(VENV)/bin/python -m pytest tests --ignore=tests/infra
 
 .PHONY: chaos
 chaos: $(VENV)/.ready  ## Hurt real runs in every way, show that nothing is left: make chaos REPEATS=3
