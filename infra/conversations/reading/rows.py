@@ -120,7 +120,6 @@ def without_nulls(value: Any) -> Any:
 @contextmanager
 def _explained(path: Path, wanted: Wanted) -> Iterator[None]:
     """Say what a file is, and what to do about it, instead of how a library failed."""
-    import pyarrow
 
     def refuse(fact: str, cause: str, remedy: str) -> NoReturn:
         raise wanted.error(fact, cause=cause, remedy=remedy)
@@ -138,7 +137,7 @@ def _explained(path: Path, wanted: Wanted) -> Iterator[None]:
         )
     except Foreign as found:
         refuse(f"{path} {found.what}.", found.cause, found.remedy or whole)
-    except (pyarrow.ArrowException, EOFError, LZMAError, zlib.error) as found:
+    except _broken() as found:
         refuse(f"{path} is damaged or cut off: {_first_line(found)}.", "", whole)
     except UnicodeDecodeError as found:
         refuse(f"{path} is not text in {found.encoding}: {found.reason}.", "", whole)
@@ -261,3 +260,10 @@ def _reencode(path: Path) -> str:
 
 def _first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0] or type(error).__name__
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    """Return what libraries raise at a broken file; pyarrow is imported where one is."""
+    import pyarrow
+
+    return pyarrow.ArrowException, EOFError, LZMAError, zlib.error

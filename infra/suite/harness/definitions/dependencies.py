@@ -13,7 +13,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -175,15 +175,11 @@ def _loose(top: str) -> list[Path]:
 
 def _imports(file: Path) -> Iterator[tuple[Path, str]]:
     """Yield folder and name of each module that a file imports, wherever in it."""
-    try:
-        tree = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError):
-        return  # loading it will say so
-    for node in ast.walk(tree):
+    for node in _import_statements(file.read_bytes()):
         if isinstance(node, ast.Import):
             for name in node.names:
                 yield file.parent, name.name
-        elif isinstance(node, ast.ImportFrom):
+        else:
             folder = file.parent
             for _ in range(node.level - 1):
                 folder = folder.parent
@@ -195,6 +191,16 @@ def _imports(file: Path) -> Iterator[tuple[Path, str]]:
                     yield folder, name.name
                 elif node.module and _files_of(folder, f"{node.module}.{name.name}", None):
                     yield folder, f"{node.module}.{name.name}"
+
+
+@lru_cache(maxsize=1024)
+def _import_statements(code: bytes) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """Return the imports of some code, wherever in it: the same code is parsed once."""
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError):
+        return ()  # loading it will say so
+    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom))
 
 
 def _beside(code: Iterable[Path], own: Sequence[Path]) -> list[Path]:

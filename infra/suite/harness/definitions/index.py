@@ -36,11 +36,16 @@ class Name:
     """One name of the index."""
 
     kind: Kind
-    definition: Path | None
-    """YAML file; none for a tag."""
+    file: str | None
+    """Path of its YAML file; none for a tag. There are 14,000 names, of which a run needs few."""
 
     members: set[str] = field(default_factory=set)
     """Of a tag: the tasks that carry it."""
+
+    @property
+    def definition(self) -> Path | None:
+        """The YAML file; none for a tag."""
+        return Path(self.file) if self.file else None
 
 
 def index(root: Path, settings: Settings, progress: Progress) -> dict[str, Name]:
@@ -103,6 +108,6 @@ def _built(root: Path) -> str:
 
 def _names(text: str, root: Path) -> dict[str, Name]:
     return {
-        name: Name(kind, root / place if place else None, set(members))
+        name: Name(kind, f"{root}/{place}" if place else None, set(members))
         for name, (kind, place, members) in json.loads(text).items()
     }

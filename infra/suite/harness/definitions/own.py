@@ -72,9 +72,9 @@ def _enter(index: dict[str, Name], path: Path, head: Mapping[str, list[str]]) ->
     if name is None or name in index:
         return
     if is_group:
-        index[name] = Name("group", path)
+        index[name] = Name("group", str(path))
         return
-    index[name] = Name("class" if "class" in head else "task", path)
+    index[name] = Name("class" if "class" in head else "task", str(path))
     for tag in head.get("tag", []):
         index.setdefault(tag, Name("tag", None)).members.add(name)
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import aiohttp
 import httpx
 
 from infra.contracts.errors import AssayError, EvaluationError, ServerError
@@ -128,7 +127,7 @@ def _explained(name: str, server: Endpoint) -> Iterator[None]:
         ) from error
     except AssayError:
         raise
-    except (aiohttp.ClientError, httpx.HTTPError, ConnectionError) as error:
+    except _unanswered() as error:
         with _explained(name, server):
             server.raise_if_dead()
         raise EvaluationError(
@@ -172,3 +171,10 @@ def _seeded() -> Iterator[None]:
     finally:
         random.setstate(before[0])
         np.random.set_state(before[1])
+
+
+def _unanswered() -> tuple[type[Exception], ...]:
+    """Return how a request fails that nobody answers; aiohttp is imported where one does."""
+    import aiohttp
+
+    return aiohttp.ClientError, httpx.HTTPError, ConnectionError

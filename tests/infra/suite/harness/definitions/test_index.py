@@ -49,11 +49,11 @@ def edited(folder: Path, tmp_path: Path) -> Path:
 
 def wanted(folder: Path) -> dict[str, Name]:
     return {
-        "one": Name("task", folder / "a/one.yaml"),
+        "one": Name("task", str(folder / "a/one.yaml")),
         "house": Name("tag", None, {"one", "two"}),
         "rooms": Name("tag", None, {"one"}),
-        "two": Name("class", folder / "a/two.yaml"),
-        "all": Name("group", folder / "b/all.yaml"),
+        "two": Name("class", str(folder / "a/two.yaml")),
+        "all": Name("group", str(folder / "b/all.yaml")),
     }
 
 
