@@ -4,8 +4,9 @@
 
 For each model folder, one vLLM server is started and asked twice: by `lm_eval --model
 local-completions` as a process of its own, and by Assay. Every metric has to be equal to the last
-digit. Then somebody who learnt the answers from the raw rows sits gpqa, in a fresh cache, once
-marked by lm-eval as it is and once by Assay. Exits with 1 if anything is not as it should be.
+digit. Then an oracle that learnt the answers from the raw rows answers gpqa, in a fresh cache, and
+is marked once by lm-eval as it is and once by Assay. Exits with 1 if anything is not as it should
+be.
 """
 
 from __future__ import annotations
