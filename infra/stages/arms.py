@@ -173,8 +173,9 @@ def evaluate(
     kind = kind_of(spec.evaluation)
     found = kind.keys(spec.evaluation, settings=settings)
     keys = {task: key or digest_of(["of one run", run.id, task]) for task, key in found.items()}
+    code = code_digest(*_CODE)
     stored = {
-        task: Stored(settings.scores / digest_of([key, conditions, code_digest(*_CODE)])[:32])
+        task: Stored(settings.scores / digest_of([key, conditions, code])[:32])
         for task, key in keys.items()
     }
     rounds: early_stop.Rounds | None = None
@@ -182,7 +183,7 @@ def evaluate(
         _, (margin_points, _) = planned(spec.judged_verdict, run.path)
         rounds = early_stop.rounds(baseline, spec.judged_verdict, margin_points, run.path)
         # Scores over a part of the rows must never be taken for whole ones, nor apart.
-        together = settings.scores / digest_of([keys, conditions, rounds.identity()])[:32]
+        together = settings.scores / digest_of([keys, conditions, rounds.identity(), code])[:32]
         stored |= {task: Stored(together / task) for task in rounds.tasks}
     suite: Suite | None = None
     if any(not entry.present for entry in stored.values()):

@@ -19,6 +19,7 @@ from infra.contracts.specs import (
     VerdictSpec,
 )
 from infra.judging import answered_rows
+from infra.stages import arms
 from tests.broken_checkpoints import SAMPLE
 from tests.infra.stages.conftest import Evaluate, make_spec
 from tests.infra.suite.harness.conftest import DATA, Heard
@@ -98,6 +99,19 @@ def test_a_stopped_evaluation_is_kept_and_never_taken_for_a_whole_one(
             key: value.model_copy(update={"stderr": scores.metrics[key].stderr})
             for key, value in stopped.tasks[name].metrics.items()
         }
+
+
+@pytest.mark.parametrize("early_stop", [True, False])
+def test_code_that_evaluates_arms_is_in_the_key_however_they_end(
+    one: Evaluate, monkeypatch: pytest.MonkeyPatch, early_stop: bool
+) -> None:
+    baseline = one()
+    one(baseline, early_stop=early_stop)
+    again = one(baseline, early_stop=early_stop)
+    assert all(task.reused for task in again.tasks.values())
+    monkeypatch.setattr(arms, "_CODE", arms._CODE[:-1])
+    other = one(baseline, early_stop=early_stop)
+    assert not any(task.reused for task in other.tasks.values())
 
 
 def test_without_early_stop_a_baseline_changes_nothing(one: Evaluate, tmp_path: Path) -> None:
