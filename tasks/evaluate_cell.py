@@ -19,7 +19,7 @@ from prefect.client.schemas.filters import (
     LogFilter,
     LogFilterFlowRunId,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 from prefect.client.schemas.sorting import LogSort
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
@@ -42,7 +42,6 @@ _POLL_SECONDS = 5.0
 _SILENT_SECONDS = 900.0
 """A run that neither logs nor writes for so long is dead. If it is not, its cell is begun twice,
 and both share what is answered."""
-_UNDER_WAY = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING)
 _REPORT = re.compile(r"^report: (.+)$")
 _TAIL_LINES = 12
 
@@ -133,17 +132,18 @@ def _under_way(cell: CellSpec, key: str) -> FlowRun | None:
 
     Of one that runs something has to be heard: a worker that was killed leaves it running for ever.
     """
+    unfinished = [kind for kind in StateType if kind not in TERMINAL_STATES]
     with get_client(sync_client=True) as client:
         found = client.read_flow_runs(
             flow_run_filter=FlowRunFilter(
                 tags=FlowRunFilterTags(all_=[_tag(key)]),
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(_UNDER_WAY))),
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=unfinished)),
             )
         )
         for run in found:
-            if run.state_type is StateType.SCHEDULED:
+            if run.state_type is not StateType.RUNNING:
                 return run
-            heard = [path.lstat().st_mtime for path in _files(cell, run, "logs/*")]
+            heard = [path.stat().st_mtime for path in _files(cell, run, "**/*")]
             logs = client.read_logs(
                 LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])),
                 limit=1, sort=LogSort.TIMESTAMP_DESC,
