@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError, create_model
+from pydantic_core import ErrorDetails
 
 from infra.contracts.commands import PYTHON
 from infra.contracts.errors import AssayError, SpecError
@@ -22,11 +23,13 @@ from infra.contracts.specs import (
     MatrixSpec,
     ModelSpec,
     QuantizationSpec,
+    Recipe,
     RunSpec,
     ServingSpec,
     Spec,
 )
 from infra.contracts.specs.places import CALIBRATION, PARTS, Places, placed
+from infra.contracts.specs.quantization import RECIPES, recipe_kind
 from infra.contracts.specs.run import SHORT_FORM
 
 _SHOW = f"`{PYTHON} -m deployments show RECIPE` prints every field of a recipe."
@@ -214,6 +217,8 @@ def _assign(
     target: Any, kind: Any, steps: Sequence[_Step], value: Any, path: str
 ) -> tuple[str | int, ...]:
     """Set what the steps lead to, and return where that is."""
+    if kind is Recipe and isinstance(target, dict):
+        kind = _of_method(target, steps, value)
     key, used = _key(target, kind, steps, path)
     rest, inner = steps[used:], _inside(kind, key)
     if isinstance(target, list) and key == len(target):
@@ -226,6 +231,17 @@ def _assign(
         target[key] = value
         return (key,)
     return (key, *_assign(target[key], inner, rest, value, path))
+
+
+def _of_method(target: dict[str, Any], steps: Sequence[_Step], value: Any) -> type[Recipe]:
+    """Return which kind of recipe is changed; another method keeps the fields that it has too."""
+    if [step.name for step in steps] != ["method"]:
+        return recipe_kind(target)
+    kind = recipe_kind({"method": value})
+    if kind is not Recipe and kind is not recipe_kind(target):
+        for name in target.keys() - kind.model_fields.keys():
+            del target[name]
+    return kind
 
 
 def _key(target: Any, kind: Any, steps: Sequence[_Step], path: str) -> tuple[Any, int]:
@@ -312,7 +328,7 @@ def _read_as_text(
     data: Any, texts: dict[tuple[str | int, ...], str], error: ValidationError
 ) -> bool:
     """Put back as text what was read as a number though a text is wanted; return if any was."""
-    places = [problem["loc"] for problem in error.errors() if problem["type"] == "string_type"]
+    places = [_loc(problem) for problem in error.errors() if problem["type"] == "string_type"]
     for place in places:
         if place in texts:
             target = data
@@ -335,17 +351,33 @@ def _nowhere(path: str, names: Iterable[str] = (), remedy: str = _SHOW) -> SpecE
 def _readable(error: ValidationError, data: Any) -> SpecError:
     lines = []
     for problem in error.errors():
-        place = _written(problem["loc"])
+        loc = _loc(problem)
+        place = _written(loc)
         inner = problem.get("ctx", {}).get("error")
         if isinstance(inner, AssayError):
-            lines.append(placed(str(inner), _places(problem["loc"], data)))
+            lines.append(placed(str(inner), _places(loc, data)))
         elif problem["type"] == "extra_forbidden":
             lines.append(f"Unknown field {place!r}.")
+        elif problem["type"] == "union_tag_invalid":
+            method = problem["ctx"]["tag"]
+            lines.append(
+                f"{place}.method: {method!r} is no method; there are {', '.join(RECIPES)}."
+            )
         else:
             lines.append(f"{place}: {problem['msg']} (got {problem['input']!r}).")
     return SpecError(
         "\n".join(lines),
         remedy="" if "remedy:" in lines[0] else _SHOW,
+    )
+
+
+def _loc(problem: ErrorDetails) -> tuple[str | int, ...]:
+    """Return where a problem is in what was given: behind a recipe pydantic names its method."""
+    loc = problem["loc"]
+    return tuple(
+        step
+        for before, step in zip((None, *loc), loc, strict=False)
+        if before != "quantization" or step not in RECIPES
     )
 
 

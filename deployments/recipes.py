@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from infra.contracts.specs import (
+    AwqSpec,
     CalibrationSpec,
     CandidateSpec,
     DatasetSpec,
     EvaluationSpec,
     FidelitySpec,
     ModelSpec,
-    QuantizationSpec,
     ResultsSpec,
     RunSpec,
     ServingChanges,
@@ -95,8 +95,8 @@ def sample_awq() -> ModelSpec:
     return ModelSpec(source="local", id=f"{SAMPLE}/model-awq")
 
 
-def _sample_recipe(group_size: int) -> QuantizationSpec:
-    return QuantizationSpec(
+def _sample_recipe(group_size: int) -> AwqSpec:
+    return AwqSpec(
         calibration=CalibrationSpec(
             path=f"{SAMPLE}/data/calibration.jsonl",
             max_samples=32,
@@ -119,7 +119,7 @@ def qwen2_5_32b_instruct() -> RunSpec:
 def _qwen2_5(size: str) -> RunSpec:
     return RunSpec.short(
         model=ModelSpec(source="modelscope", id=f"Qwen/Qwen2.5-{size}-Instruct"),
-        quantization=QuantizationSpec(calibration=CalibrationSpec(path="calibration.jsonl")),
+        quantization=AwqSpec(calibration=CalibrationSpec(path="calibration.jsonl")),
         serving=ServingSpec(device="cuda", max_model_len=8192),
         evaluation=EvaluationSpec(
             tasks=(

@@ -1,16 +1,16 @@
-"""Build the Python environment that a stage runs in, unless it is there already."""
+"""Build the Python environment of an engine or a quantizer, unless it is there already."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from prefect import task
 from prefect.runtime import task_run
 
 from infra.contracts.records import PythonEnvironment
-from infra.contracts.specs import ServingSpec
 from infra.machine.device import detect
-from infra.machine.environments import Stage, ensure, locate
+from infra.machine.environments import ensure, locate
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from tasks.outcomes import may_heal, outcome
@@ -18,13 +18,13 @@ from tasks.progress import reported_to_prefect
 
 
 def _name() -> str:
-    """Return the name of the task run: `build-environment-server`."""
+    """Return the name of the task run: `build-environment-vllm`."""
     given = task_run.parameters
-    return f"build-environment-{_what(given['stage'], given['arm'])}"
+    return f"build-environment-{_what(given['program'], given['arm'])}"
 
 
-def _what(stage: Stage, arm: str | None) -> str:
-    return stage if arm is None else f"{stage}-{arm}"
+def _what(program: str, arm: str | None) -> str:
+    return program if arm is None else f"{program}-{arm}"
 
 
 @task(
@@ -35,24 +35,30 @@ def _what(stage: Stage, arm: str | None) -> str:
     retry_condition_fn=may_heal,
 )
 def build_environment(
-    stage: Stage, serving: ServingSpec, run: RunFolder, arm: str | None = None
+    program: str,
+    device: Literal["auto", "cuda", "cpu"],
+    run: RunFolder,
+    *,
+    python: str | None = None,
+    arm: str | None = None,
 ) -> PythonEnvironment:
-    """Return the environment of a stage, built once per machine and lock.
+    """Return the environment of a program, built once per machine and lock.
 
     Args:
-        stage: What runs in it.
-        serving: Names the device, and maybe an interpreter.
+        program: What runs in it: `vllm`.
+        device: What it computes on.
         run: Receives the log.
+        python: The interpreter that the run names instead, if it does.
         arm: The candidate that has another one than the baseline.
     """
     settings = Settings()
-    kind = detect(serving.device).kind
-    python = Path(serving.python) if serving.python else None
-    _, present = locate(stage, kind, settings, python)
-    name = f"environment-{_what(stage, arm)}"
+    kind = detect(device).kind
+    own = Path(python) if python else None
+    _, present = locate(program, kind, settings, own)
+    name = f"environment-{_what(program, arm)}"
     with reported_to_prefect() as progress, run.stage(name) as timed:
         timed.reused = present
         environment = ensure(
-            stage, kind, settings=settings, progress=progress, log=run.log(name), python=python
+            program, kind, settings=settings, progress=progress, log=run.log(name), python=own
         )
     return outcome(environment, reused=present)

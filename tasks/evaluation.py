@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, NamedTuple
 
+from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 
 from infra.contracts.errors import AssayError
 from infra.contracts.records import ArmResult, Checkpoint, Comparison, PythonEnvironment, Weights
 from infra.contracts.specs import BASELINE, ArmSpec, RunSpec
 from infra.contracts.specs.places import errors_placed
+from infra.engines.registry import engine_of
 from infra.models.weights import as_it_came
+from infra.quantizers import quantizer_of
 from infra.store.run_folder import RunFolder
 from tasks.adopt_baseline import adopt_baseline
 from tasks.build_environment import build_environment
@@ -84,21 +88,28 @@ class _Parts:
         self._spec = spec
         self._run = run
         self._weights: dict[str, Weights] = {}
-        builds = {}
+        self._builds: dict[_Environment, PrefectFuture[PythonEnvironment]] = {}
         for name, arm in spec.evaluated.items():
-            if (key := _interpreter(arm)) not in builds:
-                whose = None if name == BASELINE else name
-                builds[key] = build_environment.submit("server", arm.serving, run, whose)
-        self._servers = {name: builds[_interpreter(arm)] for name, arm in spec.evaluated.items()}
-        made = [arm.serving for arm in spec.evaluated.values() if arm.quantization]
-        self._quantizer = build_environment.submit("quantizer", made[0], run) if made else None
+            self._build(name, _server(arm))
+            if quantizer := _quantizer(arm):
+                self._build(name, quantizer)
+
+    def _build(self, arm: str, wanted: _Environment) -> None:
+        """Start to build an environment, once whoever needs it."""
+        if wanted not in self._builds:
+            another = any(one.program == wanted.program for one in self._builds)
+            self._builds[wanted] = build_environment.submit(
+                wanted.program, wanted.device, self._run,
+                python=wanted.python, arm=arm if another else None,
+            )  # fmt: skip
 
     def checkpoint(self, name: str, arm: ArmSpec) -> Checkpoint:
         """Return what an arm serves: its model as it came, or what is made of it."""
         weights = self._fetched(name, arm)
-        if arm.quantization is None or self._quantizer is None:
+        quantizer = _quantizer(arm)
+        if arm.quantization is None or quantizer is None:
             return as_it_came(weights)
-        environment: PythonEnvironment = self._quantizer.result()
+        environment = self._builds[quantizer].result()
         writer = None
         if self._spec.evaluation.tokenizer == "baseline":
             writer = self._fetched(BASELINE, self._spec.baseline)
@@ -123,7 +134,7 @@ class _Parts:
         baseline: ArmResult | None = None,
     ) -> ArmResult:
         """Return what an arm scored."""
-        environment = self._servers[name].result()
+        environment = self._builds[_server(self._spec.evaluated[name])].result()
         return value_of(
             evaluate_arm(
                 name, checkpoint, self._spec, environment, self._run,
@@ -132,6 +143,20 @@ class _Parts:
         )  # fmt: skip
 
 
-def _interpreter(arm: ArmSpec) -> tuple[str, str | None]:
-    """Return what tells apart the environments that arms are served with."""
-    return arm.serving.device, arm.serving.python
+class _Environment(NamedTuple):
+    """What tells environments apart."""
+
+    program: str
+    device: Literal["auto", "cuda", "cpu"]
+    python: str | None = None
+
+
+def _server(arm: ArmSpec) -> _Environment:
+    serving = arm.serving
+    return _Environment(engine_of(serving).environment, serving.device, serving.python)
+
+
+def _quantizer(arm: ArmSpec) -> _Environment | None:
+    if arm.quantization is None:
+        return None
+    return _Environment(quantizer_of(arm.quantization).environment, arm.serving.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import task
 
 from infra.contracts.records import Checkpoint, PythonEnvironment, Weights
-from infra.contracts.specs import QuantizationSpec, RunSpec
+from infra.contracts.specs import Recipe, RunSpec
 from infra.contracts.specs.places import errors_placed
 from infra.models.chat_template import moment_of
 from infra.probes.triage import look_at_files
@@ -21,7 +21,7 @@ from tasks.progress import reported_to_prefect
 def quantize(
     arm: str,
     weights: Weights,
-    recipe: QuantizationSpec,
+    recipe: Recipe,
     spec: RunSpec,
     environment: PythonEnvironment,
     run: RunFolder,

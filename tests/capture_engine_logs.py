@@ -62,7 +62,7 @@ def trimmed(text: str, python: Path) -> str:
 
 def main(names: Sequence[str]) -> None:
     """Capture the named logs, or all of them."""
-    environment, _ = locate("server", "cpu", Settings())
+    environment, _ = locate("vllm", "cpu", Settings())
     for name in names or CASES:
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:

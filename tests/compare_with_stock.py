@@ -85,7 +85,7 @@ def compare(model: Path, suite: HarnessSuite, work: Path) -> int:
     device = detect("auto")
     log = work / f"{model.name}-server.log"
     environment = ensure(
-        "server", device.kind, settings=Settings(), progress=Printed(), log=work / "build.log"
+        "vllm", device.kind, settings=Settings(), progress=Printed(), log=work / "build.log"
     )
     print(f"\n{model}")
     with serve(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from infra.contracts.records import PythonEnvironment
-from infra.machine.environments import Stage, ensure
+from infra.machine.environments import ensure
 from infra.store.settings import Settings
 
 MOMENT = datetime(2026, 1, 1)
@@ -28,21 +28,21 @@ class PrintProgress:
         print(what, done, total, unit)
 
 
-def _environment(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> PythonEnvironment:
-    log = tmp_path_factory.mktemp("environments") / f"{stage}.log"
-    return ensure(stage, "cpu", settings=Settings(), progress=PrintProgress(), log=log)
+def _environment(program: str, tmp_path_factory: pytest.TempPathFactory) -> PythonEnvironment:
+    log = tmp_path_factory.mktemp("environments") / f"{program}.log"
+    return ensure(program, "cpu", settings=Settings(), progress=PrintProgress(), log=log)
 
 
 @pytest.fixture(scope="session")
 def server_environment(tmp_path_factory: pytest.TempPathFactory) -> PythonEnvironment:
     """The environment with the real vLLM, CPU build."""
-    return _environment("server", tmp_path_factory)
+    return _environment("vllm", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def quantizer_environment(tmp_path_factory: pytest.TempPathFactory) -> PythonEnvironment:
     """The environment with the real AutoAWQ, CPU build."""
-    return _environment("quantizer", tmp_path_factory)
+    return _environment("awq", tmp_path_factory)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -136,7 +136,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="assay-exactness-") as name:
         work = Path(name)
         environment = ensure(
-            "server", detect("auto").kind, settings=Settings(), progress=Silent(),
+            "vllm", detect("auto").kind, settings=Settings(), progress=Silent(),
             log=work / "build.log",
         )  # fmt: skip
         models = given.model or [SAMPLE, checkpoints.write_awq(SAMPLE, work / "sample-awq")]

@@ -230,7 +230,7 @@ def real(model: Path, folder: Path) -> Iterator[tuple[Stub, Mapping[str, str]]]:
     from tests.exactness import served
 
     environment = ensure(
-        "server", detect("auto").kind, settings=Settings(), progress=Silent(),
+        "vllm", detect("auto").kind, settings=Settings(), progress=Silent(),
         log=folder / "build.log",
     )  # fmt: skip
     with served(model, "float32", environment, folder / "server.log") as engine:

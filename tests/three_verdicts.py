@@ -19,10 +19,10 @@ from infra.contracts.progress import Silent
 from infra.contracts.records import ArmResult, Checkpoint
 from infra.contracts.specs import (
     BASELINE,
+    AwqSpec,
     CandidateSpec,
     FidelitySpec,
     ModelSpec,
-    QuantizationSpec,
     RunSpec,
     SpeedSpec,
     VerdictSpec,
@@ -57,7 +57,7 @@ class Evaluation:
             ensure(
                 stage, kind, settings=self._settings, progress=Silent(), log=self._run.log("build")
             )
-            for stage in ("server", "quantizer")
+            for stage in ("vllm", "awq")
         )
 
     def checkpoint(self, name: str) -> Checkpoint:
@@ -84,7 +84,7 @@ class Evaluation:
         )  # fmt: skip
 
 
-def run_of(rows: int, verdict: VerdictSpec, recipe: QuantizationSpec, work: Path) -> RunSpec:
+def run_of(rows: int, verdict: VerdictSpec, recipe: AwqSpec, work: Path) -> RunSpec:
     """Return the run: the sample model, and checkpoints of it."""
     shared = sample()
     model = Path(shared.baseline.model.id)

@@ -43,7 +43,7 @@ class Bench:
         self.baseline = as_it_came(self.weights)
         self.server, self.quantizer = (
             ensure(stage, detect("auto").kind, settings=settings, progress=Silent(), log=log)
-            for stage in ("server", "quantizer")
+            for stage in ("vllm", "awq")
         )
 
     def quantize(self, spec: RunSpec) -> Checkpoint:

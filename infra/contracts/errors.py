@@ -20,7 +20,7 @@ One error says three things: the fact, the probable cause, the remedy.
     │   └── CorruptWeights      a file is missing, truncated or not what its digest says
     ├── CalibrationError        the calibration set cannot be used
     ├── QuantizationError       the quantizer failed
-    │   ├── UnsupportedModel    AutoAWQ cannot quantize this model with this recipe
+    │   ├── UnsupportedModel    the quantizer cannot make of this model what the recipe says
     │   └── BrokenCheckpoint    a checkpoint, made here or not, is not worth an evaluation
     ├── Unservable              the engine would refuse to serve the model with these settings
     ├── AcceleratorsTaken       other runs of this machine hold them
@@ -182,7 +182,7 @@ class QuantizationError(AssayError):
 
 
 class UnsupportedModel(QuantizationError):
-    """AutoAWQ cannot quantize this model with this recipe."""
+    """The quantizer cannot make of this model what the recipe says."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

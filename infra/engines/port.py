@@ -60,6 +60,10 @@ class Engine(Protocol):
         """For people."""
 
     @property
+    def environment(self) -> str:
+        """Environment that it runs in, as `infra/environments` calls it."""
+
+    @property
     def variables_prefix(self) -> str:
         """What the names of its own environment variables begin with."""
 

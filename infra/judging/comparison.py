@@ -18,7 +18,7 @@ from infra.contracts.records import (
     Pooled,
     TaskScores,
 )
-from infra.contracts.specs import QuantizationSpec, RunSpec
+from infra.contracts.specs import RunSpec
 from infra.contracts.specs.verdict import own_margin
 from infra.judging import statistics
 from infra.judging.chance import Guessing, guessing, recovery
@@ -343,11 +343,6 @@ def effect(metric: MetricComparison) -> Literal["loss", "gain", "unclear"]:
     return "unclear"
 
 
-def recipe_name(quantization: QuantizationSpec) -> str:
-    """Return `4-bit AWQ`."""
-    return f"{quantization.bits}-bit {quantization.method.upper()}"
-
-
 def change_name(spec: RunSpec, name: str) -> str:
     """Return who is to blame or to praise for what a candidate scores.
 
@@ -359,4 +354,4 @@ def change_name(spec: RunSpec, name: str) -> str:
     """
     one = next(one for one in spec.candidates if one.name == name)
     alone = len(spec.candidates) == 1 and one.model is None and one.serving is None
-    return recipe_name(one.quantization) if alone and one.quantization else name
+    return one.quantization.title if alone and one.quantization else name

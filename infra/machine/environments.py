@@ -1,7 +1,8 @@
-"""The Python environments that quantizing and serving run in, built on first use.
+"""The Python environments that quantizers and engines run in, built on first use.
 
-Each is named by the digest of its lock file and lives in the user's cache, so checkouts share it
-and an edited lock makes a new one. It appears by one rename: half an environment is never used.
+Each is called after the program in it and the digest of its lock file, and lives in the user's
+cache, so checkouts share it and an edited lock makes a new one. It appears by one rename: half an
+environment is never used.
 """
 
 from __future__ import annotations
@@ -25,15 +26,12 @@ from infra.contracts.records import PythonEnvironment, Record
 from infra.machine.processes import run, tail
 from infra.machine.ticker import Ticker
 from infra.store.content import build_once, digest_of
-from infra.store.settings import Settings
+from infra.store.settings import Settings, interpreter_variable
 
-Stage = Literal["quantizer", "server"]
 _INSTALLED = Path(__file__).with_name("installed.py")
 _LOOK_SECONDS = 120.0
 LOCKS = Path(__file__).parents[1] / "environments"
 
-_BUILT_WITH_TORCH = ("autoawq",)
-"""Source distributions whose set-up imports torch: installed second, without build isolation."""
 
 _LOST = re.compile(
     r"error sending request|HTTP status server error|429 Too Many Requests|connection reset"
@@ -56,44 +54,58 @@ class _Installed(Record):
     unknown: tuple[str, ...]
 
 
-def lock_file(stage: Stage, device: Literal["cpu", "cuda"]) -> Path:
-    """Return the locked requirements of a stage on a kind of device."""
-    return LOCKS / f"{stage}-{device}.txt"
+class _Program(Record):
+    """What `programs.json` says of an environment's program."""
+
+    imports: str
+    """Module that an interpreter of the user's must have to serve instead."""
+
+    built_with_torch: tuple[str, ...]
+    """Source distributions whose set-up imports torch: installed second, without build
+    isolation."""
+
+
+def _program(name: str) -> _Program:
+    programs = json.loads((LOCKS / "programs.json").read_text(encoding="utf-8"))
+    return _Program.model_validate(programs[name])
+
+
+def lock_file(name: str, device: Literal["cpu", "cuda"]) -> Path:
+    """Return the locked requirements of an environment for a kind of device."""
+    return LOCKS / f"{name}-{device}.txt"
 
 
 def locate(
-    stage: Stage,
+    name: str,
     device: Literal["cpu", "cuda"],
     settings: Settings,
     python: Path | None = None,
 ) -> tuple[PythonEnvironment, bool]:
-    """Say which environment a stage would use, and whether it is there already.
+    """Say which environment would be used, and whether it is there already.
 
     Args:
-        stage: What runs in it.
+        name: The program in it: `vllm`.
         device: The kind of device it is for.
         settings: Where environments are kept, and interpreters the user provides.
-        python: The interpreter that the run names, if it does; only the server's may be another.
+        python: The interpreter that the run names, if it does.
 
     Raises:
         EnvironmentBuildError: The user's own interpreter does not exist or lacks the package.
     """
-    named = python.expanduser().absolute() if python and stage == "server" else None
-    own: Path | None = named or getattr(settings, f"{stage}_python")
-    if own is not None:
-        variable = "serving.python" if named else f"ASSAY_{stage.upper()}_PYTHON"
-        return _provided(stage, own, variable), True
-    digest = digest_of(lock_file(stage, device).read_text(encoding="utf-8"))
-    name = f"{stage}-{device}"
-    folder = settings.environments.absolute() / f"{name}-{digest[:16]}"
+    named = python.expanduser().absolute() if python else None
+    if own := named or settings.interpreters.get(name):
+        variable = "serving.python" if named else interpreter_variable(name)
+        return _provided(name, own, variable), True
+    digest = digest_of(lock_file(name, device).read_text(encoding="utf-8"))
+    folder = settings.environments.absolute() / f"{name}-{device}-{digest[:16]}"
     environment = PythonEnvironment(
-        name=name, python=folder / "bin" / "python", digest=digest, provided=False
+        name=f"{name}-{device}", python=folder / "bin" / "python", digest=digest, provided=False
     )
     return environment, folder.is_dir()
 
 
 def ensure(
-    stage: Stage,
+    name: str,
     device: Literal["cpu", "cuda"],
     *,
     settings: Settings,
@@ -101,10 +113,10 @@ def ensure(
     log: Path,
     python: Path | None = None,
 ) -> PythonEnvironment:
-    """Return a stage's environment, building it if it is not there yet.
+    """Return an environment, building it if it is not there yet.
 
     Args:
-        stage: What runs in it.
+        name: The program in it: `vllm`.
         device: The kind of device it is for.
         settings: Where environments are kept, and interpreters the user provides.
         progress: Hears what happens.
@@ -114,7 +126,7 @@ def ensure(
     Raises:
         EnvironmentBuildError: It could not be built; nothing half-built remains.
     """
-    environment, present = locate(stage, device, settings, python)
+    environment, present = locate(name, device, settings, python)
     if present:
         return environment
     folder = environment.python.parent.parent
@@ -122,7 +134,7 @@ def ensure(
     def build(partial: Path) -> None:
         started = time.monotonic()
         progress.say(f"building the {environment.name} environment (once per machine)")
-        _install(lock_file(stage, device), partial, environment.name, log, progress)
+        _install(name, device, partial, log, progress)
         progress.say(f"built {environment.name} in {time.monotonic() - started:.0f} s")
 
     build_once(
@@ -133,13 +145,13 @@ def ensure(
     return environment
 
 
-def _provided(stage: Stage, python: Path, variable: str) -> PythonEnvironment:
+def _provided(name: str, python: Path, variable: str) -> PythonEnvironment:
     """Return an interpreter of the user's own, which a variable or a field names.
 
     Raises:
         EnvironmentBuildError: It does not run, or lacks the package.
     """
-    module = json.loads((LOCKS / "imports.json").read_text(encoding="utf-8"))[stage]
+    module = _program(name).imports
     try:
         answer = subprocess.run(
             [str(python), "-I", str(_INSTALLED), module],
@@ -160,7 +172,7 @@ def _provided(stage: Stage, python: Path, variable: str) -> PythonEnvironment:
     # What may be edited at any time is what it is now and never again.
     once = [secrets.token_hex()] if installed.unknown else []
     return PythonEnvironment(
-        name=stage,
+        name=name,
         python=python.absolute(),
         digest=digest_of([str(python.absolute()), installed.python, installed.packages, *once]),
         provided=True,
@@ -168,7 +180,11 @@ def _provided(stage: Stage, python: Path, variable: str) -> PythonEnvironment:
     )
 
 
-def _install(lock: Path, folder: Path, name: str, log: Path, progress: Progress) -> None:
+def _install(
+    program: str, device: Literal["cpu", "cuda"], folder: Path, log: Path, progress: Progress
+) -> None:
+    lock, name = lock_file(program, device), f"{program}-{device}"
+    built = _program(program).built_with_torch
     uv = _find_uv()
     env = {**os.environ, **_pip_settings(), "VIRTUAL_ENV": str(folder), "UV_NO_PROGRESS": "1"}
     env.pop("PYTHONPATH", None)
@@ -182,14 +198,14 @@ def _install(lock: Path, folder: Path, name: str, log: Path, progress: Progress)
               str(folder))  # fmt: skip
     text = lock.read_text(encoding="utf-8")
     first = folder / "requirements.txt"
-    first.write_text(_without(text, _BUILT_WITH_TORCH), encoding="utf-8")
+    first.write_text(_without(text, built), encoding="utf-8")
     sync = ("pip", "sync", "--require-hashes")
     if ok and not call(*sync, str(first)):
         # The torch CPU build is in neither index nor find-links: take PyTorch's own wheel index.
         ok = "+cpu" in text and call(*sync, "--torch-backend", "cpu", str(first))
-    if ok and any(f"\n{package}==" in text for package in _BUILT_WITH_TORCH):
+    if ok and built:
         second = folder / "requirements-built.txt"
-        second.write_text(_only(text, _BUILT_WITH_TORCH), encoding="utf-8")
+        second.write_text(_only(text, built), encoding="utf-8")
         ok = call("pip", "install", "--require-hashes", "--no-deps", "--no-build-isolation",
                   "-r", str(second))  # fmt: skip
     if not ok:
@@ -199,9 +215,8 @@ def _install(lock: Path, folder: Path, name: str, log: Path, progress: Progress)
             cause=f"The installer said:\n{said}",
             may_heal=_LOST.search(said) is not None,
             remedy=(
-                "Check network, disk and package index, or point ASSAY_"
-                f"{name.split('-', maxsplit=1)[0].upper()}_PYTHON at an interpreter of your own. "
-                f"Whole log: {log}"
+                "Check network, disk and package index, or point "
+                f"{interpreter_variable(program)} at an interpreter of your own. Whole log: {log}"
             ),
         )
 

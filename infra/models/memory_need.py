@@ -15,9 +15,6 @@ from infra.contracts.specs import ServingSpec
 
 GIB = 2**30
 
-_QUANTIZED_SHARE = 0.4
-"""Size of a 4-bit checkpoint over its 16-bit base, embeddings included, on the safe side."""
-
 _ENGINE_BYTES = 2 * GIB
 """What an engine takes besides weights and cache: code, CUDA context, graphs, activations."""
 
@@ -111,11 +108,6 @@ def from_name(model_id: str) -> Shape | None:
 def with_weights(shape: Shape, weight_bytes: int) -> Shape:
     """Return a guessed shape with the size that the hub tells."""
     return replace(shape, parameters=weight_bytes // shape.stored_width)
-
-
-def checkpoint_bytes(shape: Shape) -> int:
-    """Return about how large the quantized checkpoint will be."""
-    return int(shape.parameters * 2 * _QUANTIZED_SHARE)
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 
 from infra.contracts.progress import Progress
-from infra.contracts.specs import BASELINE, ArmSpec, CalibrationSpec, RunSpec
+from infra.contracts.specs import BASELINE, ArmSpec, CalibrationSpec, Recipe, RunSpec
 from infra.machine.device import Device
-from infra.models.memory_need import checkpoint_bytes
+from infra.models.memory_need import Shape
 from infra.preflight import access, model, room
 from infra.preflight.findings import Finding, look
 from infra.preflight.lines import Lines
 from infra.preflight.model import Model
 from infra.probes.fidelity import texts
+from infra.quantizers import quantizer_of
 from infra.store.settings import Settings
 
 Talks = Mapping[CalibrationSpec, "Future[tuple[str, bool]]"]
@@ -44,7 +45,7 @@ def conversations_of(spec: RunSpec) -> dict[str, list[CalibrationSpec]]:
     at with those of the run.
     """
     made = {
-        name: [arm.quantization.calibration] if arm.quantization else []
+        name: [recipe.calibration] if (recipe := arm.quantization) and recipe.calibration else []
         for name, arm in spec.evaluated.items()
     }
     first = next(iter(made))
@@ -117,11 +118,16 @@ def disk(spec: RunSpec, found: Arms, to_build: int, settings: Settings) -> Findi
     """Look whether there is room for all that is downloaded, built and made, each thing once."""
     download = {arm.model: found.models[name].to_download for name, arm in spec.evaluated.items()}
     made = {
-        (arm.model, arm.quantization): checkpoint_bytes(shape)
+        (arm.model, arm.quantization): _checkpoint_bytes(arm.quantization, shape)
         for name, arm in spec.evaluated.items()
         if arm.quantization and (shape := found.models[name].shape)
     }
     return room.disk(settings, sum(made.values()), sum(download.values()), to_build)
+
+
+def _checkpoint_bytes(recipe: Recipe, shape: Shape) -> int:
+    """Return about how large a checkpoint will be."""
+    return int(shape.parameters * 2 * quantizer_of(recipe).share(shape, recipe))
 
 
 def _memory(arm: ArmSpec, found: Model, device: Device | None) -> Iterator[Finding]:

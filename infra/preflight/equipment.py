@@ -10,11 +10,12 @@ from pathlib import Path
 
 from infra.contracts.errors import AssayError
 from infra.contracts.specs import ArmSpec, RunSpec, ServingSpec
+from infra.engines.registry import engine_of
 from infra.machine.device import Device, detect
-from infra.machine.environments import Stage
 from infra.preflight import interpreters, machine
 from infra.preflight.findings import Finding, look, named, ok, problem
 from infra.preflight.lines import Lines
+from infra.quantizers import quantizer_of
 from infra.store.run_folder import runs_folder
 from infra.store.settings import Settings
 
@@ -66,7 +67,7 @@ class _Environments:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._sizes: dict[tuple[Stage, str, Path | None], int] = {}
+        self._sizes: dict[tuple[str, str, Path | None], int] = {}
 
     @property
     def to_build(self) -> int:
@@ -76,18 +77,21 @@ class _Environments:
     def of(self, arm: ArmSpec, device: Device | None) -> list[Finding]:
         """Look at the environments of an arm."""
         kind = device.kind if device else "cuda"
-        stages: tuple[Stage, ...] = ("quantizer", "server") if arm.quantization else ("server",)
+        own = arm.serving.python
+        wanted: list[tuple[str, Path | None]] = [
+            (engine_of(arm.serving).environment, Path(own) if own else None)
+        ]
+        if arm.quantization:
+            wanted.insert(0, (quantizer_of(arm.quantization).environment, None))
         findings = []
-        for stage in stages:
-            own = arm.serving.python if stage == "server" else None
-            python = Path(own) if own else None
-            line = f"{stage} environment"
+        for program, python in wanted:
+            line = f"{program} environment"
             try:
-                found, size = interpreters.environment(stage, kind, self._settings, python)
+                found, size = interpreters.environment(program, kind, self._settings, python)
             except AssayError as error:
                 findings.append(problem(line, error))
             else:
-                self._sizes[stage, kind, python] = size
+                self._sizes[program, kind, python] = size
                 findings.append(named(line, "", found))
         return findings
 

@@ -8,17 +8,17 @@ from typing import Literal
 
 from infra.contracts.errors import EnvironmentBuildError
 from infra.contracts.wording import listed
-from infra.machine.environments import Stage, locate, lock_file
+from infra.machine.environments import locate, lock_file
 from infra.models.memory_need import GIB
 from infra.preflight.findings import Finding, note
-from infra.store.settings import Settings
+from infra.store.settings import Settings, interpreter_variable
 
 BYTES = {"cpu": 3 * GIB, "cuda": 10 * GIB}
 """Room that one environment takes, with the installer's copies, measured."""
 
 
 def environment(
-    stage: Stage,
+    name: str,
     device: Literal["cpu", "cuda"],
     settings: Settings,
     python: Path | None = None,
@@ -28,10 +28,10 @@ def environment(
     Raises:
         EnvironmentBuildError: An interpreter or a lock is missing or will not do.
     """
-    lock = lock_file(stage, device)
+    lock = lock_file(name, device)
     try:
         text = lock.read_text(encoding="utf-8")
-        found, present = locate(stage, device, settings, python)
+        found, present = locate(name, device, settings, python)
     except (OSError, UnicodeDecodeError) as error:
         raise EnvironmentBuildError(
             f"The locked requirements {lock} cannot be read.",
@@ -40,17 +40,17 @@ def environment(
         ) from error
     if found.unknown:
         return note(
-            f"{stage} environment",
+            f"{name} environment",
             f"yours, {found.python}; {listed(list(found.unknown))} may be edited at any time: what "
             "is computed with it is never taken for another run's",
         ), 0
     if found.provided:
         return f"yours, {found.python}", 0
-    _check_build(lock.name, text, stage, device)
+    _check_build(lock.name, text, name, device)
     if not present:
         gigabytes = BYTES[device] / GIB
         return note(
-            f"{stage} environment", f"will be built on first use, about {gigabytes:.0f} GiB"
+            f"{name} environment", f"will be built on first use, about {gigabytes:.0f} GiB"
         ), BYTES[device]
     if not found.python.exists():  # a link to an interpreter that is gone
         raise EnvironmentBuildError(
@@ -61,12 +61,12 @@ def environment(
     return f"built, {found.python.parent.parent}", 0
 
 
-def _check_build(name: str, lock: str, stage: Stage, device: Literal["cpu", "cuda"]) -> None:
+def _check_build(file: str, lock: str, name: str, device: Literal["cpu", "cuda"]) -> None:
     pinned = re.search(r"^torch==(\S+)", lock, re.MULTILINE)
     if device == "cuda" and pinned and pinned[1].endswith("+cpu"):
         raise EnvironmentBuildError(
-            f"{name} locks torch {pinned[1]}, a build without CUDA.",
+            f"{file} locks torch {pinned[1]}, a build without CUDA.",
             cause="It was locked where the package index offered no other build.",
             remedy="Run `make lock` with an index that has torch for CUDA, or point "
-            f"ASSAY_{stage.upper()}_PYTHON at an interpreter of your own.",
+            f"{interpreter_variable(name)} at an interpreter of your own.",
         )

@@ -10,13 +10,14 @@ from typing import Literal
 
 from infra.contracts.errors import NotEnough, PreflightError
 from infra.contracts.specs import ServingSpec
+from infra.engines.registry import engine_of
 from infra.machine import ports
 from infra.machine.accelerators import allowed
 from infra.machine.device import Device, detect
 from infra.machine.environments import lock_file
 from infra.models.memory_need import GIB
 from infra.preflight.findings import Finding, note
-from infra.store.settings import Settings
+from infra.store.settings import Settings, interpreter_variable
 
 _LEAST_DRIVER = {12: (525, 60), 13: (580, 65)}
 """CUDA's major version → oldest NVIDIA driver that runs its programs (CUDA's release notes)."""
@@ -62,10 +63,11 @@ def driver(device: Device, settings: Settings, spec: ServingSpec) -> Finding | s
     Raises:
         NotEnough: It is too old.
     """
-    if spec.python or settings.server_python:
-        name = "serving.python" if spec.python else "ASSAY_SERVER_PYTHON"
+    program = engine_of(spec).environment
+    if spec.python or program in settings.interpreters:
+        name = "serving.python" if spec.python else interpreter_variable(program)
         return f"{device.driver}; {name} has a CUDA of its own"
-    cuda = locked_cuda(lock_file("server", "cuda").read_text(encoding="utf-8"))
+    cuda = locked_cuda(lock_file(program, "cuda").read_text(encoding="utf-8"))
     found = re.match(r"(\d+)\.(\d+)", device.driver or "")
     if cuda is None or cuda not in _LEAST_DRIVER or found is None:
         return note("driver", f"{device.driver or 'unknown'}; the locked CUDA is {cuda}")
@@ -74,8 +76,9 @@ def driver(device: Device, settings: Settings, spec: ServingSpec) -> Finding | s
         raise NotEnough(
             f"The NVIDIA driver is {device.driver}; CUDA {cuda} needs {least[0]}.{least[1]}.",
             cause=f"The locked engine is built for CUDA {cuda}.",
-            remedy="Update the driver, or point ASSAY_SERVER_PYTHON and ASSAY_QUANTIZER_PYTHON to "
-            "interpreters whose torch is built for an older CUDA.",
+            remedy=f"Update the driver, or point {interpreter_variable(program)} and "
+            "the variables of the quantizers to interpreters whose torch is built for an older "
+            "CUDA.",
         )
     return f"{device.driver}; CUDA {cuda} needs {least[0]}.{least[1]}"
 

@@ -12,7 +12,7 @@ from typing import Any
 from infra.contracts.errors import AssayError
 from infra.contracts.progress import Progress
 from infra.contracts.records import Quantization
-from infra.contracts.specs import ArmSpec, CalibrationSpec, EvaluationSpec, QuantizationSpec
+from infra.contracts.specs import ArmSpec, CalibrationSpec, EvaluationSpec, Recipe
 from infra.conversations import calibration
 from infra.engines.registry import engine_of
 from infra.models import weights
@@ -155,7 +155,7 @@ def _quantizable(
     return [look(_RECIPE, check)]
 
 
-def _supported(recipe: QuantizationSpec, config: Mapping[str, Any]) -> Finding:
+def _supported(recipe: Recipe, config: Mapping[str, Any]) -> Finding:
     return ok(_RECIPE, f"{quantizer_of(recipe).title} knows {config.get('model_type')}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 from infra.contracts.errors import NotEnough
-from infra.contracts.specs import QuantizationSpec, ServingSpec
+from infra.contracts.specs import Recipe, ServingSpec
 from infra.engines.registry import engine_of
 from infra.machine.device import Device
 from infra.models.memory_need import (
@@ -50,7 +50,7 @@ def disk(settings: Settings, checkpoints: int, download: int, environments: int)
     return look("disk", check)
 
 
-def quantizer_memory(spec: QuantizationSpec, shape: Shape, device: Device | None) -> Finding:
+def quantizer_memory(spec: Recipe, shape: Shape, device: Device | None) -> Finding:
     """Check main memory, and one GPU, for the quantizer."""
     name = "memory to quantize"
     quantizer = quantizer_of(spec)

@@ -1,20 +1,26 @@
 """Ways to make a checkpoint, each behind the same port.
 
-port    what a method offers
-awq     AutoAWQ
+port      what a method offers
+making    what is the same for all: made once, verified, kept
+worker    the scripts that do it, each in an environment of its own
+awq       AutoAWQ
 """
 
 from __future__ import annotations
 
-from infra.contracts.specs import QuantizationSpec
+from typing import Any
+
+from infra.contracts.specs import Recipe
 from infra.quantizers.awq import Awq
 from infra.quantizers.port import Need, Quantizer
 
 __all__ = ["Need", "Quantizer", "quantizer_of"]
 
-_METHODS: dict[str, Quantizer] = {"awq": Awq()}
+_METHODS: dict[str, Quantizer[Any]] = {
+    "awq": Awq(),
+}
 
 
-def quantizer_of(recipe: QuantizationSpec) -> Quantizer:
+def quantizer_of(recipe: Recipe) -> Quantizer[Any]:
     """Return what carries out a recipe."""
     return _METHODS[recipe.method]

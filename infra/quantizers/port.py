@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from infra.contracts.progress import Progress
 from infra.contracts.records import Checkpoint, PythonEnvironment, Quantization, Weights
-from infra.contracts.specs import QuantizationSpec, ServingSpec
+from infra.contracts.specs import Recipe, ServingSpec
 from infra.models.memory_need import Shape
 from infra.store.settings import Settings
 
@@ -26,14 +26,29 @@ class Need:
     """Bytes of one GPU; 0 without."""
 
 
-class Quantizer(Protocol):
+RecipeT_contra = TypeVar("RecipeT_contra", bound=Recipe, contravariant=True)
+
+
+class Quantizer(Protocol[RecipeT_contra]):
     """One method: what it takes, what it refuses, and how it makes a checkpoint."""
 
     @property
     def title(self) -> str:
-        """What people call the program: `AutoAWQ`."""
+        """What people call the program."""
 
-    def check(self, weights: Weights, recipe: QuantizationSpec) -> None:
+    @property
+    def environment(self) -> str:
+        """Environment that it runs in, as `infra/environments` calls it."""
+
+    def share(self, shape: Shape, recipe: RecipeT_contra) -> float:
+        """Return about how many bytes a checkpoint takes, over those of 16 bits a weight.
+
+        Args:
+            shape: The model.
+            recipe: How it is made.
+        """
+
+    def check(self, weights: Weights, recipe: RecipeT_contra) -> None:
         """Refuse, in milliseconds, a model that this recipe cannot quantize.
 
         Raises:
@@ -56,7 +71,7 @@ class Quantizer(Protocol):
         """
 
     def check_served(
-        self, recipe: QuantizationSpec, serving: ServingSpec, shape: Shape | None
+        self, recipe: RecipeT_contra, serving: ServingSpec, shape: Shape | None
     ) -> None:
         """Refuse settings with which the engine cannot serve what the recipe makes.
 
@@ -69,7 +84,7 @@ class Quantizer(Protocol):
             Unservable: It cannot.
         """
 
-    def need(self, shape: Shape, recipe: QuantizationSpec, *, gpu: bool) -> Need:
+    def need(self, shape: Shape, recipe: RecipeT_contra, *, gpu: bool) -> Need:
         """Return the memory that it takes.
 
         Args:
@@ -81,7 +96,7 @@ class Quantizer(Protocol):
     def make(
         self,
         weights: Weights,
-        recipe: QuantizationSpec,
+        recipe: RecipeT_contra,
         *,
         environment: PythonEnvironment,
         moment: datetime,

@@ -75,7 +75,7 @@ def check(path: Path, spec: RunSpec, settings: Settings) -> BaselinePack:
     serving = spec.baseline.serving
     device = detect(serving.device)
     python = Path(serving.python) if serving.python else None
-    environment, _ = locate("server", device.kind, settings, python)
+    environment, _ = locate(engine_of(serving).environment, device.kind, settings, python)
     if environment.digest != pack.engine:
         version = f"{title(pack.result.server.engine)} {pack.result.server.version}"
         _refuse(path, "the engine", version, f"the environment {environment.name}")

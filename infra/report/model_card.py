@@ -20,7 +20,6 @@ from infra.report.public import public
 from infra.report.summary import summarize
 from infra.report.text import code, coded, escaped, printable
 
-_MADE_BY = ("autoawq", "torch")
 """Packages that made the candidate's checkpoint."""
 
 _RUN_BY = ("transformers", "lm-eval")
@@ -73,7 +72,7 @@ def _front_matter(pair: Pair) -> str:
     matter = {
         **base,
         "pipeline_tag": "text-generation",
-        "tags": [*([recipe.method, f"{recipe.bits}-bit"] if recipe else []), str(engine)],
+        "tags": [*(recipe.tags if recipe else ()), str(engine)],
         "model-index": [{
             "name": _model_name(pair),
             "results": [_result(pair, metric) for metric in decisive(pair.comparison)],
@@ -190,7 +189,7 @@ def _serve(pair: Pair) -> str:
 def _versions(pair: Pair) -> list[dict[str, str]]:
     provenance, made = pair.report.provenance, pair.candidate.checkpoint.versions
     versions: dict[str, str] = {pair.candidate.server.engine: pair.candidate.server.version}
-    versions |= {name: made[name] for name in _MADE_BY if name in made}
+    versions |= {name: version for name, version in made.items() if name != "python"}
     for name in _RUN_BY:
         if version := provenance.get(f"version of {name}"):
             versions[name] = version

@@ -10,7 +10,7 @@ from infra.contracts.records import Pair, Verdict
 from infra.engines.registry import title
 from infra.judging.comparison import decisive
 from infra.probes.speed import in_different_runs, slower, summary
-from infra.report.changed import changed, made
+from infra.report.changed import changed
 from infra.report.text import arm_name, capitalized
 
 _SLOW_POINTS = 2
@@ -93,7 +93,7 @@ def _subject(pair: Pair) -> str:
     alike = baseline == candidate
     served = f"both served by {baseline}" if alike else f"served by {baseline} and by {candidate}"
     recipe = pair.spec.baseline.quantization
-    return f"{made(recipe) if recipe else 'as it came'} and {changed(pair)}, {served}"
+    return f"{f'as {recipe.phrase}' if recipe else 'as it came'} and {changed(pair)}, {served}"
 
 
 def _margin(pair: Pair) -> str:

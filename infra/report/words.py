@@ -33,9 +33,10 @@ def words(report: Report) -> list[tuple[str, str]]:
         report: What the page shows.
     """
     recipes = [arm.quantization for arm in report.spec.arms.values() if arm.quantization]
-    recipe = next(iter(recipes), None)
+    methods = dict(recipe.meaning for recipe in recipes)
     confidence = wording.confidence(report.spec.judged_verdict.confidence).removesuffix(" %")
     entries = [
+        *methods.items(),
         ("Baseline, candidate", "The arms: what is changed, and what it is changed into."),
         ("Row", "One question of a task, answered by both arms."),
         ("Point", "One right answer in a hundred: from 73 % to 68 % is a loss of 5 points."),
@@ -52,11 +53,6 @@ def words(report: Report) -> list[tuple[str, str]]:
               f"Holm: the same, corrected for looking at {holm_over(report)}."),
         ("Recovery", capitalized(RECOVERY.removeprefix("Recovery is "))),
     ]  # fmt: skip
-    if recipe:
-        entries.insert(0, (
-            "AWQ", f"Activation-aware weight quantization. The weights are stored in {recipe.bits} "
-            "bits each; those that matter most for the calibration texts lose least.",
-        ))  # fmt: skip
     if any(pair.comparison.fidelity for pair in report.pairs):
         entries.append(("Agreement, KL divergence, perplexity", FIDELITY))
     return entries

@@ -22,9 +22,10 @@ from infra.conversations import identity as calibration_source
 from infra.engines.registry import engine_of
 from infra.judging.planning import margin_taken
 from infra.machine.device import Device, detect
-from infra.machine.environments import Stage, locate
+from infra.machine.environments import locate
 from infra.models import weights
 from infra.models.hubs.hub import COMMIT
+from infra.quantizers import quantizer_of
 from infra.report.receipt.contents import check_seal, check_values
 from infra.report.receipt.sealing import load
 from infra.store.content import digest_file, digest_files, digest_of
@@ -219,9 +220,11 @@ def _conversations(spec: RunSpec) -> list[CalibrationSpec]:
 
 
 def _environments(arm: ArmSpec, device: Device, settings: Settings) -> list[str]:
-    stages: tuple[Stage, ...] = ("server", "quantizer") if arm.quantization else ("server",)
     own = Path(arm.serving.python) if arm.serving.python else None
-    return [locate(stage, device.kind, settings, own)[0].digest for stage in stages]
+    found = [locate(engine_of(arm.serving).environment, device.kind, settings, own)]
+    if arm.quantization:
+        found.append(locate(quantizer_of(arm.quantization).environment, device.kind, settings))
+    return [environment.digest for environment, _ in found]
 
 
 def _model(spec: ModelSpec, settings: Settings) -> str | None:

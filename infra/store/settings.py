@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from pydantic import Field
@@ -20,6 +21,28 @@ def _default_leases() -> Path:
     return folder if os.access(there, os.W_OK | os.X_OK) else Path("/tmp/assay-leases")  # noqa: S108
 
 
+_INTERPRETER = re.compile(r"ASSAY_(\w+)_PYTHON")
+_FORMER = {"SERVER": "vllm", "QUANTIZER": "awq"}
+"""What environments were called when there was one engine and one quantizer."""
+
+
+def interpreter_variable(program: str) -> str:
+    """Return the variable that names an interpreter of the user's own for a program."""
+    former = next((name for name, now in _FORMER.items() if now == program), "")
+    variable, earlier = f"ASSAY_{program.upper()}_PYTHON", f"ASSAY_{former}_PYTHON"
+    return earlier if earlier in os.environ and variable not in os.environ else variable
+
+
+def _own_interpreters() -> dict[str, Path]:
+    found = {
+        name[1]: Path(value)
+        for variable, value in os.environ.items()
+        if value and (name := _INTERPRETER.fullmatch(variable))
+    }
+    former = {now: found.pop(name) for name, now in _FORMER.items() if name in found}
+    return former | {name.lower(): python for name, python in found.items()}
+
+
 class Settings(BaseSettings):
     """Where things are kept and which interpreters to use."""
 
@@ -33,12 +56,9 @@ class Settings(BaseSettings):
     runs: Path = Path("runs")
     """`ASSAY_RUNS`: what runs leave behind, unless the spec names a folder."""
 
-    server_python: Path | None = None
-    """`ASSAY_SERVER_PYTHON`: interpreter with the engine, instead of the environment built here."""
-
-    quantizer_python: Path | None = None
-    """`ASSAY_QUANTIZER_PYTHON`: interpreter with the quantizer, instead of the environment
-    built here."""
+    interpreters: dict[str, Path] = Field(default_factory=_own_interpreters)
+    """`ASSAY_VLLM_PYTHON`, `ASSAY_AWQ_PYTHON` and so on, one a program: interpreter that has it,
+    instead of the environment built here."""
 
     leases: Path = Field(default_factory=_default_leases)
     """`ASSAY_LEASES`: who holds which accelerator of this machine. One folder for all its users

@@ -136,7 +136,7 @@ def _target(given: argparse.Namespace, progress: Said) -> Iterator[Target]:
         return
     with tempfile.TemporaryDirectory(prefix="assay-benchmark-") as work:
         device, log = detect("auto"), Path(work) / "build.log"
-        environment = ensure("server", device.kind, settings=Settings(), progress=progress, log=log)
+        environment = ensure("vllm", device.kind, settings=Settings(), progress=progress, log=log)
         with serve(
             given.model, arm="baseline", spec=ServingSpec(dtype=given.dtype),
             concurrency=max(given.concurrency), environment=environment, device=device,

@@ -90,7 +90,7 @@ def _timed(name: str, spec: RunSpec, given: argparse.Namespace) -> Bench | None:
     environment = (
         PythonEnvironment(name="given", python=given.python, digest="given", provided=True)
         if given.python
-        else locate("server", device.kind, Settings())[0]
+        else locate("vllm", device.kind, Settings())[0]
     )
     run = RunFolder(id="serving", path=given.out.absolute())
     arm = spec.arms[name]

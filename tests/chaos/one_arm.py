@@ -25,7 +25,7 @@ if __name__ == "__main__":
         as_it_came(inspect_local(Path(spec.baseline.model.id), settings=settings)),
         spec,
         environment=ensure(
-            "server", "cpu", settings=settings, progress=progress, log=run.log("build")
+            "vllm", "cpu", settings=settings, progress=progress, log=run.log("build")
         ),
         run=run,
         settings=settings,

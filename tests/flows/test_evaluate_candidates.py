@@ -75,7 +75,7 @@ def test_the_deployment_ranks_its_candidates_on_one_page(prefect: Prefect) -> No
     for name in ("evaluate-baseline", "evaluate-ready-made", "evaluate-half", "compare-half"):
         assert tasks[name] == "Completed", tasks
     assert [name for name in tasks if name.startswith("build-environment")] == [
-        "build-environment-server"
+        "build-environment-vllm"
     ]
     artifacts = {one["key"]: one["data"] for one in prefect.read("artifacts/filter") if one["key"]}
     ranked = [row["Arm"] for row in json.loads(artifacts["metrics-two-candidates"])]

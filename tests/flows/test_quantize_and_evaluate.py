@@ -114,7 +114,7 @@ def test_a_deployed_run_does_it_all_and_the_next_one_reuses_it(
     report = Report.model_validate_json((folder / "report.json").read_text())
     check_report(report, folder)
     (pair,) = report.pairs
-    assert set(report.reused) == {"environment-server", "environment-quantizer"}
+    assert set(report.reused) == {"environment-vllm", "environment-awq"}
     assert processes_of_runs(prefect) == []
 
     task_runs = {t["name"]: t for t in prefect.read("task_runs/filter")}

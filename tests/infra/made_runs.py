@@ -27,11 +27,11 @@ from infra.contracts.records import (
 )
 from infra.contracts.specs import (
     ArmSpec,
+    AwqSpec,
     CalibrationSpec,
     CandidateSpec,
     EvaluationSpec,
     ModelSpec,
-    QuantizationSpec,
     ResultsSpec,
     RunSpec,
     ServingChanges,
@@ -120,12 +120,12 @@ def make_run(
         failed=failed,
         verdict=overall_verdict(spec, judged, failed),
         timings={
-            "environment-server": 0.4, "environment-quantizer": 0.3, "weights-baseline": 0.61,
+            "environment-vllm": 0.4, "environment-awq": 0.3, "weights-baseline": 0.61,
             "quantize-quantized": 111.7, "evaluate-baseline": 148.2,
             **{f"evaluate-{name}": 163.9 for name in judged},
             **{f"compare-{name}": 1.9 for name in judged},
         },
-        reused=("environment-server", "environment-quantizer", "evaluate-baseline: gsm8k"),
+        reused=("environment-vllm", "environment-awq", "evaluate-baseline: gsm8k"),
         provenance={
             "version of prefect": "3.8.8", "version of lm-eval": "0.4.13",
             "version of transformers": "5.2.0", "python": "3.11.7", "host": "bench-02",
@@ -175,7 +175,7 @@ def make_spec(candidates: int = 1) -> RunSpec:
         candidates: How many. The first is made of the baseline; those after it are in turn served
             in another way, and made by another recipe.
     """
-    recipe = QuantizationSpec(calibration=CalibrationSpec(path="conversations.jsonl"))
+    recipe = AwqSpec(calibration=CalibrationSpec(path="conversations.jsonl"))
     finer = recipe.model_copy(update={"group_size": 64})
     cache = ServingChanges(extra_args=("--kv-cache-dtype", "fp8"))
     others = (

@@ -98,8 +98,8 @@ def test_the_baseline_answers_once_and_of_one_more_candidate_that_one_alone(
     assert summaries["ready-made"].quantization is not None
     assert first.arms["half"].identity != first.arms["baseline"].identity
     # One environment and one folder of weights for those that have the same.
-    assert {"environment-server", "weights-baseline", "weights-ready-made"} <= set(first.timings)
-    assert {"environment-server-half", "weights-half"}.isdisjoint(first.timings)
+    assert {"environment-vllm", "weights-baseline", "weights-ready-made"} <= set(first.timings)
+    assert {"environment-vllm-half", "weights-half"}.isdisjoint(first.timings)
 
     other = CandidateSpec(name="other", serving=ServingChanges(variables={"OMP_SCHEDULE": "x"}))
     later = run(tmp_path, HALF, READY_MADE, other)
@@ -131,7 +131,7 @@ def test_a_candidate_that_fails_costs_the_others_nothing(
     assert "exit code 3" in report.failed["burnt"]
     assert report.verdict.status == "INCONCLUSIVE"
     assert any("burnt has no result" in reason for reason in report.verdict.reasons)
-    assert "environment-server-burnt" in report.timings
+    assert "environment-vllm-burnt" in report.timings
     text = (folder(tmp_path, report) / "report.md").read_text()
     assert "burnt" in text
 

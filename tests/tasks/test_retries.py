@@ -130,7 +130,7 @@ def test_an_environment_is_built_again_only_where_the_network_failed(
     def build(folder: str) -> EnvironmentBuildError:
         settings = Settings(cache=tmp_path / folder)
         with pytest.raises(EnvironmentBuildError) as caught:
-            ensure("quantizer", "cpu", settings=settings, progress=Silent(), log=tmp_path / "log")
+            ensure("awq", "cpu", settings=settings, progress=Silent(), log=tmp_path / "log")
         return caught.value
 
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))

@@ -107,7 +107,9 @@ class Made(Record):
     """Digest of the weights it was made from."""
 
     recipe: QuantizationSpec
-    calibration: CalibrationCard
+    calibration: CalibrationCard | None
+    """None where the method needed no conversations."""
+
     versions: dict[str, str]
     """Of Python and the packages that decide the result."""
 
@@ -115,7 +117,7 @@ class Made(Record):
     """Name of the device it was made on."""
 
     search_dtype: str = "float16"
-    """In which the quantizer searched: `float32` on a CPU, where float16 is 16 times slower."""
+    """In which the quantizer computed: `float32` on a CPU, where float16 is 16 times slower."""
 
     seconds: float
     peak_memory_bytes: int
@@ -156,10 +158,10 @@ class Checkpoint(Record):
 
 
 class PythonEnvironment(Record):
-    """An interpreter with the packages one stage needs."""
+    """An interpreter with an engine or a quantizer."""
 
     name: str
-    """`quantizer`, `server-cpu`, `server-cuda`, …"""
+    """The program, and the device that it was built for if it was built here: `awq`, `vllm-cpu`."""
 
     python: Path
     """Absolute path of the interpreter."""

@@ -9,7 +9,7 @@ from infra.contracts.specs.evaluation import DatasetSpec, EvaluationSpec, TaskSp
 from infra.contracts.specs.matrix import CellSpec, MatrixModelSpec, MatrixSpec
 from infra.contracts.specs.models import ModelSpec
 from infra.contracts.specs.probes import FidelitySpec, SpeedSpec, TriageSpec
-from infra.contracts.specs.quantization import QuantizationSpec
+from infra.contracts.specs.quantization import AwqSpec, QuantizationSpec, Recipe
 from infra.contracts.specs.results import ResultsSpec
 from infra.contracts.specs.run import RunSpec
 from infra.contracts.specs.serving import ServingSpec
@@ -20,6 +20,7 @@ from infra.contracts.specs.verdict import VerdictSpec
 __all__ = [
     "BASELINE",
     "ArmSpec",
+    "AwqSpec",
     "CalibrationSpec",
     "CandidateSpec",
     "CellSpec",
@@ -30,6 +31,7 @@ __all__ = [
     "MatrixSpec",
     "ModelSpec",
     "QuantizationSpec",
+    "Recipe",
     "ResultsSpec",
     "RunSpec",
     "ServingChanges",

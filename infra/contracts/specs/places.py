@@ -13,9 +13,8 @@ from dataclasses import replace
 
 from infra.contracts.errors import AssayError
 from infra.contracts.specs.models import ModelSpec
-from infra.contracts.specs.quantization import QuantizationSpec
+from infra.contracts.specs.quantization import RECIPES
 from infra.contracts.specs.serving import ServingSpec
-from infra.contracts.specs.spec import Spec
 
 Places = Mapping[str, str]
 """Part of an arm (`quantization`, `quantization.calibration`) → where that stands in the run."""
@@ -23,14 +22,16 @@ Places = Mapping[str, str]
 CALIBRATION = "quantization.calibration"
 """Where an arm has the conversations that its checkpoint is made from."""
 
-PARTS: dict[str, type[Spec]] = {
-    "model": ModelSpec, "quantization": QuantizationSpec, "serving": ServingSpec
-}  # fmt: skip
-"""Parts of an arm."""
+PARTS: dict[str, frozenset[str]] = {
+    "model": frozenset(ModelSpec.model_fields),
+    "quantization": frozenset().union(*(kind.model_fields for kind in RECIPES.values())),
+    "serving": frozenset(ServingSpec.model_fields),
+}
+"""Part of an arm → its fields, of recipes those of any method."""
 
 _FIELD = re.compile(
     r"(?<![\w./\[\]-])(?:"
-    + "|".join(rf"{name}\.(?:{'|'.join(kind.model_fields)})" for name, kind in PARTS.items())
+    + "|".join(rf"{name}\.(?:{'|'.join(sorted(fields))})" for name, fields in PARTS.items())
     + r")(?![\w/-])"
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Self
 
-from pydantic import model_validator
+from pydantic import TypeAdapter, model_validator
 
 from infra.contracts.errors import SpecError
 from infra.contracts.specs.arms import BASELINE, ArmSpec, CandidateSpec
@@ -14,7 +14,7 @@ from infra.contracts.specs.evaluation import EvaluationSpec
 from infra.contracts.specs.models import ModelSpec
 from infra.contracts.specs.places import CALIBRATION, Places, placed
 from infra.contracts.specs.probes import FidelitySpec, SpeedSpec
-from infra.contracts.specs.quantization import QuantizationSpec
+from infra.contracts.specs.quantization import QuantizationSpec, Recipe
 from infra.contracts.specs.results import ResultsSpec
 from infra.contracts.specs.serving import ServingSpec
 from infra.contracts.specs.spec import Spec, recorded, refuse
@@ -22,6 +22,8 @@ from infra.contracts.specs.verdict import VerdictSpec
 
 SHORT_FORM = ("model", "serving", "quantization")
 """Fields of a run with one model and one recipe, instead of `baseline` and `candidates`."""
+
+_RECIPE: TypeAdapter[Recipe] = TypeAdapter(QuantizationSpec)
 
 _LONG_FORM_ALONE = ("conversations", "baseline_pack")
 """Fields that the short form does not have."""
@@ -79,7 +81,7 @@ class RunSpec(Spec):
         whole = {key: value for key, value in given.items() if key not in SHORT_FORM}
         whole["baseline"] = {key: given[key] for key in ("model", "serving") if key in given}
         if "quantization" in given:
-            recipe = QuantizationSpec.model_validate(given["quantization"])
+            recipe = _RECIPE.validate_python(given["quantization"])
             whole["candidates"] = [{"name": recipe.slug, "quantization": recipe}]
         return whole
 
@@ -141,7 +143,8 @@ class RunSpec(Spec):
         """Where the run has the conversations for looking at candidates."""
         if self.conversations is not None:
             return {CALIBRATION: "conversations"}
-        first = next((name for name, arm in self.arms.items() if arm.quantization), BASELINE)
+        made = ((name, arm.quantization) for name, arm in self.arms.items())
+        first = next((name for name, recipe in made if recipe and recipe.calibration), BASELINE)
         return {n: where for n, where in self.places(first).items() if n == "quantization"}
 
     def places(self, arm: str) -> Places:
@@ -162,7 +165,7 @@ class RunSpec(Spec):
     def calibrations(self) -> tuple[CalibrationSpec, ...]:
         """Every set of conversations that a checkpoint is made from, each once."""
         made = (arm.quantization.calibration for arm in self.arms.values() if arm.quantization)
-        return tuple({one.model_dump_json(): one for one in made}.values())
+        return tuple({one.model_dump_json(): one for one in made if one}.values())
 
     @property
     def judged_verdict(self) -> VerdictSpec:

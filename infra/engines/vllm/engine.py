@@ -28,6 +28,7 @@ class Vllm:
 
     name = "vllm"
     title = "vLLM"
+    environment = "vllm"
     variables_prefix = VARIABLES
 
     @property

@@ -12,7 +12,7 @@ from typing import Any
 
 from infra.contracts.errors import Unservable, UnsupportedModel
 from infra.contracts.records import Quantization, Weights
-from infra.contracts.specs import QuantizationSpec, ServingSpec
+from infra.contracts.specs import AwqSpec, ServingSpec
 from infra.models import quantization, safetensors_header
 from infra.models.memory_need import Shape
 
@@ -40,7 +40,7 @@ _PACKED = 8
 _QUANTIZED_NAME = re.compile(r"(?i)[-_](awq|gptq|fp8|gguf|int4|int8|4bit|8bit|bnb)\b")
 
 
-def check_model(weights: Weights, spec: QuantizationSpec) -> None:
+def check_model(weights: Weights, spec: AwqSpec) -> None:
     """Refuse a model that AutoAWQ would fail on.
 
     Reads `config.json` and the headers of the safetensors files: milliseconds.
@@ -146,7 +146,7 @@ def _linears(weights: Weights) -> Iterator[tuple[str, int, int]]:
                     yield name, inputs, outputs
 
 
-def check_served(recipe: QuantizationSpec, serving: ServingSpec, shape: Shape | None) -> None:
+def check_served(recipe: AwqSpec, serving: ServingSpec, shape: Shape | None) -> None:
     """Refuse settings with which the engine cannot serve an AWQ checkpoint.
 
     Raises:

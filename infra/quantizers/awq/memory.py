@@ -6,6 +6,9 @@ from infra.contracts.specs import CalibrationSpec
 from infra.models.memory_need import GIB, Shape
 from infra.quantizers.port import Need
 
+SHARE = 0.4
+"""Size of a 4-bit checkpoint over its 16-bit original, embeddings included, on the safe side."""
+
 _QUANTIZER_BYTES = 2 * GIB
 """What AutoAWQ's process takes in main memory besides the model."""
 

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from infra.contracts.specs import (
     ArmSpec,
+    AwqSpec,
     CalibrationSpec,
     CandidateSpec,
     EvaluationSpec,
     ModelSpec,
-    QuantizationSpec,
     RunSpec,
     ServingChanges,
     ServingSpec,
@@ -30,7 +30,7 @@ BASELINE = ArmSpec(
         variables={"VLLM_ATTENTION_BACKEND": "FLASHINFER"},
     ),
 )
-RECIPE = QuantizationSpec(calibration=CalibrationSpec(path="talks.jsonl"))
+RECIPE = AwqSpec(calibration=CalibrationSpec(path="talks.jsonl"))
 
 
 def run(*candidates: CandidateSpec, baseline: ArmSpec = BASELINE) -> RunSpec:
@@ -105,7 +105,7 @@ def test_what_a_candidate_leaves_out_is_as_in_the_baseline_also_how_it_is_made()
 
 
 def test_the_calibration_sets_of_all_arms_are_named_once() -> None:
-    other = QuantizationSpec(calibration=CalibrationSpec(path="others.jsonl"))
+    other = AwqSpec(calibration=CalibrationSpec(path="others.jsonl"))
     spec = run(
         CandidateSpec(name="one", quantization=RECIPE),
         CandidateSpec(name="two", quantization=RECIPE.model_copy(update={"group_size": 64})),

@@ -33,8 +33,8 @@ def test_what_is_built_with_torch_is_installed_after_it() -> None:
 
 def test_the_folder_is_named_by_the_lock(tmp_path: Path) -> None:
     settings = Settings(cache=tmp_path)
-    environment, present = environments.locate("server", "cpu", settings)
-    other, _ = environments.locate("server", "cuda", settings)
+    environment, present = environments.locate("vllm", "cpu", settings)
+    other, _ = environments.locate("vllm", "cuda", settings)
     assert not present
     assert environment.python.is_relative_to(tmp_path / "environments")
     assert environment.digest[:16] in str(environment.python)
@@ -50,9 +50,9 @@ def test_an_environment_that_cannot_be_built_leaves_nothing(
     log = tmp_path / "build.log"
     with pytest.raises(EnvironmentBuildError) as caught:
         environments.ensure(
-            "quantizer", "cpu", settings=Settings(cache=tmp_path), progress=Silent(), log=log
+            "awq", "cpu", settings=Settings(cache=tmp_path), progress=Silent(), log=log
         )
-    for part in ("quantizer-cpu", "ASSAY_QUANTIZER_PYTHON", str(log)):
+    for part in ("awq-cpu", "ASSAY_AWQ_PYTHON", str(log)):
         assert part in str(caught.value)
     left = [path.name for path in (tmp_path / "environments").iterdir()]
     assert [name for name in left if not name.endswith(".lock")] == []
@@ -60,9 +60,9 @@ def test_an_environment_that_cannot_be_built_leaves_nothing(
 
 def test_the_users_own_interpreter_is_checked(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentBuildError, match="does not run as a Python interpreter"):
-        environments.locate("server", "cpu", Settings(server_python=tmp_path / "none"))
+        environments.locate("vllm", "cpu", Settings(interpreters={"vllm": tmp_path / "none"}))
     with pytest.raises(EnvironmentBuildError, match="has no package 'awq'"):
-        environments.locate("quantizer", "cpu", Settings(quantizer_python=Path(sys.executable)))
+        environments.locate("awq", "cpu", Settings(interpreters={"awq": Path(sys.executable)}))
 
 
 def test_pips_settings_reach_the_installer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def test_pips_settings_reach_the_installer(monkeypatch: pytest.MonkeyPatch) -> N
     assert "UV_DEFAULT_INDEX" not in environments._pip_settings()
 
 
-@pytest.mark.parametrize("stage", ["server", "quantizer"])
-def test_what_is_for_a_gpu_is_locked_with_torch_for_a_gpu(stage: environments.Stage) -> None:
-    assert "+cpu" not in environments.lock_file(stage, "cuda").read_text()
-    assert "+cpu" in environments.lock_file(stage, "cpu").read_text()
+@pytest.mark.parametrize("program", ["vllm", "awq"])
+def test_what_is_for_a_gpu_is_locked_with_torch_for_a_gpu(program: str) -> None:
+    assert "+cpu" not in environments.lock_file(program, "cuda").read_text()
+    assert "+cpu" in environments.lock_file(program, "cpu").read_text()

@@ -29,7 +29,9 @@ class Own:
         command = [sys.executable, "-m", "venv", "--without-pip", "--symlinks", str(folder)]
         subprocess.run(command, check=True)
         (self.site,) = folder.glob("lib/python*/site-packages")
-        self.settings = Settings(cache=folder / "cache", server_python=folder / "bin/python")
+        self.settings = Settings(
+            cache=folder / "cache", interpreters={"vllm": folder / "bin/python"}
+        )
         self.module = self.site / "vllm" / "__init__.py"
         self.info = self.site / "vllm-1.0.dist-info"
 
@@ -51,7 +53,7 @@ class Own:
             os.utime(file, (_LONG_AGO, _LONG_AGO))
 
     def look(self) -> PythonEnvironment:
-        return locate("server", "cpu", self.settings)[0]
+        return locate("vllm", "cpu", self.settings)[0]
 
 
 @pytest.fixture
@@ -139,7 +141,7 @@ def test_what_may_be_edited_at_any_time_is_never_the_same(
     first, second = own.look(), own.look()
     assert first.digest != second.digest
     assert first.unknown == second.unknown != ()
-    found, _ = interpreters.environment("server", "cpu", own.settings)
+    found, _ = interpreters.environment("vllm", "cpu", own.settings)
     assert isinstance(found, Finding)
     assert "never taken for another run's" in found.found
 

@@ -8,11 +8,11 @@ import pytest
 
 from infra.contracts.specs import (
     ArmSpec,
+    AwqSpec,
     CalibrationSpec,
     CandidateSpec,
     EvaluationSpec,
     ModelSpec,
-    QuantizationSpec,
     RunSpec,
     ServingChanges,
     ServingSpec,
@@ -50,7 +50,7 @@ def spec(*candidates: CandidateSpec, **serving: object) -> RunSpec:
 
 
 def made(name: str, group_size: int = 128, **serving: object) -> CandidateSpec:
-    recipe = QuantizationSpec(calibration=CalibrationSpec(path="c.jsonl"), group_size=group_size)
+    recipe = AwqSpec(calibration=CalibrationSpec(path="c.jsonl"), group_size=group_size)
     changes = ServingChanges(**serving) if serving else None
     return CandidateSpec(name=name, quantization=recipe, serving=changes)
 
@@ -64,7 +64,7 @@ def test_an_environment_that_several_arms_need_is_built_once(settings: Settings)
     assert found.to_build == 2 * 3 * GIB
     names = [finding.name for finding in found.findings]
     assert [name for name in names if "environment" in name] == [
-        "server environment", "quantizer environment"
+        "vllm environment", "awq environment"
     ]  # fmt: skip
     assert len(set(names)) == len(names)
     assert found.devices.keys() == {"baseline", "one", "two"}
@@ -77,7 +77,7 @@ def test_an_interpreter_of_its_own_serves_one_candidate_and_quantizes_none(
     # An interpreter that lacks the engine is refused for that arm alone.
     found = equipment.look_at(spec(made("one"), made("two", 64, python=sys.executable)), settings)
     refused = [finding for finding in found.findings if finding.status == "problem"]
-    assert [finding.name for finding in refused] == ["server environment, two"]
+    assert [finding.name for finding in refused] == ["vllm environment, two"]
     assert "serving.python" in refused[0].found + refused[0].cause + refused[0].remedy
     assert found.to_build == 2 * 3 * GIB  # the quantizer's is built once, by whatever it is served
 

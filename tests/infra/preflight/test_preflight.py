@@ -146,20 +146,20 @@ def test_a_driver_older_than_the_locked_cuda_is_refused(settings: Settings) -> N
     with pytest.raises(NotEnough, match=r"550\.54\.15") as error:
         machine.driver(old, settings, serving)
     assert "Update the driver" in error.value.remedy
-    own = settings.model_copy(update={"server_python": Path("/own/python")})
-    assert "ASSAY_SERVER_PYTHON" in str(machine.driver(old, own, serving))
+    own = settings.model_copy(update={"interpreters": {"vllm": Path("/own/python")}})
+    assert "ASSAY_VLLM_PYTHON" in str(machine.driver(old, own, serving))
     named = ServingSpec(python="/another/python")
     assert "serving.python" in str(machine.driver(old, settings, named))
 
 
 def test_an_environment_whose_interpreter_is_gone_is_refused(settings: Settings) -> None:
-    found, size = interpreters.environment("server", "cpu", settings)
+    found, size = interpreters.environment("vllm", "cpu", settings)
     assert isinstance(found, Finding) and "first use" in found.found and size == 3 * GIB
-    python = interpreters.locate("server", "cpu", settings)[0].python
+    python = interpreters.locate("vllm", "cpu", settings)[0].python
     python.parent.mkdir(parents=True)
     python.symlink_to(settings.cache / "python-that-was")
     with pytest.raises(EnvironmentBuildError, match="is gone") as error:
-        interpreters.environment("server", "cpu", settings)
+        interpreters.environment("vllm", "cpu", settings)
     assert str(python.parent.parent) in error.value.remedy
 
 

@@ -15,20 +15,21 @@ from deployments.recipes import sample
 from infra import preflight
 from infra.contracts.progress import Silent
 from infra.contracts.specs import (
+    AwqSpec,
     CalibrationSpec,
     CandidateSpec,
     EvaluationSpec,
     ModelSpec,
-    QuantizationSpec,
     RunSpec,
     ServingChanges,
     TaskSpec,
 )
-from infra.models.memory_need import GIB, checkpoint_bytes, from_name
+from infra.models.memory_need import GIB, from_name
 from infra.preflight import arms
 from infra.preflight.arms import Arms, conversations_of
 from infra.preflight.findings import Finding
 from infra.preflight.model import Model
+from infra.quantizers.awq import memory
 from infra.store.settings import Settings
 from tests import tiny_model
 from tests.broken_checkpoints import SAMPLE
@@ -63,7 +64,7 @@ def run(*candidates: CandidateSpec, evaluation: dict[str, Any] | None = None, **
 
 
 def recipe(name: str, group_size: int, talks: CalibrationSpec = TALKS) -> CandidateSpec:
-    made = QuantizationSpec(calibration=talks, group_size=group_size)
+    made = AwqSpec(calibration=talks, group_size=group_size)
     return CandidateSpec(name=name, quantization=made)
 
 
@@ -133,7 +134,7 @@ def test_first_questions_are_put_through_the_template_that_will_write_them(
 def test_disk_is_counted_for_each_thing_once(settings: Settings) -> None:
     shape = from_name("Qwen/Qwen2.5-7B-Instruct")
     assert shape is not None
-    checkpoint, weights = checkpoint_bytes(shape) / GIB, 50 * 2**40 / GIB
+    checkpoint, weights = shape.parameters * 2 * memory.SHARE / GIB, 50 * 2**40 / GIB
 
     def needed(*candidates: CandidateSpec) -> float:
         """More than any disk has, so that the parts are named."""
@@ -209,7 +210,7 @@ def test_conversations_that_a_checkpoint_is_made_from_fill_a_block(
 
 def test_a_baseline_that_is_made_here_reads_both_sets() -> None:
     made = run(CACHE, conversations=TALKS.model_copy(update={"max_samples": 16}))
-    own = QuantizationSpec(calibration=TALKS)
+    own = AwqSpec(calibration=TALKS)
     made = made.model_copy(
         update={"baseline": made.baseline.model_copy(update={"quantization": own})}
     )

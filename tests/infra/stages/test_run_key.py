@@ -11,10 +11,10 @@ from deployments.overrides import override
 from deployments.recipes import sample
 from infra.contracts.records import ArmResult
 from infra.contracts.specs import (
+    AwqSpec,
     CalibrationSpec,
     CandidateSpec,
     ModelSpec,
-    QuantizationSpec,
     RunSpec,
     ServingChanges,
 )
@@ -182,7 +182,7 @@ def test_the_key_sees_every_candidate_and_all_that_it_is_made_of(
     model = tiny_model.write(tmp_path / "ready-made")
     calibration = conversations(tmp_path / "chat.jsonl")
     ready = CandidateSpec(name="ready-made", model=ModelSpec(source="local", id=str(model)))
-    made = CandidateSpec(name="made", quantization=QuantizationSpec(calibration=calibration))
+    made = CandidateSpec(name="made", quantization=AwqSpec(calibration=calibration))
     eager = CandidateSpec(name="eager", serving=ServingChanges(enforce_eager=True))
     whole = spec.model_copy(update={"candidates": (ready, made, eager)})
 
@@ -217,9 +217,7 @@ def test_a_set_of_any_candidate_that_was_edited_counts(tmp_path: Path, spec: Run
     settings = Settings(cache=tmp_path / "cache")
     files = [tmp_path / f"{name}.jsonl" for name in ("one", "two")]
     candidates = tuple(
-        CandidateSpec(
-            name=file.stem, quantization=QuantizationSpec(calibration=conversations(file, text))
-        )
+        CandidateSpec(name=file.stem, quantization=AwqSpec(calibration=conversations(file, text)))
         for file, text in zip(files, ("pears", "plums"), strict=True)
     )
     spec = spec.model_copy(update={"candidates": candidates})

@@ -31,7 +31,7 @@ MACHINE = (
         fact="The engine's own environment is broken: {what}.",
         cause="A package or a shared library is missing, cut off, or of another version.",
         remedy="Delete the environment that the log names, it is built again; or correct "
-        "ASSAY_SERVER_PYTHON.",
+        "ASSAY_VLLM_PYTHON.",
     ),
     Failure(
         name="compilation-failed",

@@ -83,7 +83,7 @@ MODELS = (
         ),
         fact="The engine does not know the architecture {what}.",
         cause="The model is newer than this engine, or of a kind that it does not serve.",
-        remedy="Take another model (model.id), or let ASSAY_SERVER_PYTHON name an interpreter "
+        remedy="Take another model (model.id), or let ASSAY_VLLM_PYTHON name an interpreter "
         "with a newer vLLM.",
         field="model.id",
     ),

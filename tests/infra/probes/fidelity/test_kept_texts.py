@@ -10,11 +10,11 @@ import pytest
 
 from infra.contracts.specs import (
     ArmSpec,
+    AwqSpec,
     CalibrationSpec,
     CandidateSpec,
     FidelitySpec,
     ModelSpec,
-    QuantizationSpec,
     RunSpec,
     ServingChanges,
 )
@@ -40,9 +40,7 @@ def test_a_calibration_set_whose_branch_moves_leaves_out_other_texts(
     (tmp_path / "texts.txt").write_text(f"{SHARED}\n\n{OTHER}\n")
     spec = RunSpec.short(
         model=ModelSpec(source="local", id=str(SAMPLE)),
-        quantization=QuantizationSpec(
-            calibration=CalibrationSpec(source="huggingface", path="our/talks")
-        ),
+        quantization=AwqSpec(calibration=CalibrationSpec(source="huggingface", path="our/talks")),
         evaluation=evaluation("gsm8k"),
         fidelity=FidelitySpec(texts=str(tmp_path / "texts.txt"), documents=4, max_tokens=48),
     )

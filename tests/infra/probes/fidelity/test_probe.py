@@ -14,10 +14,10 @@ import pytest
 
 from infra.contracts.records import PythonEnvironment, Reading
 from infra.contracts.specs import (
+    AwqSpec,
     CalibrationSpec,
     FidelitySpec,
     ModelSpec,
-    QuantizationSpec,
     RunSpec,
 )
 from infra.engines.vllm.server import LiveServer
@@ -60,7 +60,7 @@ def bench(
     models = {"baseline": SAMPLE, "awq-4bit-g128": write_awq(SAMPLE, work / "awq")}
     spec = RunSpec.short(
         model=ModelSpec(source="local", id=str(SAMPLE)),
-        quantization=QuantizationSpec(
+        quantization=AwqSpec(
             calibration=CalibrationSpec(path=str(SAMPLE.parent / "data" / "calibration.jsonl"))
         ),
         evaluation=evaluation("gsm8k"),

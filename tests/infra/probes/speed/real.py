@@ -6,10 +6,10 @@ from pathlib import Path
 
 from infra.contracts.records import PythonEnvironment
 from infra.contracts.specs import (
+    AwqSpec,
     CalibrationSpec,
     EvaluationSpec,
     ModelSpec,
-    QuantizationSpec,
     RunSpec,
     ServingSpec,
     SpeedSpec,
@@ -26,7 +26,7 @@ def time_it(server: LiveServer, model: Path, environment: PythonEnvironment, fol
     """Time a server of the sample model by the real `vllm bench serve`; check all it gives."""
     spec = RunSpec.short(
         model=ModelSpec(source="local", id=str(model)),
-        quantization=QuantizationSpec(calibration=CalibrationSpec(path="unused")),
+        quantization=AwqSpec(calibration=CalibrationSpec(path="unused")),
         serving=ServingSpec(device="cpu"),
         evaluation=EvaluationSpec(tasks=(TaskSpec(name="gsm8k"),)),
         speed=SpeedSpec(

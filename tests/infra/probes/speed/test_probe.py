@@ -13,7 +13,7 @@ import pytest
 
 from infra.contracts.errors import ServerDied
 from infra.contracts.records import Bench, PythonEnvironment, Restart
-from infra.contracts.specs import EvaluationSpec, ModelSpec, QuantizationSpec, RunSpec
+from infra.contracts.specs import AwqSpec, EvaluationSpec, ModelSpec, RunSpec
 from infra.engines.restarts import work_through
 from infra.engines.vllm.server import LiveServer
 from infra.engines.vllm.timing import command as client
@@ -52,7 +52,7 @@ class Stage:
         spec = RunSpec.model_validate(
             {
                 "model": ModelSpec(source="local", id="m").model_dump(),
-                "quantization": QuantizationSpec.model_validate({"calibration": {"path": "c"}}),
+                "quantization": AwqSpec.model_validate({"calibration": {"path": "c"}}),
                 "evaluation": EvaluationSpec.model_validate({"tasks": [{"name": "gsm8k"}]}),
                 "speed": speed | fields.pop("speed", {}),
                 "serving": {"device": "cpu"} | fields.pop("serving", {}),

@@ -7,15 +7,15 @@ import pytest
 
 from infra.contracts.records import Checkpoint, PythonEnvironment, Weights
 from infra.contracts.specs import (
+    AwqSpec,
     CalibrationSpec,
     EvaluationSpec,
     ModelSpec,
-    QuantizationSpec,
     RunSpec,
     TaskSpec,
 )
 from infra.models.weights import inspect_local
-from infra.quantizers.awq import quantizer
+from infra.quantizers.awq import Awq
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from tests.broken_checkpoints import SAMPLE
@@ -35,7 +35,7 @@ def make_spec(conversations: Path = CONVERSATIONS, **triage: Any) -> RunSpec:
     )
     return RunSpec.short(
         model=ModelSpec(source="local", id=str(SAMPLE)),
-        quantization=QuantizationSpec(calibration=calibration),
+        quantization=AwqSpec(calibration=calibration),
         evaluation=EvaluationSpec.model_validate(
             {"tasks": [TaskSpec(name="gsm8k").model_dump()], "triage": triage}
         ),
@@ -56,7 +56,7 @@ def checkpoint(
     """A checkpoint of the sample model by the real AutoAWQ, made once into the user's cache."""
     recipe = make_spec().arms[CANDIDATE].quantization
     assert recipe is not None
-    made, _ = quantizer.quantize(
+    made, _ = Awq().make(
         weights,
         recipe,
         moment=MOMENT,

@@ -13,7 +13,7 @@ from infra.probes.triage.answers import Answer, Reading, loops
 from infra.probes.triage.served import Baseline
 from infra.probes.triage.verdict import stop_if_broken
 from tests.infra.probes.subjects import checkpoint_at
-from tests.infra.quantizers.awq.test_quantizer import Heard
+from tests.infra.quantizers.test_making import Heard
 
 VARIED = tuple(range(40))
 

@@ -10,7 +10,7 @@ import pytest
 
 from infra.contracts.errors import UnsupportedModel
 from infra.contracts.records import PythonEnvironment, Weights
-from infra.contracts.specs import CalibrationSpec, QuantizationSpec
+from infra.contracts.specs import AwqSpec, CalibrationSpec
 from infra.models.weights import inspect_local
 from infra.quantizers.awq.limits import IMAGE_MODELS, TEXT_MODELS, check_model
 from infra.store.settings import Settings
@@ -22,8 +22,8 @@ def weights(tmp_path: Path, **fields: Any) -> Weights:
     return inspect_local(folder, settings=Settings(cache=tmp_path))
 
 
-def recipe(group_size: int = 128) -> QuantizationSpec:
-    return QuantizationSpec(calibration=CalibrationSpec(path="c.jsonl"), group_size=group_size)
+def recipe(group_size: int = 128) -> AwqSpec:
+    return AwqSpec(calibration=CalibrationSpec(path="c.jsonl"), group_size=group_size)
 
 
 def test_a_model_that_fits_passes(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from infra.contracts.specs import CalibrationSpec
 from infra.models.memory_need import GIB, from_name
+from infra.quantizers.awq.memory import SHARE
 from infra.quantizers.awq.memory import need as quantizing
 
 
@@ -16,3 +17,9 @@ def test_what_autoawq_was_measured_to_need_is_estimated() -> None:
     assert 0.8 < found.device / (5.2 * GIB) < 1.3
     assert found.host > 3e9
     assert quantizing(shape, calibration, gpu=False).host > found.host + found.device
+
+
+def test_a_4_bit_checkpoint_of_7_billion_is_between_5_and_7_gigabytes() -> None:
+    """Qwen2.5-7B-Instruct-AWQ has 5.57 GB."""
+    shape = from_name("Qwen2.5-7B")
+    assert shape and 5e9 < shape.parameters * 2 * SHARE < 7e9

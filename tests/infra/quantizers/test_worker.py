@@ -12,10 +12,10 @@ from safetensors.numpy import load_file
 from infra.contracts.errors import QuantizationError
 from infra.contracts.progress import Silent
 from infra.contracts.records import PythonEnvironment
-from infra.quantizers.awq import worker as awq_worker
-from infra.quantizers.awq.worker import WORKER, Recipe, Request, Response, Samples
+from infra.quantizers.awq import WORKER
+from infra.quantizers.worker import Request, Response, Samples
 
-GOLDEN = Path(__file__).parents[2] / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 HERE = PythonEnvironment(name="own", python=Path(sys.executable), digest="", provided=True)
 
 
@@ -29,7 +29,7 @@ def test_the_request_is_the_golden_one() -> None:
         output=Path("/checkpoints/.key.partial"),
         safetensors=True,
         trust_remote_code=False,
-        quantization=Recipe(w_bit=4, q_group_size=128, zero_point=True, version="GEMM"),
+        quantization={"w_bit": 4, "q_group_size": 128, "zero_point": True, "version": "GEMM"},
         calibration=Samples(token_ids=[[5, 6, 7], [8, 9]], max_sequence_length=16),
     )
     golden = json.loads((GOLDEN / "quantize_request.json").read_text())
@@ -49,7 +49,7 @@ def test_the_worker_refuses_a_request_of_another_version(tmp_path: Path) -> None
     request = json.loads((GOLDEN / "quantize_request.json").read_text())
     request_file.write_text(json.dumps(request | {"version": 2}))
     done = subprocess.run(
-        [sys.executable, "-I", "-u", WORKER, request_file, response_file],
+        [sys.executable, "-I", "-u", WORKER.script, request_file, response_file],
         capture_output=True,
         check=False,
     )
@@ -60,19 +60,19 @@ def test_the_worker_refuses_a_request_of_another_version(tmp_path: Path) -> None
 
 def test_an_interpreter_without_the_packages_is_refused() -> None:
     with pytest.raises(QuantizationError, match="lacks autoawq, torch"):
-        awq_worker.versions(HERE)
+        WORKER.versions(HERE)
 
 
 def test_an_interpreter_that_does_not_run_is_refused(tmp_path: Path) -> None:
     missing = HERE.model_copy(update={"python": tmp_path / "python"})
     with pytest.raises(QuantizationError, match="does not answer"):
-        awq_worker.versions(missing)
+        WORKER.versions(missing)
 
 
 def test_the_worker_says_which_package_it_misses(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     with pytest.raises(QuantizationError) as caught:
-        awq_worker.ask(
+        WORKER.ask(
             golden_request().model_copy(update={"output": tmp_path}),
             model="the model",
             environment=HERE,
@@ -87,7 +87,7 @@ def test_the_worker_says_which_package_it_misses(tmp_path: Path) -> None:
 
 def test_metadata_stands_in_one_order(tmp_path: Path) -> None:
     """The library that writes safetensors puts it down in an order of chance."""
-    settle = runpy.run_path(str(WORKER))["settle"]
+    settle = runpy.run_path(str(WORKER.script))["settle"]
     tensor = b'"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]}'
     orders = [b'"format":"pt","lm_head":"embed"', b'"lm_head":"embed","format":"pt"']
     written = set()

@@ -20,16 +20,16 @@ import pytest
 
 from infra.contracts.errors import QuantizationError, UnsupportedModel
 from infra.contracts.records import Checkpoint, Made, PythonEnvironment, Weights
-from infra.contracts.specs import CalibrationSpec, QuantizationSpec
+from infra.contracts.specs import AwqSpec, CalibrationSpec
 from infra.conversations import calibration
 from infra.machine.device import Device, detect
 from infra.models.weights import inspect_local
-from infra.quantizers.awq import quantizer
+from infra.quantizers.awq import Awq
 from infra.store.settings import Settings
 from tests import tiny_model, two_models
 from tests.conftest import MOMENT
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[3]
 STAND_IN = ROOT / "tests" / "stand_in_quantizer.py"
 LENGTHS = [40] * 12
 
@@ -64,28 +64,28 @@ class Bench:
     def weights(self) -> Weights:
         return inspect_local(self.model, settings=self.settings)
 
-    def recipe(self, **fields: Any) -> QuantizationSpec:
+    def recipe(self, **fields: Any) -> AwqSpec:
         calibration = {"path": str(self.calibration), "min_samples": 4, "max_sequence_length": 64}
-        return QuantizationSpec(
+        return AwqSpec(
             calibration=CalibrationSpec(**calibration | fields.pop("calibration", {})), **fields
         )
 
     def python(self, mode: str) -> PythonEnvironment:
         path = self.folder / f"python-{mode.replace(':', '-')}"
         if path.exists():  # Linux starts no file that somebody has open for writing
-            return PythonEnvironment(name="quantizer", python=path, digest="", provided=True)
+            return PythonEnvironment(name="awq", python=path, digest="", provided=True)
         words = f'exec "{sys.executable}" "{STAND_IN}" {mode} "{self.folder}" "$@"'
         path.write_text(f"#!/bin/sh\n{words}\n")
         path.chmod(0o755)
-        return PythonEnvironment(name="quantizer", python=path, digest="", provided=True)
+        return PythonEnvironment(name="awq", python=path, digest="", provided=True)
 
     def quantize(
         self,
         mode: str = "fine",
-        recipe: QuantizationSpec | None = None,
+        recipe: AwqSpec | None = None,
         heard: Heard | None = None,
     ) -> tuple[Checkpoint, bool]:
-        return quantizer.quantize(
+        return Awq().make(
             self.weights(),
             recipe or self.recipe(),
             moment=MOMENT,
@@ -127,15 +127,15 @@ def test_the_device_and_the_type_of_the_search_are_in_the_key(bench: Bench) -> N
         for kind, name in (("cpu", "a processor"), ("cuda", "H100"), ("cuda", "H200"))
     ]
     keys = {
-        quantizer._key(weights, recipe, samples, environment, versions, device, dtype)
+        Awq().key(weights, recipe, samples, environment, versions, device, dtype)
         for device in devices
         for dtype in ("float16", "float32")
     }
     assert len(keys) == 6
-    assert [quantizer._search_dtype(device, versions) for device in devices] == [
+    assert [Awq().search_dtype(device, versions) for device in devices] == [
         "float32", "float16", "float16"
     ]  # fmt: skip
-    assert quantizer._search_dtype(devices[1], {"torch": "2.13.0+cpu"}) == "float32"
+    assert Awq().search_dtype(devices[1], {"torch": "2.13.0+cpu"}) == "float32"
 
 
 def test_tokens_environment_and_variables_are_in_the_key(
@@ -149,7 +149,7 @@ def test_tokens_environment_and_variables_are_in_the_key(
 
     def key(samples: calibration.Calibration = samples, digest: str = "") -> str:
         environment = bench.python("fine").model_copy(update={"digest": digest})
-        return quantizer._key(weights, recipe, samples, environment, {}, device, "float32")
+        return Awq().key(weights, recipe, samples, environment, {}, device, "float32")
 
     before = key()
     assert key() == before
@@ -344,7 +344,7 @@ def processes_of(bench: Bench) -> list[list[str]]:
 DRIVER = """
     import sys
     from pathlib import Path
-    from tests.infra.quantizers.awq.test_quantizer import MOMENT, Bench, quantizer
+    from tests.infra.quantizers.test_making import MOMENT, Awq, Bench
     from infra.contracts.records import PythonEnvironment
 
     class Printed:
@@ -352,7 +352,7 @@ DRIVER = """
         def update(self, what, done, total, unit=""): print(what, done, total, flush=True)
 
     bench = Bench(Path(sys.argv[1]))
-    quantizer.quantize(
+    Awq().make(
         bench.weights(), bench.recipe(), moment=MOMENT, template_variables={},
         settings=bench.settings, progress=Printed(),
         environment=PythonEnvironment(name="q", python=sys.argv[2], digest=sys.argv[3],
@@ -385,7 +385,7 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_succeeds(
 
     from safetensors.numpy import load_file
 
-    made, reused = quantizer.quantize(
+    made, reused = Awq().make(
         bench.weights(),
         bench.recipe(),
         moment=MOMENT,
@@ -421,7 +421,7 @@ def test_shards_and_what_lies_beside_make_no_other_checkpoint(
     """The real AutoAWQ takes the index's shards, and nothing of an adapter or an older model."""
 
     def made() -> dict[str, str]:
-        checkpoint, reused = quantizer.quantize(
+        checkpoint, reused = Awq().make(
             bench.weights(),
             bench.recipe(),
             moment=MOMENT,

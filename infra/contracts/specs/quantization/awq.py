@@ -1,4 +1,4 @@
-"""How a checkpoint is made."""
+"""Activation-aware weight quantization (AWQ), 4 bits."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pydantic import Field
 
 from infra.contracts.errors import SpecError
 from infra.contracts.specs.conversations import CalibrationSpec
-from infra.contracts.specs.spec import Spec, refuse
+from infra.contracts.specs.quantization.recipe import Recipe
+from infra.contracts.specs.spec import refuse
 
 
-class QuantizationSpec(Spec):
-    """How the weights are quantized: activation-aware weight quantization (AWQ)."""
+class AwqSpec(Recipe):
+    """Activation-aware weight quantization (AWQ), by AutoAWQ."""
 
     calibration: CalibrationSpec
     """The user's own conversations."""
@@ -34,8 +35,32 @@ class QuantizationSpec(Spec):
 
     @property
     def slug(self) -> str:
-        """What a candidate of this recipe is called where it has no other name."""
-        return f"{self.method}-{self.bits}bit-g{self.group_size}"
+        """As in `Recipe`."""
+        return f"awq-{self.bits}bit-g{self.group_size}"
+
+    @property
+    def title(self) -> str:
+        """As in `Recipe`."""
+        return f"{self.bits}-bit AWQ"
+
+    @property
+    def details(self) -> str:
+        """As in `Recipe`."""
+        return f"in groups of {self.group_size}"
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """As in `Recipe`."""
+        return "awq", f"{self.bits}-bit"
+
+    @property
+    def meaning(self) -> tuple[str, str]:
+        """As in `Recipe`."""
+        return (
+            "AWQ",
+            f"Activation-aware weight quantization. The weights are stored in {self.bits} bits "
+            "each; those that matter most for the calibration texts lose least.",
+        )
 
     @refuse
     def _servable(self) -> Self:
