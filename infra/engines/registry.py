@@ -8,19 +8,19 @@ from infra.contracts.specs import ServingSpec
 from infra.engines.port import Engine
 from infra.engines.vllm.engine import Vllm
 
-_ENGINES: tuple[Engine, ...] = (Vllm(),)
+_ENGINES: dict[str, Engine] = {engine.name: engine for engine in (Vllm(),)}
 
 
 def engines() -> Iterable[Engine]:
     """Return all."""
-    return _ENGINES
+    return _ENGINES.values()
 
 
 def engine_of(serving: ServingSpec) -> Engine:
     """Return the engine that settings are for."""
-    return _ENGINES[0]  # there are no settings yet but those of this one
+    return _ENGINES[serving.engine]
 
 
 def title(name: str) -> str:
     """Return what people call the engine that a record names."""
-    return next((engine.title for engine in _ENGINES if engine.name == name), name)
+    return _ENGINES[name].title if name in _ENGINES else name

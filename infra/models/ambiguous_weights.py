@@ -1,7 +1,7 @@
 """Folders whose weights one loader would take and another would not: refused, with the way out.
 
-Transformers, and so AutoAWQ, takes one file of a certain name, or what an index names. The engine
-takes what the index names, or without one whatever has the suffix.
+Transformers, and so a quantizer, takes one file of a certain name, or what an index names. The
+engine takes what the index names, or without one whatever has the suffix.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which files of a repository are the model: one answer for everybody who reads any of them.
 
-Loaders do not agree where there is more than one. Transformers, and so AutoAWQ, takes
+Loaders do not agree where there is more than one. Transformers, and so a quantizer, takes
 `model.safetensors` and looks at `model.safetensors.index.json` only where there is none. The engine
 takes what the index names, or without an index whatever has the suffix; `consolidated*.safetensors`
 anywhere below comes before all of that. Here an index decides, and where loaders would take

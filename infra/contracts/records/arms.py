@@ -34,7 +34,9 @@ class Adjustment(Record):
 class ServerRecord(Record):
     """The engine as it really ran."""
 
-    engine: Literal["vllm"] = "vllm"
+    engine: str = "vllm"
+    """Name of the engine; reports of before there was a choice do not say it."""
+
     version: str
     """As the engine reports it."""
 
@@ -182,7 +184,7 @@ class Reading(Record):
 
 
 class SpeedPoint(Record):
-    """One measurement of `vllm bench serve`."""
+    """One measurement by the engine's own benchmark."""
 
     input_tokens: int
     output_tokens: int

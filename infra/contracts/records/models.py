@@ -161,7 +161,7 @@ class PythonEnvironment(Record):
     """An interpreter with an engine or a quantizer."""
 
     name: str
-    """The program, and the device that it was built for if it was built here: `awq`, `vllm-cpu`."""
+    """The program, and behind a dash the device that it was built for, if it was built here."""
 
     python: Path
     """Absolute path of the interpreter."""

@@ -8,12 +8,14 @@ from typing import Literal
 from infra.contracts.records.record import Record
 
 _NAMES = {
-    "awq": "AWQ", "gptq": "GPTQ", "fp8": "FP8", "fbgemm_fp8": "FBGEMM FP8", "inc": "AutoRound",
-    "modelopt": "ModelOpt", "modelopt_fp4": "ModelOpt", "modelopt_mxfp8": "ModelOpt",
-    "modelopt_mixed": "ModelOpt", "quark": "Quark", "mxfp4": "MXFP4", "gpt_oss_mxfp4": "MXFP4",
-    "mxfp8": "MXFP8",
+    "fbgemm_fp8": "FBGEMM FP8", "inc": "AutoRound", "modelopt": "ModelOpt",
+    "modelopt_fp4": "ModelOpt", "modelopt_mxfp8": "ModelOpt", "modelopt_mixed": "ModelOpt",
+    "quark": "Quark", "gpt_oss_mxfp4": "MXFP4",
 }  # fmt: skip
 """Engine's name of a method → the field's, where that is another."""
+
+_ABBREVIATION = 5
+"""Letters of the longest name that is one: those are written in capitals."""
 
 _PATTERN = re.compile(r"[*?^$\[\](){}|\\]|^re:")
 _MOST_NAMED = 2
@@ -114,11 +116,12 @@ class Quantization(Record):
     @property
     def name(self) -> str:
         """The method as people write it."""
-        return _NAMES.get(self.method, self.method)
+        short = self.understood and len(self.method) <= _ABBREVIATION
+        return _NAMES.get(self.method) or (self.method.upper() if short else self.method)
 
     @property
     def description(self) -> str:
-        """One short phrase, such as `AWQ 4-bit, groups of 128, zero points`."""
+        """One short phrase, such as `GPTQ 4-bit, groups of 128, act-order`."""
         name = self.name if self.understood else f"{self.name} (unknown method)"
         phrases = list(dict.fromkeys(filter(None, (one.phrase for one in self.schemes))))
         if len(phrases) > 1:

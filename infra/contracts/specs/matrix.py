@@ -58,7 +58,7 @@ class CellSpec(Spec):
 
     @property
     def name(self) -> str:
-        """Name of the cell: `qwen2.5-7b-instruct/awq`."""
+        """Name of the cell: `qwen2.5-7b-instruct/ready-made`."""
         return self.model if self.candidate is None else f"{self.model}/{self.candidate}"
 
 

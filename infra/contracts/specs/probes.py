@@ -45,7 +45,7 @@ class FidelitySpec(Spec):
 
 
 class SpeedSpec(Spec):
-    """What a change buys: all arms are timed by `vllm bench serve`, one after the other."""
+    """What a change buys: every arm is timed by its engine's own benchmark, alone."""
 
     enabled: bool = True
     """Time all arms. The device should have nothing else to do meanwhile."""

@@ -7,18 +7,21 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from infra.contracts.engine_flags import chat_only_among, owned_among
 from infra.contracts.errors import SpecError
 from infra.contracts.specs.spec import Spec, refuse
+from infra.contracts.vllm_flags import chat_only_among, owned_among
 
 _SECRET = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)(_|$)", re.IGNORECASE)
 
 
 class ServingSpec(Spec):
-    """How vLLM serves an arm. A candidate has the baseline's settings but for its changes."""
+    """How an engine serves an arm. A candidate has the baseline's settings but for its changes."""
+
+    engine: Literal["vllm"] = "vllm"
+    """The engine. What the other fields ask for and it has not, it refuses before anything runs."""
 
     device: Literal["auto", "cuda", "cpu"] = "auto"
-    """`auto` takes the GPU where an NVIDIA driver answers, the CPU build of vLLM elsewhere."""
+    """`auto` takes the GPU where an NVIDIA driver answers, the engine's CPU build elsewhere."""
 
     dtype: Literal["auto", "float16", "bfloat16", "float32"] = "auto"
     """Data type of activations and unquantized weights. `auto` is the checkpoint's."""
@@ -56,8 +59,8 @@ class ServingSpec(Spec):
     window, a smaller memory fraction, eager mode. The report says what was changed."""
 
     extra_args: tuple[str, ...] = ()
-    """Further arguments of `vllm serve`, for example `["--max-num-seqs", "64"]`. Flags that Assay
-    sets itself are refused, in every spelling."""
+    """Further arguments of the engine's own command, for example `["--max-num-seqs", "64"]`.
+    Flags that Assay sets itself are refused, in every spelling."""
 
     variables: dict[str, str] = Field(default_factory=dict)
     """Environment variables of the engine: `{"VLLM_ATTENTION_BACKEND": "FLASHINFER"}`. They
@@ -79,6 +82,8 @@ class ServingSpec(Spec):
 
     @refuse
     def _flags_not_owned(self) -> Self:
+        if self.engine != "vllm":
+            return self  # its own refusals read its own arguments
         if owned := owned_among(self.extra_args):
             raise SpecError(
                 f"serving.extra_args sets {', '.join(owned)}.",
@@ -92,6 +97,10 @@ class ServingSpec(Spec):
                 "question itself and sends its tokens to /v1/completions: it would change nothing.",
                 remedy="; ".join(f"{name}: {instead}" for name, instead in idle.items()) + ".",
             )
+        return self
+
+    @refuse
+    def _shared_between_gpus_alone(self) -> Self:
         if self.device == "cpu" and self.tensor_parallel_size > 1:
             raise SpecError(
                 f"serving.tensor_parallel_size={self.tensor_parallel_size} with device='cpu'.",

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from infra.contracts.engine_flags import flag_names
 from infra.contracts.specs import ServingSpec
+from infra.contracts.vllm_flags import flag_names
 from infra.machine.device import Device
 from infra.machine.processes import clean_environment
 

@@ -13,7 +13,7 @@ _CONFIG = "config.json"
 _BESIDE = (
     "hf_quant_config.json",  # ModelOpt
     "quantize_config.json",  # AutoGPTQ, GPTQModel
-    "quant_config.json",  # AutoAWQ before it wrote into config.json
+    "quant_config.json",  # early checkpoints of 4 bits
     "quantization_config.json",  # AutoRound
 )
 _NESTED = ("text_config", "llm_config", "language_config")

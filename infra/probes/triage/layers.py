@@ -40,24 +40,6 @@ _ALL_EQUAL = 64
 _USUAL = 0.9
 """Share of layers with a part, from which on those without it lack it."""
 
-_DECODED = {
-    "awq": {None, "gemm"},
-    "gptq": {None, "gptq", "gptq_v2"},
-    "fp8": None,
-    "fbgemm_fp8": None,
-    "compressed-tensors": {
-        None, "pack-quantized", "int-quantized", "float-quantized", "naive-quantized",
-        "nvfp4-pack-quantized", "mxfp4-pack-quantized", "mxfp8-quantized", "mixed-precision",
-    },
-    "modelopt": {"fp8", "fp8_pb_wo", "fp8_per_channel_per_token"},
-    "modelopt_fp4": {"nvfp4", "w4a16_nvfp4"},
-    "modelopt_mxfp8": {"mxfp8"},
-}  # fmt: skip
-"""Method → formats whose layers are decoded here, all of them if None. Of others some may be."""
-
-_LAYOUTS = {"awq": {"AWQ"}, "gptq": {"GPTQ"}, "fp8": {"FP8"}, "fbgemm_fp8": {"FP8"}}
-"""Method → layouts that its engine reads, where they might be taken for each other."""
-
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -166,7 +148,7 @@ def layers_of(tensors: Mapping[str, Tensor], quantization: Quantization | None) 
     usual = _usual_parts(modules) if quantization and len(quantization.schemes) == 1 else {}
     for name, parts in modules.items():
         main = next((parts[part] for part in _MAIN if part in parts), None)
-        if main is None and quantization and quantization.method not in _DECODED:
+        if main is None and quantization and not packing.knows(quantization.method):
             main = _largest(parts)
         beside = {part for part in parts if part in _BESIDE or part.startswith("weight.")}
         if main is None:
@@ -260,13 +242,12 @@ def _misfit(
     quantization: Quantization,
 ) -> str:
     """Say why a layer is not what the configuration says; empty if it is, or if nobody knows."""
-    formats = _DECODED.get(quantization.method, set())
     if packed is None:
-        decoded = formats is None or quantization.format in formats
+        decoded = packing.is_decoded(quantization.method, quantization.format)
         shapes = ", ".join(f"{part} {_shape(one)}" for part, one in sorted(parts.items()))
         return f"shapes do not fit each other: {shapes}" if decoded else ""
-    layouts = _LAYOUTS.get(quantization.method)
-    if layouts and packed.layout not in layouts:
+    layout = packing.layout_of(quantization.method)
+    if layout and packed.layout != layout:
         return f"packed as {packed.layout}"
     shape = packed.shape
     if scheme.bits and shape.bits != scheme.bits:

@@ -1,8 +1,8 @@
 """How far the weights of a layer are those of the same layer in another checkpoint.
 
-Methods multiply inputs and outputs of a layer by positive numbers before they round (AWQ,
-SmoothQuant). Neither that nor rounding turns a sign, so a layer that is the other's has its signs,
-and any other has half of them. Rid of such factors the weights differ by what rounding makes.
+Methods may multiply inputs and outputs of a layer by positive numbers before they round. Neither
+that nor rounding turns a sign, so a layer that is the other's has its signs, and any other has half
+of them. Rid of such factors the weights differ by what rounding makes.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from infra.probes.triage.packing import Sample
 from infra.probes.triage.tensors import Array
 
 LEAST_SIGNS = 0.9
-"""Share of signs that a layer keeps: 0.98 with two bits, 0.993 with four, 1.0 with eight and for
-AWQ; 0.5 if it is another layer."""
+"""Share of signs that a layer keeps: 0.98 with two bits, 0.993 with four, 1.0 with eight and
+where layers were scaled first; 0.5 if it is another layer."""
 
 MAGNITUDE = 20.0
-"""How many times larger or smaller the median weight may be: 0.7 to 1.05 for AWQ in the sample
-model, up to 6 after SmoothQuant."""
+"""How many times larger or smaller the median weight may be: 0.7 to 1.05 in the sample model
+where inputs were scaled by what they carry, up to 6 where activations were smoothed."""
 
 MOST_ROUNDING = 3.0
 """How many times what rounding to the nearest level makes an error may be: at most 1.65 for GPTQ

@@ -41,7 +41,7 @@ class Targets:
 
         Args:
             name: Of the layer.
-            anywhere: Take a name that stands in the middle of it, as AutoAWQ does.
+            anywhere: Take a name that stands in the middle of it, as some quantizers do.
         """
         parts = name.split(".")
         ends = {".".join(parts[i:]) for i in range(len(parts))}

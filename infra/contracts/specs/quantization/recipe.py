@@ -22,7 +22,7 @@ class Recipe(Spec):
 
     @property
     def title(self) -> str:
-        """What came of it, in two or three words: `4-bit AWQ`."""
+        """What came of it, in two or three words: `4-bit GPTQ`."""
         raise NotImplementedError
 
     @property
@@ -32,7 +32,7 @@ class Recipe(Spec):
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """What a model hub files such a checkpoint under: `awq`, `4-bit`."""
+        """What a model hub files such a checkpoint under: `gptq`, `4-bit`."""
         raise NotImplementedError
 
     @property

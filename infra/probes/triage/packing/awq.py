@@ -14,6 +14,10 @@ from infra.probes.triage.packing.base import Parts, Sample, Shape, are_matrices,
 from infra.probes.triage.packing.words import per_word, unpack
 from infra.probes.triage.tensors import Array, Tensor, columns_of, floats
 
+METHODS = {"awq": frozenset({None, "gemm"})}
+LAYOUT = "AWQ"
+ONE_LAYOUT = ("awq",)
+
 _BITS = 4
 _ORDER = np.argsort((0, 2, 4, 6, 1, 3, 5, 7))
 """Which four bits of a word, counted from the lowest, hold each of its eight outputs."""
@@ -30,7 +34,7 @@ class Awq:
     @property
     def layout(self) -> str:
         """Name of the layout."""
-        return "AWQ"
+        return LAYOUT
 
     @property
     def shape(self) -> Shape:

@@ -14,6 +14,17 @@ import numpy as np
 from infra.probes.triage.packing.base import Parts, Sample, Shape, are_matrices, scaled, scales_of
 from infra.probes.triage.tensors import Array, Tensor, all_of, floats, rows_of
 
+METHODS = {
+    "fp8": None,
+    "fbgemm_fp8": None,
+    "modelopt": frozenset({"fp8", "fp8_pb_wo", "fp8_per_channel_per_token"}),
+    "modelopt_mxfp8": frozenset({"mxfp8"}),
+}
+FORMATS = ("int-quantized", "float-quantized", "naive-quantized", "mxfp8-quantized")
+"""Of compressed-tensors."""
+LAYOUT = "FP8"
+ONE_LAYOUT = ("fp8", "fbgemm_fp8")
+
 _FRACTION = {"F8_E4M3": (3, -6), "F8_E5M2": (2, -14)}
 """Bits of the fraction, and the exponent below which levels come no closer."""
 

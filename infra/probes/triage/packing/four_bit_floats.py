@@ -13,6 +13,10 @@ import numpy as np
 from infra.probes.triage.packing.base import Parts, Sample, Shape, are_matrices, scales_of
 from infra.probes.triage.tensors import Array, Tensor, all_of, floats, rows_of
 
+METHODS = {"modelopt_fp4": frozenset({"nvfp4", "w4a16_nvfp4"})}
+FORMATS = ("nvfp4-pack-quantized", "mxfp4-pack-quantized")
+"""Of compressed-tensors."""
+
 _NUMBERS = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], np.float32)
 _STEPS = np.array([0.5, 0.5, 0.5, 0.5, 1, 1, 2, 2], np.float32)
 _GROUPS = {"F8_E4M3": 16, "F8_E8M0": 32, "U8": 32}

@@ -23,6 +23,10 @@ from infra.probes.triage.packing.base import (
 from infra.probes.triage.packing.words import WORD, unpack, words_for
 from infra.probes.triage.tensors import Array, Tensor, all_of, columns_of, floats
 
+METHODS = {"gptq": frozenset({None, "gptq", "gptq_v2"})}
+LAYOUT = "GPTQ"
+ONE_LAYOUT = ("gptq",)
+
 
 @dataclass(frozen=True, slots=True)
 class Gptq:

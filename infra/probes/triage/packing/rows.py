@@ -22,6 +22,9 @@ from infra.probes.triage.packing.base import (
 from infra.probes.triage.packing.words import per_word, unpack, words_for
 from infra.probes.triage.tensors import Array, Tensor, all_of, floats, rows_of
 
+FORMATS = ("pack-quantized",)
+"""Of compressed-tensors."""
+
 
 @dataclass(frozen=True, slots=True)
 class PackedRows:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from infra.contracts.engine_flags import MERGED, OWNED
 from infra.contracts.specs import ServingSpec
+from infra.contracts.vllm_flags import MERGED, OWNED
 from infra.engines.vllm.command import build_command, engine_environment, inherited, kv_cache_bytes
 from infra.machine.device import Device
 

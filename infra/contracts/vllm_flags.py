@@ -1,6 +1,6 @@
-"""Which of the engine's flags are given, read as the engine itself reads them.
+"""Which of vLLM's flags are given, read as vLLM itself reads them.
 
-vLLM's parser is argparse and a few habits of its own: `_` for `-`, any unambiguous beginning of a
+Its parser is argparse and a few habits of its own: `_` for `-`, any unambiguous beginning of a
 name, `--no-` before a switch, `-O3`, and single keys of a JSON value (`-cc.mode=3`). One flag has
 many spellings, and the last one given wins.
 """

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from infra.contracts import engine_flags
-from infra.contracts.engine_flags import CHAT_ONLY, MERGED, OWNED, flag_names, owned_among
+from infra.contracts import vllm_flags
 from infra.contracts.errors import SpecError
 from infra.contracts.records import PythonEnvironment
 from infra.contracts.specs import ServingSpec
+from infra.contracts.vllm_flags import CHAT_ONLY, MERGED, OWNED, flag_names, owned_among
 
 _LIST_FLAGS = """
 from vllm.entrypoints.launchers.cli_args import make_arg_parser
@@ -178,5 +178,5 @@ def _spec(arguments: list[str]) -> None:
 
 
 def _table() -> list[str]:
-    file = Path(engine_flags.__file__).with_suffix(".txt")
+    file = Path(vllm_flags.__file__).with_suffix(".txt")
     return file.read_text(encoding="utf-8").splitlines()
