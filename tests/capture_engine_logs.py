@@ -17,10 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infra.machine import ports
+from infra.machine.device import detect
 from infra.machine.environments import locate
 from infra.machine.log_lines import strip_ansi
 from infra.store.settings import Settings
-from tests.engine_failures import CASES
+from tests.engine_failures import CASES, ON_HOPPER
 from tests.failing_engine import SAMPLE, Stage
 
 LOGS = Path(__file__).parent / "infra" / "engine_logs"
@@ -61,15 +62,16 @@ def trimmed(text: str, python: Path) -> str:
 
 
 def main(names: Sequence[str]) -> None:
-    """Capture the named logs, or all of them."""
-    environment, _ = locate("vllm", "cpu", Settings())
+    """Capture the named logs, or all that a processor can show."""
+    kind = detect("auto").kind
+    environment, _ = locate("vllm", kind, Settings())
     for name in names or CASES:
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             models, log = Path(folder) / "models", Path(folder) / "log"
             models.mkdir()
             stage = Stage(models, environment.python, log, ports.find_free())
-            code = CASES[name](stage)
+            code = (CASES | ON_HOPPER)[name](stage)
             text = strip_ansi(log.read_text(encoding="utf-8", errors="replace"))
         kept = f"exit code {code}\n{trimmed(text, stage.python)}"
         (LOGS / f"{name}.log").write_text(kept, encoding="utf-8")

@@ -180,3 +180,8 @@ CASES: dict[str, Callable[[Stage], int]] = {
     "too-many-open-files": _spec(prefix=["prlimit", "--nofile=24:24"]),
     "disk-full": _disk_full,
 }
+
+ON_HOPPER: dict[str, Callable[[Stage], int]] = {
+    "cache-needs-bfloat16": _arguments("--kv-cache-dtype", "fp8", device="cuda", dtype="float16"),
+}
+"""What happens on an H100 or H200 alone."""

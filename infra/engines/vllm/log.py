@@ -90,7 +90,8 @@ def weights_bytes(text: str) -> int | None:
 
     Engines with several workers tell it once or for each of them: the largest counts.
     """
-    return max((round(float(size) * 2**30) for size in _WEIGHTS.findall(text)), default=None)
+    found = max((round(float(size) * 2**30) for size in _WEIGHTS.findall(text)), default=None)
+    return found or None  # it says two digits of GiB: 0.00 is little, and not nothing
 
 
 def kv_cache_tokens(text: str) -> int | None:

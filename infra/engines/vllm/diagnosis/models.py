@@ -32,6 +32,16 @@ MODELS = (
         field="serving.dtype",
     ),
     Failure(
+        name="cache-needs-bfloat16",
+        patterns=(r"RuntimeError: .*For FP8 input, output must have dtype BF16",),
+        fact="With this type of activations a key-value cache in FP8 cannot be read.",
+        cause="On this accelerator attention over a cache in FP8 answers in bfloat16 and nothing "
+        "else (FlashAttention 3).",
+        remedy="Set serving.dtype to bfloat16, or leave --kv-cache-dtype out of "
+        "serving.extra_args.",
+        field="serving.dtype",
+    ),
+    Failure(
         name="no-config",
         patterns=(r"Invalid repository ID or local directory specified: '(?P<path>[^']*)'",),
         fact="There is no config.json that the engine understands in {path}.",
