@@ -31,6 +31,7 @@ from infra.probes.triage.likeness import (
     compare,
     sampled_rows,
 )
+from infra.probes.triage.targets import Schemes, Targets
 from infra.probes.triage.tensors import Tensor, count_not_finite, tensors_of
 from infra.store.file_digests import tell_bytes
 
@@ -298,7 +299,8 @@ def _size(
     needed = [one for n, one in baseline.items() if _counts(one) and not (tied and n == _TIED)]
     extra = [tensors[_TIED]] if tied and _TIED in tensors else []
     real = sum(tensor.size for tensor in tensors.values())
-    expected = sum(_expected_bytes(tensor, quantization) for tensor in [*needed, *extra])
+    schemes, left = Schemes(quantization), Targets(quantization.ignored)
+    expected = sum(_expected_bytes(tensor, schemes, left) for tensor in [*needed, *extra])
     ok = abs(real - expected) <= SIZE_TOLERANCE * expected
     return Check(
         name=SIZE,
@@ -308,10 +310,11 @@ def _size(
     )
 
 
-def _expected_bytes(tensor: Tensor, quantization: Quantization) -> float:
-    scheme, numbers = quantization.schemes[0], float(tensor.numbers)
-    if not _is_linear(tensor) or any(part in tensor.name for part in quantization.ignored):
+def _expected_bytes(tensor: Tensor, schemes: Schemes, left: Targets) -> float:
+    name, numbers = tensor.name.removesuffix(".weight"), float(tensor.numbers)
+    if not _is_linear(tensor) or left.has(name, anywhere=True):
         return 2 * numbers
+    scheme = schemes.of(name)
     bits = scheme.bits or 16
     group = scheme.group_size or tensor.shape[1]
     # For each group a scale of 16 bits and a zero as wide as a weight.
