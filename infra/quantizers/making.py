@@ -62,9 +62,6 @@ class MadeByWorker(ABC, Generic[RecipeT]):
     room: str
     """Folder below `infra` whose code decides the result, and so is in the key."""
 
-    dtype = "float16"
-    """Type of what is not quantized, for config.json."""
-
     @property
     def title(self) -> str:
         """What people call the program."""
@@ -84,8 +81,12 @@ class MadeByWorker(ABC, Generic[RecipeT]):
         """Return the recipe as the script takes it, without conversations."""
 
     @abstractmethod
-    def search_dtype(self, device: Device, versions: Mapping[str, str]) -> str:
+    def search_dtype(self, weights: Weights, device: Device, versions: Mapping[str, str]) -> str:
         """Return in which type the script will compute: its own rule, before it runs."""
+
+    def saved_dtype(self, weights: Weights) -> str:
+        """Return the type of what is not quantized, for config.json."""
+        return "float16"
 
     def check_response(
         self, response: Response, samples: Calibration | None, search_dtype: str
@@ -137,7 +138,7 @@ class MadeByWorker(ABC, Generic[RecipeT]):
                 progress=progress,
                 trust_remote_code=trust_remote_code,
             )
-        search_dtype = self.search_dtype(device, versions)
+        search_dtype = self.search_dtype(weights, device, versions)
         key = self.key(weights, recipe, samples, environment, versions, device, search_dtype)
         final = settings.checkpoints.absolute() / key[:16]
 
@@ -154,7 +155,7 @@ class MadeByWorker(ABC, Generic[RecipeT]):
                     lease=held,
                 )
             self.check_response(response, samples, search_dtype)
-            _complete(partial, weights, response.quantization_config, self.dtype)
+            _complete(partial, weights, response.quantization_config, self.saved_dtype(weights))
             record = _record(final, partial, weights, recipe, samples, response)
             write_atomically(partial / MANIFEST, record.model_dump_json(indent=2) + "\n")
             progress.say(f"quantized in {response.seconds:.0f} s, {record.size_bytes / 1e6:.1f} MB")

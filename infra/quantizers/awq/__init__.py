@@ -85,7 +85,7 @@ class Awq(MadeByWorker[AwqSpec]):
             "version": recipe.version.upper(),
         }
 
-    def search_dtype(self, device: Device, versions: Mapping[str, str]) -> str:
+    def search_dtype(self, weights: Weights, device: Device, versions: Mapping[str, str]) -> str:
         """Return half precision where there is a GPU; on a CPU that would be 16 times slower."""
         on_a_gpu = device.kind == "cuda" and not versions["torch"].endswith("+cpu")
         return "float16" if on_a_gpu else "float32"

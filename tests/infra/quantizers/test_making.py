@@ -132,10 +132,10 @@ def test_the_device_and_the_type_of_the_search_are_in_the_key(bench: Bench) -> N
         for dtype in ("float16", "float32")
     }
     assert len(keys) == 6
-    assert [Awq().search_dtype(device, versions) for device in devices] == [
+    assert [Awq().search_dtype(weights, device, versions) for device in devices] == [
         "float32", "float16", "float16"
     ]  # fmt: skip
-    assert Awq().search_dtype(devices[1], {"torch": "2.13.0+cpu"}) == "float32"
+    assert Awq().search_dtype(weights, devices[1], {"torch": "2.13.0+cpu"}) == "float32"
 
 
 def test_tokens_environment_and_variables_are_in_the_key(
