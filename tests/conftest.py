@@ -45,6 +45,12 @@ def quantizer_environment(tmp_path_factory: pytest.TempPathFactory) -> PythonEnv
     return _environment("awq", tmp_path_factory)
 
 
+@pytest.fixture(scope="session")
+def llmcompressor_environment(tmp_path_factory: pytest.TempPathFactory) -> PythonEnvironment:
+    """The environment with the real llm-compressor, CPU build."""
+    return _environment("llmcompressor", tmp_path_factory)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_leases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Locks of the tests' own: they wait for no run of this machine, and no run for them."""

@@ -4,6 +4,7 @@ port      what a method offers
 making    what is the same for all: made once, verified, kept
 worker    the scripts that do it, each in an environment of its own
 awq       AutoAWQ
+compressed llm-compressor: GPTQ, and the schemes of compressed-tensors
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from typing import Any
 
 from infra.contracts.specs import Recipe
 from infra.quantizers.awq import Awq
+from infra.quantizers.compressed import CompressedTensors, Gptq
 from infra.quantizers.port import Need, Quantizer
 
 __all__ = ["Need", "Quantizer", "quantizer_of"]
 
 _METHODS: dict[str, Quantizer[Any]] = {
     "awq": Awq(),
+    "gptq": Gptq(),
+    "compressed-tensors": CompressedTensors(),
 }
 
 

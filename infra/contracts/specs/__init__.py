@@ -9,7 +9,14 @@ from infra.contracts.specs.evaluation import DatasetSpec, EvaluationSpec, TaskSp
 from infra.contracts.specs.matrix import CellSpec, MatrixModelSpec, MatrixSpec
 from infra.contracts.specs.models import ModelSpec
 from infra.contracts.specs.probes import FidelitySpec, SpeedSpec, TriageSpec
-from infra.contracts.specs.quantization import AwqSpec, QuantizationSpec, Recipe
+from infra.contracts.specs.quantization import (
+    AwqSpec,
+    CompressedSpec,
+    GptqSpec,
+    QuantizationSpec,
+    Recipe,
+    SchemeOverride,
+)
 from infra.contracts.specs.results import ResultsSpec
 from infra.contracts.specs.run import RunSpec
 from infra.contracts.specs.serving import ServingSpec
@@ -24,9 +31,11 @@ __all__ = [
     "CalibrationSpec",
     "CandidateSpec",
     "CellSpec",
+    "CompressedSpec",
     "DatasetSpec",
     "EvaluationSpec",
     "FidelitySpec",
+    "GptqSpec",
     "MatrixModelSpec",
     "MatrixSpec",
     "ModelSpec",
@@ -34,6 +43,7 @@ __all__ = [
     "Recipe",
     "ResultsSpec",
     "RunSpec",
+    "SchemeOverride",
     "ServingChanges",
     "ServingSpec",
     "Spec",

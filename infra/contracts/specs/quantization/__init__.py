@@ -9,12 +9,25 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from infra.contracts.specs.quantization.awq import AwqSpec
+from infra.contracts.specs.quantization.compressed import CompressedSpec, SchemeOverride
+from infra.contracts.specs.quantization.gptq import GptqSpec
 from infra.contracts.specs.quantization.recipe import Recipe
 
-__all__ = ["RECIPES", "AwqSpec", "QuantizationSpec", "Recipe", "recipe_kind"]
+__all__ = [
+    "RECIPES",
+    "AwqSpec",
+    "CompressedSpec",
+    "GptqSpec",
+    "QuantizationSpec",
+    "Recipe",
+    "SchemeOverride",
+    "recipe_kind",
+]
 
 RECIPES: dict[str, type[Recipe]] = {
     "awq": AwqSpec,
+    "gptq": GptqSpec,
+    "compressed-tensors": CompressedSpec,
 }
 """Method → its recipe. The first one is meant where a recipe names no method."""
 
