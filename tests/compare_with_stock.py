@@ -26,7 +26,8 @@ sys.path.insert(0, str(ROOT))
 
 from infra.contracts.records import TaskScores  # noqa: E402
 from infra.contracts.specs import ServingSpec, TaskSpec  # noqa: E402
-from infra.engines.vllm.server import LiveServer, serve  # noqa: E402
+from infra.engines.live import LiveServer  # noqa: E402
+from infra.engines.vllm.server import serve  # noqa: E402
 from infra.machine.device import detect  # noqa: E402
 from infra.machine.environments import ensure  # noqa: E402
 from infra.store.settings import Settings  # noqa: E402

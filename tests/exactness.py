@@ -31,7 +31,8 @@ from typing import Any
 from infra.contracts.progress import Silent
 from infra.contracts.records import PythonEnvironment
 from infra.contracts.specs import ServingSpec
-from infra.engines.vllm.server import LiveServer, serve
+from infra.engines.live import LiveServer
+from infra.engines.vllm.server import serve
 from infra.machine.device import detect
 from infra.machine.environments import ensure
 from infra.store.settings import Settings

@@ -34,7 +34,10 @@ _NOT_DECIDING = (
 )
 """Of these, secrets, places, and which of equal devices is taken."""
 
-CODE = ("scoring", "engines/vllm/server.py", "engines/connection.py", "contracts/capability.py")
+CODE = (
+    *("scoring", "engines/live.py", "engines/vllm/server.py", "engines/connection.py"),
+    "contracts/capability.py",
+)
 """Code that asks, reads what is answered, and says of a server what it can do."""
 
 _MEMORY = "serving.memory_fraction"

@@ -15,8 +15,9 @@ import pytest
 
 from infra.contracts.errors import EvaluationError, PortTaken, RequestFailed, ServerDied, ServerHung
 from infra.contracts.records import Restart
+from infra.engines.live import LiveServer
 from infra.engines.restarts import work_through
-from infra.engines.vllm.server import LiveServer, serve_command
+from infra.engines.vllm.server import serve_command
 from infra.machine import ports
 
 SERVER = Path(__file__).parents[2] / "servers_for_tests.py"

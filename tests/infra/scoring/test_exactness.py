@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from infra.contracts.records import PythonEnvironment
-from infra.engines.vllm.server import LiveServer
+from infra.engines.live import LiveServer
 from infra.suite.harness.suite import HarnessSuite
 from tests import tiny_model
 from tests.exactness import SAMPLE, compare_checkpoint, compare_tokenizers, served, served_alone

@@ -13,7 +13,8 @@ from infra.contracts.errors import ServerError
 from infra.contracts.progress import Progress
 from infra.contracts.records import Adjustment
 from infra.contracts.specs import ServingSpec
-from infra.engines.vllm.diagnosis.reading import Diagnosis, diagnose
+from infra.engines.diagnosis.reading import Diagnosis, diagnose
+from infra.engines.vllm.diagnosis.table import TABLE
 
 MOST_ADJUSTMENTS = 3
 _PREFIX = "serving."
@@ -83,7 +84,7 @@ def diagnosis_of(error: ServerError) -> Diagnosis | None:
     if not error.diagnosis or error.log is None:
         return None
     text = error.log.read_text(encoding="utf-8", errors="replace")
-    return diagnose(text, error.exit_code)
+    return diagnose(TABLE, text, error.exit_code)
 
 
 def _adjustments(

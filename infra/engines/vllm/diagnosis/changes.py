@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from infra.engines.vllm.diagnosis.patterns import Value
+from infra.engines.diagnosis.patterns import Value
 
 _SPARE_FRACTION = 0.05
 """Of the device's memory: what others take of it changes from one minute to the next."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from infra.engines.diagnosis.patterns import Failure
 from infra.engines.vllm.diagnosis.changes import shorter_window
-from infra.engines.vllm.diagnosis.patterns import Failure
 
 MODELS = (
     Failure(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from infra.engines.diagnosis.patterns import Failure
 from infra.engines.vllm.diagnosis.changes import eager, shorter_window, smaller_fraction
-from infra.engines.vllm.diagnosis.patterns import Failure
 
 _OUT_OF_MEMORY = (
     r"can't allocate memory: you tried to allocate (?P<size>\d+ bytes)",

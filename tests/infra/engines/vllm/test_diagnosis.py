@@ -15,12 +15,13 @@ from pydantic import BaseModel
 from infra.contracts.errors import PortTaken, ServerDied, ServerError, ServerNotReady
 from infra.contracts.records import Adjustment, PythonEnvironment
 from infra.contracts.specs import ArmSpec, ServingSpec
+from infra.engines.diagnosis.messages import explained
+from infra.engines.diagnosis.patterns import Value
+from infra.engines.diagnosis.reading import Diagnosis, diagnose, find
+from infra.engines.live import LiveServer
 from infra.engines.vllm.diagnosis.adjusting import MOST_ADJUSTMENTS, adjusted, adjusting
-from infra.engines.vllm.diagnosis.messages import explained
-from infra.engines.vllm.diagnosis.patterns import Value
-from infra.engines.vllm.diagnosis.reading import Diagnosis, diagnose, find
-from infra.engines.vllm.diagnosis.table import FAILURES
-from infra.engines.vllm.server import LiveServer, serve, serve_command
+from infra.engines.vllm.diagnosis.table import TABLE
+from infra.engines.vllm.server import serve, serve_command
 from infra.machine import ports
 from infra.machine.device import detect
 from tests.engine_failures import CASES, ON_HOPPER
@@ -112,13 +113,13 @@ def captured(name: str) -> tuple[int, str]:
 
 def diagnosed(name: str) -> Diagnosis:
     code, text = captured(name)
-    found = diagnose(text, code)
+    found = diagnose(TABLE, text, code)
     assert found is not None
     return found
 
 
 def test_every_entry_has_a_captured_log_and_every_log_an_entry() -> None:
-    names = [failure.name for failure in FAILURES]
+    names = [failure.name for failure in TABLE.failures]
     assert len(set(names)) == len(names) >= 12
     assert {name.partition("--")[0] for name in LOGS} == set(names)
     assert set(LOGS) == set(CASES) | set(ON_HOPPER) == set(SAYS)
@@ -141,12 +142,14 @@ def test_a_captured_failure_is_said_with_its_cause_and_field(name: str) -> None:
 def test_no_other_entry_matches_a_captured_log(name: str) -> None:
     code, text = captured(name)
     matching = {
-        failure.name for failure in FAILURES if find(failure, text) or failure.exit_code == code
+        failure.name
+        for failure in TABLE.failures
+        if find(failure, TABLE, text) or failure.exit_code == code
     }
     assert matching == {name.partition("--")[0]}
 
 
-@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.name)
+@pytest.mark.parametrize("failure", TABLE.failures, ids=lambda failure: failure.name)
 def test_the_field_to_change_exists(failure: Any) -> None:
     names = [word.strip(",.") for word in failure.remedy.split() if word.startswith("serving.")]
     for field in filter(None, [failure.field, *names]):
@@ -165,16 +168,16 @@ def test_the_field_to_change_exists(failure: Any) -> None:
     ],
 )
 def test_an_unknown_failure_stays_unknown(text: str, code: int) -> None:
-    assert diagnose(text, code) is None
+    assert diagnose(TABLE, text, code) is None
 
 
 def test_the_first_failure_counts_and_only_after_the_last_start() -> None:
     full, window = captured("disk-full")[1], captured("window-too-long")[1]
-    assert getattr(diagnose(window + full, 1), "name", None) == "window-too-long"
-    assert getattr(diagnose(full + window, 1), "name", None) == "disk-full"
+    assert getattr(diagnose(TABLE, window + full, 1), "name", None) == "window-too-long"
+    assert getattr(diagnose(TABLE, full + window, 1), "name", None) == "disk-full"
     up = "INFO:     Application startup complete.\n"
-    assert diagnose(full + up, 1) is None
-    assert getattr(diagnose(full + up, 137), "name", None) == "killed"
+    assert diagnose(TABLE, full + up, 1) is None
+    assert getattr(diagnose(TABLE, full + up, 137), "name", None) == "killed"
 
 
 def test_an_adjustment_is_taken_once() -> None:
@@ -300,12 +303,12 @@ def test_a_broken_chat_template_explains_a_refused_chat(tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     log.write_text(captured("chat-template-broken")[1], encoding="utf-8")
     refused = ServerError("/v1/chat/completions answered 400.", cause="?", exit_code=3)
-    error = explained(refused, log)
+    error = explained(TABLE, refused, log)
     assert error.fact == refused.fact
     assert (error.diagnosis, error.exit_code) == ("chat-template-broken", 3)
     assert "chat template is broken" in error.cause
     log.write_text("")
-    assert explained(refused, log) is refused
+    assert explained(TABLE, refused, log) is refused
 
 
 def too_small(spec: ServingSpec) -> str | None:

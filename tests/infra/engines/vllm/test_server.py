@@ -27,7 +27,8 @@ from infra.contracts.errors import (
 )
 from infra.contracts.records import PythonEnvironment
 from infra.contracts.specs import ServingSpec
-from infra.engines.vllm.server import LiveServer, serve, serve_command
+from infra.engines.live import LiveServer
+from infra.engines.vllm.server import serve, serve_command
 from infra.machine import ports
 from infra.machine.device import detect
 from infra.models.chat_template import has_chat_template

@@ -20,7 +20,7 @@ from infra.contracts.specs import (
     ModelSpec,
     RunSpec,
 )
-from infra.engines.vllm.server import LiveServer
+from infra.engines.live import LiveServer
 from infra.probes.fidelity import ReadingProbe, compare
 from infra.probes.fidelity.positions import Positions
 from tests.broken_checkpoints import SAMPLE

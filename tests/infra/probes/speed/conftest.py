@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from infra.contracts.progress import Silent
-from infra.engines.vllm.server import LiveServer
+from infra.engines.live import LiveServer
 from tests.infra.probes.speed.served import serving
 from tests.process_marks import Marked
 

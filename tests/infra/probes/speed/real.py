@@ -15,7 +15,7 @@ from infra.contracts.specs import (
     SpeedSpec,
     TaskSpec,
 )
-from infra.engines.vllm.server import LiveServer
+from infra.engines.live import LiveServer
 from infra.probes.speed import BenchProbe
 from tests.conftest import PrintProgress
 from tests.infra.probes.subjects import checkpoint_at, subject_of

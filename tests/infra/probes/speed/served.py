@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from infra.contracts.progress import Progress
-from infra.engines.vllm.server import LiveServer, serve_command
+from infra.engines.live import LiveServer
+from infra.engines.vllm.server import serve_command
 from infra.machine import ports
 from tests.process_marks import Marked
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra.engines.vllm.server import LiveServer
+from infra.engines.live import LiveServer
 from infra.machine import ports
 from infra.machine.device import Device
 from infra.probes.speed import memory_at_load as memory

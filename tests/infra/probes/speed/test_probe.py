@@ -14,8 +14,8 @@ import pytest
 from infra.contracts.errors import ServerDied
 from infra.contracts.records import Bench, PythonEnvironment, Restart
 from infra.contracts.specs import AwqSpec, EvaluationSpec, ModelSpec, RunSpec
+from infra.engines.live import LiveServer
 from infra.engines.restarts import work_through
-from infra.engines.vllm.server import LiveServer
 from infra.engines.vllm.timing import command as client
 from infra.probes.speed import BenchProbe
 from infra.store.run_folder import RunFolder

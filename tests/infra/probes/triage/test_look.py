@@ -15,7 +15,7 @@ from infra.contracts.errors import BrokenCheckpoint
 from infra.contracts.progress import Silent
 from infra.contracts.records import Check, Checkpoint, PythonEnvironment, Triage, Weights
 from infra.contracts.specs import BASELINE
-from infra.engines.vllm.server import LiveServer
+from infra.engines.live import LiveServer
 from infra.models.weights import as_it_came
 from infra.probes.subject import Subject
 from infra.probes.triage import Look, look_at_files, served

@@ -1,9 +1,10 @@
-"""By what a failure of the engine is recognized."""
+"""By what a failure of an engine is recognized."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 Value = bool | int | float
 Adjust = Callable[[Mapping[str, str], str], dict[str, Value] | None]
@@ -20,8 +21,8 @@ class Failure:
 
     name: str
     patterns: tuple[str, ...]
-    """Regular expressions. They are looked for in what `vllm_log.failure` leaves of the log; their
-    named groups fill the texts below."""
+    """Regular expressions. They are looked for in what the engine says of its failure; their named
+    groups fill the texts below."""
 
     fact: str
     cause: str
@@ -40,3 +41,15 @@ class Failure:
 
     exit_code: int | None = None
     """Says it without any word in the log."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The failures of one engine that are recognized, and how its log is read."""
+
+    failures: tuple[Failure, ...]
+    said: Callable[[str], str]
+    """From a log to what the engine says of its failure in it."""
+
+    first_error: Callable[[Path], str]
+    """From the file of a log to the error in it that is not a consequence of others."""

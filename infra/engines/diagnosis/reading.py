@@ -1,4 +1,4 @@
-"""Recognise a failure of the engine in its log."""
+"""Recognise a failure of an engine in its log."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import re
 from collections import defaultdict
 
 from infra.contracts.records import Record
-from infra.engines.vllm import log as vllm_log
-from infra.engines.vllm.diagnosis.patterns import Failure, Value
-from infra.engines.vllm.diagnosis.table import FAILURES
+from infra.engines.diagnosis.patterns import Failure, Table, Value
 
 
 class Diagnosis(Record):
@@ -27,22 +25,23 @@ class Diagnosis(Record):
     """Field of the spec → a value with which it should work; none if no change is safe."""
 
 
-def diagnose(log_text: str, exit_code: int | None) -> Diagnosis | None:
+def diagnose(table: Table, log_text: str, exit_code: int | None) -> Diagnosis | None:
     """Return the failure that a log tells of, None if it is none of the table.
 
     The failure that stands first in the log counts: later ones are its consequences.
 
     Args:
+        table: The engine's failures.
         log_text: All that the engine printed.
         exit_code: With which it ended (128 + n after signal n); None while it runs.
     """
-    for failure in FAILURES:
+    for failure in table.failures:
         if failure.exit_code is not None and failure.exit_code == exit_code:
             return _diagnosis(failure, None, log_text)
     found = [
         (match.start(), match, failure)
-        for failure in FAILURES
-        if (match := find(failure, log_text))
+        for failure in table.failures
+        if (match := find(failure, table, log_text))
     ]
     if not found:
         return None
@@ -50,13 +49,13 @@ def diagnose(log_text: str, exit_code: int | None) -> Diagnosis | None:
     return _diagnosis(failure, match, log_text)
 
 
-def find(failure: Failure, log_text: str) -> re.Match[str] | None:
+def find(failure: Failure, table: Table, log_text: str) -> re.Match[str] | None:
     """Return where a log tells of one failure, None if it does not."""
     if failure.needs and not re.search(failure.needs, log_text):
         return None
     if failure.never and re.search(failure.never, log_text):
         return None
-    text = vllm_log.failure(log_text)
+    text = table.said(log_text)
     matches = [match for pattern in failure.patterns if (match := re.search(pattern, text))]
     return min(matches, key=lambda match: match.start(), default=None)
 

@@ -12,25 +12,26 @@ from infra.contracts.errors import (
     ServerHung,
     ServerNotReady,
 )
-from infra.engines.vllm import log as vllm_log
-from infra.engines.vllm.diagnosis.reading import diagnose
+from infra.engines.diagnosis.patterns import Table
+from infra.engines.diagnosis.reading import diagnose
 from infra.machine.log_lines import tail
 from infra.machine.processes import describe_exit
 
 
-def died(log: Path, exit_code: int) -> ServerError:
+def died(table: Table, log: Path, exit_code: int) -> ServerError:
     """Return the error for an engine that ended by itself.
 
     Args:
+        table: The engine's failures.
         log: What it printed.
         exit_code: With which it ended (128 + n after signal n).
     """
     ended = f"The server ended by itself with {describe_exit(exit_code)}."
-    diagnosis = diagnose(_read(log), exit_code)
+    diagnosis = diagnose(table, _read(log), exit_code)
     if diagnosis is None:
         return ServerDied(
             f"{ended} Its last lines ({log}):\n{tail(log)}",
-            cause=vllm_log.first_error(log),
+            cause=table.first_error(log),
             remedy="The first error in the log is the one that matters.",
             exit_code=exit_code,
             log=log,
@@ -46,10 +47,10 @@ def died(log: Path, exit_code: int) -> ServerError:
     )
 
 
-def not_ready(log: Path) -> ServerNotReady:
+def not_ready(table: Table, log: Path) -> ServerNotReady:
     """Return the error for an engine that still runs, but was not ready in time."""
     late = "The server was not ready in time."
-    if (diagnosis := diagnose(_read(log), None)) is not None:
+    if (diagnosis := diagnose(table, _read(log), None)) is not None:
         return ServerNotReady(
             f"{late} {diagnosis.fact} Its log: {log}",
             cause=diagnosis.cause,
@@ -77,9 +78,9 @@ def hung(log: Path) -> ServerHung:
     )
 
 
-def explained(error: ServerError, log: Path) -> ServerError:
+def explained(table: Table, error: ServerError, log: Path) -> ServerError:
     """Return an error of an engine that runs, with the cause and remedy that its log tells of."""
-    diagnosis = diagnose(_read(log), None)
+    diagnosis = diagnose(table, _read(log), None)
     if diagnosis is None:
         return error
     return replace(error, cause=diagnosis.fact, remedy=diagnosis.remedy, diagnosis=diagnosis.name)
