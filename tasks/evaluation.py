@@ -153,10 +153,10 @@ class _Environment(NamedTuple):
 
 def _server(arm: ArmSpec) -> _Environment:
     serving = arm.serving
-    return _Environment(engine_of(serving).environment, serving.device, serving.python)
+    return _Environment(engine_of(serving).environment, serving.computes_on, serving.python)
 
 
 def _quantizer(arm: ArmSpec) -> _Environment | None:
     if arm.quantization is None:
         return None
-    return _Environment(quantizer_of(arm.quantization).environment, arm.serving.device)
+    return _Environment(quantizer_of(arm.quantization).environment, arm.serving.computes_on)

@@ -25,6 +25,9 @@ class Capability(StrEnum):
     CHOSEN_LOGPROBS = "chosen-token logprobs"
     """Log-probabilities of named tokens at the next position."""
 
+    FORCED_LOGPROBS = "forced-token logprobs"
+    """The log-probability that a token would have had which a bias makes it say."""
+
     PROMPT_LOGPROBS = "prompt logprobs"
     """The likeliest tokens at every position of the prompt."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from infra.contracts.capability import Capability
 from infra.contracts.progress import Progress
@@ -40,6 +40,11 @@ class Setup:
     """Run code that comes with the model."""
 
 
+Layout = Literal["transformers", "gguf"]
+"""How weights lie in a folder: as Transformers writes them, or in one GGUF file beside the model's
+configuration and tokenizer."""
+
+
 class Kernels(NamedTuple):
     """What an engine computes quantized layers with, by the names in its log."""
 
@@ -62,6 +67,10 @@ class Engine(Protocol):
     @property
     def environment(self) -> str:
         """Environment that it runs in, as `infra/environments` calls it."""
+
+    @property
+    def reads(self) -> Layout:
+        """Layout of the weights that it reads."""
 
     @property
     def variables_prefix(self) -> str:

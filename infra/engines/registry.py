@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from infra.contracts.specs import ServingSpec
+from infra.engines.llamacpp.engine import LlamaCpp
 from infra.engines.port import Engine
 from infra.engines.vllm.engine import Vllm
 
-_ENGINES: dict[str, Engine] = {engine.name: engine for engine in (Vllm(),)}
+_ENGINES: dict[str, Engine] = {engine.name: engine for engine in (Vllm(), LlamaCpp())}
 
 
 def engines() -> Iterable[Engine]:

@@ -23,6 +23,7 @@ import psutil
 from infra.contracts.errors import EnvironmentBuildError
 from infra.contracts.progress import Progress
 from infra.contracts.records import PythonEnvironment, Record
+from infra.machine import programs
 from infra.machine.processes import run, tail
 from infra.machine.ticker import Ticker
 from infra.store.content import build_once, digest_of
@@ -60,6 +61,9 @@ class _Program(Record):
     imports: str
     """Module that an interpreter of the user's must have to serve instead."""
 
+    executable: str = ""
+    """Beginning of the name of a program that may serve instead, without any Python."""
+
     built_with_torch: tuple[str, ...]
     """Source distributions whose set-up imports torch: installed second, without build
     isolation."""
@@ -90,13 +94,25 @@ def locate(
         python: The interpreter that the run names, if it does.
 
     Raises:
-        EnvironmentBuildError: The user's own interpreter does not exist or lacks the package.
+        EnvironmentBuildError: The user's own interpreter does not exist or lacks the package, or
+            there is none for this kind of device.
     """
     named = python.expanduser().absolute() if python else None
     if own := named or settings.interpreters.get(name):
         variable = "serving.python" if named else interpreter_variable(name)
+        other = _program(name).executable
+        if other and own.name.startswith(other):
+            return programs.provided(name, own, variable), True
         return _provided(name, own, variable), True
-    digest = digest_of(lock_file(name, device).read_text(encoding="utf-8"))
+    lock = lock_file(name, device)
+    if not lock.exists():
+        raise EnvironmentBuildError(
+            f"Assay builds no {name} environment for {device}.",
+            cause="What it would install computes on other devices alone.",
+            remedy="Set serving.device to 'cpu', or point "
+            f"{interpreter_variable(name)} at one of your own.",
+        )
+    digest = digest_of(lock.read_text(encoding="utf-8"))
     folder = settings.environments.absolute() / f"{name}-{device}-{digest[:16]}"
     environment = PythonEnvironment(
         name=f"{name}-{device}", python=folder / "bin" / "python", digest=digest, provided=False

@@ -108,6 +108,6 @@ def _serving(serving: ServingSpec, device: Device | None, settings: Settings) ->
 
 def _device(serving: ServingSpec) -> Device | None:
     try:
-        return detect(serving.device)
+        return detect(serving.computes_on)
     except AssayError:
         return None  # the accelerator's own line says so

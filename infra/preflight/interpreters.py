@@ -16,6 +16,8 @@ from infra.store.settings import Settings, interpreter_variable
 BYTES = {"cpu": 3 * GIB, "cuda": 10 * GIB}
 """Room that one environment takes, with the installer's copies, measured."""
 
+_WITHOUT_TORCH = GIB // 5
+
 
 def environment(
     name: str,
@@ -30,8 +32,8 @@ def environment(
     """
     lock = lock_file(name, device)
     try:
-        text = lock.read_text(encoding="utf-8")
         found, present = locate(name, device, settings, python)
+        text = "" if found.provided else lock.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise EnvironmentBuildError(
             f"The locked requirements {lock} cannot be read.",
@@ -48,10 +50,10 @@ def environment(
         return f"yours, {found.python}", 0
     _check_build(lock.name, text, name, device)
     if not present:
-        gigabytes = BYTES[device] / GIB
+        size = BYTES[device] if re.search(r"^torch==", text, re.MULTILINE) else _WITHOUT_TORCH
         return note(
-            f"{name} environment", f"will be built on first use, about {gigabytes:.0f} GiB"
-        ), BYTES[device]
+            f"{name} environment", f"will be built on first use, about {size / GIB:.2g} GiB"
+        ), size
     if not found.python.exists():  # a link to an interpreter that is gone
         raise EnvironmentBuildError(
             f"The interpreter {found.python} is gone.",

@@ -33,7 +33,7 @@ def accelerator(spec: ServingSpec, settings: Settings) -> str:
         PreflightError: A GPU was asked for and there is none.
         NotEnough: There are too few.
     """
-    device = detect(spec.device)
+    device = detect(spec.computes_on)
     wanted = spec.tensor_parallel_size
     if device.kind == "cpu" and wanted > 1:
         raise NotEnough(

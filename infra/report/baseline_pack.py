@@ -73,7 +73,7 @@ def check(path: Path, spec: RunSpec, settings: Settings) -> BaselinePack:
                 "Its definition, its rows, their marking or the libraries are others.",
             )
     serving = spec.baseline.serving
-    device = detect(serving.device)
+    device = detect(serving.computes_on)
     python = Path(serving.python) if serving.python else None
     environment, _ = locate(engine_of(serving).environment, device.kind, settings, python)
     if environment.digest != pack.engine:

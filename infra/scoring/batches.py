@@ -24,11 +24,15 @@ MAX_ECHO_TOKENS = 4_096
 """The answer to an echo takes about 100 bytes a token, and the server's time to write it."""
 
 
-def batches(questions: Iterable[Question]) -> Iterator[Batch]:
+def batches(questions: Iterable[Question], *, forces: bool = False) -> Iterator[Batch]:
     """Yield the questions in order, cut into requests.
 
     Reads that want different tokens share a request that asks for all of these, up to
     `MAX_WANTED`. A generation travels alone, so that one long text does not hold up the others.
+
+    Args:
+        questions: What to ask.
+        forces: Whether tokens are read by forcing them: the same after each prompt of a request.
     """
     batch: list[Question] = []
     wanted: set[int] = set()
@@ -36,7 +40,8 @@ def batches(questions: Iterable[Question]) -> Iterator[Batch]:
     for question in questions:
         size = count(question.prompt)
         more = wanted.union(question.wanted) if isinstance(question, Read) else set()
-        if batch and not _fits(question, batch, tokens + size, len(more)):
+        alike = not forces or not batch or _wants(question) == _wants(batch[0])
+        if batch and not (alike and _fits(question, batch, tokens + size, len(more))):
             yield batch
             batch, tokens = [], 0
             more = set(question.wanted) if isinstance(question, Read) else set()
@@ -44,6 +49,10 @@ def batches(questions: Iterable[Question]) -> Iterator[Batch]:
         tokens, wanted = tokens + size, more
     if batch:
         yield batch
+
+
+def _wants(question: Question) -> tuple[int, ...]:
+    return question.wanted if isinstance(question, Read) else ()
 
 
 def _fits(question: Question, batch: Batch, tokens: int, wanted: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,12 +17,15 @@ from typing import Any
 import aiohttp
 import orjson
 
+from infra.contracts.capability import Capability
 from infra.contracts.errors import RequestFailed
 from infra.engines.endpoint import Endpoint
-from infra.scoring import protocol
+from infra.engines.forced import Malformed
+from infra.scoring import forced_reads, protocol
 from infra.scoring.batches import Batch
 from infra.scoring.failures import REMEDIES, Failure, Refused, Throttled, Transient, of_status
 from infra.scoring.pace import Pace
+from infra.scoring.plan import Read
 from infra.scoring.protocol import Question, Reply
 from infra.scoring.tokens import count
 
@@ -59,6 +62,9 @@ class Counts:
 class Client:
     """Asks one server."""
 
+    path = "completions"
+    """What questions go to, below the server's address."""
+
     def __init__(
         self,
         server: Endpoint,
@@ -84,6 +90,13 @@ class Client:
         self._say = say
         self._last_success = 0.0
         self.counts = Counts()
+
+    @property
+    def forces(self) -> bool:
+        """Whether tokens are read by forcing them: the server has no better way."""
+        can = self._server.can
+        better = {Capability.CHOSEN_LOGPROBS, Capability.ECHO_LOGPROBS}
+        return Capability.FORCED_LOGPROBS in can and better.isdisjoint(can)
 
     def ask(
         self, batches: Iterable[Batch], receive: Receive, whose: Callable[[Question], str]
@@ -164,8 +177,7 @@ class Client:
     ) -> list[tuple[Question, Reply]]:
         """Ask a batch; if it is refused, its parts, down to the question that is to blame."""
         try:
-            body = protocol.body(self._server.model, batch, seed=self._seed)
-            replies = _read(batch, await self._persist(session, body))
+            replies = await self._exchange(session, batch)
         except Refused as error:
             if len(batch) == 1 or error.all_alike:
                 raise self._given_up(error, whose(batch[0])) from None
@@ -177,6 +189,33 @@ class Client:
         self.counts.answered += len(batch)
         self.counts.prompt_tokens += sum(count(question.prompt) for question in batch)
         return list(zip(batch, replies, strict=True))
+
+    async def _exchange(self, session: aiohttp.ClientSession, batch: Batch) -> list[Reply]:
+        """Send what a batch takes, one request after the other; return the replies."""
+        steps = self._steps(batch)
+        try:
+            body = next(steps)
+            while True:
+                body = steps.send(await self._persist(session, body))
+        except StopIteration as end:
+            replies: list[Reply] = end.value
+            return replies
+        except Malformed as error:
+            raise Refused(f"the answer cannot be used ({error})") from None
+
+    def _steps(self, batch: Batch) -> Generator[dict[str, Any], Any, list[Reply]]:
+        """Yield the bodies that a batch takes, be sent their answers, and return the replies."""
+        reads = [question for question in batch if isinstance(question, Read)]
+        if self.forces and reads:
+            return [*(yield from forced_reads.steps(self._server.model, reads, seed=self._seed))]
+        answer = yield self._body(batch)
+        return self._replies(batch, answer)
+
+    def _body(self, batch: Batch) -> dict[str, Any]:
+        return protocol.body(self._server.model, batch, seed=self._seed)
+
+    def _replies(self, batch: Batch, answer: Any) -> list[Reply]:
+        return protocol.replies(batch, answer)
 
     async def _persist(self, session: aiohttp.ClientSession, body: dict[str, Any]) -> Any:
         """Send a request until it is answered."""
@@ -206,7 +245,7 @@ class Client:
         self.counts.requests += 1
         try:
             async with session.post(
-                f"{self._server.base_url}/completions",
+                f"{self._server.base_url}/{self.path}",
                 data=orjson.dumps(body),
                 headers={**self._server.headers, "Content-Type": "application/json"},
             ) as response:
@@ -261,13 +300,6 @@ class Client:
             remedy=remedy or "Read the server's log for what went wrong there.",
             status=error.status,
         )
-
-
-def _read(batch: Batch, answer: Any) -> list[Reply]:
-    try:
-        return protocol.replies(batch, answer)
-    except protocol.Malformed as error:
-        raise Refused(f"the answer cannot be used ({error})") from None
 
 
 async def _collect(

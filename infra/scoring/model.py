@@ -90,9 +90,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         self._order = None if order in (None, "None") else int(order)
         self._refuse_cut = refuse_cut
         self._pace = Pace(fixed)
-        self._client = Client(
-            self._server, pace=self._pace, seed=self._seed, timeout=timeout, say=self._say
-        )
+        self._client = self._make_client(timeout)
         self._answers_at = None if answers in (None, "", "None") else Path(str(answers))
         self._identity = identity
         self._answers: Answers | None = None
@@ -108,6 +106,11 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
 
         self.finishes: dict[str, str | None] = {}
         """Prompt → why its generated text ended (`stop`, `length`, …)."""
+
+    def _make_client(self, timeout: float) -> Client:
+        return Client(
+            self._server, pace=self._pace, seed=self._seed, timeout=timeout, say=self._say
+        )
 
     @property
     def counts(self) -> Counts:
@@ -225,7 +228,8 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             self._cut_context(context, continuation, owner)
             for (context, continuation), owner in zip(pairs, whose, strict=True)
         ]
-        groups, places = plan(fitting, reads=self._can_read())
+        forces = self._client.forces
+        groups, places = plan(fitting, reads=self._can_read(), echoes=not forces)
         owners: dict[Question, list[Whose]] = {item: [] for group in groups for item in group.items}
         for owner, (number, _) in zip(whose, places, strict=True):
             for item in groups[number].items:
@@ -266,7 +270,9 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
                 bar.update(finished)
 
             self._client.ask(
-                batches(self._ordered(missing)), receive, lambda one: _name(owners[one][0])
+                batches(self._ordered(missing), forces=self._client.forces),
+                receive,
+                lambda one: _name(owners[one][0]),
             )
         return replies
 
@@ -278,6 +284,8 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         return sorted(shuffled, key=lambda question: type(question).__name__)
 
     def _can_read(self) -> bool:
+        if self._client.forces:
+            return True
         if self._reads is None:
             self._reads = self._client.can_read()
             if not self._reads:

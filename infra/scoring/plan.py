@@ -86,13 +86,14 @@ class Group:
 
 
 def plan(
-    pairs: Iterable[tuple[Packed, Packed]], *, reads: bool = True
+    pairs: Iterable[tuple[Packed, Packed]], *, reads: bool = True, echoes: bool = True
 ) -> tuple[list[Group], list[tuple[int, int]]]:
     """Return what to ask, contexts that share a beginning next to each other.
 
     Args:
         pairs: Context and continuation of each request; the context has at least one token.
         reads: Whether the server can read chosen tokens; if not, everything is echoed.
+        echoes: Whether it can echo; if not, everything is read.
 
     Returns:
         The groups in the order to ask them, and for each request its group and its place in it.
@@ -108,14 +109,21 @@ def plan(
     for context in sorted(contexts):
         continuations = tuple(contexts[context])
         number[context] = len(groups)
-        items = items_of(context, continuations, shared(before, context), reads=reads)
+        items = items_of(
+            context, continuations, shared(before, context), reads=reads, echoes=echoes
+        )
         groups.append(Group(context, continuations, tuple(items)))
         before = context
     return groups, [(number[context], place) for context, place in places]
 
 
 def items_of(
-    context: Packed, continuations: Sequence[Packed], cached: int, *, reads: bool = True
+    context: Packed,
+    continuations: Sequence[Packed],
+    cached: int,
+    *,
+    reads: bool = True,
+    echoes: bool = True,
 ) -> list[Item]:
     """Return the cheaper of the token tree and the echoes.
 
@@ -127,6 +135,7 @@ def items_of(
         continuations: Distinct continuations.
         cached: Tokens of the context that the server has computed for its neighbour.
         reads: Whether the server can read chosen tokens.
+        echoes: Whether it can echo.
     """
     wanted: dict[Packed, dict[int, None]] = {}
     for continuation in continuations:
@@ -140,7 +149,7 @@ def items_of(
     tree_cost = count(context) - cached + READ_COST * len(tree)
     whole = [context + continuation for continuation in continuations if continuation]
     echo_cost = sum(ECHO_TOKEN_COST * count(prompt) + READ_COST for prompt in whole)
-    if reads and tree_cost <= echo_cost:
+    if reads and (tree_cost <= echo_cost or not echoes):
         return list(tree)
     return [Echo(prompt, count(context)) for prompt in whole]
 

@@ -9,11 +9,11 @@ apart.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from infra.engines.forced import Malformed, finite
 from infra.scoring.plan import Answer, Echo, Item, Read, Score
 from infra.scoring.tokens import Packed, unpack
 
@@ -34,10 +34,6 @@ Text: TypeAlias = tuple[str | None, str | None]
 """Generated text, and why it ended: `stop`, `length`, …; none where the server gives none."""
 
 Reply: TypeAlias = Answer | Text
-
-
-class Malformed(Exception):
-    """The answer does not fit the request; the message says how, without quoting prompts."""
 
 
 def body(model: str, questions: Sequence[Question], *, seed: int) -> dict[str, Any]:
@@ -91,13 +87,13 @@ def _reply(question: Question, choice: Mapping[str, Any]) -> Reply:
 
 
 def _read(question: Read, logprobs: Mapping[str, Any]) -> dict[int, Score]:
-    found, best = logprobs["top_logprobs"][0], _finite(logprobs["token_logprobs"][0])
+    found, best = logprobs["top_logprobs"][0], finite(logprobs["token_logprobs"][0])
     # At temperature 0 the generated token is one of the likeliest; an equal value is a tie, which
     # lm-eval counts as greedy.
     return {
         token: (value, value >= best)
         for token in question.wanted
-        for value in [_finite(found[f"{_KEY}{token}"])]
+        for value in [finite(found[f"{_KEY}{token}"])]
     }
 
 
@@ -110,16 +106,10 @@ def _echoed(question: Echo, logprobs: Mapping[str, Any]) -> Score:
     length = len(question.prompt) // 4
     if len(values) != length + 1:
         raise Malformed(f"{len(values)} log-probabilities for {length} tokens and one generated")
-    terms = [_finite(value) for value in values[question.start : -1]]
+    terms = [finite(value) for value in values[question.start : -1]]
     tops = logprobs["top_logprobs"][question.start : -1]
     greedy = all(term == max(top.values()) for term, top in zip(terms, tops, strict=True))
     return sum(terms), greedy
-
-
-def _finite(value: Any) -> float:
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        raise Malformed(f"a log-probability is {value!r}")
-    return value
 
 
 def probe(model: str) -> dict[str, Any]:

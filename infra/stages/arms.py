@@ -137,7 +137,7 @@ def evaluate(
         EvaluationError: The harness failed.
     """
     arm = spec.arms[name]
-    device = detect(arm.serving.device)
+    device = detect(arm.serving.computes_on)
     engine = engine_of(arm.serving)
     setup = Setup(checkpoint.path, arm.serving, environment, device, arm.model.trust_remote_code)
     conditions = engine.conditions(setup, checkpoint.digest)

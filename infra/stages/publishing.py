@@ -174,7 +174,7 @@ def _reused(stages: list[str], arms: Mapping[str, ArmResult]) -> Iterable[str]:
 
 
 def _provenance(arms: Mapping[str, ArmResult], spec: RunSpec, commit: str | None) -> dict[str, str]:
-    device = detect(spec.baseline.serving.device)
+    device = detect(spec.baseline.serving.computes_on)
     facts = {f"version of {name}": importlib.metadata.version(name) for name in _PACKAGES}
     for arm in arms.values():
         # Python and transformers of a quantizer are not those of this process.

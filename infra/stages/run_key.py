@@ -91,7 +91,7 @@ def run_key(spec: RunSpec, settings: Settings) -> str | None:
         ]
         if None not in inputs:
             inputs.append(margin_taken(spec, settings))
-        devices = [detect(arm.serving.device) for arm in spec.arms.values()]
+        devices = [detect(arm.serving.computes_on) for arm in spec.arms.values()]
         environments = [
             [
                 device.kind,
@@ -192,7 +192,7 @@ def _engines(spec: RunSpec, settings: Settings) -> dict[str, str]:
     found = {}
     for name, arm in spec.evaluated.items():
         try:
-            found[name] = _environments(arm, detect(arm.serving.device), settings)[0]
+            found[name] = _environments(arm, detect(arm.serving.computes_on), settings)[0]
         except (AssayError, OSError):
             continue  # the preflight says what is wrong
     return found
@@ -204,7 +204,7 @@ def _named(arm: ArmSpec) -> dict[str, str | None]:
 
 def _cores(arm: ArmSpec) -> int | None:
     try:
-        return detect(arm.serving.device).cores
+        return detect(arm.serving.computes_on).cores
     except AssayError:
         return None  # the preflight says what is wrong
 

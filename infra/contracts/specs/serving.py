@@ -7,24 +7,34 @@ from typing import Literal, Self
 
 from pydantic import Field
 
+from infra.contracts import llamacpp_flags, vllm_flags
 from infra.contracts.errors import SpecError
 from infra.contracts.specs.spec import Spec, refuse
-from infra.contracts.vllm_flags import chat_only_among, owned_among
 
 _SECRET = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)(_|$)", re.IGNORECASE)
+
+_VLLM_ALONE = ("tensor_parallel_size", "memory_fraction", "enforce_eager", "adjust")
+
+OF_ONE_ENGINE = (*_VLLM_ALONE, "extra_args", "variables", "python")
+"""Fields that mean nothing, or something else, on another engine."""
 
 
 class ServingSpec(Spec):
     """How an engine serves an arm. A candidate has the baseline's settings but for its changes."""
 
-    engine: Literal["vllm"] = "vllm"
-    """The engine. What the other fields ask for and it has not, it refuses before anything runs."""
+    engine: Literal["vllm", "llamacpp"] = "vllm"
+    """What serves it: `vllm` checkpoints in the Transformers layout, `llamacpp` GGUF files. A
+    candidate on another engine than the baseline's has that engine's defaults, not the baseline's
+    settings, where these are of one engine alone."""
 
     device: Literal["auto", "cuda", "cpu"] = "auto"
-    """`auto` takes the GPU where an NVIDIA driver answers, the engine's CPU build elsewhere."""
+    """`auto` takes the GPU where an NVIDIA driver answers, the engine's CPU build elsewhere. For
+    llama.cpp it is the CPU: the one that Assay installs computes there alone."""
 
     dtype: Literal["auto", "float16", "bfloat16", "float32"] = "auto"
-    """Data type of activations and unquantized weights. `auto` is the checkpoint's."""
+    """Data type of activations and unquantized weights. `auto` is the checkpoint's. For llama.cpp
+    that of the key-value cache: `auto` is float16, and `float32` does without flash attention
+    besides, which rounds to 16 bits."""
 
     max_model_len: int | None = Field(default=None, ge=64)
     """Tokens of prompt and answer together. Empty: what the model was made for."""
@@ -67,8 +77,13 @@ class ServingSpec(Spec):
     stand in the report, so a secret does not belong here."""
 
     python: str | None = None
-    """Interpreter that has another version of the engine. Empty: an environment that Assay
-    builds."""
+    """Interpreter that has another version of the engine, or for llama.cpp a program whose name
+    begins with `llama-server`. Empty: an environment that Assay builds."""
+
+    @property
+    def computes_on(self) -> Literal["auto", "cuda", "cpu"]:
+        """What to compute on, with what `auto` means for this engine."""
+        return "cpu" if self.engine == "llamacpp" and self.device == "auto" else self.device
 
     @refuse
     def _no_secret_variables(self) -> Self:
@@ -82,15 +97,14 @@ class ServingSpec(Spec):
 
     @refuse
     def _flags_not_owned(self) -> Self:
-        if self.engine != "vllm":
-            return self  # its own refusals read its own arguments
-        if owned := owned_among(self.extra_args):
+        flags = llamacpp_flags if self.engine == "llamacpp" else vllm_flags
+        if owned := flags.owned_among(self.extra_args):
             raise SpecError(
                 f"serving.extra_args sets {', '.join(owned)}.",
                 cause="Assay sets these itself, so that all arms are served alike.",
                 remedy="; ".join(f"{name}: {instead}" for name, instead in owned.items()) + ".",
             )
-        if idle := chat_only_among(self.extra_args):
+        if idle := flags.chat_only_among(self.extra_args):
             raise SpecError(
                 f"serving.extra_args sets {', '.join(idle)}.",
                 cause="That acts on requests for a chat alone. The evaluation renders each "
@@ -105,5 +119,24 @@ class ServingSpec(Spec):
             raise SpecError(
                 f"serving.tensor_parallel_size={self.tensor_parallel_size} with device='cpu'.",
                 remedy="Set serving.tensor_parallel_size to 1, or serving.device to 'cuda'.",
+            )
+        return self
+
+    @refuse
+    def _settings_of_this_engine(self) -> Self:
+        if self.engine == "vllm":
+            return self
+        fields = type(self).model_fields
+        if idle := [name for name in _VLLM_ALONE if getattr(self, name) != fields[name].default]:
+            raise SpecError(
+                f"serving.{idle[0]} is set for llama.cpp.",
+                cause="It is a setting of vLLM: on llama.cpp it would change nothing.",
+                remedy=f"Leave serving.{idle[0]} out, or set serving.engine to 'vllm'.",
+            )
+        if named := llamacpp_flags.flags_as_variables(self.variables):
+            raise SpecError(
+                f"serving.variables sets {', '.join(named)}.",
+                cause="llama-server takes such variables for flags, behind the ones it is given.",
+                remedy="Use serving.extra_args.",
             )
         return self

@@ -6,18 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, create_model
 
-from infra.contracts.specs.serving import ServingSpec
+from infra.contracts.specs.serving import OF_ONE_ENGINE, ServingSpec
 from infra.contracts.specs.spec import Spec
 
 
 class _Changes(Spec):
     def over(self, serving: ServingSpec) -> ServingSpec:
-        """Return settings with these changes.
+        """Return settings with these changes; on another engine without what is of one alone.
 
         Raises:
             SpecError: They do not go together.
         """
-        return ServingSpec.model_validate(serving.model_dump() | self.changed)
+        changed = self.changed
+        other = changed.get("engine", serving.engine) != serving.engine
+        kept = serving.model_dump(exclude=set(OF_ONE_ENGINE) if other else None)
+        return ServingSpec.model_validate(kept | changed)
 
     @property
     def changed(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from infra.contracts.records import Adjustment
 from infra.contracts.specs import ServingSpec
 from infra.engines.endpoint import ServedEndpoint
 from infra.engines.load import Names
-from infra.engines.port import Kernels, Setup
+from infra.engines.port import Kernels, Layout, Setup
 from infra.engines.timing import Point, Timing
 from infra.engines.vllm import conditions, refusals
 from infra.engines.vllm.command import GPU_MEMORY_FRACTION, VARIABLES, inherited
@@ -29,6 +29,7 @@ class Vllm:
     name = "vllm"
     title = "vLLM"
     environment = "vllm"
+    reads: Layout = "transformers"
     variables_prefix = VARIABLES
 
     @property

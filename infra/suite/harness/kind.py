@@ -26,8 +26,16 @@ _ALWAYS: tuple[Need, ...] = (
     frozenset([Capability.COMPLETIONS]),
     frozenset([Capability.TOKEN_PROMPTS]),
 )
-_SCORED: Need = frozenset([Capability.CHOSEN_LOGPROBS, Capability.ECHO_LOGPROBS])
-"""The scoring client reads chosen tokens where it can, and has prompts echoed elsewhere."""
+_CHOICES: Need = frozenset(
+    [Capability.CHOSEN_LOGPROBS, Capability.ECHO_LOGPROBS, Capability.FORCED_LOGPROBS]
+)
+"""The scoring client reads chosen tokens where it can, has prompts echoed elsewhere, and forces
+one token after the other where a server has nothing better."""
+
+_TEXTS: Need = frozenset([Capability.ECHO_LOGPROBS])
+"""A whole text is scored by its echo: forcing its tokens would take a request for each of them."""
+
+_ROLLING = "loglikelihood_rolling"
 
 
 class HarnessTasks:
@@ -153,5 +161,8 @@ def _leaves(
 
 def _needs(leaves: Iterable[Leaf]) -> tuple[Need, ...]:
     """Return what a server has to be able to do; all of it where code decides the questions."""
-    scored = any(leaf.output_type != "generate_until" for leaf in leaves)
-    return (*_ALWAYS, _SCORED) if scored else _ALWAYS
+    kinds = {leaf.output_type for leaf in leaves}
+    unclear = kinds - {"generate_until", "loglikelihood", "multiple_choice", _ROLLING}
+    choices = (_CHOICES,) if kinds - {"generate_until", _ROLLING} else ()
+    texts = (_TEXTS,) if unclear or _ROLLING in kinds else ()
+    return (*_ALWAYS, *choices, *texts)

@@ -28,18 +28,21 @@ def test_an_engine_that_answers_everything_is_not_spoken_of(
 ) -> None:
     assert found(monkeypatch) == []
     # One way to score is enough.
-    assert found(monkeypatch, Capability.CHOSEN_LOGPROBS) == []
+    assert found(monkeypatch, Capability.CHOSEN_LOGPROBS, Capability.ECHO_LOGPROBS) == []
 
 
 def test_tasks_that_score_need_log_probabilities_and_those_that_write_do_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    said = found(monkeypatch, Capability.CHOSEN_LOGPROBS, Capability.ECHO_LOGPROBS)
+    said = found(
+        monkeypatch,
+        Capability.CHOSEN_LOGPROBS, Capability.ECHO_LOGPROBS, Capability.FORCED_LOGPROBS,
+    )  # fmt: skip
     assert [fact for fact, _, _ in said] == [
         "vLLM cannot answer global_mmlu_en.", "vLLM cannot answer gpqa_main_zeroshot."
     ]  # fmt: skip
     assert {cause.partition(": ")[2] for _, cause, _ in said} == {
-        "chosen-token logprobs or echo logprobs."
+        "chosen-token logprobs or echo logprobs or forced-token logprobs."
     }
     assert said[0][2].endswith("leave global_mmlu_en out of evaluation.tasks; gsm8k can run here.")
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from infra.contracts.capability import Capability
 from infra.contracts.errors import ServerDied
 from infra.engines.load import Load
 from infra.scoring import client, pace
@@ -128,6 +129,10 @@ class Moving:
     @property
     def model(self) -> str:
         return self._now.model
+
+    @property
+    def can(self) -> frozenset[Capability]:
+        return frozenset()
 
     def load(self) -> Load | None:
         return self._now.load()

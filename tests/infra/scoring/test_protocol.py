@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from lm_eval.models.openai_completions import LocalCompletionsAPI
 
+from infra.engines.forced import Malformed
 from infra.scoring.plan import Echo, Read
 from infra.scoring.protocol import (
     Generation,
-    Malformed,
     Question,
     body,
     can_read,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from infra.contracts.capability import Capability
 from infra.contracts.errors import BrokenCheckpoint, CalibrationError
 from infra.contracts.records import ArmResult, Checkpoint, Comparison
 from infra.contracts.specs import CalibrationSpec, CandidateSpec, ModelSpec, RunSpec, ServingChanges
+from infra.engines import live
 from infra.engines.vllm import server
 from infra.judging import evidence
 from infra.models.weights import as_it_came, inspect_local
@@ -145,7 +148,8 @@ def test_a_candidate_is_looked_at_with_the_conversations_of_the_run(
 def test_a_candidate_whose_engine_echoes_nothing_is_not_looked_at_by_its_answers(
     evaluate: Evaluate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_CAN", server._CAN - {Capability.ECHO_LOGPROBS})
+    deaf = replace(server.MANNER, can=server.MANNER.can - {Capability.ECHO_LOGPROBS})
+    monkeypatch.setattr(server, "serve_command", partial(live.serve_command, manner=deaf))
     spec = make_spec(CACHE, conditions={"triage": {}}, conversations=CONVERSATIONS)
     triage = evaluate("run", CACHE.name, spec=spec, baseline=evaluate("run", spec=spec)).triage
     assert triage is not None

@@ -1,0 +1,125 @@
+"""llama.cpp behind the port."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from infra.contracts.capability import Capability
+from infra.contracts.progress import Progress
+from infra.contracts.records import Adjustment
+from infra.contracts.specs import ServingSpec
+from infra.engines.endpoint import ServedEndpoint
+from infra.engines.llamacpp import conditions, refusals
+from infra.engines.llamacpp.command import VARIABLES, WEIGHTS, cache_type, inherited
+from infra.engines.llamacpp.metrics import NAMES
+from infra.engines.load import Names
+from infra.engines.port import Kernels, Layout, Setup
+from infra.engines.timing import Point, Timing
+from infra.machine.leases import Lease
+from infra.models.memory_need import Shape
+from infra.store.content import digest_of
+
+
+class LlamaCpp:
+    """See `port.Engine` for what each method is."""
+
+    name = "llamacpp"
+    title = "llama.cpp"
+    environment = "llamacpp"
+    reads: Layout = "gguf"
+    variables_prefix = VARIABLES
+
+    @property
+    def kernels(self) -> Kernels:
+        """Return none: its log names no kernel."""
+        return Kernels(frozenset(), frozenset())
+
+    @property
+    def metrics(self) -> Names:
+        """What it calls its metrics."""
+        return NAMES
+
+    def check(
+        self, serving: ServingSpec, shape: Shape | None, config: Mapping[str, Any]
+    ) -> str | None:
+        """Look for what it would refuse."""
+        return refusals.check(serving, shape, config)
+
+    def can(self, serving: ServingSpec) -> frozenset[Capability]:
+        """Return what was seen of it: a text cannot be echoed, a token can be forced."""
+        from infra.engines.llamacpp.server import CAN
+
+        return CAN | {Capability.CHAT}
+
+    def conditions(self, setup: Setup, digest: str) -> list[object]:
+        """Return the command line, the variables, the environment and the device."""
+        return conditions.conditions(setup, digest)
+
+    def identity(self, conditions_: Sequence[object], adjustments: Sequence[Adjustment]) -> str:
+        """Return the digest of the conditions: nothing is ever adjusted."""
+        return digest_of([conditions_, []])
+
+    def variables(self) -> Mapping[str, str]:
+        """Return those that decide what is computed, or with what."""
+        return conditions.deciding_variables(inherited())
+
+    def named(self, serving: ServingSpec) -> Mapping[str, str | None]:
+        """Look for files behind its flags and in variables."""
+        return conditions.named(serving)
+
+    def memory_share(self, serving: ServingSpec) -> float:
+        """Return all of it: it takes what it needs, and reserves nothing."""
+        return 1.0
+
+    def by_hand(
+        self, model: str, serving: ServingSpec, window: int, arguments: Sequence[str]
+    ) -> Sequence[str]:
+        """Return its own command."""
+        kind = cache_type(serving)
+        command = ["llama-server", "--model", f"{model}/{WEIGHTS}", "--ctx-size", str(window)]
+        command += ["--parallel", "1", "--cache-type-k", kind, "--cache-type-v", kind]
+        return [*command, *arguments]
+
+    def time(
+        self,
+        setup: Setup,
+        server: ServedEndpoint,
+        points: Sequence[Point],
+        *,
+        folder: Path,
+        log: Path,
+        progress: Progress,
+    ) -> Timing:
+        """Send random prompts and note when tokens come."""
+        from infra.engines.llamacpp.timing import time_points
+
+        return time_points(setup, server, points, log=log, progress=progress)
+
+    def serve(
+        self,
+        setup: Setup,
+        *,
+        name: str,
+        concurrency: int | None,
+        logprobs: int,
+        log: Path,
+        progress: Progress,
+        lease: Lease | None = None,
+    ) -> AbstractContextManager[ServedEndpoint]:
+        """Run its server as a process."""
+        from infra.engines.llamacpp.server import serve
+
+        return serve(
+            setup.checkpoint,
+            arm=name,
+            spec=setup.serving,
+            concurrency=concurrency,
+            environment=setup.environment,
+            device=setup.device,
+            log=log,
+            progress=progress,
+            lease=lease,
+        )
