@@ -98,11 +98,12 @@ def look_at(
     for name, wanted in conversations_of(spec).items():
         for one in wanted:
             arm = spec.arms[name]
-            made = arm.quantization is not None and one == arm.quantization.calibration
+            recipe = arm.quantization
+            made = recipe is not None and one == recipe.calibration
             said = model.look_at_conversations(
                 "calibration" if made else "conversations", one, spec.evaluation,
                 arm.model.trust_remote_code, models[name], settings, progress, talks.get(one),
-                for_quantizer=made,
+                for_quantizer=made and recipe is not None and quantizer_of(recipe).cuts_blocks,
             )  # fmt: skip
             lines.extend(name, [said], places=None if made else spec.probe_places)
             if said.status == "problem" or name not in conversations:

@@ -113,7 +113,7 @@ def look_at_conversations(
         settings: Where datasets of a hub are kept.
         progress: Hears how many are rendered.
         on_hub: The hub's answer about a dataset there: what was found, and whether it is here.
-        for_quantizer: A checkpoint is made from them; candidates are not just looked at with them.
+        for_quantizer: They are joined and cut into blocks, of which they have to fill one.
     """
 
     def check() -> Finding | str:

@@ -59,6 +59,9 @@ class MadeByWorker(ABC, Generic[RecipeT]):
 
     worker: Worker
 
+    cuts_blocks = False
+    """Whether the program joins conversations and cuts blocks, of which they have to fill one."""
+
     room: str
     """Folder below `infra` whose code decides the result, and so is in the key."""
 
@@ -220,7 +223,9 @@ class MadeByWorker(ABC, Generic[RecipeT]):
     ) -> Calibration:
         settings = how["settings"]
         source = calibration_source.identity(wanted, settings)
-        samples = calibration.prepare(weights.path, wanted, progress=progress, **how)
+        samples = calibration.prepare(
+            weights.path, wanted, progress=progress, for_quantizer=self.cuts_blocks, **how
+        )
         if source != calibration_source.identity(wanted, settings):
             source = None  # edited while it was read
         samples = replace(samples, card=samples.card.model_copy(update={"source": source}))

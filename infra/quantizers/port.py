@@ -40,6 +40,10 @@ class Quantizer(Protocol[RecipeT_contra]):
     def environment(self) -> str:
         """Environment that it runs in, as `infra/environments` calls it."""
 
+    @property
+    def cuts_blocks(self) -> bool:
+        """Whether it joins conversations and cuts blocks, of which they have to fill one."""
+
     def share(self, shape: Shape, recipe: RecipeT_contra) -> float:
         """Return about how many bytes a checkpoint takes, over those of 16 bits a weight.
 

@@ -438,6 +438,9 @@ def the_runs_folder_is_a_file(case: Case) -> None:
 
 
 GSM8K = "evaluation.tasks.gsm8k"
+_GPTQ = "quantization.method=gptq"
+_LEFT = 'quantization.ignore=["lm_head"'
+_COMPRESSED = "quantization.method=compressed-tensors"
 CASES: list[tuple[Callable[[Case], None], tuple[str, ...]]] = [
     # the spec: fields, types, ranges, combinations
     (setting("serving.nosuchfield=1"), ("serving.nosuchfield",)),
@@ -456,6 +459,10 @@ CASES: list[tuple[Callable[[Case], None], tuple[str, ...]]] = [
     (setting("model.revision=main"), ("model.revision", "local")),
     (setting("quantization.bits=8"), ("quantization.bits", "4")),
     (setting("quantization.group_size=100"), ("group_size", "128")),
+    (setting(_GPTQ, "quantization.bits=5"), ("quantization.bits=5", "4 or 8")),
+    (setting(_GPTQ, 'quantization.ignore=["re:("]'), ("no regular expression",)),
+    (setting(_COMPRESSED, "quantization.scheme=int3"), ("quantization.scheme", "w4a16", "int3")),
+    (setting(_COMPRESSED, "quantization.scheme=fp8-dynamic"), ("looks at no conversations",)),
     (setting("quantization.calibration.min_samples=64"), ("min_samples", "max_samples")),
     (setting("serving.dtype=fp16"), ("serving.dtype", "float16", "fp16")),
     (setting("serving.max_model_len={"), ("serving.max_model_len", "{")),
@@ -506,6 +513,8 @@ CASES: list[tuple[Callable[[Case], None], tuple[str, ...]]] = [
     # what this machine or the engine cannot do
     (setting("serving.tensor_parallel_size=2"), ("tensor_parallel_size", "no GPU")),
     (setting("serving.dtype=float32"), ("serving.dtype", "AWQ")),
+    (setting(_GPTQ, "quantization.bits=8"), ("gptq-8bit-g128", "CPU", "w8a8-int8")),
+    (setting(_COMPRESSED, "quantization.scheme=fp8-static"), ("fp8-static", "CPU", "fp8-dynamic")),
     (setting("serving.max_model_len=4096"), ("serving.max_model_len", "2048")),
     (setting(f"{GSM8K}.num_fewshot=5", "serving.max_model_len=192"), ("gsm8k", "192")),
     # the model
@@ -534,6 +543,8 @@ CASES: list[tuple[Callable[[Case], None], tuple[str, ...]]] = [
     (quantized_already, ("quantized already", "gptq")),
     (code_that_comes_with_the_model, ("trust_remote_code",)),
     (group_size_divides_no_layer, ("group_size=128", "320", "64")),
+    (setting(_GPTQ, f'{_LEFT}, "re:.*experts"]'), ("re:.*experts", "no layer")),
+    (setting(_GPTQ, f'{_LEFT}, "re:.*k_proj"]'), ("q_proj", "k_proj", "joins")),
     (no_tokenizer, ("tokenizer",)),
     (a_tokenizer_that_is_no_json, ("tokenizer",)),
     (a_tokenizer_config_that_is_no_json, ("tokenizer_config.json",)),

@@ -48,6 +48,7 @@ class Awq(MadeByWorker[AwqSpec]):
 
     worker = WORKER
     room = "quantizers/awq"
+    cuts_blocks = True
 
     def check(self, weights: Weights, recipe: AwqSpec) -> None:
         """Refuse a model that AutoAWQ would fail on."""

@@ -106,8 +106,6 @@ BAD_COMPRESSED: list[tuple[str, dict[str, Any], str]] = [
     ("fp8-dynamic", {"kv_cache": "fp8"}, "kv_cache=fp8 looks at conversations"),
     ("fp8-dynamic", {"calibration": TALKS}, "looks at no conversations"),
     ("w4a16", {"algorithm": "nearest", "calibration": TALKS}, "looks at no conversations"),
-    ("fp8-dynamic", {"group_size": 64}, "group_size=64 with the scheme fp8-dynamic"),
-    ("w8a8-int8", {"zero_point": True, "calibration": TALKS}, "zero_point=True with the scheme"),
     ("w4a16", {"group_size": 48, "calibration": TALKS}, "group_size=48 cannot be served"),
     ("fp8-dynamic", {"algorithm": "gptq", "calibration": TALKS}, "algorithm='gptq'"),
     ("w8a8-int8", {"algorithm": "awq", "calibration": TALKS}, "algorithm='awq'"),
@@ -146,6 +144,11 @@ def test_a_recipe_of_a_run_that_is_over_is_read_whatever_it_says() -> None:
     with recorded():
         assert compressed("fp8-dynamic", calibration=TALKS).calibration
         assert gptq(bits=3).bits == 3
+
+
+def test_what_another_scheme_would_read_is_no_fault() -> None:
+    """As a recipe of another method leaves it behind."""
+    assert compressed("fp8-dynamic", group_size=100, zero_point=True).slug == "fp8-dynamic"
 
 
 def test_conversations_are_asked_for_by_what_looks_at_them() -> None:

@@ -19,6 +19,7 @@ from infra.contracts.specs import (
     CalibrationSpec,
     CandidateSpec,
     EvaluationSpec,
+    GptqSpec,
     ModelSpec,
     RunSpec,
     ServingChanges,
@@ -206,6 +207,8 @@ def test_conversations_that_a_checkpoint_is_made_from_fill_a_block(
     assert f"lower {field}" in refused.remedy
     mended = override(run(recipe("made", 128, few), CACHE), [f"{field}=512"])
     assert survey(mended, settings)["calibration"].status == "ok"
+    whole = CandidateSpec(name="made", quantization=GptqSpec(calibration=few))
+    assert survey(run(whole), settings)["calibration"].status == "ok", "no blocks are cut"
 
 
 def test_a_baseline_that_is_made_here_reads_both_sets() -> None:

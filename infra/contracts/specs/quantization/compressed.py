@@ -81,10 +81,11 @@ class CompressedSpec(Recipe):
     """How weights are rounded. Empty: GPTQ for whole numbers, to nearest for FP8."""
 
     group_size: int | None = None
-    """Weights that share one scale in w4a16: 32, 64 or 128. Empty: 128."""
+    """Weights that share one scale in w4a16: 32, 64 or 128. Empty: 128. Other schemes have one
+    scale a row or a layer."""
 
     zero_point: bool | None = None
-    """Asymmetric quantization in w4a16. Empty: with AWQ only."""
+    """Asymmetric quantization in w4a16. Empty: with AWQ only. Other schemes are symmetric."""
 
     smoothing: float = Field(default=0.8, ge=0, le=1)
     """How much of what makes activations hard to round SmoothQuant moves into the weights, where
@@ -206,16 +207,7 @@ class CompressedSpec(Recipe):
 
     @refuse
     def _four_bits(self) -> Self:
-        has = "w4a16" in self.schemes
-        for name, value in (("group_size", self.group_size), ("zero_point", self.zero_point)):
-            if value is not None and not has:
-                raise SpecError(
-                    f"quantization.{name}={value} with the scheme {' and '.join(self.schemes)}.",
-                    cause="Only w4a16 has groups and zero points; the others have one scale a row "
-                    "or a layer.",
-                    remedy=f"Leave quantization.{name} empty.",
-                )
-        if self.group not in GROUP_SIZES:
+        if "w4a16" in self.schemes and self.group not in GROUP_SIZES:
             raise SpecError(
                 f"quantization.group_size={self.group_size} cannot be served.",
                 cause="vLLM's 4-bit kernels know groups of 32, 64 and 128.",
