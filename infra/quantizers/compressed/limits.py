@@ -240,6 +240,12 @@ def check_served(
         Unservable: It cannot.
     """
     schemes = ("gptq",) if isinstance(recipe, GptqSpec) else recipe.schemes
+    if serving.engine != "vllm":
+        raise Unservable(
+            f"{recipe.slug} cannot be served by serving.engine={serving.engine}.",
+            cause="Of the engines only vllm reads compressed-tensors.",
+            remedy="Set serving.engine to vllm, or take a recipe that the engine reads.",
+        )
     on_cpu = _on_cpu(serving)
     four = isinstance(recipe, GptqSpec) or "w4a16" in schemes
     if serving.dtype == "float32" and (four or not on_cpu):

@@ -143,6 +143,7 @@ UNSERVABLE: list[tuple[GptqSpec | CompressedSpec, dict[str, Any], dict[str, Any]
     (gptq(bits=8), {}, {}, "gptq-8bit-g128 cannot be served on a CPU"),
     (CompressedSpec(scheme="fp8-static", calibration=TALKS), {}, {}, "fp8-static cannot be served"),
     (mixed("re:.*down_proj", scheme="fp8-static"), {}, {}, "cannot be served on a CPU"),
+    (FP8, {"engine": "llamacpp"}, {}, "fp8-dynamic cannot be served by serving.engine=llamacpp"),
     (GPTQ, {"dtype": "float32"}, {}, "float32 cannot serve gptq-4bit-g128"),
     (AWQ, {"dtype": "float32"}, {}, "float32 cannot serve"),
     (FP8, {"dtype": "float32", "device": "cuda"}, {}, "float32 cannot serve"),
