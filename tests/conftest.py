@@ -51,6 +51,12 @@ def llmcompressor_environment(tmp_path_factory: pytest.TempPathFactory) -> Pytho
     return _environment("llmcompressor", tmp_path_factory)
 
 
+@pytest.fixture(scope="session")
+def gguf_environment(tmp_path_factory: pytest.TempPathFactory) -> PythonEnvironment:
+    """The environment with llama.cpp's converter and quantizer."""
+    return _environment("gguf", tmp_path_factory)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_leases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Locks of the tests' own: they wait for no run of this machine, and no run for them."""

@@ -8,7 +8,7 @@ names=("$@"); [ "$#" -gt 0 ] || names=(uv orchestrator development $(ls ./*-cpu.
 for name in "${names[@]}"; do
   excludes=(); [ "${name%-cpu}" = "$name" ] || excludes=(--excludes excludes.txt)
   # A folder of wheels may hold torch's CPU build, which would satisfy a lock for CUDA as well.
-  ( [ "${name%-cuda}" = "$name" ] || unset UV_FIND_LINKS
+  ( [ "${name%-cuda}" = "$name" ] || grep -q '^torch==.*+cpu' "$name.in" || unset UV_FIND_LINKS
     "$uv" pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
       --custom-compile-command 'make lock' "$name.in" "${excludes[@]}" -o "$name.txt" )
   echo "locked $name"

@@ -45,6 +45,27 @@ PICKLED = Layout(
 )
 
 
+def only_gguf(place: Place, ours: Sequence[str]) -> Layout:
+    """Return the layout of a folder whose weights are one GGUF file.
+
+    Raises:
+        WeightsError: There are several: other formats of the same model, or parts of one.
+    """
+    if len(ours) == 1:
+        return Layout(".gguf", ours[0], "", re.compile(r"(?!)"))
+    parts = [name for name in ours if _SHARD.search(name)]
+    raise WeightsError(
+        f"{place.what} holds {len(ours)} GGUF files: {named(ours)}.",
+        cause="They are parts of one model, and one file is read here."
+        if parts
+        else "Each of them is a model of its own.",
+        remedy="Join them: `llama-gguf-split --merge` of llama.cpp takes the first one's name."
+        if parts
+        else "Put the one to evaluate into a folder of its own, with the model's config.json and "
+        "tokenizer beside it.",
+    )
+
+
 def refuse_missing(
     place: Place, layout: Layout, shards: list[str], missing: list[str], *, whole: bool
 ) -> NoReturn:

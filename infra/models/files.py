@@ -19,6 +19,7 @@ from infra.models.ambiguous_weights import PICKLED, SAFETENSORS, Layout, named
 from infra.models.place import Place
 
 _SAFE = ".safetensors"
+_GGUF = ".gguf"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _TEXTS = (".json", ".txt", ".model", ".tiktoken", ".jinja")
 _TRAINER_STATE = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state.*)\.(bin|pt|pth)")
@@ -28,7 +29,7 @@ _MISTRAL = re.compile(r"consolidated.*\.safetensors")
 
 def is_weight(name: str) -> bool:
     """Return whether a file holds weights, of whatever model."""
-    return name.endswith((_SAFE, *_PICKLES)) and not _TRAINER_STATE.fullmatch(name)
+    return name.endswith((_SAFE, _GGUF, *_PICKLES)) and not _TRAINER_STATE.fullmatch(name)
 
 
 def choose(
@@ -39,7 +40,8 @@ def choose(
     That is the top level's weights, configuration and tokenizer. With an index the weights are
     what it names; while the index cannot be read yet, all that it may name. Copies for other
     engines (`original/`, GGUF, ONNX, `consolidated.safetensors`), other precisions
-    (`model.fp16.safetensors`) and adapters stay out.
+    (`model.fp16.safetensors`) and adapters stay out. Where there is nothing else, one GGUF file is
+    the model.
 
     Args:
         names: All files, below the repository, with forward slashes.
@@ -67,7 +69,8 @@ def refuse_adapter_alone(top: Sequence[str], place: Place) -> None:
     Raises:
         WeightsError: It is one.
     """
-    if SAFETENSORS.index not in top and not (_ours(top, _SAFE) or _ours(top, PICKLED.suffix)):
+    ours = [name for suffix in (_SAFE, PICKLED.suffix, _GGUF) for name in _ours(top, suffix)]
+    if SAFETENSORS.index not in top and not ours:
         adapters.refuse_alone(top, place)
 
 
@@ -112,6 +115,8 @@ def _layout(top: Sequence[str], names: Sequence[str], place: Place, allow_pickle
                 "if you trust its owner.",
             )
         return PICKLED
+    if ours := _ours(top, _GGUF):
+        return ambiguous_weights.only_gguf(place, ours)
     refuse_adapter_alone(top, place)
     kinds = sorted({PurePosixPath(name).suffix for name in names} - {""})
     mistral = [name for name in top if _MISTRAL.fullmatch(name)]
@@ -121,7 +126,8 @@ def _layout(top: Sequence[str], names: Sequence[str], place: Place, allow_pickle
         cause=f"{mistral[0]} is for Mistral's own programs; the quantizer does not read it."
         if mistral
         else f"It holds {', '.join(kinds) or 'no files'}.",
-        remedy="Take a repository in the Transformers layout, with safetensors.",
+        remedy="Take a repository in the Transformers layout, with safetensors, or one GGUF file "
+        "with the model's config.json and tokenizer beside it.",
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from infra.contracts.errors import CorruptWeights, UnsafeWeights
-from infra.models import lfs, safetensors_header
+from infra.models import gguf_file, lfs, safetensors_header
 from infra.models.files import is_weight
 from infra.models.place import Place, beginning, begins
 from infra.models.safetensors_header import Entry
@@ -90,6 +90,9 @@ def inspect(
         for name in weights
         if name.endswith(".safetensors")
     }
+    for name in weights:
+        if name.endswith(gguf_file.SUFFIX):
+            gguf_file.read(folder / name)
     _check_tensors(folder, tensors, place)
     return ModelFolder(architecture=str(architectures[0]), weight_files=weights)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from infra.contracts.errors import AssayError
 from infra.contracts.records import Quantization
+from infra.models import gguf_file
 from infra.models.safetensors_header import read
 
 _PACKED = ("qweight", "weight_packed")
@@ -31,7 +32,7 @@ _WORD_BITS = {"I32": 32, "I64": 64, "U8": 8, "I8": 8}
 
 
 def count(folder: Path, quantization: Quantization | None) -> int | None:
-    """Return the number of parameters in a folder's safetensors files; none if they do not say.
+    """Return the number of parameters in a folder's weight files; none if they do not say.
 
     Args:
         folder: The checkpoint.
@@ -40,6 +41,8 @@ def count(folder: Path, quantization: Quantization | None) -> int | None:
     total = 0
     bits = _bits(quantization)
     try:
+        if path := gguf_file.find(folder):
+            return gguf_file.read(path).weights
         for file in sorted(folder.glob("*.safetensors")):
             for name, entry in read(file).items():
                 last = name.rpartition(".")[2]

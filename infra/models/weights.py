@@ -13,12 +13,12 @@ from infra.contracts.errors import WeightsError
 from infra.contracts.progress import Progress, Silent
 from infra.contracts.records import Checkpoint, FileDigest, Weights
 from infra.contracts.specs import ModelSpec
+from infra.models import quantization
 from infra.models.files import choose, is_weight, refuse_adapter_alone
 from infra.models.folder import ModelFolder, inspect
 from infra.models.hubs.hub import Repository, Source
 from infra.models.hubs.snapshots import fetch_snapshot
 from infra.models.place import in_folder, on_hub
-from infra.models.quantization import statement
 from infra.models.view import view
 from infra.store.content import digest_files, digest_of
 from infra.store.file_digests import cached_digests
@@ -75,7 +75,7 @@ def fetch(spec: ModelSpec, *, settings: Settings, progress: Progress) -> Weights
 
 def as_it_came(weights: Weights) -> Checkpoint:
     """Return weights as the checkpoint that an arm serves, quantized or not."""
-    said = statement.find(in_folder(weights.path).read)
+    said = quantization.stated(weights.path)
     return Checkpoint(
         path=weights.path,
         digest=weights.digest,

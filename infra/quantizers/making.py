@@ -314,6 +314,7 @@ def _record(
             search_dtype=response.search_dtype,
             seconds=response.seconds,
             peak_memory_bytes=response.peak_memory_bytes,
+            facts=response.facts,
         ),
     )
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from pydantic import Field
+
 from infra.contracts.errors import QuantizationError, UnsupportedModel
 from infra.contracts.progress import Progress
 from infra.contracts.records import PythonEnvironment, Record
@@ -111,6 +113,8 @@ class Response(Record):
     search_dtype: str
     seconds: float
     peak_memory_bytes: int
+    facts: dict[str, Any] = Field(default_factory=dict)
+    """What else it found, in its own words: layers that it left, bits of one weight."""
 
 
 @dataclass(frozen=True)

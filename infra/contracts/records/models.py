@@ -123,6 +123,9 @@ class Made(Record):
     peak_memory_bytes: int
     """Of the accelerator where there is one, else of the process."""
 
+    facts: dict[str, Any] = Field(default_factory=dict)
+    """What else the quantizer found: layers that it left, bits of one weight."""
+
 
 class Checkpoint(Record):
     """A model folder that an arm serves: as it came, or made here."""

@@ -104,6 +104,9 @@ class Quantization(Record):
     rotated: bool = False
     """Whether weights were multiplied by matrices first, so that none is like the original's."""
 
+    bits_per_weight: float | None = None
+    """Mean over all weights, for formats that mix several."""
+
     made_with: str | None = None
     """Program that quantized it, with its version where that is stated."""
 
@@ -132,6 +135,8 @@ class Quantization(Record):
             what = f"{name}{between}{phrases[0].removeprefix(last).strip()}".rstrip()
         else:
             what = name
+        if self.bits_per_weight and self.format:
+            what += f" {self.format}, {self.bits_per_weight:.2f} bits a weight"
         if self.format in {"nf4", "fp4"}:
             what += f" ({self.format})"
         cache = f", {self.kv_cache} KV cache" if self.kv_cache else ""

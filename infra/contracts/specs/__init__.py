@@ -12,6 +12,7 @@ from infra.contracts.specs.probes import FidelitySpec, SpeedSpec, TriageSpec
 from infra.contracts.specs.quantization import (
     AwqSpec,
     CompressedSpec,
+    GgufSpec,
     GptqSpec,
     QuantizationSpec,
     Recipe,
@@ -35,6 +36,7 @@ __all__ = [
     "DatasetSpec",
     "EvaluationSpec",
     "FidelitySpec",
+    "GgufSpec",
     "GptqSpec",
     "MatrixModelSpec",
     "MatrixSpec",

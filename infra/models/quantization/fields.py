@@ -57,6 +57,16 @@ class Fields:
         self._odd(name, value, "no whole number")
         return None
 
+    def number(self, *names: str) -> float | None:
+        """Return the first of some fields that is there, as a number."""
+        name, value = self._first(names)
+        if value in _NOTHING:
+            return None
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        self._odd(name, value, "no number")
+        return None
+
     def flag(self, *names: str) -> bool | None:
         """Return the first of some fields that is there, as a truth value."""
         name, value = self._first(names)

@@ -1,6 +1,7 @@
 """A cheap look at the candidate before its tasks: is it worth an evaluation?
 
 files     the checkpoint on disk, beside the baseline's weights
+gguf_look the same, of a GGUF file
 served    its answers, beside the baseline's
 verdict   what failed checks mean
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from infra.contracts.capability import Capability, Need, named, unmet
 from infra.contracts.progress import Progress
@@ -18,11 +20,12 @@ from infra.contracts.specs import TriageSpec
 from infra.contracts.specs.places import errors_placed
 from infra.conversations import identity as calibration_source
 from infra.engines.endpoint import ServedEndpoint
+from infra.models import gguf_file
 from infra.models.chat_template import moment_of
 from infra.models.origin import another_base
 from infra.models.origin import of as origin_of
 from infra.probes.subject import Subject
-from infra.probes.triage import answers, files, served
+from infra.probes.triage import answers, files, gguf_look, served
 from infra.probes.triage.prompts import prompts
 from infra.probes.triage.served import Baseline
 from infra.probes.triage.verdict import stop_if_broken
@@ -34,7 +37,7 @@ __all__ = ["Look", "look_at_files", "look_at_ready_made"]
 _FILES, _WHOLE = "triage-files", "triage"
 _CODE = (
     "probes/triage", "models/quantization", "models/safetensors_header.py", "models/files.py",
-    "models/origin.py",
+    "models/gguf_file.py", "models/origin.py",
 )  # fmt: skip
 """Code that decides what is found."""
 
@@ -73,7 +76,7 @@ def look_at_files(
         return
     started = time.monotonic()
     shards = [origin.path / f.name for f in origin.files if f.name.endswith(".safetensors")]
-    checks = files.look(checkpoint.path, shards, progress)
+    checks = _looked_at(checkpoint.path, shards, progress)
     _keep(name, checks, started, run)
     stop_if_broken(checks, checkpoint, progress)
     progress.say(f"triage: {len(checks)} checks of the checkpoint's files passed")
@@ -108,10 +111,18 @@ def look_at_ready_made(
     if baseline.checkpoint.quantization:
         shards = []  # rounded weights say nothing about how well others were rounded
     other = another_base(origin_of(checkpoint.path), baseline.checkpoint.model)
-    checks = files.look(checkpoint.path, shards, progress, ready_made=True, another_base=other)
+    checks = _looked_at(checkpoint.path, shards, progress, ready_made=True, another_base=other)
     _keep(name, checks, started, run)
     stop_if_broken(checks, checkpoint, progress, baseline=baseline.checkpoint.digest)
     progress.say(f"triage: {len(checks)} checks of {name}'s files passed")
+
+
+def _looked_at(
+    folder: Path, baseline: Sequence[Path], progress: Progress, **how: Any
+) -> tuple[Check, ...]:
+    if file := gguf_file.find(folder):
+        return gguf_look.look(file, baseline, progress, **how)
+    return files.look(folder, baseline, progress, **how)
 
 
 def _keep(name: str, checks: tuple[Check, ...], started: float, run: RunFolder) -> None:

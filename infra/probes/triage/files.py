@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from infra.contracts import wording
@@ -20,24 +19,21 @@ from infra.models import quantization as quantizations
 from infra.models.files import choose, is_weight
 from infra.models.place import in_folder
 from infra.probes.triage import completeness
-from infra.probes.triage.layers import Layer, Layers, Scales, layers_of, look_at_scales
-from infra.probes.triage.likeness import (
-    LEAST_SIGNS,
-    MAGNITUDE,
-    MOST_ROUNDING,
-    NOTHING_ALIKE,
-    RELATED,
-    Likeness,
-    compare,
-    sampled_rows,
+from infra.probes.triage.findings import (
+    COMPLETE,
+    FINITE,
+    SCALES,
+    SHAPES,
+    SHARE,
+    SIZE,
+    check,
+    likeness_check,
 )
+from infra.probes.triage.layers import Layer, Layers, Scales, layers_of, look_at_scales
+from infra.probes.triage.likeness import NOTHING_ALIKE, Likeness, compare, sampled_rows
 from infra.probes.triage.targets import Schemes, Targets
 from infra.probes.triage.tensors import Tensor, count_not_finite, tensors_of
 from infra.store.file_digests import tell_bytes
-
-FINITE, SHAPES, COMPLETE = "tensors finite", "shapes", "layers complete"
-SCALES, SHARE, SIZE = "scales", "layers quantized", "size on disk"
-WEIGHTS = "weights those of the baseline"
 
 MOST_SPREAD = 1000
 """Largest scale of a layer, in medians of it. A scale is a fifteenth of what a group of weights
@@ -47,12 +43,7 @@ reach some dozens. A thousand leaves no level for the other weights of such a gr
 MOST_ZERO = 0.01
 """Share of a layer's scales that may be zero: rows of padding, experts that nothing reaches."""
 
-MOST_UNLIKE = 0.5
-"""Share of layers up to which those that are unlike the baseline's are broken, and from which on
-the whole checkpoint was made from another model."""
-
 SIZE_TOLERANCE = 0.03
-_NAMED = 3
 _TIED = "lm_head.weight"
 
 
@@ -103,12 +94,12 @@ def look(
     except UnsafeWeights:
         return (Check(name=SHAPES, value="not looked at: they are pickles", wanted="-", ok=True),)
     except WeightsError as error:
-        return (_check(SHAPES, [f"{error.fact} {error.cause}".strip()], "", "whole files"),)
+        return (check(SHAPES, [f"{error.fact} {error.cause}".strip()], "", "whole files"),)
     measured = _measure(tensors, layers, theirs, progress)
     same = theirs.architecture in {None, *(config.get("architectures") or [None])}
     beside = theirs if theirs.tensors and same else None
     checks = [
-        _check(FINITE, measured.not_finite, f"all {len(tensors)}", "no NaN, no infinity"),
+        check(FINITE, measured.not_finite, f"all {len(tensors)}", "no NaN, no infinity"),
         _shapes(layers, quantization),
     ]
     if quantization:
@@ -120,7 +111,8 @@ def look(
             excuse = "its weights were rotated before they were quantized"
         elif not same:
             excuse = f"the baseline is of another architecture, {theirs.architecture}"
-        checks.append(_likeness(measured.likeness, layers, excuse, ready_made=ready_made))
+        why = "layers of this format are not decoded here" if "" in layers.layouts else None
+        checks.append(likeness_check(measured.likeness, why, excuse, ready_made=ready_made))
         if quantization and not ready_made:
             checks.append(_size(tensors, theirs.tensors, quantization, config))
     return tuple(checks)
@@ -175,13 +167,13 @@ def _compared(ours: Layer, theirs: Layer | None) -> Likeness | None:
 def _shapes(layers: Layers, quantization: Quantization | None) -> Check:
     wrong = [*layers.misshapen, *layers.torn]
     if quantization is None:
-        return _check(SHAPES, wrong, "not quantized", "no part of a quantized layer")
+        return check(SHAPES, wrong, "not quantized", "no part of a quantized layer")
     sound = [f"{n} layers as {layout}" for layout, n in layers.layouts.items() if layout]
     if unread := layers.layouts.get(""):
         form = f" ({quantization.format})" if quantization.format else ""
         sound.append(f"{unread} layers of {quantization.name}{form}, not decoded here")
     wanted = "; ".join(dict.fromkeys(one.phrase for one in quantization.schemes if one.phrase))
-    return _check(SHAPES, wrong, "; ".join(sound) or "no layer", wanted or "parts that fit")
+    return check(SHAPES, wrong, "; ".join(sound) or "no layer", wanted or "parts that fit")
 
 
 def _scales(scales: dict[str, Scales]) -> Check:
@@ -200,7 +192,7 @@ def _scales(scales: dict[str, Scales]) -> Check:
         sound = sound.replace("none", f"{zero:,} of {sum(one.total for one in scales.values()):,}")
     if not scales:
         sound = "none that are read here"
-    return _check(SCALES, wrong, sound, f"not zero, at most {MOST_SPREAD} medians of the layer")
+    return check(SCALES, wrong, sound, f"not zero, at most {MOST_SPREAD} medians of the layer")
 
 
 def _share(tensors: dict[str, Tensor], layers: Layers, quantization: Quantization) -> Check:
@@ -238,55 +230,7 @@ def _complete(
         sound += f", {len(layers.quantized)} of them quantized"
         if not layers.quantized and quantization.understood:
             missing = ["no layer is quantized", *missing]
-    return _check(COMPLETE, missing, sound, wanted)
-
-
-def _likeness(
-    likeness: dict[str, Likeness], layers: Layers, excuse: str | None, *, ready_made: bool
-) -> Check:
-    """Judge how far weights are those of the baseline; what says nothing is said, and no fault."""
-    wanted = (
-        f"{LEAST_SIGNS:.0%} of signs in each layer, size within a factor of {MAGNITUDE:g}, error "
-        f"at most {MOST_ROUNDING:g} times what rounding makes"
-    )
-    unlike = {name: one for name, one in likeness.items() if not one.same}
-    another = ready_made and len(unlike) > MOST_UNLIKE * len(likeness)
-    if not likeness:
-        why = "layers of this format are not decoded here" if "" in layers.layouts else excuse
-        return Check(name=WEIGHTS, value=f"not compared: {why or 'no name is the same'}",
-                     wanted=wanted, ok=True)  # fmt: skip
-    if unlike and (excuse or another):
-        related = median(one.signs for one in unlike.values()) >= RELATED
-        why = excuse or (
-            "so it was fine-tuned for long, or is packed in another way than it says"
-            if related
-            else "so it was made from another model, or its weights were transformed"
-        )
-        text = f"{len(unlike)} of {len(likeness)} layers are unlike the baseline's: {why}"
-        return Check(name=WEIGHTS, value=f"says nothing: {text}", wanted=wanted, ok=True)
-    return _check(
-        WEIGHTS,
-        [f"{name} ({_measures([one])})" for name, one in unlike.items()],
-        _measures(list(likeness.values())),
-        wanted,
-    )
-
-
-def _measures(likeness: Sequence[Likeness]) -> str:
-    sizes = [one.magnitude for one in likeness]
-    signs = min(one.signs for one in likeness)
-    rounded = [one.error / one.rounding for one in likeness if one.rounding]
-    errors = [one.error for one in likeness]
-    if len(likeness) == 1:
-        one = likeness[0]
-        return f"{one.signs:.0%} of signs, {one.magnitude:.2g} of the size, error {one.error:.2g}"
-    text = f"at least {signs:.1%} of signs, {min(sizes):.2f} to {max(sizes):.2f} of the size"
-    if not rounded:
-        return f"{text}, error at most {max(errors):.2g}"
-    text += f", error at most {max(rounded):.1f} times what rounding makes"
-    if median(rounded) > MOST_ROUNDING:
-        text += ": weights were changed before they were rounded, by fine-tuning for instance"
-    return text
+    return check(COMPLETE, missing, sound, wanted)
 
 
 def _size(
@@ -331,9 +275,3 @@ def _is_linear(tensor: Tensor) -> bool:
 
 def _counts(tensor: Tensor) -> bool:
     return tensor.is_whole and tensor.name.endswith((".weight", ".bias"))
-
-
-def _check(name: str, wrong: list[str], sound: str, wanted: str) -> Check:
-    more = [f"and {len(wrong) - _NAMED} more"] if len(wrong) > _NAMED else []
-    value = "; ".join([*wrong[:_NAMED], *more]) or sound
-    return Check(name=name, value=value, wanted=wanted, ok=not wrong)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from infra.contracts.errors import BrokenCheckpoint
 from infra.contracts.progress import Progress
 from infra.contracts.records import Check, Checkpoint
-from infra.probes.triage import files, served
+from infra.probes.triage import findings, served
 
 _WARNINGS = {served.KERNEL}
 """Checks that are reported and do not stop: they are about speed and not about answers."""
@@ -35,27 +35,27 @@ _SAME_WEIGHTS = (
 """Why one answers that only the engine serves otherwise, and what to do."""
 
 _CAUSES = {
-    files.FINITE: (
+    findings.FINITE: (
         "A number left float16's range while the model was quantized, or the file was damaged.",
         _AGAIN + _DATA + ", none of them degenerate.",
     ),
-    files.SHAPES: (
+    findings.SHAPES: (
         "The checkpoint was packed with another recipe than its config.json names.",
         _AGAIN + "it is a fault of the quantizer.",
     ),
-    files.COMPLETE: (
+    findings.COMPLETE: (
         "The quantizer did not save these layers, or saved them under other names.",
         _AGAIN + "it is a fault of the quantizer with this kind of model.",
     ),
-    files.SCALES: (
+    findings.SCALES: (
         "Scales were zeroed or damaged: the layers give nothing, or noise.",
         _AGAIN + _DATA + ".",
     ),
-    files.WEIGHTS: (
+    findings.WEIGHTS: (
         "Layers were exchanged, misnamed or filled with other weights than the baseline's.",
         _AGAIN + "it is a fault of the quantizer with this kind of model.",
     ),
-    files.SIZE: (
+    findings.SIZE: (
         "Layers that should have four bits were left in sixteen, or the other way round.",
         _AGAIN + "it is a fault of the quantizer with this kind of model.",
     ),

@@ -112,7 +112,8 @@ def test_the_smallest_sound_file_passes(model: Path, settings: Settings) -> None
         (["config.json"], r"no config\.json"),
         (["tokenizer.json"], "no tokenizer"),
         (["model.safetensors"], "only as pickles"),
-        (["model.safetensors", "pytorch_model.bin"], "no weights"),
+        (["model.safetensors", "pytorch_model.bin"], r"model-q4\.gguf is cut off"),
+        (["model.safetensors", "pytorch_model.bin", "model-q4.gguf"], "no weights"),
     ],
 )
 def test_what_is_missing_is_said(

@@ -10,6 +10,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from infra.contracts.specs.quantization.awq import AwqSpec
 from infra.contracts.specs.quantization.compressed import CompressedSpec, SchemeOverride
+from infra.contracts.specs.quantization.gguf import GgufSpec
 from infra.contracts.specs.quantization.gptq import GptqSpec
 from infra.contracts.specs.quantization.recipe import Recipe
 
@@ -17,6 +18,7 @@ __all__ = [
     "RECIPES",
     "AwqSpec",
     "CompressedSpec",
+    "GgufSpec",
     "GptqSpec",
     "QuantizationSpec",
     "Recipe",
@@ -28,6 +30,7 @@ RECIPES: dict[str, type[Recipe]] = {
     "awq": AwqSpec,
     "gptq": GptqSpec,
     "compressed-tensors": CompressedSpec,
+    "gguf": GgufSpec,
 }
 """Method → its recipe. The first one is meant where a recipe names no method."""
 

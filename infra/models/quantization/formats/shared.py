@@ -23,6 +23,7 @@ class Said:
     format: str | None = None
     kv_cache: str | None = None
     rotated: bool = False
+    bits_per_weight: float | None = None
 
 
 def shared_by(

@@ -9,7 +9,7 @@ import pytest
 from infra.contracts.errors import BrokenCheckpoint
 from infra.contracts.progress import Silent
 from infra.contracts.records import Checkpoint, Triage, Weights
-from infra.probes.triage import files, look_at_files
+from infra.probes.triage import files, findings, look_at_files
 from infra.store.run_folder import RunFolder
 from tests.broken_checkpoints import SAMPLE, SPOILERS, spoil
 from tests.infra.probes.triage.conftest import CANDIDATE, make_spec
@@ -17,17 +17,17 @@ from tests.infra.scoring.checkpoints import write_awq
 
 SPEC = make_spec().evaluation.triage
 STOPPED = {
-    "scales zeroed": (files.SCALES, "Scales were zeroed", "1024 of 1024 zero"),
-    "NaN in a norm": (files.FINITE, "float16's range", "layers.3.input_layernorm"),
-    "NaN in scales": (files.FINITE, "float16's range", "layers.2.mlp.up_proj.scales"),
-    "layers swapped": (files.WEIGHTS, "Layers were exchanged", "layers.1.mlp.down_proj"),
-    "one huge scale": (files.SCALES, "Scales were zeroed or damaged", "layers.0.mlp.gate_proj"),
-    "scales a hundredfold": (files.WEIGHTS, "other weights", "layers.5.self_attn.v_proj"),
-    "a layer lost": (files.COMPLETE, "did not save", "layers.2.self_attn.k_proj"),
-    "zeros of a layer lost": (files.SHAPES, "another recipe", "layers.2.self_attn.k_proj"),
-    "layers left in 16 bits": (files.SIZE, "left in sixteen", "4.06 MB"),
-    "other groups": (files.SHAPES, "another recipe", "layers.0.mlp.down_proj"),
-    "levels zeroed": (files.WEIGHTS, "other weights", "layers.0.mlp.up_proj (0% of signs"),
+    "scales zeroed": (findings.SCALES, "Scales were zeroed", "1024 of 1024 zero"),
+    "NaN in a norm": (findings.FINITE, "float16's range", "layers.3.input_layernorm"),
+    "NaN in scales": (findings.FINITE, "float16's range", "layers.2.mlp.up_proj.scales"),
+    "layers swapped": (findings.WEIGHTS, "Layers were exchanged", "layers.1.mlp.down_proj"),
+    "one huge scale": (findings.SCALES, "Scales were zeroed or damaged", "layers.0.mlp.gate_proj"),
+    "scales a hundredfold": (findings.WEIGHTS, "other weights", "layers.5.self_attn.v_proj"),
+    "a layer lost": (findings.COMPLETE, "did not save", "layers.2.self_attn.k_proj"),
+    "zeros of a layer lost": (findings.SHAPES, "another recipe", "layers.2.self_attn.k_proj"),
+    "layers left in 16 bits": (findings.SIZE, "left in sixteen", "4.06 MB"),
+    "other groups": (findings.SHAPES, "another recipe", "layers.0.mlp.down_proj"),
+    "levels zeroed": (findings.WEIGHTS, "other weights", "layers.0.mlp.up_proj (0% of signs"),
 }
 """How it was spoiled → check that fails, cause that is named, what the message names."""
 
@@ -39,8 +39,8 @@ def test_a_sound_checkpoint_passes(
     look_at_files(CANDIDATE, checkpoint, weights, SPEC, run=run, progress=Silent())
     found = Triage.model_validate_json((run.path / f"triage-files-{CANDIDATE}.json").read_text())
     assert [check.name for check in found.checks] == [
-        files.FINITE, files.SHAPES, files.SCALES, files.SHARE, files.COMPLETE, files.WEIGHTS,
-        files.SIZE,
+        findings.FINITE, findings.SHAPES, findings.SCALES, findings.SHARE, findings.COMPLETE,
+        findings.WEIGHTS, findings.SIZE,
     ]  # fmt: skip
     assert all(check.ok for check in found.checks)
     assert "42 of 42 linear layers, 100.0% of their weights" in found.checks[3].value
@@ -89,7 +89,7 @@ def test_a_baseline_of_pickles_leaves_what_needs_no_baseline(tmp_path: Path) -> 
     folder = write_awq(SAMPLE, tmp_path / "awq")
     checks = files.look(folder, [], Silent())
     assert [check.name for check in checks] == [
-        files.FINITE, files.SHAPES, files.SCALES, files.SHARE, files.COMPLETE
+        findings.FINITE, findings.SHAPES, findings.SCALES, findings.SHARE, findings.COMPLETE
     ]  # fmt: skip
     assert all(check.ok for check in checks)
 
@@ -102,7 +102,7 @@ def test_names_without_their_prefix_are_found(tmp_path: Path) -> None:
     save_file(bare, tmp_path / "baseline.safetensors")
     checks = files.look(folder, [tmp_path / "baseline.safetensors"], Silent())
     assert [check.name for check in checks if not check.ok] == []
-    weights = next(check for check in checks if check.name == files.WEIGHTS)
+    weights = next(check for check in checks if check.name == findings.WEIGHTS)
     assert "100.0%" in weights.value
 
 
@@ -122,5 +122,5 @@ def test_nothing_quantized_is_seen(tmp_path: Path) -> None:
     assert config["quantization_config"]["group_size"] == 128
     checks = files.look(folder, SAMPLE.glob("*.safetensors"), Silent())
     failed = {check.name: check.value for check in checks if not check.ok}
-    assert set(failed) == {files.COMPLETE, files.SIZE}
-    assert "no layer is quantized" in failed[files.COMPLETE]
+    assert set(failed) == {findings.COMPLETE, findings.SIZE}
+    assert "no layer is quantized" in failed[findings.COMPLETE]

@@ -13,7 +13,7 @@ import pytest
 from infra.contracts.errors import BrokenCheckpoint
 from infra.contracts.progress import Silent
 from infra.contracts.records import Check, Checkpoint, Made
-from infra.probes.triage import files, served
+from infra.probes.triage import files, findings, served
 from infra.probes.triage.verdict import stop_if_broken
 from tests import tiny_model
 from tests.infra.probes.subjects import checkpoint_at
@@ -65,16 +65,16 @@ def failed(checks: dict[str, Check]) -> set[str]:
 def test_a_sound_one_passes(name: str, alone: bool, made: Maker) -> None:
     checks = made.look(made(name)[0], alone=alone)
     assert failed(checks) == set()
-    assert "42 of 42 linear layers, 100.0% of their weights" in checks[files.SHARE].value
-    assert ("not decoded here" in checks[files.SHAPES].value) != FORMATS[name].decoded
+    assert "42 of 42 linear layers, 100.0% of their weights" in checks[findings.SHARE].value
+    assert ("not decoded here" in checks[findings.SHAPES].value) != FORMATS[name].decoded
     if alone:
-        assert files.WEIGHTS not in checks
+        assert findings.WEIGHTS not in checks
     elif FORMATS[name].decoded:
-        assert "times what rounding makes" in checks[files.WEIGHTS].value
-        assert "of signs" in checks[files.WEIGHTS].value
+        assert "times what rounding makes" in checks[findings.WEIGHTS].value
+        assert "of signs" in checks[findings.WEIGHTS].value
     else:
         # The embeddings are not quantized and are compared.
-        assert checks[files.WEIGHTS].value.startswith(("100% of signs", "not compared"))
+        assert checks[findings.WEIGHTS].value.startswith(("100% of signs", "not compared"))
 
 
 @pytest.mark.parametrize("name", [n for n, form in FORMATS.items() if form.decoded])
@@ -85,9 +85,9 @@ def test_layers_that_were_exchanged_are_seen(name: str, made: Maker, tmp_path: P
         twin = other + key.removeprefix(one)
         tensors[key], tensors[twin] = tensors[twin], tensors[key]
     checks = made.look(made.changed(tmp_path, name, tensors))
-    assert failed(checks) == {files.WEIGHTS}
-    assert "model.layers.1.mlp.down_proj (" in checks[files.WEIGHTS].value
-    assert "and 11 more" in checks[files.WEIGHTS].value
+    assert failed(checks) == {findings.WEIGHTS}
+    assert "model.layers.1.mlp.down_proj (" in checks[findings.WEIGHTS].value
+    assert "and 11 more" in checks[findings.WEIGHTS].value
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -96,7 +96,7 @@ def test_a_part_that_is_lost_is_seen(name: str, made: Maker, tmp_path: Path) -> 
     for part in [key.removeprefix(f"{LAYER}.") for key in whole if key.startswith(f"{LAYER}.")]:
         tensors = {key: value for key, value in whole.items() if key != f"{LAYER}.{part}"}
         checks = made.look(made.changed(tmp_path / part, name, tensors), alone=True)
-        assert checks[files.SHAPES].value.startswith(f"{LAYER} (no "), part
+        assert checks[findings.SHAPES].value.startswith(f"{LAYER} (no "), part
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["beside the baseline", "alone"])
@@ -105,8 +105,8 @@ def test_a_layer_that_is_lost_is_seen(name: str, alone: bool, made: Maker, tmp_p
     _, tensors = made(name)
     tensors = {key: value for key, value in tensors.items() if not key.startswith(f"{LAYER}.")}
     checks = made.look(made.changed(tmp_path, name, tensors), alone=alone)
-    assert failed(checks) == {files.COMPLETE}
-    assert checks[files.COMPLETE].value == f"{LAYER}.weight"
+    assert failed(checks) == {findings.COMPLETE}
+    assert checks[findings.COMPLETE].value == f"{LAYER}.weight"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -120,9 +120,9 @@ def test_scales_that_are_no_numbers_are_seen(
     tensors[key] = kind, scales.copy()
     tensors[key][1].reshape(-1)[:2] = value
     checks = made.look(made.changed(tmp_path, name, tensors), alone=True)
-    assert failed(checks) == {files.FINITE, files.SCALES}
-    assert f"{LAYER} (2 of " in checks[files.SCALES].value
-    assert checks[files.FINITE].value == key
+    assert failed(checks) == {findings.FINITE, findings.SCALES}
+    assert f"{LAYER} (2 of " in checks[findings.SCALES].value
+    assert checks[findings.FINITE].value == key
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_weights_of_eight_bits_that_are_no_numbers_are_seen(
     bits[0, 0] = byte
     tensors[f"{LAYER}.weight"] = kind, bits
     checks = made.look(made.changed(tmp_path, name, tensors), alone=True)
-    assert checks[files.FINITE].value == f"{LAYER}.weight"
+    assert checks[findings.FINITE].value == f"{LAYER}.weight"
 
 
 @pytest.mark.parametrize(
@@ -158,8 +158,8 @@ def test_scales_that_say_nothing_are_seen(
         kind, scales = tensors[key]
         tensors[key] = kind, change(scales).astype(scales.dtype)
     checks = made.look(made.changed(tmp_path, name, tensors), alone=True)
-    assert failed(checks) == {files.SCALES}
-    assert said in checks[files.SCALES].value
+    assert failed(checks) == {findings.SCALES}
+    assert said in checks[findings.SCALES].value
 
 
 def test_some_zero_scales_are_the_rows_of_nothing(made: Maker, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_some_zero_scales_are_the_rows_of_nothing(made: Maker, tmp_path: Path) -
     tensors[f"{LAYER}.weight_scale"] = kind, scales
     checks = made.look(made.changed(tmp_path, "int4", tensors), alone=True)
     assert failed(checks) == set()
-    assert checks[files.SCALES].value.startswith("1 of ")
+    assert checks[findings.SCALES].value.startswith("1 of ")
 
 
 def test_zero_points_that_are_off_by_one_are_seen(made: Maker, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_zero_points_that_are_off_by_one_are_seen(made: Maker, tmp_path: Path) -
     checks = made.look(folder)
     # Of all layers: nobody knows what they should be, so it is said.
     assert failed(checks) == set()
-    assert checks[files.WEIGHTS].value == (
+    assert checks[findings.WEIGHTS].value == (
         "says nothing: 42 of 43 layers are unlike the baseline's: so it was fine-tuned for long, "
         "or is packed in another way than it says"
     )
@@ -194,9 +194,9 @@ def test_zero_points_that_are_off_by_one_are_seen(made: Maker, tmp_path: Path) -
     folder = made.changed(tmp_path / "some", name, tensors)
     rewrite(folder, quantization_config=config)
     checks = made.look(folder)
-    assert failed(checks) == {files.WEIGHTS}
-    assert "model.layers.3.mlp.down_proj (9" in checks[files.WEIGHTS].value
-    assert "and 4 more" in checks[files.WEIGHTS].value
+    assert failed(checks) == {findings.WEIGHTS}
+    assert "model.layers.3.mlp.down_proj (9" in checks[findings.WEIGHTS].value
+    assert "and 4 more" in checks[findings.WEIGHTS].value
 
 
 @pytest.mark.parametrize(
@@ -216,8 +216,8 @@ def test_layers_that_are_not_what_the_configuration_says_are_seen(
     folder = made.changed(tmp_path, name, made(name)[1])
     rewrite(folder, quantization_config={**FORMATS[name].config, field: value})
     checks = made.look(folder)
-    assert failed(checks) == {files.SHAPES}
-    assert said in checks[files.SHAPES].value
+    assert failed(checks) == {findings.SHAPES}
+    assert said in checks[findings.SHAPES].value
 
 
 @pytest.mark.parametrize("name", ["GPTQ", "int4", "FP8, one scale", "bitsandbytes"])
@@ -225,9 +225,9 @@ def test_nothing_quantized_is_seen(name: str, made: Maker, tmp_path: Path) -> No
     folder = write(made.model, tmp_path / "made", FORMATS[name])
     (folder / "model.safetensors").write_bytes(made.weights.read_bytes())
     checks = made.look(folder)
-    assert failed(checks) == {files.COMPLETE}
-    assert "no layer is quantized" in checks[files.COMPLETE].value
-    assert "0 of 42 linear layers" in checks[files.SHARE].value
+    assert failed(checks) == {findings.COMPLETE}
+    assert "no layer is quantized" in checks[findings.COMPLETE].value
+    assert "0 of 42 linear layers" in checks[findings.SHARE].value
 
 
 def test_layers_that_are_left_are_said(made: Maker, tmp_path: Path) -> None:
@@ -242,20 +242,20 @@ def test_layers_that_are_left_are_said(made: Maker, tmp_path: Path) -> None:
     folder = made.changed(tmp_path, "int4", tensors)
     checks = made.look(folder)
     assert failed(checks) == set()
-    assert checks[files.SHARE].value.startswith("36 of 42 linear layers, ")
+    assert checks[findings.SHARE].value.startswith("36 of 42 linear layers, ")
     assert "left: model.layers.*.mlp.down_proj (6); the configuration does not name 6 of them" in (
-        checks[files.SHARE].value
+        checks[findings.SHARE].value
     )
     config = {**FORMATS["int4"].config, "ignore": ["re:.*down_proj$", "lm_head"]}
     rewrite(folder, quantization_config=config)
-    assert "does not name" not in made.look(folder)[files.SHARE].value
+    assert "does not name" not in made.look(folder)[findings.SHARE].value
 
 
 def test_a_missing_block_is_seen_without_a_baseline(made: Maker, tmp_path: Path) -> None:
     _, tensors = made("GPTQ")
     tensors = {key: v for key, v in tensors.items() if not key.startswith("model.layers.5.")}
     checks = made.look(made.changed(tmp_path, "GPTQ", tensors), alone=True)
-    assert checks[files.COMPLETE].value == "model.layers.5"
+    assert checks[findings.COMPLETE].value == "model.layers.5"
 
 
 def test_a_missing_shard_is_seen(made: Maker, tmp_path: Path) -> None:
@@ -298,11 +298,11 @@ def test_one_of_another_model_is_no_fault_and_is_said(made: Maker, tmp_path: Pat
     folder = write(other, tmp_path / "made", FORMATS["int4"])
     checks = made.look(folder)
     assert failed(checks) == set()
-    assert checks[files.WEIGHTS].value.startswith("says nothing: 43 of 43 layers are unlike")
-    assert "made from another model" in checks[files.WEIGHTS].value
+    assert checks[findings.WEIGHTS].value.startswith("says nothing: 43 of 43 layers are unlike")
+    assert "made from another model" in checks[findings.WEIGHTS].value
     # What was made here has to be the baseline's.
     here = files.look(folder, [made.weights], Silent())
-    assert not next(check for check in here if check.name == files.WEIGHTS).ok
+    assert not next(check for check in here if check.name == findings.WEIGHTS).ok
 
 
 def test_one_that_names_another_base_is_not_stopped_by_its_weights(
@@ -313,11 +313,13 @@ def test_one_that_names_another_base_is_not_stopped_by_its_weights(
         one, other = (f"model.layers.{n}.mlp.up_proj.{part}" for n in (1, 4))
         tensors[one], tensors[other] = tensors[other], tensors[one]
     folder = made.changed(tmp_path, "int4", tensors)
-    assert failed(made.look(folder)) == {files.WEIGHTS}
+    assert failed(made.look(folder)) == {findings.WEIGHTS}
     why = "README.md names a/b as its base model, not c/d"
     checks = made.look(folder, another_base=why)
     assert failed(checks) == set()
-    assert checks[files.WEIGHTS].value.endswith(f"2 of 43 layers are unlike the baseline's: {why}")
+    assert checks[findings.WEIGHTS].value.endswith(
+        f"2 of 43 layers are unlike the baseline's: {why}"
+    )
 
 
 def test_fine_tuning_is_no_fault_of_eight_bits_and_is_seen(made: Maker, tmp_path: Path) -> None:
@@ -334,10 +336,10 @@ def test_fine_tuning_is_no_fault_of_eight_bits_and_is_seen(made: Maker, tmp_path
     save_file(weights, tuned / "model.safetensors")
     checks = made.look(write(tuned, tmp_path / "made", FORMATS["FP8, one scale a row"]))
     assert failed(checks) == set()
-    assert "weights were changed before they were rounded" in checks[files.WEIGHTS].value
+    assert "weights were changed before they were rounded" in checks[findings.WEIGHTS].value
     # Beside its own original there is nothing of that.
     own = files.look(tmp_path / "made", [tuned / "model.safetensors"], Silent(), ready_made=True)
-    assert "were changed" not in next(one.value for one in own if one.name == files.WEIGHTS)
+    assert "were changed" not in next(one.value for one in own if one.name == findings.WEIGHTS)
 
 
 def test_rotated_weights_are_compared_with_nothing(made: Maker, tmp_path: Path) -> None:
@@ -346,30 +348,30 @@ def test_rotated_weights_are_compared_with_nothing(made: Maker, tmp_path: Path) 
         if key.endswith("weight_packed") and "layers.1." in key:
             tensors[key] = kind, np.roll(array, 1, axis=0)
     folder = made.changed(tmp_path, "int4", tensors)
-    assert failed(made.look(folder)) == {files.WEIGHTS}
+    assert failed(made.look(folder)) == {findings.WEIGHTS}
     rotation = {"config_groups": {"R1": {"type": "hadamard", "apply": []}}}
     config = {**FORMATS["int4"].config, "transform_config": rotation}
     rewrite(folder, quantization_config=config)
     checks = made.look(folder)
     assert failed(checks) == set()
-    assert "weights were rotated" in checks[files.WEIGHTS].value
+    assert "weights were rotated" in checks[findings.WEIGHTS].value
 
 
 def test_two_quantized_checkpoints_are_compared_with_each_other(made: Maker) -> None:
     baseline = made("FP8 in blocks")[0] / "model.safetensors"
     checks = files.look(made("GPTQ")[0], [baseline], Silent(), ready_made=True)
-    (weights,) = [check for check in checks if check.name == files.WEIGHTS]
+    (weights,) = [check for check in checks if check.name == findings.WEIGHTS]
     assert weights.ok
     assert "of signs" in weights.value
 
 
 def test_one_that_is_not_quantized_is_looked_at_too(made: Maker) -> None:
     checks = made.look(made.model)
-    assert list(checks) == [files.FINITE, files.SHAPES, files.COMPLETE, files.WEIGHTS]
+    assert list(checks) == [findings.FINITE, findings.SHAPES, findings.COMPLETE, findings.WEIGHTS]
     assert failed(checks) == set()
-    assert checks[files.SHAPES].value == "not quantized"
+    assert checks[findings.SHAPES].value == "not quantized"
     assert "100.0% of signs, 1.00 to 1.00 of the size, error at most 0" in (
-        checks[files.WEIGHTS].value
+        checks[findings.WEIGHTS].value
     )
 
 
@@ -379,9 +381,9 @@ def test_one_of_another_architecture_needs_none_of_the_baselines_tensors(
     tiny_model.write(tmp_path / "tiny", hidden=192, architectures=["OtherForCausalLM"])
     checks = made.look(tmp_path / "tiny")
     assert failed(checks) == set()
-    assert "every block has what the others have" in checks[files.COMPLETE].value
+    assert "every block has what the others have" in checks[findings.COMPLETE].value
     assert "the baseline is of another architecture, Qwen2ForCausalLM" in (
-        checks[files.WEIGHTS].value
+        checks[findings.WEIGHTS].value
     )
 
 
@@ -395,8 +397,8 @@ def test_an_unknown_method_is_looked_at_as_far_as_it_goes(made: Maker, tmp_path:
     rewrite(folder, quantization_config=config)
     checks = made.look(folder)
     assert failed(checks) == set()
-    assert checks[files.SHAPES].value == "42 layers of hqq, not decoded here"
-    assert "42 of 42 linear layers" in checks[files.SHARE].value
+    assert checks[findings.SHAPES].value == "42 layers of hqq, not decoded here"
+    assert "42 of 42 linear layers" in checks[findings.SHARE].value
 
 
 def test_who_has_a_broken_one_gets_it_again(made: Maker, tmp_path: Path) -> None:
@@ -427,7 +429,7 @@ SERVING_BACK, AGAIN = "serving back to the baseline's", "download or copy it aga
         (served.AGREEMENT, None, "d", OWN_WEIGHTS, SERVING_BACK),
         (served.LOOPS, None, "d", OWN_WEIGHTS, SERVING_BACK),
         (served.EMPTY, AWQ, "d", OWN_WEIGHTS, SERVING_BACK),
-        (files.FINITE, AWQ, "d", DAMAGED, AGAIN),
+        (findings.FINITE, AWQ, "d", DAMAGED, AGAIN),
         (served.AGREEMENT, None, "another", TRAINED, AGAIN),
         (served.ENDLESS, None, "another", TRAINED, AGAIN),
         (served.LOOPS, AWQ, "another", DAMAGED, AGAIN),
