@@ -1,11 +1,12 @@
 """Ways to make a checkpoint, each behind the same port.
 
-port      what a method offers
-making    what is the same for all: made once, verified, kept
-worker    the scripts that do it, each in an environment of its own
-awq       AutoAWQ
-compressed llm-compressor: GPTQ, and the schemes of compressed-tensors
-gguf      llama.cpp: one file in a mix of block formats
+port         what a method offers
+making       what is the same for all: made once, verified, kept
+worker       the scripts that do it, each in an environment of its own
+unquantized  what they all refuse: a model that is quantized already
+awq          AutoAWQ
+compressed   llm-compressor: GPTQ, and the schemes of compressed-tensors
+gguf         llama.cpp: one file in a mix of block formats
 """
 
 from __future__ import annotations

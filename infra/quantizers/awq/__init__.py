@@ -13,6 +13,7 @@ from infra.conversations import calibration
 from infra.conversations.calibration import Calibration
 from infra.machine.device import Device
 from infra.models.memory_need import Shape
+from infra.quantizers import unquantized
 from infra.quantizers.awq import limits, memory
 from infra.quantizers.making import MadeByWorker
 from infra.quantizers.port import Need
@@ -59,9 +60,9 @@ class Awq(MadeByWorker[AwqSpec]):
         self, model: str, config: Mapping[str, Any] | None, quantization: Quantization | None
     ) -> None:
         """Refuse a model by its small files, or by its name where config.json is out of reach."""
-        limits.check_unquantized(model, quantization)
+        unquantized.check_files(model, quantization, self.title)
         if config is None:
-            limits.check_name(model)
+            unquantized.check_name(model, self.title)
         else:
             limits.check_kind(model, config)
 

@@ -6,15 +6,15 @@ AutoAWQ itself says so with a bare AssertionError, minutes later and with a GPU 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from infra.contracts.errors import Unservable, UnsupportedModel
-from infra.contracts.records import Quantization, Weights
+from infra.contracts.records import Weights
 from infra.contracts.specs import AwqSpec, ServingSpec
 from infra.models import quantization, safetensors_header
 from infra.models.memory_need import Shape
+from infra.quantizers import unquantized
 
 TEXT_MODELS = frozenset(
     ["RefinedWeb", "RefinedWebModel", "Yi", "aquila", "baichuan", "bloom", "cohere", "deepseek_v2",
@@ -37,8 +37,6 @@ _NOT_CLIPPED = ("q_", "k_", "query", "key", "Wqkv")
 _PACKED = 8
 """4-bit values in one 32-bit word."""
 
-_QUANTIZED_NAME = re.compile(r"(?i)[-_](awq|gptq|fp8|gguf|int4|int8|4bit|8bit|bnb)\b")
-
 
 def check_model(weights: Weights, spec: AwqSpec) -> None:
     """Refuse a model that AutoAWQ would fail on.
@@ -50,39 +48,11 @@ def check_model(weights: Weights, spec: AwqSpec) -> None:
             fit the recipe.
     """
     config = json.loads((weights.path / "config.json").read_text(encoding="utf-8"))
-    check_unquantized(weights.id, quantization.of(weights.path))
+    unquantized.check_files(weights.id, quantization.of(weights.path), "AutoAWQ")
     check_kind(weights.id, config)
     layers = sorted(_linears(weights))
     _check_inputs(weights.id, layers, spec.group_size)
     _check_outputs(weights.id, layers)
-
-
-def check_name(model: str) -> None:
-    """Refuse a model whose name says that it is quantized, where its config.json is out of reach.
-
-    Raises:
-        UnsupportedModel: It says so.
-    """
-    if found := _QUANTIZED_NAME.search(model):
-        raise UnsupportedModel(
-            f"{model} is quantized already, as its name says ({found[1]}).",
-            cause="AWQ starts from 16-bit weights.",
-            remedy=f"Name the model it was made from, most often {model[: found.start()]}.",
-        )
-
-
-def check_unquantized(model: str, found: Quantization | None) -> None:
-    """Refuse a model whose files say that it is quantized.
-
-    Raises:
-        UnsupportedModel: They do.
-    """
-    if found is not None:
-        raise UnsupportedModel(
-            f"{model} is quantized already ({found.method}).",
-            cause=f"{found.files[0]} says so, and AWQ starts from 16-bit weights.",
-            remedy="Name the model it was made from.",
-        )
 
 
 def check_kind(model: str, config: Mapping[str, Any]) -> None:

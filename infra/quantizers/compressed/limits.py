@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from infra.contracts.errors import Unservable, UnsupportedModel
-from infra.contracts.records import Quantization, Weights
+from infra.contracts.records import Weights
 from infra.contracts.specs import CompressedSpec, GptqSpec, ServingSpec
 from infra.contracts.specs.quantization.gptq import GROUP_SIZES
 from infra.contracts.specs.quantization.layers import means
@@ -18,6 +18,7 @@ from infra.contracts.wording import listed
 from infra.machine.device import detect
 from infra.models import quantization, safetensors_header
 from infra.models.memory_need import Shape
+from infra.quantizers import unquantized
 from infra.quantizers.compressed.groups import group_of, scheme_of
 
 SMOOTHED = frozenset(
@@ -54,7 +55,7 @@ def check_model(weights: Weights, recipe: GptqSpec | CompressedSpec) -> None:
             size does not fit the recipe, or a pattern means no layer.
     """
     config = json.loads((weights.path / "config.json").read_text(encoding="utf-8"))
-    check_unquantized(weights.id, quantization.of(weights.path))
+    unquantized.check_files(weights.id, quantization.of(weights.path), "llm-compressor")
     check_kind(weights.id, config)
     _check_structure(weights.id, config, recipe)
     layers = sorted(_linears(weights))
@@ -65,20 +66,6 @@ def check_model(weights: Weights, recipe: GptqSpec | CompressedSpec) -> None:
     _check_head(weights.id, names, recipe)
     _check_together(weights.id, names, recipe)
     _check_groups(weights.id, layers, recipe)
-
-
-def check_unquantized(model: str, found: Quantization | None) -> None:
-    """Refuse a model whose files say that it is quantized.
-
-    Raises:
-        UnsupportedModel: They do.
-    """
-    if found is not None:
-        raise UnsupportedModel(
-            f"{model} is quantized already ({found.method}).",
-            cause=f"{found.files[0]} says so, and llm-compressor starts from 16-bit weights.",
-            remedy="Name the model it was made from.",
-        )
 
 
 def check_kind(model: str, config: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from infra.conversations import calibration
 from infra.conversations.calibration import Calibration
 from infra.machine.device import Device
 from infra.models.memory_need import Shape
+from infra.quantizers import unquantized
 from infra.quantizers.compressed import limits, memory
 from infra.quantizers.compressed.groups import in_words
 from infra.quantizers.making import MadeByWorker
@@ -72,9 +73,11 @@ class MadeByLlmCompressor(MadeByWorker[RecipeT]):
     def check_named(
         self, model: str, config: Mapping[str, Any] | None, quantization: Quantization | None
     ) -> None:
-        """Refuse a model by its small files."""
-        limits.check_unquantized(model, quantization)
-        if config is not None:
+        """Refuse a model by its small files, or by its name where config.json is out of reach."""
+        unquantized.check_files(model, quantization, self.title)
+        if config is None:
+            unquantized.check_name(model, self.title)
+        else:
             limits.check_kind(model, config)
 
     def check_served(self, recipe: RecipeT, serving: ServingSpec, shape: Shape | None) -> None:

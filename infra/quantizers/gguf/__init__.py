@@ -15,6 +15,7 @@ from infra.conversations.calibration import Calibration
 from infra.machine.device import Device
 from infra.models import quantization
 from infra.models.memory_need import Shape
+from infra.quantizers import unquantized
 from infra.quantizers.gguf import limits, memory
 from infra.quantizers.making import MadeByWorker
 from infra.quantizers.port import Need
@@ -59,7 +60,7 @@ class Gguf(MadeByWorker[GgufSpec]):
 
     def check(self, weights: Weights, recipe: GgufSpec) -> None:
         """Refuse a model that llama.cpp would fail on."""
-        limits.check_unquantized(weights.id, quantization.of(weights.path))
+        unquantized.check_files(weights.id, quantization.of(weights.path), self.title)
         limits.check_model(weights, recipe)
         if recipe.importance:
             calibration.check_template(weights.path)
@@ -67,9 +68,11 @@ class Gguf(MadeByWorker[GgufSpec]):
     def check_named(
         self, model: str, config: Mapping[str, Any] | None, quantization: Quantization | None
     ) -> None:
-        """Refuse a model by its small files."""
-        limits.check_unquantized(model, quantization)
-        if config is not None:
+        """Refuse a model by its small files, or by its name where config.json is out of reach."""
+        unquantized.check_files(model, quantization, self.title)
+        if config is None:
+            unquantized.check_name(model, self.title)
+        else:
             limits.check_config(model, config)
 
     def check_served(self, recipe: GgufSpec, serving: ServingSpec, shape: Shape | None) -> None:

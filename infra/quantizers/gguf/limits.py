@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from infra.contracts.errors import Unservable, UnsupportedModel
-from infra.contracts.records import Quantization, Weights
+from infra.contracts.records import Weights
 from infra.contracts.specs import GgufSpec, ServingSpec
 from infra.models import safetensors_header
 from infra.quantizers.gguf.architectures import ARCHITECTURES
@@ -33,21 +33,6 @@ def check_model(weights: Weights, recipe: GgufSpec) -> None:
     check_architecture(weights.id, weights.architecture)
     if recipe.type == "q8_0":
         _check_rows(weights)
-
-
-def check_unquantized(model: str, found: Quantization | None) -> None:
-    """Refuse a model whose files say that it is quantized.
-
-    Raises:
-        UnsupportedModel: They do.
-    """
-    if found is not None:
-        raise UnsupportedModel(
-            f"{model} is quantized already ({found.method}).",
-            cause=f"{found.files[0]} says so, and what is rounded once loses more when it is "
-            "rounded again.",
-            remedy="Name the model it was made from.",
-        )
 
 
 def check_config(model: str, config: Mapping[str, Any]) -> None:

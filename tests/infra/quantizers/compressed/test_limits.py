@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import json
+import ast
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -196,27 +196,45 @@ def test_a_smaller_group_that_a_remedy_names_can_be_shared() -> None:
 def test_a_hub_is_enough_to_refuse_a_kind() -> None:
     check: Callable[..., None] = quantizer_of(FP8).check_named
     check("some/model", None, None)
+    with pytest.raises(AssayError, match=r"quantized already, as its name says \(AWQ\)"):
+        check("some/model-7B-AWQ", None, None)
     check("some/model", {"model_type": "llama"}, None)
     with pytest.raises(AssayError, match="has 8 experts"):
         check("some/model", {"model_type": "mixtral", "num_local_experts": 8}, None)
+
+
+def _registry(file: Path, name: str) -> dict[str, str]:
+    """Return a dictionary of a module, with the names of its values."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        target = node.target if isinstance(node, ast.AnnAssign) else None
+        if isinstance(target, ast.Name) and target.id == name:
+            assert isinstance(node, ast.AnnAssign)
+            assert isinstance(node.value, ast.Dict)
+            pairs = zip(node.value.keys, node.value.values, strict=True)
+            return {
+                str(key.value): value.id
+                for key, value in pairs
+                if isinstance(key, ast.Constant) and isinstance(value, ast.Name)
+            }
+    raise AssertionError(f"{file} has no {name}")
 
 
 @pytest.mark.engine
 def test_the_structures_that_are_smoothed_are_llm_compressors_own(
     llmcompressor_environment: PythonEnvironment,
 ) -> None:
-    """Those whose mappings are the default of both methods; of each other one its own is used."""
-    script = """
-import json, logging
-from llmcompressor.modifiers.transform.awq import AWQ_MAPPING_REGISTRY as awq, default_mappings
-from llmcompressor.modifiers.transform.smoothquant.utils import (
-    DEFAULT_SMOOTHQUANT_MAPPINGS as default, MAPPINGS_REGISTRY as smooth)
-both = [n for n in awq if awq[n] is default_mappings and smooth.get(n) is default]
-print(json.dumps(both))
-"""
+    """Those that have the usual one in both methods. Read from its source: importing takes long."""
+    script = "import importlib.util as u; print(u.find_spec('llmcompressor').origin)"
     answer = subprocess.run(
-        [llmcompressor_environment.python, "-I", "-W", "ignore", "-c", script],
+        [llmcompressor_environment.python, "-I", "-c", script],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    both = set(json.loads(answer.stdout.splitlines()[-1]))
+    methods = Path(answer.stdout.strip()).parent / "modifiers" / "transform"
+    awq = _registry(methods / "awq" / "mappings.py", "AWQ_MAPPING_REGISTRY")
+    smooth = _registry(methods / "smoothquant" / "utils.py", "MAPPINGS_REGISTRY")
+    both = {
+        name
+        for name in awq
+        if (awq[name], smooth.get(name)) == ("default_mappings", "DEFAULT_SMOOTHQUANT_MAPPINGS")
+    }
     assert {name for name in both if name.endswith("ForCausalLM")} == SMOOTHED
