@@ -267,12 +267,10 @@ def ignored(model, wanted):
     return list(dict.fromkeys(name for pattern in wanted["ignore"] for name in meant(pattern)))
 
 
-def finish(model, dtype):
-    """Make levels of the weights, then cast what is left; return nothing that is not finite."""
+def cast(model, dtype):
+    """Give all tensors the type that is saved; refuse what is not finite in it."""
     import torch
-    from compressed_tensors import ModelCompressor
 
-    ModelCompressor.from_pretrained_model(model).compress_model(model, skip_compressed=True)
     wide = {getattr(torch, name) for name in WIDE}
     for name, module in model.named_modules():
         scheme = getattr(module, "quantization_scheme", None)
@@ -288,6 +286,17 @@ def finish(model, dtype):
                 if not torch.isfinite(whole).all():
                     what = str(dtype).removeprefix("torch.")
                     raise NotFiniteError(f"{name}.{part} holds values that {what} cannot hold")
+
+
+def finish(model, dtype):
+    """Make levels of the weights, then cast what is left."""
+    from compressed_tensors import ModelCompressor
+    from compressed_tensors.offload import disable_onloading
+
+    ModelCompressor.from_pretrained_model(model).compress_model(model, skip_compressed=True)
+    # As they wait in main memory: what an accelerator gets of them is a copy.
+    with disable_onloading():
+        cast(model, dtype)
     model.config.dtype = dtype
 
 
