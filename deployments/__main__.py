@@ -10,18 +10,21 @@ import sys
 from pathlib import Path
 
 from deployments import prefect_here
+from deployments.endpoints import ENDPOINTS
+from deployments.endpoints import carry_out as carry_out_endpoint
 from deployments.families import MATRICES
 from deployments.looking_back import COMMANDS, add_commands, look_back
 from deployments.matrix import carry_out as carry_out_matrix
-from deployments.overrides import override, parse, parse_matrix
+from deployments.overrides import override, parse, parse_endpoint, parse_matrix
 from deployments.recipes import RECIPES
 from infra.contracts.commands import PYTHON
 from infra.contracts.errors import AssayError, NotPassed, PreflightError, SpecError
 from infra.contracts.progress import Progress, Silent
-from infra.contracts.specs import MatrixSpec, RunSpec
+from infra.contracts.specs import EndpointRunSpec, MatrixSpec, RunSpec
 from infra.store.settings import Settings
 
 _FAILED, _BAD_INPUT = 1, 2
+_NAMES = (*RECIPES, *MATRICES, *ENDPOINTS)
 _NOT_PASSED = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 """Exit codes of verdicts that gate."""
 
@@ -57,6 +60,8 @@ def _carry_out(given: argparse.Namespace) -> int:
             _Terminal(),
             again=given.command == "run" and given.again,
         )
+    if isinstance(chosen, EndpointRunSpec):
+        return carry_out_endpoint(chosen, given.command, given.set, _Terminal())
     spec = override(chosen, given.set)
     if given.command == "show":
         whole = spec.short_form or spec.model_dump(mode="json")
@@ -98,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument(
             "recipe",
-            help=f"{', '.join((*RECIPES, *MATRICES))}, or a JSON file with a whole spec",
+            help=f"{', '.join(_NAMES)}, or a JSON file with a whole spec",
         )
         command.add_argument(
             "--set", action="append", default=[], metavar="FIELD=VALUE",
@@ -122,16 +127,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _spec(given: argparse.Namespace) -> RunSpec | MatrixSpec:
+def _spec(given: argparse.Namespace) -> RunSpec | MatrixSpec | EndpointRunSpec:
     if given.recipe in RECIPES:
         return RECIPES[given.recipe]()
     if given.recipe in MATRICES:
         return MATRICES[given.recipe]()
+    if given.recipe in ENDPOINTS:
+        return ENDPOINTS[given.recipe]()
     path = Path(given.recipe)
     if path.suffix != ".json":
         raise SpecError(
             f"No recipe {given.recipe!r}.",
-            cause=f"There are {', '.join((*RECIPES, *MATRICES))}.",
+            cause=f"There are {', '.join(_NAMES)}.",
             remedy="Name one of them, or a .json file with a whole spec.",
         )
     try:
@@ -144,6 +151,8 @@ def _spec(given: argparse.Namespace) -> RunSpec | MatrixSpec:
             cause=str(error),
             remedy=f"`{PYTHON} -m deployments show RECIPE > spec.json` writes one to start from.",
         ) from error
+    if "endpoint" in given_spec:
+        return parse_endpoint(given_spec)
     return parse_matrix(given_spec) if "models" in given_spec else parse(given_spec)
 
 

@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 from infra.contracts.commands import PYTHON
 from infra.contracts.errors import AssayError, SpecError
 from infra.contracts.specs import (
+    EndpointRunSpec,
     MatrixSpec,
     ModelSpec,
     QuantizationSpec,
@@ -96,7 +97,22 @@ def override_matrix(spec: MatrixSpec, assignments: Iterable[str]) -> MatrixSpec:
     return _assigned(spec.model_dump(mode="json"), MatrixSpec, split, MatrixSpec.model_validate)
 
 
-_SpecT = TypeVar("_SpecT", RunSpec, MatrixSpec)
+def parse_endpoint(data: dict[str, Any]) -> EndpointRunSpec:
+    """Return the evaluation of an endpoint that a JSON object describes; see `parse`."""
+    try:
+        return EndpointRunSpec.model_validate(data)
+    except ValidationError as error:
+        raise _readable(error, data) from error
+
+
+def override_endpoint(spec: EndpointRunSpec, assignments: Iterable[str]) -> EndpointRunSpec:
+    """Return the evaluation of an endpoint with fields replaced; see `override`."""
+    split = [_split(assignment) for assignment in assignments]
+    data = spec.model_dump(mode="json")
+    return _assigned(data, EndpointRunSpec, split, EndpointRunSpec.model_validate)
+
+
+_SpecT = TypeVar("_SpecT", RunSpec, MatrixSpec, EndpointRunSpec)
 
 _Assignment: TypeAlias = tuple[str, "list[_Step]", str]
 """Path, its steps and the value's text."""

@@ -35,7 +35,7 @@ def check_prerequisites(spec: RunSpec) -> RunFolder:
     """
     settings = Settings()
     if not settings.outlive_worker:
-        _end_with_worker()
+        end_with_worker()
     with reported_to_prefect() as progress:
         findings = found_before(lambda: (spec, settings, run_key(spec, settings))) or survey(
             spec, settings=settings, progress=progress, fetch_rows=True, in_flow=True
@@ -59,7 +59,8 @@ def _deployed() -> dict[str, Any]:
     return {}
 
 
-def _end_with_worker() -> None:
+def end_with_worker() -> None:
+    """End this run when the worker ends that carries it out."""
     # Workers and runners say by this variable which run their child is to carry out. In a container
     # the parent is its init, or none, and the container ends with both.
     if "PREFECT__FLOW_RUN_ID" in os.environ and (parent := os.getppid()) > 1:

@@ -19,6 +19,9 @@ class Capability(StrEnum):
     TOKEN_PROMPTS = "token-id prompts"  # noqa: S105 -- tokens of a text
     """A prompt may be token ids, several at a time."""
 
+    TEXT_PROMPTS = "text prompts"
+    """A prompt may be text, which the server splits into tokens by itself."""
+
     ECHO_LOGPROBS = "echo logprobs"
     """The prompt's own tokens come back with their log-probabilities."""
 
@@ -30,6 +33,15 @@ class Capability(StrEnum):
 
     PROMPT_LOGPROBS = "prompt logprobs"
     """The likeliest tokens at every position of the prompt."""
+
+    TOP_LOGPROBS = "top logprobs"
+    """The likeliest tokens at each generated position, with their log-probabilities."""
+
+    TOOLS = "tools"
+    """A chat answers with a call of a function that it was offered."""
+
+    JSON_SCHEMA = "JSON schema"
+    """A chat answers with JSON of a given schema."""
 
 
 Need: TypeAlias = frozenset[Capability]

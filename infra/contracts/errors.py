@@ -30,6 +30,8 @@ One error says three things: the fact, the probable cause, the remedy.
     │   ├── ServerNotReady      the deadline passed first
     │   ├── ServerHung          it lives, but answers nothing any more
     │   └── ServerUnverified    it answers, but not as the evaluation needs
+    ├── EndpointError           an endpoint somebody else runs is not what the run needs
+    │   └── BudgetSpent         the next request would cost more than the run may
     ├── EvaluationError         the harness failed
     │   ├── RequestFailed       the server answered a question with an error, or not at all
     │   ├── TemplateError       the model's chat template does not take a question whole
@@ -233,6 +235,18 @@ class ServerHung(ServerError):
 
 class ServerUnverified(ServerError):
     """The engine answers, but not as the evaluation needs."""
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class EndpointError(AssayError):
+    """An endpoint that somebody else runs is not what the run needs."""
+
+    status: int | None = None
+    """The HTTP status, if it answered with an error."""
+
+
+class BudgetSpent(EndpointError):
+    """The next request would cost more than the run may; it was not sent."""
 
 
 class EvaluationError(AssayError):

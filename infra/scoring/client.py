@@ -65,6 +65,12 @@ class Client:
     path = "completions"
     """What questions go to, below the server's address."""
 
+    patience: float | None = None
+    """Seconds, instead of `PATIENCE_SECONDS`."""
+
+    longest_wait = 60.0
+    """Seconds that a server's "come again later" is heeded."""
+
     def __init__(
         self,
         server: Endpoint,
@@ -97,6 +103,11 @@ class Client:
         can = self._server.can
         better = {Capability.CHOSEN_LOGPROBS, Capability.ECHO_LOGPROBS}
         return Capability.FORCED_LOGPROBS in can and better.isdisjoint(can)
+
+    @property
+    def echoes(self) -> bool:
+        """Whether prompts may be echoed where that costs less than reading."""
+        return not self.forces
 
     def ask(
         self, batches: Iterable[Batch], receive: Receive, whose: Callable[[Question], str]
@@ -212,9 +223,11 @@ class Client:
         return self._replies(batch, answer)
 
     def _body(self, batch: Batch) -> dict[str, Any]:
+        """Return the body of the request that asks a batch."""
         return protocol.body(self._server.model, batch, seed=self._seed)
 
     def _replies(self, batch: Batch, answer: Any) -> list[Reply]:
+        """Return what an answer says to each question."""
         return protocol.replies(batch, answer)
 
     async def _persist(self, session: aiohttp.ClientSession, body: dict[str, Any]) -> Any:
@@ -228,7 +241,7 @@ class Client:
                     # Nobody answers, since the server may be starting anew, or it has too much to
                     # do. As long as any question is answered, the others have to wait.
                     silent_since = max(silent_since or time.monotonic(), self._last_success)
-                    if time.monotonic() - silent_since > PATIENCE_SECONDS:
+                    if time.monotonic() - silent_since > (self.patience or PATIENCE_SECONDS):
                         raise
                 else:
                     attempt += 1
@@ -239,7 +252,8 @@ class Client:
                 self.counts.retries += 1
                 pause = min(_FIRST_PAUSE * 2**tries, _LONGEST_PAUSE)
                 tries += 1
-                await asyncio.sleep(max(error.wait, pause * random.uniform(0.5, 1.5)))  # noqa: S311
+                wait = min(error.wait, self.longest_wait)
+                await asyncio.sleep(max(wait, pause * random.uniform(0.5, 1.5)))  # noqa: S311
 
     async def _post(self, session: aiohttp.ClientSession, body: dict[str, Any]) -> Any:
         self.counts.requests += 1

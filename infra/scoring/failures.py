@@ -12,6 +12,8 @@ from http import HTTPStatus
 
 import orjson
 
+from infra.engines.retry_after import seconds
+
 _HEALING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
 _THROTTLING = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 _EXCERPT_CHARACTERS = 500
@@ -78,10 +80,7 @@ class Refused(Failure):
 def of_status(status: int, answer: bytes, retry_after: str | None) -> Failure:
     """Return the failure that an HTTP status other than 200 means."""
     text = f"{status} {_phrase(status)}: {_message(answer)}"
-    try:
-        wait = min(max(0.0, float(retry_after or 0)), 60.0)  # in this order NaN is 0
-    except ValueError:
-        wait = 0.0  # a date
+    wait = seconds(retry_after)
     if status in _THROTTLING:
         return Throttled(text, status, wait)
     if status in _HEALING or status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -25,11 +25,13 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from infra.contracts.errors import EvaluationError
 from infra.engines.endpoint import Endpoint
+from infra.engines.remote.endpoint import RemoteEndpoint
 from infra.scoring.address import Address
 from infra.scoring.answers import Answers
 from infra.scoring.batches import batches
 from infra.scoring.client import Client, Counts
 from infra.scoring.encoding import encode_by_lines, splits_at_lines
+from infra.scoring.foreign import ForeignClient
 from infra.scoring.pace import Pace
 from infra.scoring.plan import Score, plan
 from infra.scoring.protocol import Generation, Question, Reply
@@ -81,10 +83,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         if fixed is not None and fixed < 1:
             raise ValueError(f"num_concurrent={num_concurrent}: it is a number from 1 on, or auto")
         super().__init__(num_concurrent=fixed or 2, timeout=timeout, **options)
-        if not self.tokenized_requests or self.tokenizer is None:
-            raise ValueError(
-                "assay-completions sends tokens; it needs a tokenizer and tokenized_requests"
-            )
+        self._require_tokens()
         self._say = say or _log
         self._server: Endpoint = server or Address(self)
         self._order = None if order in (None, "None") else int(order)
@@ -97,7 +96,11 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         self._reads: bool | None = None
         self._warned = False
         # A BOS before each part would be one too many.
-        self._by_lines = not self.add_bos_token and splits_at_lines(self.tokenizer)
+        self._by_lines = (
+            self.tokenizer is not None
+            and not self.add_bos_token
+            and splits_at_lines(self.tokenizer)
+        )
         self.done = 0
         """Documents answered, of all calls."""
 
@@ -107,9 +110,22 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         self.finishes: dict[str, str | None] = {}
         """Prompt → why its generated text ended (`stop`, `length`, …)."""
 
-    def _make_client(self, timeout: float) -> Client:
-        return Client(
-            self._server, pace=self._pace, seed=self._seed, timeout=timeout, say=self._say
+    def _require_tokens(self) -> None:
+        """Refuse options with which no tokens could be sent."""
+        if not self.tokenized_requests or self.tokenizer is None:
+            raise ValueError(
+                "assay-completions sends tokens; it needs a tokenizer and tokenized_requests"
+            )
+
+    def _make_client(self, timeout: int) -> Client:
+        """Return what asks the server."""
+        kind = ForeignClient if isinstance(self._server, RemoteEndpoint) else Client
+        return kind(
+            self._server,  # type: ignore[arg-type]
+            pace=self._pace,
+            seed=self._seed,
+            timeout=timeout,
+            say=self._say,
         )
 
     @property
@@ -137,10 +153,10 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             split = split_pairs(pairs, self._encode, self.prefix_token_id, self._encode_alone)
         except NothingBefore as error:
             raise EvaluationError(
-                f"{_name(_whose(requests[error.place]))} cannot be scored: {error}.",
+                f"{name_of(whose_is(requests[error.place]))} cannot be scored: {error}.",
                 remedy="Change the task's doc_to_text, or give the tokenizer a BOS token.",
             ) from None
-        scores = self._score(split, [_whose(request) for request in requests], disable_tqdm)
+        scores = self._score(split, [whose_is(request) for request in requests], disable_tqdm)
         for pair, score in zip(pairs, scores, strict=True):
             self.cache_hook.add_partial("loglikelihood", pair, score)
         return scores
@@ -152,8 +168,8 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         texts = [request.args[0] for request in requests]
         if texts and self.prefix_token_id is None:
             raise EvaluationError(
-                f"{_name(_whose(requests[0]))} cannot be read: its first token needs a BOS or EOS "
-                "token before it, which the tokenizer lacks.",
+                f"{name_of(whose_is(requests[0]))} cannot be read: its first token needs a BOS "
+                "or EOS token before it, which the tokenizer lacks.",
                 remedy="Take the task out of evaluation.tasks, or give the tokenizer a BOS token.",
             )
         tokens = dict(zip(texts, self._encode_whole(texts), strict=True)) if texts else {}
@@ -169,7 +185,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
                 )
             ]
             pairs += [(pack(context), pack(rest)) for context, rest in windows]
-            whose += [_whose(request)] * len(windows)
+            whose += [whose_is(request)] * len(windows)
             sizes.append(len(windows))
         scores = iter(self._score(pairs, whose, disable_tqdm))
         sums = [sum(next(scores)[0] for _ in range(size)) for size in sizes]
@@ -191,12 +207,12 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         for request in requests:
             context, given = request.args
             answer = int(given.get("max_gen_toks", self._max_gen_toks))
-            prompt = self._cut_prompt(packed[context], answer, _whose(request))
+            prompt = self._cut_prompt(packed[context], answer, whose_is(request))
             name = repr(given)
             if name not in settings:
                 settings[name] = self._settings(given)
             generations.append(Generation(prompt, settings[name]))
-            owners.setdefault(generations[-1], []).append(_whose(request))
+            owners.setdefault(generations[-1], []).append(whose_is(request))
         # Prompts that begin alike next to each other: the server has their beginning computed.
         questions = sorted(owners, key=lambda question: question.prompt)
         replies = self._ask(questions, owners, disable_tqdm)
@@ -228,8 +244,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             self._cut_context(context, continuation, owner)
             for (context, continuation), owner in zip(pairs, whose, strict=True)
         ]
-        forces = self._client.forces
-        groups, places = plan(fitting, reads=self._can_read(), echoes=not forces)
+        groups, places = plan(fitting, reads=self._can_read(), echoes=self._client.echoes)
         owners: dict[Question, list[Whose]] = {item: [] for group in groups for item in group.items}
         for owner, (number, _) in zip(whose, places, strict=True):
             for item in groups[number].items:
@@ -272,7 +287,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             self._client.ask(
                 batches(self._ordered(missing), forces=self._client.forces),
                 receive,
-                lambda one: _name(owners[one][0]),
+                lambda one: name_of(owners[one][0]),
             )
         return replies
 
@@ -363,7 +378,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         if not self._warned:
             self._say(
                 f"Prompts are longer than the window and lose their beginning, the first of them "
-                f"that of {_name(whose)}, {over} tokens."
+                f"that of {name_of(whose)}, {over} tokens."
             )
         self._warned = True
 
@@ -379,11 +394,13 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         )
 
 
-def _whose(request: Any) -> Whose:
+def whose_is(request: Any) -> Whose:
+    """Return task and document of a request."""
     return str(request.task_name), int(request.doc_id or 0)
 
 
-def _name(whose: Whose) -> str:
+def name_of(whose: Whose) -> str:
+    """Return task and document, for errors."""
     return f"{whose[0]}, document {whose[1]}"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from infra.contracts.errors import PreflightError
 from infra.contracts.records import Record
-from infra.contracts.specs import ResultsSpec, RunSpec
+from infra.contracts.specs import EndpointRunSpec, ResultsSpec, RunSpec, Spec
 from infra.store.content import write_atomically
 from infra.store.settings import Settings
 
@@ -52,7 +52,7 @@ class RunFolder(Record):
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def write(self, name: str, record: Record | RunSpec) -> None:
+    def write(self, name: str, record: Record | Spec) -> None:
         """Keep a record as `<name>.json`."""
         write_atomically(self.path / f"{name}.json", record.model_dump_json(indent=2) + "\n")
 
@@ -82,7 +82,9 @@ def runs_folder(results: ResultsSpec, settings: Settings) -> Path:
     return Path(results.folder or settings.runs).expanduser().absolute()
 
 
-def open_run(spec: RunSpec, settings: Settings, *, created: datetime, key: str) -> RunFolder:
+def open_run(
+    spec: RunSpec | EndpointRunSpec, settings: Settings, *, created: datetime, key: str
+) -> RunFolder:
     """Make the folder of a run, or find it again when the same run is retried.
 
     Args:

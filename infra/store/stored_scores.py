@@ -40,10 +40,14 @@ class Stored:
             server: The engine that answered.
             log: Its log.
         """
-        scores = _placed(scores, samples=self.SAMPLES)
-        write_atomically(self.folder / self._SCORES, scores.model_dump_json(indent=2))
+        self.keep_scores(scores)
         write_atomically(self.folder / self._SERVER, server.model_dump_json(indent=2))
         shutil.copyfile(log, self.folder / self._LOG)
+
+    def keep_scores(self, scores: TaskScores) -> None:
+        """Put the scores into the folder, of an endpoint whose engine is not ours to know."""
+        scores = _placed(scores, samples=self.SAMPLES)
+        write_atomically(self.folder / self._SCORES, scores.model_dump_json(indent=2))
 
     def bring_server(self, arm: str, run: RunFolder, *, reused: bool) -> ServerRecord:
         """Return the engine that answered; bring its log if that was in an earlier run."""

@@ -100,7 +100,7 @@ class Suite(Protocol):
         self,
         name: str,
         server: Endpoint,
-        tokenizer_path: Path,
+        tokenizer_path: Path | None,
         samples: Path,
         progress: Progress,
         answers: AnswerFile | None = None,
@@ -116,7 +116,8 @@ class Suite(Protocol):
         Args:
             name: One of `names`.
             server: The server that answers.
-            tokenizer_path: Folder of the checkpoint, for its own tokenizer.
+            tokenizer_path: Folder of the checkpoint, for its own tokenizer; none for an endpoint
+                that takes no tokens.
             samples: File that receives one JSON line for each document; see `infra.suite.rows`.
             progress: Hears about finished documents every second.
             answers: Where every answer is kept at once; None keeps none.

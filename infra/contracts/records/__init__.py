@@ -24,6 +24,15 @@ from infra.contracts.records.comparison import (
     NoiseTask,
     Pooled,
 )
+from infra.contracts.records.endpoint import (
+    Ability,
+    EndpointReport,
+    Estimate,
+    Found,
+    Interval,
+    Outlook,
+    Spent,
+)
 from infra.contracts.records.models import (
     CalibrationCard,
     Checkpoint,
@@ -47,6 +56,7 @@ from infra.contracts.records.report import (
 )
 
 __all__ = [
+    "Ability",
     "Adjustment",
     "Alert",
     "AnswerLengths",
@@ -58,8 +68,12 @@ __all__ = [
     "Checkpoint",
     "CheckpointSummary",
     "Comparison",
+    "EndpointReport",
+    "Estimate",
     "Fidelity",
     "FileDigest",
+    "Found",
+    "Interval",
     "Judgement",
     "Made",
     "MemoryAtLoad",
@@ -68,6 +82,7 @@ __all__ = [
     "NoiseFloor",
     "NoiseTask",
     "Origin",
+    "Outlook",
     "Overlap",
     "Pair",
     "Pooled",
@@ -83,6 +98,7 @@ __all__ = [
     "ServerRecord",
     "Side",
     "SpeedPoint",
+    "Spent",
     "TaskPower",
     "TaskScores",
     "Triage",

@@ -5,6 +5,7 @@ The Prefect form shows them.
 
 from infra.contracts.specs.arms import BASELINE, ArmSpec, CandidateSpec
 from infra.contracts.specs.conversations import CalibrationSpec
+from infra.contracts.specs.endpoint import BudgetSpec, EndpointRunSpec, EndpointSpec
 from infra.contracts.specs.evaluation import DatasetSpec, EvaluationSpec, TaskSpec
 from infra.contracts.specs.matrix import CellSpec, MatrixModelSpec, MatrixSpec
 from infra.contracts.specs.models import ModelSpec
@@ -29,11 +30,14 @@ __all__ = [
     "BASELINE",
     "ArmSpec",
     "AwqSpec",
+    "BudgetSpec",
     "CalibrationSpec",
     "CandidateSpec",
     "CellSpec",
     "CompressedSpec",
     "DatasetSpec",
+    "EndpointRunSpec",
+    "EndpointSpec",
     "EvaluationSpec",
     "FidelitySpec",
     "GgufSpec",

@@ -75,7 +75,7 @@ class HarnessSuite:
         self,
         name: str,
         server: Endpoint,
-        tokenizer_path: Path,
+        tokenizer_path: Path | None,
         samples: Path,
         progress: Progress,
         answers: AnswerFile | None = None,

@@ -9,9 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from infra.contracts.errors import EvaluationError
+from infra.contracts.records.endpoint import Prompts
 from infra.contracts.specs import EvaluationSpec
 from infra.engines.endpoint import Endpoint
+from infra.engines.remote.endpoint import RemoteEndpoint
 from infra.scoring.model import AssayCompletions
+from infra.scoring.texts import TextModel
 from infra.suite.harness.questions.prompting import Prompting
 from infra.suite.harness.questions.question import DEFAULT_ANSWER_TOKENS
 from infra.suite.port import AnswerFile
@@ -19,19 +23,20 @@ from infra.suite.port import AnswerFile
 
 def build_model(
     server: Endpoint,
-    tokenizer_path: Path,
+    tokenizer_path: Path | None,
     spec: EvaluationSpec,
     *,
     answers: AnswerFile | None,
     order: int | None = None,
     trust_remote_code: bool = False,
     say: Callable[[str], None],
-) -> ServedModel:
-    """Return lm-eval's `assay-completions` model for a live server.
+) -> ServedModel | TextModel:
+    """Return lm-eval's model for a live server: `assay-completions`, or one of texts alone.
 
     Args:
         server: The server that answers.
-        tokenizer_path: Folder of the checkpoint, for its own tokenizer.
+        tokenizer_path: Folder of the checkpoint, for its own tokenizer; none for an endpoint that
+            takes no tokens.
         spec: The tasks: their seed, the chat template's variables, the BOS, questions in flight.
         answers: File that keeps every answer, so that a killed run continues where it stopped.
         order: Seed of the order in which questions are asked; None asks those that begin alike one
@@ -42,22 +47,36 @@ def build_model(
     Raises:
         EvaluationError: The tokenizer has no chat template, or no BOS, although one is wanted.
     """
+    common: dict[str, Any] = {
+        "base_url": f"{server.base_url}/completions",
+        "model": server.model,
+        "num_concurrent": spec.concurrency,
+        "max_length": server.window,
+        "max_gen_toks": DEFAULT_ANSWER_TOKENS,
+        "seed": spec.seed,
+        "answers": answers.path if answers else None,
+        "identity": answers.identity if answers else None,
+        "order": order,
+        "say": say,
+    }
+    if isinstance(server, RemoteEndpoint):
+        common["num_concurrent"] = server.spec.concurrency
+        common["timeout"] = server.spec.timeout_seconds
+        if tokenizer_path is None or server.found.prompts != "tokens":
+            how: Prompts = "chat" if spec.chat_template else server.found.prompts
+            return TextModel(server=server, prompts=how, **common)
+    if tokenizer_path is None:
+        raise EvaluationError(
+            "There is no tokenizer to write prompts with.",
+            remedy="Name the folder of the model's tokenizer.",
+        )
     return ServedModel(
         folder=tokenizer_path,
         spec=spec,
         server=server,
-        base_url=f"{server.base_url}/completions",
-        model=server.model,
-        num_concurrent=spec.concurrency,
-        max_length=server.window,
-        max_gen_toks=DEFAULT_ANSWER_TOKENS,
-        seed=spec.seed,
-        answers=answers.path if answers else None,
-        identity=answers.identity if answers else None,
-        order=order,
         refuse_cut=True,
         trust_remote_code=trust_remote_code,
-        say=say,
+        **common,
     )
 
 
@@ -80,6 +99,11 @@ class ServedModel(AssayCompletions):
         self.prompting = Prompting.of(
             self.tokenizer, folder, spec, trust_remote_code=trust_remote_code
         )
+
+    @property
+    def prompts_begin_with(self) -> str:
+        """What comes before each prompt, as text."""
+        return self.prompting.frame.shown
 
     def apply_chat_template(
         self, chat_history: Sequence[Mapping[str, str]], add_generation_prompt: bool = True

@@ -1,0 +1,42 @@
+"""Find out what an endpoint can, and refuse a run that cannot work, before it is asked a task."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.runtime import flow_run
+
+from infra.contracts.records.endpoint import Found
+from infra.contracts.specs.endpoint import EndpointRunSpec
+from infra.preflight import refuse, table
+from infra.preflight.endpoint import survey_endpoint, surveyed_before
+from infra.store.run_folder import RunFolder, open_run
+from infra.store.settings import Settings
+from tasks.check_prerequisites import end_with_worker
+from tasks.progress import reported_to_prefect
+
+
+@task(name="check-endpoint", task_run_name="check-endpoint")
+def check_endpoint(spec: EndpointRunSpec) -> tuple[RunFolder, Found, str | None]:
+    """Ask the endpoint what it can, log the table, open the run's folder.
+
+    What the command line found a moment ago is not asked for again.
+
+    Returns:
+        The run's folder, what was found, and the folder of the tokenizer, if there is one.
+
+    Raises:
+        PreflightError: Something is missing; every problem is named at once.
+    """
+    settings = Settings()
+    if not settings.outlive_worker:
+        end_with_worker()
+    with reported_to_prefect() as progress:
+        survey = surveyed_before(spec, settings) or survey_endpoint(
+            spec, settings=settings, progress=progress, fetch_rows=True
+        )
+        progress.say(f"preflight\n{table(survey.findings)}")
+        refuse(survey.findings)
+        assert survey.found is not None  # noqa: S101 -- without it there is a problem
+        run = open_run(spec, settings, created=flow_run.scheduled_start_time, key=str(flow_run.id))
+        run.write("found", survey.found)
+    return run, survey.found, str(survey.tokenizer) if survey.tokenizer else None
