@@ -57,6 +57,20 @@ def gguf_environment(tmp_path_factory: pytest.TempPathFactory) -> PythonEnvironm
     return _environment("gguf", tmp_path_factory)
 
 
+@pytest.fixture(scope="session")
+def llamacpp_environment(tmp_path_factory: pytest.TempPathFactory) -> PythonEnvironment:
+    """The environment with llama.cpp's real server: 34 MB, up in a second."""
+    return _environment("llamacpp", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the sample as a GGUF file in float32, with its tokenizer."""
+    from tests import sample_gguf
+
+    return sample_gguf.write(tmp_path_factory.mktemp("gguf") / "sample")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_leases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Locks of the tests' own: they wait for no run of this machine, and no run for them."""

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.contracts.errors import AssayError
+from infra.contracts.errors import AssayError, Unservable
 from infra.contracts.progress import Progress
 from infra.contracts.records import Quantization
 from infra.contracts.specs import ArmSpec, CalibrationSpec, EvaluationSpec, Recipe
 from infra.conversations import calibration
+from infra.engines.port import Layout
 from infra.engines.registry import engine_of
 from infra.models import weights
 from infra.models.chat_template import moment_of
@@ -63,7 +64,9 @@ def here(spec: ArmSpec, settings: Settings, progress: Progress) -> Model:
             return Model([*findings, problem(_RECIPE, error)], shape, 0, None)
         findings.append(_supported(spec.quantization, config))
     window = spec.serving.max_model_len or (shape.window if shape else None)
-    return Model([*findings, _servable(spec, shape, config)], shape, 0, found.path, window)
+    return Model(
+        [*findings, _servable(spec, shape, config, found.path)], shape, 0, found.path, window
+    )
 
 
 def on_a_hub(spec: ArmSpec, settings: Settings) -> Model:
@@ -159,13 +162,44 @@ def _supported(recipe: Recipe, config: Mapping[str, Any]) -> Finding:
     return ok(_RECIPE, f"{quantizer_of(recipe).title} knows {config.get('model_type')}")
 
 
-def _servable(spec: ArmSpec, shape: Shape | None, config: Mapping[str, Any]) -> Finding:
+def _servable(
+    spec: ArmSpec, shape: Shape | None, config: Mapping[str, Any], folder: Path | None = None
+) -> Finding:
     """Check what the engine would refuse after minutes, or only for the candidate."""
 
     def check() -> Finding | str:
+        _check_layout(spec, folder)
         if spec.quantization:
             quantizer_of(spec.quantization).check_served(spec.quantization, spec.serving, shape)
         found = engine_of(spec.serving).check(spec.serving, shape, config)
         return found or note("servable", "unknown until config.json can be read")
 
     return look("servable", check)
+
+
+def _check_layout(spec: ArmSpec, folder: Path | None) -> None:
+    """Refuse weights of a kind that the engine does not read."""
+    engine, layout = engine_of(spec.serving), _layout(spec, folder)
+    if layout in (None, engine.reads):
+        return
+    what = "what is made of" if spec.quantization else "the weights of"
+    is_gguf = layout == "gguf"
+    raise Unservable(
+        f"{engine.title} cannot read {what} {spec.model.id}.",
+        cause="They are a GGUF file, and it reads weights in the Transformers layout."
+        if is_gguf
+        else "They are in the Transformers layout, and it reads GGUF files.",
+        remedy="Set serving.engine to 'llamacpp'."
+        if is_gguf
+        else "Set serving.engine to 'vllm', or have a GGUF file made: quantization.method 'gguf'.",
+    )
+
+
+def _layout(spec: ArmSpec, folder: Path | None) -> Layout | None:
+    """Return how the weights lie that are served; none if nobody knows yet."""
+    if spec.quantization:
+        return "gguf" if spec.quantization.method == "gguf" else "transformers"
+    if folder is None:
+        return None
+    other = any(folder.glob("*.safetensors")) or not any(folder.glob("*.gguf"))
+    return "transformers" if other else "gguf"

@@ -68,6 +68,7 @@ def summarize(pair: Pair) -> Summary:
         else (),
         alert_changes=alert.changes if alert else (),
         caveats=(
+            *_two_things(pair),
             *_reworded(pair),
             *_not_measured(pair),
             *_cut(pair),
@@ -139,6 +140,18 @@ def _cut(pair: Pair) -> Iterator[str]:
                     f"{task.truncated:,} of {task.n:,} answers of {arm_name(arm)} on {task.name} "
                     "ran into the token limit and were marked as far as they went."
                 )
+
+
+def _two_things(pair: Pair) -> Iterator[str]:
+    engines = [arm.server.engine for arm in (pair.baseline, pair.candidate)]
+    checkpoints = [arm.checkpoint.digest for arm in (pair.baseline, pair.candidate)]
+    if len(set(engines)) == len(set(checkpoints)) == 2:
+        yield (
+            f"It differs from the baseline in two things at once, its checkpoint and its engine "
+            f"({title(engines[1])} instead of {title(engines[0])}): the loss may lie with either. "
+            f"A further candidate on {title(engines[1])} that is not quantized shows the engine's "
+            "part."
+        )
 
 
 def _reworded(pair: Pair) -> Iterator[str]:

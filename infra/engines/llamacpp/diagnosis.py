@@ -93,6 +93,7 @@ FAILURES = (
     Failure(
         name="weights-do-not-fit",
         patterns=(r"unable to allocate \S+ buffer", r"failed to allocate \S+ buffer of size"),
+        never=r"failed to initialize the context",
         fact="The weights do not fit into memory.",
         cause="The model is too large for this machine, or others hold its memory.",
         remedy="Take a smaller model or a smaller type of quantization, or a machine with more "
