@@ -72,10 +72,7 @@ def build_command(
         command += ["--parallel", "1"]
     # It would fit the context to the memory by itself, and answer with another window than asked.
     command += ["--fit", "off", "--no-context-shift"]
-    command += ["--cache-type-k", cache_type(spec), "--cache-type-v", cache_type(spec)]
-    if spec.dtype == "float32":
-        # Flash attention rounds to 16 bits, whatever the cache holds.
-        command += ["--flash-attn", "off"]
+    command += numbers(spec)
     # What it keeps of finished prompts besides its slots takes 8 GiB by default.
     command += ["--cache-ram", "0"]
     command += ["--threads", str(cores), "--threads-batch", str(cores)]
@@ -89,6 +86,14 @@ def build_command(
 def cache_type(spec: ServingSpec) -> str:
     """Return the type of numbers in the key-value cache."""
     return {"float32": "f32", "bfloat16": "bf16"}.get(spec.dtype, "f16")
+
+
+def numbers(spec: ServingSpec) -> list[str]:
+    """Return the flags that say in which numbers is computed."""
+    kind = cache_type(spec)
+    flags = ["--cache-type-k", kind, "--cache-type-v", kind]
+    # Flash attention rounds to 16 bits, whatever the cache holds.
+    return [*flags, "--flash-attn", "off"] if kind == "f32" else flags
 
 
 def inherited() -> dict[str, str]:

@@ -13,7 +13,7 @@ from infra.contracts.records import Adjustment
 from infra.contracts.specs import ServingSpec
 from infra.engines.endpoint import ServedEndpoint
 from infra.engines.llamacpp import conditions, refusals
-from infra.engines.llamacpp.command import VARIABLES, WEIGHTS, cache_type, inherited
+from infra.engines.llamacpp.command import VARIABLES, WEIGHTS, inherited, numbers
 from infra.engines.llamacpp.metrics import NAMES
 from infra.engines.load import Names
 from infra.engines.port import Kernels, Layout, Setup
@@ -78,10 +78,8 @@ class LlamaCpp:
         self, model: str, serving: ServingSpec, window: int, arguments: Sequence[str]
     ) -> Sequence[str]:
         """Return its own command."""
-        kind = cache_type(serving)
         command = ["llama-server", "--model", f"{model}/{WEIGHTS}", "--ctx-size", str(window)]
-        command += ["--parallel", "1", "--cache-type-k", kind, "--cache-type-v", kind]
-        return [*command, *arguments]
+        return [*command, "--parallel", "1", *numbers(serving), *arguments]
 
     def time(
         self,
