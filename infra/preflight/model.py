@@ -16,7 +16,7 @@ from infra.contracts.specs import ArmSpec, CalibrationSpec, EvaluationSpec, Reci
 from infra.conversations import calibration
 from infra.engines.port import Layout
 from infra.engines.registry import engine_of
-from infra.models import weights
+from infra.models import gguf_file, weights
 from infra.models.chat_template import moment_of
 from infra.models.memory_need import Shape, from_config, from_name, with_weights
 from infra.preflight import access
@@ -168,9 +168,9 @@ def _servable(
     """Check what the engine would refuse after minutes, or only for the candidate."""
 
     def check() -> Finding | str:
-        _check_layout(spec, folder)
         if spec.quantization:
             quantizer_of(spec.quantization).check_served(spec.quantization, spec.serving, shape)
+        _check_layout(spec, folder)
         found = engine_of(spec.serving).check(spec.serving, shape, config)
         return found or note("servable", "unknown until config.json can be read")
 
@@ -201,5 +201,4 @@ def _layout(spec: ArmSpec, folder: Path | None) -> Layout | None:
         return "gguf" if spec.quantization.method == "gguf" else "transformers"
     if folder is None:
         return None
-    other = any(folder.glob("*.safetensors")) or not any(folder.glob("*.gguf"))
-    return "transformers" if other else "gguf"
+    return "gguf" if gguf_file.find(folder) else "transformers"

@@ -11,6 +11,7 @@ from infra.contracts.specs import ServingSpec
 from infra.engines.llamacpp.program import beginning
 from infra.machine.device import Device
 from infra.machine.processes import clean_environment
+from infra.models.gguf_file import find
 
 VARIABLES = "LLAMA_"
 """Its own variables begin so."""
@@ -18,7 +19,7 @@ VARIABLES = "LLAMA_"
 _VARIABLES = ("LLAMA_*", "GGML_*")
 
 WEIGHTS = "model.gguf"
-"""Name of the file with the weights, in a folder that holds the model's tokenizer besides."""
+"""What the file with the weights is called where Assay made it, and people are told of it."""
 
 SLOTS = 4
 """Sequences computed at a time by default: what llama-server itself takes."""
@@ -49,7 +50,7 @@ def build_command(
 
     Args:
         python: Interpreter with the package, or a program `llama-server`.
-        model: Folder with the weights in `WEIGHTS`.
+        model: Folder with one GGUF file, beside the model's configuration and tokenizer.
         served_name: The only name under which the model answers.
         port: Port on loopback.
         spec: How the model is served.
@@ -58,7 +59,13 @@ def build_command(
         cores: Processor cores this process may use.
         free_memory_bytes: Main memory that nobody uses now.
     """
-    command = [*beginning(python), "--model", str(model / WEIGHTS), "--alias", served_name]
+    command = [
+        *beginning(python),
+        "--model",
+        str(find(model) or model / WEIGHTS),
+        "--alias",
+        served_name,
+    ]
     command += ["--host", "127.0.0.1", "--port", str(port), "--offline", "--no-webui", "--no-slots"]
     command += ["--metrics", "--threads-http", str(_HTTP_THREADS)]
     # Errors alone: of every question it would say what became of it.
