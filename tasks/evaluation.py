@@ -13,15 +13,18 @@ from infra.contracts.records import ArmResult, Checkpoint, Comparison, PythonEnv
 from infra.contracts.specs import BASELINE, ArmSpec, RunSpec
 from infra.contracts.specs.places import errors_placed
 from infra.engines.registry import engine_of
+from infra.models import lora
 from infra.models.weights import as_it_came
-from infra.quantizers import quantizer_of
+from infra.quantizers import programs_of, quantizer_of
 from infra.store.run_folder import RunFolder
 from tasks.adopt_baseline import adopt_baseline
 from tasks.build_environment import build_environment
 from tasks.check_prerequisites import check_prerequisites
 from tasks.compare import compare
 from tasks.evaluate_arm import evaluate_arm
+from tasks.fetch_adapter import fetch_adapter
 from tasks.fetch_weights import fetch_weights
+from tasks.merge_adapter import merge_adapter
 from tasks.outcomes import conclude, value_of
 from tasks.publish import publish
 from tasks.quantize import quantize
@@ -91,8 +94,8 @@ class _Parts:
         self._builds: dict[_Environment, PrefectFuture[PythonEnvironment]] = {}
         for name, arm in spec.evaluated.items():
             self._build(name, _server(arm))
-            if quantizer := _quantizer(arm):
-                self._build(name, quantizer)
+            for program in programs_of(arm):
+                self._build(name, _Environment(program, arm.serving.device))
 
     def _build(self, arm: str, wanted: _Environment) -> None:
         """Start to build an environment, once whoever needs it."""
@@ -106,10 +109,26 @@ class _Parts:
     def checkpoint(self, name: str, arm: ArmSpec) -> Checkpoint:
         """Return what an arm serves: its model as it came, or what is made of it."""
         weights = self._fetched(name, arm)
-        quantizer = _quantizer(arm)
-        if arm.quantization is None or quantizer is None:
+        if arm.adapter is None:
+            return self._made(name, arm, weights)
+        with errors_placed(self._spec.places(name)):
+            adapter = fetch_adapter(name, arm.adapter, weights, self._run)
+        if not adapter.merged:
+            return lora.applied(self._made(name, arm, weights), adapter)
+        merging = _Environment(programs_of(arm)[0], arm.serving.device)
+        environment = self._builds[merging].result()
+        merged = value_of(merge_adapter(name, weights, adapter, self._spec, environment, self._run))
+        if arm.quantization is None:
+            return lora.applied(merged, adapter)
+        made = self._made(name, arm, lora.as_weights(merged, weights))
+        return lora.applied(made, adapter)
+
+    def _made(self, name: str, arm: ArmSpec, weights: Weights) -> Checkpoint:
+        """Return what a recipe makes of weights, or those as they are."""
+        if arm.quantization is None:
             return as_it_came(weights)
-        environment = self._builds[quantizer].result()
+        program = quantizer_of(arm.quantization).environment
+        environment = self._builds[_Environment(program, arm.serving.device)].result()
         writer = None
         if self._spec.evaluation.tokenizer == "baseline":
             writer = self._fetched(BASELINE, self._spec.baseline)
@@ -154,9 +173,3 @@ class _Environment(NamedTuple):
 def _server(arm: ArmSpec) -> _Environment:
     serving = arm.serving
     return _Environment(engine_of(serving).environment, serving.computes_on, serving.python)
-
-
-def _quantizer(arm: ArmSpec) -> _Environment | None:
-    if arm.quantization is None:
-        return None
-    return _Environment(quantizer_of(arm.quantization).environment, arm.serving.computes_on)

@@ -75,8 +75,9 @@ class Manner:
     stage: Callable[[Path], str]
     """From its log to what it is doing, in a few words."""
 
-    window: Callable[[Mapping[str, Any]], int | None]
-    """From its entry in the list of models to the tokens of prompt and answer together."""
+    window: Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], int | None]
+    """From its entry in the list of models, and that list, to the tokens of prompt and answer
+    together."""
 
     verify: Callable[[httpx.Client, str, bool], str]
     """Asks what the evaluation will ask, of a model by its name, with or without a chat; returns
@@ -311,7 +312,7 @@ def _await_ready(
         models = list_models(client)
         if models is not None:
             for model in models:
-                if model.get("id") == served_name and (window := manner.window(model)):
+                if model.get("id") == served_name and (window := manner.window(model, models)):
                     return window
             raise _another(child, port, served_name, models)
         if time.monotonic() > deadline:

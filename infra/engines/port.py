@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from infra.contracts.capability import Capability
 from infra.contracts.progress import Progress
-from infra.contracts.records import Adjustment, PythonEnvironment
+from infra.contracts.records import Adapter, Adjustment, PythonEnvironment
 from infra.contracts.specs import ServingSpec
 from infra.engines.endpoint import ServedEndpoint
 from infra.engines.load import Names
@@ -38,6 +38,9 @@ class Setup:
 
     trust_remote_code: bool = False
     """Run code that comes with the model."""
+
+    adapter: Adapter | None = None
+    """What the engine applies beside the model's weights."""
 
 
 Layout = Literal["transformers", "gguf"]
@@ -71,6 +74,10 @@ class Engine(Protocol):
     @property
     def reads(self) -> Layout:
         """Layout of the weights that it reads."""
+
+    @property
+    def largest_rank(self) -> int | None:
+        """Largest rank of an adapter that it applies as it serves; none if it applies none."""
 
     @property
     def variables_prefix(self) -> str:

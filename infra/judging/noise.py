@@ -24,7 +24,7 @@ def floor(baseline: ArmResult, repeat: ArmResult, folder: Path) -> NoiseFloor:
     Raises:
         ComparisonError: They are of different models, or of different tasks.
     """
-    if baseline.checkpoint.digest != repeat.checkpoint.digest:
+    if baseline.checkpoint.identity != repeat.checkpoint.identity:
         raise ComparisonError(
             "The baseline and its repeat, for the noise floor, are of different models.",
             remedy="Ask the baseline twice.",

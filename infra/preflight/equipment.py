@@ -15,7 +15,7 @@ from infra.machine.device import Device, detect
 from infra.preflight import interpreters, machine
 from infra.preflight.findings import Finding, look, named, ok, problem
 from infra.preflight.lines import Lines
-from infra.quantizers import quantizer_of
+from infra.quantizers import programs_of
 from infra.store.run_folder import runs_folder
 from infra.store.settings import Settings
 
@@ -81,8 +81,7 @@ class _Environments:
         wanted: list[tuple[str, Path | None]] = [
             (engine_of(arm.serving).environment, Path(own) if own else None)
         ]
-        if arm.quantization:
-            wanted.insert(0, (quantizer_of(arm.quantization).environment, None))
+        wanted = [*((program, None) for program in programs_of(arm)), *wanted]
         findings = []
         for program, python in wanted:
             line = f"{program} environment"

@@ -10,21 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from infra.contracts.errors import AssayError, Unservable
-from infra.contracts.progress import Progress
-from infra.contracts.records import Quantization
+from infra.contracts.progress import Progress, Silent
+from infra.contracts.records import Quantization, Weights
 from infra.contracts.specs import ArmSpec, CalibrationSpec, EvaluationSpec, Recipe
 from infra.conversations import calibration
 from infra.engines.port import Layout
 from infra.engines.registry import engine_of
-from infra.models import gguf_file, weights
+from infra.models import gguf_file, lora, weights
 from infra.models.chat_template import moment_of
 from infra.models.memory_need import Shape, from_config, from_name, with_weights
+from infra.models.quantization import of as quantization_of
 from infra.preflight import access
 from infra.preflight.findings import Finding, look, note, ok, problem, problems
 from infra.quantizers import quantizer_of
+from infra.quantizers.merging import recipe_of
 from infra.store.settings import Settings
 
-_MODEL, _RECIPE = "model", "quantizable"
+_MODEL, _RECIPE, _ADAPTER = "model", "quantizable", "adapter"
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ def here(spec: ArmSpec, settings: Settings, progress: Progress) -> Model:
     config = json.loads((found.path / "config.json").read_text(encoding="utf-8"))
     shape = from_config(config, found.size_bytes) or shape
     findings = [ok(_MODEL, f"{found.path}, {found.architecture}, {found.size_bytes / 1e9:.2f} GB")]
+    findings += _adapter(spec, found, settings, progress)
+    if problems(findings):
+        return Model(findings, shape, 0, None)
     if spec.quantization:
         try:
             quantizer_of(spec.quantization).check(found, spec.quantization)
@@ -85,6 +90,7 @@ def on_a_hub(spec: ArmSpec, settings: Settings) -> Model:
         shape = with_weights(shape, size.weight_bytes)
     findings = [
         look(_MODEL, lambda: found),
+        *_adapter(spec, None, settings, Silent()),
         *_quantizable(spec, config, size.quantization),
         _servable(spec, shape, config or {}),
     ]
@@ -141,6 +147,42 @@ def look_at_conversations(
         return note(name, "; ".join([found, *card.remarks])) if card.remarks else found
 
     return look(name, check)
+
+
+def _adapter(
+    spec: ArmSpec, weights: Weights | None, settings: Settings, progress: Progress
+) -> list[Finding]:
+    """Look at an adapter: whole, of a kind that can be put on, made for these weights."""
+    if (wanted := spec.adapter) is None:
+        return []
+
+    def check() -> Finding | str:
+        engine = engine_of(spec.serving)
+        largest = engine.largest_rank
+        if not wanted.merge and largest is None:
+            raise Unservable(
+                f"{engine.title} applies no adapter as it serves.",
+                remedy="Set adapter.merge to true, or serving.engine to one that does.",
+            )
+        if wanted.source != "local":
+            return note(_ADAPTER, f"{wanted.id}; it is looked at when it is here")
+        found = lora.inspect_local(wanted, settings=settings, progress=progress)
+        if not wanted.merge and largest and found.rank > largest:
+            raise Unservable(
+                f"Adapter {wanted.id} has rank {found.rank}; {engine.title} applies at most "
+                f"{largest}.",
+                remedy="Set adapter.merge to true.",
+            )
+        if weights is not None:
+            lora.check_fits(found, weights)
+            if wanted.merge:
+                quantizer_of(recipe_of(found, weights)).check_named(
+                    weights.id, None, quantization_of(weights.path)
+                )
+        how = "merged before anything else" if wanted.merge else "applied as it is served"
+        return f"{wanted.id}, rank {found.rank}, {found.size_bytes / 1e6:.1f} MB, {how}"
+
+    return [look(_ADAPTER, check)]
 
 
 def _quantizable(

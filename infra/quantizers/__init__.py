@@ -6,6 +6,7 @@ worker       the scripts that do it, each in an environment of its own
 unquantized  what they all refuse: a model that is quantized already
 awq          AutoAWQ
 compressed   llm-compressor: GPTQ, and the schemes of compressed-tensors
+merging      an adapter added to a model's weights
 gguf         llama.cpp: one file in a mix of block formats
 """
 
@@ -13,22 +14,31 @@ from __future__ import annotations
 
 from typing import Any
 
-from infra.contracts.specs import Recipe
+from infra.contracts.specs import ArmSpec, Recipe
 from infra.quantizers.awq import Awq
 from infra.quantizers.compressed import CompressedTensors, Gptq
 from infra.quantizers.gguf import Gguf
+from infra.quantizers.merging import Merge
 from infra.quantizers.port import Need, Quantizer
 
-__all__ = ["Need", "Quantizer", "quantizer_of"]
+__all__ = ["Need", "Quantizer", "programs_of", "quantizer_of"]
 
 _METHODS: dict[str, Quantizer[Any]] = {
     "awq": Awq(),
     "gptq": Gptq(),
     "compressed-tensors": CompressedTensors(),
     "gguf": Gguf(),
+    "merge": Merge(),
 }
 
 
 def quantizer_of(recipe: Recipe) -> Quantizer[Any]:
     """Return what carries out a recipe."""
     return _METHODS[recipe.method]
+
+
+def programs_of(arm: ArmSpec) -> tuple[str, ...]:
+    """Return the environments that making an arm's checkpoint takes, in the order of their use."""
+    merging = arm.adapter is not None and arm.adapter.merge
+    methods = [*(["merge"] if merging else []), *([r.method] if (r := arm.quantization) else [])]
+    return tuple(dict.fromkeys(_METHODS[method].environment for method in methods))

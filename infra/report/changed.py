@@ -12,6 +12,9 @@ def changed(pair: Pair) -> str:
     change, parts = pair.change, []
     if change.model is not None:
         parts.append(f"as {change.model.id}")
+    if change.adapter is not None:
+        merged = ", merged into it" if change.adapter.merge else ""
+        parts.append(f"with adapter {change.adapter.id}{merged}")
     if change.quantization:
         parts.append(f"as {change.quantization.phrase}")
     if change.serving is not None:

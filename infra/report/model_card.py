@@ -137,7 +137,7 @@ def _titled(name: str, of: tables.Table | None, note: str) -> list[str]:
 
 def _is_another(pair: Pair) -> bool:
     """Return whether the candidate has weights of its own, and is not served otherwise alone."""
-    return pair.candidate.checkpoint.digest != pair.baseline.checkpoint.digest
+    return pair.candidate.checkpoint.identity != pair.baseline.checkpoint.identity
 
 
 def _what(pair: Pair) -> str:

@@ -139,8 +139,11 @@ def evaluate(
     arm = spec.arms[name]
     device = detect(arm.serving.computes_on)
     engine = engine_of(arm.serving)
-    setup = Setup(checkpoint.path, arm.serving, environment, device, arm.model.trust_remote_code)
-    conditions = engine.conditions(setup, checkpoint.digest)
+    setup = Setup(
+        checkpoint.path, arm.serving, environment, device, arm.model.trust_remote_code,
+        adapter=checkpoint.applied,
+    )  # fmt: skip
+    conditions = engine.conditions(setup, checkpoint.identity)
     tokenizer = checkpoint.path
     if baseline is not None and spec.evaluation.tokenizer == "baseline":
         tokenizer = baseline.checkpoint.path

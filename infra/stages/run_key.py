@@ -16,16 +16,17 @@ from pathlib import Path
 from pydantic import Field
 
 from infra.contracts.errors import AssayError, ReceiptError
+from infra.contracts.progress import Silent
 from infra.contracts.records import ArmResult, Record, Report
-from infra.contracts.specs import ArmSpec, CalibrationSpec, ModelSpec, RunSpec
+from infra.contracts.specs import AdapterSpec, ArmSpec, CalibrationSpec, ModelSpec, RunSpec
 from infra.conversations import identity as calibration_source
 from infra.engines.registry import engine_of
 from infra.judging.planning import margin_taken
 from infra.machine.device import Device, detect
 from infra.machine.environments import locate
-from infra.models import weights
+from infra.models import lora, weights
 from infra.models.hubs.hub import COMMIT
-from infra.quantizers import quantizer_of
+from infra.quantizers import programs_of
 from infra.report.receipt.contents import check_seal, check_values
 from infra.report.receipt.sealing import load
 from infra.store.content import digest_file, digest_files, digest_of
@@ -78,6 +79,7 @@ def run_key(spec: RunSpec, settings: Settings) -> str | None:
     try:
         inputs = [
             *(_model(model, settings) for model in _models(spec)),
+            *(_adapter(arm.adapter, settings) for arm in spec.evaluated.values() if arm.adapter),
             *(_calibration(one) for one in _conversations(spec)),
             *_tasks(spec, settings),
             digest_file(Path(texts).expanduser()).sha256 if (texts := spec.fidelity.texts) else "",
@@ -222,8 +224,7 @@ def _conversations(spec: RunSpec) -> list[CalibrationSpec]:
 def _environments(arm: ArmSpec, device: Device, settings: Settings) -> list[str]:
     own = Path(arm.serving.python) if arm.serving.python else None
     found = [locate(engine_of(arm.serving).environment, device.kind, settings, own)]
-    if arm.quantization:
-        found.append(locate(quantizer_of(arm.quantization).environment, device.kind, settings))
+    found += [locate(program, device.kind, settings) for program in programs_of(arm)]
     return [environment.digest for environment, _ in found]
 
 
@@ -235,6 +236,12 @@ def _model(spec: ModelSpec, settings: Settings) -> str | None:
             allow_pickle=spec.allow_pickle,
             trust_remote_code=spec.trust_remote_code,
         ).digest
+    return _pinned(spec.revision)
+
+
+def _adapter(spec: AdapterSpec, settings: Settings) -> str | None:
+    if spec.source == "local":
+        return lora.inspect_local(spec, settings=settings, progress=Silent()).digest
     return _pinned(spec.revision)
 
 

@@ -34,6 +34,7 @@ from infra.contracts.records.endpoint import (
     Spent,
 )
 from infra.contracts.records.models import (
+    Adapter,
     CalibrationCard,
     Checkpoint,
     CheckpointSummary,
@@ -57,6 +58,7 @@ from infra.contracts.records.report import (
 
 __all__ = [
     "Ability",
+    "Adapter",
     "Adjustment",
     "Alert",
     "AnswerLengths",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ from pydantic import Field
 
 from infra.contracts.records.quantization import Origin, Quantization
 from infra.contracts.records.record import FileDigest, Record
-from infra.contracts.specs import CalibrationSpec, QuantizationSpec
+from infra.contracts.specs import CalibrationSpec, MadeRecipe
 
 
 class Weights(Record):
@@ -35,6 +36,36 @@ class Weights(Record):
 
     size_bytes: int
     """Of the weight files alone."""
+
+
+class Adapter(Record):
+    """A LoRA adapter, whole and verified."""
+
+    path: Path
+    """Folder, absolute."""
+
+    source: Literal["modelscope", "huggingface", "local"]
+    id: str
+    """Repository id, or the folder as the user wrote it."""
+
+    revision: str | None
+    """Commit that the requested revision resolved to; none for a local folder."""
+
+    files: tuple[FileDigest, ...]
+    digest: str
+    """SHA-256 over the names and digests of all files."""
+
+    size_bytes: int
+    """Of its weights."""
+
+    rank: int
+    """The largest of any layer."""
+
+    base_model: str | None
+    """What it was trained on, as its own configuration says."""
+
+    merged: bool = False
+    """Added to the model's weights; else the engine applies it beside them."""
 
 
 class CalibrationCard(Record):
@@ -106,7 +137,7 @@ class Made(Record):
     made_from: str
     """Digest of the weights it was made from."""
 
-    recipe: QuantizationSpec
+    recipe: MadeRecipe
     calibration: CalibrationCard | None
     """None where the method needed no conversations."""
 
@@ -154,10 +185,29 @@ class Checkpoint(Record):
     made: Made | None = None
     """None for one that is served as it came."""
 
+    adapter: Adapter | None = None
+    """What is on top of the model, or was merged into it."""
+
+    @property
+    def applied(self) -> Adapter | None:
+        """The adapter that the engine applies; none if there is none, or it was merged."""
+        return None if self.adapter is None or self.adapter.merged else self.adapter
+
+    @property
+    def identity(self) -> str:
+        """Digest of all that is served: the weights, and the adapter beside them."""
+        return _identity(self.digest, self.adapter)
+
     @property
     def origin(self) -> str:
         """Digest of the weights that it is or was made from."""
         return self.made.made_from if self.made else self.digest
+
+
+def _identity(digest: str, adapter: Adapter | None) -> str:
+    if adapter is None or adapter.merged:
+        return digest
+    return hashlib.sha256(f"{digest} {adapter.digest}".encode()).hexdigest()
 
 
 class PythonEnvironment(Record):
@@ -207,6 +257,9 @@ class CheckpointSummary(Record):
     origin: Origin | None = None
     """What it says it was made from; none if it says nothing."""
 
+    adapter: Adapter | None = None
+    """What is on top of the model, or was merged into it."""
+
     calibration: CalibrationCard | None = None
     """What the quantizer saw; none unless it was made here."""
 
@@ -215,6 +268,11 @@ class CheckpointSummary(Record):
 
     made_seconds: float | None = None
     made_peak_memory_bytes: int | None = None
+
+    @property
+    def identity(self) -> str:
+        """Digest of all that was served: the weights, and the adapter beside them."""
+        return _identity(self.digest, self.adapter)
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, **facts: Any) -> CheckpointSummary:
@@ -234,6 +292,7 @@ class CheckpointSummary(Record):
             revision=checkpoint.revision,
             quantization=checkpoint.quantization_config,
             **facts,
+            adapter=checkpoint.adapter,
             calibration=made.calibration if made else None,
             versions=made.versions if made else {},
             made_seconds=made.seconds if made else None,

@@ -3,6 +3,7 @@
 The Prefect form shows them.
 """
 
+from infra.contracts.specs.adapters import AdapterSpec
 from infra.contracts.specs.arms import BASELINE, ArmSpec, CandidateSpec
 from infra.contracts.specs.conversations import CalibrationSpec
 from infra.contracts.specs.endpoint import BudgetSpec, EndpointRunSpec, EndpointSpec
@@ -15,6 +16,8 @@ from infra.contracts.specs.quantization import (
     CompressedSpec,
     GgufSpec,
     GptqSpec,
+    MadeRecipe,
+    MergeSpec,
     QuantizationSpec,
     Recipe,
     SchemeOverride,
@@ -28,6 +31,7 @@ from infra.contracts.specs.verdict import VerdictSpec
 
 __all__ = [
     "BASELINE",
+    "AdapterSpec",
     "ArmSpec",
     "AwqSpec",
     "BudgetSpec",
@@ -42,8 +46,10 @@ __all__ = [
     "FidelitySpec",
     "GgufSpec",
     "GptqSpec",
+    "MadeRecipe",
     "MatrixModelSpec",
     "MatrixSpec",
+    "MergeSpec",
     "ModelSpec",
     "QuantizationSpec",
     "Recipe",

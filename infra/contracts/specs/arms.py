@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import Field, ValidationError
 
 from infra.contracts.errors import SpecError
+from infra.contracts.specs.adapters import AdapterSpec
 from infra.contracts.specs.models import ModelSpec
 from infra.contracts.specs.places import PARTS, Places, errors_placed
 from infra.contracts.specs.quantization import QuantizationSpec
@@ -24,6 +25,9 @@ class ArmSpec(Spec):
 
     model: ModelSpec
     """The model, or the checkpoint that is made of it."""
+
+    adapter: AdapterSpec | None = None
+    """An adapter on top of the model, or merged into it."""
 
     quantization: QuantizationSpec | None = None
     """How its checkpoint is made. Empty: it is served as it lies there, quantized or not."""
@@ -42,6 +46,9 @@ class CandidateSpec(Spec):
     model: ModelSpec | None = None
     """A model or a ready-made checkpoint of its own."""
 
+    adapter: AdapterSpec | None = None
+    """An adapter on top of the model, or merged into it before anything else."""
+
     quantization: QuantizationSpec | None = None
     """How its checkpoint is made. Left out beside a model of its own, that is served as it lies
     there."""
@@ -58,11 +65,11 @@ class CandidateSpec(Spec):
                 remedy="Give it another name.",
             )
         changes = self.serving.changed if self.serving else {}
-        if self.model is None and self.quantization is None and not changes:
+        if not (self.model or self.adapter or self.quantization or changes):
             raise SpecError(
                 f"Candidate {self.name} changes nothing.",
-                cause="A candidate differs from the baseline in its model, its quantization or its "
-                "serving.",
+                cause="A candidate differs from the baseline in its model, its adapter, its "
+                "quantization or its serving.",
                 remedy="Name what it changes. To see what differs with no change at all, set "
                 "evaluation.noise_floor.",
             )
@@ -89,6 +96,7 @@ class CandidateSpec(Spec):
                 raise next(_refusals(error), error) from error
         return ArmSpec(
             model=self.model or baseline.model,
+            adapter=self.adapter or (None if self.model else baseline.adapter),
             quantization=self.quantization or (None if self.model else baseline.quantization),
             serving=serving,
         )

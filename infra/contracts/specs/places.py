@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from infra.contracts.errors import AssayError
+from infra.contracts.specs.adapters import AdapterSpec
 from infra.contracts.specs.models import ModelSpec
 from infra.contracts.specs.quantization import RECIPES
 from infra.contracts.specs.serving import ServingSpec
@@ -24,6 +25,7 @@ CALIBRATION = "quantization.calibration"
 
 PARTS: dict[str, frozenset[str]] = {
     "model": frozenset(ModelSpec.model_fields),
+    "adapter": frozenset(AdapterSpec.model_fields),
     "quantization": frozenset().union(*(kind.model_fields for kind in RECIPES.values())),
     "serving": frozenset(ServingSpec.model_fields),
 }

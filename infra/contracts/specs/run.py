@@ -113,7 +113,10 @@ class RunSpec(Spec):
             return None
         [candidate, *more] = self.candidates
         recipe = candidate.quantization
-        others = (candidate.model, candidate.serving, self.baseline.quantization)
+        others = (
+            candidate.model, candidate.adapter, candidate.serving,
+            self.baseline.adapter, self.baseline.quantization,
+        )  # fmt: skip
         long = (*others, *(getattr(self, name) for name in _LONG_FORM_ALONE))
         if more or any(long) or recipe is None or candidate.name != recipe.slug:
             return None

@@ -30,6 +30,7 @@ class LlamaCpp:
     title = "llama.cpp"
     environment = "llamacpp"
     reads: Layout = "gguf"
+    largest_rank = None
     variables_prefix = VARIABLES
 
     @property

@@ -33,7 +33,7 @@ CAN = frozenset([Capability.COMPLETIONS, Capability.TOKEN_PROMPTS, Capability.FO
 """It ignores `echo` without a word, and knows no log-probabilities of a prompt."""
 
 
-def _window(model: Any) -> int | None:
+def _window(model: Any, models: object) -> int | None:
     window = (model.get("meta") or {}).get("n_ctx")
     return window if isinstance(window, int) else None
 

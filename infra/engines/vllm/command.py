@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from infra.contracts.records import Adapter
 from infra.contracts.specs import ServingSpec
 from infra.contracts.vllm_flags import flag_names
 from infra.machine.device import Device
@@ -25,6 +26,10 @@ so the default of 128 would have every read compute a hundred tokens anew."""
 DEFAULT_LOGPROBS = 20
 """Likeliest tokens that a question may ask for by default of the engine."""
 _GIBIBYTE = 2**30
+_WITHOUT_ADAPTER = "-without-adapter"
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""What it takes for the largest rank of an adapter."""
+LARGEST_RANK = _RANKS[-1]
 
 
 def build_command(
@@ -38,6 +43,7 @@ def build_command(
     concurrency: int | None,
     trust_remote_code: bool = False,
     logprobs: int = DEFAULT_LOGPROBS,
+    adapter: Adapter | None = None,
     free_memory_bytes: int,
 ) -> tuple[str, ...]:
     """Return the command that serves a model folder. It holds no secret.
@@ -52,12 +58,19 @@ def build_command(
         concurrency: Questions that shall fit at a time; None leaves that to the engine.
         trust_remote_code: Run code that comes with the model.
         logprobs: Likeliest tokens that a question may ask for at each position.
+        adapter: What to apply beside the model's weights. Its name is then the one under which the
+            model answers, and the model as it is has another.
         free_memory_bytes: Main memory that nobody uses now.
     """
     users = flag_names(spec.extra_args)  # of `MERGED` flags the user's replace ours
     # The module, not the `vllm` command: that one does not start with the CPU build.
     command = [str(python), "-I", "-u", "-m", "vllm.entrypoints.openai.api_server"]
-    command += ["--model", str(model), "--served-model-name", served_name]
+    bare = served_name if adapter is None else f"{served_name}{_WITHOUT_ADAPTER}"
+    command += ["--model", str(model), "--served-model-name", bare]
+    if adapter is not None:
+        rank = next(rank for rank in _RANKS if rank >= adapter.rank)
+        command += ["--enable-lora", "--max-lora-rank", str(rank)]
+        command += ["--lora-modules", f"{served_name}={adapter.path}"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--disable-uvicorn-access-log"]
     # The model's own generation config may hold a repetition penalty, which changes greedy answers.
     command += ["--generation-config", "vllm", "--seed", "0", "--dtype", spec.dtype]

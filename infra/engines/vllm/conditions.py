@@ -21,9 +21,10 @@ from infra.store.content import code_digest, digest_of
 
 _WITHOUT_EFFECT = frozenset(
     ["--model", "--served-model-name", "--host", "--port", "--kv-cache-memory-bytes",
-     "--gpu-memory-utilization", "--max-num-seqs", "--max-logprobs"]
+     "--gpu-memory-utilization", "--max-num-seqs", "--max-logprobs", "--lora-modules"]
 )  # fmt: skip
-"""Flags of ours whose value names the start, or makes room. The model counts by its digest."""
+"""Flags of ours whose value names the start, or makes room. Model and adapter count by their
+digest."""
 
 _DECIDING = ("VLLM_*", *COMPUTING)
 """Variables that reach the engine and may change what it computes, or with what."""
@@ -67,6 +68,7 @@ def conditions(setup: Setup, digest: str, given: Mapping[str, str] | None = None
         device=device,
         concurrency=None,
         trust_remote_code=setup.trust_remote_code,
+        adapter=setup.adapter,
         free_memory_bytes=0,
     )
     given = {**given, **spec.variables}

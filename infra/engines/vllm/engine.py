@@ -16,7 +16,7 @@ from infra.engines.load import Names
 from infra.engines.port import Kernels, Layout, Setup
 from infra.engines.timing import Point, Timing
 from infra.engines.vllm import conditions, refusals
-from infra.engines.vllm.command import GPU_MEMORY_FRACTION, VARIABLES, inherited
+from infra.engines.vllm.command import GPU_MEMORY_FRACTION, LARGEST_RANK, VARIABLES, inherited
 from infra.engines.vllm.kernels import KERNELS
 from infra.engines.vllm.metrics import NAMES
 from infra.machine.leases import Lease
@@ -30,6 +30,7 @@ class Vllm:
     title = "vLLM"
     environment = "vllm"
     reads: Layout = "transformers"
+    largest_rank: int | None = LARGEST_RANK
     variables_prefix = VARIABLES
 
     @property
@@ -122,4 +123,5 @@ class Vllm:
             progress=progress,
             lease=lease,
             logprobs=logprobs,
+            adapter=setup.adapter,
         )

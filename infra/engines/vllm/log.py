@@ -18,7 +18,7 @@ _STAGES = (
 )
 """What a line of the log says that the engine is doing from then on."""
 _BAR = re.compile(r"(?:\(.*?pid=\d+\) )?((?:Loading|Capturing)\b.*\d%.*)")
-_KERNEL = re.compile(r"\bUsing (\w+Kernel) for \w")
+_KERNEL = re.compile(r"\b(?:Using|Selected) (\w+Kernel) for \w")
 _ERROR = re.compile(
     r"(?:ERROR [^]]*\] |^)(?:[a-z_]\w*\.)*(\w+(?:Error|Exception): .+(?:\n  Value error, .+)?)"
     r"|^\S+: error: (.+)",

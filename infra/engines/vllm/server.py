@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from infra.contracts.capability import Capability
 from infra.contracts.progress import Progress
-from infra.contracts.records import Adjustment, PythonEnvironment
+from infra.contracts.records import Adapter, Adjustment, PythonEnvironment
 from infra.contracts.specs import ServingSpec
 from infra.engines import live
 from infra.engines.endpoint import Footprint
@@ -35,13 +36,20 @@ from infra.machine.device import Device
 from infra.machine.leases import Lease
 from infra.models.chat_template import has_chat_template
 
+
+def _window(model: Mapping[str, Any], models: Sequence[Mapping[str, Any]]) -> int | None:
+    """Return what a model says, or the one that it is an adapter of."""
+    entries = [model, *(one for one in models if one.get("id") == model.get("parent"))]
+    return next((one["max_model_len"] for one in entries if one.get("max_model_len")), None)
+
+
 MANNER = Manner(
     name="vllm",
     names=NAMES,
     table=TABLE,
     can=frozenset(set(Capability) - {Capability.CHAT}),
     stage=vllm_log.stage,
-    window=lambda model: model.get("max_model_len"),
+    window=_window,
     verify=verify,
     described=lambda log: Described(vllm_log.kernel(log), vllm_log.dtype(log)),
     footprint=lambda log: Footprint(vllm_log.weights_bytes(log), vllm_log.kv_cache_tokens(log)),
@@ -64,6 +72,7 @@ def serve(
     progress: Progress,
     lease: Lease | None = None,
     logprobs: int = DEFAULT_LOGPROBS,
+    adapter: Adapter | None = None,
 ) -> Iterator[LiveServer]:
     """Serve a model folder with vLLM while the block runs; afterwards no process of it is left.
 
@@ -79,6 +88,7 @@ def serve(
         progress: Hears the stage at least every two seconds.
         lease: The accelerators to use. Without one the server may disturb others.
         logprobs: Likeliest tokens that a question may ask for at each position.
+        adapter: What to apply beside the model's weights.
 
     Raises:
         PortTaken: Another process listens on the port.
@@ -104,6 +114,7 @@ def serve(
             concurrency=concurrency,
             trust_remote_code=trust_remote_code,
             logprobs=logprobs,
+            adapter=adapter,
             free_memory_bytes=psutil.virtual_memory().available,
         )
         env = inherited() | spec.variables

@@ -123,7 +123,7 @@ def _pooled(pooled: Pooled | None) -> dict[str, object]:
 def _arm(result: ArmResult) -> dict[str, object]:
     server = result.server
     return {
-        "checkpoint": result.checkpoint.digest,
+        "checkpoint": result.checkpoint.identity,
         "size_bytes": result.checkpoint.size_bytes,
         "engine": server.engine,
         "engine_version": server.version,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -12,6 +13,7 @@ from infra.contracts.specs.quantization.awq import AwqSpec
 from infra.contracts.specs.quantization.compressed import CompressedSpec, SchemeOverride
 from infra.contracts.specs.quantization.gguf import GgufSpec
 from infra.contracts.specs.quantization.gptq import GptqSpec
+from infra.contracts.specs.quantization.merge import MergeSpec
 from infra.contracts.specs.quantization.recipe import Recipe
 
 __all__ = [
@@ -20,6 +22,8 @@ __all__ = [
     "CompressedSpec",
     "GgufSpec",
     "GptqSpec",
+    "MadeRecipe",
+    "MergeSpec",
     "QuantizationSpec",
     "Recipe",
     "SchemeOverride",
@@ -46,17 +50,23 @@ def recipe_kind(given: Any) -> type[Recipe]:
     return RECIPES.get(method_of(given), Recipe)
 
 
+@dataclass(frozen=True)
 class _AnyMethod:
     """Reads a recipe as its method's own kind."""
 
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        choices = {method: handler.generate_schema(kind) for method, kind in RECIPES.items()}
+    kinds: tuple[type[Recipe], ...]
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        choices = {
+            str(kind.model_fields["method"].default): handler.generate_schema(kind)
+            for kind in self.kinds
+        }
         return core_schema.tagged_union_schema(choices, discriminator=method_of)
 
-    @classmethod
     def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         # Prefect's form shows `anyOf` as tabs, and knows no `oneOf`.
         found = handler(schema)
@@ -65,6 +75,10 @@ class _AnyMethod:
 
 if TYPE_CHECKING:
     QuantizationSpec: TypeAlias = Recipe
+    MadeRecipe: TypeAlias = Recipe
 else:
-    QuantizationSpec = Annotated[Recipe, _AnyMethod]
+    QuantizationSpec = Annotated[Recipe, _AnyMethod(tuple(RECIPES.values()))]
     """A recipe of any method."""
+
+    MadeRecipe = Annotated[Recipe, _AnyMethod((*RECIPES.values(), MergeSpec))]
+    """What a checkpoint was made by: a recipe, or the merging of an adapter before it."""
