@@ -353,5 +353,5 @@ def change_name(spec: RunSpec, name: str) -> str:
         name: Of the candidate.
     """
     one = next(one for one in spec.candidates if one.name == name)
-    alone = len(spec.candidates) == 1 and one.model is None and one.serving is None
+    alone = len(spec.candidates) == 1 and not (one.model or one.adapter or one.serving)
     return one.quantization.title if alone and one.quantization else name

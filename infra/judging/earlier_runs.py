@@ -67,11 +67,21 @@ class Earlier:
     """Of the newest run of the same tasks."""
 
 
+_ADDED = ("adapter",)
+_ADDED_TO_SERVING = ("engine",)
+"""Fields of a candidate that runs of earlier versions did not have."""
+
+
 def recipe_of(change: CandidateSpec) -> str:
     """Return what tells one change from another: its recipe, if it is nothing else."""
-    if change.model is None and change.serving is None and change.quantization:
+    if change.quantization and not (change.model or change.adapter or change.serving):
         return digest_of(change.quantization.model_dump(mode="json"))
-    return digest_of(change.model_dump(mode="json", exclude={"name"}))
+    fields = change.model_dump(mode="json", exclude={"name"})
+    for parent, added in ((fields, _ADDED), (fields["serving"] or {}, _ADDED_TO_SERVING)):
+        for name in added:
+            if parent.get(name) is None:  # a change of before is still the same change
+                parent.pop(name, None)
+    return digest_of(fields)
 
 
 def learn(

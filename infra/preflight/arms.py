@@ -119,11 +119,17 @@ def disk(spec: RunSpec, found: Arms, to_build: int, settings: Settings) -> Findi
     """Look whether there is room for all that is downloaded, built and made, each thing once."""
     download = {arm.model: found.models[name].to_download for name, arm in spec.evaluated.items()}
     made = {
-        (arm.model, arm.quantization): _checkpoint_bytes(arm.quantization, shape)
+        (arm.model, arm.adapter, arm.quantization): _checkpoint_bytes(arm.quantization, shape)
         for name, arm in spec.evaluated.items()
         if arm.quantization and (shape := found.models[name].shape)
     }
-    return room.disk(settings, sum(made.values()), sum(download.values()), to_build)
+    merged = {
+        (arm.model, arm.adapter): shape.parameters * shape.stored_width
+        for name, arm in spec.evaluated.items()
+        if arm.adapter and arm.adapter.merge and (shape := found.models[name].shape)
+    }
+    checkpoints = sum(made.values()) + sum(merged.values())
+    return room.disk(settings, checkpoints, sum(download.values()), to_build)
 
 
 def _checkpoint_bytes(recipe: Recipe, shape: Shape) -> int:

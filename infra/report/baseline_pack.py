@@ -17,12 +17,14 @@ from pydantic import BaseModel, ValidationError
 
 from infra.contracts.commands import PYTHON
 from infra.contracts.errors import PackRefused
+from infra.contracts.progress import Silent
 from infra.contracts.records import ArmResult
 from infra.contracts.records.baseline_pack import BaselinePack
-from infra.contracts.specs import RunSpec, ServingSpec
+from infra.contracts.specs import AdapterSpec, RunSpec, ServingSpec
 from infra.engines.registry import engine_of, title
 from infra.machine.device import Device, detect
 from infra.machine.environments import locate
+from infra.models import lora
 from infra.store.content import digest_file
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
@@ -155,9 +157,27 @@ def _differences(pack: BaselinePack, spec: RunSpec) -> Iterator[tuple[str, Any, 
         yield from _fields("baseline.model", theirs.model, ours.model, set())
     if theirs.quantization != ours.quantization:
         yield "baseline.quantization", _name(theirs.quantization), _name(ours.quantization)
+    yield from _adapters(pack, ours.adapter)
     yield from _fields("baseline.serving", theirs.serving, ours.serving, {"port", "python"})
     left = _FREE | {"tasks"}
     yield from _fields("evaluation", pack.evaluation, spec.evaluation, left)
+
+
+def _adapters(pack: BaselinePack, ours: AdapterSpec | None) -> Iterator[tuple[str, Any, Any]]:
+    theirs = pack.result.checkpoint.adapter
+    if theirs is None or ours is None:
+        if theirs or ours:
+            yield "baseline.adapter", theirs and theirs.id, ours and ours.id
+    elif theirs.merged != ours.merge:
+        yield "baseline.adapter.merge", theirs.merged, ours.merge
+    elif ours.source == "local":
+        here = lora.inspect_local(ours, settings=Settings(), progress=Silent())
+        if here.digest != theirs.digest:
+            yield "the content of baseline.adapter", theirs.digest[:12], here.digest[:12]
+    elif (theirs.source, theirs.id) != (ours.source, ours.id):
+        yield "baseline.adapter.id", theirs.id, ours.id
+    elif ours.revision is not None and theirs.revision != ours.revision:
+        yield "baseline.adapter.revision", theirs.revision, ours.revision
 
 
 def _fields(

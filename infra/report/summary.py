@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from infra.contracts import wording
 from infra.contracts.records import Pair, Verdict
+from infra.contracts.specs import ArmSpec
 from infra.engines.registry import title
 from infra.judging.comparison import decisive
 from infra.probes.speed import in_different_runs, slower, summary
@@ -93,8 +94,14 @@ def _subject(pair: Pair) -> str:
     )
     alike = baseline == candidate
     served = f"both served by {baseline}" if alike else f"served by {baseline} and by {candidate}"
-    recipe = pair.spec.baseline.quantization
-    return f"{f'as {recipe.phrase}' if recipe else 'as it came'} and {changed(pair)}, {served}"
+    return f"{_as_it_is(pair.spec.baseline)} and {changed(pair)}, {served}"
+
+
+def _as_it_is(baseline: ArmSpec) -> str:
+    adapter, recipe = baseline.adapter, baseline.quantization
+    parts = [f"with adapter {adapter.id}"] if adapter else []
+    parts += [f"as {recipe.phrase}"] if recipe else []
+    return " ".join(parts) or "as it came"
 
 
 def _margin(pair: Pair) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from infra.contracts.records import Adapter
 from infra.contracts.specs import ServingSpec
 from infra.contracts.vllm_flags import MERGED, OWNED
 from infra.engines.vllm.command import build_command, engine_environment, inherited, kv_cache_bytes
@@ -44,6 +45,24 @@ def test_the_whole_command_on_a_gpu(model: Path) -> None:
         "--generation-config", "vllm", "--seed", "0", "--dtype", "auto",
         "--tensor-parallel-size", "1", "--gpu-memory-utilization", "0.9",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rank", "made_room_for"), [(1, "8"), (8, "8"), (9, "16"), (512, "512")])
+def test_an_adapter_answers_under_the_name_that_is_asked_for(
+    model: Path, rank: int, made_room_for: str
+) -> None:
+    adapter = Adapter(
+        path=Path("/adapters/a"), source="local", id="a", revision=None, files=(), digest="d",
+        size_bytes=1, rank=rank, base_model=None,
+    )  # fmt: skip
+    built = build_command(
+        python=Path("python"), model=model, served_name="tuned-1", port=1, spec=ServingSpec(),
+        device=GPU, concurrency=8, adapter=adapter, free_memory_bytes=GIB,
+    )  # fmt: skip
+    text = " ".join(built)
+    assert "--served-model-name tuned-1-without-adapter" in text
+    assert "--lora-modules tuned-1=/adapters/a" in text
+    assert f"--enable-lora --max-lora-rank {made_room_for}" in text
 
 
 def test_on_a_cpu_nothing_is_compiled_and_the_cache_is_sized(model: Path) -> None:
