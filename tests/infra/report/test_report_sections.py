@@ -165,6 +165,24 @@ def test_another_tokenizer_is_in_the_first_lines(full: tuple[Report, Path]) -> N
     assert not any("Its tokenizer" in caveat for caveat in _caveats(full[0]))
 
 
+def test_a_candidate_on_another_engine_differs_in_two_things(full: tuple[Report, Path]) -> None:
+    [name] = [arm for arm in full[0].arms if arm != "baseline"]
+    candidate = full[0].arms[name]
+
+    def served(digest: str) -> Report:
+        server = candidate.server.model_copy(update={"engine": "llamacpp"})
+        checkpoint = candidate.checkpoint.model_copy(update={"digest": digest})
+        moved = candidate.model_copy(update={"server": server, "checkpoint": checkpoint})
+        return full[0].model_copy(update={"arms": {**full[0].arms, name: moved}})
+
+    sentence = "in two things at once, its checkpoint and its engine (llama.cpp instead of vLLM)"
+    assert any(sentence in caveat for caveat in _caveats(served(candidate.checkpoint.digest)))
+    assert sentence in Page(render(served(candidate.checkpoint.digest), full[1])).text
+    alone = served(full[0].baseline.checkpoint.digest)
+    for report in (full[0], alone):
+        assert not any("two things at once" in caveat for caveat in _caveats(report))
+
+
 def test_what_was_wanted_and_not_measured_is_in_the_first_lines(
     full: tuple[Report, Path],
 ) -> None:
