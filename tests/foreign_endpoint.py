@@ -130,6 +130,10 @@ class Foreign:
         choice: dict[str, Any] = {
             "index": number, "text": self.decode(written), "finish_reason": "length",
         }  # fmt: skip
+        for stop in body.get("stop") or ():
+            before, found, _ = choice["text"].partition(stop)
+            if found and "ignores-stop" not in self.lies:
+                choice |= {"text": before, "finish_reason": "stop"}
         if body.get("logprobs") and "drops-logprobs" not in self.lies:
             choice["logprobs"] = self._logprobs(prompt, written, body)
         return choice, len(written)

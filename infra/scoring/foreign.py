@@ -7,6 +7,7 @@ answers are cut.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -125,6 +126,10 @@ class ForeignClient(Client):
             self._spent = spent
             return []
 
+    def _replies(self, batch: Batch, answer: Any) -> list[Reply]:
+        replies = super()._replies(batch, answer)
+        return [ended(one, reply) for one, reply in zip(batch, replies, strict=True)]
+
     async def _post(self, session: aiohttp.ClientSession, body: dict[str, Any]) -> Any:
         while (wait := self._not_before - time.monotonic()) > 0:
             await asyncio.sleep(wait)
@@ -226,6 +231,22 @@ _REMEDIES: dict[int | None, tuple[str, str]] = {
         "endpoint.patience_seconds.",
     ),
 }
+
+
+def ended(question: Question, reply: Reply) -> Reply:
+    """Return a reply whose text ends before the first stop string, as the task has it.
+
+    Some servers leave the string in, and some take no notice of it.
+    """
+    if not isinstance(question, Generation) or not isinstance(reply, tuple):
+        return reply
+    text, _ = reply
+    stops = json.loads(question.settings).get("stop") or []
+    if not isinstance(text, str):
+        return reply
+    places = [text.find(stop) for stop in ([stops] if isinstance(stops, str) else stops) if stop]
+    first = min((place for place in places if place >= 0), default=None)
+    return reply if first is None else (text[:first], "stop")
 
 
 def _nothing(question: Question) -> Reply:

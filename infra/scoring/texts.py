@@ -17,7 +17,7 @@ from infra.engines.remote.answers import written
 from infra.engines.remote.endpoint import RemoteEndpoint
 from infra.scoring.batches import Batch
 from infra.scoring.failures import Refused
-from infra.scoring.foreign import ForeignClient
+from infra.scoring.foreign import ForeignClient, ended
 from infra.scoring.model import AssayCompletions, name_of, whose_is
 from infra.scoring.protocol import Generation, Question, Reply
 
@@ -43,7 +43,7 @@ class _Client(ForeignClient):
         if not isinstance(answer, dict) or not answer.get("choices"):
             raise Refused("the answer cannot be used (it has no choices)")
         one = written(answer)
-        return [(one.text, one.ended)]
+        return [ended(batch[0], (one.text, one.ended))]
 
     @property
     def _counts(self) -> bool:

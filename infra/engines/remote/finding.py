@@ -19,6 +19,7 @@ from infra.engines.remote.ways import TEXTS, WAYS, NotProved, Tokenizing, Way, a
 _TOP = 20
 """Likeliest tokens that are asked for at most; others ask for fewer if it refuses."""
 
+_COUNT = "Count on: 1, 2, 3,"
 _LONG_ANSWER = 48
 _LONG_PROMPT = " ".join(str(number) for number in range(1, 400))
 """At least as many tokens as numbers."""
@@ -335,6 +336,7 @@ class _Looking:
     def _whole(self, prompts: Prompts) -> None:
         first = self._long(prompts)
         self._ability("greedy answers are the same twice", lambda: self._same_twice(prompts, first))
+        self._ability("stop strings", lambda: self._stops(prompts, first))
         cut = first.answer_tokens is not None and first.ended == "length"
         if cut and first.answer_tokens is not None and first.answer_tokens < _LONG_ANSWER - 1:
             self._add("whole answers", False, f"cut after {first.answer_tokens} tokens")
@@ -354,7 +356,7 @@ class _Looking:
     def _long(self, prompts: Prompts) -> Written:
         body = {"max_tokens": _LONG_ANSWER, "temperature": 0}
         try:
-            return self._put("Count on: 1, 2, 3,", prompts, body)
+            return self._put(_COUNT, prompts, body)
         except NotProved as why:
             raise EndpointError(
                 f"The endpoint does not answer an ordinary request ({why}).",
@@ -362,12 +364,19 @@ class _Looking:
             ) from None
 
     def _same_twice(self, prompts: Prompts, first: Written) -> str:
-        second = self._put(
-            "Count on: 1, 2, 3,", prompts, {"max_tokens": _LONG_ANSWER, "temperature": 0}
-        )
+        second = self._put(_COUNT, prompts, {"max_tokens": _LONG_ANSWER, "temperature": 0})
         if first.text != second.text:
             raise NotProved("two answers to one question differ at temperature 0")
         return "as far as two answers show"
+
+    def _stops(self, prompts: Prompts, first: Written) -> str:
+        middle = first.text[len(first.text) // 3 : len(first.text) // 2]
+        if not middle.strip():
+            raise NotProved("it writes too little to show that it stops")
+        body = {"max_tokens": _LONG_ANSWER, "temperature": 0, "stop": [middle]}
+        if middle in self._put(_COUNT, prompts, body).text:
+            raise NotProved("its answer has the stop string, or goes on after it; it is cut here")
+        return "an answer ends before a stop string"
 
     def _long_prompt(self, prompts: Prompts) -> None:
         """Show that a prompt arrives whole, by the endpoint's own count."""

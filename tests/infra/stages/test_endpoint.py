@@ -15,6 +15,7 @@ from infra.contracts.records.endpoint import EndpointReport
 from infra.contracts.specs import DatasetSpec, EndpointRunSpec, TaskSpec
 from infra.preflight.endpoint import Survey, survey_endpoint
 from infra.report import endpoint as report
+from infra.scoring.model import AssayCompletions
 from infra.stages.endpoint import evaluate
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
@@ -198,6 +199,30 @@ def test_where_only_texts_are_taken_it_is_generation_only(
             assert [one["role"] for one in asked[0]["messages"]] == ["user", "assistant", "user"]
         # Its own marks: what it wrote is what stands in the rows.
         assert all(row["responses"][0][0] for row in rows(page, "gsm8k"))
+
+
+@pytest.mark.parametrize("tokenizer", [True, False])
+def test_a_stop_string_that_is_ignored_is_heeded_here(
+    tokenizer: bool, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def written(*lies: str) -> list[str]:
+        with serving(foreign(lies)) as server:
+            spec = spec_of(server, GSM8K, tokenizer=tokenizer)
+            finished, page = evaluated(spec, settings, "-".join(["run", *lies]))
+            assert not finished.tasks["gsm8k"].reused
+            return [row["responses"][0][0] for row in rows(page, "gsm8k")]
+
+    whole = written()
+    # The task's own stop strings are none that this model writes.
+    stop = whole[0].split()[3]
+    own = AssayCompletions._settings
+    monkeypatch.setattr(
+        AssayCompletions, "_settings",
+        lambda model, given: own(model, {**given, "until": [stop]}),
+    )  # fmt: skip
+    honoured, ignored = written("nothing"), written("ignores-stop")
+    assert honoured == ignored
+    assert honoured[0] == whole[0][: whole[0].index(stop)] != whole[0]
 
 
 def test_scores_by_log_probabilities_are_refused_where_there_are_none(settings: Settings) -> None:

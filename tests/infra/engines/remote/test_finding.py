@@ -73,6 +73,7 @@ def test_an_honest_one_can_all_that_it_was_asked_for() -> None:
         (["no-tokens"], "token-id prompts", "prompt must be a string", "none"),
         (["chat-only"], "completions", "neither text nor token ids", "none"),
         (["no-chat"], "chat", "no such path", "read"),
+        (["ignores-stop"], "stop strings", "is cut here", "read"),
         (["no-tools"], "tools", "not called", "read"),
         (["no-schema"], "JSON schema", "no JSON", "read"),
         (["by-chance"], "greedy answers are the same twice", "differ at temperature 0", "none"),
