@@ -9,11 +9,13 @@ from pathlib import Path
 from infra.contracts.errors import ComparisonError
 from infra.contracts.records import TaskScores
 from infra.contracts.records.endpoint import Beside, Interval
+from infra.contracts.specs import EvaluationSpec
 from infra.judging.statistics import CONFIDENCE, effect_of
 from infra.judging.statistics.alone import mean_alone
 from infra.suite.rows import Row, read_rows
 
 _SAME = 1e-9
+_CONDITIONS = ("chat_template", "fewshot_as_multiturn", "system_instruction", "seed")
 ENDPOINT = "endpoint"
 """Name of the arm, in the folder of its rows."""
 
@@ -67,6 +69,37 @@ def rows_of_run(folder: Path, tasks: Iterable[str]) -> dict[str, Path]:
             field="rows",
         )
     return found
+
+
+def require_alike(folder: Path, spec: EvaluationSpec) -> None:
+    """Refuse a finished run whose tasks were asked under other conditions.
+
+    Args:
+        folder: That of the run.
+        spec: The conditions here.
+
+    Raises:
+        ComparisonError: They differ; it says in what.
+    """
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    theirs = report.get("tasks") or report.get("arms", {}).get("baseline", {}).get("tasks", {})
+    for line in spec.tasks:
+        conditions = theirs.get(line.name, {}).get("conditions", {})
+        here = {
+            "limit": line.limit,
+            "max_gen_toks": line.max_gen_toks,
+            **{name: getattr(spec, name) for name in _CONDITIONS},
+        }
+        for name, value in here.items():
+            if name in conditions and conditions[name] != value:
+                raise ComparisonError(
+                    f"{line.name} was asked with {name}={conditions[name]!r} in the run in "
+                    f"{folder}, and would be with {value!r} here.",
+                    cause="Rows can stand beside each other only where they were asked alike.",
+                    remedy="Set it as it was there, or leave `baseline` out.",
+                    field=name,
+                    task=line.name,
+                )
 
 
 def title_of_run(folder: Path) -> str:

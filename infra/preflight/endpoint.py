@@ -26,7 +26,7 @@ from infra.engines.remote.budget import Budget
 from infra.engines.remote.endpoint import RemoteEndpoint
 from infra.engines.remote.finding import find_out
 from infra.engines.remote.ways import Tokenizing
-from infra.judging.endpoint import rows_of_run, title_of_run
+from infra.judging.endpoint import require_alike, rows_of_run, title_of_run
 from infra.models import tokenizer as tokenizers
 from infra.models.tokenizer_alone import fetch_tokenizer
 from infra.preflight import access, suite
@@ -142,6 +142,7 @@ def _trusted(spec: EndpointRunSpec) -> bool:
 def _baseline(spec: EndpointRunSpec, given: str) -> str:
     folder = Path(given).expanduser()
     rows_of_run(folder, [])
+    require_alike(folder, spec.evaluation)
     return f"rows of {title_of_run(folder)}"
 
 
@@ -263,6 +264,8 @@ def _cost(
     try:
         endpoint = RemoteEndpoint.of(spec.endpoint, whole.found, budget)
         tasks = suite_of(spec, settings, progress)
+        if spec.baseline is not None:
+            rows_of_run(Path(spec.baseline).expanduser(), tasks.names)
         for name in tasks.names:
             whole.estimates[name] = rehearse(spec, endpoint, whole.tokenizer, tasks, name)
     except AssayError as error:

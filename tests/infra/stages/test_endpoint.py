@@ -309,9 +309,20 @@ def test_rows_stand_beside_those_of_an_earlier_run(settings: Settings) -> None:
         assert {one.difference for one in finished.beside.values()} == {0.0}
         assert finished.beside["global_mmlu_en"].rows == 12
         assert f"Scores beside {NAME} at" in (second.parent / "report.md").read_text()
-        more = GSM8K.model_copy(update={"limit": 7})
-        with pytest.raises(AssayError, match="are not those of the baseline"):
-            evaluated(spec_of(server, more, baseline=str(page.parent)), settings, "run-3")
-        survey = looked_at(spec_of(server, GSM8K, baseline="nowhere"), settings)
-        [problem] = [one for one in survey.findings if one.status == "problem"]
-        assert "no folder of a finished run" in problem.found
+        longer = GSM8K.model_copy(update={"max_gen_toks": 32})
+        few = {"tasks": [GSM8K.model_dump()]}
+        for spec, says in (
+            (spec_of(server, longer, baseline=str(page.parent)), "asked with max_gen_toks=24"),
+            (spec_of(server, GSM8K, baseline="nowhere"), "no folder of a finished run"),
+            (
+                spec_of(server, TaskSpec(name="global_mmlu_en_stem"), baseline=str(page.parent)),
+                "has no rows of global_mmlu_en_stem",
+            ),
+            (
+                spec_of(server, baseline=str(page.parent), evaluation={**few, "seed": 7}),
+                "asked with seed=1234",
+            ),
+        ):
+            survey = looked_at(spec, settings)
+            [problem] = [one for one in survey.findings if one.status == "problem"]
+            assert says in problem.found and problem.remedy
