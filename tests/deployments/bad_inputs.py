@@ -34,6 +34,9 @@ class Case:
         self.cache = cache
         self.runs = folder / "runs"
         self.recipe = "sample"
+        self.short = True
+        """Whether the recipe is of one model and one method."""
+
         self.tasks: list[dict[str, object]] = [{"name": "gsm8k", "limit": 4, "max_gen_toks": 160}]
         self.datasets = {"openai/gsm8k": {"path": str(self.rows)}}
         self.set: list[str] = []
@@ -55,8 +58,8 @@ class Case:
 
     def arguments(self, command: str = "run") -> list[str]:
         given = [
-            f"model.id={self.model}",
-            f"quantization.calibration.path={self.calibration}",
+            *([f"model.id={self.model}"] if self.short else []),
+            *([f"quantization.calibration.path={self.calibration}"] if self.short else []),
             f"evaluation.datasets={json.dumps(self.datasets)}",
             f"evaluation.tasks={json.dumps(self.tasks)}",
             *self.set,
@@ -137,6 +140,29 @@ def group_size_divides_no_layer(case: Case) -> None:
     tiny_model.write(case.model, intermediate=320)
     case.tasks[0] |= {"num_fewshot": 0, "max_gen_toks": 32}
     case.set = ["serving.max_model_len=512"]
+
+
+def of_llama_cpp(*assignments: str) -> Callable[[Case], None]:
+    """Have a GGUF file made and served by llama.cpp, and change something."""
+
+    def spoil(case: Case) -> None:
+        gguf = {"name": "gguf", "quantization": {"method": "gguf"}}
+        case.recipe = str(case.folder / "gguf.json")
+        spec = {
+            "baseline": {
+                "model": {"source": "local", "id": str(case.model)},
+                "quantization": {"method": "gguf", "type": "f16"},
+                "serving": {"engine": "llamacpp"},
+            },
+            "candidates": [gguf],
+            "evaluation": {"tasks": case.tasks, "datasets": case.datasets},
+            "verdict": {"if_unresolvable": "widen"},
+        }
+        Path(case.recipe).write_text(json.dumps(spec))
+        case.short, case.set = False, list(assignments)
+
+    spoil.__name__ = f"llama.cpp {' '.join(assignments)}"
+    return spoil
 
 
 def no_such_model(case: Case) -> None:
@@ -510,6 +536,22 @@ CASES: list[tuple[Callable[[Case], None], tuple[str, ...]]] = [
     (setting("candidates[0].serving.dtype=float32"), ("serving.dtype=float32", "AWQ")),
     (a_recipe_on_a_checkpoint_that_is_quantized, ("quantized already", "awq")),
     (setting("conversations.path=no/talks.jsonl", "serving.dtype=auto"), ("no/talks.jsonl",)),
+    # what llama.cpp cannot do
+    (of_llama_cpp("baseline.serving.engine=vllm"), ("GGUF", "llamacpp")),
+    (of_llama_cpp("baseline.serving.tensor_parallel_size=2"), ("It is a setting of vLLM",)),
+    (of_llama_cpp("baseline.serving.enforce_eager=true"), ("It is a setting of vLLM",)),
+    (of_llama_cpp("baseline.serving.memory_fraction=0.5"), ("It is a setting of vLLM",)),
+    (of_llama_cpp('baseline.serving.extra_args=["-c","9"]'), ("-c", "serving.max_model_len")),
+    (of_llama_cpp('baseline.serving.extra_args=["--jinja"]'), ("--jinja", "change nothing")),
+    (of_llama_cpp('baseline.serving.variables={"LLAMA_ARG_PORT":"9"}'), ("LLAMA_ARG_PORT",)),
+    (of_llama_cpp("baseline.serving.max_model_len=4096"), ("made for 2048 tokens",)),
+    (of_llama_cpp("baseline.serving.python=/nowhere/llama-server"), ("does not run",)),
+    (of_llama_cpp("baseline.serving.engine=ollama"), ("serving.engine", "llamacpp")),
+    (
+        of_llama_cpp("baseline.quantization=null", "candidates[0].serving.dtype=float32"),
+        ("llama.cpp cannot read the weights of", "GGUF"),
+    ),
+    (of_llama_cpp('baseline.serving.extra_args=["--temp","1"]'), ("--temp", "leave it out")),
     # what this machine or the engine cannot do
     (setting("serving.tensor_parallel_size=2"), ("tensor_parallel_size", "no GPU")),
     (setting("serving.dtype=float32"), ("serving.dtype", "AWQ")),
