@@ -231,7 +231,7 @@ def serving(endpoint: Foreign) -> Iterator[Foreign]:
                 self._say(200, b"<html>Welcome</html>")
             elif not self._allowed():
                 return
-            elif self.path == "/v1/models" and "no-list" not in endpoint.lies:
+            elif self.path.endswith("/v1/models") and "no-list" not in endpoint.lies:
                 listed = {"id": NAME, "owned_by": "them", "max_model_len": endpoint.window}
                 self._say(200, json.dumps({"data": [listed]}).encode())
             else:

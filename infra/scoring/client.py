@@ -71,6 +71,9 @@ class Client:
     longest_wait = 60.0
     """Seconds that a server's "come again later" is heeded."""
 
+    proxied = False
+    """Whether the proxies count that the environment names."""
+
     def __init__(
         self,
         server: Endpoint,
@@ -299,7 +302,9 @@ class Client:
         timeout = aiohttp.ClientTimeout(total=self._timeout, sock_connect=_CONNECT_SECONDS)
         # The pace is the limit; keep-alive connections are as many as that takes.
         connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=timeout, trust_env=self.proxied
+        ) as session:
             yield session
 
     def _given_up(self, error: Failure, whose: str) -> RequestFailed:

@@ -37,6 +37,7 @@ class ForeignClient(Client):
         """Make a client; nothing is sent yet. See `Client`."""
         super().__init__(server, **options)
         self._endpoint = server
+        self.proxied = server.spec.proxied
         self._most_wait = float(server.spec.patience_seconds)
         self.patience = self.longest_wait = self._most_wait
         self._not_before = 0.0

@@ -84,6 +84,11 @@ class EndpointSpec(Spec):
         whole = self.url.strip().rstrip("/")
         return whole if urlsplit(whole).path else f"{whole}/v1"
 
+    @property
+    def proxied(self) -> bool:
+        """Whether it is reached by the proxies that the environment names: not on this machine."""
+        return urlsplit(self.base_url).hostname not in ("127.0.0.1", "localhost", "::1")
+
     @refuse
     def _url_is_an_address(self) -> Self:
         try:

@@ -88,7 +88,10 @@ class Asker:
         self._sleep = sleep
         self._key = key_of(spec)
         self._client = connect(
-            spec.base_url, headers_of(self._key), seconds=float(spec.timeout_seconds)
+            spec.base_url,
+            headers_of(self._key),
+            seconds=float(spec.timeout_seconds),
+            proxied=spec.proxied,
         )
 
     def close(self) -> None:

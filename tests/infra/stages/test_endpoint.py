@@ -326,3 +326,25 @@ def test_rows_stand_beside_those_of_an_earlier_run(settings: Settings) -> None:
             survey = looked_at(spec, settings)
             [problem] = [one for one in survey.findings if one.status == "problem"]
             assert says in problem.found and problem.remedy
+
+
+def test_proxies_are_for_what_is_elsewhere(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy takes a plain request under the whole address, and hands it on."""
+    with serving(foreign()) as server:
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("http_proxy", "HTTP_PROXY"):
+            monkeypatch.setenv(name, server.base_url.removesuffix("/v1"))
+        here = spec_of(server, GSM8K)
+        assert not here.endpoint.proxied
+        elsewhere = spec_of(server, GSM8K, url="http://models.test/v1")
+        assert elsewhere.endpoint.proxied
+        finished, _ = evaluated(elsewhere, settings)
+        assert finished.tasks["gsm8k"].n == 5
+        assert set(server.gets) == {"http://models.test/v1/models"}
+        assert all(path.startswith("http://models.test/v1/") for path, _ in server.requests)
+        server.gets.clear()
+        looked_at(here, settings)
+        assert all(path.startswith("/") for path in server.gets)
