@@ -99,6 +99,8 @@ def test_noise_is_distinguished_from_conversations() -> None:
         (None, True),
         ("ExllamaLinearKernel", False),
         ("MarlinLinearKernel, TritonW4A16LinearKernel", False),
+        ("CPUInt8ScaledMMLinearKernel", True),
+        ("CPUWNA16LinearKernel, ChannelWiseTorchFP8ScaledMMLinearKernel", False),
     ],
 )
 def test_a_slow_kernel_is_said_and_stops_nothing(name: str | None, ok: bool) -> None:
