@@ -9,7 +9,10 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests import tiny_model, two_models
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from tests import gguf_files, tiny_model, two_models
 from tests.conftest import ROOT
 
 SAMPLE = ROOT / "infra" / "sample"
@@ -163,6 +166,54 @@ def of_llama_cpp(*assignments: str) -> Callable[[Case], None]:
 
     spoil.__name__ = f"llama.cpp {' '.join(assignments)}"
     return spoil
+
+
+def _gguf(case: Case, *, model: Path | None = None, **recipe: object) -> None:
+    """Add a candidate that llama.cpp makes and serves."""
+    fields: dict[str, object] = {"name": "other", "serving": {"engine": "llamacpp"}}
+    if recipe:
+        fields["quantization"] = {"method": "gguf"} | recipe
+    if model:
+        fields["model"] = {"source": "local", "id": str(model)}
+    case.set = [f"candidates[+]={json.dumps(fields)}"]
+
+
+def gguf_of_a_quantized_checkpoint(case: Case) -> None:
+    _gguf(case, model=SAMPLE / "model-awq", type="q4_k_m")
+
+
+def gguf_of_an_architecture_that_its_converter_does_not_know(case: Case) -> None:
+    named = ["OfTomorrowForCausalLM"]
+    case.edit("config.json", lambda config: config.update(architectures=named))
+    _gguf(case, type="q4_k_m")
+
+
+def gguf_of_rows_that_no_block_fits(case: Case) -> None:
+    model = case.folder / "narrow"
+    shutil.copytree(SAMPLE / "model", model)
+    weights = load_file(model / "model.safetensors")
+    for name, values in weights.items():
+        if "down_proj" in name:
+            weights[name] = np.ascontiguousarray(values[:, :272])
+        elif "gate_proj" in name or "up_proj" in name:
+            weights[name] = np.ascontiguousarray(values[:272])
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((model / "config.json").read_text()) | {"intermediate_size": 272}
+    (model / "config.json").write_text(json.dumps(config))
+    _gguf(case, model=model, type="q8_0")
+
+
+def two_gguf_files(case: Case) -> None:
+    model = gguf_files.folder(case.folder / "made", SAMPLE / "model")
+    shutil.copyfile(model / "model.gguf", model / "other.gguf")
+    _gguf(case, model=model)
+
+
+def a_gguf_file_that_is_cut_off(case: Case) -> None:
+    model = gguf_files.folder(case.folder / "made", SAMPLE / "model")
+    path = model / "model.gguf"
+    path.write_bytes(path.read_bytes()[:1_000_000])
+    _gguf(case, model=model)
 
 
 def no_such_model(case: Case) -> None:
@@ -465,6 +516,7 @@ def the_runs_folder_is_a_file(case: Case) -> None:
 
 GSM8K = "evaluation.tasks.gsm8k"
 _GPTQ = "quantization.method=gptq"
+_GGUF = "quantization.method=gguf"
 _LEFT = 'quantization.ignore=["lm_head"'
 _COMPRESSED = "quantization.method=compressed-tensors"
 CASES: list[tuple[Callable[[Case], None], tuple[str, ...]]] = [
@@ -489,6 +541,12 @@ CASES: list[tuple[Callable[[Case], None], tuple[str, ...]]] = [
     (setting(_GPTQ, 'quantization.ignore=["re:("]'), ("no regular expression",)),
     (setting(_COMPRESSED, "quantization.scheme=int3"), ("quantization.scheme", "w4a16", "int3")),
     (setting(_COMPRESSED, "quantization.scheme=fp8-dynamic"), ("looks at no conversations",)),
+    (setting(_GGUF), ("would change nothing", "quantization.importance")),
+    (setting(_GGUF, "quantization.type=q2_k"), ("quantization.type", "q4_k_m", "q2_k")),
+    (setting(_GGUF, "quantization.type=q8_0", "quantization.importance=true"),
+     ("changes nothing in a GGUF file of type q8_0",)),
+    (setting(_GGUF, "quantization.bits=4"), ("quantization.bits",)),
+    (candidate(quantization={"method": "gguf", "importance": True}), ("calibration.path",)),
     (setting("quantization.calibration.min_samples=64"), ("min_samples", "max_samples")),
     (setting("serving.dtype=fp16"), ("serving.dtype", "float16", "fp16")),
     (setting("serving.max_model_len={"), ("serving.max_model_len", "{")),
@@ -552,6 +610,14 @@ CASES: list[tuple[Callable[[Case], None], tuple[str, ...]]] = [
         ("llama.cpp cannot read the weights of", "GGUF"),
     ),
     (of_llama_cpp('baseline.serving.extra_args=["--temp","1"]'), ("--temp", "leave it out")),
+
+
+    (candidate(quantization={"method": "gguf"}), ("serving.engine=vllm", "llamacpp")),
+    (gguf_of_a_quantized_checkpoint, ("quantized already", "awq")),
+    (gguf_of_an_architecture_that_its_converter_does_not_know, ("OfTomorrowForCausalLM",)),
+    (gguf_of_rows_that_no_block_fits, ("type=q8_0", "272 inputs", "type to f16")),
+    (two_gguf_files, ("2 GGUF files", "a folder of its own")),
+    (a_gguf_file_that_is_cut_off, ("model.gguf", "cut off")),
     # what this machine or the engine cannot do
     (setting("serving.tensor_parallel_size=2"), ("tensor_parallel_size", "no GPU")),
     (setting("serving.dtype=float32"), ("serving.dtype", "AWQ")),

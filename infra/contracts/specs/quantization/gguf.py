@@ -89,6 +89,7 @@ class GgufSpec(Recipe):
                 "quantization.calibration would change nothing in a GGUF file without an "
                 "importance matrix.",
                 cause="Without quantization.importance no conversation is read.",
-                remedy="Set quantization.importance, or leave quantization.calibration out.",
+                remedy="Set quantization.importance, or leave quantization.calibration out: "
+                "conversations to look at candidates with stand in `conversations` of the run.",
             )
         return self

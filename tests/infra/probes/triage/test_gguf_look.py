@@ -14,6 +14,8 @@ from infra.contracts.progress import Silent
 from infra.contracts.records import Check
 from infra.models import gguf_file
 from infra.probes.triage import findings, gguf_layers, gguf_look
+from infra.probes.triage.layers import layers_of
+from infra.probes.triage.tensors import tensors_of
 from tests import gguf_files, tiny_model
 
 Numbers = np.ndarray[Any, Any]
@@ -119,7 +121,11 @@ def test_rows_that_the_converter_turned_are_the_same_rows(tmp_path: Path) -> Non
     checks = look(path, model)
     assert failed(checks) == set()
     file = gguf_file.read(path)
-    assert file.tensors["blk.0.attn_q.weight"].n_elements == 256 * 256
+    theirs = layers_of(tensors_of([model / "model.safetensors"]), None).all
+    for part, name in (("attn_q", "q_proj"), ("attn_k", "k_proj")):
+        layer = theirs[f"model.layers.0.self_attn.{name}"]
+        found = gguf_layers.likeness(file, file.tensors[f"blk.0.{part}.weight"], layer)
+        assert found is not None and found.same
 
     def shuffle(name: str, values: Numbers) -> Numbers:
         return values[::-1].copy() if "attn_q" in name else values
