@@ -18,9 +18,10 @@ from deployments.__main__ import main
 from deployments.overrides import override
 from deployments.recipes import sample, sample_candidates
 from flows.evaluate_candidates import evaluate_candidates
+from flows.evaluate_endpoint import evaluate_endpoint
 from flows.evaluate_models import evaluate_models
 from flows.quantize_and_evaluate import quantize_and_evaluate
-from infra.contracts.specs import MatrixSpec, RunSpec
+from infra.contracts.specs import EndpointRunSpec, MatrixSpec, RunSpec
 from infra.preflight.replaced import replaced
 from tests.prefect_server import ROOT, Prefect, prefect_server
 
@@ -151,10 +152,11 @@ def test_a_flow_can_be_given_whatever_a_spec_holds() -> None:
     assert _schema(evaluate_candidates)["properties"].keys() == RunSpec.model_fields.keys()
     fields = MatrixSpec.model_fields.keys() | {"where"}
     assert _schema(evaluate_models)["properties"].keys() == fields
+    assert _schema(evaluate_endpoint)["properties"].keys() == EndpointRunSpec.model_fields.keys()
 
 
 def test_the_server_takes_the_parameters_of_every_deployment() -> None:
-    flows = {flow.name.replace("-", "_"): flow for flow in FLOWS}
+    flows = {flow.name.replace("-", "_"): flow for flow in (*FLOWS, evaluate_endpoint)}
     for deployment in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]:
         flow = flows[deployment["entrypoint"].rpartition(":")[2]]
         validate(deployment["parameters"], _schema(flow), raise_on_error=True)
