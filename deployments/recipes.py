@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from infra.contracts.specs import (
+    AdapterSpec,
     AwqSpec,
     CalibrationSpec,
     CandidateSpec,
+    CompressedSpec,
     DatasetSpec,
     EvaluationSpec,
     FidelitySpec,
+    GgufSpec,
+    GptqSpec,
     ModelSpec,
     ResultsSpec,
     RunSpec,
@@ -93,6 +97,36 @@ def sample_candidates() -> RunSpec:
     )
 
 
+def sample_methods() -> RunSpec:
+    """The sample model and one candidate a method on one page, on two cores. Builds every
+    environment that there is, some 10 GB.
+    """
+    shared = sample()
+    talks = _sample_conversations()
+    recipes = (
+        _sample_recipe(group_size=128),
+        GptqSpec(calibration=talks),
+        CompressedSpec(scheme="w8a8-int8", calibration=talks),
+    )
+    gguf = GgufSpec(type="q4_k_m", importance=True, calibration=talks)
+    return RunSpec(
+        baseline=shared.baseline,
+        candidates=(
+            *(CandidateSpec(name=recipe.slug, quantization=recipe) for recipe in recipes),
+            CandidateSpec(
+                name="gguf-q4-k-m", quantization=gguf, serving=ServingChanges(engine="llamacpp")
+            ),
+            CandidateSpec(name="lora", adapter=AdapterSpec(id=f"{SAMPLE}/adapter")),
+            CandidateSpec(name="awq-ready-made", model=sample_awq()),
+        ),
+        evaluation=shared.evaluation,
+        fidelity=shared.fidelity,
+        speed=shared.speed,
+        verdict=shared.verdict,
+        results=ResultsSpec(label="sample-methods"),
+    )
+
+
 def sample_awq() -> ModelSpec:
     """The sample model as others publish theirs: a folder that is quantized already."""
     return ModelSpec(source="local", id=f"{SAMPLE}/model-awq")
@@ -100,12 +134,14 @@ def sample_awq() -> ModelSpec:
 
 def _sample_recipe(group_size: int) -> AwqSpec:
     return AwqSpec(
-        calibration=CalibrationSpec(
-            path=f"{SAMPLE}/data/calibration.jsonl",
-            max_samples=32,
-            max_sequence_length=256,
-        ),
+        calibration=_sample_conversations(),
         group_size=group_size,
+    )
+
+
+def _sample_conversations() -> CalibrationSpec:
+    return CalibrationSpec(
+        path=f"{SAMPLE}/data/calibration.jsonl", max_samples=32, max_sequence_length=256
     )
 
 
@@ -141,6 +177,7 @@ def _qwen2_5(size: str) -> RunSpec:
 RECIPES: dict[str, Recipe] = {
     "sample": sample,
     "sample-candidates": sample_candidates,
+    "sample-methods": sample_methods,
     "qwen2.5-7b-instruct": qwen2_5_7b_instruct,
     "qwen2.5-32b-instruct": qwen2_5_32b_instruct,
 }
