@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from infra.contracts.capability import Capability
+from infra.contracts.layout import Layout
 from infra.contracts.progress import Progress
 from infra.contracts.records import Adapter, Adjustment, PythonEnvironment
 from infra.contracts.specs import ServingSpec
@@ -41,11 +42,6 @@ class Setup:
 
     adapter: Adapter | None = None
     """What the engine applies beside the model's weights."""
-
-
-Layout = Literal["transformers", "gguf"]
-"""How weights lie in a folder: as Transformers writes them, or in one GGUF file beside the model's
-configuration and tokenizer."""
 
 
 class Kernels(NamedTuple):

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from infra.contracts.errors import AssayError, Unservable
+from infra.contracts.layout import IN_WORDS, Layout
 from infra.contracts.progress import Progress, Silent
 from infra.contracts.records import Quantization, Weights
 from infra.contracts.specs import ArmSpec, CalibrationSpec, EvaluationSpec, Recipe
 from infra.conversations import calibration
-from infra.engines.port import Layout
-from infra.engines.registry import engine_of
+from infra.engines.registry import engine_of, engines
 from infra.models import gguf_file, lora, weights
 from infra.models.chat_template import moment_of
 from infra.models.memory_need import Shape, from_config, from_name, with_weights
 from infra.models.quantization import of as quantization_of
 from infra.preflight import access
 from infra.preflight.findings import Finding, look, note, ok, problem, problems
-from infra.quantizers import quantizer_of
+from infra.quantizers import methods_for, quantizer_of
 from infra.quantizers.merging import recipe_of
 from infra.store.settings import Settings
 
@@ -222,25 +222,25 @@ def _servable(
 def _check_layout(spec: ArmSpec, folder: Path | None) -> None:
     """Refuse weights of a kind that the engine does not read."""
     engine, layout = engine_of(spec.serving), _layout(spec, folder)
-    if layout in (None, engine.reads):
+    if layout is None or layout == engine.reads:
         return
     what = "what is made of" if spec.quantization else "the weights of"
-    is_gguf = layout == "gguf"
+    others = " or ".join(repr(one.name) for one in engines() if one.reads == layout)
+    made = ""
+    if spec.quantization or layout == "transformers":  # nothing is made of a GGUF file
+        made = f", or quantization.method to {' or '.join(methods_for(engine.reads))}"
     raise Unservable(
         f"{engine.title} cannot read {what} {spec.model.id}.",
-        cause="They are a GGUF file, and it reads weights in the Transformers layout."
-        if is_gguf
-        else "They are in the Transformers layout, and it reads GGUF files.",
-        remedy="Set serving.engine to 'llamacpp'."
-        if is_gguf
-        else "Set serving.engine to 'vllm', or have a GGUF file made: quantization.method 'gguf'.",
+        cause=f"They are {IN_WORDS[layout]}, and it reads weights that are "
+        f"{IN_WORDS[engine.reads]}.",
+        remedy=f"Set serving.engine to {others}{made}.",
     )
 
 
 def _layout(spec: ArmSpec, folder: Path | None) -> Layout | None:
     """Return how the weights lie that are served; none if nobody knows yet."""
     if spec.quantization:
-        return "gguf" if spec.quantization.method == "gguf" else "transformers"
+        return quantizer_of(spec.quantization).makes
     if folder is None:
         return None
     return "gguf" if gguf_file.find(folder) else "transformers"

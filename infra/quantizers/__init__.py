@@ -14,14 +14,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from infra.contracts.layout import Layout
 from infra.contracts.specs import ArmSpec, Recipe
+from infra.contracts.specs.quantization import RECIPES
 from infra.quantizers.awq import Awq
 from infra.quantizers.compressed import CompressedTensors, Gptq
 from infra.quantizers.gguf import Gguf
 from infra.quantizers.merging import Merge
 from infra.quantizers.port import Need, Quantizer
 
-__all__ = ["Need", "Quantizer", "programs_of", "quantizer_of"]
+__all__ = ["Need", "Quantizer", "methods_for", "programs_of", "quantizer_of"]
 
 _METHODS: dict[str, Quantizer[Any]] = {
     "awq": Awq(),
@@ -35,6 +37,11 @@ _METHODS: dict[str, Quantizer[Any]] = {
 def quantizer_of(recipe: Recipe) -> Quantizer[Any]:
     """Return what carries out a recipe."""
     return _METHODS[recipe.method]
+
+
+def methods_for(layout: Layout) -> list[str]:
+    """Return the methods of recipes that make weights of a layout."""
+    return [method for method in RECIPES if _METHODS[method].makes == layout]
 
 
 def programs_of(arm: ArmSpec) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from infra.contracts.errors import QuantizationError
+from infra.contracts.layout import Layout
 from infra.contracts.progress import Progress
 from infra.contracts.records import Checkpoint, Made, PythonEnvironment, Weights
 from infra.contracts.specs import CalibrationSpec, Recipe
@@ -61,6 +62,8 @@ class MadeByWorker(ABC, Generic[RecipeT]):
 
     cuts_blocks = False
     """Whether the program joins conversations and cuts blocks, of which they have to fill one."""
+
+    makes: Layout = "transformers"
 
     room: str
     """Folder below `infra` whose code decides the result, and so is in the key."""

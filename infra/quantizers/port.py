@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from infra.contracts.layout import Layout
 from infra.contracts.progress import Progress
 from infra.contracts.records import Checkpoint, PythonEnvironment, Quantization, Weights
 from infra.contracts.specs import Recipe, ServingSpec
@@ -43,6 +44,10 @@ class Quantizer(Protocol[RecipeT_contra]):
     @property
     def cuts_blocks(self) -> bool:
         """Whether it joins conversations and cuts blocks, of which they have to fill one."""
+
+    @property
+    def makes(self) -> Layout:
+        """Layout of the weights that it writes."""
 
     def share(self, shape: Shape, recipe: RecipeT_contra) -> float:
         """Return about how many bytes a checkpoint takes, over those of 16 bits a weight.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.contracts.capability import Capability
+from infra.contracts.layout import Layout
 from infra.contracts.progress import Progress
 from infra.contracts.records import Adjustment
 from infra.contracts.specs import ServingSpec
@@ -16,7 +17,7 @@ from infra.engines.llamacpp import conditions, refusals
 from infra.engines.llamacpp.command import VARIABLES, WEIGHTS, inherited, numbers
 from infra.engines.llamacpp.metrics import NAMES
 from infra.engines.load import Names
-from infra.engines.port import Kernels, Layout, Setup
+from infra.engines.port import Kernels, Setup
 from infra.engines.timing import Point, Timing
 from infra.machine.leases import Lease
 from infra.models.memory_need import Shape

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from infra.contracts.capability import Capability
+from infra.contracts.layout import Layout
 from infra.contracts.progress import Progress
 from infra.contracts.records import Adjustment
 from infra.contracts.specs import ServingSpec
 from infra.engines.endpoint import ServedEndpoint
 from infra.engines.load import Names
-from infra.engines.port import Kernels, Layout, Setup
+from infra.engines.port import Kernels, Setup
 from infra.engines.timing import Point, Timing
 from infra.engines.vllm import conditions, refusals
 from infra.engines.vllm.command import GPU_MEMORY_FRACTION, LARGEST_RANK, VARIABLES, inherited

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.contracts.errors import QuantizationError, UnsupportedModel
+from infra.contracts.layout import Layout
 from infra.contracts.records import Quantization, Weights
 from infra.contracts.specs import GgufSpec, ServingSpec
 from infra.conversations import calibration
@@ -55,6 +56,7 @@ class Gguf(MadeByWorker[GgufSpec]):
     """See `infra.quantizers.port.Quantizer`."""
 
     worker = WORKER
+    makes: Layout = "gguf"
     room = "quantizers/gguf"
     cuts_blocks = True
 

@@ -48,7 +48,7 @@ def test_a_gguf_file_is_not_for_vllm(gguf: Path, tmp_path: Path) -> None:
 def test_other_weights_are_not_for_llama_cpp(tmp_path: Path) -> None:
     [said] = refusals(arm(SAMPLE, "llamacpp"), tmp_path)
     assert "llama.cpp cannot read the weights of" in said
-    assert "have a GGUF file made: quantization.method 'gguf'" in said
+    assert "Set serving.engine to 'vllm', or quantization.method to gguf." in said
 
 
 def test_what_will_be_made_counts_and_not_what_it_is_made_of(gguf: Path) -> None:
