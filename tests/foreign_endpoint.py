@@ -43,7 +43,7 @@ class Foreign:
     gets: list[str] = field(default_factory=list)
     base_url: str = ""
     later: int | None = None
-    """Number of requests after which lies begin that are told later; none: not yet."""
+    """Number of requests after which lies begin that come later; none: not yet."""
 
     @property
     def since(self) -> int:

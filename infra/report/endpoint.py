@@ -44,7 +44,7 @@ def score_cells(report: EndpointReport) -> list[dict[str, str]]:
                 report.intervals.get(name), unit
             ),
             "Rows": f"{task.n:,}",
-            "Asked": grades.get(name, _of_group(name, grades)),
+            "Grade": grades.get(name, _of_group(name, grades)),
         }
         if report.beside:
             row |= _beside(report.beside[name], unit)
@@ -62,7 +62,7 @@ def ability_cells(report: EndpointReport) -> list[dict[str, str]]:
 
 def outlook_cells(report: EndpointReport) -> list[dict[str, str]]:
     """Return what each task comes to as plain cells."""
-    return [{"Task": one.task, "Asked": one.grade, "Why": one.why} for one in report.found.outlook]
+    return [{"Task": one.task, "Grade": one.grade, "Why": one.why} for one in report.found.outlook]
 
 
 def caveats(report: EndpointReport) -> Iterator[str]:
@@ -122,7 +122,7 @@ def markdown(report: EndpointReport) -> str:
     for title, rows in (
         (_scores_title(report), score_cells(report)),
         ("What it can", ability_cells(report)),
-        ("How each task was asked", outlook_cells(report)),
+        ("How each task is put", outlook_cells(report)),
     ):
         parts += ["", f"## {title}", "", _table(rows)]
     return "\n".join([*parts, "", spent(report), ""])
@@ -147,7 +147,7 @@ def render(report: EndpointReport) -> str:
         tables=[
             (_scores_title(report), score_cells(report)),
             ("What it can", ability_cells(report)),
-            ("How each task was asked", outlook_cells(report)),
+            ("How each task is put", outlook_cells(report)),
         ],
         spent=spent(report),
     )

@@ -102,8 +102,8 @@ class TextModel(AssayCompletions):
             owners.setdefault(question, []).append(whose_is(request))
         replies = self._ask(list(owners), owners, disable_tqdm)
         texts = []
-        for request, asked in zip(requests, questions, strict=True):
-            text, ended = replies[asked]
+        for request, put in zip(requests, questions, strict=True):
+            text, ended = replies[put]
             texts.append(str(text or ""))
             self.finishes[request.args[0]] = ended  # type: ignore[assignment]
         return texts

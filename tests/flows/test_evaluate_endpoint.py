@@ -63,10 +63,10 @@ def test_it_is_evaluated_from_the_command_line(
         path.write_text(json.dumps(given(server.base_url, tokenizer=tokenizer)))
         assert main(["run", str(path)]) == 0
         found_out = [body for _, body in server.requests if body.get("max_tokens") != 16]
-        asked = [body for _, body in server.requests if body.get("max_tokens") == 16]
+        sent = [body for _, body in server.requests if body.get("max_tokens") == 16]
     page = Path(capsys.readouterr().out.rpartition("report: ")[2].strip())
     report = EndpointReport.model_validate_json((page.parent / "report.json").read_text())
-    assert report.tasks["gsm8k"].n == len(asked) == 2
+    assert report.tasks["gsm8k"].n == len(sent) == 2
     # What the command line found was not asked for again.
     assert report.found.spent.requests == len(found_out) + 1
     assert "95 % interval" in page.read_text()

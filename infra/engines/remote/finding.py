@@ -14,7 +14,7 @@ from infra.contracts.records.endpoint import Ability, Found, Prompts, Scoring
 from infra.engines.remote import listing
 from infra.engines.remote.answers import Written, written
 from infra.engines.remote.asking import Asker
-from infra.engines.remote.ways import TEXTS, WAYS, NotProved, Tokenizing, Way, asked
+from infra.engines.remote.ways import TEXTS, WAYS, NotProved, Tokenizing, Way, answer_to
 
 _TOP = 20
 """Likeliest tokens that are asked for at most; others ask for fewer if it refuses."""
@@ -174,7 +174,7 @@ class _Looking:
 
     def _text(self) -> str:
         body = {"prompt": TEXTS[0], "max_tokens": _SHORT, "temperature": 0}
-        answer = self._heard(asked(self._asker, body))
+        answer = self._heard(answer_to(self._asker, body))
         if not answer.text:
             raise NotProved("it goes on from a text with nothing")
         return "it goes on from a text"
@@ -191,8 +191,8 @@ class _Looking:
         for text in TEXTS[:3]:
             ids = list(self._tokens.prompt(text))
             common = {"max_tokens": _SHORT, "temperature": 0}
-            by_ids = self._heard(asked(self._asker, {"prompt": [ids], **common}))
-            by_text = written(asked(self._asker, {"prompt": text, **common}))
+            by_ids = self._heard(answer_to(self._asker, {"prompt": [ids], **common}))
+            by_text = written(answer_to(self._asker, {"prompt": text, **common}))
             alike += by_ids.text == by_text.text
             if by_text.prompt_tokens is not None:
                 counted += by_text.prompt_tokens != len(ids)
@@ -210,7 +210,7 @@ class _Looking:
 
     def _chat(self) -> str:
         body = {"messages": _question("What is 1 + 1?"), "max_tokens": 8, "temperature": 0}
-        answer = self._heard(asked(self._asker, body, "/chat/completions"))
+        answer = self._heard(answer_to(self._asker, body, "/chat/completions"))
         if not answer.text and answer.answer_tokens is None:
             raise NotProved("a chat is answered with nothing")
         return "a chat is answered"
@@ -267,7 +267,7 @@ class _Looking:
         best = 0
         for path, body in self._logprob_requests():
             try:
-                steps = written(asked(self._asker, body, path)).steps
+                steps = written(answer_to(self._asker, body, path)).steps
             except NotProved:
                 continue
             if not steps:
@@ -306,7 +306,7 @@ class _Looking:
             "messages": _question("What is 1 + 1? Call the function with the number."),
             "tools": [_TOOL], "tool_choice": "required", "max_tokens": 64, "temperature": 0,
         }  # fmt: skip
-        choice = asked(self._asker, body, "/chat/completions")["choices"][0]
+        choice = answer_to(self._asker, body, "/chat/completions")["choices"][0]
         try:
             [call, *_] = choice["message"]["tool_calls"]
             arguments = json.loads(call["function"]["arguments"])
@@ -322,7 +322,7 @@ class _Looking:
             "messages": _question("Is 1 + 1 = 2? Answer in JSON."), "max_tokens": 64,
             "temperature": 0, "response_format": {"type": "json_schema", "json_schema": form},
         }  # fmt: skip
-        answer = written(asked(self._asker, body, "/chat/completions"))
+        answer = written(answer_to(self._asker, body, "/chat/completions"))
         try:
             value = json.loads(answer.text)
         except ValueError:
@@ -406,12 +406,12 @@ class _Looking:
     def _put(self, text: str, prompts: Prompts, body: Mapping[str, Any]) -> Written:
         if prompts == "chat":
             chat = {"messages": _question(text), **body}
-            return written(asked(self._asker, chat, "/chat/completions"))
+            return written(answer_to(self._asker, chat, "/chat/completions"))
         if prompts == "tokens" and self._tokens is not None:
             return written(
-                asked(self._asker, {"prompt": [list(self._tokens.prompt(text))], **body})
+                answer_to(self._asker, {"prompt": [list(self._tokens.prompt(text))], **body})
             )
-        return written(asked(self._asker, {"prompt": text, **body}))
+        return written(answer_to(self._asker, {"prompt": text, **body}))
 
     def _window(self, model: Mapping[str, Any] | None) -> tuple[int | None, str]:
         spec = self._asker.spec

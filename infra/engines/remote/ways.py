@@ -79,7 +79,7 @@ class Way(Protocol):
         """
 
 
-def asked(asker: Asker, body: Mapping[str, Any], path: str = "/completions") -> dict[str, Any]:
+def answer_to(asker: Asker, body: Mapping[str, Any], path: str = "/completions") -> dict[str, Any]:
     """Return the answer to a request that the endpoint may not know.
 
     Raises:
@@ -102,7 +102,7 @@ def greedy(asker: Asker, prompt: Sequence[int], **more: Any) -> tuple[Step, ...]
         NotProved: It gives no log-probabilities of it.
     """
     body = {"prompt": [list(prompt)], "max_tokens": _STEPS, "temperature": 0, "logprobs": 5, **more}
-    steps = written(asked(asker, body)).steps
+    steps = written(answer_to(asker, body)).steps
     if not steps:
         raise NotProved("log-probabilities were asked for and left out without a word")
     return steps
@@ -148,7 +148,7 @@ class ReadChosen:
             "prompt": [list(prompt)], "max_tokens": 1, "temperature": 0, "logprobs": len(wanted),
             "logprob_token_ids": list(wanted), "return_tokens_as_token_ids": True,
         }  # fmt: skip
-        steps = written(asked(asker, body)).steps
+        steps = written(answer_to(asker, body)).steps
         tops = {token_of(key): value for key, value in steps[0].top.items()} if steps else {}
         try:
             return {token: tops[token] for token in wanted}
@@ -190,7 +190,7 @@ class EchoPrompt:
             "prompt": [list(prompt)], "max_tokens": 1, "temperature": 0, "logprobs": 1,
             "echo": True,
         }  # fmt: skip
-        logprobs = asked(asker, body)["choices"][0].get("logprobs")
+        logprobs = answer_to(asker, body)["choices"][0].get("logprobs")
         if not logprobs:
             raise NotProved("log-probabilities were asked for and left out without a word")
         values = logprobs.get("token_logprobs")
@@ -242,7 +242,7 @@ class ForceToken:
             try:
                 prove(
                     proof(asker.spec.model, list(tokens.prompt(text))),
-                    lambda body: asked(asker, body),
+                    lambda body: answer_to(asker, body),
                 )
             except Unproved as why:
                 raise NotProved(str(why)) from None

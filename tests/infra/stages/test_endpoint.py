@@ -119,9 +119,9 @@ def test_what_it_takes_is_known_before_it_is_sent(settings: Settings) -> None:
     with serving(foreign()) as server:
         spec = spec_of(server, GSM8K, MMLU, prompt_price=2.0, answer_price=8.0)
         survey = looked_at(spec, settings)
-        asked_before = len(server.requests)
+        sent_before = len(server.requests)
         expected = survey.estimates
-        assert survey.found is not None and survey.found.spent.requests == asked_before + 1
+        assert survey.found is not None and survey.found.spent.requests == sent_before + 1
         [cost] = [one.found for one in survey.findings if one.name == "cost"]
         assert "in the currency of the prices" in cost
         finished, _ = evaluated(spec, settings)
@@ -153,11 +153,11 @@ def test_a_declared_version_is_asked_once(settings: Settings) -> None:
     with serving(foreign()) as server:
         spec = spec_of(server, GSM8K, version="2026-11")
         first, _ = evaluated(spec, settings, "run-1")
-        asked = len(server.requests)
+        sent = len(server.requests)
         again, _ = evaluated(spec, settings, "run-2")
         assert again.tasks["gsm8k"].reused and not first.tasks["gsm8k"].reused
         assert again.spent == again.found.spent  # nothing but finding out
-        assert len(server.requests) == asked + again.found.spent.requests - 1
+        assert len(server.requests) == sent + again.found.spent.requests - 1
         other, _ = evaluated(spec_of(server, GSM8K, version="2026-12"), settings, "run-3")
         assert not other.tasks["gsm8k"].reused
 
@@ -193,10 +193,10 @@ def test_where_only_texts_are_taken_it_is_generation_only(
         finished, page = evaluated(spec, settings)
         assert [one.grade for one in finished.found.outlook] == ["generation only"]
         assert "Prompts travelled as text" in (page.parent / "report.md").read_text()
-        asked = [body for where, body in server.requests[-5:] if where == path]
-        assert len(asked) == 5
+        sent = [body for where, body in server.requests[-5:] if where == path]
+        assert len(sent) == 5
         if evaluation:
-            assert [one["role"] for one in asked[0]["messages"]] == ["user", "assistant", "user"]
+            assert [one["role"] for one in sent[0]["messages"]] == ["user", "assistant", "user"]
         # Its own marks: what it wrote is what stands in the rows.
         assert all(row["responses"][0][0] for row in rows(page, "gsm8k"))
 
