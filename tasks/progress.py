@@ -69,6 +69,8 @@ class PrefectProgress:
             bar = self._bars.get(what)
             if bar is None:
                 self._bars[what] = _Bar(what, unit, total, done, first=done)
+            elif unit != bar.unit:  # it counted seconds, and now knows what there is to do
+                self._bars[what] = _Bar(what, unit, total, done, first=done, artifact=bar.artifact)
             else:
                 bar.done, bar.total = done, total
 

@@ -3,8 +3,10 @@ from __future__ import annotations
 import time
 
 import pytest
+from prefect import flow
+from prefect.logging import disable_run_logger
 
-from tasks.progress import _Bar
+from tasks.progress import PrefectProgress, _Bar
 
 
 def bar(unit: str, done: int, total: int | None, *, first: int = 0, seconds: float = 10) -> str:
@@ -23,3 +25,17 @@ def bar(unit: str, done: int, total: int | None, *, first: int = 0, seconds: flo
 )
 def test_a_line_says_how_far_how_fast_and_how_long(given: dict[str, int], said: str) -> None:
     assert bar(**given) == said  # type: ignore[arg-type]
+
+
+def test_a_step_that_counted_seconds_counts_what_there_is_as_soon_as_it_knows() -> None:
+    @flow
+    def step() -> dict[str, _Bar]:
+        progress = PrefectProgress()
+        progress.update("quantizing", 3, None, "s")
+        progress.update("quantizing", 0, 28, "layers")
+        progress.update("quantizing", 7, 28, "layers")
+        return progress._bars
+
+    with disable_run_logger():
+        [found] = step.fn().values()
+    assert found.line().startswith("quantizing: 7/28 layers")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deployments.overrides import override
 from deployments.recipes import sample
 from infra.contracts.progress import Silent
-from infra.contracts.specs import BASELINE, VerdictSpec
+from infra.contracts.specs import BASELINE, AdapterSpec, CandidateSpec, ModelSpec, VerdictSpec
 from infra.contracts.specs.serving_changes import ServingChanges
 from infra.judging.earlier_runs import Earlier, Flips, _Rows, learn, recipe_of
 from infra.judging.power import ASSUMED, plan
@@ -254,3 +255,20 @@ def test_what_history_says_is_in_the_key_of_a_run_where_it_makes_the_margin(
     after = [run_key(one, settings) for one in specs]
     assert after[:2] == before[:2]
     assert after[2] not in {before[2], None}
+
+
+def test_fields_that_came_later_make_no_other_change_of_one_of_before() -> None:
+    """Digests of when a candidate had neither an adapter nor an engine of its own."""
+    changes: dict[str, dict[str, Any]] = {
+        "ac1654cf5cac18aed5c25d20dec1594d54fb555921175f3232d2777e9b647187": {
+            "serving": ServingChanges(dtype="bfloat16")
+        },
+        "484e39d283b23f2d36b75571e75ed2b5ca327826075d9d687e747c81592c4854": {
+            "model": ModelSpec(source="local", id="m")
+        },
+    }
+    for digest, change in changes.items():
+        assert recipe_of(CandidateSpec(name="x", **change)) == digest
+    tuned = CandidateSpec(name="x", adapter=AdapterSpec(id="folder"))
+    merged = CandidateSpec(name="x", adapter=AdapterSpec(id="folder", merge=True))
+    assert recipe_of(tuned) != recipe_of(merged)

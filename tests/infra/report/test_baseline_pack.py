@@ -113,6 +113,15 @@ def test_a_run_that_asks_otherwise_is_refused_by_the_name_of_the_field(
         baseline_pack.check(pack, override(spec_of(finished), [change]), settings)
 
 
+def test_an_adapter_that_the_pack_has_not_is_refused(
+    finished: Path, pack: Path, settings: Settings
+) -> None:
+    folder = Path(__file__).parents[3] / "infra" / "sample" / "adapter"
+    spec = override(spec_of(finished), [f"baseline.adapter.id={folder}"])
+    with pytest.raises(PackRefused, match=r"baseline\.adapter is None there"):
+        baseline_pack.check(pack, spec, settings)
+
+
 def test_edited_rows_are_other_questions(
     finished: Path, pack: Path, tmp_path: Path, settings: Settings
 ) -> None:

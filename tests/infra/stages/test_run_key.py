@@ -11,6 +11,7 @@ from deployments.overrides import override
 from deployments.recipes import sample
 from infra.contracts.records import ArmResult
 from infra.contracts.specs import (
+    AdapterSpec,
     AwqSpec,
     CalibrationSpec,
     CandidateSpec,
@@ -91,6 +92,18 @@ def test_the_key_sees_what_the_engines_settings_name(
     assert len({key, other, run_key(spec, settings), None}) == 4
     monkeypatch.setattr(named_files, "_MOST_FILES", 0)
     assert run_key(spec, settings) is None
+
+
+def test_the_key_sees_what_an_adapter_holds(tmp_path: Path, spec: RunSpec) -> None:
+    settings = Settings(cache=tmp_path / "cache")
+    folder = Path(shutil.copytree(ROOT / "infra" / "sample" / "adapter", tmp_path / "adapter"))
+    plain = run_key(spec, settings)
+    tuned = CandidateSpec(name="tuned", adapter=AdapterSpec(id=str(folder)))
+    spec = spec.model_copy(update={"candidates": (tuned,)})
+    key = run_key(spec, settings)
+    config = folder / "adapter_config.json"
+    config.write_text(config.read_text().replace('"lora_alpha": 16', '"lora_alpha": 8'))
+    assert len({plain, key, run_key(spec, settings), None}) == 4
 
 
 def test_the_key_sees_the_users_own_definitions(tmp_path: Path, spec: RunSpec) -> None:
