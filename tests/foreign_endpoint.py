@@ -156,6 +156,8 @@ class Foreign:
                 token = whole[place + 1] if place + 1 < len(whole) else token
             known = self.logprobs(before)
             top = sorted(known, key=lambda one: -known[one])[: body["logprobs"]]
+            if "lists-its-own" in self.lies and start == 0:
+                top = [token]
             chosen = dict.fromkeys([*(wanted or top), token])
             shift = 1 if wanted and "other-tokens" in self.lies else 0
             tokens.append(self._name(whole[place], named))

@@ -1,7 +1,8 @@
 """A model of hashes that scores forced tokens as llama.cpp does, or lies about them in one way.
 
 Faults: `ignores-bias`, `biased`, `no-logprobs`, `no-tops`, `nan`, `other-token`, `shifted`,
-`drops-last`, `drops-prompt`, `above-one`, `by-chance`, `mixed-up`, `adds-bos`, `by-text`.
+`drops-last`, `drops-prompt`, `above-one`, `by-chance`, `mixed-up`, `adds-bos`, `by-text`,
+`lists-its-own`, `biased-list`.
 """
 
 from __future__ import annotations
@@ -61,7 +62,12 @@ class TokenModel:
             value = shown[(token + 1) % VOCABULARY if self.fault == "other-token" else token]
             if forced and self.fault == "biased":
                 value = 0.0
-            entries.append(self._entry(token, value, shown, body["logprobs"]))
+            tops = body["logprobs"]
+            if forced and self.fault == "biased-list":
+                shown = [one - 9990 for one in shown]
+            elif self.fault == "lists-its-own":
+                shown, tops = [value if n == token else -1e9 for n in range(VOCABULARY)], 1
+            entries.append(self._entry(token, value, shown, tops))
             text += f"<{token}>"
             prompt = [*prompt, token]
         if self.fault == "no-logprobs":

@@ -24,6 +24,10 @@ TOP = 20
 
 _KEY = "token_id:"
 
+_LEAST = -1e30
+"""llama.cpp says the lowest float32 where a probability was rounded to 0: how unlikely its token
+is, and so which of two is likelier, nobody knows."""
+
 
 class Malformed(Exception):
     """The answer does not fit the request; the message says how, without quoting prompts."""
@@ -135,4 +139,6 @@ def finite(value: Any) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise Malformed(f"a log-probability is {value!r}")
+    if value < _LEAST:
+        raise Malformed(f"a log-probability is {value!r}: the probability fell below what it holds")
     return value

@@ -42,7 +42,7 @@ def named_files(
         surroundings: All of its environment: where caches are.
     """
     texts = chain(
-        *(_parts(text, ",") for text in _values(arguments)),
+        *(_parts(text, ",:") for text in _values(arguments)),
         *(
             _parts(value, ",: ")
             for name, value in variables.items()

@@ -102,8 +102,29 @@ def _forced(
                 f"the log-probability of token {token} is {values[token]:.4f}, but "
                 f"{position.value:.4f} where it is forced"
             )
+        _check_list(position, seen)
         values[token] = position.value
         _check_sum({**seen.top, **values})
+
+
+def _check_list(forced: Position, seen: Position) -> None:
+    """Refuse a list beside a forced token that is not the one without force.
+
+    What is likeliest, and so whether a token is, is read off it.
+    """
+    if not _near(forced.best, seen.best):
+        raise Unproved(
+            f"the likeliest token has {seen.best:.4f}, and {forced.best:.4f} where another is "
+            "forced: its list is not that of the model",
+            forced.top,
+        )
+    for token, value in forced.top.items():
+        if token != forced.token and token in seen.top and not _near(value, seen.top[token]):
+            raise Unproved(
+                f"token {token} has {seen.top[token]:.4f}, and {value:.4f} where another is "
+                "forced: its list is not that of the model",
+                forced.top,
+            )
 
 
 def _continued(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from infra.contracts.records import PythonEnvironment
 from infra.store.content import digest_file, digest_of
 
 _LOOK_SECONDS = 60.0
-_LIBRARIES = (".", "../lib")
-"""Where a program's own libraries lie, from its folder: those of its releases and packages."""
+_ELF = b"\x7fELF"
+_LIBRARIES = ("lib", "lib64", "lib/*-linux-gnu")
+"""Where a program's own libraries lie besides its folder, from the one above it."""
 
 
 def provided(name: str, program: Path, variable: str) -> PythonEnvironment:
@@ -34,6 +36,7 @@ def provided(name: str, program: Path, variable: str) -> PythonEnvironment:
             capture_output=True, text=True, timeout=_LOOK_SECONDS, check=True,
         )  # fmt: skip
         files = [program, *_libraries(program.resolve().parent)]
+        binary = program.read_bytes()[:4] == _ELF
         contents = [[file.name, digest_file(file).sha256] for file in files]
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         said = str(getattr(error, "stderr", None) or "").strip()[-300:]
@@ -46,12 +49,18 @@ def provided(name: str, program: Path, variable: str) -> PythonEnvironment:
     return PythonEnvironment(
         name=name,
         python=program.absolute(),
-        digest=digest_of([contents, told.stdout, told.stderr]),
+        # What a script starts is not looked at: it is what it is now and never again.
+        digest=digest_of([contents, told.stdout, told.stderr, *([] if binary else [_nonce()])]),
         provided=True,
     )
 
 
+def _nonce() -> str:
+    return secrets.token_hex()
+
+
 def _libraries(folder: Path) -> list[Path]:
-    places = dict.fromkeys((folder / place).resolve() for place in _LIBRARIES)
+    beside = (place for name in _LIBRARIES for place in sorted(folder.parent.glob(name)))
+    places = dict.fromkeys(place.resolve() for place in (folder, *beside))
     found = (file for place in places for file in sorted(place.glob("*.so*")))
     return [file for file in found if file.is_file()]

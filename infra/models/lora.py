@@ -8,6 +8,7 @@ adds to a layer's weight is B A times alpha / rank (Hu et al. 2021, arXiv:2106.0
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ from infra.models.adapters import CONFIG
 from infra.models.hubs.hub import Repository
 from infra.models.hubs.snapshots import fetch_snapshot
 from infra.models.place import in_folder
-from infra.store.content import digest_files, digest_of
-from infra.store.file_digests import cached_digests
+from infra.store.content import build_once, digest_files, digest_of
+from infra.store.file_digests import cached_digests, hash_files
 from infra.store.settings import Settings
 
 WEIGHTS = "adapter_model.safetensors"
@@ -47,7 +48,7 @@ def fetch(spec: AdapterSpec, *, settings: Settings, progress: Progress) -> Adapt
         WeightsError: It is no LoRA adapter, or of a kind that nobody here applies.
     """
     if spec.source == "local":
-        return inspect_local(spec, settings=settings, progress=progress)
+        return _own(inspect_local(spec, settings=settings, progress=progress), settings, progress)
     folder, snapshot = fetch_snapshot(
         Repository(spec.source, "model", spec.id),
         spec.revision,
@@ -76,6 +77,30 @@ def inspect_local(spec: AdapterSpec, *, settings: Settings, progress: Progress) 
             remedy="Let this user read the folder and all its files.",
         ) from error
     return _adapter(spec, folder, files, None)
+
+
+def _own(found: Adapter, settings: Settings, progress: Progress) -> Adapter:
+    """Return a copy: who still trains may write the folder anew while a run goes on.
+
+    Raises:
+        CorruptWeights: It was written while it was copied.
+    """
+    kept = (settings.weights / "adapters" / "local" / found.digest[:32]).absolute()
+
+    def copy(partial: Path) -> None:
+        for file in found.files:
+            shutil.copyfile(found.path / file.name, partial / file.name)
+
+    build_once(kept, copy)
+    hashed = hash_files(kept, [file.name for file in found.files], progress)
+    if any(hashed[file.name][0] != file.sha256 for file in found.files):
+        shutil.rmtree(kept, ignore_errors=True)
+        raise CorruptWeights(
+            f"Adapter {found.id} changed while it was copied.",
+            cause="Somebody writes to its folder.",
+            remedy="Wait until that is done, or set adapter.id to a folder that stays as it is.",
+        )
+    return found.model_copy(update={"path": kept})
 
 
 def check_fits(adapter: Adapter, weights: Weights) -> None:

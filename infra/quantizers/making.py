@@ -86,6 +86,10 @@ class MadeByWorker(ABC, Generic[RecipeT]):
     def in_its_words(self, recipe: RecipeT) -> dict[str, Any]:
         """Return the recipe as the script takes it, without conversations."""
 
+    def deciding_words(self, recipe: RecipeT) -> dict[str, Any]:
+        """Return what of the recipe in the script's words decides the result."""
+        return self.in_its_words(recipe)
+
     @abstractmethod
     def search_dtype(self, weights: Weights, device: Device, versions: Mapping[str, str]) -> str:
         """Return in which type the script will compute: its own rule, before it runs."""
@@ -209,6 +213,8 @@ class MadeByWorker(ABC, Generic[RecipeT]):
                 "protocol": PROTOCOL,
                 "weights": weights.digest,
                 "recipe": recipe.model_dump(mode="json", exclude={"calibration"}),
+                # Fields that are left out are filled in by code that is not in the key.
+                "words": self.deciding_words(recipe),
                 "block": wanted and wanted.max_sequence_length,
                 # The tokens, not the texts: which they are is up to libraries as well.
                 "calibration": samples and [samples.card.fingerprint, digest_of(samples.token_ids)],

@@ -155,9 +155,10 @@ def _two_things(pair: Pair) -> Iterator[str]:
     if len(set(engines)) == len(set(checkpoints)) == 2:
         yield (
             f"It differs from the baseline in two things at once, its checkpoint and its engine "
-            f"({title(engines[1])} instead of {title(engines[0])}): the loss may lie with either. "
-            f"A further candidate on {title(engines[1])} that is not quantized shows the engine's "
-            "part."
+            f"({title(engines[1])} instead of {title(engines[0])}): a loss may lie with either, "
+            "and either may hide a loss of the other: engines end answers at other tokens, for "
+            f"one. A further candidate on {title(engines[1])} that is not quantized shows the "
+            "engine's part."
         )
 
 

@@ -33,7 +33,7 @@ from infra.judging import early_stop
 from infra.judging.power import planned
 from infra.machine.device import detect
 from infra.machine.leases import Lease, lease
-from infra.models import origin, quantization
+from infra.models import gguf_file, origin, quantization
 from infra.models.parameters import count
 from infra.models.tokenizer_identity import tokenizer_digest
 from infra.probes.fidelity import ReadingProbe
@@ -151,7 +151,9 @@ def evaluate(
             conditions.append({"tokenizer": baseline.checkpoint.digest})
     if repeat:
         conditions.append({"repeat": True})
-    ready_made = checkpoint.made is None and checkpoint.quantization_config is not None
+    ready_made = checkpoint.made is None and (
+        checkpoint.quantization_config is not None or gguf_file.find(checkpoint.path) is not None
+    )
     if baseline is not None and ready_made:
         look_at_ready_made(
             name, checkpoint, baseline, spec.evaluation.triage, run=run, progress=progress

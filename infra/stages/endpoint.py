@@ -27,6 +27,12 @@ from infra.suite.port import AnswerFile, Suite
 _CODE = ("stages/endpoint.py", "store/stored_scores.py")
 """Code that decides what is kept of an endpoint's answers."""
 
+_ASKING = (
+    *("scoring", "engines/forced.py", "engines/proof.py", "engines/remote"),
+    *("engines/connection.py", "contracts/capability.py"),
+)
+"""Code that asks, and reads what is answered."""
+
 
 def evaluate(
     spec: EndpointRunSpec,
@@ -125,6 +131,7 @@ def _identity(spec: EndpointRunSpec, found: Found, tokenizer: Path | None, run: 
             "scoring": found.scoring,
             "window": found.window,
             "tokenizer": tokenizer_digest(tokenizer) if tokenizer else None,
+            "code": code_digest(*_ASKING),
         }
     )
 

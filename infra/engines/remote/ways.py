@@ -181,11 +181,28 @@ class EchoPrompt:
                 abs(echoed[start + place + 1] - value) > _TELLING
                 for place, value in enumerate(values[:-1])
             )
+            self._require_ranks(asker, tokens, prompt, steps[0])
             if telling >= _FEWEST:
                 return f"{shown} log-probabilities in echoes are those of the tokens it generated"
         raise NotProved("what it generates is too uniform to show that echoes are in place")
 
-    def _echoed(self, asker: Asker, prompt: Sequence[int]) -> list[float]:
+    def _require_ranks(
+        self, asker: Asker, tokens: Tokenizing, prompt: Sequence[int], step: Step
+    ) -> None:
+        """Have a token echoed that is not the likeliest: it must not be listed as if it were."""
+        for text, value in sorted(step.top.items(), key=lambda item: item[1]):
+            token = token_of(text)
+            ids = [token] if token is not None else list(tokens.bare(text))
+            if len(ids) == 1 and value < step.logprob - TOLERANCE:
+                logprobs = self._answer(asker, [*prompt, ids[0]])
+                listed = logprobs["top_logprobs"][len(prompt)]
+                if not listed or abs(max(listed.values()) - step.logprob) > TOLERANCE:
+                    raise NotProved(
+                        "an echo does not list the likeliest tokens, but each one itself"
+                    )
+                return
+
+    def _answer(self, asker: Asker, prompt: Sequence[int]) -> Mapping[str, Any]:
         body = {
             "prompt": [list(prompt)], "max_tokens": 1, "temperature": 0, "logprobs": 1,
             "echo": True,
@@ -193,6 +210,11 @@ class EchoPrompt:
         logprobs = answer_to(asker, body)["choices"][0].get("logprobs")
         if not logprobs:
             raise NotProved("log-probabilities were asked for and left out without a word")
+        found: Mapping[str, Any] = logprobs
+        return found
+
+    def _echoed(self, asker: Asker, prompt: Sequence[int]) -> list[float]:
+        logprobs = self._answer(asker, prompt)
         values = logprobs.get("token_logprobs")
         if not isinstance(values, list) or len(values) == 1:
             raise NotProved("`echo` is ignored without a word: the prompt does not come back")

@@ -37,7 +37,7 @@ _NOT_DECIDING = (
 
 CODE = (
     *("scoring", "engines/live.py", "engines/vllm/server.py", "engines/connection.py"),
-    "contracts/capability.py",
+    *("engines/forced.py", "contracts/capability.py"),
 )
 """Code that asks, reads what is answered, and says of a server what it can do."""
 

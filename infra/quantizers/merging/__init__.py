@@ -79,6 +79,10 @@ class Merge(MadeByWorker[MergeSpec]):
         """Return where the adapter lies; the type of the result is the model's."""
         return {"folder": recipe.folder, "dtype": recipe.dtype}
 
+    def deciding_words(self, recipe: MergeSpec) -> dict[str, Any]:
+        """Return all but the place of the adapter, which counts by its digest."""
+        return {"dtype": recipe.dtype}
+
     def search_dtype(self, weights: Weights, device: Device, versions: Mapping[str, str]) -> str:
         """Return the type of the sum."""
         return "float32"

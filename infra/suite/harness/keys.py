@@ -23,7 +23,10 @@ _LIBRARIES = (
 """Packages that read rows, decide the questions or how they are marked; the last three are of
 lm-eval's metrics."""
 
-CODE = ("suite", "scoring", "models/chat_template.py", "contracts/capability.py")
+CODE = (
+    *("suite", "scoring", "models/chat_template.py", "contracts/capability.py"),
+    *("engines/forced.py", "engines/remote"),
+)
 """Code that decides the questions, how an answer is read, and how it is marked."""
 
 _NO_CONDITIONS = {"tasks", "datasets", "include_path", "concurrency", "triage", "noise_floor"}

@@ -52,6 +52,7 @@ def test_answers_come_in_the_order_of_prompts() -> None:
         ({"content": [{"id": 5, "logprob": None, "top_logprobs": []}]}, "is None"),
         ({"content": [{"id": 5, "logprob": float("inf"), "top_logprobs": []}]}, "is inf"),
         ({"content": [{"id": 5, "logprob": True, "top_logprobs": []}]}, "is True"),
+        ({"content": [{"id": 5, "logprob": -3.4028e38, "top_logprobs": []}]}, "fell below"),
         ({"content": [{"logprob": -1.0, "top_logprobs": []}]}, "KeyError"),
         ({**COLUMNS, "tokens": ["x"]}, "by their text"),
         ({**COLUMNS, "token_logprobs": []}, "zip"),

@@ -42,6 +42,8 @@ def test_a_truthful_server_passes(top: int) -> None:
         ("by-chance", "a prompt got another answer alone than beside others"),
         ("mixed-up", "a prompt got another answer alone than beside others"),
         ("adds-bos", "a prompt of 7 tokens was read as 8"),
+        ("lists-its-own", "its list is not that of the model"),
+        ("biased-list", "its list is not that of the model"),
         ("by-text", "it names tokens by their text, which several may share"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,14 @@ from infra.store.settings import Settings
 def program(tmp_path: Path) -> Path:
     folder = tmp_path / "bin"
     folder.mkdir()
-    return written(folder / "llama-server", "echo version: 1")
+    return copied(folder / "llama-server", "ls")
+
+
+def copied(program: Path, which: str) -> Path:
+    """Put a program that says its version in its place."""
+    found = shutil.which(which)
+    assert found is not None
+    return Path(shutil.copy(Path(found).resolve(), program))
 
 
 def written(program: Path, script: str) -> Path:
@@ -40,14 +48,25 @@ def test_it_is_known_by_what_it_is(program: Path, tmp_path: Path) -> None:
     copy.parent.mkdir()
     program.rename(copy)
     assert located(copy).digest == found.digest
-    written(copy, "echo version: 2")
+    copied(copy, "cat")
     assert located(copy).digest != found.digest
 
 
-@pytest.mark.parametrize("place", ["bin/libllama.so", "lib/libggml.so.0"])
+def test_what_a_script_starts_is_never_the_same(program: Path) -> None:
+    written(program, "echo version: 1")
+    assert located(program).digest != located(program).digest
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "bin/libllama.so", "lib/libggml.so.0", "lib64/libllama.so",
+        "lib/x86_64-linux-gnu/libllama.so",
+    ],
+)  # fmt: skip
 def test_libraries_that_lie_with_it_count(program: Path, tmp_path: Path, place: str) -> None:
     before = located(program).digest
-    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).parent.mkdir(exist_ok=True, parents=True)
     (tmp_path / place).write_bytes(b"code")
     with_one = located(program).digest
     (tmp_path / place).write_bytes(b"other")

@@ -124,6 +124,15 @@ def test_a_sound_one_is_described(folder: Path, tmp_path: Path) -> None:
     assert found.size_bytes == (folder / lora.WEIGHTS).stat().st_size
 
 
+def test_what_is_written_after_it_was_looked_at_changes_nothing(
+    folder: Path, tmp_path: Path
+) -> None:
+    found = looked_at(folder, tmp_path)
+    configured(lora_alpha=32)(folder)
+    assert found.path != folder
+    assert json.loads((found.path / "adapter_config.json").read_text())["lora_alpha"] == 16
+
+
 def test_other_contents_are_another_adapter_and_another_place_is_not(
     folder: Path, tmp_path: Path
 ) -> None:

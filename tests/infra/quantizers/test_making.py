@@ -157,6 +157,9 @@ def test_tokens_environment_and_variables_are_in_the_key(
     first, *others = samples.token_ids
     assert key(replace(samples, token_ids=[first[::-1], *others])) != before
     assert key(digest="rebuilt at the same version") != before
+    with monkeypatch.context() as patched:  # what a field that is left out stands for
+        patched.setattr(Awq, "in_its_words", lambda self, recipe: {"q_group_size": 64})
+        assert key() != before
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert key() != before
     monkeypatch.delenv("OMP_NUM_THREADS")

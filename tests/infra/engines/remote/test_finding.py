@@ -63,6 +63,7 @@ def test_an_honest_one_can_all_that_it_was_asked_for() -> None:
         (["other-tokens"], "chosen-token logprobs", "of other tokens", "echo"),
         (["no-echo"], "echo logprobs", "ignored without a word", "read"),
         (["off-by-one"], "echo logprobs", "off by one position", "read"),
+        (["lists-its-own"], "echo logprobs", "but each one itself", "read"),
         (["no-read", "no-echo"], "echo logprobs", "ignored without a word", "none"),
         (["no-read", "off-by-one"], "echo logprobs", "off by one position", "none"),
         (["no-chosen", "no-echo"], "chosen-token logprobs", "does not know", "forced"),

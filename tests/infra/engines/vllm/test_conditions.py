@@ -79,6 +79,7 @@ def _given(*arguments: str, **given: str) -> dict[str, Any]:
         lambda place: _given("--speculative-config.model", str(place)),
         lambda place: _given(f"--middleware={place / 'weights'}"),
         lambda place: _given("--middleware", str(place / "weights")),
+        lambda place: _given("--middleware", f"{place / 'weights'}:0.5"),
         lambda place: _given(VLLM_TUNED_CONFIG_FOLDER=str(place)),
         lambda place: _given(LD_PRELOAD=f"/none.so:{place / 'weights'}"),
         lambda place: {"variables": {"MY_SETTINGS": str(place / "weights")}},

@@ -146,6 +146,7 @@ IN_NO_KEY = {
     "conversations.calibration": "loads a tokenizer for the look before a run",
     "engines.endpoint": "types",
     "engines.load": "how much is sent at a time",
+    "engines.retry_after": "how long is waited",
     "engines.registry": "which engine it is: its own conditions tell",
     "machine.ticker": "what is reported",
     "models.hubs": "commits and content are in the key",
