@@ -151,4 +151,4 @@ def test_whatever_is_tried_again_asks_first_whether_that_may_help() -> None:
             if isinstance(value, Task) and value.retries:
                 found.append(value.name)
                 assert value.retry_condition_fn is may_heal, value.name
-    assert sorted(set(found)) == ["build-environment", "fetch-weights"]
+    assert sorted(set(found)) == ["build-environment", "fetch-adapter", "fetch-weights"]
