@@ -217,3 +217,17 @@ def test_a_broken_ready_made_checkpoint_is_never_served(evaluate: Evaluate, tmp_
         evaluate("run", ready.name, model=made, spec=spec, baseline=baseline)
     assert "again" in caught.value.remedy
     assert not (tmp_path / "run" / "logs" / "server-ready.log").exists()
+
+
+def test_a_ready_made_file_that_rounds_nothing_is_looked_at(
+    evaluate: Evaluate, gguf: Path, tmp_path: Path
+) -> None:
+    """A GGUF file in float32, of which nobody but triage knows whose weights they are."""
+    folder = Path(shutil.copytree(gguf, tmp_path / "whole"))
+    made = as_it_came(inspect_local(folder, settings=Settings()))
+    assert made.quantization_config is None
+    whole = CandidateSpec(name="whole", model=ModelSpec(source="local", id=str(folder)))
+    spec = make_spec(whole, conditions={"triage": {"enabled": True}})
+    baseline = evaluate("run", spec=spec)
+    evaluate("run", whole.name, model=made, spec=spec, baseline=baseline)
+    assert (tmp_path / "run" / "triage-files-whole.json").is_file()

@@ -16,7 +16,9 @@ from infra.contracts.specs import DatasetSpec, EndpointRunSpec, TaskSpec
 from infra.preflight.endpoint import Survey, survey_endpoint
 from infra.report import endpoint as report
 from infra.scoring.model import AssayCompletions
+from infra.stages import endpoint as stage
 from infra.stages.endpoint import evaluate
+from infra.store.content import code_digest
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from tests.conftest import PrintProgress
@@ -160,6 +162,21 @@ def test_a_declared_version_is_asked_once(settings: Settings) -> None:
         assert len(server.requests) == sent + again.found.spent.requests - 1
         other, _ = evaluated(spec_of(server, GSM8K, version="2026-12"), settings, "run-3")
         assert not other.tasks["gsm8k"].reused
+
+
+def test_other_code_takes_no_answer_of_the_code_before(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def digest(*parts: str) -> str:
+        return "other" if parts == stage._ASKING else code_digest(*parts)
+
+    with serving(foreign()) as server:
+        spec = spec_of(server, GSM8K, version="2026-11")
+        first, _ = evaluated(spec, settings, "run-1")
+        monkeypatch.setattr(stage, "code_digest", digest)
+        again, _ = evaluated(spec, settings, "run-2")
+        assert not again.tasks["gsm8k"].reused
+        assert again.spent.requests == first.spent.requests
 
 
 def test_without_a_version_nothing_is_taken_from_another_run(settings: Settings) -> None:
