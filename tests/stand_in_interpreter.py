@@ -17,6 +17,8 @@ def write(folder: Path, name: str = "python", *, burnt: bool = False) -> Path:
         folder: Where it goes.
         name: Its name there; another one is another engine.
         burnt: Its engine ends as soon as it is started.
+
+    As long as there is a file with its name and `.held` beside it, its engine waits to start.
     """
     python, fuse = folder / name, folder / f"{name}.fuse"
     if burnt:
@@ -24,9 +26,14 @@ def write(folder: Path, name: str = "python", *, burnt: bool = False) -> Path:
     engine = shlex.join([sys.executable, str(_ENGINE), "--fuse", str(fuse)])
     # Asked for its packages it says that it has the engine; else it is the engine.
     installed = {"version": 1, "found": True, "python": "", "packages": [[name]], "unknown": []}
-    line = shlex.quote(json.dumps(installed))
+    line, held = shlex.quote(json.dumps(installed)), shlex.quote(f"{python}.held")
     python.write_text(
-        f'#!/bin/sh\ncase "$2" in\n*/installed.py) echo {line} ;;\n*) exec {engine} "$@" ;;\nesac\n'
+        f"""#!/bin/sh
+case "$2" in
+*/installed.py) echo {line} ;;
+*) while [ -e {held} ]; do sleep 0.2; done; exec {engine} "$@" ;;
+esac
+"""
     )
     python.chmod(0o755)
     return python
