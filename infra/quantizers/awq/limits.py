@@ -6,15 +6,16 @@ AutoAWQ itself says so with a bare AssertionError, minutes later and with a GPU 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from infra.contracts.errors import Unservable, UnsupportedModel
 from infra.contracts.records import Weights
 from infra.contracts.specs import AwqSpec, ServingSpec
-from infra.models import quantization, safetensors_header
+from infra.models import quantization
 from infra.models.memory_need import Shape
 from infra.quantizers import unquantized
+from infra.quantizers.sizes import Layer, check_groups, check_shared, is_numbered, matrices
 
 TEXT_MODELS = frozenset(
     ["RefinedWeb", "RefinedWebModel", "Yi", "aquila", "baichuan", "bloom", "cohere", "deepseek_v2",
@@ -29,7 +30,6 @@ IMAGE_MODELS = frozenset(
 )
 """`model_type`s of AutoAWQ 0.2.9 that read more than text."""
 
-GROUP_SIZES = (128, 64, 32)
 _OUTPUT_MULTIPLE = 64
 """AutoAWQ's search for clipping thresholds takes 64 output rows at a time."""
 _NOT_CLIPPED = ("q_", "k_", "query", "key", "Wqkv")
@@ -50,8 +50,9 @@ def check_model(weights: Weights, spec: AwqSpec) -> None:
     config = json.loads((weights.path / "config.json").read_text(encoding="utf-8"))
     unquantized.check_files(weights.id, quantization.of(weights.path), "AutoAWQ")
     check_kind(weights.id, config)
-    layers = sorted(_linears(weights))
-    _check_inputs(weights.id, layers, spec.group_size)
+    layers = sorted(layer for layer in matrices(weights) if is_numbered(layer[0]))
+    grouped = [(name, inputs, spec.group_size) for name, inputs, _ in layers]
+    check_groups(weights.id, grouped, "take another model")
     _check_outputs(weights.id, layers)
 
 
@@ -76,24 +77,7 @@ def check_kind(model: str, config: Mapping[str, Any]) -> None:
         )
 
 
-def _check_inputs(model: str, layers: list[tuple[str, int, int]], group_size: int) -> None:
-    misfits = [(name, inputs) for name, inputs, _ in layers if inputs % group_size]
-    if not misfits:
-        return
-    name, inputs = misfits[0]
-    more = f" ({len(misfits)} layers like this)" if len(misfits) > 1 else ""
-    fitting = [size for size in GROUP_SIZES if not any(i % size for _, i, _ in layers)]
-    raise UnsupportedModel(
-        f"quantization.group_size={group_size} does not divide the {inputs} inputs of {name} "
-        f"in {model}{more}.",
-        cause="Each group of weights along a row shares one scale; no group may be cut.",
-        remedy=f"Set quantization.group_size to {' or '.join(map(str, fitting))}."
-        if fitting
-        else "None of 32, 64 and 128 fits; take another model.",
-    )
-
-
-def _check_outputs(model: str, layers: list[tuple[str, int, int]]) -> None:
+def _check_outputs(model: str, layers: Sequence[Layer]) -> None:
     for name, _, outputs in layers:
         free = any(part in name.partition(".layers.")[2] for part in _NOT_CLIPPED)
         multiple = _PACKED if free else _OUTPUT_MULTIPLE
@@ -103,17 +87,6 @@ def _check_outputs(model: str, layers: list[tuple[str, int, int]]) -> None:
                 cause="AutoAWQ takes output rows in blocks of this size.",
                 remedy="Take another model.",
             )
-
-
-def _linears(weights: Weights) -> Iterator[tuple[str, int, int]]:
-    """Yield name, inputs and outputs of every linear layer inside a numbered block."""
-    for file in weights.files:
-        if file.name.endswith(".safetensors"):
-            for name, tensor in safetensors_header.read(weights.path / file.name).items():
-                numbered = any(part.isdigit() for part in name.split("."))
-                if name.endswith(".weight") and numbered and len(tensor.shape) == 2:
-                    outputs, inputs = tensor.shape
-                    yield name, inputs, outputs
 
 
 def check_served(recipe: AwqSpec, serving: ServingSpec, shape: Shape | None) -> None:
@@ -128,18 +101,4 @@ def check_served(recipe: AwqSpec, serving: ServingSpec, shape: Shape | None) -> 
             cause="The engine's AWQ kernels compute in float16 and bfloat16.",
             remedy="Set serving.dtype to auto, float16 or bfloat16.",
         )
-    parts, group = serving.tensor_parallel_size, recipe.group_size
-    if parts > 1 and shape and not shape.guessed and shape.intermediate % (parts * group):
-        raise Unservable(
-            f"The AWQ checkpoint cannot be shared by serving.tensor_parallel_size={parts}.",
-            cause=f"Each part of its {shape.intermediate} inner inputs must consist of whole "
-            f"groups of {group} (quantization.group_size).",
-            remedy=_sharing(shape.intermediate, parts),
-        )
-
-
-def _sharing(inputs: int, parts: int) -> str:
-    fitting = [group for group in (64, 32) if inputs % (parts * group) == 0]
-    if fitting:
-        return f"Set quantization.group_size to {fitting[0]}, or share between fewer GPUs."
-    return "Share the model between fewer GPUs."
+    check_shared("The AWQ checkpoint", recipe.group_size, serving, shape)

@@ -12,14 +12,14 @@ from typing import Any
 from infra.contracts.errors import Unservable, UnsupportedModel
 from infra.contracts.records import Weights
 from infra.contracts.specs import CompressedSpec, GptqSpec, ServingSpec
-from infra.contracts.specs.quantization.gptq import GROUP_SIZES
 from infra.contracts.specs.quantization.layers import means
 from infra.contracts.wording import listed
 from infra.machine.device import detect
-from infra.models import quantization, safetensors_header
+from infra.models import quantization
 from infra.models.memory_need import Shape
 from infra.quantizers import unquantized
 from infra.quantizers.compressed.groups import group_of, scheme_of
+from infra.quantizers.sizes import Layer, check_groups, check_shared, is_numbered, matrices
 
 SMOOTHED = frozenset(
     ["GraniteForCausalLM", "LlamaForCausalLM", "MistralForCausalLM", "NanbeigeForCausalLM",
@@ -40,9 +40,6 @@ _TOGETHER = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 
 _CPU_MULTIPLE = 32
 """Rows and inputs that the engine's 4-bit kernel for CPUs takes at a time."""
-
-Layer = tuple[str, int, int]
-"""Name, inputs and outputs."""
 
 
 def check_model(weights: Weights, recipe: GptqSpec | CompressedSpec) -> None:
@@ -145,7 +142,7 @@ def _check_patterns(model: str, names: Sequence[str], recipe: GptqSpec | Compres
 
 
 def _check_head(model: str, names: Sequence[str], recipe: GptqSpec | CompressedSpec) -> None:
-    heads = [name for name in names if not _is_numbered(name)] or [_HEAD]
+    heads = [name for name in names if not is_numbered(name)] or [_HEAD]
     for name in heads:
         if scheme_of(recipe, name):
             raise UnsupportedModel(
@@ -186,36 +183,15 @@ def _check_groups(model: str, layers: Sequence[Layer], recipe: GptqSpec | Compre
         for name, inputs, _ in layers
         if (scheme := scheme_of(recipe, name)) and (group := group_of(recipe, scheme))
     ]
-    misfits = [(name, inputs) for name, inputs, group in grouped if inputs % group]
-    if not misfits:
-        return
-    name, inputs = misfits[0]
-    more = f" ({len(misfits)} layers like this)" if len(misfits) > 1 else ""
-    fitting = [size for size in GROUP_SIZES if not any(i % size for _, i, _ in grouped)]
-    raise UnsupportedModel(
-        f"quantization.group_size={grouped[0][2]} does not divide the {inputs} inputs of {name} "
-        f"in {model}{more}.",
-        cause="Each group of weights along a row shares one scale; no group may be cut.",
-        remedy=f"Set quantization.group_size to {' or '.join(map(str, reversed(fitting)))}."
-        if fitting
-        else "None of 32, 64 and 128 fits; take another model, or a scheme without groups.",
-    )
+    check_groups(model, grouped, "take another model, or a scheme without groups")
 
 
 def _linears(weights: Weights) -> Iterator[Layer]:
     """Yield every linear layer inside a numbered block, and the head where it has its own."""
-    for file in weights.files:
-        if file.name.endswith(".safetensors"):
-            for tensor, found in safetensors_header.read(weights.path / file.name).items():
-                name = tensor.removesuffix(".weight")
-                head = name in (_HEAD, "embed_out")
-                if name != tensor and (_is_numbered(name) or head) and len(found.shape) == 2:
-                    outputs, inputs = found.shape
-                    yield name, inputs, outputs
-
-
-def _is_numbered(name: str) -> bool:
-    return any(part.isdigit() for part in name.split("."))
+    for tensor, inputs, outputs in matrices(weights):
+        name = tensor.removesuffix(".weight")
+        if is_numbered(name) or name in (_HEAD, "embed_out"):
+            yield name, inputs, outputs
 
 
 def check_served(
@@ -244,14 +220,8 @@ def check_served(
     if on_cpu:
         _check_on_cpu(recipe, schemes, shape)
     group = next((found for one in schemes if (found := group_of(recipe, one))), None)
-    parts = serving.tensor_parallel_size
-    if parts > 1 and group and shape and not shape.guessed and shape.intermediate % (parts * group):
-        raise Unservable(
-            f"{recipe.slug} cannot be shared by serving.tensor_parallel_size={parts}.",
-            cause=f"Each part of its {shape.intermediate} inner inputs must consist of whole "
-            f"groups of {group} (quantization.group_size).",
-            remedy=_sharing(shape.intermediate, parts, group),
-        )
+    if group:
+        check_shared(recipe.slug, group, serving, shape)
 
 
 def _on_cpu(serving: ServingSpec) -> bool:
@@ -285,11 +255,3 @@ def _check_on_cpu(
                     cause=f"The engine's 4-bit kernel takes {_CPU_MULTIPLE} at a time there.",
                     remedy="Take a scheme of 8 bits, or serve it on a GPU.",
                 )
-
-
-def _sharing(inputs: int, parts: int, group: int) -> str:
-    fitting = [size for size in reversed(GROUP_SIZES)
-               if size < group and inputs % (parts * size) == 0]  # fmt: skip
-    if fitting:
-        return f"Set quantization.group_size to {fitting[0]}, or share between fewer GPUs."
-    return "Share the model between fewer GPUs."

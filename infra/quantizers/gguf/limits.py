@@ -7,14 +7,14 @@ llama.cpp's own rule: that is a matter of size and no reason to refuse. Where th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from infra.contracts.errors import Unservable, UnsupportedModel
 from infra.contracts.records import Weights
 from infra.contracts.specs import GgufSpec, ServingSpec
-from infra.models import safetensors_header
 from infra.quantizers.gguf.architectures import ARCHITECTURES
+from infra.quantizers.sizes import matrices
 
 _ENGINE = "llamacpp"
 _BLOCK = 32
@@ -76,7 +76,7 @@ def check_served(serving: ServingSpec) -> None:
 
 
 def _check_rows(weights: Weights) -> None:
-    misfits = [(name, inputs) for name, inputs in _rows(weights) if inputs % _BLOCK]
+    misfits = [(name, inputs) for name, inputs, _ in matrices(weights) if inputs % _BLOCK]
     if misfits:
         name, inputs = misfits[0]
         more = f" ({len(misfits)} layers like this)" if len(misfits) > 1 else ""
@@ -86,12 +86,3 @@ def _check_rows(weights: Weights) -> None:
             cause=f"Q8_0 stores blocks of {_BLOCK} weights of a row, and no block may be cut.",
             remedy="Set quantization.type to f16: in the others such layers stay in 16 bits.",
         )
-
-
-def _rows(weights: Weights) -> Iterator[tuple[str, int]]:
-    """Yield name and inputs of every matrix that llama.cpp quantizes."""
-    for file in weights.files:
-        if file.name.endswith(".safetensors"):
-            for name, tensor in safetensors_header.read(weights.path / file.name).items():
-                if name.endswith(".weight") and len(tensor.shape) == 2:
-                    yield name, tensor.shape[1]
