@@ -3,6 +3,8 @@
 port         what a method offers
 making       what is the same for all: made once, verified, kept
 worker       the scripts that do it, each in an environment of its own
+program      what those scripts share: how they answer, memory, how tensors are saved
+sizes        of layers, and the groups of weights that share a scale
 unquantized  what they all refuse: a model that is quantized already
 awq          AutoAWQ
 compressed   llm-compressor: GPTQ, and the schemes of compressed-tensors

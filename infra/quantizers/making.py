@@ -46,7 +46,7 @@ from infra.store.file_digests import hash_files, of_another_size
 from infra.store.settings import Settings
 
 MANIFEST = "manifest.json"
-_SHARED_CODE = ("quantizers/making.py", "quantizers/worker.py")
+_SHARED_CODE = ("quantizers/making.py", "quantizers/worker.py", "quantizers/program")
 
 RecipeT = TypeVar("RecipeT", bound=Recipe)
 

@@ -21,7 +21,7 @@ from infra.store.settings import interpreter_variable
 PROTOCOL: Literal[1] = 1
 """Version of request and response, and part of a checkpoint's key.
 
-Raise it, here and in the workers, when the same request would give another result.
+Raise it, here and in `program/exchange.py`, when the same request would give another result.
 """
 
 _VERSIONS_SECONDS = 60
@@ -119,7 +119,10 @@ class Response(Record):
 
 @dataclass(frozen=True)
 class Worker:
-    """A script that makes checkpoints in an environment of its own, and imports nothing of ours."""
+    """A script that makes checkpoints in an environment of its own.
+
+    It imports nothing of ours but what stands in `program`.
+    """
 
     script: Path
     title: str

