@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from deployments import prefect_here
+from deployments import own_tasks, prefect_here
 from deployments.endpoints import ENDPOINTS
 from deployments.endpoints import carry_out as carry_out_endpoint
 from deployments.families import MATRICES
@@ -35,6 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     # transformers is here for its tokenizers; that torch is missing is as it should be.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     try:
+        if given.command in own_tasks.COMMANDS:
+            return own_tasks.carry_out(given, _Terminal())
         return look_back(given) if given.command in COMMANDS else _carry_out(given)
     except NotPassed as verdict:
         print(f"assay: {verdict}", file=sys.stderr)
@@ -124,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
                 "own, and takes what has not changed from earlier ones",
             )
     add_commands(commands)
+    own_tasks.add_commands(commands)
     return parser
 
 

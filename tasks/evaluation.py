@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -16,6 +17,7 @@ from infra.engines.registry import engine_of
 from infra.models import lora
 from infra.models.weights import as_it_came
 from infra.quantizers import programs_of, quantizer_of
+from infra.report.baseline_pack import require_same_origin
 from infra.store.run_folder import RunFolder
 from tasks.adopt_baseline import adopt_baseline
 from tasks.build_environment import build_environment
@@ -48,6 +50,7 @@ def evaluate(spec: RunSpec) -> Path:
             checkpoints[name] = parts.checkpoint(name, arm)
     if spec.baseline_pack is not None:
         arms = {BASELINE: value_of(adopt_baseline(spec.baseline_pack, spec, run))}
+        parts.require_origin(Path(spec.baseline_pack), checkpoints, arms[BASELINE])
     else:
         arms = {BASELINE: parts.evaluated(BASELINE, checkpoints[BASELINE])}
     repeat = None
@@ -143,6 +146,14 @@ class _Parts:
             with errors_placed(self._spec.places(name)):
                 self._weights[source] = fetch_weights(name, arm.model, self._run)
         return self._weights[source]
+
+    def require_origin(
+        self, pack: Path, checkpoints: Mapping[str, Checkpoint], baseline: ArmResult
+    ) -> None:
+        """Refuse candidates that do not come from what the baseline of a pack came from."""
+        for name, checkpoint in checkpoints.items():
+            weights = self._fetched(name, self._spec.evaluated[name])
+            require_same_origin(pack, name, checkpoint, weights, self._spec, baseline)
 
     def evaluated(
         self,

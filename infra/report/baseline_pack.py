@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from infra.contracts.commands import PYTHON
 from infra.contracts.errors import PackRefused
 from infra.contracts.progress import Silent
-from infra.contracts.records import ArmResult
+from infra.contracts.records import ArmResult, Checkpoint, Weights
 from infra.contracts.records.baseline_pack import BaselinePack
 from infra.contracts.specs import AdapterSpec, RunSpec, ServingSpec
 from infra.engines.registry import engine_of, title
@@ -148,6 +148,45 @@ def adopt(path: Path, spec: RunSpec, run: RunFolder, settings: Settings) -> ArmR
     bench = pack.result.bench
     timed = bench.model_copy(update={"reused": True}) if bench else None
     return pack.result.model_copy(update={"tasks": tasks, "bench": timed})
+
+
+def require_same_origin(
+    path: Path, name: str, checkpoint: Checkpoint, weights: Weights, spec: RunSpec, pack: ArmResult
+) -> None:
+    """Refuse a candidate that comes from other weights, or another adapter, than the baseline.
+
+    A branch may have moved, or a folder been written anew, since the pack was made.
+
+    Args:
+        path: The pack.
+        name: Of the candidate.
+        checkpoint: What it serves.
+        weights: What was fetched as its model.
+        spec: The run.
+        pack: The baseline as it came out of the pack.
+
+    Raises:
+        PackRefused: It has the baseline's model and adapter by name, and not by content.
+    """
+    arm, theirs = spec.evaluated[name], pack.checkpoint
+    made = spec.baseline.quantization or (theirs.adapter and theirs.adapter.merged)
+    if arm.model == spec.baseline.model and not made and weights.digest != theirs.digest:
+        _refuse(
+            path,
+            f"the content of {arm.model.id}, which {name} comes from,",
+            f"{theirs.digest[:12]} (revision {theirs.revision})",
+            f"{weights.digest[:12]} (revision {weights.revision})",
+            "The model has changed since the baseline was evaluated.",
+        )
+    mine, same = checkpoint.adapter, arm.adapter == spec.baseline.adapter
+    if mine and theirs.adapter and same and mine.digest != theirs.adapter.digest:
+        _refuse(
+            path,
+            f"the content of {mine.id}, the adapter of {name},",
+            theirs.adapter.digest[:12],
+            mine.digest[:12],
+            "The adapter has changed since the baseline was evaluated.",
+        )
 
 
 def _differences(pack: BaselinePack, spec: RunSpec) -> Iterator[tuple[str, Any, Any]]:

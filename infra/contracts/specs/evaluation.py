@@ -13,10 +13,15 @@ from infra.contracts.specs.spec import Spec, refuse
 
 
 class TaskSpec(Spec):
-    """One lm-evaluation-harness task, group or tag."""
+    """One lm-evaluation-harness task, group or tag, or a file of rows of your own."""
 
     name: str = Field(min_length=1)
-    """Its name in lm-eval: `gsm8k`, `global_mmlu_en`, `gpqa_main_zeroshot`, …"""
+    """Its name in lm-eval: `gsm8k`, `global_mmlu_en`, `gpqa_main_zeroshot`, …; or what the task of
+    your own file is called."""
+
+    file: str | None = None
+    """Rows of your own: a .jsonl, .csv or .parquet file, whose columns say how answers are marked.
+    `python -m deployments init-task` writes an example of each kind."""
 
     num_fewshot: int | None = Field(default=None, ge=0, le=64)
     """Worked examples shown before each question. Empty: the task's own number."""

@@ -11,7 +11,7 @@ from infra.contracts.progress import Progress, Silent
 from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.store.content import code_digest, digest_of
 from infra.store.settings import Settings
-from infra.suite.harness.definitions.catalog import Entry, Leaf, catalog
+from infra.suite.harness.definitions.catalog import Entry, Leaf, catalog_of
 from infra.suite.harness.definitions.dependencies import digest, users_code
 from infra.suite.harness.definitions.own import own_folder
 from infra.suite.harness.rows.sources import Rows, find_rows
@@ -44,7 +44,7 @@ def suite_entries(
         UnknownTask: Nobody knows a name.
         EvaluationError: A definition of the user's cannot be read.
     """
-    names = catalog(spec.include_path, settings=settings, progress=progress)
+    names = catalog_of(spec, settings=settings, progress=progress)
     lines = {task.name: task for task in spec.tasks}
     return {
         name: (entry, lines.get(name, task))
@@ -85,7 +85,7 @@ def task_key(
             "entry": entry.name,
             "definitions": definition_digest(entry, spec),
             "rows": read,
-            "task": task.model_dump(mode="json", exclude={"name"}),
+            "task": task.model_dump(mode="json", exclude={"name", "file"}),
             "conditions": spec.model_dump(mode="json", exclude=_NO_CONDITIONS),
             "versions": {
                 "python": platform.python_version(),

@@ -10,7 +10,7 @@ from infra.contracts.errors import EvaluationError
 from infra.contracts.progress import Progress, Silent
 from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.store.settings import Settings
-from infra.suite.harness.definitions.catalog import Leaf, catalog
+from infra.suite.harness.definitions.catalog import Leaf, catalog_of
 from infra.suite.harness.definitions.dependencies import names_code
 from infra.suite.harness.keys import task_keys
 from infra.suite.harness.libraries.quiet import quiet
@@ -155,7 +155,7 @@ class HarnessTasks:
 def _leaves(
     task: TaskSpec, spec: EvaluationSpec, settings: Settings, progress: Progress
 ) -> list[Leaf]:
-    names = catalog(spec.include_path, settings=settings, progress=progress)
+    names = catalog_of(spec, settings=settings, progress=progress)
     return [leaf for entry in names.entries([task.name]).values() for leaf in entry.leaves]
 
 

@@ -13,8 +13,8 @@ import pytest
 from deployments.overrides import override
 from deployments.recipes import sample
 from infra.contracts.errors import PackRefused
-from infra.contracts.records import Report
-from infra.contracts.specs import RunSpec
+from infra.contracts.records import Adapter, ArmResult, Checkpoint, Report, Weights
+from infra.contracts.specs import BASELINE, AdapterSpec, ModelSpec, RunSpec
 from infra.machine.device import detect
 from infra.report import baseline_pack
 from infra.stages.export_baseline import export
@@ -229,3 +229,66 @@ def test_a_run_whose_rows_nobody_could_identify_is_not_exported(
     seal(report, finished)
     with pytest.raises(PackRefused, match="did not keep what identifies its tasks"):
         export(finished, tmp_path / "baseline.zip")
+
+
+def origin_of(
+    finished: Path, pack: Path, settings: Settings, tmp_path: Path
+) -> tuple[RunSpec, ArmResult, Weights, Checkpoint]:
+    """Return a run, the baseline of its pack, and a candidate that comes from the same weights."""
+    spec = spec_of(finished)
+    later = RunFolder(id="later", path=tmp_path / "later")
+    baseline = baseline_pack.adopt(pack, spec, later, settings)
+    same = {"digest": baseline.checkpoint.digest, "revision": None, "files": (), "size_bytes": 1}
+    here = {"path": tmp_path, "source": "local", **same}
+    weights = Weights(id="model", architecture="X", **here)
+    return spec, baseline, weights, Checkpoint(model="model", quantization_config=None, **here)
+
+
+def test_a_candidate_of_other_weights_under_the_same_name_is_refused(
+    finished: Path, pack: Path, settings: Settings, tmp_path: Path
+) -> None:
+    spec, baseline, weights, candidate = origin_of(finished, pack, settings, tmp_path)
+    [name] = [name for name in spec.evaluated if name != BASELINE]
+
+    def check(weights: Weights, spec: RunSpec = spec) -> None:
+        baseline_pack.require_same_origin(pack, name, candidate, weights, spec, baseline)
+
+    check(weights)
+    moved = weights.model_copy(update={"digest": "f" * 64, "revision": "moved"})
+    with pytest.raises(PackRefused, match=r"which .* comes from, is .* \(revision moved\) here"):
+        check(moved)
+    # A model of its own is another one on purpose.
+    ready_made = spec.candidates[0].model_copy(
+        update={"model": ModelSpec(source="local", id="another"), "quantization": None}
+    )
+    check(moved, spec.model_copy(update={"candidates": (ready_made,)}))
+
+
+def test_an_adapter_that_moved_under_the_same_name_is_refused(
+    finished: Path, pack: Path, settings: Settings, tmp_path: Path
+) -> None:
+    spec, baseline, weights, candidate = origin_of(finished, pack, settings, tmp_path)
+    adapter = Adapter(
+        path=tmp_path, source="huggingface", id="a/b", revision="old", files=(), digest="a" * 64,
+        size_bytes=1, rank=8, base_model=None,
+    )  # fmt: skip
+    named = AdapterSpec(source="huggingface", id="a/b")
+    spec = spec.model_copy(update={"baseline": spec.baseline.model_copy(update={"adapter": named})})
+    changed = spec.candidates[0].model_copy(update={"adapter": named})
+    spec = spec.model_copy(update={"candidates": (changed,)})
+    baseline = baseline.model_copy(
+        update={"checkpoint": baseline.checkpoint.model_copy(update={"adapter": adapter})}
+    )
+    for digest in ("a" * 64, "b" * 64):
+        mine = candidate.model_copy(
+            update={"adapter": adapter.model_copy(update={"digest": digest})}
+        )
+
+        def check(mine: Checkpoint = mine) -> None:
+            baseline_pack.require_same_origin(pack, changed.name, mine, weights, spec, baseline)
+
+        if digest == "a" * 64:
+            check()
+        else:
+            with pytest.raises(PackRefused, match="the content of a/b, the adapter of"):
+                check()

@@ -8,17 +8,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from types import MappingProxyType
 from typing import Any, Literal
 
 from infra.contracts.commands import LM_EVAL
 from infra.contracts.errors import EvaluationError, UnknownTask
 from infra.contracts.progress import Progress, Silent
+from infra.contracts.specs import EvaluationSpec
 from infra.store.content import digest_of
 from infra.store.settings import Settings
 from infra.suite.harness.definitions.files import chain, task_folder
 from infra.suite.harness.definitions.files import load as load_definition
 from infra.suite.harness.definitions.index import Name, index, lm_eval_version
 from infra.suite.harness.definitions.own import ANY, defines, own_folder, own_index
+from infra.suite.own.definition import written
 
 _GROUP_FIELDS = {"group", "group_alias", "task", "aggregate_metric_list", "metadata", "include"}
 
@@ -261,7 +264,11 @@ _lm_evals: dict[Path, Catalog] = {}
 
 
 def catalog(
-    include_path: str | None = None, *, settings: Settings, progress: Progress | None = None
+    include_path: str | None = None,
+    *,
+    settings: Settings,
+    progress: Progress | None = None,
+    files: Mapping[str, str] = MappingProxyType({}),
 ) -> Catalog:
     """Return every name that a run may use.
 
@@ -272,6 +279,8 @@ def catalog(
         include_path: `EvaluationSpec.include_path`.
         settings: Where lm-eval's index is kept.
         progress: Hears if that has to be built.
+        files: Name → file of rows, of `TaskSpec`. What is wrong with a file is raised when its name
+            is asked for.
 
     Raises:
         EvaluationError: There is no such folder, or it defines nothing.
@@ -281,8 +290,33 @@ def catalog(
         if root not in _lm_evals:
             _lm_evals[root] = Catalog(index(root, settings, progress or Silent()))
     lm_evals = _lm_evals[root]
-    if include_path is None:
+    if include_path is None and not files:
         return lm_evals
-    own = own_folder(include_path)
-    names, faults = own_index(own)
-    return Catalog({**lm_evals.names, **names}, own=own, faults=faults)
+    own = own_folder(include_path) if include_path else None
+    names, faults = own_index(own) if own else ({}, [])
+    every = {**lm_evals.names, **names}
+    for name, file in files.items():
+        try:
+            if name in every:
+                raise _taken(name, file)
+            (definition,) = written(name, file, settings).glob("*.yaml")
+            every[name] = Name("task", str(definition))
+        except EvaluationError as error:
+            faults.insert(0, (name, error))
+    return Catalog(every, own=own, faults=faults)
+
+
+def catalog_of(
+    spec: EvaluationSpec, *, settings: Settings, progress: Progress | None = None
+) -> Catalog:
+    """Return every name that a spec may use; see `catalog`."""
+    files = {task.name: task.file for task in spec.tasks if task.file}
+    return catalog(spec.include_path, settings=settings, progress=progress, files=files)
+
+
+def _taken(name: str, file: str) -> EvaluationError:
+    return EvaluationError(
+        f"The task of {file} is called {name}, as another task is.",
+        cause="Whoever reads the report would take it for that one.",
+        remedy="Give it another name in evaluation.tasks.",
+    )

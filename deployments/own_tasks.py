@@ -1,0 +1,72 @@
+"""Commands about tasks of the user's own: `init-task` and `look-at-task`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from infra.contracts.commands import PYTHON
+from infra.contracts.progress import Progress
+from infra.contracts.specs import EvaluationSpec, TaskSpec, VerdictSpec
+from infra.judging import power
+from infra.store.settings import Settings
+from infra.suite import kind_of
+from infra.suite.own import example
+from infra.suite.own.definition import load
+
+COMMANDS = ("init-task", "look-at-task")
+_SHOWN = 3
+
+
+def add_commands(commands: Any) -> None:
+    """Add them to the parsers of the command line."""
+    text = "write an example of a kind of rows, to make a task of your own from"
+    init = commands.add_parser("init-task", help=text, description=text)
+    init.add_argument(
+        "kind", help="choices, number, pattern, schema, calls, stance, reference, exact"
+    )
+    init.add_argument("file", type=Path, help="*.jsonl file to write; its settings go beside it")
+    text = "say what a file of rows is, show what is asked, check its marking; nothing is served"
+    look = commands.add_parser("look-at-task", help=text, description=text)
+    look.add_argument("file", type=Path, help="a .jsonl, .csv or .parquet file of your own rows")
+
+
+def carry_out(given: argparse.Namespace, progress: Progress) -> int:
+    """Carry out one of them and return the exit code."""
+    if given.command == "init-task":
+        return _init(given.kind, given.file)
+    return _look(given.file, progress)
+
+
+def _init(kind: str, file: Path) -> int:
+    rows, settings = example.write(kind, file)
+    print(f"rows: {rows}\nsettings: {settings}")
+    print(f"see how they are asked and marked: {PYTHON} -m deployments look-at-task {rows}")
+    return 0
+
+
+def _look(file: Path, progress: Progress) -> int:
+    own = load(file)
+    name = file.stem
+    print(f"{file.name}: {len(own.rows)} rows of the kind {own.kind.name} ({own.kind.column}: "
+          f"{own.kind.meaning}), judged by {own.kind.metrics[0]}")  # fmt: skip
+    for number, row in enumerate(own.rows[:_SHOWN], 1):
+        asked = "\n".join(f"  │ {line}" for line in str(row["prompt"]).splitlines())
+        print(f"\nrow {number} is asked\n{asked}\n  expected: {row['answer'] or 'not given'}")
+    # Its own name may be that of another task; what it is called in a run, the run says.
+    line = TaskSpec(name=f"own-{name}", file=str(file))
+    suite = kind_of(spec := EvaluationSpec(tasks=(line,)))
+    prepared = suite.prepare(spec, settings=Settings(), progress=progress)
+    notes = [note for note in getattr(prepared, "notes", ()) if "marking" in note]
+    print("\n" + (notes[0] if notes else "marking: an oracle's answers are all marked right"))
+    plan = power.plan({line.name: len(own.rows)}, VerdictSpec())
+    print(
+        f"power: {plan.rows} rows hold a margin of {plan.smallest_margin_points:.1f} points or "
+        f"more, if {plan.flip_rate:.0%} of them change sides; {plan.rows_for_margin} rows hold "
+        f"one of {VerdictSpec().margin_points:g}"
+    )
+    print(
+        f"in a run: --set evaluation.tasks[+].name={name} --set evaluation.tasks.{name}.file={file}"
+    )
+    return 0

@@ -1,0 +1,88 @@
+"""Writes a file of each kind to begin with, and the settings beside it, explained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from infra.contracts.errors import SpecError
+from infra.suite.own.kind import Kind
+from infra.suite.own.kinds import KINDS
+from infra.suite.own.table import Cells
+
+_BESIDE = """\
+# Settings of {file}, in the words of lm-eval's task definitions. All of it may go; what stands
+# here counts before what the kind ({kind}) says.
+#
+# Columns: question (or prompt), what the model is asked, word for word;
+#          {column}: {meaning}.
+{answer}# Further columns are kept, and stand beside each answer in the report.
+#
+# Judged by {metric}; every row scores from 0 to 1.
+{generation}
+# Worked examples before each question are other rows of this file: set num_fewshot in the run.
+
+metadata:
+  # Raise it when rows mean something else than before; the report shows it.
+  version: 1.0
+  units: {{{units}}}
+"""
+_GENERATION = """
+generation_kwargs:
+  # Texts at which an answer ends, besides the model's own end; for a base model, "\\n\\n".
+  until: []
+  do_sample: false
+"""
+_ANSWER = "#          answer: an example of a right one, by which the marking is checked.\n"
+
+
+def write(name: str, path: Path) -> tuple[Path, Path]:
+    """Write an example of a kind, and return the file of rows and the one of settings.
+
+    Args:
+        name: Of the kind.
+        path: A *.jsonl file that is not there yet.
+
+    Raises:
+        SpecError: There is no such kind, or something is there already.
+    """
+    kind = next((one for one in KINDS if one.name == name), None)
+    if kind is None:
+        raise SpecError(
+            f"There is no kind of rows called {name!r}.",
+            remedy=f"Take one of: {'; '.join(f'{one.name} ({one.meaning})' for one in KINDS)}.",
+        )
+    if path.suffix != ".jsonl":
+        raise SpecError(
+            f"The example is written as JSON lines, and {path.name} is not called so.",
+            remedy=f"Call it {path.with_suffix('.jsonl')}.",
+        )
+    beside = path.with_suffix(".yaml")
+    if there := [str(one) for one in (path, beside) if one.exists()]:
+        raise SpecError(
+            f"{' and '.join(there)} exist already.",
+            remedy="Choose another name; nothing is overwritten.",
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(_lines(kind.example), encoding="utf-8")
+    beside.write_text(_settings(kind, path.name), encoding="utf-8")
+    return path, beside
+
+
+def _lines(rows: Iterable[Cells]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _settings(kind: Kind, file: str) -> str:
+    checked = any("answer" in row for row in kind.example) and kind.column != "answer"
+    return _BESIDE.format(
+        file=file,
+        kind=kind.name,
+        column=kind.column,
+        meaning=kind.meaning,
+        metric=kind.metrics[0],
+        units=", ".join(f"{metric}: points" for metric in kind.metrics),
+        answer=_ANSWER if checked and kind.marks else "",
+        generation=_GENERATION if kind.marks else "",
+    )

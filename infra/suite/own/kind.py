@@ -1,0 +1,110 @@
+"""What a kind of rows says of itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+from infra.suite.own.table import Cells
+
+Text: TypeAlias = dict[str, str]
+"""A row as it is written for lm-eval: every column a text, so that all rows are of one shape."""
+
+
+class Unfit(Exception):
+    """A row cannot be asked or marked: what is wrong, and what to do about it."""
+
+    def __init__(self, wrong: str, remedy: str) -> None:
+        super().__init__(wrong)
+        self.remedy = remedy
+
+
+class Reads(Protocol):
+    """Turns a row into what lm-eval asks and marks."""
+
+    def __call__(self, cells: Cells) -> Mapping[str, Any]:
+        """Return the columns that a kind adds or rewrites.
+
+        Raises:
+            Unfit: The row cannot be asked or marked.
+        """
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of rows: what tells it, how a row is read, how lm-eval asks and marks it."""
+
+    name: str
+    column: str
+    """A file is of this kind if it has it."""
+
+    meaning: str
+    """What stands in that column, for people."""
+
+    read: Reads
+    metrics: tuple[str, ...]
+    """All from 0 to 1; the first one is judged."""
+
+    marks: str = ""
+    """Function of `marks` that scores an answer; empty for choices, which lm-eval marks."""
+
+    example: Sequence[Cells] = ()
+    """Rows to begin with."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Further keys of the definition."""
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """Return the definition, without its name and its rows."""
+        listed = [
+            {"metric": name, "aggregation": "mean", "higher_is_better": True}
+            for name in self.metrics
+        ]
+        return {
+            "output_type": "generate_until",
+            "test_split": "test",
+            # Columns, not templates: of what a template writes, lm-eval takes "[2, 3]" for a list.
+            "doc_to_text": "prompt",
+            "doc_to_target": "answer",
+            "generation_kwargs": {"until": [], "do_sample": False},
+            "metric_list": listed,
+            "metadata": {"version": 1.0, "units": dict.fromkeys(self.metrics, "points")},
+            **self.settings,
+        }
+
+
+def text_of(value: Any) -> str:
+    """Return a value as a text: a text as it is, whatever else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def required(cells: Cells, column: str) -> str:
+    """Return a column as a text.
+
+    Raises:
+        Unfit: It is missing or empty.
+    """
+    text = text_of(cells.get(column, ""))
+    if not text.strip():
+        raise Unfit(f"has no {column}", f"Give it a {column}, or remove the row.")
+    return text
+
+
+def parsed(cells: Cells, column: str) -> Any:
+    """Return a column that is JSON, as an object or as a text.
+
+    Raises:
+        Unfit: It is missing, or a text that is no JSON.
+    """
+    if column not in cells:
+        raise Unfit(f"has no {column}", f"Give it a {column}, or remove the row.")
+    value = cells[column]
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise Unfit(f"has a {column} that is no JSON: {value:.60}", "Write it as JSON.") from None

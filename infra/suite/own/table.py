@@ -1,0 +1,130 @@
+"""Reads a file of rows: JSON lines, CSV with a header, or parquet."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from infra.contracts.errors import DatasetError
+from infra.models import lfs
+
+Cells: TypeAlias = dict[str, Any]
+"""One row: column → what stands there; a column without a value is not in it."""
+
+ENDS = (".jsonl", ".csv", ".parquet")
+
+
+def read(path: Path) -> list[tuple[str, Cells]]:
+    """Return every row with the words for where it stands: "line 3", "row 3".
+
+    Args:
+        path: The file; the end of its name says what it is.
+
+    Raises:
+        DatasetError: It is not there, empty, no such file, or a line of it is no row.
+    """
+    if not path.is_file():
+        raise DatasetError(
+            f"{path} is {'a folder' if path.is_dir() else 'not there'}.",
+            cause="A task of your own is a file of rows.",
+            remedy=f"Name a {', '.join(ENDS[:-1])} or {ENDS[-1]} file.",
+        )
+    if path.suffix not in ENDS:
+        raise DatasetError(
+            f"{path.name} ends in {path.suffix or 'nothing'}; rows are read from "
+            f"{', '.join(ENDS)}.",
+            remedy="Write JSON lines: one object a line, and name the file *.jsonl.",
+        )
+    lfs.check(path, DatasetError)
+    reader = {".jsonl": _json_lines, ".csv": _csv, ".parquet": _parquet}[path.suffix]
+    try:
+        rows = [
+            (place, {name: value for name, value in cells.items() if value is not None})
+            for place, cells in reader(path)
+        ]
+    except UnicodeDecodeError as error:
+        raise DatasetError(
+            f"{path.name} is no UTF-8: byte {error.start} is {error.object[error.start]:#04x}.",
+            remedy=f"Convert it: `iconv -f WINDOWS-1252 -t UTF-8 {path.name} > utf8-{path.name}`.",
+        ) from error
+    if not rows:
+        raise DatasetError(f"{path.name} holds no rows.", remedy="Give it some, or leave it out.")
+    return rows
+
+
+def _json_lines(path: Path) -> Iterator[tuple[str, Cells]]:
+    with path.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                cells = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DatasetError(
+                    f"Line {number} of {path.name} is no JSON: {error.msg} at column "
+                    f"{error.colno}.",
+                    remedy="Write each row as one JSON object on a line of its own.",
+                ) from error
+            if not isinstance(cells, dict):
+                raise DatasetError(
+                    f"Line {number} of {path.name} is {_named(cells)}, not an object.",
+                    remedy='Write each row with its columns\' names: {"question": "…", …}.',
+                )
+            yield f"line {number}", cells
+
+
+def _csv(path: Path) -> Iterator[tuple[str, Cells]]:
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        reader = csv.reader(lines, strict=True)
+        try:
+            header = next(reader, [])
+            for number, cells in enumerate(reader, 1):
+                if not any(cells):
+                    continue
+                if len(cells) != len(header):
+                    raise DatasetError(
+                        f"Row {number} of {path.name} has {len(cells)} cells; its header has "
+                        f"{len(header)}.",
+                        cause="A cell with a comma, a quote or a line break has to be quoted.",
+                        remedy="Quote it, or write JSON lines.",
+                    )
+                # An empty cell of a CSV is no value: nothing else could say that there is none.
+                found = zip(header, cells, strict=True)
+                yield f"row {number}", {name: _value(cell) for name, cell in found if cell != ""}
+        except csv.Error as error:
+            raise DatasetError(
+                f"Line {reader.line_num} of {path.name} is no CSV: {error}.",
+                remedy="Mend its quotes, or write JSON lines.",
+            ) from error
+
+
+def _value(cell: str) -> Any:
+    """Return a list or object that stands in a cell as JSON; whatever else, as it stands there."""
+    if cell[:1] in "[{" and cell[-1:] in "]}":
+        try:
+            return json.loads(cell)
+        except json.JSONDecodeError:
+            return cell
+    return cell
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, Cells]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise DatasetError(
+            f"{path.name} cannot be read as parquet: {str(error).splitlines()[0]}",
+            remedy="Write it again, or write JSON lines.",
+        ) from error
+    for number, cells in enumerate(table.to_pylist(), 1):
+        yield f"row {number}", cells
+
+
+def _named(value: Any) -> str:
+    return {list: "a list", str: "a text", bool: "a truth value"}.get(type(value), "a number")

@@ -1,0 +1,36 @@
+"""Tasks of one's own from the command line: an example, and a look at it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deployments.__main__ import main
+
+
+def test_an_example_is_written_looked_at_and_named_in_a_run(
+    tmp_path: Path, own_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "ports.jsonl"
+    assert main(["init-task", "choices", str(file)]) == 0
+    assert f"look-at-task {file}" in capsys.readouterr().out
+    assert main(["look-at-task", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert "2 rows of the kind choices" in said
+    assert "  │ A. 80" in said
+    assert "expected: B" in said
+    assert "right" in said
+    assert "hold a margin of" in said
+    line = f"evaluation.tasks.ports.file={file}"
+    assert main(["show", "sample", "--set", "evaluation.tasks[+].name=ports", "--set", line]) == 0
+    assert f'"file": "{file}"' in capsys.readouterr().out
+
+
+def test_a_wrong_file_is_refused_with_one_clear_error(
+    tmp_path: Path, own_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"question": "q"}\n')
+    assert main(["look-at-task", str(file)]) == 2
+    assert "no column that says what a right answer is" in capsys.readouterr().err

@@ -1,0 +1,125 @@
+"""A file of rows is a task of lm-eval like any other: loaded, marked, keyed by its content."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.contracts.errors import DatasetError, EvaluationError
+from infra.contracts.progress import Silent
+from infra.contracts.specs import EvaluationSpec, TaskSpec
+from infra.store.settings import Settings
+from infra.suite import kind_of
+from infra.suite.own.kinds import KINDS
+
+NAME = "house"
+
+# Of libraries that read likeness to a reference.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(cache=tmp_path / "cache", runs=tmp_path / "runs")
+
+
+def spec_of(file: Path, **fields: Any) -> EvaluationSpec:
+    return EvaluationSpec(tasks=(TaskSpec(name=NAME, file=str(file), **fields),))
+
+
+def write(path: Path, *rows: Any) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return path
+
+
+def prepare(spec: EvaluationSpec, settings: Settings) -> Any:
+    return kind_of(spec).prepare(spec, settings=settings, progress=Silent())
+
+
+def key(spec: EvaluationSpec, settings: Settings) -> str | None:
+    return kind_of(spec).keys(spec, settings=settings)[NAME]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
+def test_an_oracle_scores_one_on_every_kind(tmp_path: Path, settings: Settings, kind: Any) -> None:
+    suite = prepare(spec_of(write(tmp_path / "r.jsonl", *kind.example)), settings)
+    assert suite.names == (NAME,)
+    assert suite.notes == ()  # nothing says that the marking was not checked
+    assert suite.first_metrics[NAME][0] == kind.metrics[0]
+    assert {one.unit for one in suite.metrics(NAME).values()} == {"points"}
+    (questions,) = suite.questions
+    assert questions.prompts[0].context.startswith(kind.example[0]["question"])
+
+
+def test_questions_are_asked_word_for_word(tmp_path: Path, settings: Settings) -> None:
+    asked = "{{ braces }} [1, 2] \\n\n  Größe 東京 {% if %}"
+    file = write(tmp_path / "r.jsonl", {"question": asked, "answer": "[2, 3]"})
+    suite = prepare(spec_of(file), settings)
+    (task,) = suite.parts[NAME].tasks.values()
+    (doc,) = task.eval_docs
+    assert task.doc_to_text(doc) == asked
+    assert task.doc_to_target(doc) == "[2, 3]"
+
+
+def test_the_key_is_made_of_the_rows_and_not_of_the_path(
+    tmp_path: Path, settings: Settings
+) -> None:
+    row = {"question": "q", "answer": "a"}
+    first = key(spec_of(write(tmp_path / "one.jsonl", row)), settings)
+    assert first is not None
+    assert key(spec_of(write(tmp_path / "two.jsonl", row)), settings) == first
+    assert key(spec_of(write(tmp_path / "two.jsonl", row | {"answer": "b"})), settings) != first
+    (tmp_path / "one.yaml").write_text("description: 'Answer briefly. '\n")
+    assert key(spec_of(tmp_path / "one.jsonl"), settings) not in (first, None)
+
+
+def test_the_settings_beside_it_count(tmp_path: Path, settings: Settings) -> None:
+    file = write(tmp_path / "r.jsonl", *({"question": f"q{n}", "answer": "a"} for n in range(4)))
+    file.with_suffix(".yaml").write_text(
+        'doc_to_text: "Frage: {{question}}"\ngeneration_kwargs: {until: ["!"], max_gen_toks: 9}\n'
+    )
+    suite = prepare(spec_of(file, num_fewshot=2), settings)
+    (task,) = suite.parts[NAME].tasks.values()
+    assert task.doc_to_text(next(iter(task.eval_docs))) == "Frage: q0"
+    assert task.get_config("generation_kwargs")["until"] == ["!"]
+    assert task.get_config("num_fewshot") == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: [", "is no YAML"),
+        ("process_docs: !function utils.x", "is no YAML"),
+        ("- a", "holds a list"),
+        ("dataset_path: json\n", "sets dataset_path"),
+    ],
+)
+def test_settings_that_are_none_are_refused(
+    tmp_path: Path, settings: Settings, text: str, says: str
+) -> None:
+    file = write(tmp_path / "r.jsonl", {"question": "q", "answer": "a"})
+    file.with_suffix(".yaml").write_text(text)
+    with pytest.raises(EvaluationError, match=says):
+        prepare(spec_of(file), settings)
+
+
+def test_a_bad_file_keeps_only_its_own_task_from_running(
+    tmp_path: Path, settings: Settings
+) -> None:
+    spec = EvaluationSpec(
+        tasks=(TaskSpec(name=NAME, file=str(tmp_path / "no.jsonl")), TaskSpec(name="gsm8k"))
+    )
+    kind = kind_of(spec)
+    with pytest.raises(DatasetError, match="not there"):
+        kind.line(spec.tasks[0], spec, settings=settings, progress=Silent())
+    assert kind.line(spec.tasks[1], spec, settings=settings, progress=Silent()).tasks == ("gsm8k",)
+
+
+def test_the_name_of_another_task_is_refused(tmp_path: Path, settings: Settings) -> None:
+    file = write(tmp_path / "r.jsonl", {"question": "q", "answer": "a"})
+    spec = EvaluationSpec(tasks=(TaskSpec(name="gsm8k", file=str(file)),))
+    with pytest.raises(EvaluationError, match="as another task is"):
+        prepare(spec, settings)
