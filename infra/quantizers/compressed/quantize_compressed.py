@@ -16,7 +16,6 @@ that, so that they are not rounded twice. Only weights and config.json are writt
 """
 
 import json
-import os
 import re
 import sys
 from pathlib import Path
@@ -270,12 +269,9 @@ def quantize(request, progress):
     # The model's own may hold what transformers reads but does not write; it is copied as it is.
     model.generation_config = GenerationConfig()
     model.save_pretrained(output)
-    mask = os.umask(0)
-    os.umask(mask)
     for file in output.iterdir():
         if file.suffix == ".safetensors":
             saving.settle(file)
-            file.chmod(0o666 & ~mask)  # it comes as a temporary file, which nobody else may read
         elif file.name not in KEPT and not file.name.startswith("."):
             file.unlink()
     written = json.loads((output / "config.json").read_text(encoding="utf-8"))

@@ -58,7 +58,6 @@ def merge(request, progress):
             continue
         if file.suffix == ".safetensors":
             saving.settle(file)
-            file.chmod(0o644)
         elif not file.name.endswith(".safetensors.index.json"):
             file.unlink()
     (output / "config.json").write_text(

@@ -1,6 +1,7 @@
 """How tensors are saved: finite, and in files that are the same each time."""
 
 import json
+import os
 
 
 class NotFiniteError(Exception):
@@ -25,10 +26,14 @@ def check_finite(model, what):
 
 
 def settle(file):
-    """Write the metadata of a safetensors file in the order of its names.
+    """Write the metadata of a safetensors file in the order of its names, and let others read it.
 
     The library writes it in an order of chance: the same tensors would be another file each time.
+    And it writes a temporary file first, which nobody but its owner may read.
     """
+    mask = os.umask(0)
+    os.umask(mask)
+    file.chmod(0o666 & ~mask)
     with file.open("r+b") as stream:
         length = int.from_bytes(stream.read(8), "little")
         header = json.loads(stream.read(length))

@@ -19,7 +19,9 @@ def test_metadata_stands_in_one_order(tmp_path: Path) -> None:
         header = (b'{"__metadata__":{' + order + b"}," + tensor + b"}").ljust(112)
         file = tmp_path / "model.safetensors"
         file.write_bytes(len(header).to_bytes(8, "little") + header + b"abc")
+        file.chmod(0o600)
         saving.settle(file)
+        assert file.stat().st_mode & 0o777 == 0o644  # as the umask has it
         written.add(file.read_bytes())
         assert bytes(load_file(file)["a"]) == b"abc"
     assert len(written) == 1
