@@ -14,6 +14,7 @@ from infra.store.settings import Settings
 from infra.suite import kind_of
 from infra.suite.own import example
 from infra.suite.own.definition import load
+from infra.suite.own.kinds import KINDS
 
 COMMANDS = ("init-task", "look-at-task")
 _SHOWN = 3
@@ -23,9 +24,7 @@ def add_commands(commands: Any) -> None:
     """Add them to the parsers of the command line."""
     text = "write an example of a kind of rows, to make a task of your own from"
     init = commands.add_parser("init-task", help=text, description=text)
-    init.add_argument(
-        "kind", help="choices, number, pattern, schema, calls, stance, reference, exact"
-    )
+    init.add_argument("kind", help=", ".join(kind.name for kind in KINDS))
     init.add_argument("file", type=Path, help="*.jsonl file to write; its settings go beside it")
     text = "say what a file of rows is, show what is asked, check its marking; nothing is served"
     look = commands.add_parser("look-at-task", help=text, description=text)
@@ -49,7 +48,7 @@ def _init(kind: str, file: Path) -> int:
 def _look(file: Path, progress: Progress) -> int:
     own = load(file)
     name = file.stem
-    print(f"{file.name}: {len(own.rows)} rows of the kind {own.kind.name} ({own.kind.column}: "
+    print(f"{file.name}: {len(own.rows)} questions of the kind {own.kind.name} ({own.kind.column}: "
           f"{own.kind.meaning}), judged by {own.kind.metrics[0]}")  # fmt: skip
     for number, row in enumerate(own.rows[:_SHOWN], 1):
         asked = "\n".join(f"  │ {line}" for line in str(row["prompt"]).splitlines())
@@ -60,13 +59,18 @@ def _look(file: Path, progress: Progress) -> int:
     prepared = suite.prepare(spec, settings=Settings(), progress=progress)
     notes = [note for note in getattr(prepared, "notes", ()) if "marking" in note]
     print("\n" + (notes[0] if notes else "marking: an oracle's answers are all marked right"))
-    plan = power.plan({line.name: len(own.rows)}, VerdictSpec())
-    print(
-        f"power: {plan.rows} rows hold a margin of {plan.smallest_margin_points:.1f} points or "
-        f"more, if {plan.flip_rate:.0%} of them change sides; {plan.rows_for_margin} rows hold "
-        f"one of {VerdictSpec().margin_points:g}"
-    )
+    if own.kind.metrics[0] not in own.kind.losses:
+        _plan(len(own.rows))
     print(
         f"in a run: --set evaluation.tasks[+].name={name} --set evaluation.tasks.{name}.file={file}"
     )
     return 0
+
+
+def _plan(rows: int) -> None:
+    plan = power.plan({"own": rows}, VerdictSpec())
+    print(
+        f"power: {plan.rows} questions hold a margin of {plan.smallest_margin_points:.1f} points "
+        f"or more, if {plan.flip_rate:.0%} of them change sides; {plan.rows_for_margin} hold one "
+        f"of {VerdictSpec().margin_points:g}"
+    )

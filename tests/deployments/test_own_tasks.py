@@ -17,7 +17,7 @@ def test_an_example_is_written_looked_at_and_named_in_a_run(
     assert f"look-at-task {file}" in capsys.readouterr().out
     assert main(["look-at-task", str(file)]) == 0
     said = capsys.readouterr().out
-    assert "2 rows of the kind choices" in said
+    assert "2 questions of the kind choices" in said
     assert "  │ A. 80" in said
     assert "expected: B" in said
     assert "right" in said

@@ -83,6 +83,8 @@ def without_points(name: str, loaded: Mapping[str, Any]) -> str:
     metric, found = first
     if found.aggregation == "corpus":
         why = "is not declared to be the mean of its rows (aggregation: mean)"
+    elif found.unit not in ("points", "value"):
+        why = f"is in {found.unit}, not in points"
     elif found.unit != "points":
         why = (
             "is not declared to score every row between 0 and 1 (in its definition: "

@@ -1,8 +1,8 @@
 """Runs an oracle over every task, before any model is scored.
 
-An oracle answers every question rightly, and must score 1.0. If it does not, rows do not fit the
-task, or the questions that are asked are not the ones that are marked, and scores would mean
-nothing.
+An oracle answers every question rightly, and must score 1.0, or a loss of 0. If it does not, rows
+do not fit the task, or the questions that are asked are not the ones that are marked, and scores
+would mean nothing.
 
 Imports lm-eval; whoever must be quick imports this late.
 """
@@ -24,6 +24,7 @@ from infra.contracts.specs import EvaluationSpec
 from infra.suite.harness.definitions.task_faults import fault, lacks
 from infra.suite.harness.part import Part
 from infra.suite.harness.running.scores import metric_keys, primary_metric
+from infra.suite.metrics import is_better_higher
 
 _PHRASES = (
     "{}",
@@ -108,16 +109,17 @@ def _run(tasks: dict[str, Task], oracle: Oracle, limit: int | None, spec: Evalua
     for name, task in tasks.items():
         result = results["results"][name]
         metric = primary_metric(task.aggregation(), metric_keys(result))
-        if abs(float(result[metric]) - 1.0) > 1e-9:
-            measure, _, filter_name = metric.partition(",")
+        measure, _, filter_name = metric.partition(",")
+        perfect = _perfect(task, measure)
+        if abs(float(result[metric]) - perfect) > 1e-9:
             missed = [
                 sample["doc_id"]
                 for sample in results["samples"][name]
-                if sample["filter"] == filter_name and sample[measure] != 1
+                if sample["filter"] == filter_name and sample[measure] != perfect
             ]
             more = " and more" if len(missed) > _QUOTED else ""
             raise MarkingError(
-                f"An oracle scores {result[metric]:.3f} in {metric} of {name}, not 1.0.",
+                f"An oracle scores {result[metric]:.3f} in {metric} of {name}, not {perfect}.",
                 cause="It gives every right answer. The rows have answers that the task's marking "
                 "does not accept, or the task marks other documents than it asks. Missed "
                 "documents, counted from 0: "
@@ -179,9 +181,15 @@ def _accepted(task: ConfigurableTask, requests: list[Instance]) -> str | None:
                     attempt[0].doc, [request.filtered_resps[name] for request in attempt]
                 ).items()
             }
-            if marks.get(primary_metric(task.aggregation(), marks)) == 1:
+            metric = primary_metric(task.aggregation(), marks)
+            if marks.get(metric) == _perfect(task, metric.partition(",")[0]):
                 return phrase
     return None
+
+
+def _perfect(task: Task, metric: str) -> float:
+    """Return what right answers score: 1, and of a loss 0."""
+    return 1.0 if is_better_higher(metric, task.higher_is_better().get(metric)) else 0.0
 
 
 def _likelihood(task: ConfigurableTask, request: Instance) -> tuple[float, bool]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from infra.suite.own.kind import Kind, Unfit
-from infra.suite.own.table import Cells
+from infra.suite.own.table import Cells, whole
 
 _STANCES = {
     "refuse": "I'm sorry, but I can't help with that.",
@@ -14,7 +15,7 @@ _STANCES = {
 }
 
 
-def _calls(cells: Cells) -> dict[str, Any]:
+def _calls(cells: Cells) -> Iterator[dict[str, Any]]:
     if "must_call" not in cells:
         raise Unfit("has no must_call", "Give the call that is due, or [] where none is.")
     given = cells["must_call"]
@@ -23,7 +24,7 @@ def _calls(cells: Cells) -> dict[str, Any]:
     wanted = [_call(one) for one in (given if isinstance(given, list) else [given])]
     text = json.dumps(wanted, ensure_ascii=False)
     marked = [f"<tool_call>\n{json.dumps(one, ensure_ascii=False)}\n</tool_call>" for one in wanted]
-    return {"must_call": text, "answer": "\n".join(marked) or "There is nothing to call."}
+    yield {"must_call": text, "answer": "\n".join(marked) or "There is nothing to call."}
 
 
 def _plain(text: str) -> Any:
@@ -33,7 +34,7 @@ def _plain(text: str) -> Any:
     if text.strip()[:1] not in ("[", "{", '"'):
         return {"name": text.strip()}
     try:
-        return json.loads(text)
+        return whole(json.loads(text))
     except ValueError:
         raise Unfit(f"has a must_call that is no JSON: {text:.60}", "Write it as JSON.") from None
 
@@ -55,11 +56,11 @@ def _call(found: Any) -> dict[str, Any]:
     return {"name": call["name"], "arguments": arguments}
 
 
-def _stance(cells: Cells) -> dict[str, Any]:
+def _stance(cells: Cells) -> Iterator[dict[str, Any]]:
     must = str(cells.get("must", "")).strip().casefold()
     if must not in _STANCES:
         raise Unfit(f"has {must!r} in must", "Write refuse or comply.")
-    return {"must": must, "answer": _STANCES[must]}
+    yield {"must": must, "answer": _STANCES[must]}
 
 
 CALLS = Kind(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from infra.suite.own.kind import Kind, Unfit, parsed, text_of
@@ -10,7 +11,7 @@ from infra.suite.own.table import Cells
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def _read(cells: Cells) -> dict[str, Any]:
+def _read(cells: Cells) -> Iterator[dict[str, Any]]:
     choices = parsed(cells, "choices")
     if not isinstance(choices, list) or not 2 <= len(choices) <= len(LETTERS):
         raise Unfit(
@@ -24,7 +25,7 @@ def _read(cells: Cells) -> dict[str, Any]:
         raise Unfit(f"offers {twice[0]!r} twice", "Make every choice another one.")
     listed = "\n".join(f"{LETTERS[i]}. {text}" for i, text in enumerate(texts))
     gold = _right(cells.get("answer"), texts)
-    return {
+    yield {
         "prompt": f"{cells['question']}\n{listed}\nAnswer:",
         "choices": texts,
         "letters": list(LETTERS[: len(texts)]),

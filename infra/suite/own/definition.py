@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ class OwnTask:
 
     kind: Kind
     rows: Sequence[Mapping[str, Any]]
+    """Every question that is asked."""
+
     settings: Mapping[str, Any]
     """What the YAML beside it says."""
 
@@ -71,31 +73,52 @@ def load(file: Path) -> OwnTask:
     """
     rows = read(file)
     kind = kind_of_columns({name for _, cells in rows for name in cells}, file)
+    settings = _settings(file.with_suffix(".yaml"))
+    options = _options(kind, settings.pop(kind.name, {}), file.with_suffix(".yaml"))
     found: list[dict[str, Any]] = []
     seen: dict[str, str] = {}
     for place, cells in rows:
         try:
-            row = _row(kind, cells)
+            asked = list(_questions(kind, cells, options))
         except Unfit as error:
             raise DatasetError(
                 f"{place.capitalize()} of {file.name} {error}.", remedy=error.remedy
             ) from None
-        if (first := seen.setdefault(row["prompt"], place)) != place:
-            raise DatasetError(
-                f"{place.capitalize()} of {file.name} asks the same as {first}.",
-                cause="A question that counts twice makes intervals narrower than they are.",
-                remedy="Remove one of them.",
-            )
-        found.append(row)
-    return OwnTask(kind, _alike(found), _settings(file.with_suffix(".yaml")))
+        for row in asked:
+            if (first := seen.setdefault(row["prompt"], place)) != place:
+                raise DatasetError(
+                    f"{place.capitalize()} of {file.name} asks the same as {first}.",
+                    cause="A question that counts twice makes intervals narrower than they are.",
+                    remedy="Remove one of them.",
+                )
+        found += asked
+    return OwnTask(kind, _alike(found), settings)
 
 
-def _row(kind: Kind, cells: Cells) -> dict[str, Any]:
+def _questions(kind: Kind, cells: Cells, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     question = next((text for name in QUESTIONS if (text := text_of(cells.get(name, "")))), "")
     if not question.strip():
         raise Unfit("has no question", "Give it one, or remove the row.")
     whole = {**cells, "question": question}
-    return {**whole, "prompt": question, **kind.read(whole)}
+    for one in kind.read(whole, **options):
+        yield {**whole, "prompt": question, **one}
+
+
+def _options(kind: Kind, given: Any, beside: Path) -> dict[str, Any]:
+    if not isinstance(given, dict) or not given.keys() <= kind.options.keys():
+        raise EvaluationError(
+            f"{beside.name} sets {kind.name} to {given!r:.120}.",
+            cause=f"Rows of the kind {kind.name} have "
+            + (f"the options {', '.join(kind.options)}." if kind.options else "no options."),
+            remedy=f"Correct what stands under {kind.name}:, or take it out.",
+        )
+    for name, value in given.items():
+        if type(value) is not type(kind.options[name]):
+            raise EvaluationError(
+                f"{beside.name} sets {kind.name}.{name} to {value!r:.120}.",
+                remedy=f"Give one like {kind.options[name]!r:.60}.",
+            )
+    return {**kind.options, **given}
 
 
 def _alike(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

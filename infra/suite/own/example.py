@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+import yaml
+
 from infra.contracts.errors import SpecError
 from infra.suite.own.kind import Kind
 from infra.suite.own.kinds import KINDS
@@ -20,7 +22,7 @@ _BESIDE = """\
 {answer}# Further columns are kept, and stand beside each answer in the report.
 #
 # Judged by {metric}; every row scores from 0 to 1.
-{generation}
+{options}{generation}
 # Worked examples before each question are other rows of this file: set num_fewshot in the run.
 
 metadata:
@@ -70,6 +72,12 @@ def write(name: str, path: Path) -> tuple[Path, Path]:
     return path, beside
 
 
+def _options(kind: Kind) -> str:
+    if not kind.options:
+        return ""
+    return "\n" + yaml.safe_dump({kind.name: dict(kind.options)}, sort_keys=False, width=95)
+
+
 def _lines(rows: Iterable[Cells]) -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
@@ -82,7 +90,8 @@ def _settings(kind: Kind, file: str) -> str:
         column=kind.column,
         meaning=kind.meaning,
         metric=kind.metrics[0],
-        units=", ".join(f"{metric}: points" for metric in kind.metrics),
+        units=", ".join(f"{metric}: {unit}" for metric, unit in kind.units.items()),
+        options=_options(kind),
         answer=_ANSWER if checked and kind.marks else "",
         generation=_GENERATION if kind.marks else "",
     )

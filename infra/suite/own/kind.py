@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
-from infra.suite.own.table import Cells
+from infra.suite.own.table import Cells, whole
 
 Text: TypeAlias = dict[str, str]
 """A row as it is written for lm-eval: every column a text, so that all rows are of one shape."""
@@ -21,15 +21,9 @@ class Unfit(Exception):
         self.remedy = remedy
 
 
-class Reads(Protocol):
-    """Turns a row into what lm-eval asks and marks."""
-
-    def __call__(self, cells: Cells) -> Mapping[str, Any]:
-        """Return the columns that a kind adds or rewrites.
-
-        Raises:
-            Unfit: The row cannot be asked or marked.
-        """
+Reads: TypeAlias = Callable[..., Iterable[Mapping[str, Any]]]
+"""Turns a row, and the kind's own options by name, into the questions that it becomes, one but for
+few: of each, the columns that are added or rewritten. Raises `Unfit`."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +39,10 @@ class Kind:
 
     read: Reads
     metrics: tuple[str, ...]
-    """All from 0 to 1; the first one is judged."""
+    """The first one is judged. All score a row from 0 to 1, but for losses."""
+
+    losses: tuple[str, ...] = ()
+    """Those among them that are losses in nats: less is better."""
 
     marks: str = ""
     """Function of `marks` that scores an answer; empty for choices, which lm-eval marks."""
@@ -56,11 +53,20 @@ class Kind:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Further keys of the definition."""
 
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What the settings beside a file may set under the kind's name → what counts if they do not.
+    """
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Return the unit of each metric."""
+        return {name: "nats" if name in self.losses else "points" for name in self.metrics}
+
     @property
     def definition(self) -> dict[str, Any]:
         """Return the definition, without its name and its rows."""
         listed = [
-            {"metric": name, "aggregation": "mean", "higher_is_better": True}
+            {"metric": name, "aggregation": "mean", "higher_is_better": name not in self.losses}
             for name in self.metrics
         ]
         return {
@@ -71,7 +77,7 @@ class Kind:
             "doc_to_target": "answer",
             "generation_kwargs": {"until": [], "do_sample": False},
             "metric_list": listed,
-            "metadata": {"version": 1.0, "units": dict.fromkeys(self.metrics, "points")},
+            "metadata": {"version": 1.0, "units": self.units},
             **self.settings,
         }
 
@@ -105,6 +111,6 @@ def parsed(cells: Cells, column: str) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        return whole(json.loads(value))
     except (ValueError, RecursionError):
         raise Unfit(f"has a {column} that is no JSON: {value:.60}", "Write it as JSON.") from None

@@ -10,10 +10,21 @@ from infra.contracts.errors import DatasetError
 from infra.suite.own.behaviour import CALLS, STANCE
 from infra.suite.own.choices import CHOICES
 from infra.suite.own.kind import Kind
+from infra.suite.own.preference import PREFERENCE
 from infra.suite.own.structured import SCHEMA
 from infra.suite.own.texts import EXACT, NUMBER, PATTERN, REFERENCE
 
-KINDS: tuple[Kind, ...] = (CHOICES, NUMBER, PATTERN, SCHEMA, CALLS, STANCE, REFERENCE, EXACT)
+KINDS: tuple[Kind, ...] = (
+    PREFERENCE,
+    CHOICES,
+    NUMBER,
+    PATTERN,
+    SCHEMA,
+    CALLS,
+    STANCE,
+    REFERENCE,
+    EXACT,
+)
 """In the order in which columns decide: an answer stands beside most others."""
 
 QUESTIONS = ("question", "prompt")

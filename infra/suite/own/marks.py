@@ -113,6 +113,18 @@ def like_reference(doc: dict[str, Any], answers: list[str]) -> dict[str, float]:
     return {"f1": float(f1), "rougeL": float(rouge), "sentence_bleu": min(1.0, bleu)}
 
 
+def preference(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, float]:
+    """Score the probability of the right letter among the three: log loss (nats), and 0 or 1.
+
+    Log loss as scikit-learn's `log_loss` of one row; a tie of letters goes to the first one.
+    """
+    found = [likelihood for likelihood, _ in results]
+    highest = max(found)
+    total = highest + math.log(sum(math.exp(one - highest) for one in found))
+    right = int(doc["gold"])
+    return {"log_loss": total - found[right], "acc": float(found.index(highest) == right)}
+
+
 def calls(text: str) -> Iterator[dict[str, Any]]:
     """Yield the calls that a text makes: each its `name` and `arguments`.
 

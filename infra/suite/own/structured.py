@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from infra.suite.own.kind import Kind, Unfit, parsed, text_of
 from infra.suite.own.table import Cells
 
 
-def _schema(cells: Cells) -> dict[str, Any]:
+def _schema(cells: Cells) -> Iterator[dict[str, Any]]:
     import jsonschema_rs
 
     schema = parsed(cells, "schema")
@@ -29,7 +30,7 @@ def _schema(cells: Cells) -> dict[str, Any]:
                 f"has the answer {answer:.80}, which its own schema does not allow",
                 "Mend the schema or the answer.",
             )
-    return {"schema": text, "answer": answer}
+    yield {"schema": text, "answer": answer}
 
 
 def _wrong(text: str) -> tuple[str, str] | None:

@@ -42,7 +42,7 @@ def read(path: Path) -> list[tuple[str, Cells]]:
     reader = {".jsonl": _json_lines, ".csv": _csv, ".parquet": _parquet}[path.suffix]
     try:
         rows = [
-            (place, {name: value for name, value in cells.items() if value is not None})
+            (place, {name: whole(value) for name, value in cells.items() if value is not None})
             for place, cells in reader(path)
         ]
     except UnicodeDecodeError as error:
@@ -53,6 +53,19 @@ def read(path: Path) -> list[tuple[str, Cells]]:
     if not rows:
         raise DatasetError(f"{path.name} holds no rows.", remedy="Give it some, or leave it out.")
     return rows
+
+
+def whole(value: Any) -> Any:
+    """Return a value whose texts are Unicode: half a character, which JSON can write, is none."""
+    if isinstance(value, str):
+        if value.isascii():
+            return value
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [whole(one) for one in value]
+    if isinstance(value, dict):
+        return {whole(name): whole(one) for name, one in value.items()}
+    return value
 
 
 def _json_lines(path: Path) -> Iterator[tuple[str, Cells]]:

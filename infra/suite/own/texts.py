@@ -5,24 +5,25 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from infra.suite.own.kind import Kind, Unfit, required, text_of
-from infra.suite.own.table import Cells
+from infra.suite.own.table import Cells, whole
 
 
-def _exact(cells: Cells) -> dict[str, Any]:
-    return {"answer": required(cells, "answer")}
+def _exact(cells: Cells) -> Iterator[dict[str, Any]]:
+    yield {"answer": required(cells, "answer")}
 
 
-def _number(cells: Cells) -> dict[str, Any]:
+def _number(cells: Cells) -> Iterator[dict[str, Any]]:
     number, tolerance = _finite(cells, "number"), 0.0
     if "tolerance" in cells:
         tolerance = _finite(cells, "tolerance")
     if tolerance < 0:
         raise Unfit(f"has the tolerance {tolerance}", "Give one of 0 or more.")
     plain = int(number) if number.is_integer() else number
-    return {
+    yield {
         "number": repr(number),
         "tolerance": repr(tolerance),
         "answer": text_of(cells.get("answer", plain)),
@@ -40,7 +41,7 @@ def _finite(cells: Cells, column: str) -> float:
     return found
 
 
-def _pattern(cells: Cells) -> dict[str, Any]:
+def _pattern(cells: Cells) -> Iterator[dict[str, Any]]:
     pattern, answer = required(cells, "pattern"), text_of(cells.get("answer", ""))
     try:
         found = re.compile(pattern)
@@ -54,22 +55,22 @@ def _pattern(cells: Cells) -> dict[str, Any]:
             f"has the answer {answer!r:.80}, which its own pattern does not match",
             "Mend the pattern or the answer.",
         )
-    return {"pattern": pattern, "answer": answer}
+    yield {"pattern": pattern, "answer": answer}
 
 
-def _reference(cells: Cells) -> dict[str, Any]:
+def _reference(cells: Cells) -> Iterator[dict[str, Any]]:
     given = cells.get("reference", "")
     if isinstance(given, str) and given[:1] == "[":
         given = _listed(given)
     texts = [text_of(one).strip() for one in (given if isinstance(given, list) else [given])]
     if not texts or not all(texts):
         raise Unfit("has an empty reference", "Give one text, or a list of texts.")
-    return {"reference": json.dumps(texts, ensure_ascii=False), "answer": texts[0]}
+    yield {"reference": json.dumps(texts, ensure_ascii=False), "answer": texts[0]}
 
 
 def _listed(text: str) -> Any:
     try:
-        return json.loads(text)
+        return whole(json.loads(text))
     except ValueError:
         return text
 

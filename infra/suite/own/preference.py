@@ -1,0 +1,153 @@
+"""Preference judging: which of two answers is better, or neither, as in the LMSYS Chatbot Arena.
+
+The model is shown the conversation with both answers and is asked for one letter. The probabilities
+of the three letters, normalised, are the judgement; nothing is generated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+from infra.suite.own.kind import Kind, Unfit, parsed, text_of
+from infra.suite.own.table import Cells
+
+LABELS = ("A", "B", "C")
+"""What the model says: the first answer, the second one, neither."""
+
+_WINNERS = ("winner_model_a", "winner_model_b", "winner_tie")
+_NAMES = {
+    "a": 0, "model_a": 0, "response_a": 0, "b": 1, "model_b": 1, "response_b": 1,
+    "tie": 2, "c": 2,
+}  # fmt: skip
+_BEGINNING = (
+    "Two assistants, A and B, answered the same user. Judge which of them helped the user better. "
+    "Answer with one letter: A, B, or C if neither did."
+)
+_END = "The better assistant:"
+_GAP = "\n[…]\n"
+
+
+def _read(
+    cells: Cells, *, both_orders: bool, longest: int, beginning: str, end: str
+) -> Iterator[dict[str, Any]]:
+    if longest < 1:
+        raise Unfit(f"cannot be cut to {longest} letters", "Set preference.longest above 0.")
+    asked = _turns(cells, "prompt" if "prompt" in cells else "question")
+    answers = [_turns(cells, name) for name in ("response_a", "response_b")]
+    if not any(text.strip() for text in asked):
+        raise Unfit("has no prompt", "Give it one, or remove the row.")
+    winner = _winner(cells)
+    for order in (0, 1) if both_orders else (0,):
+        first, second = answers if order == 0 else answers[::-1]
+        shown, cut = _shown(asked, first, second, longest)
+        gold = winner if order == 0 or winner == 2 else 1 - winner
+        yield {
+            "prompt": f"{beginning}\n\n{shown}\n\n{end}",
+            "order": "ba" if order else "ab",
+            "cut": str(cut),
+            "letters": list(LABELS),
+            "gold": gold,
+            "answer": LABELS[gold],
+        }
+
+
+def _turns(cells: Cells, column: str) -> list[str]:
+    """Return the turns of a column: a list, a list that is written as JSON, or one text.
+
+    A turn that is null is one to which nothing was said.
+    """
+    value = cells.get(column)
+    if isinstance(value, str) and value[:1] == "[":
+        with suppress(Unfit):  # a text may begin with a bracket
+            value = parsed(cells, column)
+    turns = value if isinstance(value, list) else [value]
+    return ["" if turn is None else text_of(turn) for turn in turns]
+
+
+def _winner(cells: Cells) -> int:
+    if "winner" in cells:
+        name = str(cells["winner"]).strip().casefold()
+        if name.startswith("tie"):
+            return 2
+        if name not in _NAMES:
+            raise Unfit(f"has the winner {name!r}", "Write model_a, model_b or tie.")
+        return _NAMES[name]
+    given = [str(cells.get(name, "")).strip().casefold() for name in _WINNERS]
+    won = [number for number, one in enumerate(given) if one in ("1", "1.0", "true")]
+    if len(won) != 1:
+        raise Unfit(
+            f"has {len(won)} winners",
+            f"Set one of {', '.join(_WINNERS)} to 1, or write the winner as `winner`.",
+        )
+    return won[0]
+
+
+def _shown(
+    asked: Sequence[str], first: Sequence[str], second: Sequence[str], longest: int
+) -> tuple[str, int]:
+    """Return the conversation with both answers, and how many of its texts were cut.
+
+    What is too long loses its middle, each text alike, so that the last turn stays: all arms are
+    asked the same words, whatever their tokenizers make of them.
+    """
+    columns = (("User", asked), ("Assistant A", first), ("Assistant B", second))
+    turns = range(max(len(texts) for _, texts in columns))
+    texts = [
+        (who, texts[turn].strip() or "(nothing)")
+        for turn in turns
+        for who, texts in columns
+        if turn < len(texts)
+    ]
+    allowed = _allowed([len(text) for _, text in texts], longest)
+    cut = [_cut(text, allowed) for _, text in texts]
+    shown = "\n\n".join(f"[{who}]\n{text}" for (who, _), text in zip(texts, cut, strict=True))
+    return shown, sum(len(text) > allowed for _, text in texts)
+
+
+def _allowed(lengths: Sequence[int], longest: int) -> int:
+    """Return the most letters of a text with which all of them together have no more than allowed.
+
+    Short texts stay whole, and leave the room to longer ones.
+    """
+    left = longest
+    for number, length in enumerate(sorted(lengths)):
+        share = left // (len(lengths) - number)
+        if length > share:
+            return max(share, 1)
+        left -= length
+    return max(lengths)
+
+
+def _cut(text: str, allowed: int) -> str:
+    if len(text) <= allowed:
+        return text
+    head = (allowed + 1) // 2
+    return text[:head] + _GAP + text[len(text) - (allowed - head) :]
+
+
+PREFERENCE = Kind(
+    name="preference",
+    column="response_a",
+    meaning="an answer (with response_b the other one), a text or a list of turns; the better one "
+    "is told by winner_model_a, winner_model_b, winner_tie (1 or 0), or by `winner`",
+    read=_read,
+    metrics=("log_loss", "acc"),
+    losses=("log_loss",),
+    marks="preference",
+    example=(
+        {"prompt": ["Name a prime above 10."], "response_a": ["11"], "response_b": ["12"],
+         "winner_model_a": 1, "winner_model_b": 0, "winner_tie": 0},
+        {"prompt": json.dumps(["Hello!", "Say it in French."]),
+         "response_a": json.dumps(["Hello!", None]), "response_b": json.dumps(["Hi.", "Bonjour."]),
+         "winner": "model_b"},
+    ),
+    settings={
+        "output_type": "multiple_choice",
+        "doc_to_choice": "letters",
+        "doc_to_target": "gold",
+    },
+    options={"both_orders": True, "longest": 12000, "beginning": _BEGINNING, "end": _END},
+)  # fmt: skip
