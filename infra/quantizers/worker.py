@@ -46,8 +46,7 @@ _FAILURES: dict[str, Failure] = {
     "out-of-memory": Failure(
         QuantizationError,
         "Most likely it ran out of memory.",
-        "Lower quantization.calibration.max_samples or max_sequence_length, "
-        "or take a machine with more memory.",
+        "Take a machine with more memory.",
     ),
     "remote-code": Failure(
         UnsupportedModel,
@@ -61,6 +60,12 @@ _FAILURES: dict[str, Failure] = {
     ),
 }
 """Kind of failure that any worker may name → what there is to say."""
+
+_FEWER_CONVERSATIONS = (
+    "Lower quantization.calibration.max_samples or max_sequence_length, or take a machine with "
+    "more memory."
+)
+"""Remedy for a lack of memory where conversations take some of it."""
 
 
 class Samples(Record):
@@ -214,12 +219,15 @@ class Worker:
         )
         text = response_file.read_text(encoding="utf-8") if response_file.is_file() else None
         if code != 0 or text is None:
-            raise self._failure(model, code, text, log)
+            calibrated = request.calibration is not None
+            raise self._failure(model, code, text, log, calibrated=calibrated)
         request_file.unlink()
         response_file.unlink()
         return Response.model_validate_json(text)
 
-    def _failure(self, model: str, code: int, text: str | None, log: Path) -> QuantizationError:
+    def _failure(
+        self, model: str, code: int, text: str | None, log: Path, *, calibrated: bool
+    ) -> QuantizationError:
         # SIGKILL that nobody of us sent is the kernel's, when memory is short.
         killed = "out-of-memory" if code == 137 else "other"
         answer = json.loads(text) if text else {}
@@ -233,6 +241,8 @@ class Worker:
         other = Failure(QuantizationError, "The log tells.", f"It may be a limit of {self.title}.")
         known = {**_FAILURES, "package": lacking, **self.failures}
         raises, cause, remedy = known.get(error["kind"], other)
+        if calibrated and error["kind"] == "out-of-memory":
+            remedy = _FEWER_CONVERSATIONS
         return raises(
             f"{self.title} failed on {model}: {error['message']}",
             cause="\n".join([f"{cause} The log ends with:", *lines[-_TAIL_LINES:]]),

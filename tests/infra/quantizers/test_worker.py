@@ -81,3 +81,25 @@ def test_the_worker_says_which_package_it_misses(tmp_path: Path) -> None:
     assert "No module named 'torch'" in caught.value.fact
     assert "Traceback" in caught.value.cause
     assert str(log) in caught.value.remedy
+
+
+@pytest.mark.parametrize("conversations", [True, False])
+def test_without_conversations_nobody_is_sent_to_take_fewer(
+    tmp_path: Path, conversations: bool
+) -> None:
+    killed = tmp_path / "python"
+    killed.write_text("#!/bin/sh\nkill -KILL $$\n")
+    killed.chmod(0o755)
+    request = golden_request().model_copy(update={"output": tmp_path})
+    if not conversations:
+        request = request.model_copy(update={"calibration": None})
+    with pytest.raises(QuantizationError, match="killed by SIGKILL") as caught:
+        WORKER.ask(
+            request,
+            model="the model",
+            environment=HERE.model_copy(update={"python": killed}),
+            progress=Silent(),
+            log=tmp_path / "log.txt",
+        )
+    assert "a machine with more memory" in caught.value.remedy
+    assert ("max_samples" in caught.value.remedy) is conversations
