@@ -9,7 +9,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from infra.contracts.records import FileDigest
 
 _CHUNK = 8 * 1024 * 1024
+_PARTIAL = ".partial"
 _SETTLED_NS = 2_000_000_000
 """A file written a moment ago may be written again at what its clock calls the same time."""
 
@@ -139,13 +140,15 @@ def build_once(
     """Make a folder once, whoever else wants it at the same time.
 
     The lock is an flock: it frees itself when its holder dies. `final` appears by one rename, so
-    a folder of that name is always a whole one.
+    a folder of that name is always a whole one. What killed builds left beside it is removed first:
+    nobody may ever want the same again, and it may be as large as a model.
 
     Args:
         final: The folder that shall exist afterwards.
         build: Fills the (existing, possibly resumed) folder it is given.
         on_wait: Called once if somebody else is building.
-        keep_partial: Leave an unfinished folder for the next attempt to resume.
+        keep_partial: Leave an unfinished folder for the next attempt to resume. Of all that is
+            built in one folder, or of nothing there.
 
     Returns:
         True if this call built it, False if it was there or somebody else built it meanwhile.
@@ -153,7 +156,7 @@ def build_once(
     if final.is_dir():
         return False
     final.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(final.parent / f".{final.name}.lock")
+    lock = _lock(final.parent, final.name)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -162,9 +165,10 @@ def build_once(
     try:
         if final.is_dir():
             return False
-        partial = final.parent / f".{final.name}.partial"
+        partial = final.parent / f".{final.name}{_PARTIAL}"
         if not keep_partial:
             shutil.rmtree(partial, ignore_errors=True)
+            _remove_abandoned(final.parent)
         partial.mkdir(exist_ok=True)
         try:
             build(partial)
@@ -176,3 +180,18 @@ def build_once(
         return True
     finally:
         lock.release()
+
+
+def _lock(folder: Path, name: str) -> FileLock:
+    return FileLock(folder / f".{name}.lock")
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what was being built when its builder was killed; who builds holds its lock."""
+    for partial in folder.glob(f".*{_PARTIAL}"):
+        if not partial.is_dir():
+            continue  # a file that is being written, see `replacing`
+        name = partial.name.removeprefix(".").removesuffix(_PARTIAL)
+        # Somebody builds it; or it is another user's, and his to remove.
+        with suppress(Timeout, OSError), _lock(folder, name).acquire(timeout=0):
+            shutil.rmtree(partial, ignore_errors=True)

@@ -102,6 +102,34 @@ def test_a_killed_builder_blocks_nobody_and_leaves_no_whole_looking_folder(tmp_p
     assert (tmp_path / "it" / "done").exists()
 
 
+def test_what_killed_builders_left_goes_with_the_next_build_whatever_that_is_of(
+    tmp_path: Path,
+) -> None:
+    victim, other = (_builder(tmp_path / name, 600) for name in ("large", "being-built"))
+    for builder in (victim, other):
+        assert builder.stdout is not None
+        assert builder.stdout.readline() == "building\n"
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.communicate()
+    written = tmp_path / ".file.json.1.partial"
+    written.touch()
+    assert (tmp_path / ".large.partial").is_dir()
+
+    def fail(partial: Path) -> None:
+        raise OSError("no download")
+
+    with pytest.raises(OSError, match="no download"):
+        build_once(tmp_path / "resumable", fail, keep_partial=True)
+    assert (tmp_path / ".large.partial").is_dir()  # others there may be resumed as well
+
+    assert build_once(tmp_path / "small", lambda partial: None)
+    assert not (tmp_path / ".large.partial").exists()
+    assert (tmp_path / ".being-built.partial" / "begun").exists()
+    assert written.exists()
+    other.kill()
+    other.communicate()
+
+
 def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "file.json"
     write_atomically(target, "old")
