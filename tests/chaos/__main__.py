@@ -2,10 +2,11 @@
 
     python -m tests.chaos [--repeats 1] [--cases NAME …] [--keep FOLDER]
 
-A run on the real vLLM CPU server, recorded by a real Prefect server, is hurt in the middle of its
-tasks: signals to each of its processes, a full disk, a stolen port. Then nothing of it may live
-after 35 seconds, its accelerator has to be free, everything that exists has to be whole, and the
-same run, started again, has to succeed and pay only for what was in flight.
+A run on the real vLLM or llama.cpp, recorded by a real Prefect server, is hurt in the middle of
+its tasks, or while its checkpoint is made, by each of the methods: signals to each of its
+processes, a full disk, a stolen port. Then nothing of it may live after 35 seconds, its accelerator
+has to be free, everything that exists has to be whole, and the same run, started again, has to
+succeed and pay only for what was in flight.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.chaos import template
 from tests.chaos.cases import CASES, NotHere
-from tests.chaos.play import Row, make_template, play
+from tests.chaos.play import Row, play
 from tests.prefect_server import prefect_server
 
-_COLUMNS = "{:<26}{:>8}{:>9}{:>6}{:>9}{:>10}{:>12}   {}"
+_COLUMNS = "{:<36}{:>8}{:>9}{:>6}{:>9}{:>10}{:>12}   {}"
 
 
 def table(rows: list[Row]) -> str:
@@ -58,6 +60,8 @@ def main() -> int:
     )
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # with what it started
+    # Whatever a shell starts behind a prompt ignores it, and so would every run.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rows = {name: Row(name) for name in given.cases}
     with tempfile.TemporaryDirectory(prefix="assay-chaos-") as temporary:
         folder = (given.keep or Path(temporary)).absolute()
@@ -67,14 +71,15 @@ def main() -> int:
         with prefect_server(home) as prefect:
             prefect.call("work-pool", "create", "assay", "--type", "process")
             prefect.call("--no-prompt", "deploy", "--all")
-            template = make_template(folder / "template", prefect)
+            for name in given.cases:
+                paid = template.make(folder / "template", prefect, CASES[name].subject)
             for number in range(given.repeats):
                 for name in given.cases:
                     started = time.monotonic()
                     place = folder / f"{name}-{number}"
                     shutil.rmtree(place, ignore_errors=True)
                     try:
-                        row = play(CASES[name], place, template, prefect)
+                        row = play(CASES[name], place, paid, prefect)
                     except NotHere as reason:
                         rows[name].problems = [str(reason)]
                         continue

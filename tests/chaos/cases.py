@@ -8,19 +8,23 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import httpx
 import psutil
 
+from tests.chaos.subjects import LLAMACPP, QUANTIZERS, VLLM, Subject
 from tests.chaos.world import CONCURRENCY, Engine, World, await_that
 
 ENOUGH = 8
 """Answers that are kept when it happens: the run is in the middle of its tasks."""
-_SMALL, _LARGE = "1m", "512m"
-"""Too small for a checkpoint of the sample; enough for anything."""
+_TOO_SMALL_KIB = 1024
+"""For a checkpoint of the sample."""
+
+_LARGE = "512m"
+"""Enough for anything."""
 
 
 class NotHere(Exception):
@@ -33,7 +37,7 @@ class Scene:
 
     world: World
     engine: Engine | None
-    """That answers; none in cases that happen before there is one."""
+    """That answers, or makes a checkpoint; none in cases that happen before there is one."""
 
     run: subprocess.Popen[bytes] | None
     """The flow's process, where a user started it."""
@@ -83,7 +87,11 @@ class Case:
     says: str = ""
     """Part of what it says if it fails."""
 
-    when: Literal["answering", "begun"] = "answering"
+    subject: Subject = VLLM
+    when: Literal["answering", "making", "writing", "begun"] = "answering"
+    """Making: the quantizer is in the middle of its work. Writing: there are weights, and not all
+    of the checkpoint."""
+
     prepare: Callable[[World], None] = _nothing
     """Called before the run."""
 
@@ -150,6 +158,12 @@ def _driver_and_supervisor(scene: Scene) -> None:
         process.kill()
 
 
+def _kill_while_writing(scene: Scene) -> None:
+    assert scene.run
+    scene.run.kill()
+    assert scene.world.checkpoints.half(), "it was killed when all was written"
+
+
 def _prefect_dies(scene: Scene) -> None:
     assert scene.world.prefect
     server = psutil.Process(scene.world.prefect.process.pid)
@@ -193,8 +207,13 @@ def _fill(scene: Scene) -> None:
 
 
 def _no_room_for_a_checkpoint(world: World) -> None:
-    shutil.rmtree(world.cache / "checkpoints")
-    _mount(world.cache / "checkpoints", _SMALL)
+    """Put the checkpoints on a disk that holds those that are there and no other."""
+    folder = world.cache / "checkpoints"
+    kept = folder.rename(folder.with_name("kept"))
+    size = sum(file.stat().st_size for file in kept.rglob("*") if file.is_file())
+    _mount(folder, f"{size // 1024 + _TOO_SMALL_KIB}k")
+    shutil.copytree(kept, folder, dirs_exist_ok=True)
+    shutil.rmtree(kept)
 
 
 def _more_room(world: World) -> None:
@@ -210,33 +229,65 @@ def unmount(world: World) -> None:
             subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-TERM, KILL, STOP = signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP
+TERM, KILL, STOP, INT = signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP, signal.SIGINT
+_SERVED = (
+    Case("task-raises", _task_raises, "fails", mend=_make_way),
+    Case("cancelled", _cancel, "fails", "run", deployed=True, worker_stays=True,
+         state="CANCELLED", concurrency=1),
+    Case("flow-term", _send(_flow, TERM), "fails", "run"),
+    Case("flow-int", _send(_flow, INT), "fails", "run"),
+    Case("flow-kill", _send(_flow, KILL), "fails", "run"),
+    Case("worker-term", _send(_worker, TERM), "fails", "run", deployed=True),
+    Case("worker-kill", _send(_worker, KILL), "fails", "run", deployed=True, state="CRASHED"),
+    Case("supervisor-term", _send(_supervisor, TERM), "completes", "engine"),
+    Case("supervisor-kill", _send(_supervisor, KILL), "completes", "engine"),
+    Case("flow-and-supervisor-kill", _driver_and_supervisor, "fails", "run"),
+    Case("server-term", _send(_api, TERM), "completes", "engine"),
+    Case("server-kill", _send(_api, KILL), "completes", "engine"),
+    Case("server-hangs", _send(_api, STOP), "completes", "engine"),
+)  # fmt: skip
+"""Whatever the engine."""
+
+_OF_VLLM = (
+    Case("engine-term", _send(_core, TERM), "completes", "engine"),
+    Case("engine-kill", _send(_core, KILL), "completes", "engine"),
+    Case("engine-hangs", _send(_core, STOP), "completes", "engine"),
+    Case("prefect-gone", _prefect_dies, "either", own_prefect=True),
+    Case("disk-full-logging", _fill, "either", mend=_unfill, says="No space left on device",
+         prepare=lambda world: _mount(world.runs, _LARGE)),
+    Case("port-stolen", _steal_port, "either", when="begun", says="port"),
+    Case("two-at-once", _start_another, "completes"),
+)  # fmt: skip
+"""About the machine around it, or its engine child."""
+
+_MADE = (
+    Case("flow-term", _send(_flow, TERM), "fails", "run", when="making"),
+    Case("flow-int", _send(_flow, INT), "fails", "run", when="making"),
+    Case("flow-kill", _send(_flow, KILL), "fails", "run", when="making"),
+    Case("cancelled", _cancel, "fails", "run", when="making", deployed=True, worker_stays=True,
+         state="CANCELLED"),
+    Case("supervisor-kill", _send(_supervisor, KILL), "fails", "engine", when="making"),
+    Case("flow-and-supervisor-kill", _driver_and_supervisor, "fails", "run", when="making"),
+    Case("quantizer-kill", _send(_api, KILL), "fails", "engine", when="making",
+         says="killed by SIGKILL"),
+    Case("writing-kill", _kill_while_writing, "fails", "run", when="writing"),
+    Case("disk-full", lambda scene: None, "fails", when="begun", mend=_more_room,
+         says="The disk of the checkpoints is full", prepare=_no_room_for_a_checkpoint),
+)  # fmt: skip
+"""Whatever the method."""
+
+
+def _of(subject: Subject, cases: tuple[Case, ...]) -> list[Case]:
+    return [replace(case, name=f"{subject.name}-{case.name}", subject=subject) for case in cases]
+
+
 CASES = {
     case.name: case
     for case in (
-        Case("task-raises", _task_raises, "fails", mend=_make_way),
-        Case("cancelled", _cancel, "fails", "run", deployed=True, worker_stays=True,
-             state="CANCELLED", concurrency=1),
-        Case("flow-term", _send(_flow, TERM), "fails", "run"),
-        Case("flow-kill", _send(_flow, KILL), "fails", "run"),
-        Case("worker-term", _send(_worker, TERM), "fails", "run", deployed=True),
-        Case("worker-kill", _send(_worker, KILL), "fails", "run", deployed=True, state="CRASHED"),
-        Case("supervisor-term", _send(_supervisor, TERM), "completes", "engine"),
-        Case("supervisor-kill", _send(_supervisor, KILL), "completes", "engine"),
-        Case("flow-and-supervisor-kill", _driver_and_supervisor, "fails", "run"),
-        Case("server-term", _send(_api, TERM), "completes", "engine"),
-        Case("server-kill", _send(_api, KILL), "completes", "engine"),
-        Case("engine-term", _send(_core, TERM), "completes", "engine"),
-        Case("engine-kill", _send(_core, KILL), "completes", "engine"),
-        Case("server-hangs", _send(_api, STOP), "completes", "engine"),
-        Case("engine-hangs", _send(_core, STOP), "completes", "engine"),
-        Case("prefect-gone", _prefect_dies, "either", own_prefect=True),
-        Case("disk-full-logging", _fill, "either", mend=_unfill, says="No space left on device",
-             prepare=lambda world: _mount(world.runs, _LARGE)),
-        Case("disk-full-checkpoint", lambda scene: None, "fails", when="begun", mend=_more_room,
-             says="The disk of the checkpoints is full", prepare=_no_room_for_a_checkpoint),
-        Case("port-stolen", _steal_port, "either", when="begun", says="port"),
-        Case("two-at-once", _start_another, "completes"),
+        *_SERVED,
+        *_OF_VLLM,
+        *_of(LLAMACPP, _SERVED),
+        *(case for subject in QUANTIZERS for case in _of(subject, _MADE)),
     )
-}  # fmt: skip
-"""Every case by its name."""
+}
+"""Every case by its name; those without a subject in theirs are of vLLM."""

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
+import signal
 import subprocess
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
 from infra.contracts.records import Report
-from infra.contracts.specs import RunSpec
-from infra.store.settings import Settings
+from tests.chaos import template
 from tests.chaos.cases import ENOUGH, Case, Scene, unmount
-from tests.chaos.world import DOCUMENTS, SPEC, World, await_that, gone
+from tests.chaos.checkpoints import Checkpoints
+from tests.chaos.subjects import DOCUMENTS
+from tests.chaos.world import World, await_that, gone
 from tests.prefect_server import Prefect, prefect_server
 
 CLEAN_SECONDS = 35.0
@@ -34,10 +35,10 @@ class Row:
     """Processes that lived longer than they may."""
 
     lost: int = 0
-    """Answers that had been kept and were asked for again."""
+    """Answers that had been kept and were asked for again, or checkpoints made again."""
 
     repaid: int = 0
-    """Answers that were in flight when it happened, and not kept."""
+    """Answers, or checkpoints, that were in flight when it happened, and not kept."""
 
     seconds: float = 0.0
     """Until nothing of what was hit was left, the longest."""
@@ -59,34 +60,14 @@ class Row:
         self.problems += other.problems
 
 
-def make_template(folder: Path, prefect: Prefect) -> Path:
-    """Pay once for all that the cases do not look at: the checkpoint, and the baseline's tasks."""
-    if (ready := folder / "ready").exists():
-        return folder / "cache"
-    print("one undisturbed run", flush=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    world = World(folder, prefect)
-    Settings().environments.mkdir(parents=True, exist_ok=True)
-    (world.cache / "environments").symlink_to(Settings().environments)
-    run = world.run("template")
-    if run.wait(_RUN_SECONDS) != 0:
-        raise AssertionError(world.output("template"))
-    forget_candidate(world.cache)
-    ready.touch()
-    return world.cache
-
-
-def forget_candidate(cache: Path) -> None:
-    """Remove what was paid for the candidate's tasks, so that it is asked them again."""
-    (candidate,) = RunSpec.model_validate(SPEC).candidates
-    for scores in (cache / "scores").glob("[!.]*"):
-        if f'"{candidate.name}-' in (scores / "server.json").read_text():
-            shutil.rmtree(scores)
-    shutil.rmtree(cache / "answers")
-
-
-def play(case: Case, folder: Path, template: Path, prefect: Prefect) -> Row:
+def play(case: Case, folder: Path, paid: Path, prefect: Prefect) -> Row:
     """Play a case in a folder of its own.
+
+    Args:
+        case: What happens.
+        folder: Receives all that it leaves.
+        paid: Cache of undisturbed runs.
+        prefect: Server that records the runs.
 
     Raises:
         NotHere: This machine cannot play it.
@@ -96,10 +77,11 @@ def play(case: Case, folder: Path, template: Path, prefect: Prefect) -> Row:
             home = folder / "prefect"
             home.mkdir(parents=True)
             prefect = stack.enter_context(_mortal(home))
-        world = World(folder, prefect, case.concurrency)
+        world = World(folder, prefect, case.subject, case.concurrency)
         stack.callback(unmount, world)
         stack.callback(world.end_all)
-        world.fill(template)
+        world.fill(paid)
+        template.forget(case.subject, world.cache)
         case.prepare(world)
         row = Row(case.name, repeats=1)
         with _noted(row):
@@ -107,7 +89,12 @@ def play(case: Case, folder: Path, template: Path, prefect: Prefect) -> Row:
             if case.own_prefect:
                 world.prefect = stack.enter_context(_revived(home, prefect))
             case.mend(world)
+            made = world.checkpoints.made()
             _run_again(world, row)
+            if case.subject.makes:
+                _check_made(world, made, paid, row)
+            else:
+                _check_answers(world, row)
         return row
 
 
@@ -135,16 +122,21 @@ def _hurt(case: Case, world: World, row: Row) -> None:
     stays = _worker_of(scene) if case.worker_stays else set()
     kept, flying, doomed = 0, 0, []
     if scene.engine:
-        kept, flying, doomed = world.answers.count(), world.in_flight(), scene.engine.tree
+        doomed = scene.engine.tree
+    if case.when == "answering":
+        kept, flying = world.answers.count(), world.in_flight()
     hit = time.monotonic()
     case.hit(scene)
+    if case.when == "making":
+        row.orphans += _outlived(scene, doomed, case.seconds)
     if case.dies == "run":
         row.orphans += _await_nothing(world, case.seconds, stays)
     elif case.dies == "engine":
         row.orphans += gone(doomed, case.seconds)
     if case.dies != "nothing":
         row.seconds = time.monotonic() - hit
-        row.repaid = max(0, kept + flying - world.answers.count())
+        if case.when == "answering":
+            row.repaid = max(0, kept + flying - world.answers.count())
     _await_end(case, scene, row)
     if scene.worker:
         scene.worker.terminate()
@@ -156,9 +148,24 @@ def _hurt(case: Case, world: World, row: Row) -> None:
     row.orphans += _await_nothing(world, CLEAN_SECONDS)
     row.seconds = max(row.seconds, time.monotonic() - ended)
     _check(world, row)
+    if case.when == "making" and world.checkpoints.answered():
+        row.problems.append("the quantizer was not ended: it came to its end")
     row.restarts = sum(
         len(arm.server.restarts) for report in _reports(world) for arm in report.arms.values()
     )
+
+
+def _outlived(scene: Scene, doomed: list[psutil.Process], seconds: float) -> int:
+    """Return how many live when a run has ended that could end them itself.
+
+    The sample is small: a quantizer that nobody ends is soon gone as well, because it is done.
+    """
+    if scene.run is None:
+        return 0
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        if scene.run.wait(seconds) != -signal.SIGKILL:
+            return gone(doomed, 0)
+    return 0
 
 
 def _worker_of(scene: Scene) -> set[int]:
@@ -178,15 +185,26 @@ def _begin(case: Case, world: World) -> Scene:
         scene.worker = world.work()
     else:
         scene.run = world.run("run")
-    if case.when != "answering":
+    if case.when == "begun":
         return scene
+    moments: dict[str, Callable[[], object]] = {
+        "answering": lambda: world.answers.count() >= ENOUGH,
+        "making": lambda: case.subject.phase in world.phases(),
+        "writing": lambda: any(
+            file.suffix in {".safetensors", ".gguf"} and file.stat().st_size
+            for partial in world.checkpoints.half()
+            for file in partial.glob("[!.]*")
+        ),
+    }
 
-    def answering() -> bool:
+    def there() -> bool:
         assert scene.run is None or scene.run.poll() is None, world.output("run")[-3000:]
-        return world.answers.count() >= ENOUGH
+        return bool(moments[case.when]())
 
-    await_that(answering, _RUN_SECONDS, "a run in the middle of its tasks")
-    scene.engine = await_that(world.engine, 10, "an engine")
+    await_that(there, _RUN_SECONDS, f"a run that is {case.when}", every=0.005)
+    if case.when == "writing":
+        return scene
+    scene.engine = await_that(world.engine, 10, "an engine or a quantizer")
     # Whoever is not seen alive would not be seen to survive.
     assert {p.pid for p in scene.engine.tree} <= {p.pid for p in world.processes()}
     return scene
@@ -233,19 +251,38 @@ def _run_again(world: World, row: Row) -> None:
         return
     row.orphans += _await_nothing(world, CLEAN_SECONDS)
     _check(world, row)
-    row.lost += world.answers.paid_twice()
     for report in _reports(world):
         for arm, result in report.arms.items():
             for task in result.tasks.values():
                 if task.n != DOCUMENTS:
                     row.problems.append(f"{arm} answered {task.n} of {DOCUMENTS}")
-    if world.answers.count() != DOCUMENTS:
-        row.problems.append(f"{world.answers.count()} of {DOCUMENTS} answers are kept")
     if records := world.records():
         row.problems.append(f"records are left: {records}")
     partial = [path.name for path in world.cache.glob("*/.*.partial")]
     if partial:
         row.problems.append(f"half-written after a good run: {partial}")
+
+
+def _check_answers(world: World, row: Row) -> None:
+    row.lost += world.answers.paid_twice()
+    if world.answers.count() != DOCUMENTS:
+        row.problems.append(f"{world.answers.count()} of {DOCUMENTS} answers are kept")
+
+
+def _check_made(world: World, before: dict[str, int], paid: Path, row: Row) -> None:
+    """Look at what was made again: that alone, of the same bytes, so that its scores are kept."""
+    made = world.checkpoints.made()
+    row.lost += len(before.items() - made.items())
+    row.repaid = len(made.keys() - before.keys())
+    digests = world.checkpoints.digests()
+    undisturbed = set(Checkpoints(paid / "checkpoints").digests().values())
+    for name in made.keys() - before.keys():
+        if digests[name] not in undisturbed:
+            row.problems.append(f"{name} is not what an undisturbed run makes")
+    if scores := {path.name for path in (world.cache / "scores").glob("[!.]*")} - {
+        path.name for path in (paid / "scores").glob("[!.]*")
+    }:
+        row.problems.append(f"scores were paid for again: {', '.join(scores)}")
 
 
 def _check(world: World, row: Row) -> None:

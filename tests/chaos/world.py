@@ -29,49 +29,25 @@ from infra.engines.vllm.metrics import NAMES
 from infra.machine.accelerators import Slot, take
 from infra.machine.lease_records import LeaseRecord
 from infra.store.settings import Settings
+from tests.chaos.checkpoints import Checkpoints
+from tests.chaos.subjects import VLLM, Subject
 from tests.prefect_server import ROOT, Prefect
 from tests.process_marks import lives
 
-DOCUMENTS = 40
 CONCURRENCY = 4
-SAMPLE = "infra/sample"
-SPEC: dict[str, Any] = {
-    "model": {"source": "local", "id": f"{SAMPLE}/model"},
-    "quantization": {
-        "calibration": {
-            "path": f"{SAMPLE}/data/calibration.jsonl",
-            "max_samples": 16,
-            "max_sequence_length": 128,
-        },
-        "group_size": 128,
-    },
-    "serving": {
-        "device": "cpu",
-        "max_model_len": 2048,
-        "enforce_eager": True,
-        "hang_timeout_seconds": 15,
-    },
-    "evaluation": {
-        "tasks": [{"name": "gsm8k", "num_fewshot": 5, "limit": DOCUMENTS, "max_gen_toks": 160}],
-        "datasets": {"openai/gsm8k": {"path": f"{SAMPLE}/data/openai/gsm8k"}},
-        "triage": {"enabled": False},
-    },
-    "fidelity": {"enabled": False},
-    "speed": {"enabled": False},
-    # So few rows show little, and what the verdict is does not matter here.
-    "verdict": {"margin_points": 50, "task_margin_points": 50, "gate": False},
-}
 
 
 @dataclass
 class Engine:
-    """The processes of one engine that runs, as its lease names them."""
+    """The processes of one engine or quantizer that runs, as its lease names them."""
 
     driver: psutil.Process
     supervisor: psutil.Process
     api: psutil.Process
+    """What the supervisor started: a server, or the script of a quantizer."""
+
     core: psutil.Process
-    """Its engine child."""
+    """Its engine child, where it has one."""
 
     @property
     def tree(self) -> list[psutil.Process]:
@@ -86,6 +62,7 @@ class World:
     prefect: Prefect | None
     """None where runs are not recorded."""
 
+    subject: Subject = VLLM
     concurrency: int = CONCURRENCY
     """Questions in flight at a time."""
 
@@ -128,9 +105,10 @@ class World:
 
     @property
     def spec(self) -> dict[str, Any]:
+        spec = self.subject.spec
         return {
-            **SPEC,
-            "evaluation": {**SPEC["evaluation"], "concurrency": self.concurrency},
+            **spec,
+            "evaluation": {**spec["evaluation"], "concurrency": self.concurrency},
             "results": {"label": "chaos"},
         }
 
@@ -151,7 +129,7 @@ class World:
         """Ask for a run through the Prefect API, and return its id."""
         assert self.prefect
         said = self.prefect.call(
-            "deployment", "run", "quantize-and-evaluate/adhoc",
+            "deployment", "run", "evaluate-candidates/candidates",
             *(
                 word
                 for key, value in self.spec.items()
@@ -208,7 +186,7 @@ class World:
                 supervisor = psutil.Process(record.supervisor.pid)
                 (api,) = supervisor.children()
                 core = api
-                if self.engine_child:
+                if self.engine_child and self.subject.engine_child:
                     core = max(api.children(), key=lambda child: child.memory_info().rss)
                 return Engine(psutil.Process(record.driver.pid), supervisor, api, core)
         return None
@@ -228,6 +206,17 @@ class World:
                     return int(found[1])
         return None
 
+    def phases(self) -> set[str]:
+        """What the quantizer that runs now was heard to do so far."""
+        heard = set()
+        for record in self.records():
+            with contextlib.suppress(OSError):
+                for line in Path(record.log).read_text(errors="replace").splitlines():
+                    with contextlib.suppress(ValueError):  # a line that is half written
+                        if line.startswith('{"event"'):
+                            heard.add(str(json.loads(line)["phase"]))
+        return heard
+
     def in_flight(self) -> int:
         """Questions that the engine has and has not answered."""
         load = ask_load(f"http://127.0.0.1:{self.port()}", {}, [NAMES])
@@ -236,6 +225,10 @@ class World:
     @property
     def answers(self) -> Answers:
         return Answers(self.cache / "answers")
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.cache / "checkpoints")
 
     def state(self, flow_run: str) -> str:
         """The state that Prefect records for a flow run."""
@@ -256,17 +249,12 @@ class World:
 
     def flaws(self) -> list[str]:
         """What is half-written among the things that have to be whole."""
-        wrong = []
-        settings = Settings(cache=self.cache)
-        for folder, file in (
-            (settings.scores, "scores.json"),
-            (settings.checkpoints, "manifest.json"),
-        ):
-            for entry in folder.glob("[!.]*"):
-                try:
-                    json.loads((entry / file).read_text())
-                except (OSError, ValueError) as error:
-                    wrong.append(f"{entry.name}: {error}")
+        wrong = self.checkpoints.flaws()
+        for entry in Settings(cache=self.cache).scores.glob("[!.]*"):
+            try:
+                json.loads((entry / "scores.json").read_text())
+            except (OSError, ValueError) as error:
+                wrong.append(f"{entry.name}: {error}")
         for path in self.runs.rglob("[!.]*.json"):
             try:
                 json.loads(path.read_text())
@@ -319,13 +307,15 @@ class Answers:
             yield file
 
 
-def await_that(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+def await_that(
+    condition: Callable[[], Any], seconds: float, what: str, *, every: float = 0.1
+) -> Any:
     """Wait until a condition holds and return its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(f"{what}: not within {seconds:.0f} s")
-        time.sleep(0.1)
+        time.sleep(every)
     return value
 
 
