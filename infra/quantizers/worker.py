@@ -61,6 +61,7 @@ _FAILURES: dict[str, Failure] = {
 }
 """Kind of failure that any worker may name → what there is to say."""
 
+_DISK_FULL = "No space left on device"
 _FEWER_CONVERSATIONS = (
     "Lower quantization.calibration.max_samples or max_sequence_length, or take a machine with "
     "more memory."
@@ -228,11 +229,14 @@ class Worker:
     def _failure(
         self, model: str, code: int, text: str | None, log: Path, *, calibrated: bool
     ) -> QuantizationError:
-        # SIGKILL that nobody of us sent is the kernel's, when memory is short.
-        killed = "out-of-memory" if code == 137 else "other"
-        answer = json.loads(text) if text else {}
-        error = answer.get("error", {"kind": killed, "message": describe_exit(code)})
         lines = [line for line in tail(log, 10 * _TAIL_LINES).split("\n") if not _is_event(line)]
+        kind = "other"
+        if code == 137:
+            kind = "out-of-memory"  # SIGKILL that nobody of us sent is the kernel's
+        elif any(_DISK_FULL in line for line in lines):
+            kind = "disk-full"  # there was no room for the answer either
+        answer = json.loads(text) if text else {}
+        error = answer.get("error", {"kind": kind, "message": describe_exit(code)})
         lacking = Failure(
             QuantizationError,
             "The quantizer's environment lacks a package, or its versions do not fit each other.",

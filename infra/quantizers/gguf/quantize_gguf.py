@@ -51,6 +51,7 @@ KINDS = {
     "non-finite": "not-finite",
     "not finite": "not-finite",
     "data validation failed": "not-finite",
+    "iostream error": "disk-full",  # all that C++ says of a write that failed
 }
 """Part of an error's name or text → kind of failure of its own."""
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,23 +84,35 @@ def test_the_worker_says_which_package_it_misses(tmp_path: Path) -> None:
     assert str(log) in caught.value.remedy
 
 
+def failure(folder: Path, script: str, **changes: Any) -> QuantizationError:
+    """Return what is said when the interpreter does what a shell script does."""
+    python = folder / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    with pytest.raises(QuantizationError) as caught:
+        WORKER.ask(
+            golden_request().model_copy(update={"output": folder, **changes}),
+            model="the model",
+            environment=HERE.model_copy(update={"python": python}),
+            progress=Silent(),
+            log=folder / "log.txt",
+        )
+    return caught.value
+
+
 @pytest.mark.parametrize("conversations", [True, False])
 def test_without_conversations_nobody_is_sent_to_take_fewer(
     tmp_path: Path, conversations: bool
 ) -> None:
-    killed = tmp_path / "python"
-    killed.write_text("#!/bin/sh\nkill -KILL $$\n")
-    killed.chmod(0o755)
-    request = golden_request().model_copy(update={"output": tmp_path})
-    if not conversations:
-        request = request.model_copy(update={"calibration": None})
-    with pytest.raises(QuantizationError, match="killed by SIGKILL") as caught:
-        WORKER.ask(
-            request,
-            model="the model",
-            environment=HERE.model_copy(update={"python": killed}),
-            progress=Silent(),
-            log=tmp_path / "log.txt",
-        )
-    assert "a machine with more memory" in caught.value.remedy
-    assert ("max_samples" in caught.value.remedy) is conversations
+    changes = {} if conversations else {"calibration": None}
+    error = failure(tmp_path, "kill -KILL $$", **changes)
+    assert "killed by SIGKILL" in error.fact
+    assert "a machine with more memory" in error.remedy
+    assert ("max_samples" in error.remedy) is conversations
+
+
+def test_a_disk_without_room_for_the_answer_is_said_to_be_full(tmp_path: Path) -> None:
+    error = failure(tmp_path, "echo 'OSError: [Errno 28] No space left on device'; exit 1")
+    assert "The disk of the checkpoints is full." in error.cause
+    assert "ASSAY_CACHE" in error.remedy
+    assert "limit of" in failure(tmp_path, "echo 'OSError: [Errno 5]'; exit 1").remedy
