@@ -20,9 +20,6 @@ from tests.chaos.world import CONCURRENCY, Engine, World, await_that
 
 ENOUGH = 8
 """Answers that are kept when it happens: the run is in the middle of its tasks."""
-_TOO_SMALL_KIB = 1024
-"""For a checkpoint of the sample."""
-
 _LARGE = "512m"
 """Enough for anything."""
 
@@ -211,7 +208,7 @@ def _no_room_for_a_checkpoint(world: World) -> None:
     folder = world.cache / "checkpoints"
     kept = folder.rename(folder.with_name("kept"))
     size = sum(file.stat().st_size for file in kept.rglob("*") if file.is_file())
-    _mount(folder, f"{size // 1024 + _TOO_SMALL_KIB}k")
+    _mount(folder, f"{size // 1024 + world.subject.room_kib}k")
     shutil.copytree(kept, folder, dirs_exist_ok=True)
     shutil.rmtree(kept)
 

@@ -54,6 +54,9 @@ class Subject:
     phase: str = ""
     """What the method's script says when it is in the middle of its work."""
 
+    room_kib: int = 1024
+    """What a disk still holds that is too small for its checkpoint."""
+
     @property
     def spec(self) -> dict[str, Any]:
         """The run."""
@@ -90,5 +93,8 @@ QUANTIZERS = (
     ),
     # One run, hurt in its first step and in its second: there the first has been paid for.
     Subject("merging", _MERGED, makes=frozenset({"merge", "gguf"}), phase="loading the model"),
-    Subject("gguf", _MERGED, makes=frozenset({"gguf"}), phase="importance matrix"),
+    # llama.cpp itself is out of room, not the converter that writes what it reads.
+    Subject(
+        "gguf", _MERGED, makes=frozenset({"gguf"}), phase="importance matrix", room_kib=9 * 1024
+    ),
 )  # fmt: skip
