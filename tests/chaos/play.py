@@ -287,8 +287,13 @@ def _check_made(world: World, before: dict[str, int], paid: Path, row: Row) -> N
 
 def _check(world: World, row: Row) -> None:
     row.problems += world.flaws()
-    if not world.slots_free():
-        row.problems.append("a slot is taken")
+    # A process that is ending gives up its memory, by which it is seen, before its files.
+    deadline = time.monotonic() + CLEAN_SECONDS
+    while not world.slots_free():
+        if time.monotonic() > deadline:
+            row.problems.append("a slot is taken")
+            return
+        time.sleep(0.1)
 
 
 def _reports(world: World) -> list[Report]:
