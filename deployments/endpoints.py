@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from deployments import prefect_here
 from deployments.overrides import override_endpoint
 from deployments.recipes import SAMPLE, sample
-from infra.contracts.errors import AssayError, PreflightError
+from infra.contracts.errors import AssayError, NotPassed, PreflightError
 from infra.contracts.progress import Progress, Silent
 from infra.contracts.specs import (
     BudgetSpec,
@@ -57,6 +57,7 @@ def carry_out(
         progress: Hears what happens.
 
     Raises:
+        NotPassed: The verdict is no PASS, and gates.
         SpecError: A change is none.
         PreflightError: Something is missing.
     """
@@ -94,8 +95,11 @@ def _run(spec: EndpointRunSpec, progress: Progress) -> int:
                 endpoint=spec.endpoint,
                 evaluation=spec.evaluation,
                 baseline=spec.baseline,
+                verdict=spec.verdict,
                 results=spec.results,
             )
+    except NotPassed:
+        raise
     except AssayError as error:
         if isinstance(error, PreflightError) and error.nothing_spent:
             raise

@@ -66,7 +66,9 @@ def _history(folder: Path) -> int:
     if not history.exists(folder):
         print(f"assay: there are no runs in {folder}", file=sys.stderr)
         return 0
-    print(trend.text(trend.trends(history.read(folder, trend.COLUMNS))))
+    frame = history.read(folder, trend.COLUMNS)
+    blocks = (trend.text(trend.trends(frame)), trend.text_alone(trend.alone(frame)))
+    print("\n\n".join(block for block in blocks if block))
     if not_exported := history.take_over(folder):
         print(f"assay: {not_exported}", file=sys.stderr)
     print(f"history: {trend.write(folder)}")

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import cast
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
-from prefect.states import Completed
 
-from infra.contracts.records.endpoint import Found
+from infra.contracts.records.endpoint import EndpointReport, Found
 from infra.contracts.specs.endpoint import EndpointRunSpec
 from infra.report import endpoint as report
+from infra.report import receipt, trend
+from infra.report.trend import endpoint_rows
 from infra.stages import endpoint
-from infra.store.run_folder import RunFolder
+from infra.store.run_folder import RunFolder, runs_folder
 from infra.store.settings import Settings
+from tasks.outcomes import Published
 from tasks.progress import reported_to_prefect
 
 
 @task(name="ask-endpoint", task_run_name="ask-endpoint")
 def ask_endpoint(
     spec: EndpointRunSpec, run: RunFolder, found: Found, tokenizer: str | None
-) -> Path:
-    """Return the path of the report; tasks of a declared version are taken from earlier runs.
+) -> Published:
+    """Return the report's path and the verdict, if there is a baseline; record both.
+
+    Tasks of a declared version are taken from earlier runs.
 
     Raises:
         AssayError: A task came to no result. Nothing of it is scored.
@@ -36,24 +40,28 @@ def ask_endpoint(
         )  # fmt: skip
     page = report.write(finished, folder=run.path)
     logger = get_run_logger()
-    try:
-        label = spec.results.label
-        create_markdown_artifact(
-            report.markdown(finished), key=f"report-{label}", description=report.headline(finished)
-        )
-        create_table_artifact(
-            report.score_cells(finished),
-            key=f"metrics-{label}",
-            description=report.headline(finished),
-        )
-    except Exception as error:  # the report stands
-        logger.warning(f"The report is written, but not shown everywhere: {error}")
+    # The report stands. Whatever else cannot be shown must not turn its verdict into a failure.
+    for show in (partial(_remember, runs=runs_folder(spec.results, Settings())), _show):
+        try:
+            show(finished)
+        except Exception as error:
+            logger.warning(f"The report is written, but not shown everywhere: {error}")
     logger.info(report.headline(finished))
+    logger.info(f"seal: {receipt.seal_of(run.path)}")
     logger.info(f"report: {page}")
-    return page
+    verdict = finished.judged.verdict if finished.judged else None
+    return Published(page, verdict, measured=report.NOT_JUDGED)
 
 
-def measured(page: Path) -> Path:
-    """Return the report's path, in the state in which such a flow run ends."""
-    message = "The endpoint is measured; there is no candidate to judge."
-    return cast(Path, Completed(name="Measured", message=message, data=page))
+def _remember(finished: EndpointReport, runs: Path) -> None:
+    if not_exported := endpoint_rows.record(finished, runs):
+        get_run_logger().warning(str(not_exported))
+    trend.write(runs)
+
+
+def _show(finished: EndpointReport) -> None:
+    label, headline = finished.spec.results.label, report.headline(finished)
+    create_markdown_artifact(report.markdown(finished), key=f"report-{label}", description=headline)
+    create_table_artifact(
+        report.score_cells(finished), key=f"metrics-{label}", description=headline
+    )

@@ -7,6 +7,7 @@ from prefect.runtime import flow_run
 
 from infra.contracts.records.endpoint import Found
 from infra.contracts.specs.endpoint import EndpointRunSpec
+from infra.judging.planning import planned
 from infra.preflight import refuse, table
 from infra.preflight.endpoint import survey_endpoint, surveyed_before
 from infra.store.run_folder import RunFolder, open_run
@@ -19,7 +20,8 @@ from tasks.progress import reported_to_prefect
 def check_endpoint(spec: EndpointRunSpec) -> tuple[RunFolder, Found, str | None]:
     """Ask the endpoint what it can, log the table, open the run's folder.
 
-    What the command line found a moment ago is not asked for again.
+    It keeps there what was found, and the plan if there is a baseline to judge it by. What the
+    command line found a moment ago is not asked for again.
 
     Returns:
         The run's folder, what was found, and the folder of the tokenizer, if there is one.
@@ -39,4 +41,6 @@ def check_endpoint(spec: EndpointRunSpec) -> tuple[RunFolder, Found, str | None]
         assert survey.found is not None  # noqa: S101 -- without it there is a problem
         run = open_run(spec, settings, created=flow_run.scheduled_start_time, key=str(flow_run.id))
         run.write("found", survey.found)
+        if spec.baseline is not None and (power := planned(spec, settings, progress)) is not None:
+            run.write("plan", power)
     return run, survey.found, str(survey.tokenizer) if survey.tokenizer else None

@@ -47,9 +47,11 @@ class Published:
     report: Path
     """The page."""
 
-    verdict: Verdict
-    judged: bool = True
-    """False if there was no candidate."""
+    verdict: Verdict | None
+    """None if nothing is judged."""
+
+    measured: str = "The baseline is measured; there is no candidate to judge."
+    """What is said then."""
 
 
 NAMES = {"PASS": "Passed", "FAIL": "Regressed", "INCONCLUSIVE": "Inconclusive"}
@@ -63,9 +65,10 @@ def conclude(published: Published, spec: VerdictSpec) -> Path:
     no PASS and the spec lets it gate: whatever waits for the run must not go on then.
     """
     verdict = published.verdict
-    if not published.judged:
-        headline = "The baseline is measured; there is no candidate to judge."
-        return cast(Path, Completed(name="Measured", message=headline, data=published.report))
+    if verdict is None:
+        return cast(
+            Path, Completed(name="Measured", message=published.measured, data=published.report)
+        )
     name = NAMES[verdict.status]
     if verdict.status == "PASS" or spec.gate == "none":
         return cast(Path, Completed(name=name, message=verdict.headline, data=published.report))

@@ -45,7 +45,7 @@ def publish(
         run: The run's folder.
 
     Returns:
-        The report's path, and its verdict.
+        The report's path, and its verdict if there was a candidate.
     """
     finished = publishing.assemble(
         arms, compared, failed, spec, run, settings=Settings(), prefect_url=_run_page()
@@ -58,7 +58,7 @@ def publish(
             show(finished)
         except Exception as error:
             get_run_logger().warning(f"The report is written, but not shown everywhere: {error}")
-    return Published(path, finished.verdict, judged=bool(finished.spec.candidates))
+    return Published(path, finished.verdict if finished.spec.candidates else None)
 
 
 def _emit(finished: Report) -> None:

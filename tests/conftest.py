@@ -82,7 +82,12 @@ def own_leases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def own_cache(tmp_path: Path) -> Path:
     """A cache of the test's own that shares with the user's only what takes long to make."""
-    cache = tmp_path / "cache"
+    return shared_cache(tmp_path)
+
+
+def shared_cache(folder: Path) -> Path:
+    """Make such a cache in a folder."""
+    cache = folder / "cache"
     cache.mkdir()
     for shared in (Settings().environments, Settings().cache / "task-index"):
         shared.mkdir(parents=True, exist_ok=True)

@@ -35,6 +35,9 @@ class Foreign:
     vocabulary: Sequence[int]
     """Tokens that it generates, each of which its text becomes again."""
 
+    answers: dict[str, str] = field(default_factory=dict)
+    """Question → what it writes, where a prompt ends with that question."""
+
     lies: frozenset[str] = frozenset()
     window: int = 2048
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -130,6 +133,9 @@ class Foreign:
         choice: dict[str, Any] = {
             "index": number, "text": self.decode(written), "finish_reason": "length",
         }  # fmt: skip
+        if (answer := self._answer_to(prompt)) is not None:
+            written = self.encode(answer)
+            choice |= {"text": answer, "finish_reason": "stop"}
         for stop in body.get("stop") or ():
             before, found, _ = choice["text"].partition(stop)
             if found and "ignores-stop" not in self.lies:
@@ -137,6 +143,14 @@ class Foreign:
         if body.get("logprobs") and "drops-logprobs" not in self.lies:
             choice["logprobs"] = self._logprobs(prompt, written, body)
         return choice, len(written)
+
+    def _answer_to(self, prompt: list[int]) -> str | None:
+        if not self.answers:
+            return None
+        text = self.decode(prompt)
+        places = {question: text.rfind(question) for question in self.answers}
+        last = max(places, key=lambda question: places[question])
+        return self.answers[last] if text.find("Question:", places[last]) == -1 else None
 
     def _logprobs(
         self, prompt: list[int], written: list[int], body: dict[str, Any]
@@ -216,6 +230,16 @@ def foreign(lies: Sequence[str] = ()) -> Foreign:
         encode=encode, decode=lambda ids: tokenizer.decode(list(ids)), vocabulary=words,
         lies=frozenset(lies),
     )  # fmt: skip
+
+
+def right_on_all_but(wrong: int) -> dict[str, str]:
+    """Return answers to all of gsm8k, the first of them wrong."""
+    path = SAMPLE / "data" / "openai" / "gsm8k" / "main" / "test.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return {
+        row["question"]: " #### " + ("none" if place < wrong else row["answer"].split("#### ")[1])
+        for place, row in enumerate(rows)
+    }
 
 
 @contextmanager

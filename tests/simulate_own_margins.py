@@ -133,7 +133,7 @@ def share(
     found = 0
     for _ in range(repeats):
         gc.freeze()  # see `simulate_verdict.statuses`
-        found += decide(combine(draw(), 0.36, CONFIDENCE), spec, what="it").status == status
+        found += decide(combine(draw(), CONFIDENCE), spec, what="it").status == status
     gc.unfreeze()
     return found / repeats
 

@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from infra.contracts.records import Comparison, MetricComparison, MetricValue
+from infra.contracts.records import MetricComparison, MetricValue, RowComparison
 from infra.contracts.specs import VerdictSpec
 from infra.judging import statistics
 from infra.judging.comparison import Compared, combine
@@ -62,9 +62,9 @@ def compared(task: str, counts: PairedCounts, confidence: float) -> Compared:
     return Compared(metric, effect)
 
 
-def comparison_of(tables: Mapping[str, PairedCounts], confidence: float = 0.95) -> Comparison:
+def comparison_of(tables: Mapping[str, PairedCounts], confidence: float = 0.95) -> RowComparison:
     """Return the comparison of made tables, one a task."""
-    return combine([compared(*item, confidence) for item in tables.items()], 0.36, confidence)
+    return combine([compared(*item, confidence) for item in tables.items()], confidence)
 
 
 def drawn(rng: Rng, flip_rate: float, drop: float) -> Tables:

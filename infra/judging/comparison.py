@@ -16,6 +16,7 @@ from infra.contracts.records import (
     MetricComparison,
     MetricValue,
     Pooled,
+    RowComparison,
     TaskScores,
 )
 from infra.contracts.specs import RunSpec
@@ -105,34 +106,57 @@ def compare(
     Raises:
         ComparisonError: The arms were not evaluated alike; names the task and the field.
     """
-    if baseline.tasks.keys() != candidate.tasks.keys():
+    found = compare_tasks(baseline.tasks, candidate.tasks, folder, confidence, rules, margins)
+    size_ratio = candidate.checkpoint.size_bytes / baseline.checkpoint.size_bytes
+    return Comparison(**dict(found), size_ratio=size_ratio)
+
+
+def compare_tasks(
+    baseline: Mapping[str, TaskScores],
+    candidate: Mapping[str, TaskScores],
+    folder: Path,
+    confidence: float = statistics.CONFIDENCE,
+    rules: Rules | None = None,
+    margins: Mapping[str, float] | None = None,
+) -> RowComparison:
+    """Return what the rows of two arms show, of whose weights nothing has to be there.
+
+    Args:
+        baseline: Task → what the one arm scored.
+        candidate: The same of the arm that is held against it.
+        folder: See `compare`, as the others.
+        confidence: Of every interval.
+        rules: Of another version.
+        margins: Those by metric.
+
+    Raises:
+        ComparisonError: The arms were not evaluated alike; names the task and the field.
+    """
+    if baseline.keys() != candidate.keys():
         raise ComparisonError(
-            f"The arms were asked different tasks: {', '.join(baseline.tasks)} in the baseline, "
-            f"{', '.join(candidate.tasks)} in the candidate.",
+            f"The arms were asked different tasks: {', '.join(baseline)} in the baseline, "
+            f"{', '.join(candidate)} in the candidate.",
             remedy="Evaluate both arms with the same spec.",
             field="tasks",
         )
     how = _How(confidence, rules or Declared(), margins or {})
     compared: list[Compared] = []
     differ: dict[str, int] = {}
-    for name, scores in baseline.tasks.items():
-        pairs = paired_rows(scores, candidate.tasks[name], folder)
-        if not same_tokenizer(scores, candidate.tasks[name]):
+    for name, scores in baseline.items():
+        pairs = paired_rows(scores, candidate[name], folder)
+        if not same_tokenizer(scores, candidate[name]):
             differ[name] = sum(
                 pair.baseline.prompt_hash != pair.candidate.prompt_hash for pair in pairs
             )
-        compared += _compare_task(scores, candidate.tasks[name], pairs, None, how)
-    size_ratio = candidate.checkpoint.size_bytes / baseline.checkpoint.size_bytes
-    found = combine(compared, size_ratio, confidence)
-    return found.model_copy(update={"prompts_differ": differ})
+        compared += _compare_task(scores, candidate[name], pairs, None, how)
+    return combine(compared, confidence).model_copy(update={"prompts_differ": differ})
 
 
-def combine(compared: Sequence[Compared], size_ratio: float, confidence: float) -> Comparison:
-    """Return the whole comparison: p-values adjusted for each other, and the pooled effect.
+def combine(compared: Sequence[Compared], confidence: float) -> RowComparison:
+    """Return all comparisons: p-values adjusted for each other, and the pooled effect.
 
     Args:
         compared: Every metric of every task and subtask.
-        size_ratio: Bytes of the candidate's weights over bytes of the baseline's.
         confidence: That the effects were computed at.
     """
     decisive = [one for one in compared if decides(one.metric)]
@@ -144,8 +168,7 @@ def combine(compared: Sequence[Compared], size_ratio: float, confidence: float) 
         else one.metric
         for one in compared
     ]
-    pooled = _pooled(decisive, confidence)
-    return Comparison(metrics=tuple(metrics), size_ratio=size_ratio, pooled=pooled)
+    return RowComparison(metrics=tuple(metrics), pooled=_pooled(decisive, confidence))
 
 
 def _pooled(compared: Sequence[Compared], confidence: float) -> Pooled | None:
@@ -324,7 +347,7 @@ def _tested(
     return replace(found, p_value=p_value), method
 
 
-def decisive(comparison: Comparison) -> list[MetricComparison]:
+def decisive(comparison: RowComparison) -> list[MetricComparison]:
     """Return the comparisons a verdict rests on: each task's primary metric, no subtasks."""
     return [metric for metric in comparison.metrics if decides(metric)]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import fmean
 
 from infra.contracts.errors import HistoryError
-from infra.contracts.specs import BASELINE, CandidateSpec
+from infra.contracts.specs import BASELINE, CandidateSpec, EndpointSpec
 from infra.store import history
 from infra.store.content import digest_of
 
@@ -82,6 +82,11 @@ def recipe_of(change: CandidateSpec) -> str:
             if parent.get(name) is None:  # a change of before is still the same change
                 parent.pop(name, None)
     return digest_of(fields)
+
+
+def endpoint_recipe(endpoint: EndpointSpec) -> str:
+    """Return what tells one endpoint from another over time: its version is what may change."""
+    return digest_of({"endpoint": endpoint.base_url, "model": endpoint.model})
 
 
 def learn(

@@ -1,4 +1,7 @@
-"""What an endpoint scored, with intervals; and beside the rows of an earlier run, row by row."""
+"""What an endpoint scored, with intervals; and held against an earlier run, row by row.
+
+It is judged as a candidate is, by the same functions; only where its baseline comes from differs.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,27 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from infra.contracts.errors import ComparisonError
-from infra.contracts.records import TaskScores
-from infra.contracts.records.endpoint import Beside, Interval
-from infra.contracts.specs import EvaluationSpec
-from infra.judging.statistics import CONFIDENCE, effect_of
+from infra.contracts.records import Power, Report, RowComparison, TaskScores, Verdict
+from infra.contracts.records.endpoint import EarlierRun, EndpointReport, Interval
+from infra.contracts.specs import EndpointRunSpec, EvaluationSpec
+from infra.judging import power
+from infra.judging.comparison import Rules, compare_tasks
+from infra.judging.pairing import paired_rows
+from infra.judging.statistics import CONFIDENCE
 from infra.judging.statistics.alone import mean_alone
-from infra.suite.rows import Row, read_rows
+from infra.judging.verdict import decide
+from infra.suite.rows import read_rows
 
 _SAME = 1e-9
 _CONDITIONS = ("chat_template", "fewshot_as_multiturn", "system_instruction", "seed")
 ENDPOINT = "endpoint"
 """Name of the arm, in the folder of its rows."""
+
+_ITS_OWN = "its own"
+"""Instead of a digest, where prompts travelled as text and no tokenizer of ours wrote them."""
 
 
 def intervals(tasks: Mapping[str, TaskScores], folder: Path) -> Iterator[tuple[str, Interval]]:
@@ -41,50 +53,91 @@ def intervals(tasks: Mapping[str, TaskScores], folder: Path) -> Iterator[tuple[s
             yield name, Interval(low=low, high=high, confidence=CONFIDENCE, method=method)
 
 
-def rows_of_run(folder: Path, tasks: Iterable[str]) -> dict[str, Path]:
-    """Return the rows of the baseline of a finished run, or of the endpoint it evaluated.
+def earlier_run(folder: Path) -> EarlierRun:
+    """Return what a finished run evaluated: its baseline, or the endpoint.
 
     Args:
-        folder: That of the run.
-        tasks: Tasks whose rows are wanted.
+        folder: That of the run, which holds the rows.
 
     Raises:
-        ComparisonError: It is no finished run, or has no rows of a task.
+        ComparisonError: It is no finished run whose report can be checked.
     """
-    if not (folder / "report.json").is_file():
+    path = folder / "report.json"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        report = (
+            EndpointReport.model_validate(document)
+            if is_of_endpoint(document)
+            else Report.model_validate(document)
+        )
+    except FileNotFoundError as error:
         raise ComparisonError(
             f"{folder} is no folder of a finished run.",
             cause="There is no report.json in it.",
             remedy="Set `baseline` to a folder like runs/<run-id>.",
             field="rows",
-        )
-    samples = folder / "samples"
-    arm = next((name for name in ("baseline", ENDPOINT) if (samples / name).is_dir()), None)
-    found = {name: samples / (arm or "baseline") / f"{name}.jsonl" for name in tasks}
-    if lacking := [name for name, path in found.items() if not path.is_file()]:
+        ) from error
+    except (OSError, ValidationError, ValueError) as error:
         raise ComparisonError(
-            f"The run in {folder} has no rows of {', '.join(lacking)}.",
+            f"{path} cannot be read as the report of a run.",
+            cause=str(error).splitlines()[0],
+            remedy="Set `baseline` to the folder of another run, or evaluate that one again.",
+            field="rows",
+        ) from error
+    if report.receipt is None:
+        raise ComparisonError(
+            f"{path} holds no receipt, so nobody can tell whether its rows are what they were.",
+            remedy="Evaluate the baseline again.",
+            field="rows",
+        )
+    if isinstance(report, EndpointReport):
+        what, tasks = f"{report.found.model} at {report.found.url}", report.tasks
+    else:
+        server = report.baseline.server
+        what = f"{report.baseline.checkpoint.model} on {server.engine} {server.version}"
+        tasks = report.baseline.tasks
+    return EarlierRun(
+        run_id=report.run_id,
+        what=what,
+        seal=report.receipt.seal,
+        by_word=isinstance(report, EndpointReport),
+        tasks=tasks,
+    )
+
+
+def is_of_endpoint(document: object) -> bool:
+    """Return whether a report's JSON is that of an endpoint."""
+    return isinstance(document, dict) and "found" in document and "arms" not in document
+
+
+def require_tasks(earlier: EarlierRun, tasks: Iterable[str]) -> None:
+    """Refuse an earlier run that has no rows of a task.
+
+    Raises:
+        ComparisonError: It names the tasks.
+    """
+    if lacking := [name for name in tasks if name not in earlier.tasks]:
+        raise ComparisonError(
+            f"The run {earlier.run_id} has no rows of {', '.join(lacking)}.",
             cause="Its suite was another.",
             remedy="Evaluate the same tasks in both, or leave `baseline` out.",
             field="rows",
         )
-    return found
 
 
-def require_alike(folder: Path, spec: EvaluationSpec) -> None:
-    """Refuse a finished run whose tasks were asked under other conditions.
+def require_alike(earlier: EarlierRun, spec: EvaluationSpec) -> None:
+    """Refuse an earlier run whose tasks were asked under other conditions.
 
     Args:
-        folder: That of the run.
+        earlier: The run.
         spec: The conditions here.
 
     Raises:
         ComparisonError: They differ; it says in what.
     """
-    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    theirs = report.get("tasks") or report.get("arms", {}).get("baseline", {}).get("tasks", {})
     for line in spec.tasks:
-        conditions = theirs.get(line.name, {}).get("conditions", {})
+        task = earlier.tasks.get(line.name)
+        conditions = task.conditions if task else {}
         here = {
             "limit": line.limit,
             "max_gen_toks": line.max_gen_toks,
@@ -93,72 +146,84 @@ def require_alike(folder: Path, spec: EvaluationSpec) -> None:
         for name, value in here.items():
             if name in conditions and conditions[name] != value:
                 raise ComparisonError(
-                    f"{line.name} was asked with {name}={conditions[name]!r} in the run in "
-                    f"{folder}, and would be with {value!r} here.",
-                    cause="Rows can stand beside each other only where they were asked alike.",
+                    f"{line.name} was asked with {name}={conditions[name]!r} in the run "
+                    f"{earlier.run_id}, and would be with {value!r} here.",
+                    cause="Rows can be compared only where they were asked alike.",
                     remedy="Set it as it was there, or leave `baseline` out.",
                     field=name,
                     task=line.name,
                 )
 
 
-def title_of_run(folder: Path) -> str:
-    """Return what a finished run evaluated as its baseline, for people."""
-    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    run = str(report.get("run_id", folder.name))
-    if endpoint := report.get("found"):
-        return f"{endpoint['model']} at {endpoint['url']} (run {run})"
-    arm = report.get("arms", {}).get("baseline", {})
-    model, server = arm.get("checkpoint", {}).get("model"), arm.get("server", {})
-    return f"{model} on {server.get('engine')} {server.get('version')} (run {run})"
-
-
-def beside(name: str, task: TaskScores, ours: Path, baseline: Path) -> Beside:
-    """Return an endpoint's rows beside those of another run, each its own control.
+def require_same_rows(
+    baseline: TaskScores, endpoint: TaskScores, folder: Path, samples: Path
+) -> None:
+    """Refuse a baseline whose rows are not those that are about to be asked.
 
     Args:
-        name: The task.
-        task: What the endpoint scored.
-        ours: File of its rows.
-        baseline: File of the other's.
+        baseline: What the earlier run scored on a task.
+        endpoint: The same task, put as it will be, its answers left out.
+        folder: That of the earlier run.
+        samples: File of the rows that are put.
 
     Raises:
-        ComparisonError: They are not rows of the same questions.
+        ComparisonError: It says in what they differ.
     """
-    metric = task.primary_metric
-    theirs = {(row.task, row.doc_id): row for row in read_rows(baseline, name)}
-    pairs: list[tuple[Row, Row]] = []
-    for row in read_rows(ours, name):
-        other = theirs.get((row.task, row.doc_id))
-        if other is None or other.doc_hash != row.doc_hash or other.target_hash != row.target_hash:
-            raise ComparisonError(
-                f"The rows of {name} are not those of the baseline.",
-                cause=f"Document {row.doc_id} of {row.task} is another there, or is missing.",
-                remedy="Evaluate the same rows, with the same limit, in both.",
-                field="rows",
-                task=name,
-                document=row.doc_id,
-            )
-        pairs.append((other, row))
-    scores = [(other.score(metric), row.score(metric)) for other, row in pairs]
-    whole = [(one, two) for one, two in scores if one is not None and two is not None]
-    effect = effect_of(
-        [one for one, _ in whole],
-        [two for _, two in whole],
-        CONFIDENCE,
-        [row.subject for _, row in pairs],
-        [row.question for _, row in pairs],
-    ) if len(whole) == len(pairs) and pairs else None  # fmt: skip
-    return Beside(
-        metric=metric,
-        rows=len(pairs),
-        baseline=sum(one for one, _ in whole) / len(whole) if whole else None,
-        difference=effect.difference if effect else None,
-        low=effect.limits[0] if effect else None,
-        high=effect.limits[1] if effect else None,
-        confidence=CONFIDENCE,
-        method=effect.method if effect else "its rows give no basis for an interval",
-        lost=sum(two < one for one, two in whole),
-        gained=sum(two > one for one, two in whole),
-        prompts_differ=sum(other.prompt_hash != row.prompt_hash for other, row in pairs),
+    theirs = baseline.model_copy(update={"samples": str(folder.absolute() / baseline.samples)})
+    ours = endpoint.model_copy(update={"samples": str(samples.absolute())})
+    [one], [other] = (_with_tokenizer({"": task}).values() for task in (theirs, ours))
+    paired_rows(one, other, folder)
+
+
+def compared(
+    baseline: Mapping[str, TaskScores],
+    endpoint: Mapping[str, TaskScores],
+    spec: EndpointRunSpec,
+    folder: Path,
+    rules: Rules | None = None,
+) -> RowComparison:
+    """Return an endpoint's rows beside those of the baseline, each its own control.
+
+    Where no tokenizer of ours wrote the prompts of one of them, rows are paired by question.
+
+    Args:
+        baseline: Task → what the earlier run scored.
+        endpoint: Task → what the endpoint scored.
+        spec: The run.
+        folder: That of the endpoint's run, which holds the rows of both.
+        rules: Of another version, for a report that it made.
+
+    Raises:
+        ComparisonError: They were not asked alike.
+    """
+    verdict = spec.judged_verdict
+    return compare_tasks(
+        _with_tokenizer(baseline), _with_tokenizer(endpoint), folder, verdict.confidence, rules,
+        verdict.margins,
+    )  # fmt: skip
+
+
+def _with_tokenizer(tasks: Mapping[str, TaskScores]) -> dict[str, TaskScores]:
+    return {
+        name: task if task.tokenizer else task.model_copy(update={"tokenizer": _ITS_OWN})
+        for name, task in tasks.items()
+    }
+
+
+def judged(comparison: RowComparison, spec: EndpointRunSpec, plan: Power | None) -> Verdict:
+    """Return the verdict on an endpoint.
+
+    Args:
+        comparison: With the baseline.
+        spec: The run.
+        plan: Made before anything was spent; none if there was nothing to plan.
+    """
+    verdict = spec.judged_verdict
+    margin, widened_from = power.margin(verdict, plan) if plan else (verdict.margin_points, None)
+    return decide(
+        comparison,
+        verdict,
+        what=spec.endpoint.model,
+        margin_points=margin,
+        widened_from=widened_from,
     )

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from infra.contracts.progress import Progress, Silent
 from infra.contracts.records import Power
-from infra.contracts.specs import RunSpec
-from infra.judging.earlier_runs import learn, recipe_of
+from infra.contracts.specs import EndpointRunSpec, RunSpec
+from infra.judging.earlier_runs import endpoint_recipe, learn, recipe_of
 from infra.judging.power import margin, plan
 from infra.store.content import digest_of
 from infra.store.run_folder import runs_folder
@@ -15,7 +15,9 @@ from infra.store.settings import Settings
 from infra.suite import kind_of
 
 
-def planned(spec: RunSpec, settings: Settings, progress: Progress | None = None) -> Power | None:
+def planned(
+    spec: RunSpec | EndpointRunSpec, settings: Settings, progress: Progress | None = None
+) -> Power | None:
     """Return what the run can show, with what earlier runs of its label and model tell.
 
     Quick, once `survey` has loaded the tasks: their rows are remembered.
@@ -49,13 +51,11 @@ def margin_taken(spec: RunSpec, settings: Settings) -> str | None:
     return digest_of(margin(verdict, _planned(spec, settings, rows))) if rows else ""
 
 
-def _planned(spec: RunSpec, settings: Settings, rows: Mapping[str, int]) -> Power:
+def _planned(spec: RunSpec | EndpointRunSpec, settings: Settings, rows: Mapping[str, int]) -> Power:
+    if isinstance(spec, EndpointRunSpec):
+        model, recipes = spec.endpoint.model, [endpoint_recipe(spec.endpoint)]
+    else:
+        model, recipes = spec.baseline.model.id, [recipe_of(one) for one in spec.candidates]
     folder = runs_folder(spec.results, settings)
-    earlier = learn(
-        folder,
-        label=spec.results.label,
-        model=spec.baseline.model.id,
-        tasks=rows,
-        recipes=[recipe_of(candidate) for candidate in spec.candidates],
-    )
+    earlier = learn(folder, label=spec.results.label, model=model, tasks=rows, recipes=recipes)
     return plan(rows, spec.judged_verdict, earlier)

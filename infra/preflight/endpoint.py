@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from infra.contracts.errors import (
     AssayError,
     BudgetSpent,
+    ComparisonError,
     EndpointError,
     EvaluationError,
 )
@@ -26,20 +27,27 @@ from infra.engines.remote.budget import Budget
 from infra.engines.remote.endpoint import RemoteEndpoint
 from infra.engines.remote.finding import find_out
 from infra.engines.remote.ways import Tokenizing
-from infra.judging.endpoint import require_alike, rows_of_run, title_of_run
+from infra.judging.endpoint import (
+    earlier_run,
+    require_alike,
+    require_same_rows,
+    require_tasks,
+)
 from infra.models import tokenizer as tokenizers
 from infra.models.tokenizer_alone import fetch_tokenizer
-from infra.preflight import access, suite
+from infra.models.tokenizer_identity import tokenizer_digest
+from infra.preflight import access, margins, plan, suite
 from infra.preflight.findings import Finding, look, note, ok, problem, problems
 from infra.preflight.handover import VALID_SECONDS
 from infra.preflight.outlook import outlook_of
+from infra.report import receipt
 from infra.scoring.frame import encoder, frame
 from infra.store.settings import Settings
 from infra.suite import kind_of
 from infra.suite.port import Suite
 
 _ENDPOINT, _CAN, _TASK = "endpoint", "endpoint can", "task"
-_COST = "cost"
+_COST, _BASELINE = "cost", "baseline"
 _THREADS = 8
 
 
@@ -93,14 +101,26 @@ def survey_endpoint(
         looked, missing = suite.rows(requests, spec.evaluation)
         say += looked
     if spec.baseline is not None:
-        say.append(look("baseline", partial(_baseline, spec, spec.baseline)))
+        say.append(look(_BASELINE, partial(_baseline, spec, spec.baseline)))
     may_fetch = fetch_rows and not problems(say)
     loaded = suite.load(tasks, missing, spec.evaluation, settings, progress, whole=may_fetch)
     say += loaded.findings
     if whole.found is not None and loaded.whole and not problems(say):
         say += _prompts(spec, whole, settings, progress)
         say += _cost(spec, whole, settings, progress)
+    if spec.baseline is not None:
+        say += _outcome(spec, loaded, settings, progress)
     return whole
+
+
+def _outcome(
+    spec: EndpointRunSpec, loaded: suite.Loaded, settings: Settings, progress: Progress
+) -> list[Finding]:
+    """Look at what the rows could show against the baseline."""
+    if loaded.whole:
+        found = margins.look_at(spec, settings, progress)
+        return found + plan.look_at(spec, settings, progress)
+    return [plan.later(spec.judged_verdict, loaded.waiting)] if loaded.waiting else []
 
 
 def suite_of(spec: EndpointRunSpec, settings: Settings, progress: Progress) -> Suite:
@@ -118,20 +138,27 @@ def rehearse(
     """Return what a task takes at most: it is put as it will be, and nothing is sent.
 
     Raises:
+        ComparisonError: Its rows are not those of the baseline.
         EvaluationError: A prompt does not fit the window.
     """
     silent = endpoint.rehearsed()
     assert silent.rehearsal is not None  # noqa: S101 -- it was just made
     with TemporaryDirectory() as folder:
+        rows = Path(folder) / "rows.jsonl"
         try:
-            tasks.ask(
-                name, silent, tokenizer, Path(folder) / "rows.jsonl", Silent(),
-                trust_remote_code=_trusted(spec),
-            )  # fmt: skip
+            scores = tasks.ask(
+                name, silent, tokenizer, rows, Silent(), trust_remote_code=_trusted(spec)
+            )
         except EvaluationError as error:
             # Answers that say nothing may be none to whatever marks them; all was put by then.
             if "prompt" in error.fact or not silent.rehearsal.estimate.requests:
                 raise
+        else:
+            if spec.baseline is not None:
+                earlier = Path(spec.baseline).expanduser()
+                digest = tokenizer_digest(tokenizer) if tokenizer else ""
+                scores = scores.model_copy(update={"tokenizer": digest})
+                require_same_rows(earlier_run(earlier).tasks[name], scores, earlier, rows)
     return silent.rehearsal.estimate
 
 
@@ -141,9 +168,10 @@ def _trusted(spec: EndpointRunSpec) -> bool:
 
 def _baseline(spec: EndpointRunSpec, given: str) -> str:
     folder = Path(given).expanduser()
-    rows_of_run(folder, [])
-    require_alike(folder, spec.evaluation)
-    return f"rows of {title_of_run(folder)}"
+    earlier = earlier_run(folder)
+    receipt.require_as_sealed(folder)
+    require_alike(earlier, spec.evaluation)
+    return f"{earlier.what}, of run {earlier.run_id}; its rows are as they were sealed"
 
 
 def _tokenizer(
@@ -265,9 +293,12 @@ def _cost(
         endpoint = RemoteEndpoint.of(spec.endpoint, whole.found, budget)
         tasks = suite_of(spec, settings, progress)
         if spec.baseline is not None:
-            rows_of_run(Path(spec.baseline).expanduser(), tasks.names)
+            require_tasks(earlier_run(Path(spec.baseline).expanduser()), tasks.names)
         for name in tasks.names:
             whole.estimates[name] = rehearse(spec, endpoint, whole.tokenizer, tasks, name)
+    except ComparisonError as error:
+        yield problem(_BASELINE, error)
+        return
     except AssayError as error:
         yield problem(_COST, error)
         return

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from infra.contracts import wording
 from infra.contracts.errors import AssayError
 from infra.contracts.progress import Progress
-from infra.contracts.specs import RunSpec
+from infra.contracts.specs import EndpointRunSpec, RunSpec
 from infra.judging.corpus import aggregation_of
 from infra.preflight.findings import Finding, note, ok, problem
 from infra.store.settings import Settings
@@ -26,7 +26,9 @@ class UnknownMetric(AssayError):
     """A margin is of a metric that no task is judged by."""
 
 
-def look_at(spec: RunSpec, settings: Settings, progress: Progress) -> list[Finding]:
+def look_at(
+    spec: RunSpec | EndpointRunSpec, settings: Settings, progress: Progress
+) -> list[Finding]:
     """Return which tasks are held against a margin of their own; nothing if none was asked for.
 
     The tasks have to be loaded.

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from infra.contracts.errors import MarginUnresolvable
 from infra.contracts.progress import Progress
 from infra.contracts.records import Power
-from infra.contracts.specs import RunSpec, VerdictSpec
+from infra.contracts.specs import EndpointRunSpec, RunSpec, VerdictSpec
 from infra.contracts.wording import duration, listed, points
 from infra.judging.planning import planned
 from infra.judging.power import ASSUMED, margin, resolvable_margin, resolves
@@ -21,7 +21,9 @@ _NAMED = 12
 """Tasks that the table names; those that can show least stand first."""
 
 
-def look_at(spec: RunSpec, settings: Settings, progress: Progress) -> list[Finding]:
+def look_at(
+    spec: RunSpec | EndpointRunSpec, settings: Settings, progress: Progress
+) -> list[Finding]:
     """Return what the rows can show, task by task and together, and how long it will take.
 
     The tasks have to be loaded.

@@ -6,25 +6,35 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from infra.contracts import wording
-from infra.contracts.records.endpoint import Beside, EndpointReport, Interval
+from infra.contracts.records import MetricComparison
+from infra.contracts.records.endpoint import EndpointReport, Interval
+from infra.judging.comparison import decisive
 from infra.judging.statistics import CONFIDENCE
+from infra.report import receipt
+from infra.report.summary import headline_of, margin_held
 from infra.report.text import printable
 from infra.store.content import write_atomically
 
-_INTERVAL = f"{wording.confidence(CONFIDENCE)} interval"
+NOT_JUDGED = "The endpoint is measured; there is no baseline to judge it by."
 
 
 def write(report: EndpointReport, *, folder: Path) -> Path:
-    """Write the page, its brief and `report.json`, which comes last; return the page's path."""
+    """Write the page, its brief and `report.json`; return the page's path.
+
+    `report.json` comes last and is sealed: where it is, none of the files may change any more.
+    """
     page = folder / "report.html"
     write_atomically(page, render(report))
     write_atomically(folder / "report.md", markdown(report))
+    report = receipt.sealed(report, folder)
     write_atomically(folder / "report.json", report.model_dump_json(indent=2) + "\n")
     return page.absolute()
 
 
 def headline(report: EndpointReport) -> str:
-    """Return what it scored, in one sentence."""
+    """Return the verdict, or what it scored where nothing is judged, in one sentence."""
+    if report.judged:
+        return report.judged.verdict.headline
     scores = [f"{row['Task']} {row['Score']}" for row in score_cells(report)]
     return f"{report.spec.endpoint.model}: {wording.listed(scores)}."
 
@@ -32,6 +42,7 @@ def headline(report: EndpointReport) -> str:
 def score_cells(report: EndpointReport) -> list[dict[str, str]]:
     """Return the table of scores as plain cells."""
     grades: dict[str, str] = {one.task: one.grade for one in report.found.outlook}
+    beside = {one.task: one for one in decisive(report.judged.comparison)} if report.judged else {}
     rows = []
     for name, task in report.tasks.items():
         metric = task.metrics[task.primary_metric]
@@ -46,8 +57,8 @@ def score_cells(report: EndpointReport) -> list[dict[str, str]]:
             "Rows": f"{task.n:,}",
             "Grade": grades.get(name, _of_group(name, grades)),
         }
-        if report.beside:
-            row |= _beside(report.beside[name], unit)
+        if name in beside:
+            row |= _beside(beside[name])
         rows.append(row)
     return rows
 
@@ -73,6 +84,7 @@ def caveats(report: EndpointReport) -> Iterator[str]:
         f"Somebody else runs this endpoint. Which weights, engine and settings answered is the "
         f"user's word ({spec.base_url}, {spec.model}, {word}); nothing here could check it."
     )
+    yield from _of_verdict(report)
     if report.found.prompts != "tokens":
         yield (
             "Prompts travelled as text: which tokens the model read is the endpoint's own affair. "
@@ -91,17 +103,24 @@ def caveats(report: EndpointReport) -> Iterator[str]:
             f"{wording.listed(reused)}: taken from an earlier run of the same version; nothing was "
             "asked."
         )
-    differ = sum(one.prompts_differ for one in report.beside.values())
-    if differ:
-        total = sum(one.rows for one in report.beside.values())
+
+
+def _of_verdict(report: EndpointReport) -> Iterator[str]:
+    if report.judged is None:
+        yield f"{NOT_JUDGED} Set `baseline` to the folder of a finished run for a verdict."
+        return
+    earlier, comparison = report.judged.baseline, report.judged.comparison
+    yield (
+        "The verdict is on all that differs between the two: weights, engine, settings, machine. "
+        "It does not show which of them it was."
+    )
+    if earlier.by_word:
+        yield "The baseline is an endpoint too: what answered there is the user's word as well."
+    if differ := sum(comparison.prompts_differ.values()):
+        total = sum(report.tasks[task].n for task in comparison.prompts_differ)
         yield (
             f"{differ:,} of {total:,} questions were put to the two in other words, by another "
             "tokenizer or chat template; rows are paired by question."
-        )
-    if report.beside:
-        yield (
-            "The two differ in whatever differs between them: weights, engine, settings and "
-            "machine. No verdict is given."
         )
 
 
@@ -119,6 +138,14 @@ def spent(report: EndpointReport) -> str:
 def markdown(report: EndpointReport) -> str:
     """Return the evaluation as Markdown."""
     parts = [f"# {report.spec.endpoint.model}", *(f"- {one}" for one in caveats(report))]
+    if report.judged:
+        verdict = report.judged.verdict
+        needed = [f"**What would make it conclusive:** {_cell(verdict.needed)}", ""]
+        parts[1:1] = [
+            *("", f"**{_cell(verdict.headline)}**", ""),
+            *(f"- {_cell(one)}" for one in verdict.reasons),
+            *("", *(needed if verdict.needed else ()), _margin(report), ""),
+        ]
     for title, rows in (
         (_scores_title(report), score_cells(report)),
         ("What it can", ability_cells(report)),
@@ -143,6 +170,9 @@ def render(report: EndpointReport) -> str:
     return environment.get_template("endpoint.html.jinja").render(
         report=report,
         endpoint=report.spec.endpoint,
+        verdict=report.judged.verdict if report.judged else None,
+        verdict_headline=headline_of(report.judged.verdict) if report.judged else "",
+        margin=_margin(report),
         caveats=list(caveats(report)),
         tables=[
             (_scores_title(report), score_cells(report)),
@@ -154,7 +184,17 @@ def render(report: EndpointReport) -> str:
 
 
 def _scores_title(report: EndpointReport) -> str:
-    return f"Scores beside {report.baseline}" if report.baseline else "Scores"
+    if report.judged is None:
+        return "Scores"
+    earlier = report.judged.baseline
+    return f"Scores beside {earlier.what} (run {earlier.run_id})"
+
+
+def _margin(report: EndpointReport) -> str:
+    if report.judged is None:
+        return ""
+    judged = report.judged
+    return margin_held(judged.verdict, report.spec.verdict, judged.comparison)
 
 
 def _of_group(name: str, grades: dict[str, str]) -> str:
@@ -170,15 +210,14 @@ def _interval(found: Interval | None, unit: wording.Unit) -> str:
     )
 
 
-def _beside(one: Beside, unit: wording.Unit) -> dict[str, str]:
-    difference = interval = "-"
-    if one.difference is not None and one.low is not None and one.high is not None:
-        difference = wording.difference(one.difference, unit)
-        interval = wording.interval(one.low, one.high, unit)
+def _beside(one: MetricComparison) -> dict[str, str]:
+    bounded = one.low is not None and one.high is not None
     return {
-        "Baseline": "-" if one.baseline is None else wording.score(one.baseline, unit),
-        "Difference": difference,
-        f"Paired {_INTERVAL}": interval,
+        "Baseline": wording.score(one.baseline.value, one.unit),
+        "Difference": wording.difference(one.difference, one.unit),
+        f"Paired {wording.confidence(one.confidence)} interval": (
+            wording.interval(one.low or 0.0, one.high or 0.0, one.unit) if bounded else "-"
+        ),
         "Lost / gained": f"{one.lost:,} / {one.gained:,}",
     }
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from infra.contracts import wording
-from infra.contracts.records import Pair, Verdict
-from infra.contracts.specs import ArmSpec
+from infra.contracts.records import Pair, RowComparison, Verdict
+from infra.contracts.specs import ArmSpec, VerdictSpec
 from infra.engines.registry import title
 from infra.judging.comparison import decisive
 from infra.probes.speed import in_different_runs, slower, summary
@@ -61,7 +61,9 @@ def summarize(pair: Pair) -> Summary:
         status=verdict.status,
         headline=headline_of(verdict),
         subject=_subject(pair),
-        margin=_margin(pair),
+        margin=margin_held(
+            pair.verdict, pair.spec.verdict, pair.comparison, len(pair.spec.candidates)
+        ),
         reasons=verdict.reasons,
         needed=verdict.needed,
         alert=(f"This run is worse than earlier ones of its kind.{good}", *alert.reasons)
@@ -104,27 +106,36 @@ def _as_it_is(baseline: ArmSpec) -> str:
     return " ".join(parts) or "as it came"
 
 
-def _margin(pair: Pair) -> str:
-    verdict, spec, candidates = pair.verdict, pair.spec.verdict, len(pair.spec.candidates)
+def margin_held(
+    verdict: Verdict, spec: VerdictSpec, comparison: RowComparison, candidates: int = 1
+) -> str:
+    """Return what a verdict was held against, in a sentence.
+
+    Args:
+        verdict: The verdict.
+        spec: Which loss is acceptable.
+        comparison: What was judged.
+        candidates: How many the run has.
+    """
     of_all = wording.confidence(spec.confidence)
     widened = verdict.widened_from_points
     note = "" if widened is None else f" (widened: {wording.points(widened)} was asked for)"
     together = f" ({of_all} for all {candidates} candidates together)" if candidates > 1 else ""
     return (
         f"Acceptable is a loss below {wording.points(verdict.margin_points)}{note} over all rows, "
-        f"shown with {wording.confidence(pair.spec.judged_verdict.confidence)} confidence"
-        f"{together}, and at most "
-        f"{wording.points(spec.task_margin_points)} on a single task.{_own_margins(pair)}"
+        f"shown with {wording.confidence(spec.among(candidates).confidence)} confidence"
+        f"{together}, and at most {wording.points(spec.task_margin_points)} on a single task."
+        f"{_own_margins(spec, comparison)}"
     )
 
 
-def _own_margins(pair: Pair) -> str:
+def _own_margins(spec: VerdictSpec, comparison: RowComparison) -> str:
     """Return the margins of single metrics, each in its own unit; empty without any."""
     said = [
         f"{metric.metric.partition(',')[0]} of {metric.task} "
         f"{wording.own_margin(margin, metric.unit, metric.baseline.unit)}"
-        for metric in decisive(pair.comparison)
-        if (margin := pair.spec.verdict.own_margin(metric.task, metric.metric)) is not None
+        for metric in decisive(comparison)
+        if (margin := spec.own_margin(metric.task, metric.metric)) is not None
     ]
     return f" Margins of their own: {wording.listed(said)}." if said else ""
 

@@ -5,22 +5,38 @@ It is evaluated as it is: no lease, no watchdog, no restart, and its identity is
 
 from __future__ import annotations
 
+import shutil
 import time
 from datetime import datetime
 from pathlib import Path
 
 from infra.contracts.progress import Progress
 from infra.contracts.records import TaskScores
-from infra.contracts.records.endpoint import EndpointReport, Found
+from infra.contracts.records.endpoint import (
+    EarlierRun,
+    EndpointJudgement,
+    EndpointReport,
+    Found,
+)
+from infra.contracts.specs import BASELINE
 from infra.contracts.specs.endpoint import EndpointRunSpec
 from infra.engines.remote.budget import Budget
 from infra.engines.remote.endpoint import RemoteEndpoint
-from infra.judging.endpoint import ENDPOINT, beside, intervals, rows_of_run, title_of_run
+from infra.judging.endpoint import (
+    ENDPOINT,
+    compared,
+    earlier_run,
+    intervals,
+    judged,
+    require_tasks,
+)
+from infra.judging.power import planned
 from infra.models.tokenizer_identity import tokenizer_digest
+from infra.report import receipt
 from infra.store.content import build_once, code_digest, digest_of
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
-from infra.store.stored_scores import Stored
+from infra.store.stored_scores import Stored, placed
 from infra.suite import kind_of
 from infra.suite.port import AnswerFile, Suite
 
@@ -44,18 +60,20 @@ def evaluate(
     settings: Settings,
     progress: Progress,
 ) -> EndpointReport:
-    """Return what an endpoint scored on every task.
+    """Return what an endpoint scored on every task, and the verdict if there is a baseline.
 
     Args:
         spec: The run.
         found: What it can.
         tokenizer: Folder of its model's tokenizer; none if prompts travel as text.
-        run: Receives rows.
+        run: Receives rows, and holds the plan.
         created: When the run was.
         settings: Where finished tasks and answers are kept.
         progress: Hears what happens.
 
     Raises:
+        ComparisonError: The baseline was asked otherwise.
+        ReceiptError: The baseline's run was changed.
         EndpointError: It is not what it was when it was looked at, or the budget is spent.
         EvaluationError: It cannot be asked, or the harness failed.
     """
@@ -93,7 +111,7 @@ def evaluate(
         intervals=dict(intervals(tasks, run.path)),
         spent=budget.spent,
         seconds=round(time.monotonic() - started, 2),
-        **_beside(spec, tasks, run),
+        judged=_judged(spec, tasks, run) if spec.baseline is not None else None,
     )
 
 
@@ -136,18 +154,33 @@ def _identity(spec: EndpointRunSpec, found: Found, tokenizer: Path | None, run: 
     )
 
 
-def _beside(
+def _judged(
     spec: EndpointRunSpec, tasks: dict[str, TaskScores], run: RunFolder
-) -> dict[str, object]:
-    """Return its rows beside those of the baseline; nothing if there is none."""
-    if spec.baseline is None:
-        return {}
-    folder = Path(spec.baseline).expanduser()
-    theirs = rows_of_run(folder, tasks)
-    return {
-        "baseline": title_of_run(folder),
-        "beside": {
-            name: beside(name, task, run.path / task.samples, theirs[name])
-            for name, task in tasks.items()
-        },
-    }
+) -> EndpointJudgement:
+    folder = Path(spec.baseline or "").expanduser()
+    receipt.require_as_sealed(folder)
+    earlier = earlier_run(folder)
+    require_tasks(earlier, tasks)
+    baseline = _brought(earlier, tasks, folder, run)
+    comparison = compared(baseline.tasks, tasks, spec, run.path)
+    power, _ = planned(spec.judged_verdict, run.path)
+    return EndpointJudgement(
+        baseline=baseline,
+        comparison=comparison,
+        verdict=judged(comparison, spec, power),
+        power=power,
+    )
+
+
+def _brought(
+    earlier: EarlierRun, tasks: dict[str, TaskScores], folder: Path, run: RunFolder
+) -> EarlierRun:
+    """Copy the rows of an earlier run into this one's folder: its verdict rests on them."""
+    found = {}
+    for name in tasks:
+        rows = run.samples(BASELINE) / f"{name}.jsonl"
+        rows.parent.mkdir(parents=True, exist_ok=True)  # names of tasks may hold a slash
+        shutil.copyfile(folder / earlier.tasks[name].samples, rows)
+        below = rows.relative_to(run.path).as_posix()
+        found[name] = placed(earlier.tasks[name], samples=below, reused=True)
+    return earlier.model_copy(update={"tasks": found})

@@ -30,7 +30,7 @@ class Stored:
     def scores(self) -> TaskScores:
         """Its scores, with the rows where they are kept."""
         scores = TaskScores.model_validate_json((self.folder / self._SCORES).read_text())
-        return _placed(scores, samples=str(self.folder / self.SAMPLES))
+        return placed(scores, samples=str(self.folder / self.SAMPLES))
 
     def keep(self, scores: TaskScores, server: ServerRecord, log: Path) -> None:
         """Put everything but the rows into the folder, which is still being built.
@@ -46,7 +46,7 @@ class Stored:
 
     def keep_scores(self, scores: TaskScores) -> None:
         """Put the scores into the folder, of an endpoint whose engine is not ours to know."""
-        scores = _placed(scores, samples=self.SAMPLES)
+        scores = placed(scores, samples=self.SAMPLES)
         write_atomically(self.folder / self._SCORES, scores.model_dump_json(indent=2))
 
     def bring_server(self, arm: str, run: RunFolder, *, reused: bool) -> ServerRecord:
@@ -64,10 +64,10 @@ class Stored:
         rows = run.samples(arm) / f"{scores.name}.jsonl"
         rows.parent.mkdir(parents=True, exist_ok=True)  # names of tasks may hold a slash
         shutil.copyfile(self.folder / self.SAMPLES, rows)
-        return _placed(scores, samples=rows.relative_to(run.path).as_posix(), reused=reused)
+        return placed(scores, samples=rows.relative_to(run.path).as_posix(), reused=reused)
 
 
-def _placed(scores: TaskScores, **here: object) -> TaskScores:
+def placed(scores: TaskScores, **here: object) -> TaskScores:
     """Return scores that say where their rows are, and so do all below them."""
-    subtasks = {name: _placed(sub, **here) for name, sub in scores.subtasks.items()}
+    subtasks = {name: placed(sub, **here) for name, sub in scores.subtasks.items()}
     return scores.model_copy(update={**here, "subtasks": subtasks})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ from deployments.endpoints import ENDPOINTS
 from flows.evaluate_endpoint import evaluate_endpoint
 from infra.contracts.records import EndpointReport
 from infra.contracts.specs import EndpointRunSpec
+from infra.store import history
 from tests.conftest import ROOT
-from tests.deployments.test_bad_endpoints import given
-from tests.foreign_endpoint import KEY, SAMPLE, foreign, serving
+from tests.deployments.test_bad_endpoints import GSM8K, given
+from tests.foreign_endpoint import KEY, NAME, SAMPLE, Foreign, foreign, right_on_all_but, serving
 
 
 @pytest.fixture(scope="module")
@@ -49,26 +50,71 @@ def test_the_form_says_what_every_field_is() -> None:
     assert bare == []
 
 
-@pytest.mark.e2e
-def test_it_is_evaluated_from_the_command_line(
+Given = Callable[..., Path]
+"""Carries out an evaluation and returns the folder of its run."""
+
+
+@pytest.fixture
+def ran(
     own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str], prefect: None,
-) -> None:  # fmt: skip
+) -> Given:  # fmt: skip
     monkeypatch.setenv("ASSAY_CACHE", str(own_cache))
     monkeypatch.setenv("ASSAY_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("THEIR_KEY", KEY)
     path = tmp_path / "spec.json"
-    tokenizer = {"source": "local", "id": str(SAMPLE / "model")}
+
+    def run(server: Foreign, code: int = 0, limit: int = 2, **fields: Any) -> Path:
+        tasks = [{**GSM8K, "limit": limit}]
+        tokenizer = {"source": "local", "id": str(SAMPLE / "model")}
+        spec = given(server.base_url, tokenizer=tokenizer, evaluation={"tasks": tasks})
+        path.write_text(json.dumps(spec | fields))
+        capsys.readouterr()
+        assert main(["run", str(path)]) == code
+        said = capsys.readouterr()
+        return Path(said.out.rpartition("report: ")[2].strip()).parent
+
+    return run
+
+
+@pytest.mark.e2e
+def test_it_is_evaluated_from_the_command_line(ran: Given, tmp_path: Path) -> None:
     with serving(foreign()) as server:
-        path.write_text(json.dumps(given(server.base_url, tokenizer=tokenizer)))
-        assert main(["run", str(path)]) == 0
+        folder = ran(server)
         found_out = [body for _, body in server.requests if body.get("max_tokens") != 16]
         sent = [body for _, body in server.requests if body.get("max_tokens") == 16]
-    page = Path(capsys.readouterr().out.rpartition("report: ")[2].strip())
-    report = EndpointReport.model_validate_json((page.parent / "report.json").read_text())
+    report = EndpointReport.model_validate_json((folder / "report.json").read_text())
     assert report.tasks["gsm8k"].n == len(sent) == 2
     # What the command line found was not asked for again.
     assert report.found.spent.requests == len(found_out) + 1
-    assert "95 % interval" in page.read_text()
+    assert "95 % interval" in (folder / "report.html").read_text()
+    assert main(["verify", str(folder)]) == 0
     for file in tmp_path.rglob("*"):
         assert not file.is_file() or KEY.encode() not in file.read_bytes(), file
+
+
+@pytest.mark.e2e
+def test_it_ends_as_its_verdict_says(ran: Given, tmp_path: Path) -> None:
+    statuses = {}
+    with serving(foreign()) as server:
+        server.answers = right_on_all_but(3)
+        earlier = ran(server, limit=60)
+        for wrong, code, gate in ((3, 0, "all"), (24, 3, "all"), (24, 0, "none"), (6, 4, "all")):
+            server.answers = right_on_all_but(wrong)
+            folder = ran(
+                server, code, limit=60, baseline=str(earlier),
+                verdict={"if_unresolvable": "widen", "gate": gate},
+            )  # fmt: skip
+            report = EndpointReport.model_validate_json((folder / "report.json").read_text())
+            assert report.judged is not None and report.judged.power is not None
+            assert main(["verify", str(folder / "report.json")]) == 0
+            statuses[report.run_id] = report.judged.verdict.status
+    assert [*statuses.values()] == ["PASS", "FAIL", "FAIL", "INCONCLUSIVE"]
+    runs = tmp_path / "runs"
+    frame = history.read(runs)
+    known = frame[frame["arm"] != "baseline"].groupby("run_id")["verdict"].first()
+    assert {run: known[run] for run in statuses} == statuses
+    assert set(known.index) == {*statuses, earlier.name}
+    page = (runs / "history.html").read_text()
+    assert f"{NAME}@{server.base_url}" in page and "4 runs" in page
+    assert f"{earlier.name}/report.html" in page

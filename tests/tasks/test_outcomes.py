@@ -53,6 +53,5 @@ def test_nothing_else_does(status: Status, gate: bool | str) -> None:
 
 
 def test_a_baseline_that_was_measured_alone_is_not_judged() -> None:
-    verdict = Verdict(status="INCONCLUSIVE", headline="nothing to judge", margin_points=1.0)
-    state: Any = conclude(Published(PAGE, verdict, judged=False), VerdictSpec(gate="all"))
+    state: Any = conclude(Published(PAGE, None), VerdictSpec(gate="all"))
     assert (state.type, state.name, state.data) == (StateType.COMPLETED, "Measured", PAGE)

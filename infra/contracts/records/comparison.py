@@ -158,8 +158,8 @@ class AnswerLengths(Record):
     """Answers that ran into the token limit."""
 
 
-class Comparison(Record):
-    """The whole comparison."""
+class RowComparison(Record):
+    """What the rows of two arms show beside each other, whatever answered them."""
 
     schema_version: Literal[4] = 4
     metrics: tuple[MetricComparison, ...]
@@ -167,15 +167,19 @@ class Comparison(Record):
     """Task → rows whose prompts differ, since the candidate has a tokenizer or a chat template of
     its own. Such rows are compared by question."""
 
+    pooled: Pooled | None = None
+    """None if no task has points."""
+
+
+class Comparison(RowComparison):
+    """The whole comparison."""
+
     tokenizer_differs: tuple[str, ...] = ()
     """How the candidate's tokenizer and chat template are others than the baseline's, where its own
     write its prompts: a sentence for each part. Empty as well if one of them is not here."""
 
     size_ratio: float
     """Bytes of the candidate's weights over bytes of the baseline's."""
-
-    pooled: Pooled | None = None
-    """None if no task has points."""
 
     noise: NoiseFloor | None = None
     """None if it was not asked for."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import ModelWrapValidatorHandler, model_validator
 
 from infra.contracts.records.arms import TaskScores
+from infra.contracts.records.comparison import RowComparison
 from infra.contracts.records.record import Record
+from infra.contracts.records.report import Power, Receipt, Verdict
 from infra.contracts.specs.endpoint import EndpointRunSpec
+from infra.contracts.specs.spec import recorded
 
 Scoring = Literal["read", "forced", "echo", "none"]
 """How log-probabilities of given tokens are had: one request for several chosen tokens, one token
@@ -108,35 +111,40 @@ class Interval(Record):
     method: str
 
 
-class Beside(Record):
-    """An endpoint's rows of one task beside those of another run."""
+class EarlierRun(Record):
+    """The finished run that an endpoint is held against."""
 
-    metric: str
-    rows: int
-    baseline: float | None
-    """Its mean over these rows; none where rows are no numbers."""
+    run_id: str
+    what: str
+    """What answered there, for people."""
 
-    difference: float | None
-    """Endpoint minus baseline."""
+    seal: str
+    """Of its report: whoever has that can check that these rows are from it."""
 
-    low: float | None
-    high: float | None
-    """Ends of the paired interval; none where rows give no basis for one."""
+    by_word: bool = False
+    """True if an endpoint answered there too: which model it is is the user's word."""
 
-    confidence: float
-    method: str
-    lost: int
-    """Rows that the baseline has right (or better) and the endpoint does not."""
+    tasks: dict[str, TaskScores]
+    """What it scored on the endpoint's tasks; the rows are in the endpoint's run."""
 
-    gained: int
-    prompts_differ: int
-    """Rows that were put in other words, by another tokenizer or chat template."""
+
+class EndpointJudgement(Record):
+    """An endpoint held against an earlier run."""
+
+    baseline: EarlierRun
+    comparison: RowComparison
+    verdict: Verdict
+    power: Power | None = None
+    """As it was planned."""
 
 
 class EndpointReport(Record):
     """A finished evaluation of an endpoint."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
+    rules: Literal[3] = 3
+    """Version of `Report` by whose rules it was judged."""
+
     run_id: str
     created: datetime
     spec: EndpointRunSpec
@@ -145,13 +153,18 @@ class EndpointReport(Record):
     intervals: dict[str, Interval]
     """Task → of its primary metric; only where its rows give a basis for one."""
 
-    baseline: str = ""
-    """What its rows stand beside, for people; empty if nothing."""
-
-    beside: dict[str, Beside] = Field(default_factory=dict)
-    """Task → its rows beside the baseline's."""
+    judged: EndpointJudgement | None = None
+    """None if there is no baseline."""
 
     spent: Spent
     """Of the whole run."""
 
     seconds: float
+    receipt: Receipt | None = None
+    """None until the report is written."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_a_run_that_is_over(cls, document: Any, read: ModelWrapValidatorHandler[Self]) -> Self:
+        with recorded():
+            return read(document)

@@ -14,6 +14,7 @@ from infra.contracts.specs.evaluation import EvaluationSpec
 from infra.contracts.specs.models import ModelSpec
 from infra.contracts.specs.results import ResultsSpec
 from infra.contracts.specs.spec import Spec, refuse
+from infra.contracts.specs.verdict import VerdictSpec
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 _KEY_LIKE = re.compile(r"(AKIA|ASIA)[A-Z0-9]{12,}")
@@ -158,7 +159,10 @@ class EndpointRunSpec(Spec):
 
     baseline: str | None = Field(default=None, min_length=1)
     """Folder of a finished run (`runs/<run-id>`), whose baseline, or endpoint, answered the same
-    rows: this endpoint's stand beside them, row by row. Empty: it stands alone."""
+    rows: this endpoint is held against it, row by row. Empty: nothing is judged."""
+
+    verdict: VerdictSpec = VerdictSpec()
+    """Which loss against the baseline is acceptable."""
 
     results: ResultsSpec = ResultsSpec(label="endpoint")
     """Where the results go."""
@@ -181,6 +185,21 @@ class EndpointRunSpec(Spec):
                     remedy=instead,
                 )
         return self
+
+    @refuse
+    def _is_asked_whole(self) -> Self:
+        if self.verdict.early_stop:
+            raise SpecError(
+                "verdict.early_stop is not for an endpoint that somebody else runs.",
+                cause="It is asked every row.",
+                remedy="Leave it out; lower the limit of the tasks to ask less.",
+            )
+        return self
+
+    @property
+    def judged_verdict(self) -> VerdictSpec:
+        """What the endpoint is held against, as a run's one candidate is."""
+        return self.verdict
 
     @refuse
     def _answers_fit(self) -> Self:

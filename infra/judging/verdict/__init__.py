@@ -12,7 +12,7 @@ tasks     how a single task is said
 
 from __future__ import annotations
 
-from infra.contracts.records import Comparison, Verdict
+from infra.contracts.records import RowComparison, Verdict
 from infra.contracts.specs import VerdictSpec
 from infra.judging.comparison import decisive
 from infra.judging.verdict.findings import find
@@ -22,7 +22,7 @@ __all__ = ["decide"]
 
 
 def decide(
-    comparison: Comparison,
+    comparison: RowComparison,
     spec: VerdictSpec,
     *,
     what: str,

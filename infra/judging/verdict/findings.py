@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from infra.contracts.records import Comparison, MetricComparison, Pooled
+from infra.contracts.records import MetricComparison, Pooled, RowComparison
 from infra.contracts.specs import VerdictSpec
 from infra.judging.comparison import decisive, effect
 
@@ -79,7 +79,9 @@ class Findings:
         return "INCONCLUSIVE"
 
 
-def find(comparison: Comparison, spec: VerdictSpec, margin: float, *, sequential: bool) -> Findings:
+def find(
+    comparison: RowComparison, spec: VerdictSpec, margin: float, *, sequential: bool
+) -> Findings:
     """Hold a comparison against the margin; see `infra.judging.verdict.decide`.
 
     Args:

@@ -14,9 +14,11 @@ hand it over with `--seal`: a report that was sealed again does not match it.
 
     sealing      digests and the seal
     contents     is it as it was written?
-    remaking     is it right?
+    scores       are the scores right?
+    remaking     are comparison and verdict?
+    endpoint     the same for an endpoint that somebody else runs
     weights      is it about this model?
-    telling      the table of what was checked
+    messages     the table of what was checked
 """
 
 from __future__ import annotations
@@ -24,6 +26,6 @@ from __future__ import annotations
 from infra.report.receipt.checks import Checked
 from infra.report.receipt.messages import table
 from infra.report.receipt.sealing import seal_of, sealed
-from infra.report.receipt.verify import verify
+from infra.report.receipt.verify import require_as_sealed, verify
 
-__all__ = ["Checked", "seal_of", "sealed", "table", "verify"]
+__all__ = ["Checked", "require_as_sealed", "seal_of", "sealed", "table", "verify"]

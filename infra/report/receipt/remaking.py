@@ -1,14 +1,13 @@
-"""Is the report right? Scores, comparison and verdict are made once more from the stored rows."""
+"""Is the report right? Comparison and verdict are made once more from the stored rows."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.contracts.errors import AssayError, ComparisonError
+from infra.contracts.errors import AssayError
 from infra.contracts.migration import FORMER_BASELINE, migrated_arm
 from infra.contracts.records import ArmResult, Comparison, Pair, Report, TaskScores, Verdict
 from infra.contracts.specs import BASELINE
@@ -18,48 +17,17 @@ from infra.judging.family import together
 from infra.judging.verdict import decide
 from infra.probes import fidelity
 from infra.report.receipt.checks import Checked, checked, counted
-from infra.report.receipt.comparing import close, plain, reworded, unequal
-from infra.report.receipt.margins import check_plan, margin_of
+from infra.report.receipt.comparing import plain, reworded, unequal
+from infra.report.receipt.margins import Planned, check_plan, margin_of
 from infra.report.receipt.rules import EARLIER, NOT_IN_1, RULES
-from infra.suite.rows import Row, questions_digest, read_rows
 
 _REPEAT = (f"arm-{BASELINE}-repeat.json", f"arm-{FORMER_BASELINE}-again.json")
 """Of the baseline, for the noise floor: its record in the run's folder, now and earlier."""
 
 _BASELINE = (f"arm-{BASELINE}.json", f"arm-{FORMER_BASELINE}.json")
 
-_NOT_MADE = (AssayError, ArithmeticError, KeyError, OSError, TypeError, ValueError)
+NOT_MADE = (AssayError, ArithmeticError, KeyError, OSError, TypeError, ValueError)
 """What making a comparison again raises on rows and records that somebody changed."""
-
-
-def check_scores(report: Report, folder: Path) -> Checked:
-    """Return which scores, counts and digests of questions do not follow from the rows."""
-    wrong: list[str] = []
-    notes: list[str] = []
-    scores = 0
-    reported = {f"arms.{arm}.tasks": result.tasks for arm, result in report.arms.items()}
-    reported |= {
-        f"judged.{name}.answered": one.answered
-        for name, one in report.judged.items()
-        if one.answered
-    }
-    for place, tasks in reported.items():
-        for name, task in tasks.items():
-            where = f"{place}.{name}"
-            try:
-                rows = [*read_rows(folder / task.samples, name)]
-            except ComparisonError as error:
-                wrong.append(f"{where}: its rows cannot be read: {error.fact}")
-                continue
-            for path, found in _with_subtasks(where, task):
-                members = _members(found)
-                own = [row for row in rows if row.task in members]
-                wrong += _counts(path, found, own)
-                means = list(_means(path, found, own))
-                scores += len(found.metrics)
-                wrong += [text for text, derived in means if derived]
-                notes += [text for text, derived in means if not derived]
-    return checked("scores", f"{counted(scores, 'score')}, made again from the rows", wrong, notes)
 
 
 Again = Mapping[str, Comparison]
@@ -78,7 +46,7 @@ def check_comparison(report: Report, folder: Path) -> tuple[Checked, Again]:
     for pair in report.pairs:
         try:
             made[pair.name] = _compared(pair, folder, RULES.get(report.rules))
-        except _NOT_MADE as error:
+        except NOT_MADE as error:
             fact = error.fact if isinstance(error, AssayError) else repr(error)
             wrong.append(f"{pair.name}: it cannot be made again: {fact:.300}")
     if report.rules == 1:
@@ -153,7 +121,7 @@ def today(pair: Pair, folder: Path) -> Comparison | None:
     """Return the comparison by the rules of this version; none if it cannot be made."""
     try:
         return _compared(pair, folder, None)
-    except _NOT_MADE:
+    except NOT_MADE:
         return None
 
 
@@ -210,7 +178,7 @@ def check_verdict(report: Report, again: Again, folder: Path) -> Checked:
         except (AssayError, OSError, ValueError) as error:
             wrong.append(f"{where} cannot be made again: {error}")
             continue
-        more, noted = _differs(where, pair.verdict, made[pair.name], exact=bool(whole))
+        more, noted = differs(where, pair.verdict, made[pair.name], exact=bool(whole))
         wrong, notes = [*wrong, *more], [*notes, *noted]
         now = today(pair, folder) if report.rules in RULES else None
         if now and (judged := _decided(pair, now, whole)).status != pair.verdict.status:
@@ -218,15 +186,15 @@ def check_verdict(report: Report, again: Again, folder: Path) -> Checked:
     if len(made) == len(report.pairs):
         gated = report.spec.verdict.gate
         overall = gate.overall(made, report.failed, gated, *margin_of(report))
-        more, noted = _differs("verdict", report.verdict, overall, exact=bool(whole))
+        more, noted = differs("verdict", report.verdict, overall, exact=bool(whole))
         wrong, notes = [*wrong, *more], [*notes, *noted]
-    wrong += check_plan(report, whole, folder)
+    wrong += check_plan(Planned.of(report), whole, folder)
     return checked(
         "verdict", f"{status}, made again", list(dict.fromkeys(wrong)), list(dict.fromkeys(notes))
     )
 
 
-def _differs(
+def differs(
     where: str, reported: Verdict, again: Verdict, *, exact: bool
 ) -> tuple[list[str], list[str]]:
     """Return what is wrong in a verdict, and what only reads otherwise."""
@@ -267,55 +235,3 @@ def _whole(report: Report, folder: Path) -> Mapping[str, TaskScores]:
         return report.baseline.tasks
     found = _arm(folder, _BASELINE)
     return found.tasks if found else {}
-
-
-def _with_subtasks(path: str, task: TaskScores) -> Iterator[tuple[str, TaskScores]]:
-    yield path, task
-    for name, subtask in task.subtasks.items():
-        yield from _with_subtasks(f"{path}.subtasks.{name}", subtask)
-
-
-def _members(task: TaskScores) -> set[str]:
-    return {leaf.name for leaf in _leaves(task)}
-
-
-def _leaves(task: TaskScores) -> list[TaskScores]:
-    if not task.subtasks:
-        return [task]
-    return [leaf for subtask in task.subtasks.values() for leaf in _leaves(subtask)]
-
-
-def _counts(path: str, task: TaskScores, rows: Sequence[Row]) -> Iterator[str]:
-    if task.n != len(rows):
-        yield f"{path}.n is {task.n}, but there are {counted(len(rows), 'row')}"
-    if task.truncated != (cut := sum(bool(row.truncated) for row in rows)):
-        yield f"{path}.truncated is {task.truncated}, but {cut} answers were cut"
-    if task.questions != questions_digest(rows):
-        yield f"{path}.questions is not the digest of the questions in the rows"
-
-
-def _means(path: str, task: TaskScores, rows: Sequence[Row]) -> Iterator[tuple[str, bool]]:
-    """Return what does not fit, and whether that is wrong or merely not to be derived.
-
-    A group's score is the mean of its rows, or of its tasks where its definition weighs them
-    alike (lm-eval's `weight_by_size`).
-    """
-    for metric, reported in task.metrics.items():
-        values = [row.metrics.get(metric) for row in rows]
-        numbers = [float(value) for value in values if isinstance(value, int | float)]
-        if not rows or len(numbers) < len(rows):
-            yield f"{path}.metrics.{metric}: the rows carry no score of their own, so it was not "\
-                  "made again", False  # fmt: skip
-            continue
-        mean = math.fsum(numbers) / len(numbers)
-        leaves = _leaves(task) if task.subtasks else []
-        parts = [leaf.metrics[metric].value for leaf in leaves if metric in leaf.metrics]
-        candidates = [mean, *([math.fsum(parts) / len(parts)] if parts else [])]
-        if any(close(reported.value, candidate) for candidate in candidates):
-            continue
-        # An accuracy is a mean; a corpus score (BLEU, a word error rate) need not be one. Earlier
-        # versions did not declare which is which.
-        rights = set(numbers) <= {0.0, 1.0} and 0 <= reported.value <= 1
-        derived = reported.aggregation == "mean" or (reported.aggregation is None and rights)
-        yield (f"{path}.metrics.{metric}.value is {reported.value}, but the mean of its rows is "
-               f"{mean}", derived)  # fmt: skip

@@ -12,14 +12,16 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from infra.contracts.errors import ReceiptError
-from infra.contracts.records import Receipt, Report
+from infra.contracts.records import EndpointReport, Receipt, Report
 from infra.store.content import digest_folder, digest_of
 
 Document: TypeAlias = dict[str, Any]
 """A report as its JSON says it."""
+
+_Reported = TypeVar("_Reported", Report, EndpointReport)
 
 NAME = "report.json"
 ROW_DIGITS = 6
@@ -27,7 +29,7 @@ _VALUE_DIGITS = 12
 _PLAIN_KEY = re.compile(r"[^.\[\]\"]+")
 
 
-def sealed(report: Report, folder: Path) -> Report:
+def sealed(report: _Reported, folder: Path) -> _Reported:
     """Return a report with its receipt.
 
     Args:
@@ -48,7 +50,7 @@ def sealed(report: Report, folder: Path) -> Report:
     return report.model_copy(update={"receipt": receipt.model_copy(update=complete)})
 
 
-def document_of(report: Report) -> Document:
+def document_of(report: Report | EndpointReport) -> Document:
     """Return a report as its JSON says it."""
     document: Document = json.loads(report.model_dump_json())
     return document

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from infra.contracts.records import Report
+from infra.contracts.errors import ReceiptError
+from infra.contracts.records import EndpointReport, Report
 from infra.contracts.specs import BASELINE
+from infra.judging.endpoint import is_of_endpoint
 from infra.report.receipt.checks import Checked, checked
 from infra.report.receipt.contents import check_files, check_rows, check_seal, check_values
 from infra.report.receipt.sealing import NAME, Document, load
@@ -34,6 +36,22 @@ def verify(path: Path, *, seal: str | None = None, weights: bool = False) -> tup
         check_rows(document, folder),
     )
     return (*kept, *_remade(document, folder, weights=weights))
+
+
+def require_as_sealed(folder: Path) -> None:
+    """Refuse a finished run of which a score or a row is not what was sealed.
+
+    Raises:
+        ReceiptError: It names the first that is not, or there is no receipt.
+    """
+    document = load(folder / NAME)
+    checks = (check_seal(document, None), check_rows(document, folder))
+    if wrong := [text for check in checks for text in check.wrong]:
+        raise ReceiptError(
+            f"The run in {folder} is not what it was: {wrong[0]}.",
+            cause="Its report, or one of its files, was changed after it was sealed.",
+            remedy="Evaluate it again, or name another run.",
+        )
 
 
 def _unaccounted(report: Report) -> Iterator[str]:
@@ -63,6 +81,11 @@ def _unaccounted(report: Report) -> Iterator[str]:
 
 def _remade(document: Document, folder: Path, *, weights: bool) -> tuple[Checked, ...]:
     try:
+        if is_of_endpoint(document):
+            # lm-eval's marks and scipy are needed only from here on.
+            from infra.report.receipt import endpoint
+
+            return endpoint.remade(EndpointReport.model_validate(document), folder)
         report = Report.model_validate(document)
     except ValidationError as error:
         wrong = [
@@ -75,11 +98,11 @@ def _remade(document: Document, folder: Path, *, weights: bool) -> tuple[Checked
         return (checked("report", f"judged by the rules of version {report.rules}", wrong),)
     if wrong := list(_unaccounted(report)):
         return (checked("report", "its arms and candidates", wrong),)
-    # lm-eval's marks and scipy are needed only from here on.
-    from infra.report.receipt.remaking import check_comparison, check_scores, check_verdict
+    from infra.report.receipt.remaking import check_comparison, check_verdict
+    from infra.report.receipt.scores import check_scores, tasks_of
     from infra.report.receipt.weights import check_weights
 
-    scores = check_scores(report, folder)
+    scores = check_scores(tasks_of(report), folder)
     comparison, again = check_comparison(report, folder)
     return (
         scores,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from infra.report.figures import data_uri
 from infra.report.trend import plots
+from infra.report.trend.alone import alone
 from infra.report.trend.brief import ROWS, out_of_control, scored, table
 from infra.report.trend.control import FEWEST
 from infra.report.trend.series import COLUMNS, Kind, Trend, trends
@@ -76,6 +77,7 @@ def render(folder: Path) -> str:
     return environment.get_template("history.html.jinja").render(
         kinds=kinds,
         left_out=len(frame.groupby([*Kind._fields])) - len(kinds),
+        alone=[(one, _linked(one.rows, folder)) for one in alone(frame)],
         runs=int(frame["run_id"].nunique()),
         most_rows=ROWS,
         fewest=FEWEST,

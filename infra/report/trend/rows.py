@@ -13,6 +13,7 @@ from infra.contracts.records import (
     Pair,
     Pooled,
     Report,
+    RowComparison,
     TaskScores,
 )
 from infra.contracts.specs import BASELINE
@@ -23,9 +24,10 @@ from infra.store import history
 from infra.store.content import digest_of
 from infra.suite.metrics import unit_of_name
 
-_COMPARED = {
+COMPARED = {
     "difference", "low", "high", "lost", "gained", "changed", "pairs", "p_value", "p_adjusted",
 }  # fmt: skip
+"""What a row has of the comparison of its metric."""
 
 
 def record(report: Report, folder: Path) -> HistoryError | None:
@@ -56,8 +58,8 @@ def _rows_of_arm(
     served = {"arm": arm, **_arm(result), **_bench(result.bench)}
     for scores in result.tasks.values():
         for metric, value in scores.metrics.items():
-            compared = _comparison(pair, scores.name, metric) if pair else {}
-            yield {**run, **served, **_score(scores, metric, value), **compared}
+            compared = compared_of(pair.comparison, scores.name, metric) if pair else {}
+            yield {**run, **served, **score_of(scores, metric, value), **compared}
 
 
 def _run(report: Report) -> dict[str, object]:
@@ -96,7 +98,7 @@ def _beside(arm: str, report: Report, pair: Pair | None) -> dict[str, object]:
         "verdict": pair.verdict.status,
         "margin_points": pair.verdict.margin_points,
         "alert": pair.judgement.alert is not None,
-        **_pooled(pair.comparison.pooled),
+        **pooled_of(pair.comparison.pooled),
     }
     if fidelity:
         facts |= {
@@ -107,7 +109,8 @@ def _beside(arm: str, report: Report, pair: Pair | None) -> dict[str, object]:
     return facts
 
 
-def _pooled(pooled: Pooled | None) -> dict[str, object]:
+def pooled_of(pooled: Pooled | None) -> dict[str, object]:
+    """Return what a row has of the effect over all tasks; nothing without one."""
     if pooled is None:
         return {}
     return {
@@ -161,7 +164,8 @@ def _bench(bench: Bench | None) -> dict[str, object]:
     return facts
 
 
-def _score(scores: TaskScores, metric: str, value: MetricValue) -> dict[str, object]:
+def score_of(scores: TaskScores, metric: str, value: MetricValue) -> dict[str, object]:
+    """Return what a row has of its score."""
     return {
         "task": scores.name,
         "task_version": scores.version,
@@ -176,8 +180,9 @@ def _score(scores: TaskScores, metric: str, value: MetricValue) -> dict[str, obj
     }
 
 
-def _comparison(pair: Pair, task: str, metric: str) -> dict[str, object]:
-    for compared in pair.comparison.metrics:
+def compared_of(comparison: RowComparison, task: str, metric: str) -> dict[str, object]:
+    """Return what a row has of the comparison of its metric; nothing where it is of a subtask."""
+    for compared in comparison.metrics:
         if (compared.task, compared.metric, compared.subtask_of) == (task, metric, None):
-            return dict(compared.model_dump(include=_COMPARED))
+            return dict(compared.model_dump(include=COMPARED))
     return {}

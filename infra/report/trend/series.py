@@ -121,8 +121,9 @@ def trends(
         for row in records
         if row["arm"] == BASELINE
     }
+    beside = {run for run, _, _ in baselines}
     for row in records:
-        if row["arm"] == BASELINE:
+        if row["arm"] == BASELINE or row["run_id"] not in beside:  # those have a table of their own
             continue
         own = Kind(*(row[field] or "" for field in Kind._fields))
         # Put at the end again, so that the kind which ran last comes last.

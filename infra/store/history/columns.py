@@ -20,10 +20,10 @@ COLUMNS = {
     "label": "string",
     "model": "string",
     "source": "string",
-    "revision": "string",  # as in the spec
+    "revision": "string",  # as in the spec; of an endpoint its declared version
     "recipe": "string",  # digest of what makes the candidate; empty for the baseline
     "calibration": "string",  # digest of the conversations that were used
-    "arm": "string",  # baseline, or the candidate's name
+    "arm": "string",  # baseline, the candidate's name, or an endpoint as model@url
     "checkpoint": "string",  # digest
     "size_bytes": "Int64",  # of the weights
     "task": "string",

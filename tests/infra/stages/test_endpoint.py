@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from infra.contracts.errors import AssayError
 from infra.contracts.records.endpoint import EndpointReport
 from infra.contracts.specs import DatasetSpec, EndpointRunSpec, TaskSpec
+from infra.judging.planning import planned
+from infra.judging.power import margin
 from infra.preflight.endpoint import Survey, survey_endpoint
 from infra.report import endpoint as report
+from infra.report import receipt
 from infra.scoring.model import AssayCompletions
 from infra.stages import endpoint as stage
 from infra.stages.endpoint import evaluate
 from infra.store.content import code_digest
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
-from tests.conftest import PrintProgress
-from tests.foreign_endpoint import KEY, NAME, SAMPLE, Foreign, foreign, serving
+from tests.conftest import PrintProgress, shared_cache
+from tests.foreign_endpoint import (
+    KEY,
+    NAME,
+    SAMPLE,
+    Foreign,
+    foreign,
+    right_on_all_but,
+    serving,
+)
 
 GSM8K = TaskSpec(name="gsm8k", num_fewshot=1, limit=5, max_gen_toks=24)
 MMLU = TaskSpec(name="global_mmlu_en", limit=2)
@@ -47,7 +61,7 @@ def spec_of(
 ) -> EndpointRunSpec:
     own = {"source": "local", "id": str(SAMPLE / "model")}
     evaluation = fields.pop("evaluation", {})
-    baseline = fields.pop("baseline", None)
+    baseline, verdict = fields.pop("baseline", None), fields.pop("verdict", {})
     return EndpointRunSpec.model_validate(
         {
             "endpoint": {
@@ -58,6 +72,7 @@ def spec_of(
                 "tasks": [one.model_dump() for one in tasks], "datasets": DATASETS, **evaluation,
             },
             "baseline": baseline,
+            "verdict": verdict,
         }
     )  # fmt: skip
 
@@ -75,6 +90,9 @@ def evaluated(
     assert [one.found for one in survey.findings if one.status == "problem"] == []
     assert survey.found is not None
     run = RunFolder(id=run_id, path=settings.runs / run_id)
+    if power := planned(spec, settings):
+        run.path.mkdir(parents=True)
+        run.write("plan", power)
     finished = evaluate(
         spec, survey.found, survey.tokenizer,
         run=run, created=datetime(2026, 1, 1, tzinfo=UTC), settings=settings,
@@ -318,31 +336,129 @@ def test_the_budget_is_never_exceeded_and_what_was_answered_is_kept(settings: Se
         assert len(server.requests) == 2
 
 
-def test_rows_stand_beside_those_of_an_earlier_run(settings: Settings) -> None:
+JUDGED = TaskSpec(name="gsm8k", num_fewshot=1, limit=60, max_gen_toks=24)
+WIDEN = {"if_unresolvable": "widen"}
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run whose endpoint answered all of `JUDGED` right."""
+    folder = tmp_path_factory.mktemp("earlier")
+    settings = Settings(cache=shared_cache(folder), runs=folder / "runs")
+    with pytest.MonkeyPatch.context() as patch, serving(foreign()) as server:
+        patch.setenv("THEIR_KEY", KEY)
+        server.answers = right_on_all_but(3)
+        finished, page = evaluated(spec_of(server, JUDGED), settings, "earlier")
+    assert finished.tasks["gsm8k"].metrics["exact_match,strict-match"].value == 57 / 60
+    return page.parent
+
+
+@pytest.mark.parametrize(
+    ("wrong", "verdict", "status"),
+    [
+        (3, {}, "PASS"),
+        (24, {}, "FAIL"),
+        (6, {"flip_rate": 0.02, "margin_points": 4, "task_margin_points": 20}, "INCONCLUSIVE"),
+    ],
+)
+def test_it_is_judged_by_an_earlier_run(
+    wrong: int, verdict: dict[str, Any], status: str, earlier: Path, settings: Settings
+) -> None:
     with serving(foreign()) as server:
-        _, page = evaluated(spec_of(server, GSM8K, MMLU), settings, "run-1")
-        other = spec_of(server, GSM8K, MMLU, baseline=str(page.parent))
-        finished, second = evaluated(other, settings, "run-2")
-        assert {one.difference for one in finished.beside.values()} == {0.0}
-        assert finished.beside["global_mmlu_en"].rows == 12
-        assert f"Scores beside {NAME} at" in (second.parent / "report.md").read_text()
-        longer = GSM8K.model_copy(update={"max_gen_toks": 32})
-        few = {"tasks": [GSM8K.model_dump()]}
-        for spec, says in (
-            (spec_of(server, longer, baseline=str(page.parent)), "asked with max_gen_toks=24"),
-            (spec_of(server, GSM8K, baseline="nowhere"), "no folder of a finished run"),
-            (
-                spec_of(server, TaskSpec(name="global_mmlu_en_stem"), baseline=str(page.parent)),
-                "has no rows of global_mmlu_en_stem",
-            ),
-            (
-                spec_of(server, baseline=str(page.parent), evaluation={**few, "seed": 7}),
-                "asked with seed=1234",
-            ),
-        ):
+        server.answers = right_on_all_but(wrong)
+        spec = spec_of(server, JUDGED, baseline=str(earlier), verdict={**WIDEN, **verdict})
+        finished, page = evaluated(spec, settings, "run-2")
+    assert finished.judged is not None
+    said = finished.judged.verdict
+    assert said.status == status and said.headline.startswith(f"{status}: {NAME} ")
+    [metric] = [one for one in finished.judged.comparison.metrics if one.primary]
+    assert (metric.lost, metric.gained, metric.pairs) == (wrong - 3, 0, 60)
+    assert finished.judged.power is not None
+    assert (said.widened_from_points, said.margin_points) == margin(
+        spec.verdict, finished.judged.power
+    )[::-1]
+    for name in ("report.html", "report.md"):
+        text = html.unescape((page.parent / name).read_text())
+        assert status in text and "which of them it was" in text and "the user's word" in text
+        assert ("What would make it conclusive" in text) is (status == "INCONCLUSIVE")
+    assert wrong_in(page.parent) == []
+    # All that it rests on is in its own folder.
+    assert finished.judged.baseline.tasks["gsm8k"].samples == "samples/baseline/gsm8k.jsonl"
+    assert finished.judged.baseline.seal == receipt.seal_of(earlier)
+
+
+def wrong_in(folder: Path) -> list[str]:
+    return [text for check in receipt.verify(folder) for text in check.wrong]
+
+
+def test_without_a_baseline_nothing_is_judged_and_it_says_so(earlier: Path) -> None:
+    finished = EndpointReport.model_validate_json((earlier / "report.json").read_text())
+    assert finished.judged is None
+    for name in ("report.html", "report.md"):
+        text = (earlier / name).read_text()
+        assert "there is no baseline to judge it by" in text
+        assert 'class="verdict' not in text and "INCONCLUSIVE:" not in text
+    assert wrong_in(earlier) == []
+
+
+def test_one_that_was_judged_may_be_the_baseline_of_the_next(
+    earlier: Path, settings: Settings
+) -> None:
+    """Its own rows are taken then, not those of its baseline."""
+    with serving(foreign()) as server:
+        for wrong, baseline, run in ((24, earlier, "two"), (24, settings.runs / "two", "three")):
+            server.answers = right_on_all_but(wrong)
+            spec = spec_of(server, JUDGED, baseline=str(baseline), verdict=WIDEN)
+            finished, page = evaluated(spec, settings, run)
+    assert finished.judged is not None and finished.judged.baseline.by_word
+    assert finished.judged.verdict.status == "PASS"
+    assert "The baseline is an endpoint too" in (page.parent / "report.md").read_text()
+
+
+def test_what_cannot_be_judged_is_refused_before_a_task_is_asked(
+    earlier: Path, settings: Settings, tmp_path: Path
+) -> None:
+    changed = Path(shutil.copytree(earlier, tmp_path / "changed"))
+    rows_of = changed / "samples" / "endpoint" / "gsm8k.jsonl"
+    lines = rows_of.read_text().splitlines()
+    rows_of.write_text("\n".join([lines[0].replace("####", "###"), *lines[1:]]) + "\n")
+    other = other_questions(earlier, tmp_path / "other")
+    longer = JUDGED.model_copy(update={"max_gen_toks": 32})
+    seed = {"tasks": [JUDGED.model_dump()], "seed": 7}
+    with serving(foreign()) as server:
+        for tasks, baseline, fields, says in (
+            ([JUDGED], earlier, {"verdict": {}}, "cannot be resolved by 60 rows"),
+            ([JUDGED], earlier, {"verdict": {**WIDEN, "margins": {"bleu": 1}}}, "names bleu"),
+            ([JUDGED], changed, {}, "line 1 was changed"),
+            ([JUDGED], other, {}, "differs in doc_hash of document 0"),
+            ([longer], earlier, {}, "asked with max_gen_toks=24"),
+            ([], earlier, {"evaluation": seed}, "asked with seed=1234"),
+            ([MMLU], earlier, {}, "has no rows of global_mmlu_en"),
+            ([JUDGED], tmp_path / "nowhere", {}, "no folder of a finished run"),
+        ):  # fmt: skip
+            spec = spec_of(server, *tasks, baseline=str(baseline), **{"verdict": WIDEN, **fields})
             survey = looked_at(spec, settings)
             [problem] = [one for one in survey.findings if one.status == "problem"]
             assert says in problem.found and problem.remedy
+        asked = [body for _, body in server.requests if body.get("max_tokens") in (24, 32)]
+        assert asked == []
+
+
+def other_questions(run: Path, to: Path) -> Path:
+    """Return a copy of a run, sealed, whose first row is of another document."""
+    copied = Path(shutil.copytree(run, to))
+    path = copied / "samples" / "endpoint" / "gsm8k.jsonl"
+    found = [json.loads(line) for line in path.read_text().splitlines()]
+    found[0]["doc_hash"] = "0" * 64
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in found))
+    finished = EndpointReport.model_validate_json((copied / "report.json").read_text())
+    (copied / "report.json").write_text(receipt.sealed(finished, copied).model_dump_json())
+    return copied
+
+
+def test_every_row_is_asked(settings: Settings) -> None:
+    with pytest.raises(ValidationError, match=r"verdict\.early_stop is not for an endpoint"):
+        spec_of(foreign(), GSM8K, url="http://host/v1", verdict={"early_stop": True})
 
 
 def test_proxies_are_for_what_is_elsewhere(
