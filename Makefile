@@ -62,14 +62,11 @@ check: $(VENV)/.ready  ## Lint, types, layers
 
 .PHONY: test
 test: check  ## Everything CI runs: checks, unit tests, true end-to-end runs
-	@$(MAKE) --no-print-directory -j2 test-rooms test-runs
+	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not long"
 
-# Side by side: much of a test's time is a program that starts.
-.PHONY: test-rooms test-runs
-test-rooms: $(VENV)/.ready
-	@$(VENV)/bin/python -m pytest tests/infra
-test-runs: $(VENV)/.ready
-	@$(VENV)/bin/python -m pytest tests --ignore=tests/infra
+.PHONY: test-long
+test-long: $(VENV)/.ready  ## Tests that take minutes and guard little that others do not
+	@$(VENV)/bin/python -m pytest -m long
 
 .PHONY: chaos
 chaos: $(VENV)/.ready  ## Hurt real runs in every way, show that nothing is left: make chaos REPEATS=3
