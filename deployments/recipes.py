@@ -113,8 +113,17 @@ def sample_methods() -> RunSpec:
         baseline=shared.baseline,
         candidates=(
             *(CandidateSpec(name=recipe.slug, quantization=recipe) for recipe in recipes),
+            # On another engine two things change at once; beside f16 the quantization is left.
             CandidateSpec(
-                name="gguf-q4-k-m", quantization=gguf, serving=ServingChanges(engine="llamacpp")
+                name="gguf-f16",
+                quantization=GgufSpec(type="f16"),
+                serving=ServingChanges(engine="llamacpp"),
+            ),
+            CandidateSpec(
+                name="gguf-q4-k-m",
+                quantization=gguf,
+                serving=ServingChanges(engine="llamacpp"),
+                against="gguf-f16",
             ),
             CandidateSpec(name="lora", adapter=AdapterSpec(id=f"{SAMPLE}/adapter")),
             CandidateSpec(name="awq-ready-made", model=sample_awq()),

@@ -152,6 +152,30 @@ def compare_tasks(
     return combine(compared, confidence).model_copy(update={"prompts_differ": differ})
 
 
+def compare_against(
+    name: str, arms: Mapping[str, ArmResult], spec: RunSpec, folder: Path
+) -> Comparison | None:
+    """Return a candidate beside the other one that it is held against as well.
+
+    Args:
+        name: Of the candidate.
+        arms: Every arm that has a result.
+        spec: The run.
+        folder: The run's folder, which holds the sample rows of both.
+
+    Returns:
+        The comparison; none if it is held against no other, or that has no result.
+
+    Raises:
+        ComparisonError: The arms were not evaluated alike; names the task and the field.
+    """
+    other = next(one.against for one in spec.candidates if one.name == name)
+    if other is None or other not in arms:
+        return None
+    verdict = spec.judged_verdict
+    return compare(arms[other], arms[name], folder, verdict.confidence, margins=verdict.margins)
+
+
 def combine(compared: Sequence[Compared], confidence: float) -> RowComparison:
     """Return all comparisons: p-values adjusted for each other, and the pooled effect.
 

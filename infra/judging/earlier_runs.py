@@ -76,7 +76,7 @@ def recipe_of(change: CandidateSpec) -> str:
     """Return what tells one change from another: its recipe, if it is nothing else."""
     if change.quantization and not (change.model or change.adapter or change.serving):
         return digest_of(change.quantization.model_dump(mode="json"))
-    fields = change.model_dump(mode="json", exclude={"name"})
+    fields = change.model_dump(mode="json", exclude={"name", "against"})
     for parent, added in ((fields, _ADDED), (fields["serving"] or {}, _ADDED_TO_SERVING)):
         for name in added:
             if parent.get(name) is None:  # a change of before is still the same change

@@ -158,6 +158,7 @@ def _of_pair(pair: Pair, folder: Path, *, several: bool) -> dict[str, Any]:
 
 def _tables(pair: Pair) -> Mapping[str, tables.Table | None]:
     return {
+        "against": tables.against(pair),
         "fidelity": tables.fidelity(pair),
         "lengths": tables.lengths(pair),
         "noise": tables.noise(pair),

@@ -66,6 +66,7 @@ def _of_pair(pair: Pair, heading: str) -> list[str]:
         table(tables.power(pair)),
         table(tables.noise(pair)),
         escaped(prose.noise_note()) if pair.comparison.noise else "",
+        *_section("Beside another candidate", tables.against(pair), prose.against_note(pair)),
         *map(escaped, engine_notes(pair)),
         *_section("Fidelity", tables.fidelity(pair), prose.fidelity_note(pair)),
         *_section("Length of written answers", tables.lengths(pair)),

@@ -137,3 +137,14 @@ def evaluation_time_note(pair: Pair) -> str:
 
 def _counts(clusters: Sequence[int]) -> str:
     return f"{clusters[0]}" if len(clusters) == 1 else f"{clusters[0]} to {clusters[-1]}"
+
+
+def against_note(pair: Pair) -> str:
+    """Return what the table beside another candidate shows; empty without one."""
+    if pair.judgement.against is None:
+        return ""
+    return (
+        f"The same rows, held against {pair.change.against} instead of the baseline: what differs "
+        "here is what the two candidates do not have in common. The verdict is that against the "
+        "baseline."
+    )

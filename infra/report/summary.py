@@ -168,9 +168,18 @@ def _two_things(pair: Pair) -> Iterator[str]:
             f"It differs from the baseline in two things at once, its checkpoint and its engine "
             f"({title(engines[1])} instead of {title(engines[0])}): a loss may lie with either, "
             "and either may hide a loss of the other: engines end answers at other tokens, for "
-            f"one. A further candidate on {title(engines[1])} that is not quantized shows the "
-            "engine's part."
+            "one. " + _separated(pair, title(engines[1]))
         )
+
+
+def _separated(pair: Pair, engine: str) -> str:
+    other = pair.change.against
+    if pair.judgement.against is None:
+        return (
+            f"A further candidate on {engine} that is not quantized, named by "
+            f"candidates.{pair.name}.against, tells the one from the other."
+        )
+    return f"What is left beside {other} stands below."
 
 
 def _reworded(pair: Pair) -> Iterator[str]:

@@ -46,6 +46,30 @@ def fidelity(pair: Pair) -> Table | None:
     return Table("Fidelity", [{"Measure": name, "Value": value} for name, value in rows])
 
 
+def against(pair: Pair) -> Table | None:
+    """Return the scores beside the other candidate that it is held against, row by row."""
+    found, other = pair.judgement.against, pair.change.against
+    if found is None or other is None:
+        return None
+    beside = {(one.task, one.metric): one for one in decisive(pair.comparison)}
+    rows = []
+    for one in decisive(found):
+        same = beside.get((one.task, one.metric))
+        rows.append(
+            {
+                "Task": one.task,
+                other: wording.score(one.baseline.value, one.unit),
+                pair.name: wording.score(one.candidate.value, one.unit),
+                "Difference": wording.difference(one.difference, one.unit),
+                "Interval": wording.interval(one.low, one.high, one.unit)
+                if one.low is not None and one.high is not None
+                else "none",
+                "From the baseline": wording.difference(same.difference, same.unit) if same else "",
+            }
+        )
+    return Table(f"Beside {other}", rows)
+
+
 def lengths(pair: Pair) -> Table | None:
     """Return how long written answers are, and how many never stop."""
     rows = [

@@ -38,7 +38,7 @@ from infra.contracts.specs import (
     TaskSpec,
 )
 from infra.judging import gate
-from infra.judging.comparison import change_name, compare
+from infra.judging.comparison import change_name, compare, compare_against
 from infra.judging.family import together
 from infra.judging.verdict import decide
 from infra.store.content import digest_of
@@ -62,6 +62,7 @@ def make_run(
     hostile: str = "",
     candidates: int = 1,
     failed: Mapping[str, str] | None = None,
+    against: str | None = None,
 ) -> Report:
     """Write the sample rows of a made-up run below a folder and return its report.
 
@@ -74,6 +75,7 @@ def make_run(
         hostile: Text put into every prompt, target and answer.
         candidates: How many: `quantized`, then `candidate-2` and so on, which lose less.
         failed: Candidate → why there is no result of it.
+        against: What the last candidate is held against as well.
     """
     chance = random.Random(rows)
     answered: dict[str, tuple[list[Row], list[Row]]] = {
@@ -82,6 +84,10 @@ def make_run(
         "gpqa_main_zeroshot": _choices(chance, ["gpqa_main_zeroshot"], rows, 0.41, hostile),
     }
     spec, failed = make_spec(candidates), dict(failed or {})
+    if against:
+        *first, last = spec.candidates
+        last = last.model_copy(update={"against": against})
+        spec = spec.model_copy(update={"candidates": (*first, last)})
     answers = {
         "baseline": {task: both[0] for task, both in answered.items()},
         "quantized": {task: both[1] for task, both in answered.items()},
@@ -108,6 +114,7 @@ def make_run(
             verdict=decide(
                 comparison, spec.verdict, candidates=candidates, what=change_name(spec, name)
             ),
+            against=compare_against(name, arms, spec, folder),
         )
         for name, comparison in compared.items()
     }

@@ -116,6 +116,10 @@ class Judgement(Record):
     answered: dict[str, TaskScores] | None = None
     """The baseline's tasks over the candidate's rows; none if those are all."""
 
+    against: Comparison | None = None
+    """With the other candidate that it is held against as well, which stands in the place of the
+    baseline; none without one, or if that has no result. See `CandidateSpec.against`."""
+
     overlap: Overlap | None = None
     """Of calibration set and tasks; none if it has none, or it could not be read again."""
 

@@ -56,6 +56,11 @@ class CandidateSpec(Spec):
     serving: ServingChanges | None = None
     """What its engine does otherwise."""
 
+    against: str | None = None
+    """Another candidate that it is held against as well, beside the baseline. Of a candidate that
+    differs in two things at once that tells one from the other: held against one on the same engine
+    that is not quantized, what is left is the quantization's part. No verdict depends on it."""
+
     @refuse
     def _is_another(self) -> Self:
         if self.name == BASELINE:

@@ -219,6 +219,29 @@ class RunSpec(Spec):
         return self
 
     @refuse
+    def _held_against_others_that_there_are(self) -> Self:
+        names = {one.name for one in self.candidates}
+        for one in self.candidates:
+            if one.against is None:
+                continue
+            field = f"candidates.{one.name}.against"
+            if one.against == one.name or one.against not in names:
+                raise SpecError(
+                    f"{field} is {one.against!r}.",
+                    cause="It names another candidate of the same run; every one is held against "
+                    "the baseline anyway.",
+                    remedy=f"Name one of {', '.join(sorted(names - {one.name})) or 'several'}, or "
+                    "leave it out.",
+                )
+            if self.verdict.early_stop:
+                raise SpecError(
+                    f"{field} with verdict.early_stop.",
+                    cause="Two candidates that stop early do so after different rows.",
+                    remedy="Leave one of the two out.",
+                )
+        return self
+
+    @refuse
     def _candidates_differ_and_can_be_served(self) -> Self:
         for candidate in self.candidates:
             if candidate.beside(self.baseline) == self.baseline:

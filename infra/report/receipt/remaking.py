@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from infra.contracts.migration import FORMER_BASELINE, migrated_arm
 from infra.contracts.records import ArmResult, Comparison, Pair, Report, TaskScores, Verdict
 from infra.contracts.specs import BASELINE
 from infra.judging import answered_rows, gate, noise
-from infra.judging.comparison import Rules, change_name, compare, decides
+from infra.judging.comparison import Rules, change_name, compare, compare_against, decides
 from infra.judging.family import together
 from infra.judging.verdict import decide
 from infra.probes import fidelity
@@ -76,12 +76,24 @@ def check_comparison(report: Report, folder: Path) -> tuple[Checked, Again]:
         for place, (one, other) in enumerate(zip(reported.metrics, again.metrics, strict=False)):
             words = reworded(f"{where}.metrics[{place}]", plain(one), plain(other))
             wrong += [text for text, number in words if number]
+        wrong += _against(pair, folder)
         if report.rules in RULES:
             notes += _otherwise(reported, today(pair, folder), report.rules)
     count = sum(len(again.metrics) for again in made.values())
     how = "" if report.rules == 1 else " with intervals and tests"
     what = f"{counted(count, 'difference')}{how}, made again" if made else "differences, intervals"
     return checked("comparison", what, wrong, list(dict.fromkeys(notes))), made
+
+
+def _against(pair: Pair, folder: Path) -> Iterator[str]:
+    """Yield where a candidate beside another one is not what their rows give."""
+    try:
+        again = compare_against(pair.name, pair.report.arms, pair.spec, folder)
+    except NOT_MADE as error:
+        yield f"{pair.name}: beside {pair.change.against} it cannot be made again: {error!r:.300}"
+    else:
+        reported = pair.judgement.against
+        yield from unequal(f"judged.{pair.name}.against", plain(reported), plain(again))
 
 
 def _compared(pair: Pair, folder: Path, rules: Rules | None) -> Comparison:

@@ -18,6 +18,7 @@ from infra.contracts.specs import (
     ServingChanges,
     ServingSpec,
     TaskSpec,
+    VerdictSpec,
 )
 
 BASELINE = ArmSpec(
@@ -118,3 +119,20 @@ def test_the_calibration_sets_of_all_arms_are_named_once() -> None:
     assert run(
         CandidateSpec(name="served", serving=ServingChanges(dtype="float16"))
     ).probe_conversations is None  # fmt: skip
+
+
+def test_a_candidate_is_held_against_another_that_there_is() -> None:
+    half = CandidateSpec(name="half", serving=ServingChanges(dtype="float16"))
+    made = CandidateSpec(name="made", quantization=RECIPE, against="half")
+    assert run(half, made).candidates[1].against == "half"
+    for named in ("made", "other", "baseline"):
+        wrong = made.model_copy(update={"against": named})
+        with pytest.raises(ValidationError, match=rf"candidates\.made\.against is '{named}'") as no:
+            run(half, wrong)
+        assert "Name one of half" in str(no.value)
+    with pytest.raises(ValidationError, match=r"against with verdict\.early_stop"):
+        RunSpec(
+            **run(half, made).model_dump(exclude={"verdict"}), verdict=VerdictSpec(early_stop=True)
+        )
+    with pytest.raises(ValidationError, match="changes nothing"):
+        CandidateSpec(name="made", against="half")

@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from infra import report as reports
+from infra.contracts import wording
 from infra.contracts.records import Report
 from infra.contracts.specs import ModelSpec, ServingChanges
-from infra.report import ranking, tradeoff_plot
+from infra.report import ranking, tables, tradeoff_plot
 from infra.report.cards import card_names
 from infra.report.changed import changed
 from infra.report.html import _tiles, render
@@ -330,3 +331,23 @@ def test_a_page_without_a_result_points_to_no_card(tmp_path: Path) -> None:
         footer = footer.partition("Made by Assay.")[2]
         assert ("for a model's page: model-card.md; every row" in footer) is has_card
         assert ("report.md; every row" in footer) is not has_card
+
+
+def test_a_candidate_held_against_another_one_has_a_table_of_it(tmp_path: Path) -> None:
+    report = make_run(tmp_path, rows=40, candidates=2, against="quantized")
+    one, other = report.pairs
+    assert tables.against(one) is None
+    found = tables.against(other)
+    assert found is not None
+    first, beside = found.rows[0], other.judgement.against
+    assert beside is not None
+    assert (first["Task"], found.caption) == ("gsm8k", "Beside quantized")
+    metric = beside.metrics[0]
+    assert first["Difference"] == wording.difference(metric.difference, metric.unit)
+    whole = other.comparison.metrics[0]
+    assert first["From the baseline"] == wording.difference(whole.difference, whole.unit)
+    assert first["Difference"] != first["From the baseline"]
+    text = Page(render(report, tmp_path)).text
+    assert text.count("Beside quantized") == 1
+    assert "held against quantized instead of the baseline" in text
+    assert "held against quantized instead" in reports.artifact_markdown(report)

@@ -309,3 +309,20 @@ def test_how_tokenizers_differ_is_taken_as_it_was_reported(run: Path) -> None:
     assert wrong(run) == {}
     notes = [note for check in receipt.verify(run) for note in check.notes]
     assert any(note.startswith("how tokenizers differ was not looked at again") for note in notes)
+
+
+def test_a_candidate_beside_another_one_is_made_again(tmp_path: Path) -> None:
+    made = make_run(tmp_path, rows=40, candidates=2, against="quantized")
+    reports.write(with_checkpoints(made, tmp_path), folder=tmp_path)
+    assert wrong(tmp_path) == {}
+    whole = Report.model_validate_json((tmp_path / "report.json").read_text())
+    beside = whole.judged["candidate-2"].against
+    assert beside is not None
+    assert beside.metrics[0].baseline == whole.judged["quantized"].comparison.metrics[0].candidate
+
+    def changed(document: Document) -> None:
+        document["judged"]["candidate-2"]["against"]["metrics"][0]["difference"] += 0.1
+
+    edit(tmp_path, changed, sealed=True)
+    (said,) = wrong(tmp_path)["comparison"]
+    assert said.startswith("judged.candidate-2.against.metrics[0].difference is")
