@@ -23,7 +23,6 @@ from infra.suite.own.kind import Kind, Unfit, text_of
 from infra.suite.own.kinds import QUESTIONS, kind_of_columns
 from infra.suite.own.table import Cells, read
 
-_ROWS = "rows.jsonl"
 _KEPT_LISTS = ("choices", "letters")
 _KEPT_NUMBERS = ("gold",)
 _OURS = ("task", "dataset_path", "dataset_kwargs", "dataset_name", "test_split", "include")
@@ -165,12 +164,14 @@ def _settings(beside: Path) -> dict[str, Any]:
 
 
 def _write(partial: Path, folder: Path, name: str, own: OwnTask) -> None:
+    file = name.replace("/", "-")
+    rows = f"{file}.jsonl"
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in own.rows]
-    (partial / _ROWS).write_text("".join(lines), encoding="utf-8")
+    (partial / rows).write_text("".join(lines), encoding="utf-8")
     definition: dict[str, Any] = {
         "task": name,
         "dataset_path": "json",
-        "dataset_kwargs": {"data_files": {"test": str(folder / _ROWS)}},
+        "dataset_kwargs": {"data_files": {"test": str(folder / rows)}},
         **own.kind.definition,
         **own.settings,
     }
@@ -179,4 +180,4 @@ def _write(partial: Path, folder: Path, name: str, own: OwnTask) -> None:
         shutil.copy(marks.__file__, partial / "marks.py")
         if "process_results" not in own.settings:
             text += f"process_results: !function marks.{own.kind.marks}\n"
-    (partial / f"{name.replace('/', '-')}.yaml").write_text(text, encoding="utf-8")
+    (partial / f"{file}.yaml").write_text(text, encoding="utf-8")
