@@ -16,11 +16,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from infra.judging.labels import Labels, are_few, choices_of, labels_of, picked
+from infra.judging.choices import UNITS, choices_of
+from infra.judging.labels import Labels, are_few, labels_of, picked
 from infra.suite.rows import Row
-
-_OF_CHOICES = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info")
-"""Metrics that take the likeliest of several choices for the answer."""
 
 _TO_THE_LETTER = re.compile(
     r"(exact_match|em|exact|acc|accuracy)(_|$)|math_verify$|pass@|prompt_level_"
@@ -64,8 +62,8 @@ def guessing(metric: str, rows: Sequence[Row]) -> Guessing:
     if not all(filter_name in row.filtered for row in rows):
         return Guessing(None)
     choices = [choices_of(row, filter_name) for row in rows]
-    offered = name in _OF_CHOICES and all(count > 1 for count in choices)
-    if name in _OF_CHOICES and not offered and any(count > 1 for count in choices):
+    offered = name in UNITS and all(count > 1 for count in choices)
+    if name in UNITS and not offered and any(count > 1 for count in choices):
         return Guessing(None)
     labels = labels_of(rows, choices, metric)
     if offered:
@@ -73,8 +71,7 @@ def guessing(metric: str, rows: Sequence[Row]) -> Guessing:
         uniform = math.fsum(shares) / len(rows)
         if labels is None or (constant := _constant(rows, labels, shares)) is None:
             return Guessing(uniform)
-        given = [picked(row, name, filter_name, count)
-                 for row, count in zip(rows, choices, strict=True)]  # fmt: skip
+        given = [picked(row, metric) for row in rows]
         return Guessing(
             constant if _beyond(constant, uniform, labels) else uniform,
             _luck(rows, labels, given, shares),

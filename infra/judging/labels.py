@@ -12,10 +12,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TypeAlias
 
-from infra.suite.rows import Row, choice_likelihoods
-
-_TWICE = "acc_mutual_info"
-"""With it, each choice is asked a second time without its question."""
+from infra.judging.choices import first_best, worths
+from infra.suite.rows import Row
 
 _LETTERS = re.compile(r"[^\W\d_]|yes|no|true|false")
 """What is a label however few rows there are."""
@@ -34,12 +32,6 @@ _FINAL = "####"
 
 Labels: TypeAlias = frozenset[str]
 """All that would be right in one row."""
-
-
-def choices_of(row: Row, filter_name: str) -> int:
-    """Return how many choices a row has; 0 if it has none."""
-    count = len(choice_likelihoods(row.filtered.get(filter_name)) or ())
-    return count // 2 if any(key.partition(",")[0] == _TWICE for key in row.metrics) else count
 
 
 def labels_of(rows: Sequence[Row], choices: Sequence[int], metric: str) -> list[Labels] | None:
@@ -72,18 +64,9 @@ def _offered(row: Row, count: int) -> Labels | None:
     return frozenset(right)
 
 
-def picked(row: Row, name: str, filter_name: str, count: int) -> str:
+def picked(row: Row, metric: str) -> str:
     """Return the label of the choice that a metric takes for the answer."""
-    found = choice_likelihoods(row.filtered[filter_name]) or []
-    texts = [text.strip() for text in row.continuations[:count]]
-    worth = found[:count]
-    if name == "acc_norm":
-        worth = [one / max(len(text), 1) for one, text in zip(worth, texts, strict=True)]
-    elif name == "acc_bytes":
-        worth = [one / max(len(text.encode()), 1) for one, text in zip(worth, texts, strict=True)]
-    elif name == _TWICE:
-        worth = [one - alone for one, alone in zip(worth, found[count:], strict=True)]
-    return label_of(row.continuations[worth.index(max(worth))])
+    return label_of(row.continuations[first_best(worths(row, metric))])
 
 
 def _written(target: object) -> Labels | None:

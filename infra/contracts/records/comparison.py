@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from infra.contracts.records.arms import MetricValue
+from infra.contracts.records.gaps import ChoiceGaps
 from infra.contracts.records.record import Record, Side
 
 
@@ -183,6 +184,9 @@ class Comparison(RowComparison):
 
     noise: NoiseFloor | None = None
     """None if it was not asked for."""
+
+    gaps: ChoiceGaps | None = None
+    """None if no task takes the best of several choices; of earlier versions as well."""
 
     fidelity: Fidelity | None = None
     lengths: dict[str, dict[Side, AnswerLengths]] = Field(default_factory=dict)

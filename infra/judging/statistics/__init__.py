@@ -7,12 +7,13 @@ pooling    one effect over several tasks
 family     many tests at once
 planning   what a number of rows can show
 totals     intervals and tests of scores that are made of all rows together
+poisson_binomial  how many of several events happen
 """
 
 from __future__ import annotations
 
 from infra.judging.statistics.clustered import CLUSTERED, FEWEST_SUBJECTS, REPEATED, clustered_mean
-from infra.judging.statistics.effects import Effect, binary_effect, effect_of
+from infra.judging.statistics.effects import Effect, amounts_effect, binary_effect, effect_of
 from infra.judging.statistics.family import holm
 from infra.judging.statistics.paired import (
     AMOUNTS,
@@ -33,6 +34,7 @@ from infra.judging.statistics.planning import (
     smallest_drop,
     smallest_margin,
 )
+from infra.judging.statistics.poisson_binomial import POISSON_BINOMIAL, poisson_binomial_limits
 from infra.judging.statistics.pooling import MOVER, pooled_difference, pooled_limits
 from infra.judging.statistics.totals import (
     CORPUS,
@@ -50,11 +52,13 @@ __all__ = [
     "CORPUS",
     "FEWEST_SUBJECTS",
     "MOVER",
+    "POISSON_BINOMIAL",
     "RANDOMIZATION",
     "REPEATED",
     "TANGO",
     "Effect",
     "PairedCounts",
+    "amounts_effect",
     "binary_effect",
     "clustered_mean",
     "effect_of",
@@ -66,6 +70,7 @@ __all__ = [
     "paired_power",
     "paired_proportions",
     "paired_totals",
+    "poisson_binomial_limits",
     "pooled_difference",
     "pooled_limits",
     "randomization_test",

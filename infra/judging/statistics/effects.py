@@ -110,6 +110,37 @@ def effect_of(
             effect = _no_change(differences, confidence)
         else:
             return None
+    return _by_clusters(effect, differences, confidence, subjects, questions)
+
+
+def amounts_effect(
+    differences: Sequence[float],
+    confidence: float,
+    subjects: Sequence[Hashable] = (),
+    questions: Sequence[Hashable] = (),
+) -> Effect | None:
+    """Return what differences show of amounts that know no bounds, such as nats.
+
+    As `effect_of`, without what it knows of scores between 0 and 1: there the largest loss of a row
+    is known, however few rows are lost.
+
+    Args:
+        differences: One a row, other arm minus baseline.
+        confidence: Of two-sided limits and of one-sided bounds.
+        subjects: Which subject each row is of; empty if they have none.
+        questions: Which question each row asks; empty if all are known to be different.
+    """
+    found = _mean_effect(differences, confidence)
+    return found and _by_clusters(found, differences, confidence, subjects, questions)
+
+
+def _by_clusters(
+    effect: Effect,
+    differences: Sequence[float],
+    confidence: float,
+    subjects: Sequence[Hashable],
+    questions: Sequence[Hashable],
+) -> Effect:
     distinct = len(set(questions))
     if 1 < distinct < (1 - _FEW_REPEATED) * len(questions):
         effect = _clustered(effect, differences, questions, confidence, REPEATED)

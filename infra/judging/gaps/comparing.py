@@ -1,0 +1,196 @@
+"""Gaps between choices in both arms, task by task and over all rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.contracts.records import (
+    ArmResult,
+    ChoiceGaps,
+    CloseRow,
+    GapChange,
+    Gaps,
+    GapSpread,
+    PredictedFlips,
+    TaskGaps,
+)
+from infra.contracts.records.gaps import STEPS
+from infra.judging import statistics
+from infra.judging.choices import UNITS
+from infra.judging.gaps.predicting import Chance, chances, slope
+from infra.judging.gaps.reading import ChoiceRow, ahead, choice_rows
+from infra.judging.pairing import paired_rows
+
+CLOSEST = 20
+"""Rows kept of every task."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The rows of a task, or of all."""
+
+    rows: Sequence[ChoiceRow]
+    left_out: int
+    chances: Sequence[Chance | None]
+    unit: str
+
+
+def compare(
+    baseline: ArmResult, candidate: ArmResult, folder: Path, confidence: float
+) -> ChoiceGaps | None:
+    """Return how close choices are in both arms; none if no task takes the best of its choices.
+
+    Args:
+        baseline: The arm as it came.
+        candidate: The arm that is held against it.
+        folder: The run's folder, which holds the sample rows of both.
+        confidence: Of every interval and range.
+
+    Raises:
+        ComparisonError: The arms were not evaluated alike; names the task and the field.
+    """
+    read: dict[str, _Read] = {}
+    tasks: dict[str, TaskGaps] = {}
+    for name, scores in baseline.tasks.items():
+        metric = scores.primary_metric
+        pairs = paired_rows(scores, candidate.tasks[name], folder)
+        rows, left_out = choice_rows(pairs, metric)
+        if not rows:
+            continue
+        one = _Read(rows, left_out, chances(rows), UNITS[metric.partition(",")[0]])
+        read[name] = one
+        tasks[name] = TaskGaps(
+            **dict(_gaps(one, confidence)), metric=metric, slope=slope(rows), closest=_closest(one)
+        )
+    if not tasks:
+        return None
+    if len(tasks) == 1:
+        [alone] = tasks.values()
+        fields = {field: getattr(alone, field) for field in Gaps.model_fields}
+        return ChoiceGaps(confidence=confidence, tasks=tasks, whole=Gaps(**fields))
+    units = {one.unit for one in read.values()}
+    together = _Read(
+        rows=[row for one in read.values() for row in one.rows],
+        left_out=sum(one.left_out for one in read.values()),
+        chances=[chance for one in read.values() for chance in one.chances],
+        unit=units.pop() if len(units) == 1 else "",
+    )
+    return ChoiceGaps(confidence=confidence, tasks=tasks, whole=_gaps(together, confidence))
+
+
+def _gaps(of: _Read, confidence: float) -> Gaps:
+    clear = all(row.right for row in of.rows)
+    return Gaps.model_validate(
+        {
+            "rows": len(of.rows),
+            "left_out": of.left_out,
+            "unit": of.unit,
+            "best": _change(of, confidence, _best) if of.unit else None,
+            "right": _change(of, confidence, _right) if of.unit and clear else None,
+            "changed": _predicted(of, confidence, lambda one: one.changed, _is_changed),
+            "flips": _predicted(of, confidence, lambda one: one.flip, _is_flip) if clear else None,
+        }
+    )
+
+
+def _is_changed(row: ChoiceRow) -> bool:
+    return row.outcome != "kept"
+
+
+def _is_flip(row: ChoiceRow) -> bool:
+    return row.was_right != row.is_right
+
+
+def _best(row: ChoiceRow) -> tuple[float, float]:
+    return row.gap, row.candidate_gap
+
+
+def _right(row: ChoiceRow) -> tuple[float, float]:
+    right = row.right or frozenset()
+    return ahead(row.baseline, right), ahead(row.candidate, right)
+
+
+def _change(
+    of: _Read, confidence: float, gaps: Callable[[ChoiceRow], tuple[float, float]]
+) -> GapChange:
+    one, other = zip(*map(gaps, of.rows), strict=True)
+    found = statistics.amounts_effect(
+        [after - before for before, after in zip(one, other, strict=True)],
+        confidence,
+        [row.row.subject for row in of.rows],
+        [row.row.question for row in of.rows],
+    )
+    low, high = found.limits if found else (None, None)
+    spreads = _spread(one), _spread(other)
+    return GapChange(
+        baseline=spreads[0],
+        candidate=spreads[1],
+        difference=spreads[1].mean - spreads[0].mean,
+        low=low,
+        high=high,
+        method=found.method if found else "none: too few rows differ to resample them",
+    )
+
+
+def _spread(gaps: Sequence[float]) -> GapSpread:
+    import numpy as np
+
+    shares = [step / STEPS for step in range(STEPS + 1)]
+    return GapSpread(
+        mean=math.fsum(gaps) / len(gaps),
+        quantiles=tuple(map(float, np.quantile(gaps, shares, method="inverted_cdf"))),
+    )
+
+
+def _predicted(
+    of: _Read,
+    confidence: float,
+    chance_of: Callable[[Chance], float | None],
+    happened: Callable[[ChoiceRow], bool],
+) -> PredictedFlips | None:
+    """Return how many rows flip by noise alone, with its range, and how many did.
+
+    Each row flips or not, with its own chance. The noise of a row that helps to predict others
+    decides of itself as well, so that prediction and count go together a little, and the range is
+    rather too wide than too narrow: given the baseline, their difference has the variance
+    sum(p (1 - p)) less n times that of g(e), the share of rows that noise e flips.
+    """
+    pairs = [
+        (chance, happened(row))
+        for row, known in zip(of.rows, of.chances, strict=True)
+        if known is not None and (chance := chance_of(known)) is not None
+    ]
+    if not pairs:
+        return None
+    found = [chance for chance, _ in pairs]
+    low, high = statistics.poisson_binomial_limits(found, confidence)
+    return PredictedFlips(
+        rows=len(pairs),
+        predicted=math.fsum(found),
+        low=low,
+        high=high,
+        seen=sum(one for _, one in pairs),
+    )
+
+
+def _closest(of: _Read) -> tuple[CloseRow, ...]:
+    close = [
+        CloseRow(
+            task=row.row.task,
+            doc_id=row.row.doc_id,
+            baseline=row.gap,
+            candidate=row.kept_gap,
+            chance=_to_flip(chance) if chance else None,
+            outcome=row.outcome,
+        )
+        for row, chance in zip(of.rows, of.chances, strict=True)
+    ]
+    close.sort(key=lambda row: (-(row.chance or 0), row.baseline, row.task, row.doc_id))
+    return tuple(close[:CLOSEST])
+
+
+def _to_flip(chance: Chance) -> float:
+    return chance.changed if chance.flip is None else chance.flip
