@@ -16,7 +16,16 @@ from infra.contracts.records import MetricComparison, Pair, Pooled, Report
 from infra.engines.registry import title
 from infra.judging.comparison import effect
 from infra.probes.speed.comparing import NOTABLE
-from infra.report import plots, prose, ranking, speed_plot, tables, tradeoff_plot
+from infra.report import (
+    gap_plot,
+    gap_tables,
+    plots,
+    prose,
+    ranking,
+    speed_plot,
+    tables,
+    tradeoff_plot,
+)
 from infra.report.cards import card_names
 from infra.report.engines import engine_notes
 from infra.report.figures import DARK, LIGHT, data_uri
@@ -143,6 +152,9 @@ def _of_pair(pair: Pair, folder: Path, *, several: bool) -> dict[str, Any]:
         "groups": _groups(pair.comparison.metrics),
         "quality_figures": _figures(partial(plots.draw, pair)),
         "quality_text": plots.describe(pair),
+        "gap_figures": _figures(partial(gap_plot.draw, pair)),
+        "gap_text": gap_plot.describe(pair),
+        "gaps": gap_tables,
         "speed_figures": _figures(partial(speed_plot.draw, pair)),
         "speed_text": speed_plot.describe(pair),
         "tables": _tables(pair),
@@ -160,6 +172,9 @@ def _tables(pair: Pair) -> Mapping[str, tables.Table | None]:
     return {
         "against": tables.against(pair),
         "fidelity": tables.fidelity(pair),
+        "gaps": gap_tables.changes(pair),
+        "predicted": gap_tables.flips(pair),
+        "closest": gap_tables.closest(pair),
         "lengths": tables.lengths(pair),
         "noise": tables.noise(pair),
         "power": tables.power(pair),

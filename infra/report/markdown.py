@@ -11,7 +11,16 @@ from functools import partial
 
 from infra.contracts import wording
 from infra.contracts.records import MetricComparison, Pair, Pooled, Report
-from infra.report import plots, prose, ranking, speed_plot, tables, tradeoff_plot
+from infra.report import (
+    gap_plot,
+    gap_tables,
+    plots,
+    prose,
+    ranking,
+    speed_plot,
+    tables,
+    tradeoff_plot,
+)
 from infra.report.engines import engine_notes
 from infra.report.figures import data_uri
 from infra.report.grid import grid, table
@@ -68,6 +77,7 @@ def _of_pair(pair: Pair, heading: str) -> list[str]:
         escaped(prose.noise_note()) if pair.comparison.noise else "",
         *_section("Beside another candidate", tables.against(pair), prose.against_note(pair)),
         *map(escaped, engine_notes(pair)),
+        *_gaps(pair),
         *_section("Fidelity", tables.fidelity(pair), prose.fidelity_note(pair)),
         *_section("Length of written answers", tables.lengths(pair)),
         *_section(
@@ -128,6 +138,27 @@ def artifact_description(report: Report) -> str:
 
 def _section(name: str, of: tables.Table | None, note: str = "", figure: str = "") -> list[str]:
     return [f"## {name}", figure, table(of), coded(note)] if of else []
+
+
+def _gaps(pair: Pair) -> list[str]:
+    if pair.comparison.gaps is None:
+        return []
+    return [
+        "## Gaps: how close the choices are",
+        gap_tables.introduction(),
+        _list(gap_tables.sentences(pair)),
+        _figure(gap_plot.draw(pair, kind="png"), "Gaps of both arms"),
+        gap_tables.legend(),
+        table(gap_tables.changes(pair)),
+        *_titled(gap_tables.flips(pair)),
+        gap_tables.reading(pair),
+        *_titled(gap_tables.closest(pair)),
+        escaped(gap_tables.method(pair)),
+    ]
+
+
+def _titled(of: tables.Table | None) -> list[str]:
+    return [f"### {of.caption}", table(of)] if of else []
 
 
 def _triage(pair: Pair) -> list[str]:

@@ -107,14 +107,14 @@ def _wide(rows: Sequence[Line], palette: Palette) -> Figure:
     height = 1.05 + _ROW_INCHES * len(rows)
     figure = Figure(figsize=(7.6, height))
     top, bottom = 1 - 0.38 / height, 0.52 / height
-    left = 0.03 + 0.0118 * max(len(_name(row)) for row in rows)
+    left = 0.03 + 0.0118 * max(len(short_name(row.name)) for row in rows)
     scores = figure.add_axes((left, bottom, 0.47 - left, top - bottom))
     differences = figure.add_axes((0.50, bottom, 0.26, top - bottom), sharey=scores)
     _draw_scores(scores, rows, palette)
     _draw_differences(differences, rows, palette)
     _frame(scores, rows, palette)
     _frame(differences, rows, palette)
-    scores.set_yticks(range(len(rows)), [_name(row) for row in rows])
+    scores.set_yticks(range(len(rows)), [short_name(row.name) for row in rows])
     scores.tick_params(axis="y", length=0, pad=8)
     differences.tick_params(axis="y", length=0, labelleft=False)
     head: dict[str, Any] = {"fontsize": 9, "fontweight": "bold", "color": palette.ink}
@@ -138,7 +138,7 @@ def _narrow(rows: Sequence[Line], palette: Palette) -> Figure:
         at: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "zorder": 5}
         at["bbox"] = {"facecolor": palette.paper, "edgecolor": "none", "pad": 1.5}
         figures = f"{wording.difference(row.difference, 'points')} {_interval(row)}"
-        axes.text(0, place - 0.38, _name(row), ha="left", color=palette.ink, **at)
+        axes.text(0, place - 0.38, short_name(row.name), ha="left", color=palette.ink, **at)
         axes.text(1, place - 0.38, figures, ha="right", color=palette.soft, fontsize=8, **at)
     axes.set_xlabel("points (candidate − baseline)    ┊ margin", fontsize=8)
     return figure
@@ -218,9 +218,8 @@ def _interval(row: Line) -> str:
     return f"({wording.interval(*ends, 'points')})" if ends else ""
 
 
-def _name(row: Line) -> str:
+def short_name(name: str) -> str:
     """Return a task's name, shortened in the middle where it would not fit."""
-    name = row.name
     return name if len(name) <= _LONGEST_NAME else f"{name[:12]}…{name[13 - _LONGEST_NAME :]}"
 
 

@@ -6,13 +6,13 @@ the file that holds them all.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from infra.contracts.records import Pair, TaskScores
+from infra.contracts.records import CloseRow, Pair, TaskScores
 from infra.judging.pairing import RowPair, paired_rows
 from infra.suite.rows import Row, choice_likelihoods
 
@@ -92,6 +92,9 @@ class TaskRows:
     flips: tuple[Shown, ...]
     """Lost rows first, then gained ones."""
 
+    closest: tuple[Shown, ...]
+    """Rows with choices that are closest to flipping, the likeliest first."""
+
     lost: int
     gained: int
     total: int
@@ -110,10 +113,17 @@ def rows_of(pair: Pair, folder: Path) -> list[TaskRows]:
         ComparisonError: The samples files are not those the report was made from.
     """
     baseline, candidate = pair.baseline.tasks, pair.candidate.tasks
-    return [_rows_of(scores, candidate[name], folder) for name, scores in baseline.items()]
+    gaps = pair.comparison.gaps
+    close = {name: of.closest for name, of in gaps.tasks.items()} if gaps else {}
+    return [
+        _rows_of(scores, candidate[name], close.get(name, ()), folder)
+        for name, scores in baseline.items()
+    ]
 
 
-def _rows_of(baseline: TaskScores, candidate: TaskScores, folder: Path) -> TaskRows:
+def _rows_of(
+    baseline: TaskScores, candidate: TaskScores, close: Sequence[CloseRow], folder: Path
+) -> TaskRows:
     metric = baseline.primary_metric
     better: Callable[[float, float], bool] = (
         float.__gt__ if baseline.metrics[metric].higher_is_better else float.__lt__
@@ -125,12 +135,14 @@ def _rows_of(baseline: TaskScores, candidate: TaskScores, folder: Path) -> TaskR
         one, other = _number(pair.baseline.metrics, metric), _number(pair.candidate.metrics, metric)
         if one is not None and other is not None and one != other:
             (lost if better(one, other) else gained).append(pair)
+    named = {(pair.baseline.task, pair.baseline.doc_id): pair for pair in pairs} if close else {}
     generates = bool(pairs) and _likelihoods(pairs[0].baseline, metric) is None
     return TaskRows(
         task=baseline.name,
         metric=metric,
         samples=tuple(_shown(pair, metric) for pair in pairs[:SAMPLES]) if generates else (),
         flips=tuple(_shown(pair, metric) for pair in [*lost, *gained][:FLIPS]),
+        closest=tuple(_shown(named[row.task, row.doc_id], metric) for row in close),
         lost=len(lost),
         gained=len(gained),
         total=len(pairs),

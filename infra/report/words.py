@@ -19,6 +19,10 @@ CHANGES = (
     "Lost rows are right before and wrong after, gained ones the other way; changed is every row "
     "whose answer differs, right or wrong."
 )
+GAP = (
+    "A gap is by how much the best choice is ahead of the second best, or the right one of the "
+    "best wrong one. A nat is the unit of log-probabilities: one nat ahead is 2.7 times as likely."
+)
 
 
 def holm_over(report: Report) -> str:
@@ -55,4 +59,6 @@ def words(report: Report) -> list[tuple[str, str]]:
     ]  # fmt: skip
     if any(pair.comparison.fidelity for pair in report.pairs):
         entries.append(("Agreement, KL divergence, perplexity", FIDELITY))
+    if any(pair.comparison.gaps for pair in report.pairs):
+        entries.append(("Gap, nat", GAP))
     return entries

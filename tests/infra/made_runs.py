@@ -37,7 +37,7 @@ from infra.contracts.specs import (
     ServingChanges,
     TaskSpec,
 )
-from infra.judging import gate
+from infra.judging import gaps, gate
 from infra.judging.comparison import change_name, compare, compare_against
 from infra.judging.family import together
 from infra.judging.verdict import decide
@@ -63,6 +63,7 @@ def make_run(
     candidates: int = 1,
     failed: Mapping[str, str] | None = None,
     against: str | None = None,
+    with_gaps: bool = False,
 ) -> Report:
     """Write the sample rows of a made-up run below a folder and return its report.
 
@@ -76,6 +77,7 @@ def make_run(
         candidates: How many: `quantized`, then `candidate-2` and so on, which lose less.
         failed: Candidate → why there is no result of it.
         against: What the last candidate is held against as well.
+        with_gaps: Whether gaps between choices are compared, which takes a while.
     """
     chance = random.Random(rows)
     answered: dict[str, tuple[list[Row], list[Row]]] = {
@@ -103,7 +105,11 @@ def make_run(
     confidence = spec.judged_verdict.confidence
     compared = together(
         {
-            name: compare(arms["baseline"], arm, folder, confidence)
+            name: compare(arms["baseline"], arm, folder, confidence).model_copy(
+                update={"gaps": gaps.compare(arms["baseline"], arm, folder, confidence)}
+                if with_gaps
+                else {}
+            )
             for name, arm in arms.items()
             if name != "baseline"
         }

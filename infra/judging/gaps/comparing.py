@@ -117,13 +117,13 @@ def _change(
     of: _Read, confidence: float, gaps: Callable[[ChoiceRow], tuple[float, float]]
 ) -> GapChange:
     one, other = zip(*map(gaps, of.rows), strict=True)
-    found = statistics.amounts_effect(
+    found = statistics.amounts_limits(
         [after - before for before, after in zip(one, other, strict=True)],
         confidence,
         [row.row.subject for row in of.rows],
         [row.row.question for row in of.rows],
     )
-    low, high = found.limits if found else (None, None)
+    (low, high), method = found or ((None, None), "none: too few rows differ to resample them")
     spreads = _spread(one), _spread(other)
     return GapChange(
         baseline=spreads[0],
@@ -131,7 +131,7 @@ def _change(
         difference=spreads[1].mean - spreads[0].mean,
         low=low,
         high=high,
-        method=found.method if found else "none: too few rows differ to resample them",
+        method=method,
     )
 
 

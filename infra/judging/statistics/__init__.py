@@ -13,7 +13,7 @@ poisson_binomial  how many of several events happen
 from __future__ import annotations
 
 from infra.judging.statistics.clustered import CLUSTERED, FEWEST_SUBJECTS, REPEATED, clustered_mean
-from infra.judging.statistics.effects import Effect, amounts_effect, binary_effect, effect_of
+from infra.judging.statistics.effects import Effect, amounts_limits, binary_effect, effect_of
 from infra.judging.statistics.family import holm
 from infra.judging.statistics.paired import (
     AMOUNTS,
@@ -58,7 +58,7 @@ __all__ = [
     "TANGO",
     "Effect",
     "PairedCounts",
-    "amounts_effect",
+    "amounts_limits",
     "binary_effect",
     "clustered_mean",
     "effect_of",

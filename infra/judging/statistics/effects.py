@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -110,44 +110,51 @@ def effect_of(
             effect = _no_change(differences, confidence)
         else:
             return None
-    return _by_clusters(effect, differences, confidence, subjects, questions)
+    for clusters, method in _clusterings(subjects, questions):
+        effect = _clustered(effect, differences, clusters, confidence, method)
+        if method == CLUSTERED:
+            effect = replace(effect, clusters=len(set(clusters)))
+    return effect
 
 
-def amounts_effect(
+def amounts_limits(
     differences: Sequence[float],
     confidence: float,
     subjects: Sequence[Hashable] = (),
     questions: Sequence[Hashable] = (),
-) -> Effect | None:
-    """Return what differences show of amounts that know no bounds, such as nats.
+) -> tuple[Limits, str] | None:
+    """Return the interval for the mean of amounts that know no bounds, such as nats, and its name.
 
     As `effect_of`, without what it knows of scores between 0 and 1: there the largest loss of a row
     is known, however few rows are lost.
 
     Args:
         differences: One a row, other arm minus baseline.
-        confidence: Of two-sided limits and of one-sided bounds.
+        confidence: Two-sided.
         subjects: Which subject each row is of; empty if they have none.
         questions: Which question each row asks; empty if all are known to be different.
+
+    Returns:
+        None if the rows give no basis for an interval.
     """
-    found = _mean_effect(differences, confidence)
-    return found and _by_clusters(found, differences, confidence, subjects, questions)
+    limits = paired_means(differences, confidence)
+    if limits is None:
+        return None
+    methods = [BOOTSTRAP]
+    for clusters, method in _clusterings(subjects, questions):
+        limits = _outer(limits, clustered_mean(differences, clusters, confidence))
+        methods.append(method)
+    return limits, "; ".join(methods)
 
 
-def _by_clusters(
-    effect: Effect,
-    differences: Sequence[float],
-    confidence: float,
-    subjects: Sequence[Hashable],
-    questions: Sequence[Hashable],
-) -> Effect:
-    distinct = len(set(questions))
-    if 1 < distinct < (1 - _FEW_REPEATED) * len(questions):
-        effect = _clustered(effect, differences, questions, confidence, REPEATED)
-    if (count := len(set(subjects))) >= FEWEST_SUBJECTS:
-        effect = _clustered(effect, differences, subjects, confidence, CLUSTERED)
-        effect = replace(effect, clusters=count)
-    return effect
+def _clusterings(
+    subjects: Sequence[Hashable], questions: Sequence[Hashable]
+) -> Iterator[tuple[Sequence[Hashable], str]]:
+    """Yield what rows have to be clustered by."""
+    if 1 < len(set(questions)) < (1 - _FEW_REPEATED) * len(questions):
+        yield questions, REPEATED
+    if len(set(subjects)) >= FEWEST_SUBJECTS:
+        yield subjects, CLUSTERED
 
 
 @lru_cache(maxsize=65_536)

@@ -64,6 +64,8 @@ def test_all_parts_are_there(run: Run) -> None:
     found = run.compare(run.arms["baseline"])
     assert found.fidelity is not None
     assert found.noise is not None
+    assert found.gaps is not None
+    assert [*found.gaps.tasks] == ["global_mmlu_en", "gpqa_main_zeroshot"]
     assert run.heard.said == []
 
 

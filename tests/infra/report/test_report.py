@@ -69,7 +69,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Path]:
     folder = tmp_path_factory.mktemp("run")
-    report = make_run(folder, rows=120)
+    report = make_run(folder, rows=120, with_gaps=True)
     assert reports.write(report, folder=folder) == folder / "report.html"
     return report, folder
 
@@ -91,7 +91,7 @@ def test_numbers_come_back_as_they_were(run: tuple[Report, Path]) -> None:
 def test_page_says_it_in_order(run: tuple[Report, Path], page: Page) -> None:
     report, _ = run
     sections = [attributes["id"] for attributes in page.of("section")]
-    assert sections == ["quality", "memory", "rows", "calibration", "time", "provenance"]
+    assert sections == ["quality", "gaps", "memory", "rows", "calibration", "time", "provenance"]
     headline = report.verdict.headline.removeprefix("FAIL: ")
     assert page.text.index("FAIL") < page.text.index(headline) < page.text.index("Quality: what")
     for row in reports.artifact_table(report):
@@ -161,7 +161,9 @@ def test_rows_are_shown_whole(run: tuple[Report, Path], page: Page) -> None:
 @pytest.mark.parametrize("candidates", [1, 3])
 def test_hostile_text_stays_text(tmp_path: Path, candidates: int) -> None:
     failed = {"candidate-3": "It broke."} if candidates > 1 else {}
-    made = make_run(tmp_path, rows=30, hostile=HOSTILE, candidates=candidates, failed=failed)
+    made = make_run(
+        tmp_path, rows=30, hostile=HOSTILE, candidates=candidates, failed=failed, with_gaps=True
+    )
     report = with_everything(made, hostile=HOSTILE)
     model = report.spec.baseline.model.model_copy(update={"id": HOSTILE, "source": "local"})
     text = HOSTILE.replace("\ud800", "")  # no spec takes half of a pair

@@ -14,6 +14,7 @@ from infra import report as reports
 from infra.contracts import wording
 from infra.contracts.records import Origin, Quantization, Report
 from infra.contracts.specs import ModelSpec, ServingChanges, VerdictSpec
+from infra.judging import gaps
 from infra.judging.verdict import decide
 from infra.report import speed_plot, tables
 from infra.report.html import render
@@ -31,7 +32,10 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Path]:
 
 @pytest.fixture(scope="module")
 def full(bare: tuple[Report, Path]) -> tuple[Report, Path]:
-    return with_everything(bare[0]), bare[1]
+    report, folder = bare
+    found = gaps.compare(report.baseline, report.arms["quantized"], folder, 0.95)
+    comparison = report.pairs[0].comparison.model_copy(update={"gaps": found})
+    return with_everything(of_pair(report, comparison=comparison)), folder
 
 
 def _drop(**fields: Any) -> Callable[[Report], Report]:
@@ -66,6 +70,7 @@ PARTS: list[tuple[Callable[[Report], Report], str, str]] = [
     (_drop_judged(overlap=None), "share 13 words in a row", "19 of 360 rows of the tasks"),
     (_drop_compared(noise=None), "in another order", "Flips by chance"),
     (_drop_compared(fidelity=None), "lower bound", "96.4 %"),
+    (_drop_compared(gaps=None), "how close the choices are", "Flips predicted"),
     (_drop_compared(lengths={}), "Length of written answers", "112.5"),
     (_drop_bench, "vllm bench serve", "59 → 71.2 (1.21×, slower)"),
 ]
@@ -103,7 +108,8 @@ def test_sections_of_a_full_run_are_all_linked(full: tuple[Report, Path]) -> Non
     page = Page(render(*full))
     sections = [attributes["id"] for attributes in page.of("section")]
     assert sections == [
-        "quality", "fidelity", "speed", "memory", "rows", "calibration", "time", "provenance",
+        "quality", "gaps", "fidelity", "speed", "memory", "rows", "calibration", "time",
+        "provenance",
     ]  # fmt: skip
     links = [str(attributes["href"]) for attributes in page.of("a")]
     assert [link[1:] for link in links if link.startswith("#")] == sections

@@ -35,7 +35,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ("several", 5, {"candidate-5": "It ran out of memory at /cache/" + 30 * "a-long-name"}),
     ):
         folder = tmp_path_factory.mktemp(name)
-        report = make_run(folder, rows=40, kept=0.7, candidates=candidates, failed=failed)
+        report = make_run(
+            folder, rows=40, kept=0.7, candidates=candidates, failed=failed, with_gaps=True
+        )
         found[name] = folder / "report.html"
         found[name].write_text(render(with_everything(report), folder), encoding="utf-8")
     return found

@@ -17,7 +17,7 @@ from tests.infra.made_runs import make_run
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "sample-1"
     folder.mkdir()
-    seal(with_checkpoints(make_run(folder, rows=60), folder), folder)
+    seal(with_checkpoints(make_run(folder, rows=60, with_gaps=True), folder), folder)
     return folder
 
 

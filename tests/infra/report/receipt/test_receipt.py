@@ -194,6 +194,10 @@ def test_counts_and_questions_are_made_again(
      f"{JUDGED}.comparison.pooled.difference is 0.0"),
     (lambda d: compared(d).update(size_ratio=0.1), "comparison",
      f"{JUDGED}.comparison.size_ratio is"),
+    (lambda d: compared(d)["gaps"]["whole"]["flips"].update(seen=1), "comparison",
+     f"{JUDGED}.comparison.gaps.whole.flips.seen is 1, but "),
+    (lambda d: compared(d)["gaps"]["tasks"][GROUP]["best"].update(difference=0.5), "comparison",
+     f"{JUDGED}.comparison.gaps.tasks.{GROUP}.best.difference is 0.5, but "),
     (lambda d: compared(d)["metrics"].pop(), "comparison", f"{JUDGED}.comparison.metrics is "),
     (lambda d: d["verdict"].update(status="PASS"), "verdict", "verdict.status is 'PASS', but "),
     (lambda d: d["judged"]["quantized"]["verdict"].update(status="PASS"), "verdict",
@@ -216,6 +220,29 @@ def test_what_was_sealed_again_is_made_again(
     assert any(line.startswith(named) for line in found[check]), found
     assert not {"seal", "values", "files", "rows"} & set(found)
     assert f"not {before}: it was sealed again" in wrong(run, seal=before)["seal"][0]
+
+
+def test_a_log_probability_that_no_score_shows(run: Path) -> None:
+    def closer(row: Document) -> None:
+        found = row["filtered"]["none"]
+        best = max(one for one, _ in found)
+        row["filtered"]["none"] = [[one if one == best else best - 0.001, g] for one, g in found]
+
+    edit_row(run, f"samples/quantized/{GROUP}.jsonl", 5, closer)
+    reseal(run)
+    found = wrong(run)
+    assert "scores" not in found
+    assert any(f"{JUDGED}.comparison.gaps.whole" in line for line in found["comparison"])
+
+
+def test_a_report_of_before_there_were_gaps_holds(run: Path) -> None:
+    edit(run, lambda document: compared(document).pop("gaps"))
+    reseal(run)
+    assert wrong(run) == {}
+    assert (
+        Report.model_validate_json((run / "report.json").read_text()).pairs[0].comparison.gaps
+        is None
+    )
 
 
 def test_one_sample_is_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
