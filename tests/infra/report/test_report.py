@@ -17,6 +17,7 @@ from infra import report as reports
 from infra.contracts.errors import ComparisonError
 from infra.contracts.records import Adjustment, Report, Restart
 from infra.contracts.specs import ServingChanges
+from infra.judging.gaps.comparing import CLOSEST
 from infra.judging.verdict import decide
 from infra.report import plots
 from infra.report.html import render
@@ -222,9 +223,10 @@ def test_refused_rows_leave_no_page(tmp_path: Path) -> None:
 
 
 def test_many_rows_make_no_large_page(tmp_path: Path) -> None:
-    report = make_run(tmp_path, rows=400, kept=0.5)
+    report = make_run(tmp_path, rows=400, kept=0.5, with_gaps=True)
     page = Page(text := render(report, tmp_path))
-    assert len([a for a in page.of("details") if a.get("class") == "row"]) <= SAMPLES + 3 * FLIPS
+    shown = len([a for a in page.of("details") if a.get("class") == "row"])
+    assert shown <= SAMPLES + 3 * FLIPS + 2 * CLOSEST
     assert len(text) < 1_500_000
     [pair] = report.pairs
     lost = next(m.lost + m.gained for m in pair.comparison.metrics if m.primary)
@@ -234,7 +236,9 @@ def test_many_rows_make_no_large_page(tmp_path: Path) -> None:
 def _with(report: Report, **metric: Any) -> Report:
     [pair] = report.pairs
     changed = tuple(m.model_copy(update=metric) for m in pair.comparison.metrics)
-    comparison = pair.comparison.model_copy(update={"metrics": changed, "pooled": None})
+    comparison = pair.comparison.model_copy(
+        update={"metrics": changed, "pooled": None, "gaps": None}
+    )
     return of_pair(
         report,
         comparison=comparison,
@@ -268,9 +272,9 @@ def test_markdown_is_what_the_ui_renders(run: tuple[Report, Path]) -> None:
     assert text.startswith("# ❌ FAIL\n")
     assert "<" not in text  # no HTML, no inline SVG, no style
     images = re.findall(r"!\[[^\]]*\]\(data:image/png;base64,([^)]+)\)", text)
-    assert len(images) == 1
+    assert len(images) == 2
     tables = re.findall(r"(?:^\|.*\|\n?)+", text, re.MULTILINE)
-    assert len(tables) == 4
+    assert len(tables) == 7
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1
     assert "global\\_mmlu\\_en" in tables[0]
