@@ -110,6 +110,8 @@ class TaskGaps(Gaps):
     """Of one task."""
 
     metric: str
+    """The primary one, if it takes the best of the choices; else the first that does."""
+
     slope: float | None
     """What is left of the baseline's gaps, noise aside; none for too few rows."""
 
@@ -118,7 +120,7 @@ class TaskGaps(Gaps):
 
 
 class ChoiceGaps(Record):
-    """Of every task whose primary metric takes the best of several choices."""
+    """Of every task with a metric that takes the best of several choices."""
 
     confidence: float
     """Of every interval and range."""

@@ -16,6 +16,7 @@ from infra.contracts.records import (
     GapSpread,
     PredictedFlips,
     TaskGaps,
+    TaskScores,
 )
 from infra.contracts.records.gaps import STEPS
 from infra.judging import statistics
@@ -55,8 +56,8 @@ def compare(
     read: dict[str, _Read] = {}
     tasks: dict[str, TaskGaps] = {}
     for name, scores in baseline.tasks.items():
-        metric = scores.primary_metric
-        pairs = paired_rows(scores, candidate.tasks[name], folder)
+        metric = _metric(scores)
+        pairs = paired_rows(scores, candidate.tasks[name], folder) if metric else []
         rows, left_out = choice_rows(pairs, metric)
         if not rows:
             continue
@@ -79,6 +80,16 @@ def compare(
         unit=units.pop() if len(units) == 1 else "",
     )
     return ChoiceGaps(confidence=confidence, tasks=tasks, whole=_gaps(together, confidence))
+
+
+def _metric(scores: TaskScores) -> str:
+    """Return the metric whose choices are compared: the primary one, if it takes the best of them.
+
+    Else the first that does: a loss of the right choice's probability is judged beside `acc`. Empty
+    without one.
+    """
+    names = [scores.primary_metric, *scores.metrics]
+    return next((name for name in names if name.partition(",")[0] in UNITS), "")
 
 
 def _gaps(of: _Read, confidence: float) -> Gaps:

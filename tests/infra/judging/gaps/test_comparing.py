@@ -128,6 +128,22 @@ def test_tasks_without_choices_are_not_there(tmp_path: Path, arms: Arms) -> None
     assert made(tmp_path, arms, {"t": rows}, {"t": "exact_match"}) is None
 
 
+def test_beside_a_loss_the_gap_is_that_of_the_best_choice(tmp_path: Path, arms: Arms) -> None:
+    """As of preferences, which are judged by the probability of the right letter."""
+    results = []
+    for place, arm in enumerate(arms):
+        rows = [_row("t", n, [0.0, -1.0 - n * (1 + place)], "acc,none") for n in range(12)]
+        for row in rows:
+            row["metrics"] = {"acc,none": 1.0, "log_loss,none": 0.1 * place}
+        write_rows(tmp_path / f"{place}.jsonl", rows)
+        scores = score("t", rows, f"{place}.jsonl")
+        assert scores.primary_metric == "log_loss,none"
+        results.append(arm.model_copy(update={"tasks": {"t": scores}}))
+    found = gaps.compare(results[0], results[1], tmp_path, 0.95)
+    assert found is not None
+    assert (found.tasks["t"].metric, found.tasks["t"].rows) == ("acc,none", 12)
+
+
 def test_the_closest_rows_are_few_and_the_likeliest(tmp_path: Path, arms: Arms) -> None:
     def noisy(n: int) -> WORTH:
         push = (-1) ** n * (n % 7) / 4
