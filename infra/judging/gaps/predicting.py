@@ -142,8 +142,6 @@ def _counts(
     reach = a * np.array([row.gap for row in rows])
     order = np.argsort(reach, kind="stable")
     a, b, reach = a[order], b[:, order], reach[order]
-    if a.min() < 0:
-        reach = np.full(len(rows), -np.inf)
     slack = float(np.abs(a - factor).max())
     own = {places[n]: at for at, n in enumerate(order)}
     ordered = [rows[n] for n in order]
