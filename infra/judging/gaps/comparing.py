@@ -171,8 +171,8 @@ def _predicted(
     """
     pairs = [
         (chance, happened(row))
-        for row, known in zip(of.rows, of.chances, strict=True)
-        if known is not None and (chance := chance_of(known)) is not None
+        for row, one in zip(of.rows, of.chances, strict=True)
+        if one is not None and (chance := chance_of(one)) is not None
     ]
     if not pairs:
         return None
@@ -183,7 +183,7 @@ def _predicted(
         predicted=math.fsum(found),
         low=low,
         high=high,
-        seen=sum(one for _, one in pairs),
+        seen=sum(flipped for _, flipped in pairs),
     )
 
 

@@ -82,9 +82,9 @@ def chances(rows: Sequence[ChoiceRow]) -> list[Chance | None]:
         of = _counts([rows[n] for n in members], own, factor, members, partners, rows)
         taken = {*partners}
         for n, changed, flip in zip(members, *of, strict=True):
-            known = rows[n].right is not None
+            clear = rows[n].right is not None
             others = len(partners) - (n in taken)
-            found[n] = Chance(float(changed) / others, float(flip) / others if known else None)
+            found[n] = Chance(float(changed) / others, float(flip) / others if clear else None)
     return found
 
 

@@ -141,9 +141,9 @@ def test_without_the_right_choice_only_changes_are_predicted() -> None:
     found = chances([lost, *rows[1:]])
     assert found[0] is not None
     assert found[0].flip is None
-    known = chances(rows)[0]
-    assert known is not None
-    assert found[0].changed == known.changed
+    before = chances(rows)[0]
+    assert before is not None
+    assert found[0].changed == before.changed
 
 
 @pytest.mark.parametrize(("noise", "left", "heavy"), [
