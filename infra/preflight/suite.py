@@ -83,14 +83,18 @@ def read(spec: EvaluationSpec, settings: Settings, progress: Progress) -> Tasks:
         except EvaluationError as error:
             findings.append(problem(_TASKS, error))
     if lines:
-        names = ", ".join(line.spec.name for line in lines)
-        findings.append(ok(_TASKS, f"lm-eval knows {names}"))
+        theirs = ", ".join(line.spec.name for line in lines if not line.spec.file)
+        own = ", ".join(line.spec.name for line in lines if line.spec.file)
+        said = [f"lm-eval knows {theirs}"] * bool(theirs) + [f"from files of yours: {own}"] * bool(
+            own
+        )
+        findings.append(ok(_TASKS, "; ".join(said)))
         metrics = sorted({metric for line in lines for metric in line.metrics})
         on_hub = sorted({metric for line in lines for metric in line.hub_metrics})
         findings.append(
             note(_METRICS, f"{', '.join(on_hub)}: loaded from the hub with the tasks")
             if on_hub
-            else ok(_METRICS, f"{', '.join(metrics) or 'the tasks’ own'}: part of lm-eval")
+            else ok(_METRICS, f"{', '.join(metrics) or 'the tasks’ own'}: their code is here")
         )
     return Tasks(findings, lines)
 
