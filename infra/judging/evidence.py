@@ -12,7 +12,7 @@ from infra.contracts.progress import Progress
 from infra.contracts.records import ArmResult, Comparison, TaskScores
 from infra.contracts.specs import BASELINE, RunSpec
 from infra.conversations.calibration import load_tokenizer
-from infra.judging import answered_rows, comparison, gaps, noise
+from infra.judging import answered_rows, comparison, gaps, noise, reliability
 from infra.judging.pairing import same_tokenizer
 from infra.models.tokenizer_differences import differences
 from infra.models.tokenizer_identity import identity
@@ -74,6 +74,7 @@ def compare(
                 if repeat
                 else None
             ),
+            "reliability": reliability.compare(baseline, candidate, folder),
             "gaps": gaps.compare(baseline, candidate, folder, spec.judged_verdict.confidence),
             "fidelity": (
                 _optional(

@@ -17,6 +17,8 @@ from infra.report import (
     plots,
     prose,
     ranking,
+    reliability_plot,
+    reliability_tables,
     speed_plot,
     tables,
     tradeoff_plot,
@@ -78,6 +80,12 @@ def _of_pair(pair: Pair, heading: str) -> list[str]:
         *_section("Beside another candidate", tables.against(pair), prose.against_note(pair)),
         *map(escaped, engine_notes(pair)),
         *_gaps(pair),
+        *_section(
+            "Reliability: right as often as sure", reliability_tables.reliability(pair),
+            reliability_tables.note(pair),
+            _figure(reliability_plot.draw(pair, kind="png"), "Reliability of both arms"),
+        ),
+        *_titled(reliability_tables.positions(pair)),
         *_section("Fidelity", tables.fidelity(pair), prose.fidelity_note(pair)),
         *_section("Length of written answers", tables.lengths(pair)),
         *_section(

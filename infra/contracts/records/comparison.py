@@ -9,6 +9,7 @@ from pydantic import Field
 from infra.contracts.records.arms import MetricValue
 from infra.contracts.records.gaps import ChoiceGaps
 from infra.contracts.records.record import Record, Side
+from infra.contracts.records.reliability import TaskReliability
 
 
 class MetricComparison(Record):
@@ -184,6 +185,10 @@ class Comparison(RowComparison):
 
     noise: NoiseFloor | None = None
     """None if it was not asked for."""
+
+    reliability: dict[str, TaskReliability] = Field(default_factory=dict)
+    """Task judged by the probabilities of its choices → how sure and how right the arms are; empty
+    in earlier versions."""
 
     gaps: ChoiceGaps | None = None
     """None if no task takes the best of several choices; of earlier versions as well."""
