@@ -16,13 +16,14 @@ from types import MappingProxyType
 from typing import Any
 
 import jinja2
+import lm_eval.utils
 from datasets import Dataset, DatasetDict
 from datasets.exceptions import DatasetNotFoundError
+from jinja2.sandbox import SandboxedEnvironment
 from lm_eval.api.task import Task
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._factory import TaskFactory
 from lm_eval.tasks._index import Entry as IndexEntry
-from lm_eval.utils import env as templates
 
 from infra.contracts.errors import AssayError, DatasetError
 from infra.contracts.progress import Progress
@@ -33,9 +34,25 @@ from infra.suite.harness.libraries.undisturbed import heard
 from infra.suite.harness.loading.purity import prepared_once
 from infra.suite.harness.rows.folders import read_rows
 
-# lm-eval compiles a task's template anew for every document and example, which takes ten times as
-# long as filling it in.
-templates.from_string = functools.lru_cache(maxsize=1024)(templates.from_string)
+
+def _templates() -> jinja2.Environment:
+    """Return what fills in the templates of definitions: as lm-eval's own, but in a sandbox.
+
+    A template writes a text; outside of a sandbox it can run any command. lm-eval compiles it anew
+    for every document and example, which takes ten times as long as filling it in.
+    """
+    own = lm_eval.utils.env
+    found = SandboxedEnvironment(
+        loader=own.loader,
+        undefined=own.undefined,
+        keep_trailing_newline=own.keep_trailing_newline,
+    )
+    found.filters.update(own.filters)
+    found.from_string = functools.lru_cache(maxsize=1024)(found.from_string)  # type: ignore[assignment, method-assign]
+    return found
+
+
+lm_eval.utils.env = _templates()
 
 _UNFIT = (jinja2.UndefinedError, LookupError, TypeError, AttributeError, ValueError)
 """What a task's code raises on rows of another shape."""
