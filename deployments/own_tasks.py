@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,8 @@ def _init(kind: str, file: Path) -> int:
 
 def _look(file: Path, progress: Progress) -> int:
     own = load(file)
-    name = file.stem
+    # What a file may be called and a task may not.
+    name = re.sub(r"[^\w.+@-]+", "-", file.stem).strip("-._") or "rows"
     print(f"{file.name}: {len(own.rows)} questions of the kind {own.kind.name} ({own.kind.column}: "
           f"{own.kind.meaning}), judged by {own.kind.metrics[0]}")  # fmt: skip
     for number, row in enumerate(own.rows[:_SHOWN], 1):
@@ -61,9 +64,9 @@ def _look(file: Path, progress: Progress) -> int:
     print("\n" + (notes[0] if notes else "marking: an oracle's answers are all marked right"))
     if own.kind.metrics[0] not in own.kind.losses:
         _plan(len(own.rows))
-    print(
-        f"in a run: --set evaluation.tasks[+].name={name} --set evaluation.tasks.{name}.file={file}"
-    )
+    place = f'evaluation.tasks["{name}"].file' if "." in name else f"evaluation.tasks.{name}.file"
+    changes = shlex.join(["--set", f"evaluation.tasks[+].name={name}", "--set", f"{place}={file}"])
+    print(f"in a run: {changes}")
     return 0
 
 

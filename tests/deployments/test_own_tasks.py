@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,15 @@ def test_a_wrong_file_is_refused_with_one_clear_error(
     file.write_text('{"question": "q"}\n')
     assert main(["look-at-task", str(file)]) == 2
     assert "no column that says what a right answer is" in capsys.readouterr().err
+
+
+def test_what_it_says_of_a_run_can_be_typed_whatever_the_file_is_called(
+    tmp_path: Path, own_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "my rows.v1 (2)%.jsonl"
+    file.write_text('{"question": "q", "answer": "a"}\n')
+    assert main(["look-at-task", str(file)]) == 0
+    line = next(one for one in capsys.readouterr().out.splitlines() if "in a run: " in one)
+    assert main(["show", "sample", *shlex.split(line.partition("in a run: ")[2])]) == 0
+    shown = json.loads(capsys.readouterr().out)["evaluation"]["tasks"][-1]
+    assert (shown["name"], shown["file"]) == ("my-rows.v1-2", str(file))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Literal, Self
 
@@ -19,7 +20,7 @@ class TaskSpec(Spec):
     """Its name in lm-eval: `gsm8k`, `global_mmlu_en`, `gpqa_main_zeroshot`, …; or what the task of
     your own file is called."""
 
-    file: str | None = None
+    file: str | None = Field(default=None, min_length=1)
     """Rows of your own: a .jsonl, .csv or .parquet file, whose columns say how answers are marked.
     `python -m deployments init-task` writes an example of each kind."""
 
@@ -31,6 +32,21 @@ class TaskSpec(Spec):
 
     max_gen_toks: int | None = Field(default=None, ge=1)
     """Tokens a generated answer may have. Empty: the task's own, or 1024 where it has none."""
+
+    @refuse
+    def _its_own_name_is_one(self) -> Self:
+        if self.file and not (_NAME.fullmatch(self.name) and len(self.name) <= _LONGEST_NAME):
+            raise SpecError(
+                f"{self.name!r:.120} is no name for a task of your own.",
+                cause="Files of the run are called by it.",
+                remedy=f"Write at most {_LONGEST_NAME} letters, digits, spaces and `_.+@-`, "
+                "beginning with a letter or digit; a slash may part them.",
+            )
+        return self
+
+
+_NAME = re.compile(r"[^\W_][\w .+@-]*(?:/[^\W_][\w .+@-]*)*")
+_LONGEST_NAME = 100
 
 
 class DatasetSpec(Spec):

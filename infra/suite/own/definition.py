@@ -23,9 +23,22 @@ from infra.suite.own.kind import Kind, Unfit, text_of
 from infra.suite.own.kinds import QUESTIONS, kind_of_columns
 from infra.suite.own.table import Cells, read
 
-_KEPT_LISTS = ("choices", "letters")
-_KEPT_NUMBERS = ("gold",)
-_OURS = ("task", "dataset_path", "dataset_kwargs", "dataset_name", "test_split", "include")
+_LETTERED = ("choices", "letters", "gold")
+"""Columns that lm-eval reads as lists, and as a number."""
+
+_SETTINGS = (
+    "description", "doc_to_choice", "doc_to_target", "doc_to_text", "fewshot_config",
+    "fewshot_delimiter", "filter_list", "gen_prefix", "generation_kwargs", "metadata",
+    "metric_list", "num_fewshot", "repeats", "target_delimiter",
+)  # fmt: skip
+"""What may be set beside a file. Other keys of lm-eval's definitions say which task it is and where
+its rows are, or name code."""
+
+_OF_CHOICES = ("acc_norm", "acc_mutual_info", "brier_score", "f1", "mcc")
+"""What lm-eval scores choices by, besides."""
+
+_ROWS = "rows.parquet"
+_DEFINITION = "task.yaml"
 
 
 @dataclass(frozen=True)
@@ -41,12 +54,12 @@ class OwnTask:
 
 
 def written(name: str, path: str, settings: Settings) -> Path:
-    """Return the folder with the definition of a file's task; write it unless it is there.
+    """Return the definition of a file's task; write it unless it is there.
 
     Args:
         name: What the task is called.
         path: The file, with `~` or relative to the current folder.
-        settings: Its cache receives the folder.
+        settings: Its cache receives a folder with it.
 
     Raises:
         DatasetError: The file cannot be read, or a row of it cannot be asked or marked.
@@ -54,13 +67,23 @@ def written(name: str, path: str, settings: Settings) -> Path:
     """
     file = Path(path).expanduser().absolute()
     beside = file.with_suffix(".yaml")
-    contents = [digest_file(one).sha256 if one.is_file() else None for one in (file, beside)]
+    contents = _contents(file, beside)
     key = digest_of([name, file.suffix, contents, code_digest("suite/own")])
     folder = settings.cache.absolute() / "own-tasks" / key[:32]
     if contents[0] is None or not folder.is_dir():
         own = load(file)
+        if _contents(file, beside) != contents:
+            raise DatasetError(
+                f"{file.name} was written while it was read.",
+                cause="What was read may be half of one file and half of another.",
+                remedy="Try again when nobody writes it.",
+            )
         build_once(folder, lambda partial: _write(partial, folder, name, own))
-    return folder
+    return folder / _DEFINITION
+
+
+def _contents(*files: Path) -> list[str | None]:
+    return [digest_file(one).sha256 if one.is_file() else None for one in files]
 
 
 def load(file: Path) -> OwnTask:
@@ -72,7 +95,7 @@ def load(file: Path) -> OwnTask:
     """
     rows = read(file)
     kind = kind_of_columns({name for _, cells in rows for name in cells}, file)
-    settings = _settings(file.with_suffix(".yaml"))
+    settings = _settings(file.with_suffix(".yaml"), kind)
     options = _options(kind, settings.pop(kind.name, {}), file.with_suffix(".yaml"))
     found: list[dict[str, Any]] = []
     seen: dict[str, str] = {}
@@ -91,13 +114,19 @@ def load(file: Path) -> OwnTask:
                     remedy="Remove one of them.",
                 )
         found += asked
-    return OwnTask(kind, _alike(found), settings)
+    return OwnTask(kind, _alike(found, kind), settings)
 
 
 def _questions(kind: Kind, cells: Cells, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    question = next((text for name in QUESTIONS if (text := text_of(cells.get(name, "")))), "")
-    if not question.strip():
+    given = [text for name in QUESTIONS if (text := text_of(cells.get(name, ""))).strip()]
+    if not given:
         raise Unfit("has no question", "Give it one, or remove the row.")
+    if len({*given}) > 1:
+        raise Unfit(
+            f"has {len(given)} questions, in {' and in '.join(QUESTIONS)}",
+            "Leave the one that is asked, and rename the other column.",
+        )
+    question = given[0]
     whole = {**cells, "question": question}
     for one in kind.read(whole, **options):
         yield {**whole, "prompt": question, **one}
@@ -120,27 +149,26 @@ def _options(kind: Kind, given: Any, beside: Path) -> dict[str, Any]:
     return {**kind.options, **given}
 
 
-def _alike(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows that all have the same columns, with values of one type in each.
-
-    Whoever reads JSON lines takes the type of a column from the first rows, and fails on others.
-    """
+def _alike(rows: Sequence[Mapping[str, Any]], kind: Kind) -> list[dict[str, Any]]:
+    """Return rows that all have the same columns, with values of one type in each."""
     columns = sorted({name for row in rows for name in row})
-    plain = (*_KEPT_LISTS, *_KEPT_NUMBERS)
+    # A column that is only called so is a text like all others.
+    plain = _LETTERED if "doc_to_choice" in kind.definition else ()
     return [
         {name: row.get(name) if name in plain else text_of(row.get(name, "")) for name in columns}
         for row in rows
     ]
 
 
-def _settings(beside: Path) -> dict[str, Any]:
+def _settings(beside: Path, kind: Kind) -> dict[str, Any]:
     if not beside.is_file():
         return {}
     try:
         found = yaml.safe_load(beside.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        json.dumps(found, default=str)  # whatever is in itself has no end
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise EvaluationError(
-            f"{beside.name} is no YAML: {' '.join(str(error).split())}.",
+            f"{beside.name} is no YAML that can be read: {' '.join(str(error).split())}.",
             cause="Code with !function belongs into definitions of your own, in "
             "evaluation.include_path."
             if "!function" in str(error)
@@ -154,30 +182,54 @@ def _settings(beside: Path) -> dict[str, Any]:
             f"{beside.name} holds a {type(found).__name__}, not keys with values.",
             remedy="Write lm-eval's keys: `num_fewshot: 0`, `generation_kwargs: {…}`, ….",
         )
-    if ours := sorted(found.keys() & set(_OURS)):
+    if others := [str(key) for key in found if key not in (*_SETTINGS, kind.name)]:
         raise EvaluationError(
-            f"{beside.name} sets {', '.join(ours)}.",
-            cause="The file beside it and the spec say which task it is and where its rows are.",
+            f"{beside.name} sets {', '.join(sorted(others))}.",
+            cause=f"Beside a file may stand {', '.join(_SETTINGS)}"
+            + (f", {kind.name}." if kind.options else "."),
             remedy="Take it out; for a definition that says all, use evaluation.include_path.",
         )
+    _require_metrics(found.get("metric_list", [{"metric": kind.metrics[0]}]), kind, beside)
+    if "metadata" in found:
+        if not isinstance(found["metadata"], dict):
+            raise EvaluationError(
+                f"{beside.name} sets metadata to {found['metadata']!r:.120}.",
+                remedy="Write keys with values: `metadata: {version: 1.0}`.",
+            )
+        found["metadata"] = {**kind.definition["metadata"], **found["metadata"]}
     return found
 
 
+def _require_metrics(listed: Any, kind: Kind, beside: Path) -> None:
+    """Refuse metrics that answers of a kind do not have; lm-eval would seek them as code, afar."""
+    given = listed if isinstance(listed, list) else [listed]
+    names = [one.get("metric") if isinstance(one, dict) else one for one in given]
+    allowed = kind.metrics if kind.marks else (*kind.metrics, *_OF_CHOICES)
+    wrong = [str(name) for name in names if name not in allowed]
+    coded = any(isinstance(one, dict) and one.get("hf_evaluate") for one in given)
+    if not given or wrong or coded or not all(isinstance(one, dict) for one in given):
+        raise EvaluationError(
+            f"{beside.name} sets metric_list to {listed!r:.120}.",
+            cause=f"Rows of the kind {kind.name} are scored by {', '.join(allowed)}.",
+            remedy="Write one or more of these, each as `metric: NAME` with `aggregation: mean`.",
+        )
+
+
 def _write(partial: Path, folder: Path, name: str, own: OwnTask) -> None:
-    file = name.replace("/", "-")
-    rows = f"{file}.jsonl"
-    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in own.rows]
-    (partial / rows).write_text("".join(lines), encoding="utf-8")
+    import pyarrow
+    import pyarrow.parquet
+
+    # Of JSON lines, datasets would take a column of texts that are all dates for one of dates.
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([*own.rows]), partial / _ROWS)
     definition: dict[str, Any] = {
         "task": name,
-        "dataset_path": "json",
-        "dataset_kwargs": {"data_files": {"test": str(folder / rows)}},
+        "dataset_path": "parquet",
+        "dataset_kwargs": {"data_files": {"test": str(folder / _ROWS)}},
         **own.kind.definition,
         **own.settings,
     }
     text = yaml.safe_dump(definition, allow_unicode=True, sort_keys=False)
     if own.kind.marks:
         shutil.copy(marks.__file__, partial / "marks.py")
-        if "process_results" not in own.settings:
-            text += f"process_results: !function marks.{own.kind.marks}\n"
-    (partial / f"{file}.yaml").write_text(text, encoding="utf-8")
+        text += f"process_results: !function marks.{own.kind.marks}\n"
+    (partial / _DEFINITION).write_text(text, encoding="utf-8")

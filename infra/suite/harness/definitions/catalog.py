@@ -299,8 +299,7 @@ def catalog(
         try:
             if name in every:
                 raise _taken(name, file)
-            (definition,) = written(name, file, settings).glob("*.yaml")
-            every[name] = Name("task", str(definition))
+            every[name] = Name("task", str(written(name, file, settings)))
         except EvaluationError as error:
             faults.insert(0, (name, error))
     return Catalog(every, own=own, faults=faults)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from infra.contracts.progress import Silent
 from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.store.settings import Settings
 from infra.suite import kind_of
+from infra.suite.own import definition
 from infra.suite.own.definition import load
 from infra.suite.own.kinds import KINDS
 
@@ -97,6 +99,16 @@ def test_the_settings_beside_it_count(tmp_path: Path, settings: Settings) -> Non
         ("process_docs: !function utils.x", "is no YAML"),
         ("- a", "holds a list"),
         ("dataset_path: json\n", "sets dataset_path"),
+        ("output_type: loglikelihood\n", "sets output_type"),
+        ("process_results: utils.x\ngroup: g\n", "sets group, process_results"),
+        ("metadata: 3\n", "sets metadata to 3"),
+        ("metadata: &a {x: *a}\n", "is no YAML"),
+        ("? 1\n: 2\n", "sets 1"),
+        ("metric_list: []\n", "sets metric_list"),
+        ("metric_list: [{metric: bleu}]\n", "sets metric_list"),
+        ("metric_list: [exact_match]\n", "sets metric_list"),
+        ("metric_list: [{metric: exact_match, hf_evaluate: true}]\n", "sets metric_list"),
+        ("metric_list: [{metric: ./code}]\n", "sets metric_list"),
     ],
 )
 def test_settings_that_are_none_are_refused(
@@ -106,6 +118,88 @@ def test_settings_that_are_none_are_refused(
     file.with_suffix(".yaml").write_text(text)
     with pytest.raises(EvaluationError, match=says):
         prepare(spec_of(file), settings)
+
+
+def test_no_template_of_the_settings_runs_a_command(tmp_path: Path, settings: Settings) -> None:
+    file = write(tmp_path / "r.jsonl", {"question": "q", "answer": "a"})
+    made = tmp_path / "made"
+    command = f"cycler.__init__.__globals__.os.system('touch {made}')"
+    file.with_suffix(".yaml").write_text(f'description: "{{{{ {command} }}}}"\n')
+    with pytest.raises(EvaluationError, match="unsafe"):
+        prepare(spec_of(file), settings)
+    assert not made.exists()
+
+
+def test_a_version_of_ones_own_leaves_the_units_as_they_are(
+    tmp_path: Path, settings: Settings
+) -> None:
+    file = write(tmp_path / "r.jsonl", {"question": "q", "must_call": "f"})
+    file.with_suffix(".yaml").write_text("metadata: {version: 2}\n")
+    found = prepare(spec_of(file), settings).metrics(NAME)
+    assert {one.unit for one in found.values()} == {"points"}
+
+
+@pytest.mark.parametrize("answer", ["2026-01-31", "2026-01-31 10:00:00", "12.50"])
+def test_an_answer_stays_the_text_that_it_is(
+    tmp_path: Path, settings: Settings, answer: str
+) -> None:
+    file = write(tmp_path / "r.jsonl", {"question": "q", "answer": answer, "gold": 1, "letters": 2})
+    suite = prepare(spec_of(file), settings)
+    (task,) = suite.parts[NAME].tasks.values()
+    (doc,) = task.eval_docs
+    assert doc == {"answer": answer, "gold": "1", "letters": "2", "prompt": "q", "question": "q"}
+    assert [note for note in suite.notes if "marking" in note] == []
+
+
+def test_a_file_that_is_written_while_it_is_read_leaves_nothing(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path / "r.jsonl", {"question": "q", "answer": "a"})
+
+    def load_and_write(path: Path) -> Any:
+        own = load(path)
+        write(path, {"question": "other", "answer": "a"})
+        return own
+
+    monkeypatch.setattr(definition, "load", load_and_write)
+    with pytest.raises(DatasetError, match="was written while it was read"):
+        definition.written(NAME, str(file), settings)
+    assert not [*settings.cache.rglob("rows.parquet")]
+
+
+def test_the_key_has_the_packages_that_mark(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = spec_of(write(tmp_path / "r.jsonl", {"question": "q", "schema": {"type": "integer"}}))
+    first, version = key(spec, settings), importlib.metadata.version
+
+    for package in ("jsonschema-rs", "sacrebleu"):
+
+        def another(name: str, package: str = package) -> str:
+            return "0.0" if name.replace("_", "-") == package else version(name)
+
+        monkeypatch.setattr(importlib.metadata, "version", another)
+        assert key(spec, settings) not in (first, None)
+        monkeypatch.setattr(importlib.metadata, "version", version)
+    assert key(spec, settings) == first
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["..", "a/../b", "/a", "a//b", "a\0b", "a\nb", "x" * 101, "a[b]", "a*", " ", "-a", "a:b"],
+)
+def test_a_name_that_is_no_name_of_a_file_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="is no name for a task of your own"):
+        TaskSpec(name=name, file="rows.jsonl")
+
+
+@pytest.mark.parametrize("name", ["triage", "größe 2", "house/v1.2", "a-b_c+d@e"])
+def test_names_may_hold_what_names_of_files_do(
+    tmp_path: Path, settings: Settings, name: str
+) -> None:
+    file = write(tmp_path / "r.jsonl", {"question": "q", "answer": "a"})
+    spec = EvaluationSpec(tasks=(TaskSpec(name=name, file=str(file)),))
+    assert prepare(spec, settings).names == (name,)
 
 
 def test_a_bad_file_keeps_only_its_own_task_from_running(
