@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterator
+from datetime import date, time
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -42,9 +44,17 @@ def read(path: Path) -> list[tuple[str, Cells]]:
     reader = {".jsonl": _json_lines, ".csv": _csv, ".parquet": _parquet}[path.suffix]
     try:
         rows = [
-            (place, {name: whole(value) for name, value in cells.items() if value is not None})
+            (
+                place,
+                {whole(name): whole(value) for name, value in cells.items() if value is not None},
+            )
             for place, cells in reader(path)
         ]
+    except RecursionError as error:
+        raise DatasetError(
+            f"{path.name} has a row with lists in lists without end.",
+            remedy="Write what is in them as a text.",
+        ) from error
     except UnicodeDecodeError as error:
         raise DatasetError(
             f"{path.name} is no UTF-8: byte {error.start} is {error.object[error.start]:#04x}.",
@@ -74,11 +84,11 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Cells]]:
             if not line.strip():
                 continue
             try:
-                cells = json.loads(line)
-            except json.JSONDecodeError as error:
+                cells = json.loads(line, object_pairs_hook=_once)
+            except ValueError as error:
+                at = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
                 raise DatasetError(
-                    f"Line {number} of {path.name} is no JSON: {error.msg} at column "
-                    f"{error.colno}.",
+                    f"Line {number} of {path.name} is no JSON: {getattr(error, 'msg', error)}{at}.",
                     remedy="Write each row as one JSON object on a line of its own.",
                 ) from error
             if not isinstance(cells, dict):
@@ -94,6 +104,11 @@ def _csv(path: Path) -> Iterator[tuple[str, Cells]]:
         reader = csv.reader(lines, strict=True)
         try:
             header = next(reader, [])
+            if twice := sorted({name for name in header if name and header.count(name) > 1}):
+                raise DatasetError(
+                    f"{path.name} has two columns called {twice[0]!r}.",
+                    remedy="Rename one of them, or take it out.",
+                )
             for number, cells in enumerate(reader, 1):
                 if not any(cells):
                     continue
@@ -106,7 +121,7 @@ def _csv(path: Path) -> Iterator[tuple[str, Cells]]:
                     )
                 # An empty cell of a CSV is no value: nothing else could say that there is none.
                 found = zip(header, cells, strict=True)
-                yield f"row {number}", {name: _value(cell) for name, cell in found if cell != ""}
+                yield f"row {number}", {name: cell for name, cell in found if name and cell}
         except csv.Error as error:
             raise DatasetError(
                 f"Line {reader.line_num} of {path.name} is no CSV: {error}.",
@@ -114,29 +129,53 @@ def _csv(path: Path) -> Iterator[tuple[str, Cells]]:
             ) from error
 
 
-def _value(cell: str) -> Any:
-    """Return a list or object that stands in a cell as JSON; whatever else, as it stands there."""
-    if cell[:1] in "[{" and cell[-1:] in "]}":
-        try:
-            return json.loads(cell)
-        except json.JSONDecodeError:
-            return cell
-    return cell
-
-
 def _parquet(path: Path) -> Iterator[tuple[str, Cells]]:
     import pyarrow
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(path)
-    except (pyarrow.ArrowInvalid, OSError) as error:
+        # Of a folder called `lang=de`, whoever reads a data set would make a column.
+        table = pyarrow.parquet.ParquetFile(path).read()
+    except (pyarrow.ArrowException, OSError) as error:
         raise DatasetError(
             f"{path.name} cannot be read as parquet: {str(error).splitlines()[0]}",
             remedy="Write it again, or write JSON lines.",
         ) from error
+    if twice := sorted({name for name in table.column_names if table.column_names.count(name) > 1}):
+        raise DatasetError(
+            f"{path.name} has two columns called {twice[0]!r}.",
+            remedy="Rename one of them, or take it out.",
+        )
     for number, cells in enumerate(table.to_pylist(), 1):
-        yield f"row {number}", cells
+        yield f"row {number}", {name: _plain(value) for name, value in cells.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of parquet as JSON has it: a time as a text, a value that is missing as none.
+
+    Objects of a column have all their names in every row; where nothing was, there is none.
+    """
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, dict):
+        found = {str(name): _plain(one) for name, one in value.items()}
+        return {name: one for name, one in found.items() if one is not None}
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="backslashreplace")
+    if isinstance(value, date | time):
+        return value.isoformat()
+    return value if value is None or isinstance(value, str | bool | int | float) else str(value)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise ValueError(f"{twice!r} stands there twice in one object")
+    return found
 
 
 def _named(value: Any) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow
@@ -36,13 +38,43 @@ def test_the_same_rows_are_read_from_every_format(tmp_path: Path, end: str) -> N
     )
 
 
-def test_lists_in_cells_of_a_csv_are_json_and_empty_cells_are_no_values(tmp_path: Path) -> None:
+def test_a_cell_of_a_csv_is_the_text_that_stands_there_and_an_empty_one_no_value(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "rows.csv"
-    path.write_bytes('\ufeffquestion,choices,note\nq,"[""a"", null]",\n[x,{},1\n'.encode())
+    path.write_bytes('\ufeff,question,choices,note\n0,q,"[""a"",null]",\n1,"[1,2]",{},1\n'.encode())
     assert [cells for _, cells in read(path)] == [
-        {"question": "q", "choices": ["a", None]},
-        {"question": "[x", "choices": {}, "note": "1"},
+        {"question": "q", "choices": '["a",null]'},
+        {"question": "[1,2]", "choices": "{}", "note": "1"},
     ]
+
+
+def test_values_of_parquet_are_those_of_json(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    rows = [
+        {"day": date(2026, 1, 31), "at": datetime(2026, 1, 31, 10), "price": Decimal("1.50"),
+         "raw": b"a\xff", "missing": float("nan"), "call": {"name": "f", "arguments": {"a": 1}}},
+        {"call": {"name": "g", "arguments": {"b": [True]}}},
+    ]  # fmt: skip
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    assert [cells for _, cells in read(path)] == [
+        {"day": "2026-01-31", "at": "2026-01-31T10:00:00", "price": "1.50", "raw": "a\\xff",
+         "call": {"name": "f", "arguments": {"a": 1}}},
+        {"call": {"name": "g", "arguments": {"b": [True]}}},
+    ]  # fmt: skip
+
+
+def test_the_name_of_a_folder_is_no_column(tmp_path: Path) -> None:
+    folder = tmp_path / "lang=de"
+    folder.mkdir()
+    assert read(write(folder / "rows.parquet", ROWS))[0][1] == ROWS[0]
+
+
+def test_a_column_that_a_parquet_file_has_twice_is_refused(tmp_path: Path) -> None:
+    table = pyarrow.table([["q"], ["a"], ["b"]], names=["question", "answer", "answer"])
+    pyarrow.parquet.write_table(table, tmp_path / "rows.parquet")
+    with pytest.raises(DatasetError, match="two columns called 'answer'"):
+        read(tmp_path / "rows.parquet")
 
 
 def test_null_is_no_value_and_an_empty_line_no_row(tmp_path: Path) -> None:
@@ -61,6 +93,11 @@ def test_null_is_no_value_and_an_empty_line_no_row(tmp_path: Path) -> None:
         ("rows.csv", b"a,b\n1,2,3\n", "Row 1 of rows.csv has 3 cells; its header has 2"),
         ("rows.csv", b'a,b\n1,"2"3\n', "Line 2 of rows.csv is no CSV"),
         ("rows.csv", b"a,b\n", "holds no rows"),
+        ("rows.csv", b"a,b,a\n1,2,3\n", "two columns called 'a'"),
+        ("rows.jsonl", b'{"a": 1, "a": 2}', "no JSON: 'a' stands there twice"),
+        ("rows.jsonl", b'{"a": ' + b"1" * 5000 + b"}", "Line 1 of rows.jsonl is no JSON"),
+        ("rows.jsonl", b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "lists without end"),
+        ("rows.jsonl", b'{"a": ' + b"[" * 900 + b"]" * 900 + b"}", "lists without end"),
         ("rows.parquet", b"PAR1 and no more", "cannot be read as parquet"),
         ("rows.xlsx", b"x", "ends in .xlsx"),
         ("rows", b"x", "ends in nothing"),
