@@ -35,7 +35,7 @@ def _plain(text: str) -> Any:
         return {"name": text.strip()}
     try:
         return whole(json.loads(text))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Unfit(f"has a must_call that is no JSON: {text:.60}", "Write it as JSON.") from None
 
 

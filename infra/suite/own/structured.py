@@ -6,13 +6,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from infra.suite.own import marks
 from infra.suite.own.kind import Kind, Unfit, parsed, text_of
 from infra.suite.own.table import Cells
 
 
 def _schema(cells: Cells) -> Iterator[dict[str, Any]]:
-    import jsonschema_rs
-
     schema = parsed(cells, "schema")
     if not isinstance(schema, dict):
         raise Unfit("has a schema that is no object", "Write the schema as a JSON object.")
@@ -22,8 +21,8 @@ def _schema(cells: Cells) -> Iterator[dict[str, Any]]:
     answer = text_of(cells.get("answer", ""))
     if answer:
         try:
-            fits = jsonschema_rs.is_valid(schema, json.loads(answer))
-        except ValueError:
+            fits = marks.allowed(schema, json.loads(answer))
+        except (ValueError, RecursionError):
             fits = False
         if not fits:
             raise Unfit(
@@ -54,8 +53,9 @@ def _look(text: str) -> tuple[str, str] | None:
 
     schema = json.loads(text)
     try:
+        marks.allowed(schema, None)  # it may name what only those who use it look for
         canonical = jsonschema_rs.canonicalize(schema)
-    except (ValueError, jsonschema_rs.ReferencingError) as error:
+    except (ValueError, RecursionError, jsonschema_rs.ReferencingError) as error:
         first = str(error).splitlines()[0]
         return f"has a schema that is none: {first}", "Mend it by the JSON Schema specification."
     if canonical.satisfiability() == jsonschema_rs.canonical.Satisfiability.NO:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
+import regex
+
+from infra.suite.own import marks
 from infra.suite.own.kind import Kind, Unfit, required, text_of
 from infra.suite.own.table import Cells, whole
 
@@ -17,40 +20,39 @@ def _exact(cells: Cells) -> Iterator[dict[str, Any]]:
 
 
 def _number(cells: Cells) -> Iterator[dict[str, Any]]:
-    number, tolerance = _finite(cells, "number"), 0.0
+    number, tolerance = _finite(cells, "number"), Decimal(0)
     if "tolerance" in cells:
         tolerance = _finite(cells, "tolerance")
     if tolerance < 0:
         raise Unfit(f"has the tolerance {tolerance}", "Give one of 0 or more.")
-    plain = int(number) if number.is_integer() else number
+    plain = int(number) if number == number.to_integral_value() else number
     yield {
-        "number": repr(number),
-        "tolerance": repr(tolerance),
-        "answer": text_of(cells.get("answer", plain)),
+        "number": str(number),
+        "tolerance": str(tolerance),
+        "answer": text_of(cells["answer"]) if "answer" in cells else f"{plain:f}",
     }
 
 
-def _finite(cells: Cells, column: str) -> float:
+def _finite(cells: Cells, column: str) -> Decimal:
     text = required(cells, column)
-    try:
-        found = float(text.replace(",", ""))
-    except ValueError:
-        found = math.nan
-    if not math.isfinite(found):
-        raise Unfit(f"has the {column} {text!r}", "Give a number, without its unit.")
+    if (found := marks.number(text)) is None:
+        raise Unfit(f"has the {column} {text!r:.80}", "Give a number, without its unit.")
     return found
 
 
 def _pattern(cells: Cells) -> Iterator[dict[str, Any]]:
     pattern, answer = required(cells, "pattern"), text_of(cells.get("answer", ""))
     try:
-        found = re.compile(pattern)
-    except re.error as error:
+        re.compile(pattern)
+        found = marks.found_in(pattern, answer)
+    except TimeoutError as error:
+        raise Unfit(f"cannot be marked: {error}", "Mend the pattern.") from None
+    except (re.error, regex.error, RecursionError, OverflowError) as error:
         raise Unfit(
             f"has a pattern that is no regular expression: {error}",
             "Write it as Python's `re` reads it.",
         ) from None
-    if answer and not found.search(answer.strip()):
+    if answer and not found:
         raise Unfit(
             f"has the answer {answer!r:.80}, which its own pattern does not match",
             "Mend the pattern or the answer.",
@@ -71,7 +73,7 @@ def _reference(cells: Cells) -> Iterator[dict[str, Any]]:
 def _listed(text: str) -> Any:
     try:
         return whole(json.loads(text))
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

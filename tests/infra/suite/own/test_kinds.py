@@ -50,6 +50,13 @@ def test_a_choice_is_named_by_text_letter_or_number(tmp_path: Path, answer: Any,
         ({"choices": ["a"], "answer": "a"}, "no list of 2 to 26"),
         ({"number": "about 3"}, "the number 'about 3'"),
         ({"number": "nan"}, "the number 'nan'"),
+        ({"number": "84 m"}, "the number '84 m'"),
+        ({"number": "1e400"}, "the number '1e400'"),
+        ({"must_call": "[" * 10_000}, "a must_call that is no JSON"),
+        ({"schema": {"$ref": "file:///schema.json"}}, "is not in the schema itself"),
+        ({"schema": {"$defs": {"a": {"$ref": "http://x.invalid/a"}}}}, "not in the schema itself"),
+        ({"schema": {}, "answer": "[" * 10_000}, "its own schema does not allow"),
+        ({"prompt": "another", "answer": "a"}, "has 2 questions, in question and in prompt"),
         ({"number": 3, "tolerance": -1}, "the tolerance -1"),
         ({"pattern": "("}, "no regular expression"),
         ({"pattern": "^a$", "answer": "b"}, "its own pattern does not match"),
@@ -79,6 +86,14 @@ def test_a_row_that_cannot_be_asked_or_marked_is_named(
         or ("Line 2 of r.jsonl" in refusal.value.fact)
     )
     assert refusal.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("given", "number"), [("3,14", "3.14"), ("1,284", "1284"), (84.0, "84.0"), (1e-7, "1E-7")]
+)
+def test_a_number_is_read_as_an_answer_is(tmp_path: Path, given: Any, number: str) -> None:
+    (row,) = load(rows(tmp_path / "r.jsonl", Q | {"number": given})).rows
+    assert row["number"] == number
 
 
 def test_a_missing_column_is_named_with_what_was_probably_meant(tmp_path: Path) -> None:
