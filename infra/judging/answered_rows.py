@@ -18,7 +18,7 @@ from infra.judging.pairing import paired_rows
 from infra.judging.sequential import pooled_so_far
 from infra.store.content import write_atomically
 from infra.suite.metrics import is_corpus
-from infra.suite.rows import Row, questions_digest, read_lines, read_rows
+from infra.suite.rows import UNFINISHED, Row, questions_digest, read_lines, read_rows
 
 SAMPLES = "samples/baseline-beside-{}"
 """Folder of the baseline's rows that were compared with a candidate, below the run's folder."""
@@ -143,6 +143,7 @@ def _again(
             "questions": questions_digest(rows),
             "samples": samples,
             "truncated": sum(bool(row.truncated) for row in rows),
+            "unfinished": sum(row.finish_reason == UNFINISHED for row in rows),
             "subtasks": {
                 name: _again(sub, _own(sub, all_rows), _own(sub, rows), samples)
                 for name, sub in whole.subtasks.items()

@@ -75,6 +75,7 @@ def summarize(pair: Pair) -> Summary:
             *_reworded(pair),
             *_not_measured(pair),
             *_cut(pair),
+            *_unfinished(pair),
             *_slower(pair),
             *_overlap(pair),
             *_alone(pair),
@@ -157,6 +158,16 @@ def _cut(pair: Pair) -> Iterator[str]:
                 yield (
                     f"{task.truncated:,} of {task.n:,} answers of {arm_name(arm)} on {task.name} "
                     "ran into the token limit and were marked as far as they went."
+                )
+
+
+def _unfinished(pair: Pair) -> Iterator[str]:
+    for arm, result in pair.arms.items():
+        for task in result.tasks.values():
+            if task.unfinished:
+                yield (
+                    f"{task.unfinished:,} of {task.n:,} answers of {arm_name(arm)} on {task.name} "
+                    "ended while it still thought: they hold no answer, and are marked so."
                 )
 
 

@@ -18,6 +18,9 @@ _SUBJECTS = ("subject", "Subdomain", "category", "subject_category")
 _QUESTIONS = ("question", "problem", "query")
 """Columns that hold the question itself, the most literal first; a query may be a whole prompt."""
 
+UNFINISHED = "thinking"
+"""Why an answer ended that never came to be one: the model still thought."""
+
 _FLOAT_NOISE = 1e-9
 """A metric's own rounding may put a right answer at 1.0000000002."""
 
@@ -55,7 +58,8 @@ class Row:
     doc: dict[str, Any]
 
     finish_reason: str | None = None
-    """Why the text generated after the prompt ended; none where the server gave no reason."""
+    """Why the text generated after the prompt ended, or `UNFINISHED`; none where the server gave no
+    reason."""
 
     @property
     def subject(self) -> tuple[str, str]:

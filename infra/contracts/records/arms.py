@@ -135,6 +135,9 @@ class TaskScores(Record):
     truncated: int = 0
     """Answers that ran into the token limit."""
 
+    unfinished: int = 0
+    """Answers that ended while the model still thought: they hold none, and are marked so."""
+
     reused: bool = False
     """True if an earlier run had already paid for it."""
 

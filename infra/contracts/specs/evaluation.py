@@ -71,6 +71,16 @@ _TEMPLATE_ARGUMENTS = frozenset(
 """Arguments of transformers' `apply_chat_template` that are no variables of the template."""
 
 
+class ThinkingSpec(Spec):
+    """Marks around what a model thinks before it answers."""
+
+    begin: str = Field(default="<think>", min_length=1)
+    """What opens a thought; a chat template may write it at the end of a prompt."""
+
+    end: str = Field(default="</think>", min_length=1)
+    """What closes it: the answer stands behind it."""
+
+
 class EvaluationSpec(Spec):
     """Which tasks all arms are evaluated on, and under which conditions."""
 
@@ -95,6 +105,10 @@ class EvaluationSpec(Spec):
     chat_template_kwargs: dict[str, JsonValue] = Field(default_factory=dict)
     """Further variables of the chat template, for every prompt and for the calibration
     conversations: `{"enable_thinking": false}`."""
+
+    thinking: ThinkingSpec | None = None
+    """Of models that think before they answer: what is thought is not marked, and an answer that
+    ends within a thought holds none, which is counted. Give such tasks room: `max_gen_toks`."""
 
     moment: datetime | Literal["now"] = datetime(2026, 1, 1)
     """What templates that write the date take for now, in calibration and in all arms. A fixed

@@ -11,7 +11,7 @@ from infra.contracts.errors import ComparisonError
 from infra.contracts.records import Report, TaskScores
 from infra.report.receipt.checks import Checked, checked, counted
 from infra.report.receipt.comparing import close
-from infra.suite.rows import Row, questions_digest, read_rows
+from infra.suite.rows import UNFINISHED, Row, questions_digest, read_rows
 
 Reported: TypeAlias = Mapping[str, Mapping[str, TaskScores]]
 """Place in a report → the tasks it tells there."""
@@ -73,6 +73,8 @@ def _counts(path: str, task: TaskScores, rows: Sequence[Row]) -> Iterator[str]:
         yield f"{path}.n is {task.n}, but there are {counted(len(rows), 'row')}"
     if task.truncated != (cut := sum(bool(row.truncated) for row in rows)):
         yield f"{path}.truncated is {task.truncated}, but {cut} answers were cut"
+    if task.unfinished != (ended := sum(row.finish_reason == UNFINISHED for row in rows)):
+        yield f"{path}.unfinished is {task.unfinished}, but {ended} answers ended in a thought"
     if task.questions != questions_digest(rows):
         yield f"{path}.questions is not the digest of the questions in the rows"
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.contracts.errors import DatasetError
-from infra.contracts.specs import TaskSpec
+from infra.contracts.specs import TaskSpec, ThinkingSpec
 from infra.suite.harness.definitions.catalog import Entry
 from infra.suite.harness.metrics import without_points
+from infra.suite.harness.thinking import set_apart
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,16 @@ def rows_marked(name: str, part: Part) -> int:
     )
 
 
-def configure(part: Part) -> list[str]:
-    """Set shots and answer length on loaded tasks, as lm-eval's `simple_evaluate` does."""
+def configure(part: Part, thinking: ThinkingSpec | None = None) -> list[str]:
+    """Set shots and answer length on loaded tasks, as lm-eval's `simple_evaluate` does.
+
+    Args:
+        part: Its tasks are changed.
+        thinking: Marks around what a model thinks, which its tasks do not mark.
+
+    Returns:
+        What is not as the spec has it, for people.
+    """
     notes = []
     for name, task in part.tasks.items():
         own, wanted = task.get_config("num_fewshot"), part.line.num_fewshot
@@ -59,6 +68,8 @@ def configure(part: Part) -> list[str]:
             limits.pop("max_tokens", None)
             limits["max_gen_toks"] = part.line.max_gen_toks
             task.set_config("generation_kwargs", limits)
+        if thinking and task.get_config("output_type") == "generate_until":
+            set_apart(task, thinking)
         _require_examples(name, task)
     return notes
 

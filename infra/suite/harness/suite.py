@@ -158,7 +158,7 @@ def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> 
             name: Part(entry, lines[name][1], digests[name], loaded[name])
             for name, entry in entries.items()
         }
-        notes = [note for part in parts.values() for note in configure(part)]
+        notes = [note for part in parts.values() for note in configure(part, spec.thinking)]
         questions = [
             one for part in parts.values() for one in first_questions(part.tasks, part.line, spec)
         ]

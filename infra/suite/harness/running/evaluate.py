@@ -81,7 +81,7 @@ def evaluate(
                 fewshot_as_multiturn=spec.fewshot_as_multiturn,
             )
     progress.update(name, model.done, model.total, "documents")
-    rows = sample_rows(results["samples"], model.finishes)
+    rows = sample_rows(results["samples"], model.finishes, spec.thinking)
     write_rows(samples, rows)
     return task_scores(
         name,
@@ -102,6 +102,7 @@ def evaluate(
             "system_instruction": spec.system_instruction,
             "seed": spec.seed,
             "chat_template_kwargs": spec.chat_template_kwargs,
+            **({"thinking": spec.thinking.model_dump()} if spec.thinking else {}),
             "moment": str(spec.moment),
             "add_bos_token": spec.add_bos_token,
             "prompts_begin_with": model.prompts_begin_with,

@@ -18,6 +18,7 @@ from infra.scoring.model import AssayCompletions
 from infra.scoring.texts import TextModel
 from infra.suite.harness.questions.prompting import Prompting
 from infra.suite.harness.questions.question import DEFAULT_ANSWER_TOKENS
+from infra.suite.harness.thinking import opened
 from infra.suite.port import AnswerFile
 
 
@@ -96,6 +97,7 @@ class ServedModel(AssayCompletions):
             trust_remote_code=trust_remote_code,
             **options,
         )
+        self._thinking = spec.thinking
         self.prompting = Prompting.of(
             self.tokenizer, folder, spec, trust_remote_code=trust_remote_code
         )
@@ -116,6 +118,16 @@ class ServedModel(AssayCompletions):
             add_generation_prompt=add_generation_prompt,
             continue_final_message=not add_generation_prompt,
         )
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+        """Return the text generated after each context, with the thought its prompt opens."""
+        texts = super().generate_until(requests, disable_tqdm)
+        if self._thinking is None:
+            return texts
+        return [
+            self._thinking.begin + text if opened(request.args[0], self._thinking) else text
+            for request, text in zip(requests, texts, strict=True)
+        ]
 
     def _encode(self, texts: Sequence[str]) -> Sequence[Sequence[int]]:
         return self.prompting.frame.encode(texts, super()._encode)

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from infra.suite.rows import Row
+from infra.contracts.specs import ThinkingSpec
+from infra.suite.harness.thinking import is_unfinished
+from infra.suite.rows import UNFINISHED, Row
 
 Finishes: TypeAlias = Mapping[str, str | None]
 """Prompt → why the text generated after it ended; none where the server gave no reason."""
 
 
 def sample_rows(
-    samples: Mapping[str, Iterable[Mapping[str, Any]]], finishes: Finishes | None = None
+    samples: Mapping[str, Iterable[Mapping[str, Any]]],
+    finishes: Finishes | None = None,
+    thinking: ThinkingSpec | None = None,
 ) -> list[Row]:
     """Return one row a document, with the marks of every filter side by side.
 
@@ -22,21 +26,28 @@ def sample_rows(
     Args:
         samples: Task → what lm-eval logged.
         finishes: Prompt → why the text generated after it ended.
+        thinking: Marks around what a model thinks; an answer may end within them.
     """
     rows: dict[tuple[str, int], Row] = {}
     for task, logged in samples.items():
         for sample in logged:
-            row = rows.setdefault((task, sample["doc_id"]), _row(task, sample, finishes or {}))
+            row = rows.setdefault(
+                (task, sample["doc_id"]), _row(task, sample, finishes or {}, thinking)
+            )
             name = sample["filter"]
             row.filtered[name] = sample["filtered_resps"]
             row.metrics.update({f"{metric},{name}": sample[metric] for metric in sample["metrics"]})
     return [*rows.values()]
 
 
-def _row(task: str, sample: Mapping[str, Any], finishes: Finishes) -> Row:
+def _row(
+    task: str, sample: Mapping[str, Any], finishes: Finishes, thinking: ThinkingSpec | None
+) -> Row:
     arguments = sample["arguments"]
     prompt = str(arguments[0][0])
     continuations = [args[1] for args in arguments if len(args) > 1 and isinstance(args[1], str)]
+    written = not continuations and prompt in finishes
+    unfinished = thinking and written and is_unfinished(str(sample["resps"][0][0]), thinking)
     return Row(
         task=task,
         doc_id=sample["doc_id"],
@@ -47,7 +58,7 @@ def _row(task: str, sample: Mapping[str, Any], finishes: Finishes) -> Row:
         continuations=continuations,
         target=sample["target"],
         responses=sample["resps"],
-        finish_reason=finishes.get(prompt),
+        finish_reason=UNFINISHED if unfinished else finishes.get(prompt),
         truncated=finishes.get(prompt) == "length",
         filtered={},
         metrics={},

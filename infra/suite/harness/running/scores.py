@@ -9,7 +9,7 @@ from typing import Any
 from infra.contracts.errors import EvaluationError
 from infra.contracts.records import MetricValue, TaskScores
 from infra.suite.harness.metrics import declared, metric_names
-from infra.suite.rows import Row, questions_digest
+from infra.suite.rows import UNFINISHED, Row, questions_digest
 
 
 def primary_metric(order: Iterable[str], found: Iterable[str]) -> str:
@@ -115,6 +115,7 @@ def task_scores(
         samples=samples,
         seconds=seconds,
         truncated=sum(row.truncated for row in own),
+        unfinished=sum(row.finish_reason == UNFINISHED for row in own),
     )
 
 
