@@ -171,6 +171,19 @@ def test_another_tokenizer_is_in_the_first_lines(full: tuple[Report, Path]) -> N
     assert not any("Its tokenizer" in caveat for caveat in _caveats(full[0]))
 
 
+def test_answers_that_ended_within_a_thought_are_in_the_first_lines(
+    full: tuple[Report, Path],
+) -> None:
+    report = full[0]
+    tasks = report.baseline.tasks
+    cut = tasks["gsm8k"].model_copy(update={"unfinished": 7})
+    baseline = report.baseline.model_copy(update={"tasks": {**tasks, "gsm8k": cut}})
+    changed = report.model_copy(update={"arms": {**report.arms, "baseline": baseline}})
+    sentence = f"7 of {cut.n} answers of the baseline on gsm8k ended while it still thought"
+    assert any(sentence in caveat for caveat in _caveats(changed))
+    assert not any("still thought" in caveat for caveat in _caveats(report))
+
+
 def test_a_candidate_on_another_engine_differs_in_two_things(full: tuple[Report, Path]) -> None:
     [name] = [arm for arm in full[0].arms if arm != "baseline"]
     candidate = full[0].arms[name]
