@@ -1,12 +1,13 @@
 """Show that the scores are those of the stock `lm_eval` command line, on a real server.
 
-    python tests/compare_with_stock.py [--model FOLDER …] [--tasks NAME …] [--limit N]
+    python -m tests.compare_with_stock [--model FOLDER …] [--tasks NAME …] [--limit N]
 
 For each model folder, one vLLM server is started and asked twice: by `lm_eval --model
 local-completions` as a process of its own, and by Assay. Every metric has to be equal to the last
-digit. Then an oracle that learnt the answers from the raw rows answers gpqa, in a fresh cache, and
-is marked once by lm-eval as it is and once by Assay. Exits with 1 if anything is not as it should
-be.
+digit. `mmlu`, `ceval-valid` and `ifeval` may be among the tasks: their rows are written here, a few
+of each subject. Then an oracle that learnt the answers from the raw rows answers gpqa, in a fresh
+cache, and is marked once by lm-eval as it is and once by Assay. Exits with 1 if anything is not as
+it should be.
 """
 
 from __future__ import annotations
@@ -17,28 +18,27 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from infra.contracts.specs import ServingSpec, TaskSpec
+from infra.engines.live import LiveServer
+from infra.engines.vllm.server import serve
+from infra.machine.device import detect
+from infra.machine.environments import ensure
+from infra.store.settings import Settings
+from infra.suite.harness.keys import suite_entries
+from infra.suite.harness.libraries.quiet import quiet
+from infra.suite.harness.questions.question import DEFAULT_ANSWER_TOKENS
+from infra.suite.harness.rows.redirecting import write_definitions
+from infra.suite.harness.rows.sources import find_rows
+from infra.suite.harness.suite import HarnessSuite, prepare
+from tests.infra.suite.harness.conftest import DATA, evaluation
+from tests.infra.suite.harness.stock import every, stderr_of
+from tests.published_rows import write, write_punkt
+
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
-from infra.contracts.records import TaskScores  # noqa: E402
-from infra.contracts.specs import ServingSpec, TaskSpec  # noqa: E402
-from infra.engines.live import LiveServer  # noqa: E402
-from infra.engines.vllm.server import serve  # noqa: E402
-from infra.machine.device import detect  # noqa: E402
-from infra.machine.environments import ensure  # noqa: E402
-from infra.store.settings import Settings  # noqa: E402
-from infra.suite.harness.keys import suite_entries  # noqa: E402
-from infra.suite.harness.libraries.quiet import quiet  # noqa: E402
-from infra.suite.harness.questions.question import DEFAULT_ANSWER_TOKENS  # noqa: E402
-from infra.suite.harness.rows.redirecting import write_definitions  # noqa: E402
-from infra.suite.harness.rows.sources import find_rows  # noqa: E402
-from infra.suite.harness.suite import HarnessSuite, prepare  # noqa: E402
-from tests.infra.suite.harness.conftest import DATA, evaluation  # noqa: E402
-
 SAMPLE = ROOT / "infra" / "sample" / "model"
 HASHES = ("doc_hash", "prompt_hash", "target_hash")
 GPQA = ("gpqa_main_zeroshot", "gpqa_main_n_shot", "gpqa_main_cot_zeroshot")
@@ -58,6 +58,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, nargs="+", default=[SAMPLE], help="checkpoints")
     parser.add_argument("--tasks", nargs="+", default=["gsm8k", "global_mmlu_en"])
+    parser.add_argument("--num-fewshot", type=int, default=None, help="the tasks' own if not given")
+    parser.add_argument("--punkt", action="store_true", help="NLTK has its punkt_tab here")
     parser.add_argument("--limit", type=int, default=None, help="documents of each (sub)task")
     parser.add_argument("--max-gen-toks", type=int, default=256)
     parser.add_argument("--concurrency", type=int, default=16)
@@ -68,11 +70,19 @@ def main() -> int:
         settings = Settings(cache=work / "cache", runs=work)
         spec = evaluation(
             *(
-                TaskSpec(name=task, limit=given.limit, max_gen_toks=given.max_gen_toks)
+                TaskSpec(
+                    name=task,
+                    num_fewshot=given.num_fewshot,
+                    limit=given.limit,
+                    max_gen_toks=given.max_gen_toks,
+                )
                 for task in given.tasks
             ),
             concurrency=given.concurrency,
         )
+        spec = spec.model_copy(update={"datasets": spec.datasets | write(work / "rows")})
+        if "ifeval" in given.tasks and not given.punkt:
+            os.environ["NLTK_DATA"] = str(write_punkt(work / "nltk"))
         suite = prepare(spec, settings=settings, progress=Printed())
         for model in given.model:
             wrong += compare(model.resolve(), suite, work)
@@ -101,12 +111,10 @@ def compare(model: Path, suite: HarnessSuite, work: Path) -> int:
         }
     wrong = 0
     print(f"  {'task':32} {'metric':30} {'stock':>22} {'Assay':>22}")
-    for scores in (each for top in ours.values() for each in flat(top)):
+    for scores in (each for top in ours.values() for each in every(top)):
         result = theirs[scores.name]
         for metric, value in scores.metrics.items():
-            name, _, filter_name = metric.partition(",")
-            stderr = result[f"{name}_stderr,{filter_name}"]
-            equal = (result[metric], stderr) == (value.value, value.stderr)
+            equal = (result[metric], stderr_of(result, metric)) == (value.value, value.stderr)
             wrong += not equal
             print(
                 f"  {scores.name:32} {metric:30} {result[metric]!r:>22} {value.value!r:>22} "
@@ -133,12 +141,6 @@ def key(task: str, row: Mapping[str, Any]) -> tuple[str, ...]:
     return (task, *(str(row[name]) for name in HASHES))
 
 
-def flat(scores: TaskScores) -> Iterator[TaskScores]:
-    yield scores
-    for subtask in scores.subtasks.values():
-        yield from flat(subtask)
-
-
 def stock(
     model: Path, suite: HarnessSuite, server: LiveServer, output: Path
 ) -> tuple[dict[str, Any], dict[tuple[str, ...], Any]]:
@@ -160,6 +162,7 @@ def stock(
         "--tasks", ",".join(suite.names),
         "--include_path", str(suite.definitions),
         "--log_samples", "--output_path", str(output),
+        *(["--num_fewshot", str(line.num_fewshot)] if line.num_fewshot is not None else []),
         *(["--limit", str(line.limit)] if line.limit else []),
     ]  # fmt: skip
     secret = server.api_key.get_secret_value()

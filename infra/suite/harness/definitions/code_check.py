@@ -16,7 +16,7 @@ from infra.contracts.errors import DatasetError, TaskCodeError
 from infra.suite.harness.definitions import packages
 from infra.suite.harness.definitions.catalog import Leaf
 from infra.suite.harness.definitions.dependencies import packages as imported
-from infra.suite.harness.definitions.task_faults import fault, misnamed
+from infra.suite.harness.definitions.task_faults import fault, misnamed, without_data
 
 
 class RowsReached(Exception):
@@ -45,6 +45,8 @@ def check_code(leaf: Leaf) -> None:
         elif not leaf.hub_metrics:
             factory._build_task(entry, None)
     except RowsReached:
+        if lacking := without_data(leaf.name, leaf.definition):
+            raise lacking from None
         return
     except (Exception, SystemExit) as error:  # whatever a task's code raises
         found = misnamed(leaf.name, error) or fault(leaf.name, error, imports)

@@ -73,6 +73,15 @@ def packages(path: Path, own: Path | None = None) -> set[str]:
     return _code(files, own.resolve() if own else None)[1]
 
 
+def code(path: Path, own: Path | None = None) -> list[Path]:
+    """Return the files of code that a definition depends on.
+
+    Raises:
+        EvaluationError: As for `load`.
+    """
+    return list(_code(chain(path), own.resolve() if own else None)[0])
+
+
 def names_code(path: Path) -> bool:
     """Return whether a definition names code, itself or in what it includes.
 

@@ -60,8 +60,13 @@ def fetch_data(error: BaseException) -> str | None:
     """Return the command that fetches NLTK's data, if it is them that an error lacks."""
     for link in chain(error):
         if isinstance(link, LookupError) and (found := _NLTK.search(str(link))):
-            return shlex.join([sys.executable, "-m", "nltk.downloader", found[1]])
+            return fetch([found[1]])
     return None
+
+
+def fetch(data: Iterable[str]) -> str:
+    """Return the command that fetches some of NLTK's data."""
+    return shlex.join([sys.executable, "-m", "nltk.downloader", *data])
 
 
 def absent(modules: Iterable[str]) -> list[str]:

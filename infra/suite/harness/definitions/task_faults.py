@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from infra.contracts.errors import DatasetError, TaskCodeError
-from infra.suite.harness.definitions import packages
+from infra.suite.harness.definitions import nltk_data, packages
+from infra.suite.harness.definitions.dependencies import code
 
 _HUB = re.compile(
     r"offline|ConnectionError|ConnectTimeout|MaxRetry|on the (?:Hugging Face )?Hub|urlopen error"
@@ -58,11 +60,7 @@ def fault(
     """
     said = f"{type(error).__name__}: {short(error)}"
     if command := packages.fetch_data(error):
-        return TaskCodeError(
-            f"The task {task} needs data of NLTK that are not here.",
-            remedy=f"Fetch them: `{command}`. Or leave the task out.",
-            command=command,
-        )
+        return _data(task, command)
     tried = list(packages.imported(error))
     missing = packages.absent([*tried, *imports])
     asks = "install" in str(error).lower()
@@ -84,9 +82,28 @@ def fault(
     )
 
 
+def without_data(task: str, definition: Path) -> TaskCodeError | None:
+    """Return what data a task lacks whose code has fetched them in vain; none if it lacks none.
+
+    Args:
+        task: The task, loaded.
+        definition: Its YAML file.
+    """
+    missing = nltk_data.absent(code(definition))
+    return _data(task, packages.fetch(missing)) if missing else None
+
+
 def short(error: BaseException) -> str:
     """Return what an error says, on one line that is not too long."""
     return " ".join(str(error).split())[:300].rstrip(".") or repr(error)
+
+
+def _data(task: str, command: str) -> TaskCodeError:
+    return TaskCodeError(
+        f"The task {task} needs data of NLTK that are not here.",
+        remedy=f"Fetch them: `{command}`. Or leave the task out.",
+        command=command,
+    )
 
 
 def _package(task: str, missing: list[str]) -> TaskCodeError:

@@ -29,7 +29,12 @@ from infra.contracts.errors import AssayError, DatasetError
 from infra.contracts.progress import Progress
 from infra.suite.harness.definitions.catalog import Entry
 from infra.suite.harness.definitions.dependencies import packages
-from infra.suite.harness.definitions.task_faults import fault, lacks, misnamed
+from infra.suite.harness.definitions.task_faults import (
+    fault,
+    lacks,
+    misnamed,
+    without_data,
+)
 from infra.suite.harness.libraries.undisturbed import heard
 from infra.suite.harness.loading.purity import prepared_once
 from infra.suite.harness.rows.folders import read_rows
@@ -153,6 +158,8 @@ class _Factory(TaskFactory):  # type: ignore[misc]
                 raise _unfit(entry.name, dataset, error, self._columns) from error
             imports = packages(entry.yaml_path) if entry.yaml_path else ()
             raise fault(entry.name, error, imports) from error
+        if entry.yaml_path and (lacking := without_data(entry.name, entry.yaml_path)):
+            raise lacking
         self._built += 1
         self._progress.update("tasks loaded", self._built, self._total, "tasks")
         return task

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 from pathlib import Path
 
+import nltk.data
 import pytest
 
 from deployments.__main__ import main
-from infra.contracts.errors import EvaluationError
+from infra.contracts.errors import EvaluationError, TaskCodeError
 from infra.store.settings import Settings
 from infra.suite.harness.definitions.catalog import Leaf, catalog
 from infra.suite.harness.definitions.code_check import check_all, check_code
 from tests.infra.suite.harness.own_tasks import DEFINITION, NAME, write
+from tests.published_rows import write_punkt
 
 ON_A_HUB = (
     DEFINITION[: DEFINITION.index("dataset_path")]
@@ -38,8 +41,21 @@ def leaf(name: str, include_path: Path | None = None) -> Leaf:
 @pytest.mark.parametrize(
     "name", ["ifeval", "squadv2", "gpqa_main_zeroshot", "minerva_math_algebra"]
 )
-def test_code_that_works_is_no_problem(name: str) -> None:
+def test_code_that_works_is_no_problem(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nltk.data, "path", [str(write_punkt(tmp_path / "nltk"))])
     check_code(leaf(name))
+
+
+@pytest.mark.parametrize("name", ["ifeval", "leaderboard_ifeval"])
+def test_data_that_a_task_fetched_in_vain_are_named_with_their_command(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
+    with pytest.raises(TaskCodeError, match="needs data of NLTK") as lacking:
+        check_code(leaf(name))
+    assert shlex.split(lacking.value.command)[-2:] == ["nltk.downloader", "punkt_tab"]
 
 
 def test_a_package_that_is_not_here_is_named_with_its_command() -> None:

@@ -7,20 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lm_eval.evaluator import simple_evaluate
-from lm_eval.tasks import TaskManager
 
 from infra.contracts.errors import EvaluationError
 from infra.contracts.progress import Silent
 from infra.contracts.records import TaskScores
 from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.store.settings import Settings
-from infra.suite.harness.libraries.quiet import quiet
 from infra.suite.harness.suite import HarnessSuite, prepare
 from infra.suite.rows import questions_digest, row_of
 from tests.infra.suite.harness import own_tasks
 from tests.infra.suite.harness.completions_server import Completions, serving
 from tests.infra.suite.harness.conftest import Heard, evaluation
+from tests.infra.suite.harness.stock import assert_the_same, stock
 
 KEY = "the-key-of-this-run"
 
@@ -59,31 +57,6 @@ def right_now_and_then(prompt: list[int]) -> str:
     return f"I think it is {len(prompt)}.\n#### {len(prompt) % 300}"
 
 
-def stock(suite: HarnessSuite, name: str, server: Completions, tokenizer: Path, **more: Any) -> Any:
-    """Ask as the `lm_eval` command line does, which calls this very function."""
-    line = suite.parts[name].line
-    with quiet():
-        return simple_evaluate(
-            "local-completions",
-            model_args={
-                "base_url": f"{server.base_url}/completions",
-                "model": server.model,
-                "tokenizer": str(tokenizer),
-                "tokenizer_backend": "huggingface",
-                "num_concurrent": 4,
-                "max_length": server.window,
-                "max_gen_toks": 1024,
-                "header": {"Authorization": f"Bearer {KEY}"},
-            },
-            tasks=[name],
-            num_fewshot=line.num_fewshot,
-            limit=line.limit,
-            gen_kwargs={"max_gen_toks": line.max_gen_toks} if line.max_gen_toks else None,
-            task_manager=TaskManager(include_path=str(suite.definitions), include_defaults=False),
-            **{"fewshot_as_multiturn": False, **more},
-        )
-
-
 @pytest.mark.parametrize("name", ["gsm8k", "global_mmlu_en"])
 @pytest.mark.parametrize("chat", [False, True], ids=["plain", "chat"])
 def test_scores_are_those_of_the_stock_harness(
@@ -110,14 +83,7 @@ def test_scores_are_those_of_the_stock_harness(
             assert sorted(json.dumps(r, sort_keys=True) for r in server.requests) == sent
         else:
             assert len(server.requests) < len(sent) / 10
-    for scores in [ours, *ours.subtasks.values()]:
-        result = theirs["results"][scores.name]
-        assert {key: value.value for key, value in scores.metrics.items()} == {
-            key: value for key, value in result.items() if "," in key and "_stderr" not in key
-        }
-        for key, value in scores.metrics.items():
-            assert value.stderr == result[key.replace(",", "_stderr,")]
-            assert value.n == result["sample_len"]
+    assert_the_same(ours, theirs)
     rows = lines(tmp_path / f"{name}.jsonl")
     hashes = ("doc_hash", "prompt_hash", "target_hash")
     assert {(row["task"], *(row[h] for h in hashes)) for row in rows} == {
