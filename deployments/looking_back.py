@@ -1,4 +1,4 @@
-"""Commands about runs that are over: `verify`, `history` and `export-baseline`."""
+"""Commands about runs that are over: `verify`, `history`, `table` and `export-baseline`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from infra.contracts.specs import ResultsSpec
 from infra.store.run_folder import runs_folder
 from infra.store.settings import Settings
 
-COMMANDS = ("verify", "history", "export-baseline")
+COMMANDS = ("verify", "history", "table", "export-baseline")
 
 _WRONG = 1
 
@@ -36,6 +36,13 @@ def add_commands(commands: Any) -> None:
     history.add_argument(
         "folder", type=Path, nargs="?", help="folder of the runs (ASSAY_RUNS, or ./runs)"
     )
+    text = "print a run's scores and speed in the form in which the Qwen documentation has them"
+    table = commands.add_parser(
+        "table", help=text, description=f"{text}, as Markdown: a row an arm, and a row a length of "
+        "the prompt and arm, of what was timed one request at a time",
+    )  # fmt: skip
+    table.add_argument("report", type=Path, help="a run's report.json, or the run's folder")
+    table.add_argument("--csv", action="store_true", help="as CSV")
     text = "write a run's baseline to one file, so that candidates are judged against it elsewhere"
     export = commands.add_parser("export-baseline", help=text, description=text)
     export.add_argument("report", type=Path, help="a run's report.json, or the run's folder")
@@ -46,6 +53,8 @@ def look_back(given: argparse.Namespace) -> int:
     """Carry out one of them and return the exit code."""
     if given.command == "verify":
         return _verify(given.report, seal=given.seal, weights=given.weights)
+    if given.command == "table":
+        return _table(given.report, csv=given.csv)
     if given.command == "export-baseline":
         return _export(given.report, given.file)
     return _history(given.folder or runs_folder(ResultsSpec(), Settings()))
@@ -72,6 +81,13 @@ def _history(folder: Path) -> int:
     if not_exported := history.take_over(folder):
         print(f"assay: {not_exported}", file=sys.stderr)
     print(f"history: {trend.write(folder)}")
+    return 0
+
+
+def _table(report: Path, *, csv: bool) -> int:
+    from infra.report import published
+
+    print(published.text(published.read(report), csv=csv))
     return 0
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from infra.contracts.specs import (
     AdapterSpec,
+    ArmSpec,
     AwqSpec,
     CalibrationSpec,
     CandidateSpec,
@@ -183,11 +184,81 @@ def _qwen2_5(size: str) -> RunSpec:
     )
 
 
+def qwen2_5_quality() -> RunSpec:
+    """Qwen2.5-7B-Instruct beside its makers' own quantizations of it, on the tasks by which their
+    documentation compares them. `table` prints the scores in its form.
+    """
+    return RunSpec(
+        baseline=ArmSpec(
+            model=_qwen2_5_7b(), serving=ServingSpec(device="cuda", max_model_len=8192)
+        ),
+        candidates=_qwen2_5_7b_quantized(),
+        evaluation=EvaluationSpec(
+            tasks=(
+                TaskSpec(name="mmlu", num_fewshot=5),
+                TaskSpec(name="ceval-valid", num_fewshot=5),
+                TaskSpec(name="ifeval"),
+            ),
+            # Instructions are followed in a chat; without its template none would be.
+            chat_template=True,
+            fewshot_as_multiturn=True,
+        ),
+        speed=SpeedSpec(enabled=False),
+        # 14,042, 1,346 and 541 rows. If one in ten flips, all together resolve 0.8 points for
+        # three candidates, and 541 rows alone 4.4.
+        verdict=VerdictSpec(margin_points=1, task_margin_points=5, gate="none"),
+        results=ResultsSpec(label="qwen2-5-quality"),
+    )
+
+
+def qwen2_5_speed() -> RunSpec:
+    """The same four, timed as their documentation times them: 2,048 tokens written after prompts of
+    1 to 129,024, one request at a time. `table` prints it in its form.
+    """
+    return RunSpec(
+        baseline=ArmSpec(
+            model=_qwen2_5_7b(),
+            # Prompts that are made of random tokens may be read as a few more of them: the window
+            # holds the longest, its answer and as much again, and is stretched to that.
+            serving=ServingSpec(device="cuda", max_model_len=133_120, yarn_factor=4.0625),
+        ),
+        candidates=_qwen2_5_7b_quantized(),
+        # Every run has a task. This one shows whether an arm is worth timing, and nothing else.
+        evaluation=EvaluationSpec(
+            tasks=(TaskSpec(name="global_mmlu_en", num_fewshot=5, limit=10),), concurrency=16
+        ),
+        fidelity=FidelitySpec(enabled=False),
+        speed=SpeedSpec(
+            input_tokens=(1, 6_144, 14_336, 30_720, 63_488, 129_024),
+            output_tokens=2_048,
+            concurrencies=(1,),
+            requests=2,
+        ),
+        verdict=VerdictSpec(
+            margin_points=15, task_margin_points=20, if_unresolvable="widen", gate="none"
+        ),
+        results=ResultsSpec(label="qwen2-5-speed"),
+    )
+
+
+def _qwen2_5_7b(quantized: str = "") -> ModelSpec:
+    return ModelSpec(source="modelscope", id=f"Qwen/Qwen2.5-7B-Instruct{quantized}")
+
+
+def _qwen2_5_7b_quantized() -> tuple[CandidateSpec, ...]:
+    return tuple(
+        CandidateSpec(name=name.lower(), model=_qwen2_5_7b(f"-{name}"))
+        for name in ("GPTQ-Int8", "GPTQ-Int4", "AWQ")
+    )
+
+
 RECIPES: dict[str, Recipe] = {
     "sample": sample,
     "sample-candidates": sample_candidates,
     "sample-methods": sample_methods,
     "qwen2.5-7b-instruct": qwen2_5_7b_instruct,
     "qwen2.5-32b-instruct": qwen2_5_32b_instruct,
+    "qwen2.5-quality": qwen2_5_quality,
+    "qwen2.5-speed": qwen2_5_speed,
 }
 """Every recipe by the name used on the command line."""

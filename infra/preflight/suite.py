@@ -156,11 +156,15 @@ def load(
     """
     ready: list[TaskSpec] = []
     waiting: list[TaskSpec] = []
+    without: list[TaskSpec] = []
     for line in tasks.lines:
-        if not {source.identity for source in line.sources} & missing:
+        if {source.identity for source in line.sources} & missing:
+            without.append(line.spec)
+        else:
             (ready if line.here or whole else waiting).append(line.spec)
     kind = kind_of(spec)
-    faults = kind.faults(waiting, spec, settings=settings) if waiting else []
+    unread = [*waiting, *without]
+    faults = kind.faults(unread, spec, settings=settings) if unread else []
     findings = [problem(_TASKS, error) for error in faults]
     if waiting:
         text = f"{', '.join(t.name for t in waiting)}: when its rows are downloaded"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nltk.data
 import pytest
 
 from deployments.__main__ import main
@@ -148,3 +149,16 @@ def test_without_hubs_and_gpu_every_problem_is_in_the_table(
         "The Prefect API at 127.0.0.1:9 does not answer",
     ):
         assert part in said, said
+
+
+def test_what_a_task_lacks_is_said_though_its_rows_cannot_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in environment(tmp_path, "http://127.0.0.1:9").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(nltk.data, "path", [])
+    assert main(["preflight", "qwen2.5-quality"]) == 2
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The rows of cais/mmlu, ceval/ceval-exam, google/IFEval cannot be had" in said
+    assert "The task ifeval needs data of NLTK that are not here." in said
+    assert "nltk.downloader punkt_tab" in said

@@ -13,7 +13,13 @@ from infra.contracts.specs.spec import Spec, refuse
 
 _SECRET = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)(_|$)", re.IGNORECASE)
 
-_VLLM_ALONE = ("tensor_parallel_size", "memory_fraction", "enforce_eager", "adjust")
+_VLLM_ALONE = (
+    "tensor_parallel_size",
+    "memory_fraction",
+    "enforce_eager",
+    "adjust",
+    "yarn_factor",
+)
 
 OF_ONE_ENGINE = (*_VLLM_ALONE, "extra_args", "variables", "python")
 """Fields that mean nothing, or something else, on another engine."""
@@ -38,6 +44,11 @@ class ServingSpec(Spec):
 
     max_model_len: int | None = Field(default=None, ge=64)
     """Tokens of prompt and answer together. Empty: what the model was made for."""
+
+    yarn_factor: float | None = Field(default=None, gt=1, le=64)
+    """Stretch the positions by so much (YaRN), for a window beyond what the model was made for:
+    Qwen2.5 is made for 32,768 tokens, and reads 131,072 with 4. Short prompts are stretched too.
+    Needs `max_model_len`."""
 
     tensor_parallel_size: int = Field(default=1, ge=1, le=64)
     """Number of GPUs that share the model."""
@@ -119,6 +130,16 @@ class ServingSpec(Spec):
             raise SpecError(
                 f"serving.tensor_parallel_size={self.tensor_parallel_size} with device='cpu'.",
                 remedy="Set serving.tensor_parallel_size to 1, or serving.device to 'cuda'.",
+            )
+        return self
+
+    @refuse
+    def _stretched_to_a_window(self) -> Self:
+        if self.yarn_factor and self.max_model_len is None:
+            raise SpecError(
+                f"serving.yarn_factor={self.yarn_factor:g} without max_model_len.",
+                cause="It is for a window that the model does not have by itself.",
+                remedy="Set serving.max_model_len to the window that is wanted.",
             )
         return self
 

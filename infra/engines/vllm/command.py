@@ -10,6 +10,7 @@ from typing import Any
 from infra.contracts.records import Adapter
 from infra.contracts.specs import ServingSpec
 from infra.contracts.vllm_flags import flag_names
+from infra.engines.vllm.stretching import overrides
 from infra.machine.device import Device
 from infra.machine.processes import clean_environment
 
@@ -77,6 +78,8 @@ def build_command(
     command += ["--tensor-parallel-size", str(spec.tensor_parallel_size)]
     if spec.max_model_len is not None:
         command += ["--max-model-len", str(spec.max_model_len)]
+    if spec.yarn_factor is not None:
+        command += ["--hf-overrides", json.dumps(overrides(_config(model), spec.yarn_factor))]
     if spec.memory_fraction is not None:
         command += ["--gpu-memory-utilization", str(spec.memory_fraction)]
     elif device.kind == "cuda":

@@ -8,6 +8,7 @@ from typing import Any
 
 from infra.contracts.errors import Unservable
 from infra.contracts.specs import ServingSpec
+from infra.engines.vllm.stretching import is_stretched, overrides
 from infra.models.memory_need import Shape
 
 
@@ -23,22 +24,19 @@ def check(serving: ServingSpec, shape: Shape | None, config: Mapping[str, Any]) 
             remedy="Set serving.tensor_parallel_size to a divisor of the heads: 1, 2, 4 or 8.",
         )
     window, made_for = serving.max_model_len, shape.window
-    longer = bool(window and made_for and window > made_for) and not _stretched(config)
+    if serving.yarn_factor and config:
+        made_for = overrides(config, serving.yarn_factor)["max_position_embeddings"]
+    longer = bool(window and made_for and window > made_for) and not is_stretched(config)
     if longer and not os.environ.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN"):
         raise Unservable(
-            f"serving.max_model_len is {window}, but the model was made for {made_for} tokens.",
+            f"serving.max_model_len is {window}, but the model was made for {made_for} tokens"
+            + (
+                f" with serving.yarn_factor={serving.yarn_factor:g}."
+                if serving.yarn_factor
+                else "."
+            ),
             cause="Its config.json says so (max_position_embeddings); the engine refuses more.",
-            remedy=f"Set serving.max_model_len to {made_for} or less.",
+            remedy=f"Set serving.max_model_len to {made_for} or less, or stretch its positions "
+            "with serving.yarn_factor.",
         )
     return f"{serving.dtype}, a window of {window or made_for or 'unknown'} tokens"
-
-
-def _stretched(config: Mapping[str, Any]) -> bool:
-    """Return whether positions are scaled, so that the window is longer than the config says."""
-    for key in ("rope_scaling", "rope_parameters"):
-        scaling = config.get(key)
-        if isinstance(scaling, Mapping):
-            kind = scaling.get("rope_type") or scaling.get("type") or "default"
-            if kind != "default":
-                return True
-    return False

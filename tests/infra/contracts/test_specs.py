@@ -53,6 +53,7 @@ def test_a_recipe_survives_json(name: str) -> None:
         ({"model__revision": "main"}, "no revisions"),
         ({"serving__extra_args": ["--port=1"]}, "--port"),
         ({"serving__extra_args": ["--api_key", "x"]}, "--api-key"),
+        ({"serving__yarn_factor": 4.0, "serving__max_model_len": None}, "without max_model_len"),
         ({"serving__device": "cpu", "serving__tensor_parallel_size": 2}, "tensor_parallel_size"),
         ({"evaluation__tasks": [{"name": "gsm8k"}, {"name": "gsm8k"}]}, "twice"),
         ({"evaluation__fewshot_as_multiturn": True}, "chat_template"),

@@ -129,7 +129,11 @@ def test_the_margin_that_is_named_is_resolved(rows: int, early: bool) -> None:
 
 
 def test_the_recipes_resolve_what_they_ask() -> None:
-    rows = {"sample": {"gsm8k": 60, "global_mmlu_en": 72, "gpqa_main_zeroshot": 60}}
+    rows = {
+        "sample": {"gsm8k": 60, "global_mmlu_en": 72, "gpqa_main_zeroshot": 60},
+        "qwen2.5-quality": {"mmlu": 14_042, "ceval-valid": 1_346, "ifeval": 541},
+        "qwen2.5-speed": {"global_mmlu_en": 60},
+    }
     for name, recipe in RECIPES.items():
         verdict = recipe().verdict
         power = plan(rows.get(name, QWEN), verdict)

@@ -177,3 +177,17 @@ def test_the_engines_own_variables_reach_it_but_no_key(monkeypatch: pytest.Monke
     monkeypatch.setenv("VLLM_API_KEY", "somebody's")
     assert inherited()["VLLM_USE_FLASHINFER_SAMPLER"] == "0"
     assert "VLLM_API_KEY" not in inherited()
+
+
+def test_positions_are_stretched_from_what_the_model_was_made_for(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({**QWEN_7B, "rope_theta": 1_000_000.0}))
+    built = command(tmp_path, GPU, max_model_len=131_072, yarn_factor=4)
+    assert json.loads(built[built.index("--hf-overrides") + 1]) == {
+        "max_position_embeddings": 131_072,
+        "model_max_length": 131_072,
+        "rope_parameters": {
+            "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32_768,
+            "rope_theta": 1_000_000.0,
+        },
+    }  # fmt: skip
+    assert "--hf-overrides" not in command(tmp_path, GPU)

@@ -37,6 +37,17 @@ def test_of_a_model_that_only_has_a_name_nothing_is_said() -> None:
         ({}, {"tensor_parallel_size": 4}, "6 attention heads"),
         ({}, {"max_model_len": 4096}, "made for 2048 tokens"),
         ({"rope_scaling": {"type": "default"}}, {"max_model_len": 4096}, "made for 2048"),
+        ({}, {"max_model_len": 8200, "yarn_factor": 4}, "8192 tokens with serving.yarn_factor=4"),
+        (
+            {"rope_parameters": {"rope_type": "yarn"}},
+            {"max_model_len": 4096, "yarn_factor": 2},
+            "stretched already",
+        ),
+        (
+            {"max_position_embeddings": None},
+            {"max_model_len": 4096, "yarn_factor": 2},
+            "does not say",
+        ),
     ],
 )
 def test_what_the_engine_would_refuse_is_refused(
@@ -50,5 +61,6 @@ def test_what_the_engine_would_refuse_is_refused(
 def test_what_it_takes_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert looked(tensor_parallel_size=2)
     assert looked({"rope_scaling": {"rope_type": "yarn"}}, max_model_len=4096)
+    assert looked(max_model_len=8192, yarn_factor=4) == "auto, a window of 8192 tokens"
     monkeypatch.setenv("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "1")
     assert looked(max_model_len=4096)
