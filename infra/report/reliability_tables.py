@@ -6,7 +6,8 @@ from infra.contracts import wording
 from infra.contracts.records import Pair
 from infra.contracts.records.reliability import Positions, Reliability
 from infra.report.tables import Table
-from infra.report.text import arm_name, capitalized
+
+SIDES = ("Baseline", "Candidate")
 
 
 def reliability(pair: Pair) -> Table | None:
@@ -14,14 +15,14 @@ def reliability(pair: Pair) -> Table | None:
     rows = [
         {
             "Task": task,
-            "Arm": capitalized(arm_name(arm)),
+            "Arm": arm,
             "Rows": f"{one.rows:,}",
             "Sure, mean": wording.share(one.confidence),
             "Right": wording.share(one.right),
             "Calibration error": wording.share(one.error),
         }
         for task, of in pair.comparison.reliability.items()
-        for arm, one in zip(pair.arms, (of.baseline, of.candidate), strict=True)
+        for arm, one in zip(SIDES, (of.baseline, of.candidate), strict=True)
     ]
     return Table("Reliability", rows) if rows else None
 
@@ -31,13 +32,13 @@ def positions(pair: Pair) -> Table | None:
     rows = [
         {
             "Task": task,
-            "Arm": capitalized(arm_name(arm)),
+            "Arm": arm,
             "Pairs": f"{one.pairs:,}",
             "Judged alike in both orders": wording.share(one.agree / one.pairs),
             "Prefers the first": _first(one),
         }
         for task, of in pair.comparison.reliability.items()
-        for arm, one in zip(pair.arms, (of.baseline_positions, of.candidate_positions), strict=True)
+        for arm, one in zip(SIDES, (of.baseline_positions, of.candidate_positions), strict=True)
         if one is not None
     ]
     return Table("Both orders", rows) if rows else None
