@@ -37,7 +37,6 @@ its rows are, or name code."""
 _OF_CHOICES = ("acc_norm", "acc_mutual_info", "brier_score", "f1", "mcc")
 """What lm-eval scores choices by, besides."""
 
-_ROWS = "rows.parquet"
 _DEFINITION = "task.yaml"
 
 
@@ -78,7 +77,7 @@ def written(name: str, path: str, settings: Settings) -> Path:
                 cause="What was read may be half of one file and half of another.",
                 remedy="Try again when nobody writes it.",
             )
-        build_once(folder, lambda partial: _write(partial, folder, name, own))
+        build_once(folder, lambda partial: _write(partial, name, own))
     return folder / _DEFINITION
 
 
@@ -215,21 +214,23 @@ def _require_metrics(listed: Any, kind: Kind, beside: Path) -> None:
         )
 
 
-def _write(partial: Path, folder: Path, name: str, own: OwnTask) -> None:
+def _write(folder: Path, name: str, own: OwnTask) -> None:
     import pyarrow
     import pyarrow.parquet
 
     # Of JSON lines, datasets would take a column of texts that are all dates for one of dates.
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([*own.rows]), partial / _ROWS)
+    # Named by its content, and sought beside the definition: where the cache lies decides no key.
+    rows = f"{digest_of([*own.rows])}.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([*own.rows]), folder / rows)
     definition: dict[str, Any] = {
         "task": name,
         "dataset_path": "parquet",
-        "dataset_kwargs": {"data_files": {"test": str(folder / _ROWS)}},
+        "dataset_kwargs": {"data_files": {"test": rows}},
         **own.kind.definition,
         **own.settings,
     }
     text = yaml.safe_dump(definition, allow_unicode=True, sort_keys=False)
     if own.kind.marks:
-        shutil.copy(marks.__file__, partial / "marks.py")
+        shutil.copy(marks.__file__, folder / "marks.py")
         text += f"process_results: !function marks.{own.kind.marks}\n"
-    (partial / _DEFINITION).write_text(text, encoding="utf-8")
+    (folder / _DEFINITION).write_text(text, encoding="utf-8")

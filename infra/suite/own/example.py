@@ -21,7 +21,7 @@ _BESIDE = """\
 #          {column}: {meaning}.
 {answer}# Further columns are kept, and stand beside each answer in the report.
 #
-# Judged by {metric}; every row scores from 0 to 1.
+# Judged by {metric}; {scale}.
 {options}{generation}
 # Worked examples before each question are other rows of this file: set num_fewshot in the run.
 
@@ -90,6 +90,9 @@ def _settings(kind: Kind, file: str) -> str:
         column=kind.column,
         meaning=kind.meaning,
         metric=kind.metrics[0],
+        scale="a loss in nats, from 0: less is better"
+        if kind.metrics[0] in kind.losses
+        else "every row scores from 0 to 1",
         units=", ".join(f"{metric}: {unit}" for metric, unit in kind.units.items()),
         options=_options(kind),
         answer=_ANSWER if checked and kind.marks else "",

@@ -45,7 +45,7 @@ def _pattern(cells: Cells) -> Iterator[dict[str, Any]]:
     try:
         re.compile(pattern)
         found = marks.found_in(pattern, answer)
-    except TimeoutError as error:
+    except marks.Endless as error:
         raise Unfit(f"cannot be marked: {error}", "Mend the pattern.") from None
     except (re.error, regex.error, RecursionError, OverflowError) as error:
         raise Unfit(

@@ -80,6 +80,15 @@ def test_the_key_is_made_of_the_rows_and_not_of_the_path(
     assert key(spec_of(tmp_path / "one.jsonl"), settings) not in (first, None)
 
 
+@pytest.mark.parametrize("column", ["answer", "must_call"])
+def test_the_key_is_the_same_wherever_the_cache_lies(
+    tmp_path: Path, settings: Settings, column: str
+) -> None:
+    spec = spec_of(write(tmp_path / "r.jsonl", {"question": "q", column: "a"}))
+    elsewhere = settings.model_copy(update={"cache": tmp_path / "another" / "cache"})
+    assert key(spec, elsewhere) == key(spec, settings) is not None
+
+
 def test_the_settings_beside_it_count(tmp_path: Path, settings: Settings) -> None:
     file = write(tmp_path / "r.jsonl", *({"question": f"q{n}", "answer": "a"} for n in range(4)))
     file.with_suffix(".yaml").write_text(
@@ -164,7 +173,7 @@ def test_a_file_that_is_written_while_it_is_read_leaves_nothing(
     monkeypatch.setattr(definition, "load", load_and_write)
     with pytest.raises(DatasetError, match="was written while it was read"):
         definition.written(NAME, str(file), settings)
-    assert not [*settings.cache.rglob("rows.parquet")]
+    assert not [*settings.cache.rglob("*.parquet")]
 
 
 def test_the_key_has_the_packages_that_mark(

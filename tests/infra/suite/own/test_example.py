@@ -19,6 +19,7 @@ def test_it_is_of_its_kind_and_its_settings_are_read(tmp_path: Path, kind: objec
     own = load(rows)
     assert (own.kind, own.settings["metadata"]["version"]) == (kind, 1.0)
     assert kind.meaning in settings.read_text()  # type: ignore[attr-defined]
+    assert ("from 0 to 1" in settings.read_text()) == (name != "preference")
 
 
 def test_nothing_is_overwritten_and_a_wrong_name_is_answered_with_the_right_ones(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from infra.contracts.errors import DatasetError
+from infra.suite.own import marks
 from infra.suite.own.definition import load
 from infra.suite.own.kinds import KINDS
 
@@ -94,6 +95,15 @@ def test_a_row_that_cannot_be_asked_or_marked_is_named(
 def test_a_number_is_read_as_an_answer_is(tmp_path: Path, given: Any, number: str) -> None:
     (row,) = load(rows(tmp_path / "r.jsonl", Q | {"number": given})).rows
     assert row["number"] == number
+
+
+def test_a_pattern_that_finds_no_end_on_its_own_answer_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks, "PATIENCE_S", 0.1)
+    row = Q | {"pattern": "^(a|b|ab)*$", "answer": "ab" * 30 + "c"}
+    with pytest.raises(DatasetError, match=r"Line 1 of r\.jsonl cannot be marked: .* no end"):
+        load(rows(tmp_path / "r.jsonl", row))
 
 
 def test_a_missing_column_is_named_with_what_was_probably_meant(tmp_path: Path) -> None:
