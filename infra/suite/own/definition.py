@@ -37,8 +37,6 @@ its rows are, or name code."""
 _OF_CHOICES = ("acc_norm", "acc_mutual_info", "brier_score", "f1", "mcc")
 """What lm-eval scores choices by, besides."""
 
-_DEFINITION = "task.yaml"
-
 
 @dataclass(frozen=True)
 class OwnTask:
@@ -78,7 +76,7 @@ def written(name: str, path: str, settings: Settings) -> Path:
                 remedy="Try again when nobody writes it.",
             )
         build_once(folder, lambda partial: _write(partial, name, own))
-    return folder / _DEFINITION
+    return folder / f"{_file(name)}.yaml"
 
 
 def _contents(*files: Path) -> list[str | None]:
@@ -219,8 +217,9 @@ def _write(folder: Path, name: str, own: OwnTask) -> None:
     import pyarrow.parquet
 
     # Of JSON lines, datasets would take a column of texts that are all dates for one of dates.
-    # Named by its content, and sought beside the definition: where the cache lies decides no key.
-    rows = f"{digest_of([*own.rows])}.parquet"
+    # Sought beside the definition, for where the cache lies decides no key; its content is in its
+    # name, since it would be sought in the current folder as well. People read whose rows it holds.
+    rows = f"{_file(name)}-{digest_of([*own.rows])[:16]}.parquet"
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist([*own.rows]), folder / rows)
     definition: dict[str, Any] = {
         "task": name,
@@ -233,4 +232,8 @@ def _write(folder: Path, name: str, own: OwnTask) -> None:
     if own.kind.marks:
         shutil.copy(marks.__file__, folder / "marks.py")
         text += f"process_results: !function marks.{own.kind.marks}\n"
-    (folder / _DEFINITION).write_text(text, encoding="utf-8")
+    (folder / f"{_file(name)}.yaml").write_text(text, encoding="utf-8")
+
+
+def _file(name: str) -> str:
+    return name.replace("/", "-")

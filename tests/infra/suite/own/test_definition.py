@@ -195,20 +195,25 @@ def test_the_key_has_the_packages_that_mark(
 
 @pytest.mark.parametrize(
     "name",
-    ["..", "a/../b", "/a", "a//b", "a\0b", "a\nb", "x" * 101, "a[b]", "a*", " ", "-a", "a:b"],
+    ["..", "a/../b", "/a", "a//b", "a\0b", "a\nb", "x" * 201, "a[b]", "a*", " ", "-a", "a:b"],
 )
 def test_a_name_that_is_no_name_of_a_file_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="is no name for a task of your own"):
         TaskSpec(name=name, file="rows.jsonl")
 
 
-@pytest.mark.parametrize("name", ["triage", "größe 2", "house/v1.2", "a-b_c+d@e"])
+@pytest.mark.parametrize(
+    "name", ["triage", "größe 2", "house/v1.2", "a-b_c+d@e", "x" * 200, "東" * 22]
+)
 def test_names_may_hold_what_names_of_files_do(
     tmp_path: Path, settings: Settings, name: str
 ) -> None:
     file = write(tmp_path / "r.jsonl", {"question": "q", "answer": "a"})
     spec = EvaluationSpec(tasks=(TaskSpec(name=name, file=str(file)),))
-    assert prepare(spec, settings).names == (name,)
+    suite = prepare(spec, settings)
+    assert suite.names == (name,)
+    (found,) = suite.rows.values()
+    assert name.replace("/", "-") in found.origin
 
 
 def test_a_bad_file_keeps_only_its_own_task_from_running(
