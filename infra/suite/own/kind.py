@@ -95,7 +95,7 @@ def required(cells: Cells, column: str) -> str:
     """
     text = text_of(cells.get(column, ""))
     if not text.strip():
-        raise Unfit(f"has no {column}", f"Give it a {column}, or remove the row.")
+        raise Unfit(f"has no {column}", "Give it one, or remove the row.")
     return text
 
 
@@ -106,7 +106,7 @@ def parsed(cells: Cells, column: str) -> Any:
         Unfit: It is missing, or a text that is no JSON.
     """
     if column not in cells:
-        raise Unfit(f"has no {column}", f"Give it a {column}, or remove the row.")
+        raise Unfit(f"has no {column}", "Give it one, or remove the row.")
     value = cells[column]
     if not isinstance(value, str):
         return value

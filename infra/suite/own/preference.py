@@ -35,6 +35,8 @@ def _read(
 ) -> Iterator[dict[str, Any]]:
     if longest < 1:
         raise Unfit(f"cannot be cut to {longest} letters", "Set preference.longest above 0.")
+    if lacking := [name for name in ("response_a", "response_b") if name not in cells]:
+        raise Unfit(f"has no {lacking[0]}", 'Give it one; where nothing was said, write [""].')
     asked = _turns(cells, "prompt" if "prompt" in cells else "question")
     answers = [_turns(cells, name) for name in ("response_a", "response_b")]
     if not any(text.strip() for text in asked):
@@ -68,6 +70,10 @@ def _turns(cells: Cells, column: str) -> list[str]:
 
 
 def _winner(cells: Cells) -> int:
+    if "winner" in cells and any(name in cells for name in _WINNERS):
+        raise Unfit(
+            f"says twice who won, in winner and in {', '.join(_WINNERS)}", "Leave one of the two."
+        )
     if "winner" in cells:
         name = str(cells["winner"]).strip().casefold()
         if name.startswith("tie"):

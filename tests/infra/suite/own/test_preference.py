@@ -147,3 +147,15 @@ def test_the_oracle_checks_the_marking_of_a_loss(
     assert [note for note in suite.notes if "marking" in note] == []
     metric = suite.metrics("judge")["log_loss"]
     assert (metric.unit, metric.higher_is_better) == ("nats", False)
+
+
+def test_a_missing_answer_and_two_columns_of_winners_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="has no response_b"):
+        own(tmp_path, {"prompt": "p", "response_a": "x", "response_B": "y", "winner": "a"})
+    with pytest.raises(DatasetError, match="says twice who won"):
+        own(tmp_path, ROW | {"winner_model_b": 1})
+
+
+def test_a_letter_that_is_impossible_costs_no_more_than_scikit_learn_takes() -> None:
+    marked = marks.preference({"gold": 0}, [(-math.inf, False), (-1.0, True), (-1.0, False)])
+    assert marked["log_loss"] == pytest.approx(-math.log(np.finfo(float).eps))
