@@ -146,8 +146,8 @@ def _hurt(case: Case, world: World, row: Row) -> None:
         scene.worker.wait()
     ended = time.monotonic()
     row.orphans += _await_nothing(world, CLEAN_SECONDS)
-    row.seconds = max(row.seconds, time.monotonic() - ended)
     _check(world, row)
+    row.seconds = max(row.seconds, time.monotonic() - ended)
     if case.when == "making" and world.checkpoints.answered():
         row.problems.append("the quantizer was not ended: it came to its end")
     row.restarts = sum(
