@@ -24,12 +24,16 @@ _HEADS = {"mmlu": "MMLU", "ceval-valid": "C-Eval", "ifeval": "IFEval"}
 """Task → how it is called where scores are published; others by their name."""
 
 _DTYPES = {"bfloat16": "BF16", "float16": "FP16", "float32": "FP32"}
+_GPUS = ("NVIDIA", "Tesla")
+"""Beginnings of the names that the driver gives them; a record says no more of what a device is."""
+
 _GB = 1e9
 _QUALITY, _SPEED = "Quality", "Speed"
 
 SPEED_NOTE = (
     "Speed: tokens written, over the time from the request to the last of them. GPU memory: the "
-    "weights as loaded; an engine that takes its whole share of the device at the start takes more."
+    "weights as loaded (an engine that takes its whole share of the device at the start takes "
+    "more); where the engine does not say, as on a processor, all that its processes hold."
 )
 
 
@@ -157,12 +161,15 @@ def _model(report: Report) -> str:
 
 def _gpus(report: Report, arm: str) -> str:
     serving = report.spec.arms[arm].serving
-    return str(serving.tensor_parallel_size)
+    named = report.arms[arm].server.device.startswith(_GPUS)
+    on_gpu = named if serving.computes_on == "auto" else serving.computes_on == "cuda"
+    return str(serving.tensor_parallel_size) if on_gpu else "0"
 
 
 def _memory(arm: ArmResult) -> str:
-    found = arm.bench.memory.weights_bytes if arm.bench else None
-    return "-" if found is None else f"{found / _GB:.2f}"
+    memory = arm.bench.memory if arm.bench else None
+    found = memory and (memory.weights_bytes or memory.process_bytes)
+    return f"{found / _GB:.2f}" if found else "-"
 
 
 def _csv(table: Table) -> str:

@@ -63,7 +63,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Report:
     arms = {}
     for place, ((name, arm), form) in enumerate(zip(report.arms.items(), forms, strict=True)):
         checkpoint = arm.checkpoint.model_copy(update={"format": form, "quantization": None})
-        server = arm.server.model_copy(update={"dtype": "bfloat16"})
+        server = arm.server.model_copy(update={"dtype": "bfloat16", "device": "NVIDIA A100"})
         points = (point(129_024, 1, 28.944), point(1, 1, 84.276), point(1, 16, 999.0))
         bench = timed(15_230_000_000 if place else None, *points) if place < 2 else None
         arms[name] = arm.model_copy(
@@ -97,11 +97,18 @@ def test_speed_is_of_one_request_at_a_time_by_the_length_of_the_prompt(made: Rep
              "GPU Memory (GB)"]  # fmt: skip
     assert list(rows[0]) == heads
     assert [list(row.values())[1:] for row in rows] == [
-        ["1", "vLLM", "BF16", "1", "84.28", "-"],
+        ["1", "vLLM", "BF16", "1", "84.28", "100.00"],
         ["1", "vLLM", "GPTQ-Int8", "1", "84.28", "15.23"],
-        ["129024", "vLLM", "BF16", "1", "28.94", "-"],
+        ["129024", "vLLM", "BF16", "1", "28.94", "100.00"],
         ["129024", "vLLM", "GPTQ-Int8", "1", "28.94", "15.23"],
     ]
+
+
+def test_a_processor_is_no_gpu(made: Report) -> None:
+    server = made.baseline.server.model_copy(update={"device": "a processor"})
+    arms = made.arms | {"baseline": made.baseline.model_copy(update={"server": server})}
+    rows = published.speed(made.model_copy(update={"arms": arms})).rows
+    assert [row["GPU Num"] for row in rows[:2]] == ["0", "1"]
 
 
 def test_arms_of_one_quantization_are_told_apart_by_name(made: Report) -> None:
@@ -119,7 +126,7 @@ def test_the_command_prints_both_tables(
     assert main(["table", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "| 66.9 | 53.1 | 70.5 | 77.2 |" in said
-    assert "| 129024 | vLLM | BF16 | 1 | 28.94 | - |" in said
+    assert "| 129024 | vLLM | BF16 | 1 | 28.94 | 100.00 |" in said
     assert main(["table", str(tmp_path / "report.json"), "--csv"]) == 0
     quality, speed = capsys.readouterr().out.split("\n\n")
     assert next(csv.DictReader(io.StringIO(quality)))["MMLU"] == "70.5"
