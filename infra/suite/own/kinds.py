@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Collection
 from pathlib import Path
 
+from infra.contracts.commands import PYTHON
 from infra.contracts.errors import DatasetError
 from infra.suite.own.behaviour import CALLS, STANCE
 from infra.suite.own.choices import CHOICES
@@ -75,5 +76,5 @@ def _unrecognised(fact: str, columns: Collection[str], wanted: Collection[str]) 
         f"{fact}; it has {', '.join(sorted(columns)) or 'none'}.{meant}",
         cause=f"The columns say how answers are marked. {listing}.",
         remedy="Rename the column, or begin with an example of the kind you want: "
-        "`python -m deployments init-task KIND FILE.jsonl`.",
+        f"`{PYTHON} -m deployments init-task KIND FILE.jsonl`.",
     )
