@@ -33,7 +33,8 @@ COMMANDS = {
     "{} -m deployments show RECIPE": "{python} -m deployments show sample",
     "{} -m deployments show RECIPE > spec.json": "{python} -m deployments show sample > spec.json "
     "&& {python} -m deployments show spec.json",
-    "{} -m deployments init-task KIND FILE.jsonl": "{python} -m deployments init-task exact a.jsonl",
+    "{} -m deployments init-task KIND FILE.jsonl": "{python} -m deployments init-task exact "
+    "a.jsonl",
     "{} -m deployments export-baseline RUN FILE": "{python} -m deployments export-baseline --help",
     "{} -m deployments history {}": "{python} -m deployments history .",
     "{} ls tasks{}": "{bin}/lm-eval ls tasks --include_path .",
