@@ -65,6 +65,9 @@ class MadeByWorker(ABC, Generic[RecipeT]):
 
     makes: Layout = "transformers"
 
+    on_accelerator = True
+    """Whether the program computes on an accelerator where there is one: else it takes none."""
+
     room: str
     """Folder below `infra` whose code decides the result, and so is in the key."""
 
@@ -116,6 +119,11 @@ class MadeByWorker(ABC, Generic[RecipeT]):
                 + ", or set serving.device to 'cpu'.",
             )
 
+    def device(self, environment: PythonEnvironment) -> Device:
+        """Return what the program computes on in an environment."""
+        processor = not self.on_accelerator or environment.name.endswith("-cpu")
+        return detect("cpu" if processor else "auto")
+
     def make(
         self,
         weights: Weights,
@@ -136,7 +144,7 @@ class MadeByWorker(ABC, Generic[RecipeT]):
         """
         self.check(weights, recipe)
         versions = self.worker.versions(environment)
-        device = detect("cpu" if environment.name.endswith("-cpu") else "auto")
+        device = self.device(environment)
         samples = None
         if recipe.calibration is not None:
             samples = self._samples(

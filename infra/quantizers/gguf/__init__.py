@@ -58,6 +58,7 @@ class Gguf(MadeByWorker[GgufSpec]):
     worker = WORKER
     makes: Layout = "gguf"
     room = "quantizers/gguf"
+    on_accelerator = False
     cuts_blocks = True
 
     def check(self, weights: Weights, recipe: GgufSpec) -> None:

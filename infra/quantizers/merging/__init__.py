@@ -49,6 +49,7 @@ class Merge(MadeByWorker[MergeSpec]):
 
     worker = WORKER
     room = "quantizers/merging"
+    on_accelerator = False
 
     def check(self, weights: Weights, recipe: MergeSpec) -> None:
         """Refuse nothing: the adapter was held against the model when it was fetched."""

@@ -24,7 +24,10 @@ from infra.contracts.specs import AwqSpec, CalibrationSpec
 from infra.conversations import calibration
 from infra.machine.device import Device, detect
 from infra.models.weights import inspect_local
+from infra.quantizers import making
 from infra.quantizers.awq import Awq
+from infra.quantizers.gguf import Gguf
+from infra.quantizers.merging import Merge
 from infra.store.settings import Settings
 from tests import tiny_model, two_models
 from tests.conftest import MOMENT
@@ -464,3 +467,17 @@ def unpack(tensors: dict[str, Any], name: str) -> Any:
     values = columns(tensors[f"{name}.qweight"])
     zeros = rows(columns(tensors[f"{name}.qzeros"]))
     return ((values - zeros) * rows(tensors[f"{name}.scales"].astype("float32"))).T
+
+
+def test_what_computes_on_the_processor_takes_no_accelerator(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(making, "detect", lambda wanted: wanted)
+    found = {
+        (quantizer.title, name): quantizer.device(
+            PythonEnvironment(name=name, python=Path("python"), digest="d", provided=False)
+        )
+        for quantizer in (Awq(), Gguf(), Merge())
+        for name in ("some-cuda", "some-cpu")
+    }
+    assert [*found.values()] == ["auto", "cpu", "cpu", "cpu", "cpu", "cpu"]
