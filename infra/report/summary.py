@@ -174,13 +174,22 @@ def _unfinished(pair: Pair) -> Iterator[str]:
 def _two_things(pair: Pair) -> Iterator[str]:
     engines = [arm.server.engine for arm in (pair.baseline, pair.candidate)]
     checkpoints = [arm.checkpoint.digest for arm in (pair.baseline, pair.candidate)]
-    if len(set(engines)) == len(set(checkpoints)) == 2:
+    if len(set(engines)) < 2 or len(set(checkpoints)) < 2:
+        return
+    recipe, change = pair.arm.quantization, pair.change
+    instead = f"{title(engines[1])} instead of {title(engines[0])}"
+    if recipe and not recipe.rounds and not (change.model or change.adapter):
         yield (
-            f"It differs from the baseline in two things at once, its checkpoint and its engine "
-            f"({title(engines[1])} instead of {title(engines[0])}): a loss may lie with either, "
-            "and either may hide a loss of the other: engines end answers at other tokens, for "
-            "one. " + _separated(pair, title(engines[1]))
+            f"It is the baseline's own weights on another engine ({instead}), stored as "
+            f"{recipe.title}: what differs is the engine's."
         )
+        return
+    yield (
+        f"It differs from the baseline in two things at once, its checkpoint and its engine "
+        f"({instead}): a loss may lie with either, "
+        "and either may hide a loss of the other: engines end answers at other tokens, for "
+        "one. " + _separated(pair, title(engines[1]))
+    )
 
 
 def _separated(pair: Pair, engine: str) -> str:

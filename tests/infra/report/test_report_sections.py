@@ -13,7 +13,7 @@ import yaml
 from infra import report as reports
 from infra.contracts import wording
 from infra.contracts.records import Origin, Quantization, Report
-from infra.contracts.specs import ModelSpec, ServingChanges, VerdictSpec
+from infra.contracts.specs import GgufSpec, ModelSpec, ServingChanges, VerdictSpec
 from infra.judging import gaps
 from infra.judging.verdict import decide
 from infra.report import speed_plot, tables
@@ -200,6 +200,25 @@ def test_a_candidate_on_another_engine_differs_in_two_things(full: tuple[Report,
     alone = served(full[0].baseline.checkpoint.digest)
     for report in (full[0], alone):
         assert not any("two things at once" in caveat for caveat in _caveats(report))
+
+
+def test_a_candidate_that_rounds_nothing_differs_in_its_engine_alone(
+    full: tuple[Report, Path],
+) -> None:
+    [pair] = full[0].pairs
+    server = pair.candidate.server.model_copy(update={"engine": "llamacpp"})
+    moved = pair.candidate.model_copy(update={"server": server})
+    change = pair.change.model_copy(
+        update={"quantization": GgufSpec(type="f16"),
+                "serving": ServingChanges(engine="llamacpp")}
+    )  # fmt: skip
+    spec = full[0].spec.model_copy(update={"candidates": (change,)})
+    arms = {**full[0].arms, pair.name: moved}
+    report = full[0].model_copy(update={"spec": spec, "arms": arms})
+    found = _caveats(report)
+    assert any("own weights on another engine (llama.cpp instead of vLLM), stored as GGUF F16" in
+               caveat for caveat in found)  # fmt: skip
+    assert not any("two things at once" in caveat for caveat in found)
 
 
 def test_what_was_wanted_and_not_measured_is_in_the_first_lines(

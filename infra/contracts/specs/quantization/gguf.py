@@ -49,6 +49,11 @@ class GgufSpec(Recipe):
         return "with an importance matrix" if self.importance else ""
 
     @property
+    def rounds(self) -> bool:
+        """As in `Recipe`."""
+        return self.type not in _WHOLE
+
+    @property
     def tags(self) -> tuple[str, ...]:
         """As in `Recipe`."""
         return "gguf", self.type

@@ -41,6 +41,11 @@ class Recipe(Spec):
         raise NotImplementedError
 
     @property
+    def rounds(self) -> bool:
+        """Whether weights are stored in fewer bits than the model's own: not in all formats."""
+        return True
+
+    @property
     def phrase(self) -> str:
         """Title and details."""
         return " ".join(filter(None, (self.title, self.details)))
