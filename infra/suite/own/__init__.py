@@ -2,6 +2,7 @@
 
 table       reads JSONL, CSV or parquet
 kinds       what a file can be, by its columns: one module a family
+beside      reads the user's own settings beside a file
 definition  writes lm-eval's definition of it, with its rows, into the cache
 marks       how answers are marked; goes beside the definition, and is run by lm-eval
 example     writes one of each to start from
