@@ -9,7 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from infra.contracts import wording
-from infra.contracts.records import Bench, CheckpointSummary, Pair, Report, Side, SpeedPoint
+from infra.contracts.records import (
+    Bench,
+    CheckpointSummary,
+    Pair,
+    Report,
+    Side,
+    SpeedPoint,
+    TokensPerRight,
+)
 from infra.judging.comparison import decisive
 from infra.probes.speed import SpeedPair, summary
 from infra.probes.speed.comparing import NOTABLE
@@ -80,12 +88,20 @@ def lengths(pair: Pair) -> Table | None:
             "Tokens, mean": f"{of.tokens_mean:.1f}",
             "Tokens, median": f"{of.tokens_median:g}",
             "Endless": f"{of.endless:,}",
+            "Tokens per right answer": _per_right(of.per_right),
         }
         for task, arms in pair.comparison.lengths.items()
         for arm, name in _SIDES
         if (of := arms.get(arm)) is not None
     ]
     return Table("Length of written answers", rows) if rows else None
+
+
+def _per_right(cost: TokensPerRight | None) -> str:
+    if cost is None:
+        return "-"
+    high = "without end" if cost.high is None else f"{cost.high:,.0f}"
+    return f"{cost.tokens:,.0f} ({cost.low:,.0f} to {high})"
 
 
 def noise(pair: Pair) -> Table | None:

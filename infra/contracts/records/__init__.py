@@ -24,6 +24,7 @@ from infra.contracts.records.comparison import (
     NoiseTask,
     Pooled,
     RowComparison,
+    TokensPerRight,
 )
 from infra.contracts.records.endpoint import (
     Ability,
@@ -125,6 +126,7 @@ __all__ = [
     "TaskGaps",
     "TaskPower",
     "TaskScores",
+    "TokensPerRight",
     "Triage",
     "Verdict",
     "Weights",

@@ -150,6 +150,15 @@ class Fidelity(Record):
     """Where the texts are from."""
 
 
+class TokensPerRight(Record):
+    """What a right answer costs one arm: tokens of all its answers over those that are right."""
+
+    tokens: float
+    low: float
+    high: float | None
+    """Ends of the interval; no upper one where chance may leave no answer right."""
+
+
 class AnswerLengths(Record):
     """How long one arm's written answers are."""
 
@@ -158,6 +167,9 @@ class AnswerLengths(Record):
     tokens_median: float
     endless: int
     """Answers that ran into the token limit."""
+
+    per_right: TokensPerRight | None = None
+    """None if rows are not marked from 0 to 1, no answer is right, or in earlier versions."""
 
 
 class RowComparison(Record):

@@ -1,17 +1,22 @@
-"""How long the written answers are, and how many never end."""
+"""How long the written answers are, how many never end, and what a right one costs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from infra.contracts.records import AnswerLengths, ArmResult, Side, TaskScores
+from infra.contracts.records import AnswerLengths, ArmResult, Side, TaskScores, TokensPerRight
+from infra.suite.metrics import in_points
 from infra.suite.rows import read_rows
 
 _AT_A_TIME = 1024
 """Answers that are made into tokens at a time."""
+
+_DRAWS, _SEED, _TAIL = 2000, 20260101, 0.025
+"""Of the bootstrap, and the share beyond each end of its interval: 95 % lie within."""
 
 
 def lengths(
@@ -39,11 +44,15 @@ def lengths(
 
 def _measured(scores: TaskScores, folder: Path, tokenizer: Any) -> AnswerLengths | None:
     texts: list[str] = []
+    marks: list[float | None] = []
+    written_of: list[int] = []
     endless = 0
     for row in read_rows(folder / scores.samples, scores.name):
         written = list(_written(row.responses))
         texts += written
         endless += bool(written and row.truncated)
+        marks.append(row.score(scores.primary_metric))
+        written_of.append(len(written))
     if not texts:
         return None
     tokens: list[int] = []
@@ -56,6 +65,53 @@ def _measured(scores: TaskScores, folder: Path, tokenizer: Any) -> AnswerLengths
         tokens_mean=fmean(tokens),
         tokens_median=median(tokens),
         endless=endless,
+        per_right=_of_rows(tokens, written_of, marks) if _in_points(scores) else None,
+    )
+
+
+def _in_points(scores: TaskScores) -> bool:
+    value = scores.metrics.get(scores.primary_metric)
+    return value is not None and in_points(scores.primary_metric, scores.name, value)
+
+
+def _of_rows(
+    tokens: Sequence[int], written_of: Sequence[int], marks: Sequence[float | None]
+) -> TokensPerRight | None:
+    """Return what a right answer costs, with the answers of each row added up."""
+    left = iter(tokens)
+    costs = [sum(islice(left, count)) for count in written_of]
+    if any(mark is None for mark in marks):
+        return None
+    return per_right(costs, [mark for mark in marks if mark is not None])
+
+
+def per_right(costs: Sequence[int], marks: Sequence[float]) -> TokensPerRight | None:
+    """Return the tokens that a right answer costs; none if no answer is right.
+
+    The interval is the percentile bootstrap over rows of the ratio of both sums (Efron and
+    Tibshirani 1993, chapter 13), with draws that are the same each time.
+
+    Args:
+        costs: Tokens of each row's answers.
+        marks: From 0 to 1, in the same order.
+    """
+    import numpy as np
+
+    cost, mark = np.asarray(costs, float), np.asarray(marks, float)
+    if not mark.sum():
+        return None
+    draw = np.random.default_rng(_SEED)
+    rows = len(cost)
+    ratios = np.full(_DRAWS, np.inf)
+    for number in range(_DRAWS):  # one after the other: together they take memory by the gigabyte
+        picked = draw.integers(0, rows, rows)
+        if right := mark[picked].sum():
+            ratios[number] = cost[picked].sum() / right
+    low, high = np.quantile(ratios, [_TAIL, 1 - _TAIL], method="nearest")
+    return TokensPerRight(
+        tokens=float(cost.sum() / mark.sum()),
+        low=float(low),
+        high=float(high) if np.isfinite(high) else None,
     )
 
 
