@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,10 +20,14 @@ SECONDS = 300
 
 
 @pytest.fixture
-def world(own_cache: Path, tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path, None, engine_child=False)
+def world(own_cache: Path) -> Iterator[World]:
+    # Sockets lie in it, and the path of one has 107 letters at most.
+    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
+    (folder / "cache").symlink_to(own_cache)
+    world = World(folder, None, engine_child=False)
     yield world
     world.end_all()
+    shutil.rmtree(folder)
 
 
 def begin(world: World, name: str) -> None:

@@ -35,7 +35,11 @@ def worker(prefect: Prefect, name: str) -> Iterator[None]:
         yield
     finally:
         running.terminate()
-        running.wait(120)
+        try:
+            running.wait(60)
+        except subprocess.TimeoutExpired:  # it ends itself by SIGINT, which a shell may ignore
+            running.kill()
+            running.wait(60)
 
 
 def leave_dead(prefect: Prefect, spec: MatrixSpec, cache: Path) -> str:

@@ -23,7 +23,8 @@ PLACES = Positions(pairs=40, agree=30, first=50, second=30)
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Path]:
-    folder = tmp_path_factory.mktemp("run")
+    folder = tmp_path_factory.mktemp("runs") / "run"  # its checkpoints go beside it
+    folder.mkdir()
     made = with_checkpoints(make_run(folder, rows=60), folder)
     [pair] = made.pairs
     found = reliability.compare(pair.baseline, pair.candidate, folder)
