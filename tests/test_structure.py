@@ -46,7 +46,9 @@ def test_deployments_are_the_recipes() -> None:
 def test_the_run_that_the_readme_writes_out_can_be_run() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (written,) = re.findall(r"^```json\n(\{.*?^\})\n```$", text, re.MULTILINE | re.DOTALL)
-    assert len(RunSpec.model_validate_json(written).candidates) == 6
+    candidates = RunSpec.model_validate_json(written).candidates
+    assert len(candidates) == 7
+    assert [one.name for one in candidates if one.against] == ["q4-k-m"]
 
 
 def test_every_field_of_a_spec_is_described() -> None:
