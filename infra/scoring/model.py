@@ -35,12 +35,12 @@ from infra.scoring.foreign import ForeignClient
 from infra.scoring.pace import Pace
 from infra.scoring.plan import Score, plan
 from infra.scoring.protocol import Generation, Question, Reply
+from infra.scoring.sampling import Whose, seeds
 from infra.scoring.tokens import WIDTH, NothingBefore, Packed, count, pack, pack_texts, split_pairs
 
-Whose = tuple[str, int]
-"""Task and document."""
-
 TIMEOUT_SECONDS = 600
+
+_CUT = "length"
 
 
 @register_model("assay-completions")
@@ -107,8 +107,9 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         self.total = 0
         """Documents of all calls."""
 
-        self.finishes: dict[str, str | None] = {}
-        """Prompt → why its generated text ended (`stop`, `length`, …)."""
+        self.finishes: dict[Whose, str | None] = {}
+        """Task and document → why its generated text ended (`stop`, `length`, …); of several texts
+        that of one that was cut, if any was."""
 
     def _require_tokens(self) -> None:
         """Refuse options with which no tokens could be sent."""
@@ -201,34 +202,51 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
                 remedy="Take a task of texts alone; assay-completions sends tokens.",
             )
         packed = pack_texts((request.args[0] for request in requests), self._encode)
-        settings: dict[str, str] = {}
+        settings: dict[tuple[str, int | None], str] = {}
         generations: list[Generation] = []
         owners: dict[Question, list[Whose]] = {}
-        for request in requests:
+        drawn = seeds(requests, self._seed)
+        for request, seed in zip(requests, drawn, strict=True):
             context, given = request.args
             answer = int(given.get("max_gen_toks", self._max_gen_toks))
             prompt = self._cut_prompt(packed[context], answer, whose_is(request))
-            name = repr(given)
+            name = repr(given), seed
             if name not in settings:
-                settings[name] = self._settings(given)
+                settings[name] = self._settings(given, seed)
             generations.append(Generation(prompt, settings[name]))
             owners.setdefault(generations[-1], []).append(whose_is(request))
         # Prompts that begin alike next to each other: the server has their beginning computed.
         questions = sorted(owners, key=lambda question: question.prompt)
         replies = self._ask(questions, owners, disable_tqdm)
+        self._finish(requests, [replies[question] for question in generations])
         texts = []
-        for request, question in zip(requests, generations, strict=True):
-            text, ended = replies[question]
+        for request, seed, question in zip(requests, drawn, generations, strict=True):
+            text, _ = replies[question]
             texts.append(LMEVAL_MODEL_NONE_ANSWER_PLACEHOLDER if text is None else str(text))
-            self.finishes[request.args[0]] = ended  # type: ignore[assignment]
-            self.cache_hook.add_partial("generate_until", request.args, texts[-1])
+            if seed is None:  # of several that are drawn, its cache would keep one
+                self.cache_hook.add_partial("generate_until", request.args, texts[-1])
         return texts
 
-    def _settings(self, given: Mapping[str, Any]) -> str:
-        """Return the body of a generation as stock sends it, without model and prompt."""
+    def _finish(self, requests: Sequence[Any], replies: Sequence[Reply]) -> None:
+        """Keep why the texts of these requests ended."""
+        ends: dict[Whose, str | None] = {}
+        for request, (_, ended) in zip(requests, replies, strict=True):
+            if ends.get(whose_is(request)) != _CUT:
+                ends[whose_is(request)] = ended  # type: ignore[assignment]
+        self.finishes.update(ends)
+
+    def _settings(self, given: Mapping[str, Any], seed: int | None) -> str:
+        """Return the body of a generation as stock sends it, without model and prompt.
+
+        Args:
+            given: What the task sets.
+            seed: Of an answer that is drawn by chance, which stock would draw with the run's.
+        """
         settings = self._create_payload(
             [], generate=True, gen_kwargs=copy.deepcopy(dict(given)), seed=self._seed
         )
+        if seed is not None:
+            settings["seed"] = seed
         return json.dumps(
             {name: value for name, value in settings.items() if name not in ("model", "prompt")},
             sort_keys=True,

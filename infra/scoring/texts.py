@@ -20,6 +20,7 @@ from infra.scoring.failures import Refused
 from infra.scoring.foreign import ForeignClient, ended
 from infra.scoring.model import AssayCompletions, name_of, whose_is
 from infra.scoring.protocol import Generation, Question, Reply
+from infra.scoring.sampling import seeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,23 +91,19 @@ class TextModel(AssayCompletions):
         """Return the text generated after each context, up to its stop strings or its limit."""
         owners: dict[Question, list[tuple[str, int]]] = {}
         questions: list[Question] = []
-        for request in requests:
+        for request, seed in zip(requests, seeds(requests, self._seed), strict=True):
             if len(request.args) > 2:
                 raise EvaluationError(
                     f"{request.task_name} asks with images.",
                     remedy="Take a task of texts alone.",
                 )
             context, given = request.args
-            question = TextGeneration(self._put(context).encode(), self._settings(given))
+            question = TextGeneration(self._put(context).encode(), self._settings(given, seed))
             questions.append(question)
             owners.setdefault(question, []).append(whose_is(request))
         replies = self._ask(list(owners), owners, disable_tqdm)
-        texts = []
-        for request, put in zip(requests, questions, strict=True):
-            text, ended = replies[put]
-            texts.append(str(text or ""))
-            self.finishes[request.args[0]] = ended  # type: ignore[assignment]
-        return texts
+        self._finish(requests, [replies[put] for put in questions])
+        return [str(replies[put][0] or "") for put in questions]
 
     def loglikelihood(
         self, requests: Sequence[Any], disable_tqdm: bool = False

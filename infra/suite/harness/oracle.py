@@ -170,7 +170,7 @@ def _accepted(task: ConfigurableTask, requests: list[Instance]) -> str | None:
         for phrase, attempt in attempts.items():
             answers = getattr(Oracle({name: task}, {name: phrase}), kind)(attempt)
             for request, answer in zip(attempt, answers, strict=True):
-                request.resps, request.filtered_resps = [answer], {}
+                request.resps, request.filtered_resps = [answer] * (request.repeats or 1), {}
         for ensemble in task._filters:  # some filters take seconds a call, so all go at once
             ensemble.apply([request for attempt in attempts.values() for request in attempt])
         for phrase, attempt in attempts.items():

@@ -9,6 +9,7 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 
+from infra.scoring.sampling import seeds
 from tests.infra.scoring.comparison import Request
 
 Choices = Sequence[tuple[str, Sequence[str]]]
@@ -18,6 +19,9 @@ STORY = (
     "Mary has 12 apples. She gives 5 of them to Tom and buys 8 more at the market. Then she puts "
     "them in equal piles and keeps only one of the piles. How many apples does Mary have now? "
 )
+SEED = 1234
+"""Of both clients, unless they are given another."""
+
 PRIMED = "Question: Which planet is the largest?\nA. Mars\nB. Jupiter\nC. Venus\nD. Earth\nAnswer:"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 WORDS = ("carbon", "iron", "oxygen", "gold")
@@ -45,6 +49,16 @@ class Made:
             )
             for number, ask in enumerate(self.requests)
         ]
+
+    def instances_for_stock(self) -> list[Instance]:
+        """Return the same with our seeds: stock draws all answers with one."""
+        instances = self.instances()
+        if self.kind == "generate_until":
+            for one, seed in zip(instances, seeds(instances, SEED), strict=True):
+                if seed is not None:
+                    context, given = one.args
+                    one.arguments = (context, {**given, "seed": seed})
+        return instances
 
 
 def _choose(name: str, choices: Choices) -> Made:

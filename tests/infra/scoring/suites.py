@@ -137,7 +137,8 @@ def ask(bench: Bench, made: Made) -> Verdict:
     warned: list[list[str]] = []
     for client in bench.both():
         with quiet(), _warnings() as warnings:
-            answers.append(getattr(client, made.kind)(made.instances(), disable_tqdm=True))
+            asked = made.instances_for_stock() if client is bench.stock else made.instances()
+            answers.append(getattr(client, made.kind)(asked, disable_tqdm=True))
         warned.append([text for text in warnings if "left truncating" in text.lower()])
         warned[-1] += [text for text in warnings if "lose their beginning" in text]
     verdict = compare(made.name, made.requests, answers[0], answers[1], bench, bench.limits)

@@ -65,12 +65,13 @@ def test_generations_are_requested_as_stock_does(
     server: Completions, model: Callable[..., Any]
 ) -> None:
     stock, ours = model(server, LocalCompletionsAPI), model(server)
-    given = [made.instances() for made in everything(stock) if made.kind == "generate_until"]
+    written = [made for made in everything(stock) if made.kind == "generate_until"]
+    given = [made.instances() for made in written]
     before = json.dumps([[request.args for request in part] for part in given])
     bodies = []
-    for one in (stock, ours):
+    for one, asked in ((stock, [made.instances_for_stock() for made in written]), (ours, given)):
         server.requests.clear()
-        for part in given:
+        for part in asked:
             one.generate_until(part, disable_tqdm=True)
         bodies.append({json.dumps(body, sort_keys=True) for body in server.requests})
     assert bodies[0] == bodies[1]
@@ -171,8 +172,22 @@ def test_why_each_text_ended_is_kept(server: Completions, model: Callable[..., A
     ours = model(server)
     for reason in ("length", "stop"):
         server.finish_reason = reason
-        ours.generate_until(requests("generate_until", (f"{reason}:", {}), ("Q:", {})), True)
-    assert ours.finishes == {"length:": "length", "stop:": "stop", "Q:": "stop"}
+        asked = requests("generate_until", ("Q:", {}), (f"{reason}:", {}), (f"{reason}!", {}))
+        ours.generate_until([asked[0], asked[1 if reason == "length" else 2]], True)
+    assert ours.finishes == {("quiz", 0): "stop", ("quiz", 1): "length", ("quiz", 2): "stop"}
+
+
+def test_of_several_texts_of_a_document_that_counts_which_was_cut(
+    server: Completions, model: Callable[..., Any]
+) -> None:
+    ends = iter(["stop", "length", "stop"])
+    server.change = lambda answer: {
+        "choices": [{**one, "finish_reason": next(ends)} for one in answer["choices"]]
+    }
+    ours = model(server, num_concurrent=1)
+    [request] = requests("generate_until", ("Q:", {"temperature": 1}))
+    ours.generate_until([request] * 3, True)
+    assert ours.finishes == {("quiz", 0): "length"}
 
 
 def test_lm_evals_cache_of_answers_gets_each(

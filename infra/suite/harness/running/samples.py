@@ -9,8 +9,8 @@ from infra.contracts.specs import ThinkingSpec
 from infra.suite.harness.thinking import is_unfinished
 from infra.suite.rows import UNFINISHED, Row
 
-Finishes: TypeAlias = Mapping[str, str | None]
-"""Prompt → why the text generated after it ended; none where the server gave no reason."""
+Finishes: TypeAlias = Mapping[tuple[str, int], str | None]
+"""Task and document → why its generated text ended; none where the server gave no reason."""
 
 
 def sample_rows(
@@ -25,7 +25,7 @@ def sample_rows(
 
     Args:
         samples: Task → what lm-eval logged.
-        finishes: Prompt → why the text generated after it ended.
+        finishes: Task and document → why its generated text ended.
         thinking: Marks around what a model thinks; an answer may end within them.
     """
     rows: dict[tuple[str, int], Row] = {}
@@ -46,7 +46,8 @@ def _row(
     arguments = sample["arguments"]
     prompt = str(arguments[0][0])
     continuations = [args[1] for args in arguments if len(args) > 1 and isinstance(args[1], str)]
-    written = not continuations and prompt in finishes
+    whose = task, sample["doc_id"]
+    written = not continuations and whose in finishes
     unfinished = thinking and written and is_unfinished(str(sample["resps"][0][0]), thinking)
     return Row(
         task=task,
@@ -58,8 +59,8 @@ def _row(
         continuations=continuations,
         target=sample["target"],
         responses=sample["resps"],
-        finish_reason=UNFINISHED if unfinished else finishes.get(prompt),
-        truncated=finishes.get(prompt) == "length",
+        finish_reason=UNFINISHED if unfinished else finishes.get(whose),
+        truncated=finishes.get(whose) == "length",
         filtered={},
         metrics={},
         doc=sample["doc"],
