@@ -12,7 +12,8 @@ import json
 import sys
 from pathlib import Path
 
-# Isolated, Python does not look beside the script.
+# Isolated, Python does not look beside the script. What all scripts share comes first.
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "program"))
 
 import exchange
@@ -41,37 +42,41 @@ def rope(config):
     return {"rope_theta": parameters["rope_theta"], "rope_scaling": scaling}
 
 
+def room(request, config):
+    """Return the bytes an accelerator needs to take the whole model, on the safe side.
+
+    Where it has less, AutoAWQ moves one layer at a time to it from main memory.
+    """
+    files = Path(request["model"]).glob("*.safetensors" if request["safetensors"] else "*.bin")
+    calibration = request["calibration"]
+    tokens = len(calibration["token_ids"]) * calibration["max_sequence_length"]
+    hidden = config.get("hidden_size", 2**14)
+    widest = config.get("intermediate_size") or 4 * hidden
+    return 2 * sum(file.stat().st_size for file in files) + tokens * (hidden + 9 * widest) * 2
+
+
 def quantize(request, progress):
     """Load, quantize, save; return the response."""
     progress.tell("importing AutoAWQ")
     import torch
     from awq import AutoAWQForCausalLM
-    from awq.quantize.quantizer import AwqQuantizer
+    from lean import LeanQuantizer
 
-    class TellingQuantizer(AwqQuantizer):
-        """AutoAWQ's own, telling at the start of each layer which one it is."""
-
-        layers_done = 0
-
-        def _get_input_feat(self, layer, named_linears):
-            progress.tell("quantizing", self.layers_done, len(self.modules))
-            self.layers_done += 1
-            return super()._get_input_feat(layer, named_linears)
-
+    LeanQuantizer.on_layer = staticmethod(progress.counting("quantizing", "layers"))
     cuda = torch.cuda.is_available()
     if not cuda:
         memory.keep()
     search_dtype = torch.float16 if cuda else torch.float32
     progress.tell("loading the model")
     config = json.loads((Path(request["model"]) / "config.json").read_text(encoding="utf-8"))
-    # No device map: AutoAWQ moves one layer at a time to the accelerator, so that models larger
-    # than its memory can be quantized.
+    fits = cuda and torch.cuda.mem_get_info()[0] > room(request, config)
     model = AutoAWQForCausalLM.from_pretrained(
         request["model"],
         torch_dtype=search_dtype,
         trust_remote_code=request["trust_remote_code"],
         safetensors=request["safetensors"],
         local_files_only=True,
+        device_map={"": 0} if fits else None,
         **rope(config),
     )
     token_ids = request["calibration"]["token_ids"]
@@ -81,7 +86,7 @@ def quantize(request, progress):
         calib_data=token_ids,
         max_calib_samples=len(token_ids),
         max_calib_seq_len=request["calibration"]["max_sequence_length"],
-        quantizer_cls=TellingQuantizer,
+        quantizer_cls=LeanQuantizer,
     )
     inputs = model.quantizer.inps
     progress.tell("saving")
