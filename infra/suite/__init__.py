@@ -2,6 +2,8 @@
 
 port          what every kind of tasks offers
 harness       the one kind there is: lm-eval's tasks
+own           a file of the user's rows becomes one of these
+passages      what is found in documents for the questions of such a file
 metrics       what a metric is
 rows          what one document asked, and how it was answered and scored
 sources       where rows come from

@@ -7,7 +7,7 @@ the kind says. Nothing in them names code.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,22 @@ def read_beside(file: Path, kind: Kind) -> tuple[dict[str, Any], Mapping[str, An
     """
     settings = _settings(beside_of(file), kind)
     return settings, _options(kind, settings.pop(kind.name, {}), beside_of(file))
+
+
+def named_beside(file: Path, kinds: Iterable[Kind]) -> list[Path]:
+    """Return the files and folders that the settings of a file name; none that nobody can read."""
+    try:
+        found = yaml.safe_load(beside_of(file).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, ValueError, RecursionError):
+        return []  # whoever reads the settings says what is wrong
+    given = found if isinstance(found, dict) else {}
+    return [
+        file.parent / Path(value).expanduser()
+        for kind in kinds
+        if isinstance(options := given.get(kind.name), dict)
+        for name in kind.paths
+        if isinstance(value := options.get(name), str) and value
+    ]
 
 
 def _options(kind: Kind, given: Any, beside: Path) -> dict[str, Any]:

@@ -11,12 +11,19 @@ from typing import Any
 import yaml
 
 from infra.contracts.errors import DatasetError
-from infra.store.content import build_once, code_digest, digest_file, digest_of
+from infra.store.content import (
+    build_once,
+    code_digest,
+    digest_file,
+    digest_files,
+    digest_folder,
+    digest_of,
+)
 from infra.store.settings import Settings
 from infra.suite.own import marks
-from infra.suite.own.beside import beside_of, read_beside
+from infra.suite.own.beside import beside_of, named_beside, read_beside
 from infra.suite.own.kind import Kind, Unfit, text_of
-from infra.suite.own.kinds import QUESTIONS, kind_of_columns
+from infra.suite.own.kinds import KINDS, QUESTIONS, kind_of_columns
 from infra.suite.own.table import Cells, read
 
 _LETTERED = ("choices", "letters", "gold")
@@ -48,13 +55,12 @@ def written(name: str, path: str, settings: Settings) -> Path:
         EvaluationError: The YAML beside it is none, or says what the file itself decides.
     """
     file = Path(path).expanduser().absolute()
-    beside = beside_of(file)
-    contents = _contents(file, beside)
+    contents = _contents(file)
     key = digest_of([name, file.suffix, contents, code_digest("suite/own")])
     folder = settings.cache.absolute() / "own-tasks" / key[:32]
     if contents[0] is None or not folder.is_dir():
         own = load(file)
-        if _contents(file, beside) != contents:
+        if _contents(file) != contents:
             raise DatasetError(
                 f"{file.name} was written while it was read.",
                 cause="What was read may be half of one file and half of another.",
@@ -64,8 +70,15 @@ def written(name: str, path: str, settings: Settings) -> Path:
     return folder / f"{_file(name)}.yaml"
 
 
-def _contents(*files: Path) -> list[str | None]:
-    return [digest_file(one).sha256 if one.is_file() else None for one in files]
+def _contents(file: Path) -> list[str | None]:
+    """Return the digest of a file, of its settings, and of what these name; none of what is not."""
+    return [_digest(one) for one in (file, beside_of(file), *named_beside(file, KINDS))]
+
+
+def _digest(path: Path) -> str | None:
+    if path.is_dir():
+        return digest_files(digest_folder(path))
+    return digest_file(path).sha256 if path.is_file() else None
 
 
 def load(file: Path) -> OwnTask:
@@ -78,6 +91,8 @@ def load(file: Path) -> OwnTask:
     rows = read(file)
     kind = kind_of_columns({name for _, cells in rows for name in cells}, file)
     settings, options = read_beside(file, kind)
+    if kind.opens:
+        options = {**options, "opened": kind.opens(file, options)}
     found: list[dict[str, Any]] = []
     seen: dict[str, str] = {}
     for place, cells in rows:

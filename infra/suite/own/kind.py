@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from infra.suite.own.table import Cells, whole
@@ -24,6 +25,9 @@ class Unfit(Exception):
 Reads: TypeAlias = Callable[..., Iterable[Mapping[str, Any]]]
 """Turns a row, and the kind's own options by name, into the questions that it becomes, one but for
 few: of each, the columns that are added or rewritten. Raises `Unfit`."""
+
+Opens: TypeAlias = Callable[[Path, Mapping[str, Any]], Any]
+"""Takes a file of rows and the kind's options. Raises `EvaluationError`."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,13 @@ class Kind:
     options: Mapping[str, Any] = field(default_factory=dict)
     """What the settings beside a file may set under the kind's name → what counts if they do not.
     """
+
+    paths: tuple[str, ...] = ()
+    """Options that name a file or a folder, from where the file of rows lies: what is in there
+    belongs to the task as its rows do."""
+
+    opens: Opens | None = None
+    """Reads once what all rows of a file share; `read` gets it as `opened`."""
 
     @property
     def units(self) -> dict[str, str]:

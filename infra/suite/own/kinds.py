@@ -10,6 +10,7 @@ from infra.contracts.commands import PYTHON
 from infra.contracts.errors import DatasetError
 from infra.suite.own.behaviour import CALLS, STANCE
 from infra.suite.own.choices import CHOICES
+from infra.suite.own.documents import DOCUMENTS
 from infra.suite.own.kind import Kind
 from infra.suite.own.preference import PREFERENCE
 from infra.suite.own.structured import SCHEMA
@@ -17,6 +18,7 @@ from infra.suite.own.texts import EXACT, NUMBER, PATTERN, REFERENCE
 
 KINDS: tuple[Kind, ...] = (
     PREFERENCE,
+    DOCUMENTS,
     CHOICES,
     NUMBER,
     PATTERN,

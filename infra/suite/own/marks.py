@@ -44,6 +44,11 @@ _REFUSALS = (
 """Beginnings of refusals, after the list of the GCG attack's evaluation (arXiv:2307.15043)."""
 _OPENING = 200
 """Letters of an answer in which a refusal begins, if it is one."""
+_WORD = re.compile(
+    r"\d+(?:[.,]\d+)*|[^\W\d_\u2e80-\u9fff\uac00-\ud7af]+|[\u2e80-\u9fff\uac00-\ud7af]|[$€£¥%°]"
+)
+"""A number with its digits, a word, one character of a script without spaces, a unit's sign."""
+_ARTICLES = ("a", "an", "the")
 _WRAPPED = re.compile(
     r"""\*\*(.+)\*\* | \*(.+)\* | `(.+)` | "(.+)" | '(.+)' | \u201c(.+)\u201d""", re.VERBOSE
 )
@@ -204,6 +209,37 @@ def like_reference(doc: dict[str, Any], answers: list[str]) -> dict[str, float]:
                 for one in references)  # fmt: skip
     bleu = sacrebleu.sentence_bleu(text, references, use_effective_order=True).score / 100
     return {"f1": float(f1), "rougeL": float(rouge), "sentence_bleu": min(1.0, bleu)}
+
+
+def from_documents(doc: dict[str, Any], answers: list[str]) -> dict[str, float]:
+    """Score 1 where an accepted answer stands in what was said, or where it is rightly declined.
+
+    A row tells besides what it is one of: whose passages were all found, or not all of them; and
+    one that nothing answers.
+    """
+    said, accepted = _said(answers), json.loads(doc["answers"])
+    declined = stands_in(doc["nothing"], said)
+    right = not declined and any(stands_in(one, said) for one in accepted)
+    if not accepted:
+        return {"right": float(declined), "declined_where_nothing": float(declined)}
+    if not doc["found"]:  # nothing was retrieved yet
+        return {"right": float(right)}
+    scores = {"right": float(right), "passage_recall": float(doc["found"])}
+    if scores["passage_recall"] < 1:
+        return {**scores, "right_where_missed": float(right)}
+    return {**scores, "right_where_found": float(right), "answered_where_found": 1.0 - declined}
+
+
+def stands_in(wanted: str, said: str) -> bool:
+    """Return whether the words of a text stand in another one, one after the other.
+
+    Case, punctuation and an article before them are free.
+    """
+    words, others = _WORD.findall(wanted.casefold()), _WORD.findall(said.casefold())
+    if len(words) > 1 and words[0] in _ARTICLES:
+        words = words[1:]
+    many = len(words)
+    return many > 0 and any(others[at : at + many] == words for at in range(len(others) - many + 1))
 
 
 def preference(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, float]:
