@@ -35,8 +35,11 @@ from infra.scoring.foreign import ForeignClient
 from infra.scoring.pace import Pace
 from infra.scoring.plan import Score, plan
 from infra.scoring.protocol import Generation, Question, Reply
-from infra.scoring.sampling import Whose, seeds
+from infra.scoring.sampling import document_of, seeds, turn_of
 from infra.scoring.tokens import WIDTH, NothingBefore, Packed, count, pack, pack_texts, split_pairs
+
+Whose = tuple[str, int, int]
+"""Task, document, and which asking of the document."""
 
 TIMEOUT_SECONDS = 600
 
@@ -108,8 +111,8 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         """Documents of all calls."""
 
         self.finishes: dict[Whose, str | None] = {}
-        """Task and document → why its generated text ended (`stop`, `length`, …); of several texts
-        that of one that was cut, if any was."""
+        """Task, document and asking → why the text ended that was generated (`stop`, `length`, …);
+        of several texts that of one that was cut, if any was."""
 
     def _require_tokens(self) -> None:
         """Refuse options with which no tokens could be sent."""
@@ -413,8 +416,8 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
 
 
 def whose_is(request: Any) -> Whose:
-    """Return task and document of a request."""
-    return str(request.task_name), int(request.doc_id or 0)
+    """Return task and document of a request, and which asking of the document."""
+    return *document_of(request), turn_of(request)
 
 
 def name_of(whose: Whose) -> str:

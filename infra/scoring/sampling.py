@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-Whose: TypeAlias = tuple[str, int]
-"""Task and document."""
+Document: TypeAlias = tuple[str, int]
+"""Task and number of the document."""
 
 _BITS = 31
 """Of a seed: llama.cpp takes 32, and the largest of them for "any"."""
@@ -35,7 +35,7 @@ def seeds(requests: Iterable[Any], base: int) -> list[int | None]:
         requests: lm-eval's, in the order of the task. Equal ones of one document get a seed each.
         base: The run's seed. One that stands in the request's own settings takes its place.
     """
-    before: Counter[tuple[Whose, str, str]] = Counter()
+    before: Counter[tuple[Document, str, str]] = Counter()
     found: list[int | None] = []
     for request in requests:
         prompt, given = request.args[:2]
@@ -48,7 +48,7 @@ def seeds(requests: Iterable[Any], base: int) -> list[int | None]:
     return found
 
 
-def seed_of(base: object, document: Whose, number: int) -> int:
+def seed_of(base: object, document: Document, number: int) -> int:
     """Return the seed with which a document is answered.
 
     Args:
@@ -60,7 +60,12 @@ def seed_of(base: object, document: Whose, number: int) -> int:
     return int.from_bytes(digest[:8]) >> (64 - _BITS)
 
 
-def document_of(request: Any) -> Whose:
-    """Return task and document of a request, whichever repeat of the document it is."""
+def document_of(request: Any) -> Document:
+    """Return task and document of a request, whichever asking of the document it is."""
     number = getattr(request, "question", None)
     return str(request.task_name), int((request.doc_id if number is None else number) or 0)
+
+
+def turn_of(request: Any) -> int:
+    """Return which asking of a document a request belongs to, where each is marked by itself."""
+    return int(getattr(request, "turn", 0))

@@ -18,7 +18,7 @@ from infra.engines.remote.endpoint import RemoteEndpoint
 from infra.scoring.batches import Batch
 from infra.scoring.failures import Refused
 from infra.scoring.foreign import ForeignClient, ended
-from infra.scoring.model import AssayCompletions, name_of, whose_is
+from infra.scoring.model import AssayCompletions, Whose, name_of, whose_is
 from infra.scoring.protocol import Generation, Question, Reply
 from infra.scoring.sampling import seeds
 
@@ -89,7 +89,7 @@ class TextModel(AssayCompletions):
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """Return the text generated after each context, up to its stop strings or its limit."""
-        owners: dict[Question, list[tuple[str, int]]] = {}
+        owners: dict[Question, list[Whose]] = {}
         questions: list[Question] = []
         for request, seed in zip(requests, seeds(requests, self._seed), strict=True):
             if len(request.args) > 2:

@@ -61,6 +61,9 @@ class Row:
     """Why the text generated after the prompt ended, or `UNFINISHED`; none where the server gave no
     reason."""
 
+    repeat: int | None = None
+    """Which of its repeats, from 0; none of a question that is asked once."""
+
     @property
     def subject(self) -> tuple[str, str]:
         """What the question is about, as finely as the rows say."""
@@ -88,8 +91,10 @@ class Row:
         return filtered[0] if isinstance(filtered, list) and len(filtered) == 1 else filtered
 
 
-_OPTIONAL = "finish_reason"
-_REQUIRED = tuple(name for name in Row.__slots__ if name != _OPTIONAL)
+_OPTIONAL = ("finish_reason", "repeat")
+"""What rows of earlier versions do not have."""
+
+_REQUIRED = tuple(name for name in Row.__slots__ if name not in _OPTIONAL)
 
 
 def question_of(doc: Mapping[str, Any], doc_hash: str) -> str:
@@ -131,18 +136,25 @@ def questions_digest(rows: Iterable[Row]) -> str:
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write rows as JSON lines; the file appears whole or not at all."""
-    values = ({name: getattr(row, name) for name in Row.__slots__} for row in rows)
+    values = ({name: getattr(row, name) for name in _columns(row)} for row in rows)
     lines = [json.dumps(value, ensure_ascii=False, default=_plain) + "\n" for value in values]
     write_atomically(path, "".join(lines))
 
 
+def _columns(row: Row) -> tuple[str, ...]:
+    return Row.__slots__ if row.repeat is not None else Row.__slots__[:-1]
+
+
 def row_of(value: Mapping[str, Any]) -> Row:
-    """Return a row of its JSON object; rows of earlier versions give no reason for their end.
+    """Return a row of its JSON object.
 
     Raises:
         KeyError, TypeError: It is none.
     """
-    return Row(**{name: value[name] for name in _REQUIRED}, finish_reason=value.get(_OPTIONAL))
+    return Row(
+        **{name: value[name] for name in _REQUIRED},
+        **{name: value[name] for name in _OPTIONAL if name in value},
+    )
 
 
 def read_rows(path: Path, task: str) -> Iterator[Row]:

@@ -7,7 +7,13 @@ from infra.contracts.specs.adapters import AdapterSpec
 from infra.contracts.specs.arms import BASELINE, ArmSpec, CandidateSpec
 from infra.contracts.specs.conversations import CalibrationSpec
 from infra.contracts.specs.endpoint import BudgetSpec, EndpointRunSpec, EndpointSpec
-from infra.contracts.specs.evaluation import DatasetSpec, EvaluationSpec, TaskSpec, ThinkingSpec
+from infra.contracts.specs.evaluation import (
+    DatasetSpec,
+    EvaluationSpec,
+    SamplingSpec,
+    TaskSpec,
+    ThinkingSpec,
+)
 from infra.contracts.specs.matrix import CellSpec, MatrixModelSpec, MatrixSpec
 from infra.contracts.specs.models import ModelSpec
 from infra.contracts.specs.probes import FidelitySpec, SpeedSpec, TriageSpec
@@ -55,6 +61,7 @@ __all__ = [
     "Recipe",
     "ResultsSpec",
     "RunSpec",
+    "SamplingSpec",
     "SchemeOverride",
     "ServingChanges",
     "ServingSpec",

@@ -14,6 +14,47 @@ from infra.contracts.specs.probes import TriageSpec
 from infra.contracts.specs.spec import Spec, refuse
 
 
+class SamplingSpec(Spec):
+    """How written answers are drawn by chance, and how often each question is asked.
+
+    Each time has a seed of its own, the same in all arms. The engine's sampling settings are what
+    stands here alone: those of the task's definition are left out.
+    """
+
+    repeats: int = Field(default=1, ge=1, le=256)
+    """How often each question is asked. A task's `limit` counts questions, not repeats."""
+
+    temperature: float | None = Field(default=None, gt=0, le=5)
+    """Of the draw; 1 is what the model itself expects. Without it the likeliest token is always
+    taken."""
+
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    """Draw among the likeliest tokens that hold this probability together. Empty: among all."""
+
+    top_k: int | None = Field(default=None, ge=1)
+    """Draw among so many of the likeliest tokens. Empty: among all."""
+
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    """Draw among tokens at least this probable, as a share of the likeliest one's probability.
+    Empty: among all."""
+
+    @refuse
+    def _draws(self) -> Self:
+        if self.temperature is None:
+            times = f"repeats={self.repeats}" if self.repeats > 1 else "sampling"
+            raise SpecError(
+                f"evaluation.tasks sets {times} without a temperature.",
+                cause="Without one the likeliest token is always taken: each time the same answer.",
+                remedy="Set sampling.temperature, 0.7 for instance, or leave sampling out.",
+            )
+        return self
+
+    @property
+    def settings(self) -> dict[str, float | int]:
+        """Return what is sent to an engine."""
+        return self.model_dump(exclude={"repeats"}, exclude_none=True)
+
+
 class TaskSpec(Spec):
     """One lm-evaluation-harness task, group or tag, or a file of rows of your own."""
 
@@ -33,6 +74,10 @@ class TaskSpec(Spec):
 
     max_gen_toks: int | None = Field(default=None, ge=1)
     """Tokens a generated answer may have. Empty: the task's own, or 1024 where it has none."""
+
+    sampling: SamplingSpec | None = None
+    """Draw written answers by chance, several a question where wanted. Empty: as the task has it,
+    which mostly takes the likeliest token each time."""
 
     @refuse
     def _its_own_name_is_one(self) -> Self:

@@ -14,6 +14,7 @@ from infra.suite.harness.definitions.catalog import Leaf, catalog_of
 from infra.suite.harness.definitions.dependencies import names_code
 from infra.suite.harness.keys import task_keys
 from infra.suite.harness.libraries.quiet import quiet
+from infra.suite.harness.part import WRITES, undrawn
 from infra.suite.harness.prepared import check_suite, prepared, questions_of
 from infra.suite.harness.questions.prompts import look
 from infra.suite.harness.remembered import remembered
@@ -51,6 +52,10 @@ class HarnessTasks:
             EvaluationError: It cannot run here.
         """
         leaves = _leaves(task, spec, settings, progress)
+        if task.sampling:
+            for leaf in leaves:
+                if leaf.output_type not in (None, WRITES):
+                    raise undrawn(leaf.name, task)
         sources = [row_source(leaf, spec.datasets) for leaf in leaves if leaf.source]
         return Line(
             spec=task,

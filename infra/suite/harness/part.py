@@ -5,11 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from infra.contracts.errors import DatasetError
+from infra.contracts.errors import DatasetError, EvaluationError
 from infra.contracts.specs import TaskSpec, ThinkingSpec
 from infra.suite.harness.definitions.catalog import Entry
 from infra.suite.harness.metrics import without_points
 from infra.suite.harness.thinking import set_apart
+
+WRITES = "generate_until"
+"""What lm-eval calls a task that lets the model write."""
+
+_OF_THE_DRAW = ("temperature", "top_p", "top_k", "min_p")
+"""Settings of a definition whose place is taken by those of the spec, named there or not."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +69,40 @@ def configure(part: Part, thinking: ThinkingSpec | None = None) -> list[str]:
             task.set_config("num_fewshot", wanted)
         if wanted and own == 0:
             notes.append(f"{name} is defined without worked examples; num_fewshot={wanted} is moot")
-        if part.line.max_gen_toks and task.get_config("output_type") == "generate_until":
+        if part.line.max_gen_toks and _generates(task):
             limits = {**(task.get_config("generation_kwargs") or {})}
             limits.pop("max_tokens", None)
             limits["max_gen_toks"] = part.line.max_gen_toks
             task.set_config("generation_kwargs", limits)
-        if thinking and task.get_config("output_type") == "generate_until":
+        if part.line.sampling:
+            if not _generates(task):
+                raise undrawn(name, part.line)
+            given = {**(task.get_config("generation_kwargs") or {})}
+            for setting in _OF_THE_DRAW:
+                given.pop(setting, None)
+            drawn = {"do_sample": True, **part.line.sampling.settings}
+            task.set_config("generation_kwargs", {**given, **drawn})
+        if thinking and _generates(task):
             set_apart(task, thinking)
         _require_examples(name, task)
     return notes
+
+
+def _generates(task: Any) -> bool:
+    return bool(task.get_config("output_type") == WRITES)
+
+
+def undrawn(name: str, line: TaskSpec) -> EvaluationError:
+    """Return what to say of a task that draws nothing, though the spec samples it."""
+    among = "" if name == line.name else f", which is one of {line.name},"
+    return EvaluationError(
+        f"{name}{among} lets the model write nothing, but evaluation.tasks has sampling for "
+        f"{line.name}.",
+        cause="Choices and whole texts are scored by their probabilities, which no draw changes: "
+        "each repeat would be the same.",
+        remedy=f"Leave sampling out of {line.name}"
+        + (", or name those of its tasks that let the model write, one by one." if among else "."),
+    )
 
 
 def _require_examples(name: str, task: Any) -> None:

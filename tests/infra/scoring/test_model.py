@@ -174,7 +174,11 @@ def test_why_each_text_ended_is_kept(server: Completions, model: Callable[..., A
         server.finish_reason = reason
         asked = requests("generate_until", ("Q:", {}), (f"{reason}:", {}), (f"{reason}!", {}))
         ours.generate_until([asked[0], asked[1 if reason == "length" else 2]], True)
-    assert ours.finishes == {("quiz", 0): "stop", ("quiz", 1): "length", ("quiz", 2): "stop"}
+    assert ours.finishes == {
+        ("quiz", 0, 0): "stop",
+        ("quiz", 1, 0): "length",
+        ("quiz", 2, 0): "stop",
+    }
 
 
 def test_of_several_texts_of_a_document_that_counts_which_was_cut(
@@ -187,7 +191,7 @@ def test_of_several_texts_of_a_document_that_counts_which_was_cut(
     ours = model(server, num_concurrent=1)
     [request] = requests("generate_until", ("Q:", {"temperature": 1}))
     ours.generate_until([request] * 3, True)
-    assert ours.finishes == {("quiz", 0): "length"}
+    assert ours.finishes == {("quiz", 0, 0): "length"}
 
 
 def test_lm_evals_cache_of_answers_gets_each(

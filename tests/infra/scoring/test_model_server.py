@@ -126,7 +126,7 @@ def test_what_was_answered_is_not_sent_again(
     assert answers_of(again) == answers == answers_of(again)
     assert server.prompts == [[1]]  # the probe
     assert (again.done, again.total) == (2 * 38, 2 * 38)
-    assert again.finishes == {("quiz", 0): "stop"}
+    assert again.finishes == {("quiz", 0, 0): "stop"}
     assert heard.said == []
 
 

@@ -44,12 +44,14 @@ def evaluate(
     trust_remote_code: bool = False,
 ) -> TaskScores:
     """Ask one part of a suite and return its scores; see `infra.suite.port.Suite.ask`."""
-    name = part.entry.name
+    name, sampling = part.entry.name, part.line.sampling
+    times = sampling.repeats if sampling else None
     started = time.monotonic()
     with quiet():
         from lm_eval import evaluator
 
         from infra.suite.harness.running.model import build_model
+        from infra.suite.harness.running.repeats import repeated
 
         server.raise_if_dead()
         with _explained(name, server):
@@ -70,6 +72,7 @@ def evaluate(
             ticking(progress, name, lambda: (model.done, model.total or None), "documents"),
             _explained(name, server),
             narrowed(part.tasks, only),
+            repeated(part.tasks, times),
         ):
             results = evaluator.evaluate(
                 model,
@@ -81,7 +84,7 @@ def evaluate(
                 fewshot_as_multiturn=spec.fewshot_as_multiturn,
             )
     progress.update(name, model.done, model.total, "documents")
-    rows = sample_rows(results["samples"], model.finishes, spec.thinking)
+    rows = sample_rows(results["samples"], model.finishes, spec.thinking, times)
     write_rows(samples, rows)
     return task_scores(
         name,
@@ -97,6 +100,7 @@ def evaluate(
             "definition": part.definition[:16],
             "limit": part.line.limit,
             "max_gen_toks": part.line.max_gen_toks,
+            **({"sampling": sampling.model_dump()} if sampling else {}),
             "chat_template": spec.chat_template,
             "fewshot_as_multiturn": spec.fewshot_as_multiturn,
             "system_instruction": spec.system_instruction,

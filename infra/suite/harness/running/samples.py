@@ -9,30 +9,33 @@ from infra.contracts.specs import ThinkingSpec
 from infra.suite.harness.thinking import is_unfinished
 from infra.suite.rows import UNFINISHED, Row
 
-Finishes: TypeAlias = Mapping[tuple[str, int], str | None]
-"""Task and document → why its generated text ended; none where the server gave no reason."""
+Finishes: TypeAlias = Mapping[tuple[str, int, int], str | None]
+"""Task, document and which asking of it → why the generated text ended; none where the server gave
+no reason."""
 
 
 def sample_rows(
     samples: Mapping[str, Iterable[Mapping[str, Any]]],
     finishes: Finishes | None = None,
     thinking: ThinkingSpec | None = None,
+    times: int | None = None,
 ) -> list[Row]:
-    """Return one row a document, with the marks of every filter side by side.
+    """Return one row a document, or an asking of it, with the marks of every filter side by side.
 
     lm-eval lists a document once for each filter; the rows of a document are joined. Hashes are
     lm-eval's own.
 
     Args:
         samples: Task → what lm-eval logged.
-        finishes: Task and document → why its generated text ended.
+        finishes: Task, document and asking → why the generated text ended.
         thinking: Marks around what a model thinks; an answer may end within them.
+        times: How often each document was asked, if askings are marked one by one.
     """
     rows: dict[tuple[str, int], Row] = {}
     for task, logged in samples.items():
         for sample in logged:
             row = rows.setdefault(
-                (task, sample["doc_id"]), _row(task, sample, finishes or {}, thinking)
+                (task, sample["doc_id"]), _row(task, sample, finishes or {}, thinking, times)
             )
             name = sample["filter"]
             row.filtered[name] = sample["filtered_resps"]
@@ -41,17 +44,22 @@ def sample_rows(
 
 
 def _row(
-    task: str, sample: Mapping[str, Any], finishes: Finishes, thinking: ThinkingSpec | None
+    task: str,
+    sample: Mapping[str, Any],
+    finishes: Finishes,
+    thinking: ThinkingSpec | None,
+    times: int | None,
 ) -> Row:
     arguments = sample["arguments"]
     prompt = str(arguments[0][0])
     continuations = [args[1] for args in arguments if len(args) > 1 and isinstance(args[1], str)]
-    whose = task, sample["doc_id"]
+    number, turn = divmod(sample["doc_id"], times or 1)
+    whose = task, number, turn
     written = not continuations and whose in finishes
     unfinished = thinking and written and is_unfinished(str(sample["resps"][0][0]), thinking)
     return Row(
         task=task,
-        doc_id=sample["doc_id"],
+        doc_id=number,
         doc_hash=sample["doc_hash"],
         prompt_hash=sample["prompt_hash"],
         target_hash=sample["target_hash"],
@@ -64,4 +72,5 @@ def _row(
         filtered={},
         metrics={},
         doc=sample["doc"],
+        repeat=None if times is None else turn,
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from statistics import fmean, stdev
 from typing import Any
 
 from infra.contracts.errors import EvaluationError
@@ -86,6 +88,7 @@ def task_scores(
             remedy="Take the task out of evaluation.tasks, or let another metric come first in its "
             "definition. All answers are kept.",
         )
+    repeats = any(row.repeat is not None for row in own)
     declarations = {key: declared(key.partition(",")[0], name, loaded) for key in values}
     shots = results["n-shot"].get(name)
     if shots is None:
@@ -95,7 +98,9 @@ def task_scores(
         metrics={
             key: MetricValue(
                 value=value,
-                stderr=_finite(result.get(_stderr_key(key))),
+                stderr=_of_questions(own, key)
+                if repeats
+                else _finite(result.get(_stderr_key(key))),
                 n=int(result.get("sample_len", len(own))),
                 higher_is_better=declarations[key].higher_is_better,
                 unit=declarations[key].unit,
@@ -122,6 +127,17 @@ def task_scores(
 def _stderr_key(key: str) -> str:
     metric, _, filter_name = key.partition(",")
     return f"{metric}_stderr,{filter_name}"
+
+
+def _of_questions(rows: Iterable[Row], metric: str) -> float | None:
+    """Return the standard error of a mean over questions that are asked several times each."""
+    asked: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for row in rows:
+        if (score := row.score(metric)) is None:
+            return None
+        asked[row.task, row.doc_id].append(score)
+    means = [fmean(scores) for scores in asked.values()]
+    return stdev(means) / math.sqrt(len(means)) if len(means) > 1 else None
 
 
 def _finite(value: Any) -> float | None:

@@ -46,7 +46,7 @@ def logged(doc_id: int, filter_name: str, mark: float) -> dict[str, Any]:
 
 def test_a_document_is_one_row_with_the_marks_of_every_filter(tmp_path: Path) -> None:
     samples = {"t": [logged(i, f, i) for f in ("strict", "loose") for i in (0, 1)]}
-    rows = sample_rows(samples, {("t", 0): "length"})
+    rows = sample_rows(samples, {("t", 0, 0): "length"})
     write_rows(tmp_path / "rows.jsonl", rows)
     read = [*read_rows(tmp_path / "rows.jsonl", "t")]
     assert [row.doc_id for row in read] == [0, 1]
