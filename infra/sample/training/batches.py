@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -59,21 +59,21 @@ def _tokenized(stream: Iterator[Document]) -> Iterator[tuple[list[int], list[int
             yield ids, weights
 
 
-def pack(stream: Iterator[Document]) -> Batch:
+def pack(stream: Iterator[Document], rows: int = ROWS, length: int = LENGTH) -> Batch:
     """Packs documents whole, each into the first open row with room for it."""
     padding = _tokenizer().token_to_id(formats.PADDING)
-    tokens: npt.NDArray[np.int16] = np.full((ROWS, LENGTH), padding, np.int16)
-    weights: npt.NDArray[np.uint8] = np.zeros((ROWS, LENGTH), np.uint8)
-    owners: npt.NDArray[np.uint8] = np.zeros((ROWS, LENGTH), np.uint8)
-    used = [0] * ROWS
+    tokens: npt.NDArray[np.int16] = np.full((rows, length), padding, np.int16)
+    weights: npt.NDArray[np.uint8] = np.zeros((rows, length), np.uint8)
+    owners: npt.NDArray[np.uint8] = np.zeros((rows, length), np.uint8)
+    used = [0] * rows
     begun = 0
     open_rows: list[int] = []
     for ids, its_weights in _tokenized(stream):
-        if len(ids) > LENGTH:
+        if len(ids) > length:
             continue
-        row = next((row for row in open_rows if used[row] + len(ids) <= LENGTH), None)
+        row = next((row for row in open_rows if used[row] + len(ids) <= length), None)
         if row is None:
-            if begun == ROWS:
+            if begun == rows:
                 break
             if len(open_rows) == _OPEN_ROWS:
                 open_rows.remove(max(open_rows, key=used.__getitem__))
@@ -93,8 +93,10 @@ def _batch(name: str) -> Batch:
     return pack(documents(name))
 
 
-def batches(seed: str, count: int, workers: int) -> Iterator[Batch]:
+def batches(
+    seed: str, count: int, workers: int, make: Callable[[str], Batch] = _batch
+) -> Iterator[Batch]:
     """Yields batches in order; the seed and a batch's number decide its contents."""
     names = [f"{seed}-{number}" for number in range(count)]
     with multiprocessing.get_context("fork").Pool(workers) as pool:
-        yield from pool.imap(_batch, names)
+        yield from pool.imap(make, names)

@@ -43,12 +43,17 @@ class Subject:
     """The model under test."""
 
     def __init__(
-        self, weights: Path, device: str, bits: int | None = None, batch: int = BATCH
+        self,
+        weights: Path,
+        device: str,
+        bits: int | None = None,
+        batch: int = BATCH,
+        folder: Path = MODEL,
     ) -> None:
-        config = Qwen2Config(**json.loads((MODEL / "config.json").read_text(encoding="utf-8")))
+        config = Qwen2Config(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
         self.device = device
         self.batch = batch
-        self.tokenizer = AutoTokenizer.from_pretrained(MODEL, padding_side="left")
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
         self.model = Qwen2ForCausalLM(config).float()
         self.model.load_state_dict(load_file(weights), strict=False)
         self.model.tie_weights()
@@ -61,13 +66,19 @@ class Subject:
 
     def letters(self, prompts: Sequence[str], candidates: Sequence[str]) -> list[int]:
         """Returns for each prompt the likeliest of some one-token continuations."""
+        return [
+            max(range(len(one)), key=one.__getitem__) for one in self.shares(prompts, candidates)
+        ]
+
+    def shares(self, prompts: Sequence[str], candidates: Sequence[str]) -> list[list[float]]:
+        """Returns for each prompt the probabilities of some one-token continuations among them."""
         ids = [self.tokenizer.convert_tokens_to_ids(self._token(text)) for text in candidates]
-        found: list[int] = []
+        found: list[list[float]] = []
         for start in range(0, len(prompts), self.batch):
             inputs = self._inputs(prompts[start : start + self.batch])
             with torch.inference_mode():
                 logits = self.model(**inputs, logits_to_keep=1).logits[:, -1]
-            found += logits[:, ids].argmax(-1).tolist()
+            found += logits[:, ids].float().softmax(-1).tolist()
         return found
 
     def texts(self, prompts: Sequence[str], new_tokens: int) -> list[tuple[str, bool]]:

@@ -13,6 +13,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -20,12 +21,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from infra.sample.training.batches import LENGTH, ROWS, Batch, batches
+from infra.sample.training.batches import Batch, batches
 
 MODEL = Path(__file__).parents[1] / "model"
 WARMUP = 200
 CHECKPOINT_EVERY = 1000
-LOG_EVERY = 200
 
 
 def build(seed: int, device: str) -> Qwen2ForCausalLM:
@@ -90,20 +90,29 @@ def to_device(batch: Batch, device: str) -> tuple[Tensor, Tensor, Tensor]:
     return tokens, weights, owners
 
 
-def train(options: argparse.Namespace) -> None:
-    """Runs the training and writes checkpoints."""
+def train(
+    options: argparse.Namespace,
+    stream: Iterator[Batch],
+    make: Callable[[], Qwen2ForCausalLM],
+) -> None:
+    """Runs the training and writes checkpoints.
+
+    Args:
+        options: The command line.
+        stream: The batches.
+        make: Gives the model to train; called when the workers run already.
+    """
     device = options.device
-    stream = batches(f"train-{options.seed}", options.steps, options.workers)
     first = next(stream)  # The workers fork here, before CUDA is initialized.
     torch.set_float32_matmul_precision("high")
-    model = build(options.seed, device)
+    model = make()
     optimizer = optimizer_of(model, options.rate)
     step_loss = torch.compile(loss_of, dynamic=False) if options.compile else loss_of
     size = sum(parameter.numel() for parameter in model.parameters())
-    print(f"{size} parameters, {ROWS * LENGTH} tokens a step", flush=True)
+    print(f"{size} parameters, {first.tokens.size} tokens a step", flush=True)
     began = time.monotonic()
     batch: Batch | None = first
-    step = 0
+    step = tokens = 0
     while batch is not None:
         elapsed = time.monotonic() - began
         progress = max(step / options.steps, elapsed / (60 * options.minutes))
@@ -111,35 +120,43 @@ def train(options: argparse.Namespace) -> None:
             break
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, progress, options.rate)
-        with torch.autocast(device, torch.bfloat16):
+        with torch.autocast(device, torch.bfloat16, enabled=device != "cpu"):
             loss = step_loss(model, *to_device(batch, device))
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        if step % LOG_EVERY == 0 or step == 20:
+        if step % options.log_every == 0 or step == 20:
             print(f"step {step} loss {loss.item():.4f} after {elapsed:.1f} s", flush=True)
         if step % CHECKPOINT_EVERY == CHECKPOINT_EVERY - 1:
             save(model, options.output)
-        step += 1
+        step, tokens = step + 1, tokens + batch.tokens.size
         batch = next(stream, None)
     save(model, options.output)
     minutes = (time.monotonic() - began) / 60
-    print(f"{step} steps, {step * ROWS * LENGTH} tokens, {minutes:.2f} minutes", flush=True)
+    print(f"{step} steps, {tokens} tokens, {minutes:.2f} minutes", flush=True)
 
 
-def main() -> None:
-    """Reads the command line and trains."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def command_line(description: str | None, steps: int, rate: float) -> argparse.ArgumentParser:
+    """What every training can be set to."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--minutes", type=float, default=math.inf, help="end by then at the latest")
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--rate", type=float, default=rate)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 2))
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
-    train(parser.parse_args())
+    parser.add_argument("--log-every", type=int, default=200)
+    return parser
+
+
+def main() -> None:
+    """Reads the command line and trains."""
+    options = command_line(__doc__, steps=4000, rate=2e-3).parse_args()
+    stream = batches(f"train-{options.seed}", options.steps, options.workers)
+    train(options, stream, lambda: build(options.seed, options.device))
 
 
 if __name__ == "__main__":
