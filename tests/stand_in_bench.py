@@ -23,7 +23,7 @@ def main() -> int:
     mode, folder = sys.argv[1], Path(sys.argv[2])
     request, answered = json.loads(Path(sys.argv[-2]).read_text()), Path(sys.argv[-1])
     (folder / f"bench-{os.getpid()}").write_text(json.dumps(dict(os.environ)))
-    kept = [run for run in request["runs"] if run["keep"]]
+    kept = [run for run in request["runs"] if run["timed"]]
     print(json.dumps({"event": "progress", "phase": kept[0]["what"]}), flush=True)
     print("\r 50%|#####     | 8/16 [00:01<00:01,  8.0it/s]", end="", flush=True)
     if mode == "torn":

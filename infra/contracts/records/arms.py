@@ -208,6 +208,8 @@ class SpeedPoint(Record):
     total_tokens_per_second: float
     requests_per_second: float
     seconds: float
+    half_width: float | None = None
+    """Of the 95 % interval of a request's mean time, as a share of that mean."""
 
 
 class MemoryAtLoad(Record):

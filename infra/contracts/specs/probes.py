@@ -60,7 +60,11 @@ class SpeedSpec(Spec):
     """Requests in flight at a time."""
 
     requests: int = Field(default=32, ge=2, le=10_000)
-    """Requests of each measurement, and at least twice the concurrency."""
+    """Requests of each measurement at most, and at least twice the concurrency."""
+
+    precision: float = Field(default=0.02, ge=0, lt=1)
+    """A measurement ends before that when the mean time of a request is known to this share: half
+    the width of its 95 % interval. 0 asks all."""
 
     @refuse
     def _positive(self) -> Self:

@@ -24,7 +24,7 @@ from infra.contracts.records import SpeedPoint
 from infra.engines.connection import connect
 from infra.engines.endpoint import ServedEndpoint
 from infra.engines.port import Setup
-from infra.engines.timing import Point, Timing
+from infra.engines.timing import Point, Timing, half_width
 from infra.machine.ticker import Ticker
 from infra.store.content import digest_of
 
@@ -64,7 +64,7 @@ def time_points(
             warm = point.model_copy(update={"requests": point.concurrency, "output_tokens": short})
             _run(warm, "warm-up", server, vocabulary, progress)
             started = time.monotonic()
-            answers, failures = _run(point, "timed", server, vocabulary, progress)
+            answers, failures = _timed(point, server, vocabulary, progress)
             seconds = time.monotonic() - started
             for text in (*map(str, answers), *failures):
                 print(point.what, text, file=lines)
@@ -76,8 +76,26 @@ def time_points(
                     remedy=f"Read {log}, and the server's log beside it.",
                 )
             measured.append(_speed(point, answers, len(failures), seconds))
-            doubts += [f"{point.what}: {doubt}; see {log}" for doubt in _doubts(point, answers)]
+            found = _doubts(point, answers, len(failures))
+            doubts += [f"{point.what}: {doubt}; see {log}" for doubt in found]
     return Timing(tuple(measured), tuple(doubts), _command(points[0]) if points else ())
+
+
+def _timed(
+    point: Point, server: ServedEndpoint, vocabulary: int, progress: Progress
+) -> tuple[list[_Answer], list[str]]:
+    """Ask part after part, until the time of a request is known well enough."""
+    answers: list[_Answer] = []
+    failures: list[str] = []
+    for begun in range(0, point.requests, point.part):
+        part = point.model_copy(update={"requests": min(point.part, point.requests - begun)})
+        more, failed = _run(part, f"timed from {begun}", server, vocabulary, progress)
+        answers += more
+        failures += failed
+        known = half_width([answer.whole for answer in answers])
+        if failures or (known is not None and known <= point.precision):
+            break
+    return answers, failures
 
 
 def _run(
@@ -179,6 +197,7 @@ def _speed(point: Point, answers: Sequence[_Answer], failed: int, seconds: float
         total_tokens_per_second=(written + read) / seconds,
         requests_per_second=len(answers) / seconds,
         seconds=seconds,
+        half_width=half_width([answer.whole for answer in answers]),
     )
 
 
@@ -193,9 +212,9 @@ def _quantile(values: Sequence[float], share: float) -> float:
     return ordered[below] + (place - below) * (ordered[above] - ordered[below])
 
 
-def _doubts(point: Point, answers: Sequence[_Answer]) -> Iterator[str]:
-    if len(answers) < point.requests:
-        yield f"{point.requests - len(answers)} of {point.requests} requests failed"
+def _doubts(point: Point, answers: Sequence[_Answer], failed: int) -> Iterator[str]:
+    if failed:
+        yield f"{failed} of {len(answers) + failed} requests failed"
     written = sum(answer.tokens for answer in answers) / len(answers)
     if abs(written - point.output_tokens) > _OFF * point.output_tokens:
         yield f"answers had {written:.0f} tokens instead of {point.output_tokens}"

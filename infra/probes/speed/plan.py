@@ -14,6 +14,7 @@ def points(spec: SpeedSpec) -> tuple[Point, ...]:
             output_tokens=spec.output_tokens,
             concurrency=concurrency,
             requests=max(spec.requests, 2 * concurrency),
+            precision=spec.precision,
         )
         for tokens in spec.input_tokens
         for concurrency in spec.concurrencies

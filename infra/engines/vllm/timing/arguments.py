@@ -49,8 +49,17 @@ def warm_up(point: Point, target: Target) -> tuple[str, ...]:
     return _arguments(point.model_copy(update=short), target, "warm-up")
 
 
+def seed(point: Point) -> int:
+    """Return the seed of a point's first prompts."""
+    return int(_place(point, "timed")[:8], 16)
+
+
+def _place(point: Point, purpose: str) -> str:
+    return digest_of([purpose, point.input_tokens, point.output_tokens, point.concurrency])
+
+
 def _arguments(point: Point, target: Target, purpose: str) -> tuple[str, ...]:
-    place = digest_of([purpose, point.input_tokens, point.output_tokens, point.concurrency])
+    place = _place(point, purpose)
     options = {
         "backend": "openai",
         "base-url": target.url,

@@ -2,24 +2,32 @@
 
     OPENAI_API_KEY=… python -I -u bench_serve.py REQUEST.json RESPONSE.json
 
-Runs in the server's environment and imports nothing of ours. The request (version 1):
+Runs in the server's environment and imports nothing of ours. The request (version 2):
 
-    {"version": 1, "runs": [{"what": text, "arguments": [text, …], "keep": bool}, …]}
+    {"version": 2, "runs": [{"what": text, "arguments": [text, …], "timed": null or
+        {"part": int, "most": int, "precision": float, "seed": int}}, …]}
 
-`arguments` are those of the command line after `vllm bench serve`. The response: `results`, of
-every run with `keep` what the command saves with `--save-result`. A run that fails ends all of
-them, with a traceback and exit code 1. Lines on stdout that start with `{"event"` tell of progress.
+`arguments` are those of the command line after `vllm bench serve`. A timed run asks `part` requests
+at a time, each part with prompts of its own, until the half-width of the 95 % interval of a
+request's mean time is at most `precision` of that mean, or `most` were asked. The response:
+`results`, of every timed run what the command saves with `--save-result`, over all its parts, and
+`half_width`. A run that fails ends all of them, with a traceback and exit code 1. Lines on stdout
+that start with `{"event"` tell of progress.
 
 The command itself would import vLLM again for every run, 10 to 20 seconds each time, and does not
 start at all with the CPU build, whose distribution has another name than it asks for.
 """
 
 import json
+import math
+import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-VERSION = 1
+VERSION = 2
+TWO_SIDED = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
+"""95 % quantiles of Student's t with 1, 2, … degrees of freedom; the last one for all above."""
 
 
 def main():
@@ -39,13 +47,86 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for number, run in enumerate(runs):
             tell(run["what"], number, len(runs))
-            saved = ["--save-result", "--result-dir", folder, "--result-filename", f"{number}.json"]
-            serve.main(parser.parse_args([*run["arguments"], *saved]))
-            if run["keep"]:
-                text = (Path(folder) / f"{number}.json").read_text(encoding="utf-8")
-                results.append(json.loads(text))
+
+            def ask(*more, arguments=run["arguments"]):
+                saved = ["--save-result", "--save-detailed", "--result-dir", folder]
+                name = ["--result-filename", "result.json"]
+                serve.main(parser.parse_args([*arguments, *more, *saved, *name]))
+                return json.loads((Path(folder) / "result.json").read_text(encoding="utf-8"))
+
+            if run["timed"]:
+                results.append(timed(ask, **run["timed"]))
+            else:
+                ask()
     response = {"version": VERSION, "results": results}
     response_file.write_text(json.dumps(response, indent=2), encoding="utf-8")
+
+
+def timed(ask, part, most, precision, seed):
+    """Ask part after part until the time of a request is known well enough; return all of them.
+
+    Args:
+        ask: Runs the command with further arguments and returns what it saved.
+        part: Requests of each part.
+        most: Requests of all parts.
+        precision: Half-width of the interval that is enough, as a share of the mean.
+        seed: Of the first part; the next one has the next.
+    """
+    parts = []
+    while True:
+        left = most - part * len(parts)
+        parts.append(ask("--num-prompts", str(min(part, left)), "--seed", str(seed + len(parts))))
+        whole = together(parts)
+        known = whole["half_width"] is not None and whole["half_width"] <= precision
+        # Whatever fails once fails again, and takes as long.
+        if left <= part or known or whole["failed"]:
+            return whole
+
+
+def together(parts):
+    """Return one result of several, in the command's own names; its metrics as it defines them."""
+    whole = {
+        name: sum(one[name] for one in parts)
+        for name in ("completed", "failed", "duration", "total_input_tokens", "total_output_tokens")
+    }
+    answers = [
+        (first, sum(gaps), tokens)
+        for one in parts
+        for first, gaps, tokens in zip(one["ttfts"], one["itls"], one["output_lens"], strict=True)
+        if tokens
+    ]
+    seconds = whole["duration"]
+    return {
+        **whole,
+        **percentiles("ttft_ms", [first for first, _, _ in answers]),
+        **percentiles("tpot_ms", [rest / (n - 1) for _, rest, n in answers if n > 1]),
+        "output_throughput": whole["total_output_tokens"] / seconds,
+        "total_token_throughput": (whole["total_input_tokens"] + whole["total_output_tokens"])
+        / seconds,
+        "request_throughput": whole["completed"] / seconds,
+        "half_width": half_width([first + rest for first, rest, _ in answers]),
+    }
+
+
+def percentiles(name, seconds):
+    """Return median and 99th percentile in milliseconds; zero of nothing, as the command says."""
+    ordered = sorted(1000 * one for one in seconds) or [0.0]
+
+    def at(share):
+        place = share * (len(ordered) - 1)
+        below, above = ordered[math.floor(place)], ordered[math.ceil(place)]
+        return below + (above - below) * (place - math.floor(place))
+
+    return {f"median_{name}": at(0.5), f"p99_{name}": at(0.99)}
+
+
+def half_width(seconds):
+    """Return that of the 95 % interval of the mean, as a share of it; none of fewer than two."""
+    if len(seconds) < 2 or not statistics.fmean(seconds):
+        return None
+    t = TWO_SIDED[min(len(seconds) - 1, len(TWO_SIDED)) - 1]
+    mean = statistics.fmean(seconds)
+    return t * statistics.stdev(seconds) / math.sqrt(len(seconds)) / mean
 
 
 def tell(phase, done, total):

@@ -16,13 +16,13 @@ from infra.engines.endpoint import ServedEndpoint
 from infra.engines.port import Setup
 from infra.engines.timing import Point, Timing
 from infra.engines.vllm.command import inherited
-from infra.engines.vllm.timing.arguments import Target, arguments, warm_up
+from infra.engines.vllm.timing.arguments import Target, arguments, seed, warm_up
 from infra.engines.vllm.timing.results import Response, Result, doubts, speed_point
 from infra.machine.log_lines import tail
 from infra.machine.processes import describe_exit, start
 
 WORKER = Path(__file__).with_name("bench_serve.py")
-PROTOCOL = 1
+PROTOCOL = 2
 
 _LOOK_SECONDS = 1.0
 _POINT_SECONDS = 3600.0
@@ -96,13 +96,22 @@ def _measure(
 
 
 def request(points: Sequence[Point], target: Target) -> dict[str, object]:
-    """Return the worker's request: every point once to warm up, and once to be timed."""
+    """Return the worker's request: every point once to warm up, and then to be timed."""
     runs: list[dict[str, object]] = []
     for point in points:
         warming = f"warming up, {point.what}"
         runs += [
-            {"what": warming, "arguments": warm_up(point, target), "keep": False},
-            {"what": point.what, "arguments": arguments(point, target), "keep": True},
+            {"what": warming, "arguments": warm_up(point, target), "timed": None},
+            {
+                "what": point.what,
+                "arguments": arguments(point, target),
+                "timed": {
+                    "part": point.part,
+                    "most": point.requests,
+                    "precision": point.precision,
+                    "seed": seed(point),
+                },
+            },
         ]
     return {"version": PROTOCOL, "runs": runs}
 

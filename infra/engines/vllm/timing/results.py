@@ -34,6 +34,8 @@ class Result(BaseModel):
     output_throughput: float
     total_token_throughput: float
     request_throughput: float
+    half_width: float | None = None
+    """Of the 95 % interval of a request's mean time, as a share of that mean."""
 
 
 class Response(BaseModel):
@@ -41,7 +43,7 @@ class Response(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True)
 
-    version: Literal[1]
+    version: Literal[2]
     results: list[Result]
 
 
@@ -61,13 +63,19 @@ def speed_point(point: Point, result: Result) -> SpeedPoint:
         total_tokens_per_second=result.total_token_throughput,
         requests_per_second=result.request_throughput,
         seconds=result.duration,
+        half_width=result.half_width,
     )
 
 
 def doubts(point: Point, result: Result) -> Iterator[str]:
     """Tell in which ways something else was measured than was asked for."""
     if result.failed:
-        yield f"{result.failed} of {point.requests} requests failed"
+        yield f"{result.failed} of {result.completed + result.failed} requests failed"
+    if point.precision and (result.half_width or 0) > 2 * point.precision:
+        yield (
+            f"a request's time is known to ±{100 * (result.half_width or 0):.0f} % after "
+            f"{result.completed} of them"
+        )
     read = result.total_input_tokens / max(result.completed, 1)
     if abs(read - point.input_tokens) > _OFF * point.input_tokens:
         yield f"prompts had {read:.0f} tokens instead of {point.input_tokens}"

@@ -31,7 +31,7 @@ def time_it(server: LiveServer, model: Path, environment: PythonEnvironment, fol
         evaluation=EvaluationSpec(tasks=(TaskSpec(name="gsm8k"),)),
         speed=SpeedSpec(
             input_tokens=(24, server.window), output_tokens=4, concurrencies=(1, 2),
-            requests=4,
+            requests=12, precision=0,
         ),
     )  # fmt: skip
     probe = BenchProbe(
@@ -46,7 +46,8 @@ def time_it(server: LiveServer, model: Path, environment: PythonEnvironment, fol
     assert bench is not None
     assert [(point.input_tokens, point.concurrency) for point in bench.points] == [(24, 1), (24, 2)]
     for point in bench.points:
-        assert (point.requests, point.failed) == (4, 0)
+        assert (point.requests, point.failed) == (12, 0), "of two parts"
+        assert point.half_width is not None and 0 < point.half_width < 5
         assert 0 < point.ttft_ms_median <= point.ttft_ms_p99
         assert 0 < point.tpot_ms_median <= point.tpot_ms_p99
         # 24 tokens are read for every 4 that are written, but for few that are read otherwise.
