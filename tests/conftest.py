@@ -64,6 +64,12 @@ def llamacpp_environment(tmp_path_factory: pytest.TempPathFactory) -> PythonEnvi
 
 
 @pytest.fixture(scope="session")
+def documents_environment(tmp_path_factory: pytest.TempPathFactory) -> PythonEnvironment:
+    """The environment with LlamaIndex and LangChain."""
+    return _environment("documents", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
 def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the sample as a GGUF file in float32, with its tokenizer."""
     from tests import sample_gguf

@@ -23,7 +23,7 @@ from infra.store.settings import Settings
 from infra.suite.own import marks
 from infra.suite.own.beside import beside_of, named_beside, read_beside
 from infra.suite.own.kind import Kind, Unfit, text_of
-from infra.suite.own.kinds import KINDS, QUESTIONS, kind_of_columns
+from infra.suite.own.kinds import KINDS, kind_of_columns, question_of
 from infra.suite.own.table import Cells, read
 
 _LETTERED = ("choices", "letters", "gold")
@@ -114,15 +114,7 @@ def load(file: Path) -> OwnTask:
 
 
 def _questions(kind: Kind, cells: Cells, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    given = [text for name in QUESTIONS if (text := text_of(cells.get(name, ""))).strip()]
-    if not given:
-        raise Unfit("has no question", "Give it one, or remove the row.")
-    if len({*given}) > 1:
-        raise Unfit(
-            f"has {len(given)} questions, in {' and in '.join(QUESTIONS)}",
-            "Leave the one that is asked, and rename the other column.",
-        )
-    question = given[0]
+    question = question_of(cells)
     whole = {**cells, "question": question}
     for one in kind.read(whole, **options):
         yield {**whole, "prompt": question, **one}

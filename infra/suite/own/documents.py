@@ -109,7 +109,7 @@ def _read(
     if plain(question) in opened.asked:
         raise Unfit("asks what another row asks", "Remove one of them.")
     opened.asked.add(plain(question))
-    answers, needed = _answers(cells, template["nothing"]), _passages(cells, "passages")
+    answers, needed = _answers(cells, template["nothing"]), passages_of(cells, "passages")
     if answers and not needed:
         raise Unfit("has an answer and no passages", "Quote the text that holds the answer.")
     if needed and not answers:
@@ -124,7 +124,7 @@ def _read(
         )
     found: str | None = None
     if "retrieved" in cells:
-        shown = _passages(cells, "retrieved")
+        shown = passages_of(cells, "retrieved")
         found = str(recall(needed, shown)) if needed else None
     elif opened.folder is None:
         raise Unfit(
@@ -198,8 +198,12 @@ def _answers(cells: Cells, nothing: str) -> list[str]:
     return [text for text in texts if text]
 
 
-def _passages(cells: Cells, column: str) -> list[Passage]:
-    """Return the passages of a column: a text, an object, or a list of them, or that as JSON."""
+def passages_of(cells: Cells, column: str) -> list[Passage]:
+    """Return the passages of a column: a text, an object, or a list of them, or that as JSON.
+
+    Raises:
+        Unfit: It holds something else.
+    """
     given = cells.get(column, [])
     if isinstance(given, str) and given[:1] in ("[", "{"):
         given = parsed(cells, column)

@@ -11,9 +11,10 @@ from infra.contracts.errors import DatasetError
 from infra.suite.own.behaviour import CALLS, STANCE
 from infra.suite.own.choices import CHOICES
 from infra.suite.own.documents import DOCUMENTS
-from infra.suite.own.kind import Kind
+from infra.suite.own.kind import Kind, Unfit, text_of
 from infra.suite.own.preference import PREFERENCE
 from infra.suite.own.structured import SCHEMA
+from infra.suite.own.table import Cells
 from infra.suite.own.texts import EXACT, NUMBER, PATTERN, REFERENCE
 
 KINDS: tuple[Kind, ...] = (
@@ -64,6 +65,23 @@ def kind_of_columns(columns: Collection[str], path: Path) -> Kind:
             remedy="Make a file of each, or rename the column that is only there to be read.",
         )
     return found[0]
+
+
+def question_of(cells: Cells) -> str:
+    """Return the question of a row.
+
+    Raises:
+        Unfit: It has none, or two.
+    """
+    given = [text for name in QUESTIONS if (text := text_of(cells.get(name, ""))).strip()]
+    if not given:
+        raise Unfit("has no question", "Give it one, or remove the row.")
+    if len({*given}) > 1:
+        raise Unfit(
+            f"has {len(given)} questions, in {' and in '.join(QUESTIONS)}",
+            "Leave the one that is asked, and rename the other column.",
+        )
+    return given[0]
 
 
 def _unrecognised(fact: str, columns: Collection[str], wanted: Collection[str]) -> DatasetError:
