@@ -11,7 +11,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from infra.contracts.records.endpoint import EndpointReport, Found
-from infra.contracts.specs.endpoint import EndpointRunSpec
+from infra.contracts.specs.endpoint_run import EndpointRunSpec
 from infra.report import endpoint as report
 from infra.report import receipt, trend
 from infra.report.trend import endpoint_rows

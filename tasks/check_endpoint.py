@@ -6,7 +6,7 @@ from prefect import task
 from prefect.runtime import flow_run
 
 from infra.contracts.records.endpoint import Found
-from infra.contracts.specs.endpoint import EndpointRunSpec
+from infra.contracts.specs.endpoint_run import EndpointRunSpec
 from infra.judging.planning import planned
 from infra.preflight import refuse, table
 from infra.preflight.endpoint import survey_endpoint, surveyed_before

@@ -6,6 +6,7 @@ from prefect import task
 from prefect.runtime import task_run
 
 from infra.contracts.records import ArmResult, Checkpoint, PythonEnvironment
+from infra.contracts.records.embedding import EmbeddingModel
 from infra.contracts.specs import RunSpec
 from infra.contracts.specs.places import errors_placed
 from infra.stages import arms
@@ -30,6 +31,7 @@ def evaluate_arm(
     run: RunFolder,
     repeat: bool = False,
     baseline: ArmResult | None = None,
+    embedding: EmbeddingModel | None = None,
 ) -> ArmResult:
     """Return what the arm scored. The server lives and ends inside this task.
 
@@ -49,7 +51,7 @@ def evaluate_arm(
         result = arms.evaluate(
             arm, checkpoint, spec,
             environment=environment, run=run, settings=Settings(), progress=progress,
-            repeat=repeat, baseline=baseline,
+            repeat=repeat, baseline=baseline, embedding=embedding,
         )  # fmt: skip
         timed.reused = all(task.reused for task in result.tasks.values())
     run.write(f"arm-{name}", result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -11,7 +12,9 @@ from prefect.logging import get_run_logger
 
 from infra.contracts.errors import AssayError
 from infra.contracts.records import ArmResult, Checkpoint, Comparison, PythonEnvironment, Weights
+from infra.contracts.records.embedding import EmbeddingModel
 from infra.contracts.specs import BASELINE, ArmSpec, RunSpec
+from infra.contracts.specs.embedding import EMBEDDING_PLACES
 from infra.contracts.specs.places import errors_placed
 from infra.engines.registry import engine_of
 from infra.models import lora
@@ -99,6 +102,8 @@ class _Parts:
             self._build(name, _server(arm))
             for program in programs_of(arm):
                 self._build(name, _Environment(program, arm.serving.device))
+        if (embeds := _embeds(spec)) is not None:
+            self._build(_EMBEDDING, _server(embeds))
 
     def _build(self, arm: str, wanted: _Environment) -> None:
         """Start to build an environment, once whoever needs it."""
@@ -168,9 +173,20 @@ class _Parts:
         return value_of(
             evaluate_arm(
                 name, checkpoint, self._spec, environment, self._run,
-                repeat=repeat, baseline=baseline,
+                repeat=repeat, baseline=baseline, embedding=self.embedding,
             )
         )  # fmt: skip
+
+    @cached_property
+    def embedding(self) -> EmbeddingModel | None:
+        """The embedding model that all arms share; none if the run names none."""
+        if (arm := _embeds(self._spec)) is None:
+            return None
+        with errors_placed(EMBEDDING_PLACES):
+            weights = fetch_weights(_EMBEDDING, arm.model, self._run)
+        return EmbeddingModel(
+            checkpoint=as_it_came(weights), environment=self._builds[_server(arm)].result()
+        )
 
 
 class _Environment(NamedTuple):
@@ -179,6 +195,16 @@ class _Environment(NamedTuple):
     program: str
     device: Literal["auto", "cuda", "cpu"]
     python: str | None = None
+
+
+_EMBEDDING = "embedding_model"
+"""In names of files; no candidate can be called so."""
+
+
+def _embeds(spec: RunSpec) -> ArmSpec | None:
+    """Return the embedding model and how it is served; none if the run names none."""
+    embedding = spec.evaluation.embedding
+    return embedding.as_arm if embedding else None
 
 
 def _server(arm: ArmSpec) -> _Environment:

@@ -34,7 +34,7 @@ from infra.engines.diagnosis.patterns import Table
 from infra.engines.endpoint import Footprint
 from infra.engines.load import Load, Names
 from infra.engines.load import ask as ask_load
-from infra.engines.watchdog import Watchdog
+from infra.engines.watchdog import ONE_TOKEN, Watchdog
 from infra.machine import ports
 from infra.machine.leases import Lease
 from infra.machine.processes import Child, start
@@ -88,6 +88,9 @@ class Manner:
 
     footprint: Callable[[str], Footprint]
     """From its log."""
+
+    question: tuple[str, Mapping[str, Any]] = ONE_TOKEN
+    """Path and body, without the model's name, of the smallest question that makes it compute."""
 
 
 @dataclass(frozen=True)
@@ -250,7 +253,12 @@ def serve_command(
             log=str(log),
         )
         with Watchdog(
-            root, served_name, api_key, [manner.names], limit_seconds=hang_seconds
+            root,
+            served_name,
+            api_key,
+            [manner.names],
+            limit_seconds=hang_seconds,
+            question=manner.question,
         ) as watchdog:
             server = LiveServer(
                 base_url=f"{root}/v1",

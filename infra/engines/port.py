@@ -13,6 +13,7 @@ from infra.contracts.layout import Layout
 from infra.contracts.progress import Progress
 from infra.contracts.records import Adapter, Adjustment, PythonEnvironment
 from infra.contracts.specs import ServingSpec
+from infra.contracts.specs.embedding import Pooling
 from infra.engines.endpoint import ServedEndpoint
 from infra.engines.load import Names
 from infra.engines.timing import Point, Timing
@@ -43,6 +44,9 @@ class Setup:
     adapter: Adapter | None = None
     """What the engine applies beside the model's weights."""
 
+    pooling: Pooling | None = None
+    """Set, it makes vectors of texts, and no texts; only of an engine that `embeds`."""
+
 
 class Kernels(NamedTuple):
     """What an engine computes quantized layers with, by the names in its log."""
@@ -70,6 +74,10 @@ class Engine(Protocol):
     @property
     def reads(self) -> Layout:
         """Layout of the weights that it reads."""
+
+    @property
+    def embeds(self) -> bool:
+        """Whether its servers can make vectors of texts."""
 
     @property
     def largest_rank(self) -> int | None:

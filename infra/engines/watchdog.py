@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
+from typing import Any
 
 import httpx
 
@@ -23,6 +24,12 @@ from infra.machine.ticker import Ticker
 _LOOKS = 20
 """Within the limit, so that a look that was missed means nothing."""
 _LONGEST_LOOK_SECONDS = 5.0
+
+ONE_TOKEN: tuple[str, Mapping[str, Any]] = (
+    "/v1/completions",
+    {"prompt": [0], "max_tokens": 1, "temperature": 0},
+)
+"""Of a server that writes texts."""
 
 
 class Watchdog:
@@ -36,6 +43,7 @@ class Watchdog:
         engines: Collection[Names],
         *,
         limit_seconds: float,
+        question: tuple[str, Mapping[str, Any]] = ONE_TOKEN,
     ) -> None:
         """Prepare; nothing is requested yet.
 
@@ -45,12 +53,14 @@ class Watchdog:
             api_key: Its key.
             engines: What it may call its counters.
             limit_seconds: How long it may compute nothing while requests wait.
+            question: Path and body, without the model's name, of what makes it compute.
         """
         self._root = root
         self._model = model
         self._headers = {"Authorization": f"Bearer {api_key}"}
         self._engines = engines
         self._limit = limit_seconds
+        self._question = question
         self._pause = min(_LONGEST_LOOK_SECONDS, limit_seconds / _LOOKS)
         self._hung = threading.Event()
         # It may wait for a server that hangs; such a look ends by itself.
@@ -93,9 +103,9 @@ class Watchdog:
         return load.computed if load else None
 
     def _ask(self) -> None:
-        body = {"model": self._model, "prompt": [0], "max_tokens": 1, "temperature": 0}
+        path, body = self._question
         with (
             suppress(httpx.HTTPError),  # the counters say whether it was computed
             connect(self._root, self._headers, seconds=self._pause) as client,
         ):
-            client.post("/v1/completions", json=body)
+            client.post(path, json={"model": self._model, **body})

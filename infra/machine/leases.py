@@ -48,6 +48,27 @@ class Lease:
         """What the engine needs to see its accelerators and no other."""
         return self.slots.environment
 
+    @contextlib.contextmanager
+    def beside(self, what: str) -> Iterator[Lease]:
+        """Hold the same accelerators for one process more, with a record of its own.
+
+        Args:
+            what: What for, for people.
+        """
+        record = self.record.model_copy(
+            update={
+                "mark": uuid4().hex, "what": what, "started": datetime.now().astimezone(),
+                "supervisor": None, "command": (), "log": "",
+            }
+        )  # fmt: skip
+        path = self._path.with_name(f"{record.mark}.json")
+        lease_records.write(path, record)
+        held = Lease(self.slots, record, path)
+        try:
+            yield held
+        finally:
+            held.close()
+
     def begun(self, supervisor: int, command: Sequence[str], log: Path) -> None:
         """Write down what was started."""
         self._write(

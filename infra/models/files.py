@@ -23,6 +23,8 @@ _GGUF = ".gguf"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _TEXTS = (".json", ".txt", ".model", ".tiktoken", ".jinja")
 _TRAINER_STATE = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state.*)\.(bin|pt|pth)")
+_MODULE = re.compile(r"\d+_[A-Za-z]+/(config\.json|model\.safetensors)")
+"""How a sentence-transformers model pools the vectors of its tokens, and what comes after that."""
 _MISTRAL = re.compile(r"consolidated.*\.safetensors")
 """The same weights for Mistral's own programs."""
 
@@ -60,7 +62,8 @@ def choose(
     texts = [name for name in top if name.endswith(_TEXTS) and name != adapters.CONFIG]
     code = [name for name in names if name.endswith(".py")] if trust_remote_code else []
     templates = [name for name in names if "/" in name and name.endswith(".jinja")]
-    return sorted({*weights, *texts, *code, *templates})
+    modules = [name for name in names if "modules.json" in top and _MODULE.fullmatch(name)]
+    return sorted({*weights, *texts, *code, *templates, *modules})
 
 
 def refuse_adapter_alone(top: Sequence[str], place: Place) -> None:

@@ -21,7 +21,7 @@ from infra.contracts.errors import (
 )
 from infra.contracts.progress import Progress, Silent
 from infra.contracts.records.endpoint import Estimate, Found, Outlook
-from infra.contracts.specs.endpoint import EndpointRunSpec
+from infra.contracts.specs.endpoint_run import EndpointRunSpec
 from infra.engines.remote.asking import Asker
 from infra.engines.remote.budget import Budget
 from infra.engines.remote.endpoint import RemoteEndpoint
@@ -36,7 +36,7 @@ from infra.judging.endpoint import (
 from infra.models import tokenizer as tokenizers
 from infra.models.tokenizer_alone import fetch_tokenizer
 from infra.models.tokenizer_identity import tokenizer_digest
-from infra.preflight import access, margins, plan, suite
+from infra.preflight import access, embedding, margins, plan, suite
 from infra.preflight.findings import Finding, look, note, ok, problem, problems
 from infra.preflight.handover import VALID_SECONDS
 from infra.preflight.outlook import outlook_of
@@ -98,6 +98,7 @@ def survey_endpoint(
             )
             say += [_line(one) for one in whole.found.outlook]
             say += _unheeded(spec, whole.found)
+        say += embedding.of_endpoint_run(spec.evaluation, tasks.lines, progress)
         looked, missing = suite.rows(requests, spec.evaluation)
         say += looked
     if spec.baseline is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from infra.contracts.errors import AssayError
 from infra.contracts.specs import ArmSpec, RunSpec, ServingSpec
+from infra.contracts.specs.embedding import EMBEDDING_PLACES
 from infra.engines.registry import engine_of
 from infra.machine.device import Device, detect
 from infra.preflight import interpreters, machine
@@ -47,6 +48,11 @@ def look_at(spec: RunSpec, settings: Settings) -> Equipment:
     for name, arm in spec.evaluated.items():
         lines.extend(name, environments.of(arm, devices[name]))
         lines.extend(name, _serving(arm.serving, devices[name], settings))
+    embedding = spec.evaluation.embedding
+    if embedding and (served := embedding.as_arm):
+        device = _device(served.serving)
+        found = [*environments.of(served, device), *_serving(served.serving, device, settings)]
+        lines.extend("embedding", found, places=EMBEDDING_PLACES)
     cache = look("cache folder", partial(machine.folder, settings.cache, "cache"))
     runs = runs_folder(spec.results, settings)
     return Equipment(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from infra.contracts.capability import Capability
 from infra.contracts.records.endpoint import Found, Grade, Outlook
-from infra.contracts.specs.endpoint import EndpointRunSpec
+from infra.contracts.specs.endpoint_run import EndpointRunSpec
 from infra.suite.port import Line
 
 _LOGPROBS = (

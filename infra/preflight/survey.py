@@ -15,7 +15,7 @@ from infra.contracts.errors import AssayError
 from infra.contracts.progress import Progress
 from infra.contracts.specs import BASELINE, RunSpec
 from infra.models.hubs.hub import connect
-from infra.preflight import access, arms, capabilities, equipment, margins, plan, suite
+from infra.preflight import access, arms, capabilities, embedding, equipment, margins, plan, suite
 from infra.preflight.arms import Arms, Models, Talks, conversations_of
 from infra.preflight.equipment import Equipment
 from infra.preflight.findings import Finding, look, note, problems
@@ -71,7 +71,9 @@ class _Elsewhere:
         places = [source.hub for source in tasks.sources if source.hub]
         conversations = [one for wanted in conversations_of(spec).values() for one in wanted]
         for hub in access.hubs(
-            (arm.model for arm in spec.evaluated.values()), conversations, places
+            [*(arm.model for arm in spec.evaluated.values()), *embedding.models_of(spec)],
+            conversations,
+            places,
         ):
             connect(hub)  # imports its client: two threads must not do that at once
         api = pool.submit(look, "Prefect API", _given_api if in_flow else _prefect_api)
@@ -97,13 +99,17 @@ def _rest(
     """Look at models, tasks and what they can show, on a machine that was looked at."""
     found = arms.look_at(spec, there.devices, elsewhere.models, elsewhere.talks, settings, progress)
     findings = list(found.findings)
+    embedder = embedding.look_at(spec, there.devices, settings, progress)
+    findings += embedder.findings
     if there.cache_is_usable:
-        findings.append(arms.disk(spec, found, there.to_build, settings))
+        beside = there.to_build + embedder.to_download
+        findings.append(arms.disk(spec, found, beside, settings))
     findings.append(elsewhere.api.result())
     looked, missing = suite.rows(elsewhere.rows, spec.evaluation)
     findings += [
         *elsewhere.tasks.findings,
         *capabilities.look_at(spec, elsewhere.tasks.lines),
+        *embedding.unused(spec.evaluation, elsewhere.tasks.lines),
         *looked,
     ]
     if spec.baseline_pack is not None:

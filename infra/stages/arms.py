@@ -8,7 +8,7 @@ given, so a run that dies pays again only for the questions that were in flight.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,9 @@ from infra.contracts.records import (
     Restart,
     TaskScores,
 )
+from infra.contracts.records.embedding import EmbeddingModel
 from infra.contracts.specs import RunSpec
+from infra.engines.embeddings import Embedder, embedder_of, identity_of
 from infra.engines.endpoint import ServedEndpoint
 from infra.engines.port import Setup
 from infra.engines.registry import engine_of
@@ -85,6 +87,12 @@ class _Evaluation:
     """Triage; none for a repeat."""
 
     probes: tuple[Probe, ...]
+    embedded: frozenset[str]
+    """Tasks whose marks depend on vectors of texts."""
+
+    embedding: EmbeddingModel | None
+    """What is served for them; none where an endpoint embeds, or nothing does."""
+
     order: int | None
     """Seed of the order of questions; none for the tasks' own."""
 
@@ -113,6 +121,7 @@ def evaluate(
     progress: Progress,
     repeat: bool = False,
     baseline: ArmResult | None = None,
+    embedding: EmbeddingModel | None = None,
 ) -> ArmResult:
     """Return what one arm scored on every task of the spec.
 
@@ -129,6 +138,8 @@ def evaluate(
         progress: Hears what happens.
         repeat: Ask everything a second time.
         baseline: The baseline's result, for a candidate.
+        embedding: What is served for tasks whose marks depend on vectors of texts; none where an
+            endpoint embeds, or nothing does.
 
     Raises:
         AcceleratorsTaken: Other runs held the accelerators for too long.
@@ -179,16 +190,22 @@ def evaluate(
     found = kind.keys(spec.evaluation, settings=settings)
     keys = {task: key or digest_of(["of one run", run.id, task]) for task, key in found.items()}
     code = code_digest(*_CODE)
+    embedded = kind.embedded(spec.evaluation, settings=settings)
+    embeds: list[object] = []
+    if embedded and spec.evaluation.embedding is not None:
+        embeds = [{"embedding": identity_of(spec.evaluation.embedding, embedding, run.id)}]
     stored = {
-        task: Stored(settings.scores / digest_of([key, conditions, code])[:32])
+        task: Stored(settings.scores / digest_of([key, [*conditions, *more], code])[:32])
         for task, key in keys.items()
+        for more in [embeds if task in embedded else []]
     }
     rounds: early_stop.Rounds | None = None
     if baseline is not None and spec.verdict.early_stop:
         _, (margin_points, _) = planned(spec.judged_verdict, run.path)
         rounds = early_stop.rounds(baseline, spec.judged_verdict, margin_points, run.path)
         # Scores over a part of the rows must never be taken for whole ones, nor apart.
-        together = settings.scores / digest_of([keys, conditions, rounds.identity(), code])[:32]
+        whole = [keys, [*conditions, *embeds], rounds.identity(), code]
+        together = settings.scores / digest_of(whole)[:32]
         stored |= {task: Stored(together / task) for task in rounds.tasks}
     suite: Suite | None = None
     if any(not entry.present for entry in stored.values()):
@@ -206,6 +223,8 @@ def evaluate(
         rounds=rounds,
         look=look,
         probes=probes,
+        embedded=embedded,
+        embedding=embedding,
         order=_SECOND_ORDER if repeat else None,
     )
     missing = _measure(evaluation)
@@ -285,14 +304,15 @@ def _ask(evaluation: _Evaluation, missing: list[str], held: Lease) -> None:
     def work(server: ServedEndpoint, restarts: tuple[Restart, ...]) -> None:
         if evaluation.look:
             evaluation.look.take(server)
-        asking = _Asking(evaluation, server, restarts)
         in_rounds = rounds.tasks if rounds else ()
-        for task in (task for task in missing if task not in in_rounds):
-            asking.once(task, stored[task].folder, partial(asking.task, task))
-        if rounds and not stored[in_rounds[0]].present:
-            # Last, since the verdict after each round is about all tasks.
-            folder = stored[in_rounds[0]].folder.parent
-            asking.once(", ".join(in_rounds), folder, partial(asking.rounds, rounds))
+        with _embedder(evaluation, held) as embedder:
+            asking = _Asking(evaluation, server, restarts, embedder)
+            for task in (task for task in missing if task not in in_rounds):
+                asking.once(task, stored[task].folder, partial(asking.task, task))
+            if rounds and not stored[in_rounds[0]].present:
+                # Last, since the verdict after each round is about all tasks.
+                folder = stored[in_rounds[0]].folder.parent
+                asking.once(", ".join(in_rounds), folder, partial(asking.rounds, rounds))
         for probe in evaluation.wanted:
             probe.take(server, restarts_left=serving.max_restarts - len(restarts))
 
@@ -312,13 +332,31 @@ def _ask(evaluation: _Evaluation, missing: list[str], held: Lease) -> None:
             probe.leave_out(str(error))
 
 
+def _embedder(evaluation: _Evaluation, held: Lease) -> AbstractContextManager[Embedder | None]:
+    """Return what embeds, if anything shall: its server has the arm's accelerators."""
+    subject = evaluation.subject
+    spec = subject.spec.evaluation.embedding
+    if spec is None or not evaluation.embedded:
+        return nullcontext()
+    return embedder_of(
+        spec, evaluation.embedding,
+        beside=(subject.setup.device, held), name=evaluation.name, run=subject.run,
+        settings=subject.settings, progress=subject.progress,
+    )  # fmt: skip
+
+
 class _Asking:
     """Asks one running server, and keeps what it answers."""
 
     def __init__(
-        self, evaluation: _Evaluation, server: ServedEndpoint, restarts: tuple[Restart, ...]
+        self,
+        evaluation: _Evaluation,
+        server: ServedEndpoint,
+        restarts: tuple[Restart, ...],
+        embedder: Embedder | None,
     ) -> None:
         self._evaluation = evaluation
+        self._embedder = embedder
         self._server = server
         subject = evaluation.subject
         self._log = Path(server.record.log)
@@ -366,5 +404,6 @@ class _Asking:
             order=evaluation.order,
             only=only,
             trust_remote_code=subject.trusts_tokenizer,
+            embedder=self._embedder,
         )
         return scores.model_copy(update={"tokenizer": tokenizer_digest(subject.tokenizer)})

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from infra.contracts.progress import Progress
@@ -18,8 +20,9 @@ from infra.contracts.records.endpoint import (
     EndpointReport,
     Found,
 )
-from infra.contracts.specs import BASELINE
-from infra.contracts.specs.endpoint import EndpointRunSpec
+from infra.contracts.specs import BASELINE, EmbeddingSpec
+from infra.contracts.specs.endpoint_run import EndpointRunSpec
+from infra.engines.embeddings import Embedder, embedder_of, identity_of
 from infra.engines.remote.budget import Budget
 from infra.engines.remote.endpoint import RemoteEndpoint
 from infra.judging.endpoint import (
@@ -86,21 +89,24 @@ def evaluate(
     identity = _identity(spec, found, tokenizer, run)
     answers = AnswerFile(settings.answers / f"{identity[:32]}.sqlite", identity)
     code = code_digest(*_CODE)
+    embedded = kind.embedded(spec.evaluation, settings=settings)
     tasks: dict[str, TaskScores] = {}
     for name, key in keys.items():
         # Where nobody knows whether the rows are still the same, nothing is taken from another run.
         whose = key or digest_of(["of one run", run.id, name])
-        stored = Stored(settings.scores / digest_of([whose, identity, code])[:32])
+        embeds = spec.evaluation.embedding if name in embedded else None
+        by = [identity_of(embeds, None, run.id)] if embeds else []
+        stored = Stored(settings.scores / digest_of([whose, identity, *by, code])[:32])
         reused = stored.present
         if not reused:
             progress.say(f"asking {name}")
-            build_once(
-                stored.folder,
-                lambda folder, name=name: _ask(  # type: ignore[misc]
-                    name, folder, spec, suite, endpoint, tokenizer, answers, progress
-                ),
-                on_wait=lambda: progress.say("another run is at the same; waiting for it"),
-            )
+            with _embedder(embeds, run, settings, progress) as vectors:
+                ask = partial(_ask, name, spec, suite, endpoint, tokenizer, answers, progress)
+                build_once(
+                    stored.folder,
+                    partial(ask, vectors),
+                    on_wait=lambda: progress.say("another run is at the same; waiting for it"),
+                )
         tasks[name] = stored.bring(ENDPOINT, run, reused=reused)
     return EndpointReport(
         run_id=run.id,
@@ -115,21 +121,30 @@ def evaluate(
     )
 
 
+def _embedder(
+    spec: EmbeddingSpec | None, run: RunFolder, settings: Settings, progress: Progress
+) -> AbstractContextManager[Embedder | None]:
+    if spec is None:
+        return nullcontext()
+    return embedder_of(spec, None, name=ENDPOINT, run=run, settings=settings, progress=progress)
+
+
 def _ask(
     name: str,
-    folder: Path,
     spec: EndpointRunSpec,
     suite: Suite,
     endpoint: RemoteEndpoint,
     tokenizer: Path | None,
     answers: AnswerFile,
     progress: Progress,
+    embedder: Embedder | None,
+    folder: Path,
 ) -> None:
     """Ask one task whole; a task of which a part was answered leaves no score."""
     trusted = spec.endpoint.tokenizer is not None and spec.endpoint.tokenizer.trust_remote_code
     scores = suite.ask(
         name, endpoint, tokenizer, folder / Stored.SAMPLES, progress, answers,
-        trust_remote_code=trusted,
+        trust_remote_code=trusted, embedder=embedder,
     )  # fmt: skip
     digest = tokenizer_digest(tokenizer) if tokenizer else ""
     Stored(folder).keep_scores(scores.model_copy(update={"tokenizer": digest}))

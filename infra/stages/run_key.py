@@ -82,18 +82,20 @@ def run_key(spec: RunSpec, settings: Settings) -> str | None:
             *(_adapter(arm.adapter, settings) for arm in spec.evaluated.values() if arm.adapter),
             *(_calibration(one) for one in _conversations(spec)),
             *_tasks(spec, settings),
+            _embedding(spec),
             digest_file(Path(texts).expanduser()).sha256 if (texts := spec.fidelity.texts) else "",
             None if spec.evaluation.moment == "now" else "",
             *(
                 digest_of([text, content]) if content else None
-                for arm in spec.arms.values()
+                for arm in _served(spec)
                 for text, content in _named(arm).items()
             ),
             digest_file(Path(spec.baseline_pack).expanduser()).sha256 if spec.baseline_pack else "",
         ]
         if None not in inputs:
             inputs.append(margin_taken(spec, settings))
-        devices = [detect(arm.serving.computes_on) for arm in spec.arms.values()]
+        served = _served(spec)
+        devices = [detect(arm.serving.computes_on) for arm in served]
         environments = [
             [
                 device.kind,
@@ -103,7 +105,7 @@ def run_key(spec: RunSpec, settings: Settings) -> str | None:
                 *_environments(arm, device, settings),
                 engine_of(arm.serving).variables(),
             ]
-            for arm, device in zip(spec.arms.values(), devices, strict=True)
+            for arm, device in zip(served, devices, strict=True)
         ]
     except (AssayError, OSError):
         return None  # the preflight says what is wrong
@@ -212,13 +214,27 @@ def _cores(arm: ArmSpec) -> int | None:
 
 
 def _models(spec: RunSpec) -> list[ModelSpec]:
-    return list(
-        {arm.model.model_dump_json(): arm.model for arm in spec.evaluated.values()}.values()
-    )
+    embedding = spec.evaluation.embedding
+    models = [arm.model for arm in spec.evaluated.values()]
+    models += [embedding.model] if embedding and embedding.model else []
+    return list({one.model_dump_json(): one for one in models}.values())
 
 
 def _conversations(spec: RunSpec) -> list[CalibrationSpec]:
     return [*spec.calibrations, *([spec.conversations] if spec.conversations else [])]
+
+
+def _embedding(spec: RunSpec) -> str | None:
+    """Return the word for an endpoint that embeds; empty if none does."""
+    embedding = spec.evaluation.embedding
+    return embedding.endpoint.version if embedding and embedding.endpoint else ""
+
+
+def _served(spec: RunSpec) -> list[ArmSpec]:
+    """Return all that is served, the embedding model among it."""
+    embedding = spec.evaluation.embedding
+    served = embedding.as_arm if embedding else None
+    return [*spec.arms.values(), *([served] if served else [])]
 
 
 def _environments(arm: ArmSpec, device: Device, settings: Settings) -> list[str]:

@@ -16,6 +16,7 @@ from infra.contracts.errors import AssayError, EvaluationError
 from infra.contracts.progress import Progress
 from infra.contracts.records import TaskScores
 from infra.contracts.specs import EvaluationSpec, TaskSpec
+from infra.engines.embeddings import Embedder
 from infra.engines.endpoint import Endpoint
 from infra.store.settings import Settings
 from infra.suite.metrics import Metric
@@ -52,6 +53,9 @@ class Line:
 
     needs: tuple[Need, ...]
     """What a server has to be able to do."""
+
+    embeds: bool = False
+    """Whether its marks depend on vectors of texts."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ class Suite(Protocol):
         order: int | None = None,
         only: Documents | None = None,
         trust_remote_code: bool = False,
+        embedder: Embedder | None = None,
     ) -> TaskScores:
         """Ask the served model one task or group, and mark the answers.
 
@@ -125,6 +130,7 @@ class Suite(Protocol):
                 one after the other, which is quickest.
             only: Documents to evaluate, in the words they have among all others; None asks all.
             trust_remote_code: Allow a tokenizer that is code of the repository.
+            embedder: Makes vectors of texts, for tasks that need some.
 
         Raises:
             EvaluationError: The server died or refused, or a prompt does not fit its window.
@@ -158,6 +164,16 @@ class TaskKind(Protocol):
         Raises:
             UnknownTask: Nobody knows a name.
             DatasetError: The rows of a dataset cannot be had.
+        """
+
+    def embedded(
+        self, spec: EvaluationSpec, *, settings: Settings, progress: Progress | None = None
+    ) -> frozenset[str]:
+        """Return the tasks of a spec whose marks depend on vectors of texts.
+
+        Raises:
+            UnknownTask: Nobody knows a name.
+            EvaluationError: A task cannot run here.
         """
 
     def prepare(

@@ -11,7 +11,7 @@ from infra.contracts.records.arms import TaskScores
 from infra.contracts.records.comparison import RowComparison
 from infra.contracts.records.record import Record
 from infra.contracts.records.report import Power, Receipt, Verdict
-from infra.contracts.specs.endpoint import EndpointRunSpec
+from infra.contracts.specs.endpoint_run import EndpointRunSpec
 from infra.contracts.specs.spec import recorded
 
 Scoring = Literal["read", "forced", "echo", "none"]

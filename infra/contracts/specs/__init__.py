@@ -6,7 +6,9 @@ The Prefect form shows them.
 from infra.contracts.specs.adapters import AdapterSpec
 from infra.contracts.specs.arms import BASELINE, ArmSpec, CandidateSpec
 from infra.contracts.specs.conversations import CalibrationSpec
-from infra.contracts.specs.endpoint import BudgetSpec, EndpointRunSpec, EndpointSpec
+from infra.contracts.specs.embedding import EmbeddingSpec
+from infra.contracts.specs.endpoint import BudgetSpec, EndpointSpec
+from infra.contracts.specs.endpoint_run import EndpointRunSpec
 from infra.contracts.specs.evaluation import (
     DatasetSpec,
     EvaluationSpec,
@@ -46,6 +48,7 @@ __all__ = [
     "CellSpec",
     "CompressedSpec",
     "DatasetSpec",
+    "EmbeddingSpec",
     "EndpointRunSpec",
     "EndpointSpec",
     "EvaluationSpec",

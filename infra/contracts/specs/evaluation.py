@@ -10,6 +10,7 @@ from urllib.parse import quote
 from pydantic import Field, JsonValue
 
 from infra.contracts.errors import SpecError
+from infra.contracts.specs.embedding import EmbeddingSpec
 from infra.contracts.specs.probes import TriageSpec
 from infra.contracts.specs.spec import Spec, refuse
 
@@ -175,6 +176,9 @@ class EvaluationSpec(Spec):
 
     concurrency: int | None = Field(default=None, ge=1, le=4096)
     """Questions in flight at a time. Empty: found by following the server's own counters."""
+
+    embedding: EmbeddingSpec | None = None
+    """What turns texts into vectors, for tasks that need some; all arms share it."""
 
     triage: TriageSpec = TriageSpec()
     """The look at a candidate before its tasks."""

@@ -31,6 +31,7 @@ class LlamaCpp:
     title = "llama.cpp"
     environment = "llamacpp"
     reads: Layout = "gguf"
+    embeds = False
     largest_rank = None
     variables_prefix = VARIABLES
 

@@ -126,8 +126,13 @@ class Asker:
                 raise
             return None
 
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Return what the endpoint answers to a request for tokens.
+    def post(self, path: str, body: Mapping[str, Any], holds: str = "choices") -> Any:
+        """Return what the endpoint answers to a request for tokens, or for vectors.
+
+        Args:
+            path: Below the address.
+            body: Without the model's name.
+            holds: What an answer has to have.
 
         Raises:
             EndpointError: It does not answer, or refuses.
@@ -135,9 +140,9 @@ class Asker:
         """
         share = share_of(body)
         answer = self._persist("POST", path, {**body, "model": self.spec.model}, share)
-        if not isinstance(answer, dict) or not answer.get("choices"):
+        if not isinstance(answer, dict) or not answer.get(holds):
             raise EndpointError(
-                f"{self._url(path)} answers without choices.",
+                f"{self._url(path)} answers without {holds}.",
                 cause="It is no API of OpenAI's shape, or leaves out what it could not answer: "
                 f"{self._plain(orjson.dumps(answer).decode())}",
                 remedy="Compare endpoint.url with the address in the endpoint's own documentation.",
@@ -322,7 +327,7 @@ def _prompt_tokens(body: Mapping[str, Any]) -> int:
     """Return how many tokens a body's prompts have: counted, or guessed by their length."""
     if "messages" in body:
         return text_tokens("".join(str(one.get("content")) for one in body["messages"]))
-    prompt = body.get("prompt", "")
+    prompt = body.get("prompt", body.get("input", ""))
     prompts = prompt if isinstance(prompt, list) else [prompt]
     if prompts and isinstance(prompts[0], int):
         return len(prompts)

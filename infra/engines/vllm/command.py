@@ -9,6 +9,7 @@ from typing import Any
 
 from infra.contracts.records import Adapter
 from infra.contracts.specs import ServingSpec
+from infra.contracts.specs.embedding import Pooling
 from infra.contracts.vllm_flags import flag_names
 from infra.engines.vllm.stretching import overrides
 from infra.machine.device import Device
@@ -18,6 +19,8 @@ VARIABLES = "VLLM_"
 """Its own variables begin so."""
 
 GPU_MEMORY_FRACTION = 0.9
+_POOLED = {"mean": "MEAN", "last": "LAST", "cls": "CLS"}
+"""Ways of pooling, as the engine calls them."""
 _CPU_MEMORY_FRACTION = 0.3
 _DEFAULT_MAX_NUM_SEQS = {"cpu": 128, "cuda": 256}
 """Sequences that vLLM computes at a time by default (large GPUs: 1024)."""
@@ -45,6 +48,7 @@ def build_command(
     trust_remote_code: bool = False,
     logprobs: int = DEFAULT_LOGPROBS,
     adapter: Adapter | None = None,
+    pooling: Pooling | None = None,
     free_memory_bytes: int,
 ) -> tuple[str, ...]:
     """Return the command that serves a model folder. It holds no secret.
@@ -61,6 +65,7 @@ def build_command(
         logprobs: Likeliest tokens that a question may ask for at each position.
         adapter: What to apply beside the model's weights. Its name is then the one under which the
             model answers, and the model as it is has another.
+        pooling: Make vectors of texts, pooled so; none for a server that writes texts.
         free_memory_bytes: Main memory that nobody uses now.
     """
     users = flag_names(spec.extra_args)  # of `MERGED` flags the user's replace ours
@@ -89,7 +94,8 @@ def build_command(
         sequences = concurrency or _DEFAULT_MAX_NUM_SEQS["cpu"]
         cache = kv_cache_bytes(_config(model), spec, sequences, free_memory_bytes)
         command += ["--kv-cache-memory-bytes", str(cache)]
-    if device.kind == "cpu" and "--block-size" not in users:
+    command += _embedding(pooling)
+    if device.kind == "cpu" and pooling is None and "--block-size" not in users:
         command += ["--block-size", str(_CPU_BLOCK_TOKENS)]
     # On a CPU compilation needs a C++ compiler and minutes.
     if spec.enforce_eager or device.kind == "cpu":
@@ -102,6 +108,16 @@ def build_command(
     if trust_remote_code:
         command.append("--trust-remote-code")
     return (*command, *spec.extra_args)
+
+
+def _embedding(pooling: Pooling | None) -> list[str]:
+    """Return the flags of a server that makes vectors of texts; none for one that writes texts."""
+    if pooling is None:
+        return []
+    flags = ["--runner", "pooling", "--convert", "embed"]
+    if pooling in _POOLED:
+        flags += ["--pooler-config", json.dumps({"seq_pooling_type": _POOLED[pooling]})]
+    return flags
 
 
 def inherited() -> dict[str, str]:

@@ -69,6 +69,7 @@ def conditions(setup: Setup, digest: str, given: Mapping[str, str] | None = None
         concurrency=None,
         trust_remote_code=setup.trust_remote_code,
         adapter=setup.adapter,
+        pooling=setup.pooling,
         free_memory_bytes=0,
     )
     given = {**given, **spec.variables}

@@ -31,6 +31,7 @@ class Vllm:
     title = "vLLM"
     environment = "vllm"
     reads: Layout = "transformers"
+    embeds = True
     largest_rank: int | None = LARGEST_RANK
     variables_prefix = VARIABLES
 
@@ -125,4 +126,5 @@ class Vllm:
             lease=lease,
             logprobs=logprobs,
             adapter=setup.adapter,
+            pooling=setup.pooling,
         )

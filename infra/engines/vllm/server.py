@@ -17,6 +17,7 @@ from infra.contracts.capability import Capability
 from infra.contracts.progress import Progress
 from infra.contracts.records import Adapter, Adjustment, PythonEnvironment
 from infra.contracts.specs import ServingSpec
+from infra.contracts.specs.embedding import Pooling
 from infra.engines import live
 from infra.engines.endpoint import Footprint
 from infra.engines.live import Described, LiveServer, Manner
@@ -30,7 +31,7 @@ from infra.engines.vllm.command import (
 from infra.engines.vllm.diagnosis.adjusting import adjusting
 from infra.engines.vllm.diagnosis.table import TABLE
 from infra.engines.vllm.metrics import NAMES
-from infra.engines.vllm.verification import verify
+from infra.engines.vllm.verification import verify, verify_vectors
 from infra.machine import ports
 from infra.machine.device import Device
 from infra.machine.leases import Lease
@@ -55,6 +56,14 @@ MANNER = Manner(
     footprint=lambda log: Footprint(vllm_log.weights_bytes(log), vllm_log.kv_cache_tokens(log)),
 )
 
+EMBEDDING = replace(
+    MANNER,
+    can=frozenset(),
+    verify=verify_vectors,
+    question=("/v1/embeddings", {"input": "a"}),
+)
+"""Of servers that make vectors of texts."""
+
 serve_command = partial(live.serve_command, manner=MANNER)
 
 
@@ -73,6 +82,7 @@ def serve(
     lease: Lease | None = None,
     logprobs: int = DEFAULT_LOGPROBS,
     adapter: Adapter | None = None,
+    pooling: Pooling | None = None,
 ) -> Iterator[LiveServer]:
     """Serve a model folder with vLLM while the block runs; afterwards no process of it is left.
 
@@ -89,6 +99,7 @@ def serve(
         lease: The accelerators to use. Without one the server may disturb others.
         logprobs: Likeliest tokens that a question may ask for at each position.
         adapter: What to apply beside the model's weights.
+        pooling: Make vectors of texts, pooled so; none for a server that writes texts.
 
     Raises:
         PortTaken: Another process listens on the port.
@@ -115,18 +126,20 @@ def serve(
             trust_remote_code=trust_remote_code,
             logprobs=logprobs,
             adapter=adapter,
+            pooling=pooling,
             free_memory_bytes=psutil.virtual_memory().available,
         )
         env = inherited() | spec.variables
         env |= engine_environment(device, key, cores=len(os.sched_getaffinity(0)), given=env)
         gpus = spec.tensor_parallel_size
-        with serve_command(
+        start = partial(serve_command, manner=EMBEDDING) if pooling else serve_command
+        with start(
             command,
             env=env,
             port=port,
             served_name=name,
             api_key=key,
-            chat=has_chat_template(path),
+            chat=pooling is None and has_chat_template(path),
             concurrency=concurrency,
             device_name=device.name if gpus == 1 else f"{gpus} x {device.name}",
             timeout_seconds=spec.startup_timeout_seconds,

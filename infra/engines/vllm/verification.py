@@ -31,6 +31,31 @@ def verify(client: httpx.Client, served_name: str, chat: bool) -> str:
     return version
 
 
+def verify_vectors(client: httpx.Client, served_name: str, chat: bool) -> str:
+    """Check that a text becomes a vector; return the engine's version.
+
+    Args:
+        client: Reaches the server and carries its key.
+        served_name: The model to ask.
+        chat: Nothing: no text comes of it.
+
+    Raises:
+        ServerUnverified: An answer is missing, or not what the evaluation needs.
+    """
+    version = ask(client, "GET", "/version").get("version")
+    if not isinstance(version, str):
+        raise unverified("It does not tell its version", version)
+    answer = ask(client, "POST", "/v1/embeddings", {"model": served_name, "input": [_PROMPT]})
+    try:
+        vector = answer["data"][0]["embedding"]
+        sound = len(vector) > 1 and all(math.isfinite(number) for number in vector)
+    except (LookupError, TypeError):
+        sound = False
+    if not sound:
+        raise unverified("A text became no vector", answer)
+    return version
+
+
 def _check_scores(client: httpx.Client, served_name: str) -> None:
     # lm-eval's `local-completions` reads log-likelihoods off the echoed prompt.
     answer = ask(

@@ -29,8 +29,11 @@ CODE = (
 )
 """Code that decides the questions, how an answer is read, and how it is marked."""
 
-_NO_CONDITIONS = {"tasks", "datasets", "include_path", "concurrency", "triage", "noise_floor"}
-"""Of the evaluation: in each task's key by content, or without effect on scores."""
+_NO_CONDITIONS = {
+    *("tasks", "datasets", "include_path", "concurrency", "triage", "noise_floor", "embedding")
+}
+"""Of the evaluation: in each task's key by content, or without effect on scores. What embeds is in
+the key of a result where its content is known: `infra.engines.embeddings.identity_of`."""
 
 
 def suite_entries(

@@ -12,7 +12,7 @@ from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.store.settings import Settings
 from infra.suite.harness.definitions.catalog import Leaf, catalog_of
 from infra.suite.harness.definitions.dependencies import names_code
-from infra.suite.harness.keys import task_keys
+from infra.suite.harness.keys import suite_entries, task_keys
 from infra.suite.harness.libraries.quiet import quiet
 from infra.suite.harness.part import WRITES, undrawn
 from infra.suite.harness.prepared import check_suite, prepared, questions_of
@@ -56,6 +56,13 @@ class HarnessTasks:
             for leaf in leaves:
                 if leaf.output_type not in (None, WRITES):
                     raise undrawn(leaf.name, task)
+        embeds = any(leaf.embeds for leaf in leaves)
+        if embeds and spec.embedding is None:
+            raise EvaluationError(
+                f"The marks of {task.name} depend on vectors of texts, and nothing makes any.",
+                remedy="Set evaluation.embedding.model to an embedding model, or "
+                "evaluation.embedding.endpoint to a URL that embeds.",
+            )
         sources = [row_source(leaf, spec.datasets) for leaf in leaves if leaf.source]
         return Line(
             spec=task,
@@ -65,6 +72,7 @@ class HarnessTasks:
             metrics=tuple(dict.fromkeys(name for leaf in leaves for name in leaf.metrics)),
             hub_metrics=tuple(dict.fromkeys(name for leaf in leaves for name in leaf.hub_metrics)),
             needs=_needs(leaves),
+            embeds=embeds,
         )
 
     def faults(
@@ -90,6 +98,19 @@ class HarnessTasks:
             DatasetError: The rows of a dataset cannot be had.
         """
         return task_keys(spec, settings, progress)
+
+    def embedded(
+        self, spec: EvaluationSpec, *, settings: Settings, progress: Progress | None = None
+    ) -> frozenset[str]:
+        """Return the tasks of a spec whose marks depend on vectors of texts.
+
+        Raises:
+            UnknownTask: lm-eval does not know a name.
+        """
+        lines = suite_entries(spec, settings, progress)
+        return frozenset(
+            name for name, (entry, _) in lines.items() if any(leaf.embeds for leaf in entry.leaves)
+        )
 
     def prepare(
         self,

@@ -35,6 +35,11 @@ class Part:
         """lm-eval's tasks by name."""
         return self.loaded["tasks"]  # type: ignore[no-any-return]
 
+    @property
+    def embeds(self) -> bool:
+        """Whether its marks depend on vectors of texts."""
+        return any(leaf.embeds for leaf in self.entry.leaves)
+
 
 def rows_marked(name: str, part: Part) -> int:
     """Return how many documents of a part are answered, within its limit for each task.

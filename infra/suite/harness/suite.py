@@ -14,6 +14,7 @@ from infra.contracts.errors import DatasetError, EvaluationError
 from infra.contracts.progress import Progress
 from infra.contracts.records import TaskScores
 from infra.contracts.specs import EvaluationSpec
+from infra.engines.embeddings import Embedder
 from infra.engines.endpoint import Endpoint
 from infra.store.settings import Settings
 from infra.suite.harness.keys import code_of, definition_digest, suite_entries, task_key
@@ -84,6 +85,7 @@ class HarnessSuite:
         order: int | None = None,
         only: Documents | None = None,
         trust_remote_code: bool = False,
+        embedder: Embedder | None = None,
     ) -> TaskScores:
         """Ask the served model one task or group, as lm-eval does, and mark the answers.
 
@@ -95,7 +97,7 @@ class HarnessSuite:
         require_retrieved(self.parts[name].line)
         return evaluate(
             self.parts[name], self.spec, self.rows, server, tokenizer_path, samples, progress,
-            answers, order=order, only=only, trust_remote_code=trust_remote_code,
+            answers, order=order, only=only, trust_remote_code=trust_remote_code, embedder=embedder,
         )  # fmt: skip
 
 

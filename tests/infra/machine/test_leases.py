@@ -136,6 +136,14 @@ with (
 """
 
 
+TWO = DRIVER.replace(
+    "start(sys.argv[3:],", "held.beside('run 7, embedding') as second, start(sys.argv[3:], "
+    "log=Path(sys.argv[2]).with_name('second.log'), env=dict(os.environ), grace_seconds=0.2, "
+    "lease=second), start(sys.argv[3:],"
+)  # fmt: skip
+"""Two engines on the same accelerators."""
+
+
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setattr(leases, "GRACE_SECONDS", 0.5)
@@ -179,6 +187,28 @@ def test_a_lease_serves_one_engine_after_another(bench: Bench) -> None:
         assert run(["true"], log=bench.log, env=bench.marked.env, lease=held) == 0
     with bench.lease():
         pass
+
+
+def test_two_engines_share_accelerators_each_with_a_record_of_its_own(bench: Bench) -> None:
+    with bench.lease() as held:
+        with held.beside("another") as second:
+            assert {record.what for record in bench.records()} == {"a test", "another"}
+            assert second.record.slots == held.record.slots
+            assert second.record.mark != held.record.mark
+            with (
+                start(engine("polite"), log=bench.log, env=bench.marked.env, lease=held) as one,
+                start(engine("polite"), log=bench.log, env=bench.marked.env, lease=second) as two,
+            ):
+                assert {record.supervisor for record in bench.records()} == {
+                    Identity.of(one.pid), Identity.of(two.pid),
+                }  # fmt: skip
+                two.stop()
+                assert one.poll() is None
+                assert held.record.supervisor == Identity.of(one.pid)
+                with pytest.raises(AcceleratorsTaken), bench.lease():
+                    pytest.fail("the accelerator was taken twice")
+        assert [record.what for record in bench.records()] == ["a test"]
+    assert bench.records() == []
 
 
 def test_who_waits_learns_who_holds_it(bench: Bench) -> None:
@@ -225,6 +255,28 @@ def test_a_killed_driver_leaves_a_free_slot_and_a_record(bench: Bench) -> None:
         (record,) = bench.records()
         assert record.driver.pid == os.getpid()
     assert bench.heard.lines == []
+
+
+@pytest.mark.parametrize("supervisors", ["live", "die"])
+def test_a_killed_driver_of_two_engines_leaves_neither(
+    bench: Bench, supervisors: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "DRIVER", TWO)
+    with bench.driver() as driver:
+        records = bench.records()
+        assert {record.what for record in records} == {"run 7", "run 7, embedding"}
+        if supervisors == "die":
+            os.kill(driver.pid, signal.SIGSTOP)
+            for record in records:
+                assert record.supervisor
+                os.kill(record.supervisor.pid, signal.SIGKILL)
+        driver.kill()
+    if supervisors == "die":
+        assert len(bench.marked.living()) == 2
+        bench.sweep()
+    assert bench.marked.wait_gone() == []
+    with bench.lease():
+        assert len(bench.records()) == 1
 
 
 def test_an_engine_without_driver_and_supervisor_keeps_its_slot_until_it_is_swept(

@@ -337,3 +337,17 @@ def test_a_page_in_place_of_a_file_is_recognized_by_its_beginning(
     error = refused(model, name)
     assert isinstance(error, CorruptWeights)
     assert text[:15] in error.cause
+
+
+def test_how_an_embedding_model_pools_is_part_of_it(model: Path) -> None:
+    put(model, WHOLE)
+    pooling = model / "1_Pooling" / "config.json"
+    pooling.parent.mkdir()
+    pooling.write_text('{"pooling_mode_mean_tokens": true}')
+    alone = look(model)
+    assert not [file for file in alone.files if "/" in file.name]
+    (model / "modules.json").write_text("[]")
+    found = look(model)
+    assert [file.name for file in found.files if "/" in file.name] == ["1_Pooling/config.json"]
+    pooling.write_text('{"pooling_mode_mean_tokens": false}')
+    assert look(model).digest != found.digest

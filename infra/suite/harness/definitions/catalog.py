@@ -71,6 +71,10 @@ class Leaf:
     coded: bool = False
     """True if code takes the rows, from wherever it likes."""
 
+    embeds: bool = False
+    """Whether its marks depend on vectors of texts, as its definition says by `embeds: true` in its
+    metadata."""
+
     output_type: str | None = None
     """What a model has to do, in lm-eval's words; none if code decides."""
 
@@ -249,9 +253,14 @@ def _leaf(
         folders=tuple(dict.fromkeys(one.parent for one in (definition, *chain(definition))))
         if definition
         else (),
+        embeds=_embeds(merged.get("metadata")),
         coded=any(merged.get(key) for key in ("class", "custom_dataset")),
         output_type=None if merged.get("class") else str(merged.get("output_type", _GENERATES)),
     )
+
+
+def _embeds(metadata: Any) -> bool:
+    return isinstance(metadata, Mapping) and metadata.get("embeds") is True
 
 
 def is_a_path(dataset: str) -> bool:

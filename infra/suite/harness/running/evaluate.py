@@ -15,6 +15,7 @@ from infra.contracts.errors import AssayError, EvaluationError, ServerError
 from infra.contracts.progress import Progress
 from infra.contracts.records import TaskScores
 from infra.contracts.specs import EvaluationSpec
+from infra.engines.embeddings import Embedder
 from infra.engines.endpoint import Endpoint
 from infra.suite.harness.libraries.quiet import quiet, ticking
 from infra.suite.harness.part import Part
@@ -42,6 +43,7 @@ def evaluate(
     order: int | None = None,
     only: Documents | None = None,
     trust_remote_code: bool = False,
+    embedder: Embedder | None = None,
 ) -> TaskScores:
     """Ask one part of a suite and return its scores; see `infra.suite.port.Suite.ask`."""
     name, sampling = part.entry.name, part.line.sampling
@@ -110,6 +112,7 @@ def evaluate(
             "moment": str(spec.moment),
             "add_bos_token": spec.add_bos_token,
             "prompts_begin_with": model.prompts_begin_with,
+            **({"embedding": embedder.identity[:16]} if embedder and part.embeds else {}),
         },
         samples=samples.name,
         seconds=round(time.monotonic() - started, 2),
