@@ -253,7 +253,7 @@ def test_a_stop_string_that_is_ignored_is_heeded_here(
     own = AssayCompletions._settings
     monkeypatch.setattr(
         AssayCompletions, "_settings",
-        lambda model, given: own(model, {**given, "until": [stop]}),
+        lambda model, given, seed: own(model, {**given, "until": [stop]}, seed),
     )  # fmt: skip
     honoured, ignored = written("nothing"), written("ignores-stop")
     assert honoured == ignored
