@@ -108,10 +108,12 @@ CHAT_ONLY = frozenset(
     ]
 )
 """Engine flags that act on requests for a chat alone. The evaluation renders its questions itself
-and sends tokens, so that these would change nothing, whatever they were meant to change."""
+and sends tokens, so that these would change nothing, whatever they were meant to change; for chats
+with functions it sets those that they take."""
 
 _CHAT_FIELDS = {
     "--default-chat-template-kwargs": "use evaluation.chat_template_kwargs",
+    "--tool-call-parser": "use serving.tool_parser",
     "--chat-template": "put the template into the model's folder as chat_template.jinja",
     "--reasoning-parser": "leave it out, and switch thinking on or off with "
     "evaluation.chat_template_kwargs",

@@ -47,6 +47,19 @@ class Setup:
     pooling: Pooling | None = None
     """Set, it makes vectors of texts, and no texts; only of an engine that `embeds`."""
 
+    tool_parser: str | None = None
+    """What reads calls out of its answers; none where no task lets it call functions."""
+
+
+class ToolParser(NamedTuple):
+    """What reads calls of functions out of a model's answers."""
+
+    name: str
+    """As the engine calls it."""
+
+    because: str
+    """What tells that it fits, for people."""
+
 
 class Kernels(NamedTuple):
     """What an engine computes quantized layers with, by the names in its log."""
@@ -115,8 +128,21 @@ class Engine(Protocol):
         A model may know less: one without a chat template answers no chat.
         """
 
+    def tool_parser(self, serving: ServingSpec, checkpoint: Path) -> ToolParser | None:
+        """Return what reads calls out of a model's answers; none if it finds that by itself.
+
+        Args:
+            serving: How the model is served.
+            checkpoint: Its folder, with the chat template.
+
+        Raises:
+            Unservable: Nobody knows what calls look like in its chat template.
+        """
+
     def conditions(self, setup: Setup, digest: str) -> list[object]:
         """Return all that decides what a checkpoint answers, besides the questions.
+
+        What reads calls out of answers is not in it: it is in the key of tasks that have any.
 
         Args:
             setup: What is served. Its folder may be one of the same configuration.

@@ -68,7 +68,7 @@ class Earlier:
 
 
 _ADDED = ("adapter",)
-_ADDED_TO_SERVING = ("engine", "yarn_factor")
+_ADDED_TO_SERVING = ("engine", "yarn_factor", "tool_parser")
 """Fields of a candidate that runs of earlier versions did not have."""
 
 

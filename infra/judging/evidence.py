@@ -12,7 +12,7 @@ from infra.contracts.progress import Progress
 from infra.contracts.records import ArmResult, Comparison, TaskScores
 from infra.contracts.specs import BASELINE, RunSpec
 from infra.conversations.calibration import load_tokenizer
-from infra.judging import answered_rows, comparison, gaps, noise, reliability
+from infra.judging import answered_rows, comparison, functions, gaps, noise, reliability
 from infra.judging.pairing import same_tokenizer
 from infra.models.tokenizer_differences import differences
 from infra.models.tokenizer_identity import identity
@@ -75,6 +75,9 @@ def compare(
                 else None
             ),
             "reliability": reliability.compare(baseline, candidate, folder),
+            "functions": functions.compare(
+                baseline, candidate, folder, spec.judged_verdict.confidence
+            ),
             "gaps": gaps.compare(baseline, candidate, folder, spec.judged_verdict.confidence),
             "fidelity": (
                 _optional(

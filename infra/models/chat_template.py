@@ -47,6 +47,32 @@ def named_chat_templates(model: Path) -> dict[str, Path]:
     return {str(one["name"]): file for one in named} if isinstance(named, list) else {}
 
 
+def text_for_tools(model: Path) -> str:
+    """Return the chat template in a model folder that writes functions; empty if there is none.
+
+    Of several with names that is the one called `tool_use`, else the default, as for transformers.
+    """
+    for name in ("chat_template.jinja", "chat_template.json"):
+        if (file := model / name).is_file():
+            text = file.read_text("utf-8")
+            return text if name.endswith("jinja") else _template_in(json.loads(text))
+    if files := named_chat_templates(model):
+        wanted = next((name for name in ("tool_use", "default") if name in files), None)
+        if wanted is None:
+            return ""
+        file = files[wanted]
+        if file.suffix == ".jinja":
+            return file.read_text("utf-8")
+        named = {one["name"]: one["template"] for one in _configured_template(model)}
+        return str(named[wanted])
+    return _template_in({"chat_template": _configured_template(model)})
+
+
+def _template_in(config: Any) -> str:
+    found = config.get("chat_template") if isinstance(config, dict) else None
+    return found if isinstance(found, str) else ""
+
+
 def _configured_template(model: Path) -> Any:
     config = model / "tokenizer_config.json"
     return json.loads(config.read_text("utf-8")).get("chat_template") if config.exists() else None

@@ -15,7 +15,17 @@ from infra.contracts.errors import AssayError
 from infra.contracts.progress import Progress
 from infra.contracts.specs import BASELINE, RunSpec
 from infra.models.hubs.hub import connect
-from infra.preflight import access, arms, capabilities, embedding, equipment, margins, plan, suite
+from infra.preflight import (
+    access,
+    arms,
+    capabilities,
+    embedding,
+    equipment,
+    functions,
+    margins,
+    plan,
+    suite,
+)
 from infra.preflight.arms import Arms, Models, Talks, conversations_of
 from infra.preflight.equipment import Equipment
 from infra.preflight.findings import Finding, look, note, problems
@@ -110,6 +120,9 @@ def _rest(
         *elsewhere.tasks.findings,
         *capabilities.look_at(spec, elsewhere.tasks.lines),
         *embedding.unused(spec.evaluation, elsewhere.tasks.lines),
+        *functions.look_at(
+            spec, elsewhere.tasks.lines, {name: one.folder for name, one in found.models.items()}
+        ),
         *looked,
     ]
     if spec.baseline_pack is not None:

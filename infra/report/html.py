@@ -17,6 +17,8 @@ from infra.engines.registry import title
 from infra.judging.comparison import effect
 from infra.probes.speed.comparing import NOTABLE
 from infra.report import (
+    functions_plot,
+    functions_tables,
     gap_plot,
     gap_tables,
     plots,
@@ -156,6 +158,9 @@ def _of_pair(pair: Pair, folder: Path, *, several: bool) -> dict[str, Any]:
         "quality_text": plots.describe(pair),
         "reliability_figures": _figures(partial(reliability_plot.draw, pair)),
         "reliability_text": reliability_plot.describe(pair),
+        "functions_figures": _figures(partial(functions_plot.draw, pair)),
+        "functions_text": functions_plot.describe(pair),
+        "calling": functions_tables,
         "gap_figures": _figures(partial(gap_plot.draw, pair)),
         "gap_text": gap_plot.describe(pair),
         "gaps": gap_tables,
@@ -179,6 +184,8 @@ def _tables(pair: Pair) -> Mapping[str, tables.Table | None]:
         "fidelity": tables.fidelity(pair),
         "gaps": gap_tables.changes(pair),
         "reliability": reliability_tables.reliability(pair),
+        "functions": functions_tables.parts(pair),
+        "offered": functions_tables.offered(pair),
         "positions": reliability_tables.positions(pair),
         "predicted": gap_tables.flips(pair),
         "closest": gap_tables.closest(pair),

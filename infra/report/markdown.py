@@ -12,6 +12,8 @@ from functools import partial
 from infra.contracts import wording
 from infra.contracts.records import MetricComparison, Pair, Pooled, Report
 from infra.report import (
+    functions_plot,
+    functions_tables,
     gap_plot,
     gap_tables,
     plots,
@@ -80,6 +82,11 @@ def _of_pair(pair: Pair, heading: str) -> list[str]:
         *_section("Beside another candidate", tables.against(pair), prose.against_note(pair)),
         *map(escaped, engine_notes(pair)),
         *_gaps(pair),
+        *_section(
+            "Function calling", functions_tables.parts(pair), functions_tables.introduction(pair),
+            _figure(functions_plot.draw(pair, kind="png"), "All right by functions offered"),
+        ),
+        *_titled(functions_tables.offered(pair)),
         *_section(
             "Reliability: right as often as sure", reliability_tables.reliability(pair),
             reliability_tables.note(pair),

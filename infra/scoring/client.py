@@ -41,6 +41,8 @@ _LOOK_SECONDS, _CALM_LOOK_SECONDS = 0.25, 2.0
 """Between two looks at the server's counters: while the pace changes, and while it does not."""
 _CONNECT_SECONDS = 10.0
 
+_CHATS = "chat/completions"
+
 Receive = Callable[[Sequence[tuple[Question, Reply]]], None]
 
 
@@ -262,7 +264,7 @@ class Client:
         self.counts.requests += 1
         try:
             async with session.post(
-                f"{self._server.base_url}/{self.path}",
+                f"{self._server.base_url}/{_CHATS if 'messages' in body else self.path}",
                 data=orjson.dumps(body),
                 headers={**self._server.headers, "Content-Type": "application/json"},
             ) as response:

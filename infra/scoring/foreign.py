@@ -24,7 +24,7 @@ from infra.scoring.batches import Batch
 from infra.scoring.client import Client, Receive
 from infra.scoring.failures import Failure, Refused, Throttled, Transient
 from infra.scoring.plan import Echo, Read
-from infra.scoring.protocol import Generation, Question, Reply
+from infra.scoring.protocol import ChatGeneration, Generation, Question, Reply
 from infra.scoring.tokens import count
 
 _TIMED_OUT = 408
@@ -241,6 +241,8 @@ def ended(question: Question, reply: Reply) -> Reply:
     """
     if not isinstance(question, Generation) or not isinstance(reply, tuple):
         return reply
+    if isinstance(question, ChatGeneration):
+        return reply  # no text, but JSON
     text, _ = reply
     stops = json.loads(question.settings).get("stop") or []
     if not isinstance(text, str):

@@ -29,14 +29,16 @@ from infra.engines.remote.endpoint import RemoteEndpoint
 from infra.scoring.address import Address
 from infra.scoring.answers import Answers
 from infra.scoring.batches import batches
+from infra.scoring.chats import chat_of, converse
 from infra.scoring.client import Client, Counts
 from infra.scoring.encoding import encode_by_lines, splits_at_lines
 from infra.scoring.foreign import ForeignClient
 from infra.scoring.pace import Pace
 from infra.scoring.plan import Score, plan
-from infra.scoring.protocol import Generation, Question, Reply
+from infra.scoring.protocol import ChatGeneration, Generation, Question, Reply
 from infra.scoring.sampling import document_of, seeds, turn_of
 from infra.scoring.tokens import WIDTH, NothingBefore, Packed, count, pack, pack_texts, split_pairs
+from infra.scoring.ways import answered, guiding
 
 Whose = tuple[str, int, int]
 """Task, document, and which asking of the document."""
@@ -58,6 +60,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         identity: str | None = None,
         server: Endpoint | None = None,
         order: int | str | None = None,
+        chat_variables: Mapping[str, Any] | None = None,
         refuse_cut: bool = False,
         timeout: int = TIMEOUT_SECONDS,
         say: Callable[[str], None] | None = None,
@@ -73,6 +76,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             server: Where requests go, if its address may change; by default `base_url`.
             order: Seed of the order in which questions are asked. By default those that begin alike
                 are asked one after the other, which is quickest; no order changes what is asked.
+            chat_variables: Further variables of the chat template, where the server renders it.
             refuse_cut: Refuse a prompt that does not fit the window; stock cuts its beginning off
                 with a warning.
             timeout: Seconds a request may take before it is sent again.
@@ -90,6 +94,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         self._say = say or _log
         self._server: Endpoint = server or Address(self)
         self._order = None if order in (None, "None") else int(order)
+        self._variables = dict(chat_variables or {})
         self._refuse_cut = refuse_cut
         self._pace = Pace(fixed)
         self._client = self._make_client(timeout)
@@ -198,24 +203,40 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         return sums
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
-        """Return the text generated after each context, up to its stop strings or its limit."""
+        """Return what is generated after each context, in the way that its row wants it.
+
+        See `infra.scoring.ways`; most want a text up to its stop strings or its limit.
+        """
+        return answered(
+            requests,
+            write=lambda some, schemas: self._write(some, schemas, disable_tqdm),
+            chat=lambda some: self._converse(some, disable_tqdm),
+            count=lambda text: len(self._encode_alone([text])[0]) if self.tokenizer else None,
+        )
+
+    def _write(
+        self, requests: Sequence[Any], schemas: Sequence[Any] | None, disable_tqdm: bool
+    ) -> list[str]:
+        """Return the text generated after each context; with schemas, one that satisfies them."""
         if any(len(request.args) > 2 for request in requests):
             raise EvaluationError(
                 f"{requests[0].task_name} asks with images.",
                 remedy="Take a task of texts alone; assay-completions sends tokens.",
             )
         packed = pack_texts((request.args[0] for request in requests), self._encode)
-        settings: dict[tuple[str, int | None], str] = {}
+        settings: dict[tuple[str, int | None, str], str] = {}
         generations: list[Generation] = []
         owners: dict[Question, list[Whose]] = {}
         drawn = seeds(requests, self._seed)
-        for request, seed in zip(requests, drawn, strict=True):
+        guides = [None] * len(requests) if schemas is None else schemas
+        for request, seed, schema in zip(requests, drawn, guides, strict=True):
             context, given = request.args
             answer = int(given.get("max_gen_toks", self._max_gen_toks))
             prompt = self._cut_prompt(packed[context], answer, whose_is(request))
-            name = repr(given), seed
+            name = repr(given), seed, repr(schema)
             if name not in settings:
-                settings[name] = self._settings(given, seed)
+                guide = {} if schemas is None else guiding(schema)
+                settings[name] = self._settings(given, seed, guide)
             generations.append(Generation(prompt, settings[name]))
             owners.setdefault(generations[-1], []).append(whose_is(request))
         # Prompts that begin alike next to each other: the server has their beginning computed.
@@ -226,8 +247,34 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         for request, seed, question in zip(requests, drawn, generations, strict=True):
             text, _ = replies[question]
             texts.append(LMEVAL_MODEL_NONE_ANSWER_PLACEHOLDER if text is None else str(text))
-            if seed is None:  # of several that are drawn, its cache would keep one
+            # Of several that are drawn, and of two ways to answer one, its cache would keep one.
+            if seed is None and schemas is None:
                 self.cache_hook.add_partial("generate_until", request.args, texts[-1])
+        return texts
+
+    def _converse(self, requests: Sequence[Any], quiet: bool) -> list[str]:
+        """Return what was said in each step of a chat with functions, as JSON."""
+        variables = {"chat_template_kwargs": self._variables} if self._variables else {}
+        settings = [
+            self._settings(request.args[1], seed, variables)
+            for request, seed in zip(requests, seeds(requests, self._seed), strict=True)
+        ]
+
+        def ask(numbered: Sequence[tuple[int, ChatGeneration]]) -> list[Reply]:
+            owners: dict[Question, list[Whose]] = {}
+            for number, question in numbered:
+                owners.setdefault(question, []).append(whose_is(requests[number]))
+            questions = sorted(owners, key=lambda question: question.prompt)
+            replies = self._ask(questions, owners, quiet)
+            return [replies[question] for _, question in numbered]
+
+        texts, last = converse(
+            [chat_of(request.args[0]) for request in requests],
+            settings,
+            [str(request.doc.get("results") or "") for request in requests],
+            ask,
+        )
+        self._finish(requests, last)
         return texts
 
     def _finish(self, requests: Sequence[Any], replies: Sequence[Reply]) -> None:
@@ -238,18 +285,22 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
                 ends[whose_is(request)] = ended  # type: ignore[assignment]
         self.finishes.update(ends)
 
-    def _settings(self, given: Mapping[str, Any], seed: int | None) -> str:
+    def _settings(
+        self, given: Mapping[str, Any], seed: int | None, more: Mapping[str, Any] | None = None
+    ) -> str:
         """Return the body of a generation as stock sends it, without model and prompt.
 
         Args:
             given: What the task sets.
             seed: Of an answer that is drawn by chance, which stock would draw with the run's.
+            more: What the request carries besides.
         """
         settings = self._create_payload(
             [], generate=True, gen_kwargs=copy.deepcopy(dict(given)), seed=self._seed
         )
         if seed is not None:
             settings["seed"] = seed
+        settings |= more or {}
         return json.dumps(
             {name: value for name, value in settings.items() if name not in ("model", "prompt")},
             sort_keys=True,

@@ -1,4 +1,6 @@
-"""What goes over the wire to `/v1/completions`, and how its answers are read.
+"""What goes over the wire to an engine, and how its answers are read.
+
+Texts go on from tokens by `/v1/completions`, chats with functions by `/v1/chat/completions`.
 
 `logprob_token_ids`, which not every engine knows (`can_read` finds out), returns the
 log-probabilities of exactly these tokens at the generated position. With
@@ -29,9 +31,18 @@ class Generation:
     """The rest of the request's body as JSON: token limit, temperature, stop strings, seed."""
 
 
+@dataclass(frozen=True, slots=True)
+class ChatGeneration(Generation):
+    """A message to be written after others, with functions that may be called instead.
+
+    `prompt` holds messages and functions as JSON in UTF-8: the engine's own template renders them.
+    """
+
+
 Question: TypeAlias = Item | Generation
 Text: TypeAlias = tuple[str | None, str | None]
-"""Generated text, and why it ended: `stop`, `length`, …; none where the server gives none."""
+"""Generated text, and why it ended: `stop`, `length`, …; none where the server gives none. Of a
+chat with functions, the text is JSON: `content`, and `calls` with name and arguments as written."""
 
 Reply: TypeAlias = Answer | Text
 
@@ -44,8 +55,10 @@ def body(model: str, questions: Sequence[Question], *, seed: int) -> dict[str, A
         questions: All reads, all echoes, or all generations of the same settings.
         seed: Sent along as stock does; nothing is drawn by chance at temperature 0.
     """
-    prompts = [unpack(question.prompt) for question in questions]
     first = questions[0]
+    if isinstance(first, ChatGeneration):
+        return {"model": model, **json.loads(first.prompt), **json.loads(first.settings)}
+    prompts = [unpack(question.prompt) for question in questions]
     if isinstance(first, Generation):
         return {"model": model, "prompt": prompts, **json.loads(first.settings)}
     common = {"model": model, "prompt": prompts, "temperature": 0, "max_tokens": 1, "seed": seed}
@@ -79,11 +92,28 @@ def replies(questions: Sequence[Question], answer: Any) -> list[Reply]:
 
 
 def _reply(question: Question, choice: Mapping[str, Any]) -> Reply:
+    if isinstance(question, ChatGeneration):
+        return _said(choice["message"]), choice.get("finish_reason")
     if isinstance(question, Generation):
         return choice["text"], choice.get("finish_reason")
     if isinstance(question, Echo):
         return _echoed(question, choice["logprobs"])
     return _read(question, choice["logprobs"])
+
+
+def _said(message: Mapping[str, Any]) -> str:
+    """Return a message of a chat as JSON: its words, and the calls it makes."""
+    calls = [call["function"] for call in message.get("tool_calls") or ()]
+    return json.dumps(
+        {
+            "content": str(message.get("content") or ""),
+            "calls": [
+                {"name": str(one["name"]), "arguments": str(one.get("arguments") or "")}
+                for one in calls
+            ],
+        },
+        ensure_ascii=False,
+    )
 
 
 def _read(question: Read, logprobs: Mapping[str, Any]) -> dict[int, Score]:

@@ -16,11 +16,13 @@ from infra.contracts.records.endpoint import Prompts
 from infra.engines.remote.answers import written
 from infra.engines.remote.endpoint import RemoteEndpoint
 from infra.scoring.batches import Batch
+from infra.scoring.chats import is_chat, unrendered
 from infra.scoring.failures import Refused
 from infra.scoring.foreign import ForeignClient, ended
 from infra.scoring.model import AssayCompletions, Whose, name_of, whose_is
-from infra.scoring.protocol import Generation, Question, Reply
+from infra.scoring.protocol import ChatGeneration, Generation, Question, Reply
 from infra.scoring.sampling import seeds
+from infra.scoring.ways import guiding
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class _Client(ForeignClient):
 
     def _body(self, batch: Batch) -> dict[str, Any]:
         [question] = batch
+        if isinstance(question, ChatGeneration):
+            return super()._body(batch)
         assert isinstance(question, TextGeneration)  # noqa: S101 -- there are no others
         text = question.prompt.decode()
         put = {"messages": json.loads(text)} if self.chat else {"prompt": text}
@@ -43,6 +47,8 @@ class _Client(ForeignClient):
     def _replies(self, batch: Batch, answer: Any) -> list[Reply]:
         if not isinstance(answer, dict) or not answer.get("choices"):
             raise Refused("the answer cannot be used (it has no choices)")
+        if isinstance(batch[0], ChatGeneration):
+            return super()._replies(batch, answer)
         one = written(answer)
         return [ended(batch[0], (one.text, one.ended))]
 
@@ -84,21 +90,29 @@ class TextModel(AssayCompletions):
         self, chat_history: Sequence[Mapping[str, str]], add_generation_prompt: bool = True
     ) -> str:
         """Return a conversation as JSON: the endpoint's own template renders it."""
+        if is_chat(chat_history[-1]["content"]):
+            return unrendered(chat_history)
         self._rendered = True
         return json.dumps(list(chat_history), ensure_ascii=False)
 
-    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
-        """Return the text generated after each context, up to its stop strings or its limit."""
+    def _write(
+        self, requests: Sequence[Any], schemas: Sequence[Any] | None, disable_tqdm: bool
+    ) -> list[str]:
+        """Return the text generated after each context; with schemas, one that satisfies them."""
         owners: dict[Question, list[Whose]] = {}
         questions: list[Question] = []
-        for request, seed in zip(requests, seeds(requests, self._seed), strict=True):
+        drawn = seeds(requests, self._seed)
+        guides = [{} for _ in requests] if schemas is None else [*map(guiding, schemas)]
+        for request, seed, guide in zip(requests, drawn, guides, strict=True):
             if len(request.args) > 2:
                 raise EvaluationError(
                     f"{request.task_name} asks with images.",
                     remedy="Take a task of texts alone.",
                 )
             context, given = request.args
-            question = TextGeneration(self._put(context).encode(), self._settings(given, seed))
+            question = TextGeneration(
+                self._put(context).encode(), self._settings(given, seed, guide)
+            )
             questions.append(question)
             owners.setdefault(question, []).append(whose_is(request))
         replies = self._ask(list(owners), owners, disable_tqdm)

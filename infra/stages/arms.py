@@ -7,7 +7,7 @@ given, so a run that dies pays again only for the questions that were in flight.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -48,7 +48,7 @@ from infra.store.content import build_once, code_digest, digest_of
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from infra.store.stored_scores import Stored
-from infra.suite import kind_of
+from infra.suite import kind_of, tasks_with_functions
 from infra.suite.port import AnswerFile, Suite
 from infra.suite.prompt_check import check_prompts
 from infra.suite.rows import Documents
@@ -85,6 +85,9 @@ class _Evaluation:
 
     look: Look | None
     """Triage; none for a repeat."""
+
+    with_functions: frozenset[str]
+    """Tasks that let the model call functions."""
 
     probes: tuple[Probe, ...]
     embedded: frozenset[str]
@@ -150,9 +153,12 @@ def evaluate(
     arm = spec.arms[name]
     device = detect(arm.serving.computes_on)
     engine = engine_of(arm.serving)
+    kind = kind_of(spec.evaluation)
+    with_functions = tasks_with_functions(spec.evaluation, settings, progress)
+    parser = engine.tool_parser(arm.serving, checkpoint.path) if with_functions else None
     setup = Setup(
         checkpoint.path, arm.serving, environment, device, arm.model.trust_remote_code,
-        adapter=checkpoint.applied,
+        adapter=checkpoint.applied, tool_parser=parser.name if parser else None,
     )  # fmt: skip
     conditions = engine.conditions(setup, checkpoint.identity)
     tokenizer = checkpoint.path
@@ -185,10 +191,8 @@ def evaluate(
         look = Look(subject, baseline=baseline)
         probes = tuple(probe(subject) for probe in PROBES)
         look.require_bound()
-    # Where nobody knows whether the rows are still the same, nothing is taken from another run.
-    kind = kind_of(spec.evaluation)
     found = kind.keys(spec.evaluation, settings=settings)
-    keys = {task: key or digest_of(["of one run", run.id, task]) for task, key in found.items()}
+    keys = _keys(found, run.id, dict.fromkeys(with_functions, setup.tool_parser))
     code = code_digest(*_CODE)
     embedded = kind.embedded(spec.evaluation, settings=settings)
     embeds: list[object] = []
@@ -222,6 +226,7 @@ def evaluate(
         suite=suite,
         rounds=rounds,
         look=look,
+        with_functions=with_functions,
         probes=probes,
         embedded=embedded,
         embedding=embedding,
@@ -229,6 +234,25 @@ def evaluate(
     )
     missing = _measure(evaluation)
     return _result(evaluation, missing)
+
+
+def _keys(
+    found: Mapping[str, str | None], run: str, parsers: Mapping[str, str | None]
+) -> dict[str, str]:
+    """Return the digest of all that decides each task's scores besides the served model.
+
+    Where nobody knows whether the rows are still the same, nothing is taken from another run.
+
+    Args:
+        found: By the tasks themselves.
+        run: This one.
+        parsers: Task with functions → what reads the calls out of its answers.
+    """
+    keys = {task: key or digest_of(["of one run", run, task]) for task, key in found.items()}
+    return {
+        task: digest_of([key, parsers[task]]) if task in parsers else key
+        for task, key in keys.items()
+    }
 
 
 def _measure(evaluation: _Evaluation) -> list[str]:
@@ -321,7 +345,7 @@ def _ask(evaluation: _Evaluation, missing: list[str], held: Lease) -> None:
             served,
             work,
             most=serving.max_restarts,
-            answered=lambda: count_kept(evaluation.answers[-1].path) if evaluation.answers else 0,
+            answered=lambda: sum(count_kept(one.path) for one in {*evaluation.answers}),
             progress=subject.progress,
         )
     except ServerError as error:
@@ -363,8 +387,15 @@ class _Asking:
         here = {"log": self._log.relative_to(subject.run.path).as_posix(), "restarts": restarts}
         self._record = server.record.model_copy(update=here)
         identity = subject.engine.identity(subject.answered, server.record.adjustments)
-        file = subject.settings.answers / f"{identity[:32]}.sqlite"
-        evaluation.answers.append(AnswerFile(file, identity))
+        self._answers = self._file(identity)
+        self._calls = self._file(digest_of([identity, subject.setup.tool_parser]))
+        evaluation.answers.append(self._answers)
+        if evaluation.with_functions:
+            evaluation.answers.append(self._calls)
+
+    def _file(self, identity: str) -> AnswerFile:
+        folder = self._evaluation.subject.settings.answers
+        return AnswerFile(folder / f"{identity[:32]}.sqlite", identity)
 
     def task(self, task: str, folder: Path) -> None:
         """Ask all rows of a task."""
@@ -400,7 +431,7 @@ class _Asking:
             subject.tokenizer,
             samples,
             subject.progress,
-            evaluation.answers[-1],
+            self._calls if task in evaluation.with_functions else self._answers,
             order=evaluation.order,
             only=only,
             trust_remote_code=subject.trusts_tokenizer,

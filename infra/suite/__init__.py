@@ -16,8 +16,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from infra.contracts.capability import Capability
+
 if TYPE_CHECKING:
+    from infra.contracts.progress import Progress
     from infra.contracts.specs import EvaluationSpec
+    from infra.store.settings import Settings
     from infra.suite.port import TaskKind
 
 
@@ -26,3 +30,21 @@ def kind_of(spec: EvaluationSpec) -> TaskKind:
     from infra.suite.harness.kind import HarnessTasks
 
     return HarnessTasks()
+
+
+def tasks_with_functions(
+    spec: EvaluationSpec, settings: Settings, progress: Progress
+) -> frozenset[str]:
+    """Return the tasks of a spec that let a model call functions, by all their names.
+
+    Raises:
+        EvaluationError: A task cannot run here.
+    """
+    kind = kind_of(spec)
+    lines = [
+        kind.line(task, spec, settings=settings, progress=progress) for task in spec.tasks
+    ]  # fmt: skip
+    need = frozenset([Capability.TOOLS])
+    return frozenset(
+        name for line in lines if need in line.needs for name in (line.spec.name, *line.tasks)
+    )

@@ -64,6 +64,8 @@ class ServerRecord(Record):
 
     restarts: tuple[Restart, ...] = ()
     adjustments: tuple[Adjustment, ...] = ()
+    tool_parser: str | None = None
+    """What read calls of functions out of the answers; none where no task had functions."""
 
 
 MetricUnit = Literal["points", "nats", "bits", "value"]

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from infra.contracts.records.arms import MetricValue
+from infra.contracts.records.functions import FunctionCalls
 from infra.contracts.records.gaps import ChoiceGaps
 from infra.contracts.records.record import Record, Side
 from infra.contracts.records.reliability import TaskReliability
@@ -201,6 +202,9 @@ class Comparison(RowComparison):
     reliability: dict[str, TaskReliability] = Field(default_factory=dict)
     """Task judged by the probabilities of its choices → how sure and how right the arms are; empty
     in earlier versions."""
+
+    functions: dict[str, FunctionCalls] = Field(default_factory=dict)
+    """Task with functions → how well they are called; empty in earlier versions."""
 
     gaps: ChoiceGaps | None = None
     """None if no task takes the best of several choices; of earlier versions as well."""

@@ -19,6 +19,7 @@ _VLLM_ALONE = (
     "enforce_eager",
     "adjust",
     "yarn_factor",
+    "tool_parser",
 )
 
 OF_ONE_ENGINE = (*_VLLM_ALONE, "extra_args", "variables", "python")
@@ -59,6 +60,11 @@ class ServingSpec(Spec):
 
     enforce_eager: bool = False
     """Skip CUDA graphs and compilation: a faster start, slower answers. Always so on a CPU."""
+
+    tool_parser: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]+$")
+    """What reads calls of functions out of the model's answers, as vLLM's `--tool-call-parser`
+    names it: `hermes`, `llama3_json`, `mistral`, … Empty: the one that the chat template tells.
+    Only tasks with functions need it."""
 
     port: int | None = Field(default=None, ge=1024, le=65535)
     """Port on loopback. Empty: a free one is found, which is what you want on a shared machine."""

@@ -17,7 +17,7 @@ from infra.engines.llamacpp import conditions, refusals
 from infra.engines.llamacpp.command import VARIABLES, WEIGHTS, inherited, numbers
 from infra.engines.llamacpp.metrics import NAMES
 from infra.engines.load import Names
-from infra.engines.port import Kernels, Setup
+from infra.engines.port import Kernels, Setup, ToolParser
 from infra.engines.timing import Point, Timing
 from infra.machine.leases import Lease
 from infra.models.memory_need import Shape
@@ -56,6 +56,10 @@ class LlamaCpp:
         from infra.engines.llamacpp.server import CAN
 
         return CAN | {Capability.CHAT}
+
+    def tool_parser(self, serving: ServingSpec, checkpoint: Path) -> ToolParser | None:
+        """Return none: it calls no functions here."""
+        return None
 
     def conditions(self, setup: Setup, digest: str) -> list[object]:
         """Return the command line, the variables, the environment and the device."""

@@ -326,7 +326,9 @@ def share_of(body: Mapping[str, Any]) -> Share:
 def _prompt_tokens(body: Mapping[str, Any]) -> int:
     """Return how many tokens a body's prompts have: counted, or guessed by their length."""
     if "messages" in body:
-        return text_tokens("".join(str(one.get("content")) for one in body["messages"]))
+        said = "".join(str(one.get("content")) for one in body["messages"])
+        functions = orjson.dumps(body["tools"]).decode() if body.get("tools") else ""
+        return text_tokens(said + functions)
     prompt = body.get("prompt", body.get("input", ""))
     prompts = prompt if isinstance(prompt, list) else [prompt]
     if prompts and isinstance(prompts[0], int):

@@ -49,6 +49,7 @@ def build_command(
     logprobs: int = DEFAULT_LOGPROBS,
     adapter: Adapter | None = None,
     pooling: Pooling | None = None,
+    tool_parser: str | None = None,
     free_memory_bytes: int,
 ) -> tuple[str, ...]:
     """Return the command that serves a model folder. It holds no secret.
@@ -66,6 +67,7 @@ def build_command(
         adapter: What to apply beside the model's weights. Its name is then the one under which the
             model answers, and the model as it is has another.
         pooling: Make vectors of texts, pooled so; none for a server that writes texts.
+        tool_parser: What reads calls of functions out of answers; none where none are asked for.
         free_memory_bytes: Main memory that nobody uses now.
     """
     users = flag_names(spec.extra_args)  # of `MERGED` flags the user's replace ours
@@ -105,6 +107,8 @@ def build_command(
         command += ["--max-num-seqs", str(concurrency)]
     if logprobs > DEFAULT_LOGPROBS:
         command += ["--max-logprobs", str(logprobs)]
+    if tool_parser:
+        command += ["--enable-auto-tool-choice", "--tool-call-parser", tool_parser]
     if trust_remote_code:
         command.append("--trust-remote-code")
     return (*command, *spec.extra_args)

@@ -14,7 +14,7 @@ from infra.contracts.records import Adjustment
 from infra.contracts.specs import ServingSpec
 from infra.engines.endpoint import ServedEndpoint
 from infra.engines.load import Names
-from infra.engines.port import Kernels, Setup
+from infra.engines.port import Kernels, Setup, ToolParser
 from infra.engines.timing import Point, Timing
 from infra.engines.vllm import conditions, refusals
 from infra.engines.vllm.command import GPU_MEMORY_FRACTION, LARGEST_RANK, VARIABLES, inherited
@@ -54,6 +54,12 @@ class Vllm:
     def can(self, serving: ServingSpec) -> frozenset[Capability]:
         """Return all: it has an answer to every kind of question."""
         return frozenset(Capability)
+
+    def tool_parser(self, serving: ServingSpec, checkpoint: Path) -> ToolParser | None:
+        """Return the one that the spec names, or that the chat template's own marks tell."""
+        from infra.engines.vllm.tool_parsers import parser_of
+
+        return parser_of(serving, checkpoint)
 
     def conditions(self, setup: Setup, digest: str) -> list[object]:
         """Return the command line, the variables, the environment and the device."""
@@ -127,4 +133,5 @@ class Vllm:
             logprobs=logprobs,
             adapter=setup.adapter,
             pooling=setup.pooling,
+            tool_parser=setup.tool_parser,
         )

@@ -83,6 +83,7 @@ def serve(
     logprobs: int = DEFAULT_LOGPROBS,
     adapter: Adapter | None = None,
     pooling: Pooling | None = None,
+    tool_parser: str | None = None,
 ) -> Iterator[LiveServer]:
     """Serve a model folder with vLLM while the block runs; afterwards no process of it is left.
 
@@ -100,6 +101,7 @@ def serve(
         logprobs: Likeliest tokens that a question may ask for at each position.
         adapter: What to apply beside the model's weights.
         pooling: Make vectors of texts, pooled so; none for a server that writes texts.
+        tool_parser: What reads calls of functions out of answers; none where none are asked for.
 
     Raises:
         PortTaken: Another process listens on the port.
@@ -127,6 +129,7 @@ def serve(
             logprobs=logprobs,
             adapter=adapter,
             pooling=pooling,
+            tool_parser=tool_parser,
             free_memory_bytes=psutil.virtual_memory().available,
         )
         env = inherited() | spec.variables
@@ -148,8 +151,9 @@ def serve(
             progress=progress,
             lease=lease,
         ) as server:
-            record = server.record.model_copy(update={"adjustments": adjustments})
-            yield replace(server, record=record)
+            found = {"adjustments": adjustments, "tool_parser": tool_parser}
+            can = server.can if tool_parser else server.can - {Capability.TOOLS}
+            yield replace(server, record=server.record.model_copy(update=found), can=can)
 
     with adjusting(spec, once, progress) as server:
         yield server

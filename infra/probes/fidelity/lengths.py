@@ -9,6 +9,7 @@ from statistics import fmean, median
 from typing import Any
 
 from infra.contracts.records import AnswerLengths, ArmResult, Side, TaskScores, TokensPerRight
+from infra.scoring.ways import texts_of
 from infra.suite.metrics import in_points
 from infra.suite.rows import read_rows
 
@@ -48,7 +49,7 @@ def _measured(scores: TaskScores, folder: Path, tokenizer: Any) -> AnswerLengths
     written_of: list[int] = []
     endless = 0
     for row in read_rows(folder / scores.samples, scores.name):
-        written = list(_written(row.responses))
+        written = [text for one in _written(row.responses) for text in texts_of(row.doc, one)]
         texts += written
         endless += bool(written and row.truncated)
         marks.append(row.score(scores.primary_metric))

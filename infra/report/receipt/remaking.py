@@ -11,7 +11,7 @@ from infra.contracts.errors import AssayError
 from infra.contracts.migration import FORMER_BASELINE, migrated_arm
 from infra.contracts.records import ArmResult, Comparison, Pair, Report, TaskScores, Verdict
 from infra.contracts.specs import BASELINE
-from infra.judging import answered_rows, gaps, gate, noise, reliability
+from infra.judging import answered_rows, functions, gaps, gate, noise, reliability
 from infra.judging.comparison import Rules, change_name, compare, compare_against, decides
 from infra.judging.family import together
 from infra.judging.verdict import decide
@@ -114,6 +114,8 @@ def _compared(pair: Pair, folder: Path, rules: Rules | None) -> Comparison:
     spec = pair.spec.judged_verdict
     if pair.comparison.reliability:
         found["reliability"] = reliability.compare(baseline, candidate, folder)
+    if pair.comparison.functions:
+        found["functions"] = functions.compare(baseline, candidate, folder, spec.confidence)
     if pair.comparison.gaps is not None:  # earlier versions had none
         found["gaps"] = gaps.compare(baseline, candidate, folder, spec.confidence)
     scores = compare(baseline, candidate, folder, spec.confidence, rules, spec.margins)

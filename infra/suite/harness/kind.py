@@ -186,9 +186,16 @@ def _leaves(
 
 
 def _needs(leaves: Iterable[Leaf]) -> tuple[Need, ...]:
-    """Return what a server has to be able to do; all of it where code decides the questions."""
+    """Return what a server has to be able to do; all of it where code decides the questions.
+
+    A row with functions is put as a chat, and no prompt of it is written here.
+    """
+    leaves = list(leaves)
+    named = tuple(frozenset([Capability(one)]) for leaf in leaves for one in leaf.needs)
+    if leaves and all(Capability.TOOLS.value in leaf.needs for leaf in leaves):
+        return tuple(dict.fromkeys(named))
     kinds = {leaf.output_type for leaf in leaves}
     unclear = kinds - {"generate_until", "loglikelihood", "multiple_choice", _ROLLING}
     choices = (_CHOICES,) if kinds - {"generate_until", _ROLLING} else ()
     texts = (_TEXTS,) if unclear or _ROLLING in kinds else ()
-    return (*_ALWAYS, *choices, *texts)
+    return (*_ALWAYS, *choices, *texts, *dict.fromkeys(named))

@@ -87,7 +87,9 @@ def configure(part: Part, thinking: ThinkingSpec | None = None) -> list[str]:
                 given.pop(setting, None)
             drawn = {"do_sample": True, **part.line.sampling.settings}
             task.set_config("generation_kwargs", {**given, **drawn})
-        if thinking and _generates(task):
+        # An answer in a way of its own is no text of which a part could be set apart here.
+        plain = not (task.get_config("metadata") or {}).get("needs")
+        if thinking and plain and _generates(task):
             set_apart(task, thinking)
         _require_examples(name, task)
     return notes

@@ -68,7 +68,13 @@ def _options(kind: Kind, given: Any, beside: Path) -> dict[str, Any]:
             remedy=f"Correct what stands under {kind.name}:, or take it out.",
         )
     for name, value in given.items():
-        if type(value) is not type(kind.options[name]):
+        usual = kind.choices.get(name, ())
+        if usual and not any(type(value) is type(one) and value == one for one in usual):
+            raise EvaluationError(
+                f"{beside.name} sets {kind.name}.{name} to {value!r:.120}.",
+                remedy=f"Give one of {', '.join(map(json.dumps, usual))}.",
+            )
+        if not usual and type(value) is not type(kind.options[name]):
             raise EvaluationError(
                 f"{beside.name} sets {kind.name}.{name} to {value!r:.120}.",
                 remedy=f"Give one like {kind.options[name]!r:.60}.",

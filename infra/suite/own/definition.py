@@ -20,7 +20,6 @@ from infra.store.content import (
     digest_of,
 )
 from infra.store.settings import Settings
-from infra.suite.own import marks
 from infra.suite.own.beside import beside_of, named_beside, read_beside
 from infra.suite.own.kind import Kind, Unfit, text_of
 from infra.suite.own.kinds import KINDS, kind_of_columns, question_of
@@ -40,6 +39,9 @@ class OwnTask:
 
     settings: Mapping[str, Any]
     """What the YAML beside it says."""
+
+    needs: tuple[str, ...] = ()
+    """What a server has to be able to do, where that is another thing than usual."""
 
 
 def written(name: str, path: str, settings: Settings) -> Path:
@@ -93,6 +95,9 @@ def load(file: Path) -> OwnTask:
     settings, options = read_beside(file, kind)
     if kind.opens:
         options = {**options, "opened": kind.opens(file, options)}
+    needs = tuple(one.value for one in kind.needs(options))
+    if kind.gathers:
+        options = {**options, "others": kind.gathers([cells for _, cells in rows])}
     found: list[dict[str, Any]] = []
     seen: dict[str, str] = {}
     for place, cells in rows:
@@ -110,11 +115,11 @@ def load(file: Path) -> OwnTask:
                     remedy="Remove one of them.",
                 )
         found += asked
-    return OwnTask(kind, _alike(found, kind), settings)
+    return OwnTask(kind, _alike(found, kind), settings, needs)
 
 
 def _questions(kind: Kind, cells: Cells, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    question = question_of(cells)
+    question = question_of(cells, kind.asked_in)
     whole = {**cells, "question": question}
     for one in kind.read(whole, **options):
         yield {**whole, "prompt": question, **one}
@@ -147,10 +152,13 @@ def _write(folder: Path, name: str, own: OwnTask) -> None:
         **own.kind.definition,
         **own.settings,
     }
+    if own.needs:
+        definition["metadata"] = {**definition["metadata"], "needs": [*own.needs]}
     text = yaml.safe_dump(definition, allow_unicode=True, sort_keys=False)
     if own.kind.marks:
-        shutil.copy(marks.__file__, folder / "marks.py")
-        text += f"process_results: !function marks.{own.kind.marks}\n"
+        beside = Path(str(own.kind.marked_by.__file__))
+        shutil.copy(beside, folder / beside.name)
+        text += f"process_results: !function {beside.stem}.{own.kind.marks}\n"
     (folder / f"{_file(name)}.yaml").write_text(text, encoding="utf-8")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,19 +23,17 @@ _BESIDE = """\
 {answer}# Further columns are kept, and stand beside each answer in the report.
 #
 # Judged by {metric}; {scale}.
-{options}{generation}
-# Worked examples before each question are other rows of this file: set num_fewshot in the run.
-
+{options}{generation}{shots}
 metadata:
   # Raise it when rows mean something else than before; the report shows it.
   version: 1.0
   units: {{{units}}}
 """
-_GENERATION = """
-generation_kwargs:
+_SHOTS = """
+# Worked examples before each question are other rows of this file: set num_fewshot in the run.
+"""
+_UNTIL = """\
   # Texts at which an answer ends, besides the model's own end; for a base model, "\\n\\n".
-  until: []
-  do_sample: false
 """
 _ANSWER = "#          answer: an example of a right one, by which the marking is checked.\n"
 
@@ -72,6 +71,11 @@ def write(name: str, path: Path) -> tuple[Path, Path]:
     return path, beside
 
 
+def _generation(kind: Kind) -> str:
+    given = yaml.safe_dump(dict(kind.definition["generation_kwargs"]), sort_keys=False)
+    return f"\ngeneration_kwargs:\n{_UNTIL}" + textwrap.indent(given, "  ")
+
+
 def _options(kind: Kind) -> str:
     if not kind.options:
         return ""
@@ -96,5 +100,6 @@ def _settings(kind: Kind, file: str) -> str:
         units=", ".join(f"{metric}: {unit}" for metric, unit in kind.units.items()),
         options=_options(kind),
         answer=_ANSWER if checked and kind.marks else "",
-        generation=_GENERATION if kind.marks else "",
+        generation=_generation(kind) if kind.definition["output_type"] == "generate_until" else "",
+        shots="" if kind.definition.get("num_fewshot") == 0 else _SHOTS,
     )

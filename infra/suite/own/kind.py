@@ -6,8 +6,11 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeAlias
 
+from infra.contracts.capability import Capability
+from infra.suite.own import marks as common
 from infra.suite.own.table import Cells, whole
 
 Text: TypeAlias = dict[str, str]
@@ -48,8 +51,28 @@ class Kind:
     losses: tuple[str, ...] = ()
     """Those among them that are losses in nats: less is better."""
 
+    lengths: tuple[str, ...] = ()
+    """Those among them that are tokens of an answer: less is better, and no score."""
+
     marks: str = ""
-    """Function of `marks` that scores an answer; empty for choices, which lm-eval marks."""
+    """Function that scores an answer; empty for choices, which lm-eval marks."""
+
+    marked_by: ModuleType = common
+    """Where that function is: a module that needs no other of ours, since it goes beside the
+    definition."""
+
+    asked_in: tuple[str, ...] = ()
+    """Columns that may hold what is asked, beside those of all kinds."""
+
+    takes: tuple[str, ...] = ()
+    """Columns that tell another kind elsewhere, and are part of this one."""
+
+    gathers: Callable[[Sequence[Cells]], Any] | None = None
+    """What reading a row takes of all rows together, which `read` gets as `others`."""
+
+    needs: Callable[[Mapping[str, Any]], tuple[Capability, ...]] = lambda options: ()
+    """From the options to what a server has to be able to do; nothing if it has to write or to
+    score as for other tasks."""
 
     example: Sequence[Cells] = ()
     """Rows to begin with."""
@@ -68,16 +91,21 @@ class Kind:
     opens: Opens | None = None
     """Reads once what all rows of a file share; `read` gets it as `opened`."""
 
+    choices: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Options that take some values alone → these."""
+
     @property
     def units(self) -> dict[str, str]:
         """Return the unit of each metric."""
-        return {name: "nats" if name in self.losses else "points" for name in self.metrics}
+        special = dict.fromkeys(self.losses, "nats") | dict.fromkeys(self.lengths, "value")
+        return {name: special.get(name, "points") for name in self.metrics}
 
     @property
     def definition(self) -> dict[str, Any]:
         """Return the definition, without its name and its rows."""
+        less = {*self.losses, *self.lengths}
         listed = [
-            {"metric": name, "aggregation": "mean", "higher_is_better": name not in self.losses}
+            {"metric": name, "aggregation": "mean", "higher_is_better": name not in less}
             for name in self.metrics
         ]
         return {

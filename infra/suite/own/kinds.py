@@ -16,6 +16,7 @@ from infra.suite.own.preference import PREFERENCE
 from infra.suite.own.structured import SCHEMA
 from infra.suite.own.table import Cells
 from infra.suite.own.texts import EXACT, NUMBER, PATTERN, REFERENCE
+from infra.suite.own.tools import KIND as TOOLS
 
 KINDS: tuple[Kind, ...] = (
     PREFERENCE,
@@ -24,6 +25,7 @@ KINDS: tuple[Kind, ...] = (
     NUMBER,
     PATTERN,
     SCHEMA,
+    TOOLS,
     CALLS,
     STANCE,
     REFERENCE,
@@ -44,11 +46,14 @@ def kind_of_columns(columns: Collection[str], path: Path) -> Kind:
     Raises:
         DatasetError: No column tells a kind, two do, or there is no question.
     """
-    if not any(name in columns for name in QUESTIONS):
+    found = [kind for kind in KINDS if kind.column in columns]
+    taken = {name for kind in found for name in kind.takes}
+    found = [kind for kind in found if kind.column not in taken]
+    asked_in = {*QUESTIONS, *(name for kind in found for name in kind.asked_in)}
+    if asked_in.isdisjoint(columns):
         raise _unrecognised(
             f"{path.name} has no column called question or prompt", columns, QUESTIONS
         )
-    found = [kind for kind in KINDS if kind.column in columns]
     if len(found) > 1 and found[-1] is EXACT:
         found.pop()
     if not found:
@@ -67,18 +72,23 @@ def kind_of_columns(columns: Collection[str], path: Path) -> Kind:
     return found[0]
 
 
-def question_of(cells: Cells) -> str:
+def question_of(cells: Cells, besides: Collection[str] = ()) -> str:
     """Return the question of a row.
+
+    Args:
+        cells: The row.
+        besides: Further columns in which it may stand.
 
     Raises:
         Unfit: It has none, or two.
     """
-    given = [text for name in QUESTIONS if (text := text_of(cells.get(name, ""))).strip()]
+    columns = (*QUESTIONS, *besides)
+    given = [text for name in columns if (text := text_of(cells.get(name, ""))).strip()]
     if not given:
         raise Unfit("has no question", "Give it one, or remove the row.")
     if len({*given}) > 1:
         raise Unfit(
-            f"has {len(given)} questions, in {' and in '.join(QUESTIONS)}",
+            f"has {len(given)} questions, in {' and in '.join(columns)}",
             "Leave the one that is asked, and rename the other column.",
         )
     return given[0]

@@ -136,7 +136,12 @@ def found_in(pattern: str, answer: str) -> bool:
 
 
 def fits_schema(doc: dict[str, Any], answers: list[str]) -> dict[str, float]:
-    """Score 1 where the answer is JSON, alone or in a fence, and the schema allows it."""
+    """Score 1 where the answer is JSON, alone or in a fence, and the schema allows it.
+
+    Where both are asked, the free answer is marked so, and the guided one beside it.
+    """
+    if doc.get("assay_asks") == "free and guided":
+        return _both_fit(doc, answers)
     text = _said(answers)
     for part in (text, *_FENCE.findall(text)):
         try:
@@ -146,6 +151,21 @@ def fits_schema(doc: dict[str, Any], answers: list[str]) -> dict[str, float]:
         valid = allowed(json.loads(doc["schema"]), value)
         return {"schema_compliance": float(valid), "json_validity": 1.0}
     return {"schema_compliance": 0.0, "json_validity": 0.0}
+
+
+def _both_fit(doc: dict[str, Any], answers: list[str]) -> dict[str, float]:
+    one_way = {"schema": doc["schema"]}
+    try:
+        said = json.loads(answers[0])
+        free, guided = said["free"], said["guided"]
+    except (ValueError, TypeError, KeyError):  # of somebody who was asked once
+        free = guided = {"text": answers[0], "tokens": None}
+    found = fits_schema(one_way, [free["text"]])
+    found["guided_compliance"] = fits_schema(one_way, [guided["text"]])["schema_compliance"]
+    if free["tokens"] is not None and guided["tokens"] is not None:
+        found["answer_tokens"] = float(free["tokens"])
+        found["guided_answer_tokens"] = float(guided["tokens"])
+    return found
 
 
 def allowed(schema: Any, value: Any) -> bool:

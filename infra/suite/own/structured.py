@@ -1,4 +1,7 @@
-"""Structured output: the answer is JSON that a schema allows."""
+"""Structured output: the answer is JSON that a schema allows.
+
+It may be guided, so that no other can be written; or both are asked, and the free one is judged.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from infra.contracts.capability import Capability
+from infra.scoring.ways import ASKS, BOTH, GUIDED
 from infra.suite.own import marks
 from infra.suite.own.kind import Kind, Unfit, parsed, text_of
 from infra.suite.own.table import Cells
 
 
-def _schema(cells: Cells) -> Iterator[dict[str, Any]]:
+def _schema(cells: Cells, *, guided: bool | str) -> Iterator[dict[str, Any]]:
     schema = parsed(cells, "schema")
     if not isinstance(schema, dict):
         raise Unfit("has a schema that is no object", "Write the schema as a JSON object.")
@@ -29,7 +34,7 @@ def _schema(cells: Cells) -> Iterator[dict[str, Any]]:
                 f"has the answer {answer:.80}, which its own schema does not allow",
                 "Mend the schema or the answer.",
             )
-    yield {"schema": text, "answer": answer}
+    yield {"schema": text, "answer": answer, ASKS: _WAYS[guided]}
 
 
 def _wrong(text: str) -> tuple[str, str] | None:
@@ -43,6 +48,9 @@ def _wrong(text: str) -> tuple[str, str] | None:
         _found[text] = _look(text)
     return _found[text]
 
+
+_WAYS = {False: "", True: GUIDED, "both": BOTH}
+"""What `guided` is set to → how a row is asked."""
 
 _KEPT = 1000
 _found: dict[str, tuple[str, str] | None] = {}
@@ -71,8 +79,18 @@ SCHEMA = Kind(
     column="schema",
     meaning="a JSON schema that the answer satisfies",
     read=_schema,
-    metrics=("schema_compliance", "json_validity"),
+    metrics=(
+        "schema_compliance",
+        "json_validity",
+        "guided_compliance",
+        "answer_tokens",
+        "guided_answer_tokens",
+    ),
+    lengths=("answer_tokens", "guided_answer_tokens"),
     marks="fits_schema",
+    needs=lambda options: (Capability.JSON_SCHEMA,) if options["guided"] else (),
+    options={"guided": False},
+    choices={"guided": (False, True, "both")},
     example=(
         {
             "question": "Extract name and age as JSON: Ada Lovelace was 36.",

@@ -138,7 +138,7 @@ def test_a_flag_of_another_version_is_left_to_the_engine() -> None:
         ("--reasoning-parser qwen3", "--reasoning-parser", "evaluation.chat_template_kwargs"),
         ("--enable-reasoning", "--enable-reasoning", "leave it out"),
         ("--no-enable-auto-tool-choice", "--enable-auto-tool-choice", "leave it out"),
-        ("--tool-call hermes", "--tool-call-parser", "leave it out"),
+        ("--tool-call hermes", "--tool-call-parser", "use serving.tool_parser"),
         ("--response-role model", "--response-role", "leave it out"),
         ("--chat-template-content openai", "--chat-template-content-format", "leave it out"),
     ],

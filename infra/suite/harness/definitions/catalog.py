@@ -11,6 +11,7 @@ from threading import Lock
 from types import MappingProxyType
 from typing import Any, Literal
 
+from infra.contracts.capability import Capability
 from infra.contracts.commands import LM_EVAL
 from infra.contracts.errors import EvaluationError, UnknownTask
 from infra.contracts.progress import Progress, Silent
@@ -77,6 +78,10 @@ class Leaf:
 
     output_type: str | None = None
     """What a model has to do, in lm-eval's words; none if code decides."""
+
+    needs: tuple[str, ...] = ()
+    """What a server has to be able to do, as `metadata: {needs: […]}` of its definition names it;
+    empty if it has to write or to score as usual."""
 
     @property
     def source(self) -> str | None:
@@ -256,11 +261,18 @@ def _leaf(
         embeds=_embeds(merged.get("metadata")),
         coded=any(merged.get(key) for key in ("class", "custom_dataset")),
         output_type=None if merged.get("class") else str(merged.get("output_type", _GENERATES)),
+        needs=_needs(merged.get("metadata")),
     )
 
 
 def _embeds(metadata: Any) -> bool:
     return isinstance(metadata, Mapping) and metadata.get("embeds") is True
+
+
+def _needs(metadata: Any) -> tuple[str, ...]:
+    named = metadata.get("needs") if isinstance(metadata, Mapping) else None
+    known = {one.value for one in Capability}
+    return tuple(str(one) for one in named if str(one) in known) if isinstance(named, list) else ()
 
 
 def is_a_path(dataset: str) -> bool:

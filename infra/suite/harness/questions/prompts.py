@@ -9,8 +9,9 @@ from infra.contracts.errors import EvaluationError
 from infra.contracts.specs import EvaluationSpec
 from infra.conversations.calibration import load_tokenizer
 from infra.models import vocabulary
+from infra.suite.harness.questions import functions
 from infra.suite.harness.questions.fit import check_fit
-from infra.suite.harness.questions.prompting import Prompting
+from infra.suite.harness.questions.prompting import Prompting, chat_template
 from infra.suite.harness.questions.question import Questions
 from infra.suite.harness.questions.rendering import faults, render, unread_variables
 from infra.suite.port import PromptCheck
@@ -37,12 +38,15 @@ def look(
         CalibrationError: The tokenizer cannot be loaded.
     """
     tokenizer = load_tokenizer(folder, trust_remote_code)
+    chats, suite = functions.apart(suite)
     try:
         prompting = Prompting.of(tokenizer, folder, spec, trust_remote_code=trust_remote_code)
     except EvaluationError as error:
         return PromptCheck([error])
     template = prompting.template
     unread = _unread(prompting, spec)
+    if unshown := functions.faults(chats, chat_template(tokenizer, spec), tokenizer, window):
+        return PromptCheck(unshown, beginning=prompting.beginning, unread=unread)
     if template and (refused := faults(suite, template, spec)):
         return PromptCheck(refused, beginning=prompting.beginning, unread=unread)
     rendered = [(one, render(one, template) if template else {}) for one in suite]

@@ -14,8 +14,10 @@ from infra.contracts.records.endpoint import Prompts
 from infra.contracts.specs import EvaluationSpec
 from infra.engines.endpoint import Endpoint
 from infra.engines.remote.endpoint import RemoteEndpoint
+from infra.scoring.chats import is_chat, unrendered
 from infra.scoring.model import AssayCompletions
 from infra.scoring.texts import TextModel
+from infra.scoring.ways import way_of
 from infra.suite.harness.questions.prompting import Prompting
 from infra.suite.harness.questions.question import DEFAULT_ANSWER_TOKENS
 from infra.suite.harness.thinking import opened
@@ -58,6 +60,7 @@ def build_model(
         "answers": answers.path if answers else None,
         "identity": answers.identity if answers else None,
         "order": order,
+        "chat_variables": spec.chat_template_kwargs,
         "say": say,
     }
     if isinstance(server, RemoteEndpoint):
@@ -111,6 +114,8 @@ class ServedModel(AssayCompletions):
         self, chat_history: Sequence[Mapping[str, str]], add_generation_prompt: bool = True
     ) -> str:
         """Return a conversation as the model reads it."""
+        if is_chat(chat_history[-1]["content"]):  # the server renders it, with its functions
+            return unrendered(chat_history)
         if self.prompting.template is None:
             raise ValueError("the questions are not put as a chat")
         return self.prompting.template.render(
@@ -125,7 +130,9 @@ class ServedModel(AssayCompletions):
         if self._thinking is None:
             return texts
         return [
-            self._thinking.begin + text if opened(request.args[0], self._thinking) else text
+            self._thinking.begin + text
+            if opened(request.args[0], self._thinking) and not way_of(request)
+            else text
             for request, text in zip(requests, texts, strict=True)
         ]
 

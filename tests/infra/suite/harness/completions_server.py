@@ -46,6 +46,9 @@ class Completions:
     reply: Callable[[list[int]], str] = lambda prompt: f"That makes {sum(prompt) % 97}.\n#### 7"
     """Prompt (token ids) → generated text."""
 
+    talk: Callable[[dict[str, Any]], dict[str, Any]] = lambda body: {"content": "Nothing to call."}
+    """Body of a request for a chat → the message that answers it."""
+
     reads: bool = True
     """Know `logprob_token_ids`; if not, it is ignored, as older engines do."""
 
@@ -91,7 +94,7 @@ class Completions:
     @property
     def prompts(self) -> list[list[int]]:
         """All prompts that were received, in the order of requests."""
-        return [prompt for body in self.requests for prompt in body["prompt"]]
+        return [prompt for body in self.requests for prompt in body.get("prompt", ())]
 
     @property
     def can(self) -> frozenset[Capability]:
@@ -105,6 +108,10 @@ class Completions:
             raise ServerDied("The engine ended with exit code -9.", cause="Out of memory.")
 
     def complete(self, body: dict[str, Any]) -> dict[str, Any]:
+        if "messages" in body:
+            message = {"role": "assistant", **self.talk(body)}
+            ended = "tool_calls" if message.get("tool_calls") else self.finish_reason
+            return {"choices": [{"index": 0, "message": message, "finish_reason": ended}]}
         prompts = body["prompt"]
         return {"choices": [self._choice(i, p, body) for i, p in enumerate(prompts)]}
 
@@ -181,7 +188,7 @@ def serving(completions: Completions) -> Iterator[Completions]:
                 case Status(code, message, headers):
                     self._write(code, json.dumps({"error": message}), headers)
                 case None:
-                    with self._counted(len(body["prompt"])):
+                    with self._counted(len(body.get("prompt", "1"))):
                         answer = completions.change(completions.complete(body))
                     self._write(200, json.dumps(answer))
 

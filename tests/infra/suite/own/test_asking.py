@@ -35,7 +35,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::U
 
 def questions(server: Completions, first: int | None = None) -> list[tuple[int, ...]]:
     """Return the prompts sent, but for the one token that finds out what a server can."""
-    sent = (prompt for body in server.requests[:first] for prompt in body["prompt"])
+    sent = (
+        prompt
+        for body in server.requests[:first]
+        for prompt in body.get("prompt") or [json.dumps([body["messages"], body["tools"]]).encode()]
+    )
     return [tuple(prompt) for prompt in sent if len(prompt) > 1]
 
 

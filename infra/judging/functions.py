@@ -1,0 +1,107 @@
+"""How well functions are called, part by part, and whether many of them are too many.
+
+Nothing here is judged: the verdict is about rows in which all is right, over all numbers of
+functions together.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+
+from infra.contracts.records import ArmResult
+from infra.contracts.records.functions import CallPart, FunctionCalls, OfferedFunctions
+from infra.judging import statistics
+from infra.judging.pairing import RowPair, paired_rows
+from infra.scoring.ways import ASKS, TOOLS
+from infra.suite.rows import read_rows
+
+
+def compare(
+    baseline: ArmResult, candidate: ArmResult, folder: Path, confidence: float
+) -> dict[str, FunctionCalls]:
+    """Return both arms beside each other, for each task with functions.
+
+    Args:
+        baseline: The arm as it came.
+        candidate: The arm that is held against it.
+        folder: The run's folder, which holds the sample rows of both.
+        confidence: Of every interval.
+
+    Raises:
+        ComparisonError: The rows cannot be read, or not be paired.
+    """
+    found = {}
+    for name, task in baseline.tasks.items():
+        first = next(read_rows(folder / task.samples, name), None)
+        if first is None or first.doc.get(ASKS) != TOOLS:
+            continue
+        pairs = paired_rows(task, candidate.tasks[name], folder)
+        found[name] = calls_of(pairs, task.primary_metric, confidence)
+    return found
+
+
+def calls_of(pairs: Sequence[RowPair], primary: str, confidence: float) -> FunctionCalls:
+    """Return both arms beside each other over the rows of one task with functions.
+
+    Args:
+        pairs: The rows.
+        primary: The metric by which all of a row is right.
+        confidence: Of every interval.
+    """
+    return FunctionCalls(
+        confidence=confidence,
+        parts=_parts(pairs, primary),
+        offered=_offered(pairs, primary, confidence),
+    )
+
+
+def _parts(pairs: Sequence[RowPair], primary: str) -> tuple[CallPart, ...]:
+    names = {name: None for pair in pairs for name in pair.baseline.metrics if name != primary}
+    return tuple(
+        CallPart(
+            metric=name.partition(",")[0],
+            rows=len(scored),
+            baseline=fmean(one for one, _ in scored),
+            candidate=fmean(other for _, other in scored),
+        )
+        for name in (primary, *names)
+        if (scored := _scored(pairs, name))
+    )
+
+
+def _offered(
+    pairs: Sequence[RowPair], primary: str, confidence: float
+) -> tuple[OfferedFunctions, ...]:
+    groups: dict[int, list[RowPair]] = defaultdict(list)
+    for pair in pairs:
+        groups[int(pair.baseline.doc["offered"])].append(pair)
+    found = []
+    for offered, group in sorted(groups.items()):
+        if scored := _scored(group, primary):
+            one, other = zip(*scored, strict=True)
+            effect = statistics.effect_of(one, other, confidence)
+            low, high = effect.limits if effect else (None, None)
+            found.append(
+                OfferedFunctions(
+                    offered=offered,
+                    rows=len(scored),
+                    baseline=fmean(one),
+                    candidate=fmean(other),
+                    low=low,
+                    high=high,
+                )
+            )
+    return tuple(found)
+
+
+def _scored(pairs: Sequence[RowPair], metric: str) -> list[tuple[float, float]]:
+    """Return what the rows score that have this metric in both arms."""
+    return [
+        (one, other)
+        for pair in pairs
+        if (one := pair.baseline.score(metric)) is not None
+        and (other := pair.candidate.score(metric)) is not None
+    ]
