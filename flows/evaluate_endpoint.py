@@ -17,6 +17,7 @@ from infra.contracts.specs import (
 from tasks.ask_endpoint import ask_endpoint
 from tasks.check_endpoint import check_endpoint
 from tasks.outcomes import conclude
+from tasks.retrieve_passages import with_passages
 
 
 @flow(name="evaluate-endpoint")
@@ -51,4 +52,5 @@ def evaluate_endpoint(
         results=results,
     ).starting(flow_run.scheduled_start_time)
     run, found, tokenizer = check_endpoint(spec)
-    return conclude(ask_endpoint(spec, run, found, tokenizer), spec.verdict)
+    asked = with_passages(spec.evaluation, run)
+    return conclude(ask_endpoint(spec, run, found, tokenizer, asked), spec.verdict)

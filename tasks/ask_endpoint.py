@@ -11,6 +11,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from infra.contracts.records.endpoint import EndpointReport, Found
+from infra.contracts.specs import EvaluationSpec
 from infra.contracts.specs.endpoint_run import EndpointRunSpec
 from infra.report import endpoint as report
 from infra.report import receipt, trend
@@ -24,11 +25,16 @@ from tasks.progress import reported_to_prefect
 
 @task(name="ask-endpoint", task_run_name="ask-endpoint")
 def ask_endpoint(
-    spec: EndpointRunSpec, run: RunFolder, found: Found, tokenizer: str | None
+    spec: EndpointRunSpec,
+    run: RunFolder,
+    found: Found,
+    tokenizer: str | None,
+    asked: EvaluationSpec | None = None,
 ) -> Published:
     """Return the report's path and the verdict, if there is a baseline; record both.
 
-    Tasks of a declared version are taken from earlier runs.
+    Tasks of a declared version are taken from earlier runs; `asked` holds what was retrieved for
+    those that wait for it.
 
     Raises:
         AssayError: A task came to no result. Nothing of it is scored.
@@ -37,6 +43,7 @@ def ask_endpoint(
         finished = endpoint.evaluate(
             spec, found, Path(tokenizer) if tokenizer else None,
             run=run, created=flow_run.scheduled_start_time, settings=Settings(), progress=progress,
+            asked=asked,
         )  # fmt: skip
     page = report.write(finished, folder=run.path)
     logger = get_run_logger()

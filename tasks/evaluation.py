@@ -22,6 +22,7 @@ from infra.models.weights import as_it_came
 from infra.quantizers import programs_of, quantizer_of
 from infra.report.baseline_pack import require_same_origin
 from infra.store.run_folder import RunFolder
+from infra.suite.passages.pending import PROGRAM, pending
 from tasks.adopt_baseline import adopt_baseline
 from tasks.build_environment import build_environment
 from tasks.check_prerequisites import check_prerequisites
@@ -33,6 +34,7 @@ from tasks.merge_adapter import merge_adapter
 from tasks.outcomes import conclude, value_of
 from tasks.publish import publish
 from tasks.quantize import quantize
+from tasks.retrieve_passages import with_passages
 
 
 def evaluate(spec: RunSpec) -> Path:
@@ -46,6 +48,7 @@ def evaluate(spec: RunSpec) -> Path:
     """
     run = check_prerequisites(spec)
     parts = _Parts(spec, run)
+    asked = parts.retrieved()
     failed: dict[str, AssayError] = {}
     checkpoints: dict[str, Checkpoint] = {}
     for name, arm in spec.evaluated.items():
@@ -63,7 +66,7 @@ def evaluate(spec: RunSpec) -> Path:
     for name in [name for name in checkpoints if name != BASELINE]:
         with _or_failed(name, spec, failed):
             result = parts.evaluated(name, checkpoints[name], baseline=arms[BASELINE])
-            compared[name] = compare(name, arms[BASELINE], result, repeat, spec, run)
+            compared[name] = compare(name, arms[BASELINE], result, repeat, asked, run)
             arms[name] = result
     if failed and not compared:
         raise next(iter(failed.values()))
@@ -104,6 +107,8 @@ class _Parts:
                 self._build(name, _Environment(program, arm.serving.device))
         if (embeds := _embeds(spec)) is not None:
             self._build(_EMBEDDING, _server(embeds))
+        if pending(spec.evaluation):
+            self._build(PROGRAM, _LIBRARIES)
 
     def _build(self, arm: str, wanted: _Environment) -> None:
         """Start to build an environment, once whoever needs it."""
@@ -113,6 +118,14 @@ class _Parts:
                 wanted.program, wanted.device, self._run,
                 python=wanted.python, arm=arm if another else None,
             )  # fmt: skip
+
+    def retrieved(self) -> RunSpec:
+        """Return the run as it is asked: with what was found in documents, for all arms alike."""
+        evaluation = self._spec.evaluation
+        if pending(evaluation):
+            asked = with_passages(evaluation, self._run, self._builds[_LIBRARIES], self.embedding)
+            self._spec = self._spec.model_copy(update={"evaluation": asked})
+        return self._spec
 
     def checkpoint(self, name: str, arm: ArmSpec) -> Checkpoint:
         """Return what an arm serves: its model as it came, or what is made of it."""
@@ -197,6 +210,7 @@ class _Environment(NamedTuple):
     python: str | None = None
 
 
+_LIBRARIES = _Environment(PROGRAM, "cpu")
 _EMBEDDING = "embedding_model"
 """In names of files; no candidate can be called so."""
 

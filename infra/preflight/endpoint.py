@@ -36,7 +36,7 @@ from infra.judging.endpoint import (
 from infra.models import tokenizer as tokenizers
 from infra.models.tokenizer_alone import fetch_tokenizer
 from infra.models.tokenizer_identity import tokenizer_digest
-from infra.preflight import access, embedding, margins, plan, suite
+from infra.preflight import access, embedding, margins, passages, plan, suite
 from infra.preflight.findings import Finding, look, note, ok, problem, problems
 from infra.preflight.handover import VALID_SECONDS
 from infra.preflight.outlook import outlook_of
@@ -99,6 +99,7 @@ def survey_endpoint(
             say += [_line(one) for one in whole.found.outlook]
             say += _unheeded(spec, whole.found)
         say += embedding.of_endpoint_run(spec.evaluation, tasks.lines, progress)
+        say += passages.look_at(spec.evaluation, tasks.lines)
         looked, missing = suite.rows(requests, spec.evaluation)
         say += looked
     if spec.baseline is not None:

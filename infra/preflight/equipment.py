@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from infra.contracts.errors import AssayError
 from infra.contracts.specs import ArmSpec, RunSpec, ServingSpec
@@ -19,6 +20,7 @@ from infra.preflight.lines import Lines
 from infra.quantizers import programs_of
 from infra.store.run_folder import runs_folder
 from infra.store.settings import Settings
+from infra.suite.passages.pending import PROGRAM, pending
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ def look_at(spec: RunSpec, settings: Settings) -> Equipment:
         device = _device(served.serving)
         found = [*environments.of(served, device), *_serving(served.serving, device, settings)]
         lines.extend("embedding", found, places=EMBEDDING_PLACES)
+    if pending(spec.evaluation):
+        lines.extend(PROGRAM, environments.named(PROGRAM, "cpu"), places={})
     cache = look("cache folder", partial(machine.folder, settings.cache, "cache"))
     runs = runs_folder(spec.results, settings)
     return Equipment(
@@ -88,17 +92,21 @@ class _Environments:
             (engine_of(arm.serving).environment, Path(own) if own else None)
         ]
         wanted = [*((program, None) for program in programs_of(arm)), *wanted]
-        findings = []
-        for program, python in wanted:
-            line = f"{program} environment"
-            try:
-                found, size = interpreters.environment(program, kind, self._settings, python)
-            except AssayError as error:
-                findings.append(problem(line, error))
-            else:
-                self._sizes[program, kind, python] = size
-                findings.append(named(line, "", found))
-        return findings
+        return [
+            finding for program, python in wanted for finding in self.named(program, kind, python)
+        ]
+
+    def named(
+        self, program: str, kind: Literal["cpu", "cuda"], python: Path | None = None
+    ) -> list[Finding]:
+        """Look at the environment of a program."""
+        line = f"{program} environment"
+        try:
+            found, size = interpreters.environment(program, kind, self._settings, python)
+        except AssayError as error:
+            return [problem(line, error)]
+        self._sizes[program, kind, python] = size
+        return [named(line, "", found)]
 
 
 def _serving(serving: ServingSpec, device: Device | None, settings: Settings) -> list[Finding]:

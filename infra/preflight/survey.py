@@ -23,6 +23,7 @@ from infra.preflight import (
     equipment,
     functions,
     margins,
+    passages,
     plan,
     suite,
 )
@@ -123,6 +124,7 @@ def _rest(
         *functions.look_at(
             spec, elsewhere.tasks.lines, {name: one.folder for name, one in found.models.items()}
         ),
+        *passages.look_at(spec.evaluation, elsewhere.tasks.lines),
         *looked,
     ]
     if spec.baseline_pack is not None:

@@ -20,7 +20,7 @@ from infra.contracts.records.endpoint import (
     EndpointReport,
     Found,
 )
-from infra.contracts.specs import BASELINE, EmbeddingSpec
+from infra.contracts.specs import BASELINE, EmbeddingSpec, EvaluationSpec
 from infra.contracts.specs.endpoint_run import EndpointRunSpec
 from infra.engines.embeddings import Embedder, embedder_of, identity_of
 from infra.engines.remote.budget import Budget
@@ -62,6 +62,7 @@ def evaluate(
     created: datetime,
     settings: Settings,
     progress: Progress,
+    asked: EvaluationSpec | None = None,
 ) -> EndpointReport:
     """Return what an endpoint scored on every task, and the verdict if there is a baseline.
 
@@ -73,6 +74,7 @@ def evaluate(
         created: When the run was.
         settings: Where finished tasks and answers are kept.
         progress: Hears what happens.
+        asked: The tasks with what was retrieved for them; none if they are those of the run.
 
     Raises:
         ComparisonError: The baseline was asked otherwise.
@@ -81,15 +83,16 @@ def evaluate(
         EvaluationError: It cannot be asked, or the harness failed.
     """
     started = time.monotonic()
-    kind = kind_of(spec.evaluation)
-    keys = kind.keys(spec.evaluation, settings=settings)
-    suite = kind.prepare(spec.evaluation, settings=settings, progress=progress, keys=keys)
+    evaluation = asked or spec.evaluation
+    kind = kind_of(evaluation)
+    keys = kind.keys(evaluation, settings=settings)
+    suite = kind.prepare(evaluation, settings=settings, progress=progress, keys=keys)
     budget = Budget(spec.endpoint, found.spent)
     endpoint = RemoteEndpoint.of(spec.endpoint, found, budget)
     identity = _identity(spec, found, tokenizer, run)
     answers = AnswerFile(settings.answers / f"{identity[:32]}.sqlite", identity)
     code = code_digest(*_CODE)
-    embedded = kind.embedded(spec.evaluation, settings=settings)
+    embedded = kind.embedded(evaluation, settings=settings)
     tasks: dict[str, TaskScores] = {}
     for name, key in keys.items():
         # Where nobody knows whether the rows are still the same, nothing is taken from another run.

@@ -33,6 +33,7 @@ from infra.store.content import digest_file, digest_files, digest_of
 from infra.store.run_folder import runs_folder
 from infra.store.settings import Settings
 from infra.suite import kind_of
+from infra.suite.passages.pending import PROGRAM, pending
 
 INPUTS = "inputs"
 """Name of the record of what a run started from, in its folder."""
@@ -83,6 +84,7 @@ def run_key(spec: RunSpec, settings: Settings) -> str | None:
             *(_calibration(one) for one in _conversations(spec)),
             *_tasks(spec, settings),
             _embedding(spec),
+            *_libraries(spec, settings),
             digest_file(Path(texts).expanduser()).sha256 if (texts := spec.fidelity.texts) else "",
             None if spec.evaluation.moment == "now" else "",
             *(
@@ -228,6 +230,11 @@ def _embedding(spec: RunSpec) -> str | None:
     """Return the word for an endpoint that embeds; empty if none does."""
     embedding = spec.evaluation.embedding
     return embedding.endpoint.version if embedding and embedding.endpoint else ""
+
+
+def _libraries(spec: RunSpec, settings: Settings) -> list[str]:
+    """Return the environment that retrieves passages, if a task waits for them."""
+    return [locate(PROGRAM, "cpu", settings)[0].digest] if pending(spec.evaluation) else []
 
 
 def _served(spec: RunSpec) -> list[ArmSpec]:

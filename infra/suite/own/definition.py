@@ -43,6 +43,9 @@ class OwnTask:
     needs: tuple[str, ...] = ()
     """What a server has to be able to do, where that is another thing than usual."""
 
+    embeds: bool = False
+    """Whether vectors of texts are needed before it can be asked or marked."""
+
 
 def written(name: str, path: str, settings: Settings) -> Path:
     """Return the definition of a file's task; write it unless it is there.
@@ -93,6 +96,7 @@ def load(file: Path) -> OwnTask:
     rows = read(file)
     kind = kind_of_columns({name for _, cells in rows for name in cells}, file)
     settings, options = read_beside(file, kind)
+    embeds = kind.embeds is not None and kind.embeds(options)
     if kind.opens:
         options = {**options, "opened": kind.opens(file, options)}
     needs = tuple(one.value for one in kind.needs(options))
@@ -115,7 +119,7 @@ def load(file: Path) -> OwnTask:
                     remedy="Remove one of them.",
                 )
         found += asked
-    return OwnTask(kind, _alike(found, kind), settings, needs)
+    return OwnTask(kind, _alike(found, kind), settings, needs, embeds)
 
 
 def _questions(kind: Kind, cells: Cells, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -154,6 +158,8 @@ def _write(folder: Path, name: str, own: OwnTask) -> None:
     }
     if own.needs:
         definition["metadata"] = {**definition["metadata"], "needs": [*own.needs]}
+    if own.embeds:
+        definition["metadata"] = {**definition["metadata"], "embeds": True}
     text = yaml.safe_dump(definition, allow_unicode=True, sort_keys=False)
     if own.kind.marks:
         beside = Path(str(own.kind.marked_by.__file__))

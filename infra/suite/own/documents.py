@@ -275,7 +275,6 @@ DOCUMENTS = Kind(
         "right_where_missed",
         "answered_where_found",
         "declined_where_nothing",
-        "passage_recall",
     ),
     marks="from_documents",
     example=(
@@ -285,6 +284,7 @@ DOCUMENTS = Kind(
          "passages": [], "retrieved": [_NORTH, _SOUTH]},
     ),
     opens=open_beside,
+    embeds=lambda options: bool(options["folder"]),
     paths=("folder",),
     options={"folder": "", "library": LIBRARIES[0], "chunk_size": 1000, "overlap": 200,
              "top_k": 4, "beginning": _BEGINNING, "passage": _PASSAGE, "end": _END,

@@ -88,6 +88,9 @@ class Kind:
     """Options that name a file or a folder, from where the file of rows lies: what is in there
     belongs to the task as its rows do."""
 
+    embeds: Callable[[Mapping[str, Any]], bool] | None = None
+    """Takes the kind's options and says whether a task needs vectors of texts."""
+
     opens: Opens | None = None
     """Reads once what all rows of a file share; `read` gets it as `opened`."""
 

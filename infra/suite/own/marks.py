@@ -244,10 +244,13 @@ def from_documents(doc: dict[str, Any], answers: list[str]) -> dict[str, float]:
         return {"right": float(declined), "declined_where_nothing": float(declined)}
     if not doc["found"]:  # nothing was retrieved yet
         return {"right": float(right)}
-    scores = {"right": float(right), "passage_recall": float(doc["found"])}
-    if scores["passage_recall"] < 1:
-        return {**scores, "right_where_missed": float(right)}
-    return {**scores, "right_where_found": float(right), "answered_where_found": 1.0 - declined}
+    if float(doc["found"]) < 1:
+        return {"right": float(right), "right_where_missed": float(right)}
+    return {
+        "right": float(right),
+        "right_where_found": float(right),
+        "answered_where_found": 1.0 - declined,
+    }
 
 
 def stands_in(wanted: str, said: str) -> bool:

@@ -9,6 +9,9 @@ from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.suite.own.beside import named_beside
 from infra.suite.own.documents import DOCUMENTS
 
+PROGRAM = "documents"
+"""Environment of the libraries that retrieve; they compute nothing on accelerators."""
+
 
 def pending(spec: EvaluationSpec) -> list[TaskSpec]:
     """Return the tasks of a spec that wait for it, in order; quick."""
@@ -29,7 +32,6 @@ def require_retrieved(task: TaskSpec) -> None:
     if is_pending(task):
         raise EvaluationError(
             f"{task.name} cannot be asked: nothing was retrieved for its questions.",
-            cause="Its passages are retrieved by the flows quantize-and-evaluate and "
-            "evaluate-candidates, before any model is asked.",
-            remedy="Run it by one of these, or give each row what was found, as `retrieved`.",
+            cause="Flows retrieve its passages before any model is asked; this one did not.",
+            remedy="Give each row what was found, as `retrieved`, or run it by a recipe.",
         )

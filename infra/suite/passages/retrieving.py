@@ -25,10 +25,8 @@ from infra.suite.own.documents import DOCUMENTS, OF_RETRIEVAL, Passage, passages
 from infra.suite.own.folder import Folder, read_folder
 from infra.suite.own.kinds import question_of
 from infra.suite.own.table import Cells, read
+from infra.suite.passages.pending import PROGRAM
 from infra.suite.passages.vectors import MODEL, Embeds, on_loopback
-
-PROGRAM = "documents"
-"""Environment of the libraries; they compute nothing on accelerators."""
 
 _SCRIPT = Path(__file__).parent / "program" / "retrieve.py"
 _CODE = ("suite/passages", "suite/own", "quantizers/program/exchange.py")

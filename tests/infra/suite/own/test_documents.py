@@ -72,8 +72,8 @@ def test_a_passage_is_found_if_it_stands_whole_in_one_text_of_its_document() -> 
                   found) == pytest.approx(2 / 3)  # fmt: skip
 
 
-RIGHT = {"right": 1.0, "passage_recall": 1.0, "right_where_found": 1.0, "answered_where_found": 1.0}
-WRONG = dict.fromkeys(RIGHT, 0.0) | {"passage_recall": 1.0}
+RIGHT = {"right": 1.0, "right_where_found": 1.0, "answered_where_found": 1.0}
+WRONG = dict.fromkeys(RIGHT, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_an_answer_is_right_if_an_accepted_one_stands_in_it(
 def test_rows_whose_passages_were_missed_and_those_that_nothing_answers_are_told_apart() -> None:
     missed = {"answers": '["Rome"]', "nothing": NOTHING, "found": "0.5"}
     assert marks.from_documents(missed, ["Rome"]) == {
-        "right": 1.0, "passage_recall": 0.5, "right_where_missed": 1.0,
+        "right": 1.0, "right_where_missed": 1.0,
     }  # fmt: skip
     nothing = {"answers": "[]", "nothing": NOTHING, "found": ""}
     declined = {"right": 1.0, "declined_where_nothing": 1.0}
