@@ -271,7 +271,8 @@ def _compare_metric(
     points = how.rules.points(metric, baseline.name, values, scored)
     breach = _breach(metric, pairs) if points else ""
     points = points and not breach
-    primary = metric == baseline.primary_metric
+    # Of rows without labels nobody can say which arm answers them better.
+    primary = metric == baseline.primary_metric and baseline.submission is None
     margin = own_margin(how.margins, baseline.name, metric)
     if margin and primary and parent is None and not points and not breach:
         found, method = _tested(found, method, metric, scored, values, pairs, how.confidence)

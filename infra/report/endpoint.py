@@ -10,7 +10,7 @@ from infra.contracts.records import MetricComparison
 from infra.contracts.records.endpoint import EndpointReport, Interval
 from infra.judging.comparison import decisive
 from infra.judging.statistics import CONFIDENCE
-from infra.report import receipt
+from infra.report import receipt, submissions
 from infra.report.summary import headline_of, margin_held
 from infra.report.text import printable
 from infra.store.content import write_atomically
@@ -180,6 +180,7 @@ def render(report: EndpointReport) -> str:
             ("How each task is put", outlook_cells(report)),
         ],
         spent=spent(report),
+        submissions=submissions.of_tasks("endpoint", report.tasks),
     )
 
 

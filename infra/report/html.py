@@ -27,6 +27,7 @@ from infra.report import (
     reliability_plot,
     reliability_tables,
     speed_plot,
+    submissions,
     tables,
     tradeoff_plot,
 )
@@ -134,6 +135,7 @@ def render(report: Report, folder: Path) -> str:
         },
         stages=_stages(report),
         commands=_commands(report),
+        submissions=submissions.of_arms(report.arms),
         spec=json.dumps(report.spec.model_dump(mode="json"), indent=2, ensure_ascii=False),
         prefect_url=report.provenance.get("prefect_url", ""),
     )

@@ -22,6 +22,7 @@ from infra.report import (
     reliability_plot,
     reliability_tables,
     speed_plot,
+    submissions,
     tables,
     tradeoff_plot,
 )
@@ -38,7 +39,12 @@ ICONS = {"PASS": "✅", "FAIL": "❌", "INCONCLUSIVE": "⚠️"}
 def artifact_markdown(report: Report) -> str:
     """Return all of the report but the rows and the provenance."""
     if not _several(report):
-        parts = [*_of_pair(report.pairs[0], "#"), *_stages(report), _origin(report)]
+        parts = [
+            *_of_pair(report.pairs[0], "#"),
+            *_handed_in(report),
+            *_stages(report),
+            _origin(report),
+        ]
     else:
         parts = [
             f"# {ICONS[report.verdict.status]} {report.verdict.status}",
@@ -48,10 +54,16 @@ def artifact_markdown(report: Report) -> str:
             table(ranking.scores_table(report)),
             _list([f"{name} has no result: {why}" for name, why in report.failed.items()]),
             *(part for pair in report.pairs for part in _of_pair(pair, f"# {code(pair.name)}:")),
+            *_handed_in(report),
             *_stages(report),
             _origin(report),
         ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _handed_in(report: Report) -> list[str]:
+    found = submissions.of_arms(report.arms)
+    return ["## To hand in", table(submissions.table(found))] if found else []
 
 
 def _several(report: Report) -> bool:

@@ -76,6 +76,7 @@ def summarize(pair: Pair) -> Summary:
             *_not_measured(pair),
             *_cut(pair),
             *_unfinished(pair),
+            *_nothing_to_ask(pair),
             *_slower(pair),
             *_overlap(pair),
             *_alone(pair),
@@ -169,6 +170,15 @@ def _unfinished(pair: Pair) -> Iterator[str]:
                     f"{task.unfinished:,} of {task.n:,} answers of {arm_name(arm)} on {task.name} "
                     "ended while it still thought: they hold no answer, and are marked so."
                 )
+
+
+def _nothing_to_ask(pair: Pair) -> Iterator[str]:
+    for task in pair.baseline.tasks.values():
+        if task.nothing_to_ask:
+            yield (
+                f"{task.nothing_to_ask:,} of {task.n:,} rows of {task.name} hold nothing to ask: "
+                "they have the uniform answer in every arm."
+            )
 
 
 def _two_things(pair: Pair) -> Iterator[str]:

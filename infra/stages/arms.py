@@ -44,6 +44,7 @@ from infra.probes.speed import BenchProbe
 from infra.probes.subject import Subject
 from infra.probes.triage import Look, look_at_ready_made
 from infra.scoring.answers import count_kept
+from infra.stages.submissions import submitted
 from infra.store.content import build_once, code_digest, digest_of
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
@@ -277,7 +278,9 @@ def _measure(evaluation: _Evaluation) -> list[str]:
 def _result(evaluation: _Evaluation, missing: list[str]) -> ArmResult:
     stored, name, subject = evaluation.stored, evaluation.name, evaluation.subject
     tasks = {
-        task: entry.bring(name, subject.run, reused=task not in missing)
+        task: submitted(
+            entry.bring(name, subject.run, reused=task not in missing), name, subject.run
+        )
         for task, entry in stored.items()
     }
     if reused := [task for task in stored if task not in missing]:

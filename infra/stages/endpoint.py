@@ -36,6 +36,7 @@ from infra.judging.endpoint import (
 from infra.judging.power import planned
 from infra.models.tokenizer_identity import tokenizer_digest
 from infra.report import receipt
+from infra.stages.submissions import submitted
 from infra.store.content import build_once, code_digest, digest_of
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
@@ -110,7 +111,7 @@ def evaluate(
                     partial(ask, vectors),
                     on_wait=lambda: progress.say("another run is at the same; waiting for it"),
                 )
-        tasks[name] = stored.bring(ENDPOINT, run, reused=reused)
+        tasks[name] = submitted(stored.bring(ENDPOINT, run, reused=reused), ENDPOINT, run)
     return EndpointReport(
         run_id=run.id,
         created=created,

@@ -12,6 +12,7 @@ from infra.contracts.records.arms import (
     Restart,
     ServerRecord,
     SpeedPoint,
+    SubmissionFile,
     TaskScores,
     Triage,
 )
@@ -123,6 +124,7 @@ __all__ = [
     "Side",
     "SpeedPoint",
     "Spent",
+    "SubmissionFile",
     "TaskGaps",
     "TaskPower",
     "TaskScores",

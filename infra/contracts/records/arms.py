@@ -93,6 +93,17 @@ class MetricValue(Record):
     """As it is declared. None in scores of earlier versions."""
 
 
+class SubmissionFile(Record):
+    """What an arm says of rows without labels, one line a row, to be handed in somewhere."""
+
+    path: str
+    """CSV, below the run's folder."""
+
+    rows: int
+    uniform: int
+    """Rows that hold nothing to ask, and have the uniform answer."""
+
+
 class TaskScores(Record):
     """What one arm scored on one task or group."""
 
@@ -139,6 +150,12 @@ class TaskScores(Record):
 
     unfinished: int = 0
     """Answers that ended while the model still thought: they hold none, and are marked so."""
+
+    nothing_to_ask: int = 0
+    """Rows that hold nothing to ask: whatever was answered, they have the uniform answer."""
+
+    submission: SubmissionFile | None = None
+    """Of a task whose rows have no labels: it decides nothing."""
 
     reused: bool = False
     """True if an earlier run had already paid for it."""

@@ -25,6 +25,7 @@ from infra.suite.harness.definitions.task_faults import fault, lacks
 from infra.suite.harness.part import Part
 from infra.suite.harness.running.scores import metric_keys, primary_metric
 from infra.suite.metrics import is_better_higher
+from infra.suite.own.kind import NOT_ASKED
 
 _PHRASES = (
     "{}",
@@ -115,8 +116,12 @@ def _run(tasks: dict[str, Task], oracle: Oracle, limit: int | None, spec: Evalua
             missed = [
                 sample["doc_id"]
                 for sample in results["samples"][name]
-                if sample["filter"] == filter_name and sample[measure] != perfect
+                if sample["filter"] == filter_name
+                and sample[measure] != perfect
+                and not sample["doc"].get(NOT_ASKED)
             ]
+            if not missed and any(one["doc"].get(NOT_ASKED) for one in results["samples"][name]):
+                continue  # nobody can be right about these
             more = " and more" if len(missed) > _QUOTED else ""
             raise MarkingError(
                 f"An oracle scores {result[metric]:.3f} in {metric} of {name}, not {perfect}.",

@@ -21,8 +21,9 @@ from infra.store.content import (
 )
 from infra.store.settings import Settings
 from infra.suite.own.beside import beside_of, named_beside, read_beside
-from infra.suite.own.kind import Kind, Unfit, text_of
-from infra.suite.own.kinds import KINDS, kind_of_columns, question_of
+from infra.suite.own.kind import NOT_ASKED, Kind, Unfit, text_of
+from infra.suite.own.kinds import KINDS, QUESTIONS, kind_of_columns, question_of
+from infra.suite.own.submission import NUMBER, SUBMITTED
 from infra.suite.own.table import Cells, read
 
 _LETTERED = ("choices", "letters", "gold")
@@ -104,13 +105,16 @@ def load(file: Path) -> OwnTask:
         options = {**options, "others": kind.gathers([cells for _, cells in rows])}
     found: list[dict[str, Any]] = []
     seen: dict[str, str] = {}
-    for place, cells in rows:
+    for number, (place, cells) in enumerate(rows):
         try:
             asked = list(_questions(kind, cells, options))
         except Unfit as error:
             raise DatasetError(
                 f"{place.capitalize()} of {file.name} {error}.", remedy=error.remedy
             ) from None
+        if kind.submits:
+            found += [{**row, SUBMITTED: kind.submits, NUMBER: number} for row in asked]
+            continue
         for row in asked:
             if (first := seen.setdefault(row["prompt"], place)) != place:
                 raise DatasetError(
@@ -119,14 +123,25 @@ def load(file: Path) -> OwnTask:
                     remedy="Remove one of them.",
                 )
         found += asked
+    if found and all(row.get(NOT_ASKED) for row in found):
+        raise DatasetError(
+            f"No row of {file.name} can be asked: the first one {found[0][NOT_ASKED]}.",
+            remedy="Look at the names of its columns.",
+        )
     return OwnTask(kind, _alike(found, kind), settings, needs, embeds)
 
 
 def _questions(kind: Kind, cells: Cells, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    question = question_of(cells, kind.asked_in)
+    question = question_of(cells, kind.asked_in) if _asks(kind, cells) else ""
     whole = {**cells, "question": question}
     for one in kind.read(whole, **options):
         yield {**whole, "prompt": question, **one}
+
+
+def _asks(kind: Kind, cells: Cells) -> bool:
+    """Return whether a row has to have a question; see `NOT_ASKED`."""
+    columns = (*QUESTIONS, *kind.asked_in)
+    return not kind.may_ask_nothing or any(text_of(cells.get(n, "")).strip() for n in columns)
 
 
 def _alike(rows: Sequence[Mapping[str, Any]], kind: Kind) -> list[dict[str, Any]]:

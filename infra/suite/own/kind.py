@@ -17,6 +17,11 @@ Text: TypeAlias = dict[str, str]
 """A row as it is written for lm-eval: every column a text, so that all rows are of one shape."""
 
 
+NOT_ASKED = "nothing_to_ask"
+"""Column of rows that hold nothing to ask: why. Something is put in its place, since every row is
+sent; what comes back counts for nothing, and the row has the uniform answer."""
+
+
 class Unfit(Exception):
     """A row cannot be asked or marked: what is wrong, and what to do about it."""
 
@@ -90,6 +95,19 @@ class Kind:
 
     embeds: Callable[[Mapping[str, Any]], bool] | None = None
     """Takes the kind's options and says whether a task needs vectors of texts."""
+
+    labels: tuple[str, ...] = ()
+    """Columns of which one has to say what is right; see `unlabelled`."""
+
+    unlabelled: Kind | None = None
+    """What a file is if it has none of these: its rows are asked, and handed in somewhere."""
+
+    may_ask_nothing: bool = False
+    """Whether a row without a question has the uniform answer; see `NOT_ASKED`."""
+
+    submits: str = ""
+    """Whoever makes a file to hand in of its rows, in `infra.suite.own.submission`: they have no
+    label, and decide nothing."""
 
     opens: Opens | None = None
     """Reads once what all rows of a file share; `read` gets it as `opened`."""

@@ -69,7 +69,10 @@ def kind_of_columns(columns: Collection[str], path: Path) -> Kind:
             cause="One file is one task, and is marked in one way.",
             remedy="Make a file of each, or rename the column that is only there to be read.",
         )
-    return found[0]
+    kind = found[0]
+    if kind.unlabelled and not any(name in columns for name in kind.labels):
+        return kind.unlabelled
+    return kind
 
 
 def question_of(cells: Cells, besides: Collection[str] = ()) -> str:

@@ -271,12 +271,31 @@ def preference(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[s
     Log loss as scikit-learn's `log_loss` of one row, which is never infinite; a tie of letters
     goes to the first one.
     """
+    if doc.get("nothing_to_ask"):
+        return {"log_loss": math.log(len(results)), "acc": 1 / len(results)}
     found = [likelihood for likelihood, _ in results]
-    highest = max(found)
-    total = highest + math.log(sum(math.exp(one - highest) for one in found))
     right = int(doc["gold"])
-    loss = min(total - found[right], -math.log(sys.float_info.epsilon))
-    return {"log_loss": loss, "acc": float(found.index(highest) == right)}
+    loss = min(-_logarithms(found)[right], -math.log(sys.float_info.epsilon))
+    return {"log_loss": loss, "acc": float(found.index(max(found)) == right)}
+
+
+def preference_unlabelled(
+    doc: dict[str, Any], results: list[tuple[float, bool]]
+) -> dict[str, float]:
+    """Score how undecided the letters' probabilities are: their entropy (nats)."""
+    if doc.get("nothing_to_ask"):
+        return {"entropy": math.log(len(results))}
+    logarithms = _logarithms([likelihood for likelihood, _ in results])
+    # What is less probable than a number can tell from 0 adds nothing, not even its rounding.
+    seen = [one for one in logarithms if one > math.log(sys.float_info.epsilon)]
+    return {"entropy": -sum(math.exp(one) * one for one in seen)}
+
+
+def _logarithms(likelihoods: list[float]) -> list[float]:
+    """Return the logarithms of probabilities that are normalised over the choices."""
+    highest = max(likelihoods)
+    total = highest + math.log(sum(math.exp(one - highest) for one in likelihoods))
+    return [one - total for one in likelihoods]
 
 
 def calls(text: str) -> Iterator[dict[str, Any]]:

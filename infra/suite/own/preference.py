@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from infra.suite.own.kind import Kind, Unfit, parsed, text_of
+from infra.suite.own.kind import NOT_ASKED, Kind, Unfit, parsed, text_of
 from infra.suite.own.table import Cells
 
 LABELS = ("A", "B", "C")
@@ -33,26 +33,39 @@ _GAP = "\n[…]\n"
 def _read(
     cells: Cells, *, both_orders: bool, longest: int, beginning: str, end: str
 ) -> Iterator[dict[str, Any]]:
+    for asked in _asked(cells, both_orders, longest, beginning, end):
+        winner = _winner(cells)
+        gold = winner if asked["order"] == "ab" or winner == 2 else 1 - winner
+        yield {**asked, "gold": gold, "answer": LABELS[gold]}
+
+
+def _read_unlabelled(
+    cells: Cells, *, both_orders: bool, longest: int, beginning: str, end: str
+) -> Iterator[dict[str, Any]]:
+    # lm-eval wants a right choice of every row; nothing is marked by it.
+    for asked in _asked(cells, both_orders, longest, beginning, end):
+        yield {**asked, "gold": 2, "answer": LABELS[2]}
+
+
+def _asked(
+    cells: Cells, both_orders: bool, longest: int, beginning: str, end: str
+) -> Iterator[dict[str, Any]]:
     if longest < 1:
         raise Unfit(f"cannot be cut to {longest} letters", "Set preference.longest above 0.")
-    if lacking := [name for name in ("response_a", "response_b") if name not in cells]:
-        raise Unfit(f"has no {lacking[0]}", 'Give it one; where nothing was said, write [""].')
+    lacking = [name for name in ("response_a", "response_b") if name not in cells]
     asked = _turns(cells, "prompt" if "prompt" in cells else "question")
     answers = [_turns(cells, name) for name in ("response_a", "response_b")]
     if not any(text.strip() for text in asked):
-        raise Unfit("has no prompt", "Give it one, or remove the row.")
-    winner = _winner(cells)
+        lacking = ["prompt", *lacking]
     for order in (0, 1) if both_orders else (0,):
         first, second = answers if order == 0 else answers[::-1]
         shown, cut = _shown(asked, first, second, longest)
-        gold = winner if order == 0 or winner == 2 else 1 - winner
         yield {
             "prompt": f"{beginning}\n\n{shown}\n\n{end}",
             "order": "ba" if order else "ab",
             "cut": str(cut),
             "letters": list(LABELS),
-            "gold": gold,
-            "answer": LABELS[gold],
+            NOT_ASKED: f"has no {lacking[0]}" if lacking else "",
         }
 
 
@@ -134,6 +147,21 @@ def _cut(text: str, allowed: int) -> str:
     return text[:head] + _GAP + text[len(text) - (allowed - head) :]
 
 
+_OPTIONS = {"both_orders": True, "longest": 12000, "beginning": _BEGINNING, "end": _END}
+_SETTINGS = {"output_type": "multiple_choice", "doc_to_choice": "letters", "doc_to_target": "gold"}
+_UNLABELLED = Kind(
+    name="preference",
+    column="response_a",
+    meaning="an answer, with response_b the other one; which is better is what is asked",
+    read=_read_unlabelled,
+    metrics=("entropy",),
+    losses=("entropy",),
+    marks="preference_unlabelled",
+    settings=_SETTINGS,
+    options=_OPTIONS,
+    may_ask_nothing=True,
+    submits="preference",
+)
 PREFERENCE = Kind(
     name="preference",
     column="response_a",
@@ -150,10 +178,9 @@ PREFERENCE = Kind(
          "response_a": json.dumps(["Hello!", None]), "response_b": json.dumps(["Hi.", "Bonjour."]),
          "winner": "model_b"},
     ),
-    settings={
-        "output_type": "multiple_choice",
-        "doc_to_choice": "letters",
-        "doc_to_target": "gold",
-    },
-    options={"both_orders": True, "longest": 12000, "beginning": _BEGINNING, "end": _END},
+    settings=_SETTINGS,
+    options=_OPTIONS,
+    may_ask_nothing=True,
+    labels=("winner", *_WINNERS),
+    unlabelled=_UNLABELLED,
 )  # fmt: skip

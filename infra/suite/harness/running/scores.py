@@ -11,6 +11,7 @@ from typing import Any
 from infra.contracts.errors import EvaluationError
 from infra.contracts.records import MetricValue, TaskScores
 from infra.suite.harness.metrics import declared, metric_names
+from infra.suite.own.kind import NOT_ASKED
 from infra.suite.rows import UNFINISHED, Row, questions_digest
 
 
@@ -120,6 +121,7 @@ def task_scores(
         samples=samples,
         seconds=seconds,
         truncated=sum(row.truncated for row in own),
+        nothing_to_ask=sum(bool(row.doc.get(NOT_ASKED)) for row in own),
         unfinished=sum(row.finish_reason == UNFINISHED for row in own),
     )
 

@@ -95,17 +95,16 @@ def test_the_room_is_shared(lengths: list[int], longest: int, allowed: int) -> N
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        ({"winner": "nobody"}, "the winner 'nobody'"),
         ({"winner": None}, "has 0 winners"),
+        ({"winner": "nobody"}, "the winner 'nobody'"),
         ({"winner": None, "winner_model_a": 1, "winner_tie": 1}, "has 2 winners"),
-        ({"prompt": "[null]"}, "has no prompt"),
     ],
 )
 def test_a_row_without_one_winner_is_refused(
     tmp_path: Path, row: dict[str, Any], says: str
 ) -> None:
-    with pytest.raises(DatasetError, match=says.replace("[", r"\[")):
-        own(tmp_path, ROW | row)
+    with pytest.raises(DatasetError, match=says):
+        own(tmp_path, ROW, ROW | {"prompt": "q"} | row)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +149,7 @@ def test_the_oracle_checks_the_marking_of_a_loss(
 
 
 def test_a_missing_answer_and_two_columns_of_winners_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="has no response_b"):
+    with pytest.raises(DatasetError, match="has no response_b"):  # in any row
         own(tmp_path, {"prompt": "p", "response_a": "x", "response_B": "y", "winner": "a"})
     with pytest.raises(DatasetError, match="says twice who won"):
         own(tmp_path, ROW | {"winner_model_b": 1})
