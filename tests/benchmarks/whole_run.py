@@ -1,0 +1,148 @@
+"""Where the time of a whole run goes, from weights on disk to the verdict, on one accelerator.
+
+    python -m tests.benchmarks.whole_run MODEL [--layers N] [--out FOLDER] [--set FIELD=VALUE …]
+
+MODEL is a folder; where there is none, a checkpoint of Qwen2.5-7B's shape is written there first,
+with random weights. The run is that of the sample with all its 1,040 rows, AutoAWQ, fidelity and
+timing at four points. Prints every stage, and how busy the accelerator was, looked at each second.
+`--set` goes on to `python -m deployments run`, whose cache and runs folder count as always.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from deployments.recipes import sample
+from infra.machine.device import detect
+from infra.machine.environments import locate
+from infra.store.settings import Settings
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+
+
+class Busy(threading.Thread):
+    """Looks at the accelerator each second: (when, percent of the time that it computed)."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.seen: list[tuple[float, float]] = []
+
+    def run(self) -> None:
+        query = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+        if shutil.which(query[0]) is None:
+            return
+        with subprocess.Popen([*query, "-l", "1"], stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout
+            for line in child.stdout:
+                self.seen.append((time.time(), float(line)))
+
+    def share(self, spans: Sequence[tuple[float, float]], *, outside: bool = False) -> float:
+        """Return how busy it was within some spans, or outside of all, in percent."""
+        within = [
+            percent
+            for at, percent in self.seen
+            if any(begin <= at <= end for begin, end in spans) != outside
+        ]
+        return fmean(within) if within else float("nan")
+
+
+def spec_of(model: Path) -> dict[str, Any]:
+    """Return the sample's run on another model, with every row and without early ends."""
+    spec = sample().model_dump(mode="json", exclude_defaults=True)
+    spec["baseline"]["model"] = {"source": "local", "id": str(model)}
+    spec["baseline"]["serving"] = {"max_model_len": 4096}
+    for task in spec["evaluation"]["tasks"]:
+        task.pop("limit", None)
+    calibration = spec["candidates"][0]["quantization"]["calibration"]
+    calibration |= {"max_samples": 64, "max_sequence_length": 512}
+    spec["evaluation"]["triage"] = {"enabled": False}
+    spec["fidelity"] = {}
+    spec["speed"] = {}
+    spec["verdict"] |= {"margin_points": 50, "task_margin_points": 90}
+    spec["results"] = {"label": "whole-run"}
+    return spec
+
+
+def timing_spans(run: Path) -> list[tuple[float, float]]:
+    """Return from when to when each arm was timed."""
+    return [
+        (request.stat().st_mtime, request.with_name("response.json").stat().st_mtime)
+        for request in run.glob("bench/*/request.json")
+        if request.with_name("response.json").is_file()
+    ]
+
+
+def table(report: dict[str, Any], seconds: float) -> str:
+    """Return where the time went, as Markdown."""
+    rows = [("**whole run**", seconds), *report["timings"].items()]
+    for name, arm in report["arms"].items():
+        rows += [
+            (f"{name}: made", arm["checkpoint"].get("made_seconds")),
+            (f"{name}: start", arm["speed"]["startup_seconds"]),
+            (f"{name}: tasks", arm["speed"]["evaluation_seconds"]),
+            (f"{name}: timing", (arm.get("bench") or {}).get("seconds")),
+        ]
+    rows.append(("outside of the stages", seconds - sum(report["timings"].values())))
+    lines = [f"| {stage} | {took:.1f} |" for stage, took in rows if took is not None]
+    return "\n".join(["", "| stage | seconds |", "|---|--:|", *lines])
+
+
+def main() -> int:
+    """Run, and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--layers", type=int, default=28)
+    parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()))
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
+    given = parser.parse_args()
+    if not (given.model / "config.json").is_file():
+        environment, _ = locate("vllm", detect("auto").kind, Settings())
+        python = environment.python
+        script = HERE / "random_weights.py"
+        tokenizer = ROOT / "infra" / "sample" / "model"
+        words = [python, "-I", "-W", "ignore", script, given.model, tokenizer, given.layers]
+        subprocess.run([str(word) for word in words], check=True)
+    file = given.out / "whole-run.json"
+    file.write_text(json.dumps(spec_of(given.model.resolve()), indent=2))
+    busy = Busy()
+    busy.start()
+    began = time.time()
+    command = [sys.executable, "-m", "deployments", "run", str(file), "--again"]
+    changes = [word for one in given.set for word in ("--set", one)]
+    page = None
+    with subprocess.Popen(
+        [*command, *changes], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ
+    ) as child:
+        assert child.stdout
+        for line in child.stdout:
+            print(f"{time.time() - began:7.1f}  {line}", end="", flush=True)
+            if line.startswith("report: "):
+                page = Path(line.removeprefix("report: ").strip())
+    ended = time.time()
+    if page is None:
+        return child.returncode or 1
+    report = json.loads(page.with_name("report.json").read_text())
+    print(table(report, ended - began))
+    spans = timing_spans(page.parent)
+    print(
+        f"\nThe accelerator was busy {busy.share([(began, ended)]):.0f} % of the time, "
+        f"{busy.share([*spans, (0, began)], outside=True):.0f} % outside timing."
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
