@@ -5,6 +5,7 @@ from __future__ import annotations
 from infra.contracts.capability import Capability
 from infra.contracts.records.endpoint import Found, Grade, Outlook
 from infra.contracts.specs.endpoint_run import EndpointRunSpec
+from infra.engines.remote.finding import can_of
 from infra.suite.port import Line
 
 _LOGPROBS = (
@@ -12,6 +13,9 @@ _LOGPROBS = (
     Capability.ECHO_LOGPROBS,
     Capability.FORCED_LOGPROBS,
 )
+
+_IN_A_CHAT = frozenset([Capability.TOOLS, Capability.JSON_SCHEMA])
+"""What rows ask for by their own way to be answered."""
 
 _SCORED: dict[str, tuple[Grade, str]] = {
     "read": ("exact", "log-probabilities of exactly the choices' tokens, one request a context"),
@@ -32,9 +36,24 @@ def outlook_of(line: Line, found: Found, spec: EndpointRunSpec) -> Outlook:
         found: What the endpoint can.
         spec: The run.
     """
+    can = can_of(found)
+    lacking = [need for need in line.needs if need <= _IN_A_CHAT and need.isdisjoint(can)]
+    if lacking:
+        why = "; ".join(_why(found, one) for need in lacking for one in need)
+        return Outlook(task=line.spec.name, grade="not possible", why=why)
+    if any(Capability.TOOLS in need for need in line.needs):
+        why = "chats with functions travel, and the endpoint's own template and parser are used"
+        return Outlook(task=line.spec.name, grade="generation only", why=why)
     scored = any(need.intersection(_LOGPROBS) for need in line.needs)
     grade, why = _scored(found) if scored else _written(found, spec)
     return Outlook(task=line.spec.name, grade=grade, why=why)
+
+
+def _why(found: Found, capability: Capability) -> str:
+    said = next((one.why for one in found.abilities if one.name == capability), "")
+    return f"it needs {capability.value}, which the endpoint was not shown to have" + (
+        f" ({said})" if said else ""
+    )
 
 
 def _scored(found: Found) -> tuple[Grade, str]:
