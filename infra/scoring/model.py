@@ -301,10 +301,9 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         if seed is not None:
             settings["seed"] = seed
         settings |= more or {}
-        return json.dumps(
-            {name: value for name, value in settings.items() if name not in ("model", "prompt")},
-            sort_keys=True,
-        )
+        # Sorted here and not within: the order of a schema's properties is that of the answer's.
+        names = sorted(settings.keys() - {"model", "prompt"})
+        return json.dumps({name: settings[name] for name in names})
 
     def _score(
         self, pairs: Sequence[tuple[Packed, Packed]], whose: Sequence[Whose], quiet: bool

@@ -20,7 +20,8 @@ def _schema(cells: Cells, *, guided: bool | str) -> Iterator[dict[str, Any]]:
     schema = parsed(cells, "schema")
     if not isinstance(schema, dict):
         raise Unfit("has a schema that is no object", "Write the schema as a JSON object.")
-    text = json.dumps(schema, ensure_ascii=False, sort_keys=True)
+    # As it stands: an engine that is guided by it writes properties in their order there.
+    text = json.dumps(schema, ensure_ascii=False)
     if wrong := _wrong(text):
         raise Unfit(*wrong)
     answer = text_of(cells.get("answer", ""))

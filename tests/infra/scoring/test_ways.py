@@ -20,7 +20,11 @@ from tests.conftest import ROOT
 from tests.infra.suite.harness.completions_server import Completions, serving
 
 MODEL = ROOT / "infra" / "sample" / "model"
-SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+SCHEMA = {
+    "type": "object",
+    "properties": {"n": {"type": "integer"}, "a": {"type": "integer"}},
+    "required": ["n"],
+}
 GUIDE = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}
 
 
@@ -66,6 +70,9 @@ def test_an_answer_is_guided_where_that_is_wanted(
         found = asking.ask(server)
     assert [body.get("response_format") for body in server.requests] == guides
     assert found["schema_compliance"] == compliance
+    for one in filter(None, (body.get("response_format") for body in server.requests)):
+        # A guided answer has its properties in the order of the schema.
+        assert [*one["json_schema"]["schema"]["properties"]] == ["n", "a"]
     prompts = [body["prompt"] for body in server.requests]
     assert prompts[3:] == (prompts[:3] if guided == "both" else [])
     if guided == "both":
