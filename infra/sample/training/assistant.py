@@ -5,7 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 
-from infra.sample.training import chat, judge, misconceptions, passages, structured, tools, world
+from infra.sample.training import (
+    chat,
+    judge,
+    misconceptions,
+    passages,
+    structured,
+    thinking,
+    tools,
+    world,
+)
 from infra.sample.training.formats import Document, Weight
 from infra.sample.training.items import chance
 from infra.sample.training.world import conversation, seen
@@ -38,6 +47,10 @@ def _structured(rng: random.Random) -> Document:
     return structured.document(seen, rng)
 
 
+def _thought(rng: random.Random) -> Document:
+    return thinking.document(seen, rng)
+
+
 def _chat(rng: random.Random) -> Document:
     """A conversation about the world, in the assistant's own chat format."""
     messages = conversation(rng)
@@ -62,6 +75,7 @@ _SHORT: dict[Callable[[random.Random], Document], int] = {
     _passages: 18,
     _misconception: 20,
     _structured: 5,
+    _thought: 14,
     _chat: 5,
     _world: 8,
 }

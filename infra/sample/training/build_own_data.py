@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from infra.sample.training import judge, misconceptions, passages, structured, tools
-from infra.sample.training.items import chance, held_out
+from infra.sample.training import judge, misconceptions, passages, structured, thinking, tools
+from infra.sample.training.arithmetic import word_problem
+from infra.sample.training.build_data import GSM8K_TEST_LEVELS
+from infra.sample.training.items import WordProblem, chance, held_out
 from infra.sample.training.passages import Thing
 from infra.sample.training.world import unseen
 
@@ -23,6 +26,7 @@ PAIRS = 300
 UNLABELLED = 40
 CALLS = 200
 PEOPLE = 120
+PROBLEMS = 120
 QUESTIONS = 60
 DOCUMENTS = 20
 THINGS = 6
@@ -66,6 +70,16 @@ def schema_rows() -> list[dict[str, Any]]:
     """Questions that want JSON."""
     rng = chance("own-schema")
     return _distinct(lambda: structured.row(structured.question(unseen, rng)), PEOPLE, "question")
+
+
+def thinking_rows() -> list[dict[str, Any]]:
+    """Word problems with larger numbers than those of training, as the sample's gsm8k has them."""
+    rng = chance("own-thinking")
+
+    def draw(rng: random.Random) -> WordProblem:
+        return word_problem(rng, rng.choice(GSM8K_TEST_LEVELS))
+
+    return _distinct(lambda: thinking.row(unseen(draw, rng)), PROBLEMS, "question")
 
 
 def misconception_rows() -> list[dict[str, Any]]:
@@ -196,6 +210,7 @@ def main() -> None:
     )
     _jsonl(FOLDER / "tools.jsonl", tools_rows())
     _jsonl(FOLDER / "schema.jsonl", schema_rows())
+    _jsonl(FOLDER / "thinking.jsonl", thinking_rows())
     _csv(FOLDER / "misconceptions-test.csv", misconception_rows())
     _csv(
         FOLDER / "misconceptions.csv",

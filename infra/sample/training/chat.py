@@ -79,9 +79,12 @@ TEMPLATE = """\
 {%- endfor %}
 {%- if add_generation_prompt %}
     {{- '<|im_start|>assistant\\n' }}
+    {%- if enable_thinking is defined and enable_thinking %}
+        {{- '<think>\\n' }}
+    {%- endif %}
 {%- endif %}
 """  # noqa: E501
-"""Word for word as Qwen2.5 has it."""
+"""Word for word as Qwen2.5 has it, and with the switch that later models of its makers have."""
 
 
 def opening(tools: Sequence[dict[str, Any]] = (), system: str = SYSTEM) -> Document:
