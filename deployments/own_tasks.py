@@ -49,6 +49,9 @@ def _init(kind: str, file: Path) -> int:
 
 def _look(file: Path, progress: Progress) -> int:
     own = load(file)
+    if own.embeds:
+        print("\nWhat is found is not known before a run: until then a row is shown with its own "
+              "passages, and as many others as will be found.")  # fmt: skip
     # What a file may be called and a task may not.
     name = re.sub(r"[^\w.+@-]+", "-", file.stem).strip("-._") or "rows"
     print(f"{file.name}: {len(own.rows)} questions of the kind {own.kind.name} ({own.kind.column}: "
@@ -67,6 +70,8 @@ def _look(file: Path, progress: Progress) -> int:
     place = f'evaluation.tasks["{name}"].file' if "." in name else f"evaluation.tasks.{name}.file"
     changes = shlex.join(["--set", f"evaluation.tasks[+].name={name}", "--set", f"{place}={file}"])
     print(f"in a run: {changes}")
+    if own.embeds:
+        print("and, for what turns texts into vectors: --set evaluation.embedding.model.id=MODEL")
     return 0
 
 

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from tests import gguf_files, tiny_model, two_models
 from tests.conftest import ROOT
+from tests.deployments.document_inputs import DOCUMENTS
 
 SAMPLE = ROOT / "infra" / "sample"
 
@@ -700,6 +701,7 @@ CASES: list[tuple[Callable[[Case], None], tuple[str, ...]]] = [
     (a_csv_with_nothing_but_its_header, ("Idavidrein/gpqa",)),
     (answers_as_long_as_the_window, ("gsm8k", "1024 for the answer")),
     (more_shots_than_rows, ("gsm8k", "5 worked examples")),
+    *DOCUMENTS,
     # how the model is evaluated
     (
         template(_NO_SYSTEM, _BRIEF),

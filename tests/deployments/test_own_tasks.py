@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deployments.__main__ import main
+from tests.infra.suite.own.test_documents import COSTS, NONE, files
 
 
 def test_an_example_is_written_looked_at_and_named_in_a_run(
@@ -48,3 +49,21 @@ def test_what_it_says_of_a_run_can_be_typed_whatever_the_file_is_called(
     assert main(["show", "sample", *shlex.split(line.partition("in a run: ")[2])]) == 0
     shown = json.loads(capsys.readouterr().out)["evaluation"]["tasks"][-1]
     assert (shown["name"], shown["file"]) == ("my-rows.v1-2", str(file))
+
+
+def test_of_documents_it_says_that_nothing_is_found_yet(
+    tmp_path: Path, own_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "handbook.jsonl"
+    assert main(["init-task", "documents", str(file)]) == 0
+    assert "what a retriever of yours found" in file.with_suffix(".yaml").read_text()
+    assert main(["look-at-task", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert "[2] prices.md" in said and "not known before a run" not in said
+    assert main(["look-at-task", str(files(tmp_path, COSTS, NONE))]) == 0
+    said = capsys.readouterr().out
+    assert "What is found is not known before a run" in said
+    change = said.partition("into vectors: ")[2].split()
+    assert main(["show", "sample", *change]) == 0
+    shown = json.loads(capsys.readouterr().out)["evaluation"]["embedding"]
+    assert shown["model"]["id"] == "MODEL"

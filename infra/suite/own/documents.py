@@ -267,7 +267,13 @@ DOCUMENTS = Kind(
     name="documents",
     column="passages",
     meaning="what holds the answer: a text that is quoted from a document, "
-    '{"document": …, "text": …}, or a list of these; none where nothing answers the question',
+    'or {"document": …, "text": …}, or a list of these',
+    columns={
+        "answer": "what is right, or a list of what is; none where nothing answers the question",
+        "retrieved": "what a retriever of yours found. Take the column out and set folder below "
+        "to have\n#          it found: in text, Markdown, PDF and HTML, with evaluation.embedding "
+        "of the run",
+    },
     read=_read,
     metrics=(
         "right",

@@ -99,7 +99,8 @@ def _settings(kind: Kind, file: str) -> str:
         else "every row scores from 0 to 1",
         units=", ".join(f"{metric}: {unit}" for metric, unit in kind.units.items()),
         options=_options(kind),
-        answer=_ANSWER if checked and kind.marks else "",
+        answer="".join(f"#          {name}: {what}.\n" for name, what in kind.columns.items())
+        or (_ANSWER if checked and kind.marks else ""),
         generation=_generation(kind) if kind.definition["output_type"] == "generate_until" else "",
         shots="" if kind.definition.get("num_fewshot") == 0 else _SHOTS,
     )

@@ -66,6 +66,9 @@ class Kind:
     """Where that function is: a module that needs no other of ours, since it goes beside the
     definition."""
 
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Further columns that it reads → what stands there, for people."""
+
     asked_in: tuple[str, ...] = ()
     """Columns that may hold what is asked, beside those of all kinds."""
 

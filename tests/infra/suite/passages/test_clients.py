@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from infra.contracts.records import PythonEnvironment
+from infra.contracts.specs import ServingSpec
 from infra.engines.live import LiveServer
-from tests.conftest import ROOT
+from infra.engines.port import Setup
+from infra.engines.registry import engine_of
+from infra.machine.device import detect
+from tests.conftest import ROOT, PrintProgress
 from tests.infra.engines.vllm.test_server import serve_model
-from tests.infra.suite.passages.clients import QUESTION
+from tests.infra.suite.passages.clients import ASKED, QUESTION, TEXTS
 
 CLIENTS = Path(__file__).with_name("clients.py")
 SAMPLE = ROOT / "infra" / "sample" / "model"
@@ -52,3 +57,30 @@ def test_prompts_and_chats_are_answered_as_they_are_without_a_library(
     expected = {"completion": completion["choices"][0]["text"], "chat": said, "streamed": said}
     assert said and expected["completion"]
     assert found == {"llama-index": expected, "langchain": expected}
+
+
+@pytest.mark.engine
+def test_vectors_are_given_as_they_are_without_a_library(
+    server_environment: PythonEnvironment,
+    documents_environment: PythonEnvironment,
+    tmp_path: Path,
+) -> None:
+    setup = Setup(
+        SAMPLE, ServingSpec(device="cpu"), server_environment, detect("cpu"), pooling="mean"
+    )
+    with engine_of(setup.serving).serve(
+        setup, name="embedding", concurrency=4, logprobs=0, log=tmp_path / "log",
+        progress=PrintProgress(),
+    ) as server:  # fmt: skip
+        assert isinstance(server, LiveServer)
+        found = asked("vectors", server, documents_environment)
+        body = {"input": [*TEXTS, ASKED], "encoding_format": "float"}
+        data = plain(server, "/embeddings", body)["data"]
+    expected = np.array([one["embedding"] for one in data])
+    assert expected.shape == (4, 256)
+    for library, vectors in found.items():
+        # Alone and beside others, a text is not computed in the same order.
+        assert np.allclose(np.array(vectors), expected, atol=2e-3), library
+    # What the question is about is nearer to it than what it is not about.
+    near = expected[:3] @ expected[3]
+    assert near.argmax() == 0
