@@ -257,6 +257,7 @@ def _compare_metric(
     how: _How,
 ) -> Compared:
     values = baseline.metrics[metric], candidate.metrics[metric]
+    pairs = _carrying(metric, values, pairs)
     # Corpus metrics (BLEU, perplexity) keep tuples or nothing in their rows.
     scored = [
         (one, other)
@@ -312,6 +313,19 @@ def _compare_metric(
     )
     documents = frozenset(pair.baseline.question for pair in pairs)
     return Compared(compared, found, documents if decides(compared) else frozenset())
+
+
+def _carrying(
+    metric: str, values: tuple[MetricValue, MetricValue], pairs: list[RowPair]
+) -> list[RowPair]:
+    """Return the pairs that a metric is of: some of them, where both arms declare to be of these.
+
+    Whether a row carries it must not depend on what was answered: a metric of other rows in the
+    one arm than in the other is of none.
+    """
+    part = [pair for pair in pairs if pair.baseline.score(metric) is not None]
+    same = [pair for pair in pairs if pair.candidate.score(metric) is not None] == part
+    return part if same and {value.n for value in values} == {len(part)} else pairs
 
 
 def _breach(metric: str, pairs: Sequence[RowPair]) -> str:

@@ -72,6 +72,13 @@ def test_all_arms_are_asked_with_what_was_found_once(
     assert prompts[0] == prompts[1]
     assert f"{NORTH}" in prompts[0][0] and "[2] " in prompts[0][0] and "[3] " not in prompts[0][0]
     assert first.arms["half"].tasks["handbook"].primary_metric == "right,none"
+    # Marks of some rows are means of these, compared on these, and made again by the receipt.
+    metrics = first.arms["half"].tasks["handbook"].metrics
+    assert (metrics["right,none"].n, metrics["declined_where_nothing,none"].n) == (4, 1)
+    compared = {one.metric: one.pairs for one in first.judged["half"].comparison.metrics}
+    assert (compared["right,none"], compared["declined_where_nothing,none"]) == (4, 1)
+    said = [note for check in receipt.verify(kept) for note in check.notes]
+    assert not [note for note in said if "no score of their own" in note]
     # What the user set stands in the report, and not where what was found lies.
     assert first.spec.evaluation.tasks[0].file == str(tmp_path / "rows.jsonl")
     assert receipt.verify(kept) and not [w for check in receipt.verify(kept) for w in check.wrong]

@@ -83,7 +83,7 @@ class MetricValue(Record):
     """Standard error as lm-eval computes it; none where it has no formula."""
 
     n: int
-    """Documents."""
+    """Documents that it is of: all, or those whose rows carry it, where that is not every row."""
 
     higher_is_better: bool = True
     unit: MetricUnit | None = None

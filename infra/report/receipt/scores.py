@@ -88,7 +88,7 @@ def _means(path: str, task: TaskScores, rows: Sequence[Row]) -> Iterator[tuple[s
     for metric, reported in task.metrics.items():
         values = [row.metrics.get(metric) for row in rows]
         numbers = [float(value) for value in values if isinstance(value, int | float)]
-        if not rows or len(numbers) < len(rows):
+        if not rows or len(numbers) not in (len(rows), reported.n):
             yield f"{path}.metrics.{metric}: the rows carry no score of their own, so it was not "\
                   "made again", False  # fmt: skip
             continue

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from infra.contracts.errors import ComparisonError
-from infra.contracts.records import ArmResult, Comparison, MetricComparison, TaskScores
+from infra.contracts.records import (
+    ArmResult,
+    Comparison,
+    MetricComparison,
+    MetricValue,
+    TaskScores,
+)
 from infra.contracts.specs import VerdictSpec
 from infra.judging.comparison import compare, decisive, effect
 from infra.judging.statistics import TANGO, PairedCounts, paired_proportions
@@ -149,6 +155,35 @@ def test_rows_without_a_number_have_no_interval(
     assert metric.low is None
     assert metric.unit == "value"
     assert (metric.lost, metric.gained) == (0, 0)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_metric_of_some_rows_is_compared_on_these(
+    tmp_path: Path, arms: tuple[ArmResult, ArmResult], same: bool
+) -> None:
+    """A mark that a third of the rows has, as of questions whose passages were missed."""
+    results = []
+    for arm, wrong in zip(arms, (2, 7), strict=True):
+        rows = _rows([1.0] * 90, metric="right,none")
+        path = f"samples/{'baseline' if arm is arms[0] else 'candidate'}/t.jsonl"
+        scores = score("t", rows, path)
+        first = 0 if same or arm is arms[0] else 1
+        carrying = range(first, 90, 3)
+        for number, place in enumerate(carrying):
+            rows[place]["metrics"]["part,none"] = float(number >= wrong)
+        write_rows(tmp_path / path, rows)
+        part = MetricValue(value=1 - wrong / 30, stderr=None, n=len(carrying), unit="points",
+                           aggregation="mean")  # fmt: skip
+        scores = scores.model_copy(update={"metrics": {**scores.metrics, "part,none": part}})
+        results.append(arm.model_copy(update={"tasks": {"t": scores}}))
+    found = {one.metric: one for one in compare(results[0], results[1], tmp_path).metrics}
+    whole, part_of_it = found["right,none"], found["part,none"]
+    assert whole.pairs == 90
+    assert (part_of_it.pairs, part_of_it.low is not None) == ((30, True) if same else (90, False))
+    if same:
+        assert (part_of_it.lost, part_of_it.gained) == (5, 0)
+        assert part_of_it.low is not None and part_of_it.high is not None
+        assert part_of_it.low < -5 / 30 < part_of_it.high
 
 
 def test_identical_arms(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
 from infra.contracts.errors import EvaluationError
 from infra.contracts.records import MetricValue, TaskScores
 from infra.suite.harness.metrics import declared, metric_names
+from infra.suite.metrics import Metric
 from infra.suite.own.kind import NOT_ASKED
 from infra.suite.rows import UNFINISHED, Row, questions_digest
 
@@ -102,7 +103,8 @@ def task_scores(
                 stderr=_of_questions(own, key)
                 if repeats
                 else _finite(result.get(_stderr_key(key))),
-                n=int(result.get("sample_len", len(own))),
+                n=(None if group else _part(key, own, declarations[key]))
+                or int(result.get("sample_len", len(own))),
                 higher_is_better=declarations[key].higher_is_better,
                 unit=declarations[key].unit,
                 aggregation=declarations[key].aggregation,
@@ -124,6 +126,14 @@ def task_scores(
         nothing_to_ask=sum(bool(row.doc.get(NOT_ASKED)) for row in own),
         unfinished=sum(row.finish_reason == UNFINISHED for row in own),
     )
+
+
+def _part(key: str, rows: Sequence[Row], metric: Metric) -> int | None:
+    """Return how many rows a metric is the mean of, where it is one of some of them alone."""
+    if metric.aggregation != "mean":
+        return None
+    carrying = sum(row.score(key) is not None for row in rows)
+    return carrying if 0 < carrying < len(rows) else None
 
 
 def _stderr_key(key: str) -> str:
