@@ -16,6 +16,7 @@ from infra.contracts.specs import (
     CandidateSpec,
     CompressedSpec,
     DatasetSpec,
+    EmbeddingSpec,
     EvaluationSpec,
     FidelitySpec,
     GgufSpec,
@@ -137,6 +138,62 @@ def sample_methods() -> RunSpec:
     )
 
 
+def own_kinds() -> RunSpec:
+    """A task of each kind of rows that nobody publishes, on the sample assistant and on two cores:
+    judging, calling functions, answering from documents, naming misconceptions, writing JSON.
+    """
+    rows = f"{SAMPLE}/data/own"
+    return RunSpec(
+        baseline=ArmSpec(
+            model=sample_assistant(),
+            serving=ServingSpec(device="auto", max_model_len=4096, enforce_eager=True),
+        ),
+        candidates=(
+            CandidateSpec(
+                name="awq",
+                quantization=AwqSpec(
+                    calibration=CalibrationSpec(
+                        path=f"{rows}/calibration.jsonl", max_samples=32, max_sequence_length=512
+                    ),
+                    group_size=64,
+                ),
+            ),
+        ),
+        evaluation=EvaluationSpec(
+            tasks=(
+                TaskSpec(name="preference", file=f"{rows}/preference.jsonl"),
+                TaskSpec(name="tools", file=f"{rows}/tools.jsonl", limit=240),
+                TaskSpec(name="schema", file=f"{rows}/schema.jsonl", max_gen_toks=96),
+                TaskSpec(name="documents", file=f"{rows}/documents.jsonl", max_gen_toks=32),
+                TaskSpec(name="to-judge", file=f"{rows}/preference-unlabelled.jsonl"),
+            ),
+            chat_template=True,
+            # Its vectors come from the other sample model, which finds more.
+            embedding=EmbeddingSpec(
+                model=ModelSpec(source="local", id=f"{SAMPLE}/model"),
+                pooling="mean",
+                serving=ServingSpec(device="auto", max_model_len=2048, enforce_eager=True),
+            ),
+        ),
+        fidelity=FidelitySpec(documents=16, max_tokens=256),
+        speed=SpeedSpec(enabled=False),
+        verdict=VerdictSpec(
+            margin_points=10,
+            task_margin_points=20,
+            margins={"log_loss": 0.1},
+            flip_rate=0.3,
+            if_unresolvable="widen",
+            gate=False,
+        ),
+        results=ResultsSpec(label="own-kinds"),
+    )
+
+
+def sample_assistant() -> ModelSpec:
+    """The sample model that judges, calls functions and answers from passages."""
+    return ModelSpec(source="local", id=f"{SAMPLE}/assistant")
+
+
 def sample_awq() -> ModelSpec:
     """The sample model as others publish theirs: a folder that is quantized already."""
     return ModelSpec(source="local", id=f"{SAMPLE}/model-awq")
@@ -256,6 +313,7 @@ RECIPES: dict[str, Recipe] = {
     "sample": sample,
     "sample-candidates": sample_candidates,
     "sample-methods": sample_methods,
+    "own-kinds": own_kinds,
     "qwen2.5-7b-instruct": qwen2_5_7b_instruct,
     "qwen2.5-32b-instruct": qwen2_5_32b_instruct,
     "qwen2.5-quality": qwen2_5_quality,

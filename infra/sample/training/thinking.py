@@ -1,4 +1,5 @@
 """Word problems that are thought about first, in a thought that the template opens."""
+
 from __future__ import annotations
 
 import random
