@@ -22,11 +22,13 @@ from infra.models.weights import as_it_came
 from infra.quantizers import programs_of, quantizer_of
 from infra.report.baseline_pack import require_same_origin
 from infra.store.run_folder import RunFolder
+from infra.suite import cutting
 from infra.suite.passages.pending import PROGRAM, pending
 from tasks.adopt_baseline import adopt_baseline
 from tasks.build_environment import build_environment
 from tasks.check_prerequisites import check_prerequisites
 from tasks.compare import compare
+from tasks.cut_texts import cut_texts
 from tasks.evaluate_arm import evaluate_arm
 from tasks.fetch_adapter import fetch_adapter
 from tasks.fetch_weights import fetch_weights
@@ -48,7 +50,8 @@ def evaluate(spec: RunSpec) -> Path:
     """
     run = check_prerequisites(spec)
     parts = _Parts(spec, run)
-    asked = parts.retrieved()
+    parts.retrieved()
+    asked = parts.cut()
     failed: dict[str, AssayError] = {}
     checkpoints: dict[str, Checkpoint] = {}
     for name, arm in spec.evaluated.items():
@@ -124,6 +127,19 @@ class _Parts:
         evaluation = self._spec.evaluation
         if pending(evaluation):
             asked = with_passages(evaluation, self._run, self._builds[_LIBRARIES], self.embedding)
+            self._spec = self._spec.model_copy(update={"evaluation": asked})
+        return self._spec
+
+    def cut(self) -> RunSpec:
+        """Return the run as it is asked: with pairs that fit the baseline's window, for all arms.
+
+        Without a baseline here, a candidate that comes from it has its tokenizer.
+        """
+        if cutting.pending(self._spec.evaluation):
+            there = self._spec.evaluated
+            name = BASELINE if BASELINE in there else next(iter(there))
+            folder = self._fetched(name, there[name]).path
+            asked = cut_texts(self._spec.evaluation, self._spec.baseline, folder, self._run)
             self._spec = self._spec.model_copy(update={"evaluation": asked})
         return self._spec
 

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from infra.contracts.errors import AssayError
 from infra.contracts.progress import Progress
-from infra.contracts.specs import BASELINE, RunSpec
+from infra.contracts.specs import BASELINE, EvaluationSpec, RunSpec
 from infra.models.hubs.hub import connect
 from infra.preflight import (
     access,
@@ -33,6 +33,7 @@ from infra.preflight.findings import Finding, look, note, problems
 from infra.preflight.lines import Lines
 from infra.report import baseline_pack
 from infra.store.settings import Settings
+from infra.suite import cutting
 
 _THREADS = 16
 
@@ -155,6 +156,7 @@ def _prompts(
     """Look at the first questions with the tokenizer of each arm, each once for each window."""
     lines = Lines(spec)
     seen: set[object] = set()
+    part = _cut(spec, found, loaded, settings, progress)
     for name in spec.evaluated:
         writer = name if spec.evaluation.tokenizer == "own" else BASELINE
         folder, window = found.models[writer].folder, found.models[name].window
@@ -162,16 +164,30 @@ def _prompts(
         if folder is None:
             if spec.arms[writer].model.source != "local":
                 lines.add(name, suite.WITH_THE_MODEL)
-        elif loaded.part and (folder, window, trusted) not in seen:
+        elif part and (folder, window, trusted) not in seen:
             seen.add((folder, window, trusted))
             talk = next(
                 (said for other, said in found.conversations.items()
                  if found.models[other].folder == folder), None,
             )  # fmt: skip
             lines.extend(name, suite.look_at_prompts(
-                loaded.part, folder, window, trusted, talk, settings, progress
+                part, folder, window, trusted, talk, settings, progress
             ))  # fmt: skip
     return lines.findings
+
+
+def _cut(
+    spec: RunSpec, found: Arms, loaded: suite.Loaded, settings: Settings, progress: Progress
+) -> EvaluationSpec | None:
+    """Return the tasks that are loaded as the arms are asked them."""
+    name = BASELINE if BASELINE in spec.evaluated else next(iter(spec.evaluated))
+    model = found.models[name]
+    if loaded.part is None or model.folder is None:
+        return loaded.part
+    return cutting.cut(
+        loaded.part, model.folder, model.window, settings=settings, progress=progress,
+        trust_remote_code=spec.arms[name].model.trust_remote_code,
+    )  # fmt: skip
 
 
 def _prefect_api() -> Finding | str:

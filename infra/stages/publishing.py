@@ -27,6 +27,7 @@ from infra.judging.power import planned
 from infra.judging.verdict import decide
 from infra.machine.device import detect
 from infra.report.trend import alerts
+from infra.stages import cutting
 from infra.stages.passages import sentences
 from infra.stages.run_key import INPUTS, RunInputs, key_of_finished
 from infra.store.run_folder import RunFolder, runs_folder
@@ -85,6 +86,7 @@ def assemble(
         provenance={
             **_provenance(arms, spec, inputs.commit),
             **sentences(arms[BASELINE].tasks, run),
+            **cutting.sentences(arms[BASELINE].tasks, run),
             "prefect_url": prefect_url,
             "run_key": key_of_finished(inputs, arms, spec, settings) or "",
         },

@@ -39,12 +39,10 @@ def check_prompts(
         EvaluationError: The template refuses or leaves out a part of a first question, or one does
             not fit, or there is no template or BOS, although one is wanted.
     """
-    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    shape = from_config(config, 0)
     found = kind_of(spec).prompts(
         spec,
         tokenizer,
-        window=arm.serving.max_model_len or (shape.window if shape else None),
+        window=window_of(arm, model),
         trust_remote_code=(
             arm.model.trust_remote_code if trust_remote_code is None else trust_remote_code
         ),
@@ -61,3 +59,15 @@ def check_prompts(
             cause=first.cause,
             remedy=" ".join(dict.fromkeys(error.remedy for error in (first, *more))),
         )
+
+
+def window_of(arm: ArmSpec, model: Path) -> int | None:
+    """Return the tokens of prompt and answer together that an arm takes; none if nobody knows.
+
+    Args:
+        arm: How the model is served.
+        model: Its folder.
+    """
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    shape = from_config(config, 0)
+    return arm.serving.max_model_len or (shape.window if shape else None)

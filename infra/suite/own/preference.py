@@ -27,7 +27,17 @@ _BEGINNING = (
     "Answer with one letter: A, B, or C if neither did."
 )
 _END = "The better assistant:"
-_GAP = "\n[…]\n"
+GAP = "\n[…]\n"
+"""What stands in place of words that were cut."""
+
+CUT = "cut_to_window"
+"""Column: how many texts of a row were cut before, to fit a window; see `infra.suite.cutting`."""
+
+UNCUT = 10**9
+"""Letters that no conversation has."""
+
+COLUMNS = ("prompt", "question", "response_a", "response_b")
+"""Where texts stand."""
 
 
 def _read(
@@ -57,16 +67,31 @@ def _asked(
     answers = [_turns(cells, name) for name in ("response_a", "response_b")]
     if not any(text.strip() for text in asked):
         lacking = ["prompt", *lacking]
+    before = str(cells.get(CUT, 0))
     for order in (0, 1) if both_orders else (0,):
         first, second = answers if order == 0 else answers[::-1]
         shown, cut = _shown(asked, first, second, longest)
         yield {
             "prompt": f"{beginning}\n\n{shown}\n\n{end}",
             "order": "ba" if order else "ab",
-            "cut": str(cut),
+            "cut": str(cut + (int(before) if before.isdigit() else 0)),
             "letters": list(LABELS),
             NOT_ASKED: f"has no {lacking[0]}" if lacking else "",
         }
+
+
+def prompts_of(cells: Cells, **options: Any) -> list[str]:
+    """Return what is asked about a row, in each order.
+
+    Raises:
+        Unfit: It cannot be asked.
+    """
+    return [str(one["prompt"]) for one in _asked(cells, **options)]
+
+
+def turns_of(cells: Cells) -> dict[str, list[str]]:
+    """Return the turns of each column that a row has."""
+    return {name: _turns(cells, name) for name in COLUMNS if name in cells}
 
 
 def _turns(cells: Cells, column: str) -> list[str]:
@@ -120,14 +145,14 @@ def _shown(
         for who, texts in columns
         if turn < len(texts)
     ]
-    allowed = _allowed([len(text) for _, text in texts], longest)
-    cut = [_cut(text, allowed) for _, text in texts]
+    most = allowed([len(text) for _, text in texts], longest)
+    cut = [_cut(text, most) for _, text in texts]
     shown = "\n\n".join(f"[{who}]\n{text}" for (who, _), text in zip(texts, cut, strict=True))
-    return shown, sum(len(text) > allowed for _, text in texts)
+    return shown, sum(len(text) > most for _, text in texts)
 
 
-def _allowed(lengths: Sequence[int], longest: int) -> int:
-    """Return the most letters of a text with which all of them together have no more than allowed.
+def allowed(lengths: Sequence[int], longest: int) -> int:
+    """Return how long a text may be, so that all of them together are no longer than allowed.
 
     Short texts stay whole, and leave the room to longer ones.
     """
@@ -144,7 +169,7 @@ def _cut(text: str, allowed: int) -> str:
     if len(text) <= allowed:
         return text
     head = (allowed + 1) // 2
-    return text[:head] + _GAP + text[len(text) - (allowed - head) :]
+    return text[:head] + GAP + text[len(text) - (allowed - head) :]
 
 
 _OPTIONS = {"both_orders": True, "longest": 12000, "beginning": _BEGINNING, "end": _END}

@@ -18,7 +18,7 @@ from infra.store.settings import Settings
 from infra.suite import kind_of
 from infra.suite.own import marks
 from infra.suite.own.definition import load
-from infra.suite.own.preference import _allowed, _cut
+from infra.suite.own.preference import _cut, allowed
 
 ROW = {"prompt": "p", "response_a": "first", "response_b": "second", "winner": "model_a"}
 
@@ -83,13 +83,13 @@ def test_long_texts_lose_their_middle_and_short_ones_nothing(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("lengths", "longest", "allowed"),
+    ("lengths", "longest", "most"),
     [([5, 5], 100, 5), ([5, 100], 50, 45), ([100, 100, 10], 110, 50), ([9, 9, 9], 3, 1)],
 )
-def test_the_room_is_shared(lengths: list[int], longest: int, allowed: int) -> None:
-    assert _allowed(lengths, longest) == allowed
-    assert sum(min(length, allowed) for length in lengths) <= longest
-    assert all(len(_cut("y" * one, allowed).replace("\n[…]\n", "")) <= allowed for one in lengths)
+def test_the_room_is_shared(lengths: list[int], longest: int, most: int) -> None:
+    assert allowed(lengths, longest) == most
+    assert sum(min(length, most) for length in lengths) <= longest
+    assert all(len(_cut("y" * one, most).replace("\n[…]\n", "")) <= most for one in lengths)
 
 
 @pytest.mark.parametrize(
