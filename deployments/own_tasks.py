@@ -68,7 +68,11 @@ def _look(file: Path, progress: Progress) -> int:
     if own.kind.metrics[0] not in own.kind.losses:
         _plan(len(own.rows))
     place = f'evaluation.tasks["{name}"].file' if "." in name else f"evaluation.tasks.{name}.file"
-    changes = shlex.join(["--set", f"evaluation.tasks[+].name={name}", "--set", f"{place}={file}"])
+    given = [f"evaluation.tasks[+].name={name}", f"{place}={file}"]
+    if own.embeds:
+        print("what embeds its answers is named in the run: a model, or a URL")
+        given.append("evaluation.embedding.model.id=MODEL")
+    changes = shlex.join([word for change in given for word in ("--set", change)])
     print(f"in a run: {changes}")
     if own.embeds:
         print("and, for what turns texts into vectors: --set evaluation.embedding.model.id=MODEL")

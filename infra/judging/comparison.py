@@ -279,7 +279,9 @@ def _compare_metric(
         found, method = _tested(found, method, metric, scored, values, pairs, how.confidence)
     ratio = points and better_higher
     rows = [pair.baseline for pair in pairs]
-    guessed = how.rules.guessing(metric, rows, better_higher) if points else Guessing(None)
+    guessed = Guessing(values[0].chance)
+    if points and guessed.chance is None:
+        guessed = how.rules.guessing(metric, rows, better_higher)
     chance = guessed.chance
     low, high = found.limits if found else (None, None)
     compared = MetricComparison(

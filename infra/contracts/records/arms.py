@@ -92,6 +92,9 @@ class MetricValue(Record):
     aggregation: Aggregation | None = None
     """As it is declared. None in scores of earlier versions."""
 
+    chance: float | None = None
+    """What guessing scores, where the task declares it; else the rows say it, if anything does."""
+
 
 class SubmissionFile(Record):
     """What an arm says of rows without labels, one line a row, to be handed in somewhere."""

@@ -7,12 +7,12 @@ word for a unit: that is the one of the metric's name, or stands in the definiti
       units: {house_score: points}
 
 and a metric of which neither says anything is a bare value, which no margin in points can be held
-against.
+against. What guessing scores may stand there too: `chance: {house_score: 0.25}`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 from infra.contracts.errors import EvaluationError
@@ -49,6 +49,7 @@ def declared(metric: str, name: str, loaded: Mapping[str, Any]) -> Metric:
         higher_is_better=is_better_higher(
             metric, directions.pop() if len(directions) == 1 else None
         ),
+        chance=_chance(metric, tasks),
     )
 
 
@@ -108,6 +109,15 @@ def _unit(metric: str, task: Any) -> MetricUnit:
             f"{', '.join(get_args(MetricUnit))}; points if every row scores between 0 and 1.",
         )
     return units.get(metric) or unit_of_name(metric, _name(task))
+
+
+def _chance(metric: str, tasks: Sequence[Any]) -> float | None:
+    """Return what guessing scores, as the metadata of a task says; none of several tasks."""
+    metadata = tasks[0].get_config("metadata") if hasattr(tasks[0], "get_config") else None
+    chances = metadata.get("chance") if isinstance(metadata, Mapping) else None
+    found = chances.get(metric) if isinstance(chances, Mapping) else None
+    plain = isinstance(found, int | float) and not isinstance(found, bool)
+    return float(found) if len(tasks) == 1 and found is not None and plain else None
 
 
 def _name(task: Any) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +45,18 @@ def read_beside(file: Path, kind: Kind) -> tuple[dict[str, Any], Mapping[str, An
 
 
 def named_beside(file: Path, kinds: Iterable[Kind]) -> list[Path]:
-    """Return the files and folders that the settings of a file name; none that nobody can read."""
-    try:
+    """Return the files and folders that the settings of a file name, or the kinds' own options."""
+    found = None
+    with suppress(OSError, yaml.YAMLError, ValueError, RecursionError):
+        # Whoever reads the settings says what is wrong with them.
         found = yaml.safe_load(beside_of(file).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, ValueError, RecursionError):
-        return []  # whoever reads the settings says what is wrong
     given = found if isinstance(found, dict) else {}
     return [
         file.parent / Path(value).expanduser()
         for kind in kinds
-        if isinstance(options := given.get(kind.name), dict)
+        if isinstance(options := given.get(kind.name, {}), dict)
         for name in kind.paths
-        if isinstance(value := options.get(name), str) and value
+        if isinstance(value := options.get(name, kind.options[name]), str) and value
     ]
 
 
@@ -104,10 +105,11 @@ def _settings(beside: Path, kind: Kind) -> dict[str, Any]:
             f"{beside.name} holds a {type(found).__name__}, not keys with values.",
             remedy="Write lm-eval's keys: `num_fewshot: 0`, `generation_kwargs: {…}`, ….",
         )
-    if others := [str(key) for key in found if key not in (*_SETTINGS, kind.name)]:
+    allowed = [key for key in _SETTINGS if key not in kind.decides]
+    if others := [str(key) for key in found if key not in (*allowed, kind.name)]:
         raise EvaluationError(
             f"{beside.name} sets {', '.join(sorted(others))}.",
-            cause=f"Beside a file may stand {', '.join(_SETTINGS)}"
+            cause=f"Beside a file may stand {', '.join(allowed)}"
             + (f", {kind.name}." if kind.options else "."),
             remedy="Take it out; for a definition that says all, use evaluation.include_path.",
         )

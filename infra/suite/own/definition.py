@@ -21,8 +21,8 @@ from infra.store.content import (
 )
 from infra.store.settings import Settings
 from infra.suite.own.beside import beside_of, named_beside, read_beside
-from infra.suite.own.kind import NOT_ASKED, Kind, Unfit, text_of
-from infra.suite.own.kinds import KINDS, QUESTIONS, kind_of_columns, question_of
+from infra.suite.own.kind import NOT_ASKED, QUESTIONS, Defined, Kind, Unfit, text_of
+from infra.suite.own.kinds import KINDS, kind_of_columns, question_of
 from infra.suite.own.submission import NUMBER, SUBMITTED
 from infra.suite.own.table import Cells, read
 
@@ -40,6 +40,9 @@ class OwnTask:
 
     settings: Mapping[str, Any]
     """What the YAML beside it says."""
+
+    defined: Defined
+    """What its kind says of this file."""
 
     needs: tuple[str, ...] = ()
     """What a server has to be able to do, where that is another thing than usual."""
@@ -128,7 +131,10 @@ def load(file: Path) -> OwnTask:
             f"No row of {file.name} can be asked: the first one {found[0][NOT_ASKED]}.",
             remedy="Look at the names of its columns.",
         )
-    return OwnTask(kind, _alike(found, kind), settings, needs, embeds)
+    defined = Defined({}, {}, {})
+    if kind.defines:
+        defined = kind.defines(options["opened"], options)
+    return OwnTask(kind, _alike(found, kind), settings, defined, needs, embeds)
 
 
 def _questions(kind: Kind, cells: Cells, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -169,12 +175,16 @@ def _write(folder: Path, name: str, own: OwnTask) -> None:
         "dataset_path": "parquet",
         "dataset_kwargs": {"data_files": {"test": rows}},
         **own.kind.definition,
+        **own.defined.keys,
         **own.settings,
     }
     if own.needs:
         definition["metadata"] = {**definition["metadata"], "needs": [*own.needs]}
     if own.embeds:
         definition["metadata"] = {**definition["metadata"], "embeds": True}
+    definition["metadata"] = {**definition["metadata"], **own.defined.metadata}
+    for file, content in own.defined.files.items():
+        (folder / file).write_text(content, encoding="utf-8")
     text = yaml.safe_dump(definition, allow_unicode=True, sort_keys=False)
     if own.kind.marks:
         beside = Path(str(own.kind.marked_by.__file__))

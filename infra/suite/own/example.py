@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from infra.contracts.errors import SpecError
-from infra.suite.own.kind import Kind
+from infra.suite.own.kind import QUESTIONS, Kind
 from infra.suite.own.kinds import KINDS
 from infra.suite.own.table import Cells
 
@@ -18,7 +18,7 @@ _BESIDE = """\
 # Settings of {file}, in the words of lm-eval's task definitions. All of it may go; what stands
 # here counts before what the kind ({kind}) says.
 #
-# Columns: question (or prompt), what the model is asked, word for word;
+# Columns: {question}, what the model is asked{how};
 #          {column}: {meaning}.
 {answer}# Further columns are kept, and stand beside each answer in the report.
 #
@@ -60,7 +60,8 @@ def write(name: str, path: Path) -> tuple[Path, Path]:
             remedy=f"Call it {path.with_suffix('.jsonl')}.",
         )
     beside = path.with_suffix(".yaml")
-    if there := [str(one) for one in (path, beside) if one.exists()]:
+    more = {path.parent / name: content for name, content in kind.beside.items()}
+    if there := [str(one) for one in (path, beside, *more) if one.exists()]:
         raise SpecError(
             f"{' and '.join(there)} exist already.",
             remedy="Choose another name; nothing is overwritten.",
@@ -68,12 +69,19 @@ def write(name: str, path: Path) -> tuple[Path, Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(_lines(kind.example), encoding="utf-8")
     beside.write_text(_settings(kind, path.name), encoding="utf-8")
+    for file, content in more.items():
+        file.write_text(content, encoding="utf-8")
     return path, beside
 
 
 def _generation(kind: Kind) -> str:
     given = yaml.safe_dump(dict(kind.definition["generation_kwargs"]), sort_keys=False)
     return f"\ngeneration_kwargs:\n{_UNTIL}" + textwrap.indent(given, "  ")
+
+
+def _writes(kind: Kind) -> bool:
+    """Return whether it lets the model write, as its definition says alone."""
+    return kind.definition["output_type"] == "generate_until" and not kind.defines
 
 
 def _options(kind: Kind) -> str:
@@ -87,10 +95,13 @@ def _lines(rows: Iterable[Cells]) -> str:
 
 
 def _settings(kind: Kind, file: str) -> str:
+    first, *others = kind.asked_in if kind.defines else QUESTIONS
     checked = any("answer" in row for row in kind.example) and kind.column != "answer"
     return _BESIDE.format(
         file=file,
         kind=kind.name,
+        question=f"{first} (or {', '.join(others)})" if others else first,
+        how="" if kind.defines else ", word for word",
         column=kind.column,
         meaning=kind.meaning,
         metric=kind.metrics[0],
@@ -101,6 +112,6 @@ def _settings(kind: Kind, file: str) -> str:
         options=_options(kind),
         answer="".join(f"#          {name}: {what}.\n" for name, what in kind.columns.items())
         or (_ANSWER if checked and kind.marks else ""),
-        generation=_generation(kind) if kind.definition["output_type"] == "generate_until" else "",
-        shots="" if kind.definition.get("num_fewshot") == 0 else _SHOTS,
+        generation=_generation(kind) if _writes(kind) else "",
+        shots="" if kind.defines or kind.definition.get("num_fewshot") == 0 else _SHOTS,
     )

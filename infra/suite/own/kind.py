@@ -39,6 +39,26 @@ Opens: TypeAlias = Callable[[Path, Mapping[str, Any]], Any]
 
 
 @dataclass(frozen=True)
+class Defined:
+    """What a definition says besides, of one file and its options."""
+
+    keys: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    """Added to the definition's own."""
+
+    files: Mapping[str, str]
+    """Names of files that lie beside the definition → what is in them. The metadata names them by
+    their content: so it is in the key of the task."""
+
+
+Defines: TypeAlias = Callable[[Any, Mapping[str, Any]], Defined]
+"""Takes what `opens` returned and the kind's options."""
+
+QUESTIONS = ("question", "prompt")
+"""Columns in which a question stands."""
+
+
+@dataclass(frozen=True)
 class Kind:
     """One kind of rows: what tells it, how a row is read, how lm-eval asks and marks it."""
 
@@ -56,8 +76,8 @@ class Kind:
     losses: tuple[str, ...] = ()
     """Those among them that are losses in nats: less is better."""
 
-    lengths: tuple[str, ...] = ()
-    """Those among them that are tokens of an answer: less is better, and no score."""
+    values: tuple[str, ...] = ()
+    """Those among them that have no unit, such as tokens of an answer: less is better."""
 
     marks: str = ""
     """Function that scores an answer; empty for choices, which lm-eval marks."""
@@ -84,6 +104,9 @@ class Kind:
 
     example: Sequence[Cells] = ()
     """Rows to begin with."""
+
+    beside: Mapping[str, str] = field(default_factory=dict)
+    """Files that the example needs beside it → what is in them."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Further keys of the definition."""
@@ -117,17 +140,22 @@ class Kind:
 
     choices: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     """Options that take some values alone → these."""
+    defines: Defines | None = None
+    """Says what the definition has besides, by the options and what was opened."""
+
+    decides: tuple[str, ...] = ()
+    """Keys of a definition that it decides by its options, so that nobody may set them."""
 
     @property
     def units(self) -> dict[str, str]:
         """Return the unit of each metric."""
-        special = dict.fromkeys(self.losses, "nats") | dict.fromkeys(self.lengths, "value")
+        special = dict.fromkeys(self.losses, "nats") | dict.fromkeys(self.values, "value")
         return {name: special.get(name, "points") for name in self.metrics}
 
     @property
     def definition(self) -> dict[str, Any]:
         """Return the definition, without its name and its rows."""
-        less = {*self.losses, *self.lengths}
+        less = {*self.losses, *self.values}
         listed = [
             {"metric": name, "aggregation": "mean", "higher_is_better": name not in less}
             for name in self.metrics

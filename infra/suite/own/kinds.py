@@ -11,14 +11,16 @@ from infra.contracts.errors import DatasetError
 from infra.suite.own.behaviour import CALLS, STANCE
 from infra.suite.own.choices import CHOICES
 from infra.suite.own.documents import DOCUMENTS
-from infra.suite.own.kind import Kind, Unfit, text_of
+from infra.suite.own.kind import QUESTIONS, Kind, Unfit, text_of
 from infra.suite.own.preference import PREFERENCE
+from infra.suite.own.retrieval import RETRIEVAL
 from infra.suite.own.structured import SCHEMA
 from infra.suite.own.table import Cells
 from infra.suite.own.texts import EXACT, NUMBER, PATTERN, REFERENCE
 from infra.suite.own.tools import KIND as TOOLS
 
 KINDS: tuple[Kind, ...] = (
+    RETRIEVAL,
     PREFERENCE,
     DOCUMENTS,
     CHOICES,
@@ -32,8 +34,6 @@ KINDS: tuple[Kind, ...] = (
     EXACT,
 )
 """In the order in which columns decide: an answer stands beside most others."""
-
-QUESTIONS = ("question", "prompt")
 
 
 def kind_of_columns(columns: Collection[str], path: Path) -> Kind:

@@ -298,6 +298,30 @@ def _logarithms(likelihoods: list[float]) -> list[float]:
     return [one - total for one in likelihoods]
 
 
+def retrieval(doc: dict[str, Any], answers: list[Any]) -> dict[str, float]:
+    """Score a right name, said in most samples, as the first of the list; anything else as none.
+
+    So an oracle is marked, where nothing embeds. Else `infra.suite.harness.running.ranked` ranks
+    the list by the vectors of all samples.
+    """
+    if not doc["answer"]:
+        return {}
+    said = answers[0] if isinstance(answers[0], list) else answers
+    right = 2 * sum(_said([one]).strip() == doc["answer"] for one in said) > len(said)
+    listed = int(doc["listed"])
+    return {
+        "map_at_25": float(right),
+        "recall_at_25": float(right),
+        "rank": 1.0 if right else float(listed),
+    }
+
+
+def retrieval_unlabelled(doc: dict[str, Any], answers: list[Any]) -> dict[str, float]:
+    """Score in which share of the samples something stands: nobody knows what is right."""
+    said = answers[0] if isinstance(answers[0], list) else answers
+    return {"answered": sum(bool(_said([one]).strip()) for one in said) / len(said)}
+
+
 def calls(text: str) -> Iterator[dict[str, Any]]:
     """Yield the calls that a text makes: each its `name` and `arguments`.
 

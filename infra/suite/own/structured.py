@@ -87,7 +87,7 @@ SCHEMA = Kind(
         "answer_tokens",
         "guided_answer_tokens",
     ),
-    lengths=("answer_tokens", "guided_answer_tokens"),
+    values=("answer_tokens", "guided_answer_tokens"),
     marks="fits_schema",
     needs=lambda options: (Capability.JSON_SCHEMA,) if options["guided"] else (),
     options={"guided": False},

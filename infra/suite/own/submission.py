@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from infra.suite.own.kind import NOT_ASKED
+from infra.suite.own.retrieval import RANKED, ROW
 from infra.suite.rows import Row, choice_likelihoods
 
 SUBMITTED = "to_submit"
@@ -72,4 +73,17 @@ def _id(doc: Mapping[str, object], number: int) -> object:
     return doc["id"] if str(doc.get("id", "")).strip() else number
 
 
-MAKERS: dict[str, Callable[[Sequence[Row]], Submission]] = {"preference": _preference}
+def _retrieval(rows: Sequence[Row]) -> Submission:
+    """List the likeliest of a ranking; where nothing was said, the first of the list."""
+    once: dict[str, Row] = {}
+    for row in rows:
+        once.setdefault(str(row.doc[ROW]), row)  # of several repeats the first
+    lines = [(name, row.doc[RANKED]) for name, row in once.items()]
+    silent = sum(not any(row.metrics.values()) for row in once.values())
+    return Submission((ROW, RANKED), lines, silent)
+
+
+MAKERS: dict[str, Callable[[Sequence[Row]], Submission]] = {
+    "preference": _preference,
+    "retrieval": _retrieval,
+}

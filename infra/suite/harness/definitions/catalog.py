@@ -76,6 +76,9 @@ class Leaf:
     """Whether its marks depend on vectors of texts, as its definition says by `embeds: true` in its
     metadata."""
 
+    ranks: str | None = None
+    """File beside its definition with a list that answers rank, as its metadata says."""
+
     output_type: str | None = None
     """What a model has to do, in lm-eval's words; none if code decides."""
 
@@ -258,15 +261,17 @@ def _leaf(
         folders=tuple(dict.fromkeys(one.parent for one in (definition, *chain(definition))))
         if definition
         else (),
-        embeds=_embeds(merged.get("metadata")),
+        embeds=_says(merged, "embeds") is True,
+        ranks=found if isinstance(found := _says(merged, "ranks"), str) else None,
         coded=any(merged.get(key) for key in ("class", "custom_dataset")),
         output_type=None if merged.get("class") else str(merged.get("output_type", _GENERATES)),
         needs=_needs(merged.get("metadata")),
     )
 
 
-def _embeds(metadata: Any) -> bool:
-    return isinstance(metadata, Mapping) and metadata.get("embeds") is True
+def _says(definition: Mapping[str, Any], key: str) -> Any:
+    metadata = definition.get("metadata")
+    return metadata.get(key) if isinstance(metadata, Mapping) else None
 
 
 def _needs(metadata: Any) -> tuple[str, ...]:

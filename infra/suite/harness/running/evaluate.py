@@ -54,6 +54,7 @@ def evaluate(
         from lm_eval import evaluator
 
         from infra.suite.harness.running.model import build_model
+        from infra.suite.harness.running.ranked import ranked
         from infra.suite.harness.running.repeats import repeated
 
         server.raise_if_dead()
@@ -83,6 +84,7 @@ def evaluate(
             _explained(name, server),
             narrowed(part.tasks, only),
             repeated(part.tasks, times),
+            ranked(part, embedder, spec.seed),
         ):
             results = evaluator.evaluate(
                 model,

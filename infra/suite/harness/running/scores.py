@@ -108,6 +108,7 @@ def task_scores(
                 higher_is_better=declarations[key].higher_is_better,
                 unit=declarations[key].unit,
                 aggregation=declarations[key].aggregation,
+                chance=declarations[key].chance,
             )
             for key, value in values.items()
         },

@@ -18,6 +18,7 @@ from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.store.settings import Settings
 from infra.suite import kind_of
 from infra.suite.own.kinds import KINDS
+from infra.suite.own.retrieval import RETRIEVAL
 from infra.suite.port import AnswerFile
 from tests.conftest import ROOT
 from tests.infra.suite.harness.completions_server import Completions, logprob, serving
@@ -81,7 +82,11 @@ def test_a_judge_is_asked_once_for_each_order_and_gives_the_probabilities_of_the
         assert row["metrics"]["log_loss,none"] == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
+ONCE = [kind for kind in KINDS if kind is not RETRIEVAL]
+"""Kinds that ask every question once."""
+
+
+@pytest.mark.parametrize("kind", ONCE, ids=[kind.name for kind in ONCE])
 def test_a_killed_run_sends_no_answered_question_again(tmp_path: Path, kind: Any) -> None:
     rows = PAIRS if kind.name == "preference" else _many(kind)
     asked = Asked(tmp_path, rows)

@@ -48,6 +48,8 @@ def key(spec: EvaluationSpec, settings: Settings) -> str | None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
 def test_an_oracle_scores_one_on_every_kind(tmp_path: Path, settings: Settings, kind: Any) -> None:
+    for name, content in kind.beside.items():
+        (tmp_path / name).write_text(content)
     suite = prepare(spec_of(write(tmp_path / "r.jsonl", *kind.example)), settings)
     assert suite.names == (NAME,)
     assert [note for note in suite.notes if "marking" in note] == []  # it was checked

@@ -24,6 +24,8 @@ def rows(path: Path, *found: Any) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
 def test_every_example_is_of_its_own_kind(tmp_path: Path, kind: Any) -> None:
+    for name, content in kind.beside.items():
+        (tmp_path / name).write_text(content)
     own = load(rows(tmp_path / "rows.jsonl", *kind.example))
     assert own.kind is kind
     assert all(row["answer"] for row in own.rows)
