@@ -119,7 +119,9 @@ _CHAT_FIELDS = {
     "evaluation.chat_template_kwargs",
 }
 
-MERGED = frozenset(["--max-num-seqs", "--kv-cache-memory-bytes", "--block-size"])
+MERGED = frozenset(
+    ["--max-num-seqs", "--kv-cache-memory-bytes", "--block-size", "--enable-chunked-prefill"]
+)
 """Engine flags that Assay sets unless the user does."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +97,8 @@ def build_command(
         cache = kv_cache_bytes(_config(model), spec, sequences, free_memory_bytes)
         command += ["--kv-cache-memory-bytes", str(cache)]
     command += _embedding(pooling)
-    if device.kind == "cpu" and pooling is None and "--block-size" not in users:
-        command += ["--block-size", str(_CPU_BLOCK_TOKENS)]
+    if device.kind == "cpu" and pooling is None:
+        command += _of_a_cpu(users)
     # On a CPU compilation needs a C++ compiler and minutes.
     if spec.enforce_eager or device.kind == "cpu":
         command.append("--enforce-eager")
@@ -121,6 +121,16 @@ def _embedding(pooling: Pooling | None) -> list[str]:
     flags = ["--runner", "pooling", "--convert", "embed"]
     if pooling in _POOLED:
         flags += ["--pooler-config", json.dumps({"seq_pooling_type": _POOLED[pooling]})]
+    return flags
+
+
+def _of_a_cpu(users: Collection[str]) -> list[str]:
+    """Return flags for a processor, without those that the user sets."""
+    flags = [] if "--block-size" in users else ["--block-size", str(_CPU_BLOCK_TOKENS)]
+    if "--enable-chunked-prefill" not in users:
+        # Where a prompt is read in parts the engine takes back what it drew at the end of each, and
+        # ends: the generators of a CPU, which draws with a seed need, cannot be turned back.
+        flags.append("--no-enable-chunked-prefill")
     return flags
 
 

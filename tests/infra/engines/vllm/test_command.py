@@ -109,10 +109,12 @@ def test_every_flag_is_the_users_or_ours_but_never_both(model: Path, device: Dev
 
     everything = {"max_model_len": 4096, "enforce_eager": True}
     for emitted in flags(**everything) + flags(**everything, memory_fraction=0.5):
-        assert emitted in MERGED or emitted in OWNED
+        assert emitted.replace("--no-", "--") in MERGED or emitted in OWNED
     for name in MERGED:
-        assert flags(extra_args=(name.replace("-", "_").replace("__", "--"), "64")).count(name) == 0
-        assert flags(extra_args=(name, "64")).count(name) == 1
+        value = () if name == "--enable-chunked-prefill" else ("64",)
+        spelt = name.replace("-", "_").replace("__", "--")
+        assert flags(extra_args=(spelt, *value)).count(name) == 0
+        assert flags(extra_args=(name, *value)).count(name) == 1
 
 
 @pytest.mark.parametrize(("logprobs", "raised"), [(5, False), (20, False), (21, True)])
@@ -170,6 +172,14 @@ def test_a_cpu_keeps_small_blocks_and_a_gpu_its_own(model: Path) -> None:
     parts = command(model, CPU)
     assert parts[parts.index("--block-size") + 1] == "32"
     assert "--block-size" not in command(model, GPU)
+
+
+def test_a_cpu_reads_no_prompt_in_parts(model: Path) -> None:
+    flag = "--no-enable-chunked-prefill"
+    assert command(model, CPU).count(flag) == 1
+    assert flag not in command(model, GPU)
+    for theirs in (flag, "--enable-chunked-prefill"):
+        assert command(model, CPU, extra_args=(theirs,)).count(flag) == (theirs == flag)
 
 
 def test_the_engines_own_variables_reach_it_but_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
