@@ -148,3 +148,21 @@ def wrapped(first: str, rest: str, text: str) -> list[str]:
 def listed(words: list[str]) -> str:
     """Return `a`, `a and b`, `a, b and c`."""
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def counted(rows: int, repeats: int, *, alike: bool) -> str:
+    """Return rows, or questions and how often they were asked.
+
+    Args:
+        rows: How many; questions where some are asked more than once.
+        repeats: How often they are asked at most.
+        alike: Whether all of them are asked so often.
+    """
+    if repeats == 1:
+        return f"{rows:,} rows"
+    return f"{rows:,} questions, asked {'' if alike else 'up to '}{repeats} times each"
+
+
+def times(rows: int, repeats: int) -> str:
+    """Return a number of rows for a table; of questions that are asked again, `60 × 4`."""
+    return f"{rows:,}" if repeats == 1 else f"{rows:,} × {repeats}"

@@ -14,7 +14,8 @@ from typing import Any
 
 from infra.contracts.errors import ComparisonError
 from infra.contracts.records import ArmResult, Comparison, MetricValue, Pooled, TaskScores
-from infra.judging.pairing import paired_rows
+from infra.judging.asked import by_question
+from infra.judging.pairing import RowPair, paired_rows
 from infra.judging.sequential import pooled_so_far
 from infra.store.content import write_atomically
 from infra.suite.metrics import is_corpus
@@ -84,6 +85,8 @@ def pooled(
             "low": min(anytime.low, fixed.low),
             "high": max(anytime.high, fixed.high),
             "bound": min(anytime.bound, fixed.bound),
+            "repeats": fixed.repeats,
+            "flip_rate": fixed.flip_rate,
             "method": f"{anytime.method}, {_NO_NARROWER}",
         }
     )
@@ -201,30 +204,41 @@ def _mean_of(values: Sequence[Any]) -> float | None:
 
 
 def _stderr(metric: str, rows: Sequence[Row]) -> float | None:
-    """Return the standard error of a mean, as lm-eval's `mean_stderr`."""
-    values = [float(row.metrics[metric]) for row in rows]
+    """Return the standard error of a mean, as lm-eval's `mean_stderr`; that of questions' means."""
+    asked: dict[tuple[str, int], list[float]] = {}
+    for row in rows:
+        asked.setdefault((row.task, row.doc_id), []).append(float(row.metrics[metric]))
+    values = [statistics.fmean(each) for each in asked.values()]
     return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
-def steps(baseline: TaskScores, candidate: TaskScores, folder: Path) -> Iterator[int]:
-    """Yield candidate minus baseline of each row of a task: -1, 0 or 1, good is up.
+def steps(baseline: TaskScores, candidate: TaskScores, folder: Path) -> Iterator[float]:
+    """Yield candidate minus baseline of each question of a task: -1, 0 or 1, good is up.
+
+    Of one that is asked several times, the mean.
 
     Raises:
         ComparisonError: A row is not simply right or wrong.
     """
     metric = baseline.primary_metric
     better = 1 if baseline.metrics[metric].higher_is_better else -1
-    for pair in paired_rows(baseline, candidate, folder):
-        one, other = pair.baseline.score(metric), pair.candidate.score(metric)
-        if one not in (0, 1) or other not in (0, 1):
-            raise ComparisonError(
-                f"A row of {baseline.name} scores {one!r:.40} in the baseline and {other!r:.40} in "
-                f"the candidate in {metric}, neither right nor wrong.",
-                cause="A test that may stop early takes rows that are right or wrong.",
-                remedy="Set verdict.early_stop to False, or leave the task out.",
-                task=baseline.name, field="metrics", document=pair.baseline.doc_id,
-            )  # fmt: skip
-        yield better * (int(other) - int(one))
+    pairs = paired_rows(baseline, candidate, folder)
+    for asked in by_question(pairs) or [[pair] for pair in pairs]:
+        found = [_step(pair, baseline.name, metric) for pair in asked]
+        yield better * sum(found) / len(found)
+
+
+def _step(pair: RowPair, task: str, metric: str) -> int:
+    one, other = pair.baseline.score(metric), pair.candidate.score(metric)
+    if one not in (0, 1) or other not in (0, 1):
+        raise ComparisonError(
+            f"A row of {task} scores {one!r:.40} in the baseline and {other!r:.40} in "
+            f"the candidate in {metric}, neither right nor wrong.",
+            cause="A test that may stop early takes rows that are right or wrong.",
+            remedy="Set verdict.early_stop to False, or leave the task out.",
+            task=task, field="metrics", document=pair.baseline.doc_id,
+        )  # fmt: skip
+    return int(other) - int(one)
 
 
 def _own(scores: TaskScores, rows: Iterable[Row]) -> list[Row]:

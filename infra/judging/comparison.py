@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Literal, Protocol, TypeAlias
 
 from infra.contracts.errors import ComparisonError
@@ -22,6 +23,7 @@ from infra.contracts.records import (
 from infra.contracts.specs import RunSpec
 from infra.contracts.specs.verdict import own_margin
 from infra.judging import statistics
+from infra.judging.asked import by_question
 from infra.judging.chance import Guessing, guessing, recovery
 from infra.judging.corpus import corpus_effect
 from infra.judging.pairing import RowPair, paired_rows, same_tokenizer
@@ -217,6 +219,7 @@ def _pooled(compared: Sequence[Compared], confidence: float) -> Pooled | None:
     return Pooled(
         tasks=tuple(tasks),
         rows=rows,
+        repeats=max(one.metric.repeats for one in compared if one.metric.task in tasks),
         flip_rate=sum(effect.flips for effect in effects) / rows,
         difference=statistics.pooled_difference(effects),
         low=low,
@@ -265,7 +268,8 @@ def _compare_metric(
         if (one := pair.baseline.score(metric)) is not None
         and (other := pair.candidate.score(metric)) is not None
     ]
-    found, method = _effect(scored, values, pairs, how.confidence)
+    asked = by_question(pairs)
+    found, method = _effect(metric, scored, values, pairs, asked, how.confidence)
     better_higher = values[0].higher_is_better
     better = 1 if better_higher else -1
     signs = [better * (other - one) for one, other in scored]
@@ -276,7 +280,7 @@ def _compare_metric(
     primary = metric == baseline.primary_metric and baseline.submission is None
     margin = own_margin(how.margins, baseline.name, metric)
     if margin and primary and parent is None and not points and not breach:
-        found, method = _tested(found, method, metric, scored, values, pairs, how.confidence)
+        found, method = _tested(found, method, metric, values, pairs, asked, how.confidence)
     ratio = points and better_higher
     rows = [pair.baseline for pair in pairs]
     guessed = Guessing(values[0].chance)
@@ -308,6 +312,7 @@ def _compare_metric(
             else None
         ),
         pairs=len(pairs),
+        repeats=len(asked[0]) if asked else 1,
         lost=sum(sign < 0 for sign in signs),
         gained=sum(sign > 0 for sign in signs),
         changed=sum(pair.differs(metric) for pair in pairs),
@@ -343,10 +348,22 @@ def _breach(metric: str, pairs: Sequence[RowPair]) -> str:
     return ""
 
 
+def _scores(
+    metric: str, asked: Sequence[Sequence[RowPair]]
+) -> tuple[list[list[float]], list[list[float]]]:
+    """Return what each question scores in both arms, each time; all rows have a score."""
+    return (
+        [[pair.baseline.score(metric) or 0.0 for pair in one] for one in asked],
+        [[pair.candidate.score(metric) or 0.0 for pair in one] for one in asked],
+    )
+
+
 def _effect(
+    metric: str,
     scored: Sequence[tuple[float, float]],
     values: tuple[MetricValue, MetricValue],
     pairs: Sequence[RowPair],
+    asked: Sequence[Sequence[RowPair]] | None,
     confidence: float,
 ) -> tuple[Effect | None, str]:
     """Return the effect and the name of its interval, or why there is none."""
@@ -358,10 +375,14 @@ def _effect(
         mean = math.fsum(row[arm] for row in scored) / len(pairs)
         if not math.isclose(mean, value.value, rel_tol=1e-9, abs_tol=1e-9):
             return None, "none: the score is not the mean of its rows"
-    baseline, other = zip(*scored, strict=True)
-    subjects = [pair.baseline.subject for pair in pairs]
-    questions = [pair.baseline.question for pair in pairs]
-    found = statistics.effect_of(baseline, other, confidence, subjects, questions)
+    first = [one[0] for one in asked] if asked else pairs
+    subjects = [pair.baseline.subject for pair in first]
+    questions = [pair.baseline.question for pair in first]
+    if asked:
+        found = statistics.repeated_effect(*_scores(metric, asked), confidence, subjects, questions)
+    else:
+        baseline, other = zip(*scored, strict=True)
+        found = statistics.effect_of(baseline, other, confidence, subjects, questions)
     if found is None:
         return None, "none: too few rows differ to resample them"
     return found, found.method
@@ -371,20 +392,21 @@ def _tested(
     found: Effect | None,
     method: str,
     metric: str,
-    scored: Scored,
     values: tuple[MetricValue, MetricValue],
     pairs: Sequence[RowPair],
+    asked: Sequence[Sequence[RowPair]] | None,
     confidence: float,
 ) -> tuple[Effect | None, str]:
     """Return the effect of a metric without points with a test of no difference, and its method."""
     if is_corpus(*values):
-        return corpus_effect(metric, values, pairs, confidence)
+        return corpus_effect(metric, values, pairs, confidence, asked)
     if found is None or found.p_value is not None:  # rows of 0 and 1 have McNemar's
         return found, method
     import numpy as np
 
-    one, other = (np.asarray(arm, dtype=float)[:, None] for arm in zip(*scored, strict=True))
-    p_value = statistics.randomization_test(one, other, statistics.mean_of(len(scored)))
+    arms = _scores(metric, asked or [[pair] for pair in pairs])
+    one, other = (np.asarray([fmean(each) for each in arm])[:, None] for arm in arms)
+    p_value = statistics.randomization_test(one, other, statistics.mean_of(len(one)))
     return replace(found, p_value=p_value), method
 
 

@@ -42,7 +42,7 @@ def aggregation_of(metric: str) -> Aggregation | None:
 
 def corpus_effect(
     metric: str, values: tuple[MetricValue, MetricValue], pairs: Sequence[RowPair],
-    confidence: float,
+    confidence: float, asked: Sequence[Sequence[RowPair]] | None = None,
 ) -> tuple[Effect | None, str]:  # fmt: skip
     """Return what the rows show of a metric that is made of all of them, with a test.
 
@@ -51,6 +51,8 @@ def corpus_effect(
         values: As they were reported, the baseline's first.
         pairs: The rows.
         confidence: Of two-sided limits and of one-sided bounds.
+        asked: The same rows by their question, if some are asked several times: what is drawn and
+            swapped are whole questions.
 
     Returns:
         The effect and the name of its interval, or why there is none.
@@ -58,6 +60,8 @@ def corpus_effect(
     aggregation = aggregation_of(metric)
     if aggregation is None:
         return None, "none: by its definition the score is not the mean of its rows"
+    if asked is not None:
+        pairs = [pair for one in asked for pair in one]
     one = _parts(aggregation, [pair.baseline.metrics.get(metric) for pair in pairs])
     other = _parts(aggregation, [pair.candidate.metrics.get(metric) for pair in pairs])
     if one is None or other is None:
@@ -68,11 +72,13 @@ def corpus_effect(
         for score, value in zip(scores, values, strict=True)
     ):
         return None, "none: the score does not follow from its rows"
+    if asked is not None:
+        one, other = _by_question(one, asked), _by_question(other, asked)
     sides = (confidence, 2 * confidence - 1)
     if (ends := paired_totals(one, other, aggregation.score, sides)) is None:
         return None, "none: too few rows differ to resample them"
     found = Effect(
-        rows=len(pairs),
+        rows=len(one),
         flips=int((one != other).any(axis=1).sum()),
         difference=values[1].value - values[0].value,
         limits=ends[0],
@@ -81,6 +87,14 @@ def corpus_effect(
         p_value=randomization_test(one, other, aggregation.score),
     )
     return found, CORPUS
+
+
+def _by_question(parts: Array, asked: Sequence[Sequence[RowPair]]) -> Array:
+    """Return the parts of the totals that each question holds; its rows lie together."""
+    import numpy as np
+
+    sizes = [len(one) for one in asked]
+    return np.add.reduceat(parts, [0, *np.cumsum(sizes)[:-1]], axis=0)
 
 
 def _parts(aggregation: Aggregation, rows: Sequence[Any]) -> Array | None:

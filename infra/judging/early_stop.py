@@ -61,10 +61,10 @@ _FEW = 0.01
 _FLOAT_NOISE = 1e-9
 
 _DECIDING = (
-    "contracts", "judging/answered_rows.py", "judging/chance.py", "judging/choices.py",
-    "judging/comparison.py", "judging/corpus.py", "judging/early_stop.py", "judging/labels.py",
-    "judging/pairing.py", "judging/sequential.py", "judging/statistics", "judging/verdict",
-    "store/content.py", "suite/metrics.py", "suite/rows.py",
+    "contracts", "judging/answered_rows.py", "judging/asked.py", "judging/chance.py",
+    "judging/choices.py", "judging/comparison.py", "judging/corpus.py", "judging/early_stop.py",
+    "judging/labels.py", "judging/pairing.py", "judging/sequential.py", "judging/statistics",
+    "judging/verdict", "store/content.py", "suite/metrics.py", "suite/rows.py",
 )  # fmt: skip
 """Files and folders whose change may move the end: all that this one comes to import."""
 
@@ -134,7 +134,7 @@ class Rounds:
             task: _numbers(answered_rows.rows_of(self.baseline.tasks[task], self.run))
             for task in self.tasks
         }
-        total = sum(self.baseline.tasks[task].n for task in self.tasks)
+        total = sum(len(documents) for parts in numbers.values() for documents in parts.values())
         seconds = dict.fromkeys(self.tasks, 0.0)
         found: dict[str, TaskScores] = {}
         for share in SHARES:
@@ -270,10 +270,10 @@ def _require_other_questions(documents: Sequence[tuple[str, str]]) -> None:
 
 def _numbers(rows: Sequence[Row]) -> dict[str, list[int]]:
     """Return the numbers of the documents of each part."""
-    numbers: dict[str, list[int]] = {}
+    numbers: dict[str, dict[int, None]] = {}
     for row in rows:
-        numbers.setdefault(row.task, []).append(row.doc_id)
-    return numbers
+        numbers.setdefault(row.task, {})[row.doc_id] = None
+    return {part: [*documents] for part, documents in numbers.items()}
 
 
 def _first(numbers: Mapping[str, Sequence[int]], share: float) -> dict[str, list[int]]:

@@ -12,7 +12,7 @@ from infra.contracts.progress import Progress
 from infra.contracts.records import ArmResult, Comparison, TaskScores
 from infra.contracts.specs import BASELINE, RunSpec
 from infra.conversations.calibration import load_tokenizer
-from infra.judging import answered_rows, comparison, functions, gaps, noise, reliability
+from infra.judging import answered_rows, comparison, functions, gaps, noise, reliability, repeats
 from infra.judging.pairing import same_tokenizer
 from infra.models.tokenizer_differences import differences
 from infra.models.tokenizer_identity import identity
@@ -78,6 +78,7 @@ def compare(
             "functions": functions.compare(
                 baseline, candidate, folder, spec.judged_verdict.confidence
             ),
+            "repeats": repeats.compare(baseline, candidate, folder, spec.judged_verdict.confidence),
             "gaps": gaps.compare(baseline, candidate, folder, spec.judged_verdict.confidence),
             "fidelity": (
                 _optional(

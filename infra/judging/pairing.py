@@ -109,7 +109,7 @@ def _keyed(scores: TaskScores, folder: Path, words_count: bool) -> dict[_Key, Ro
     rows = {}
     for row in read_rows(folder / scores.samples, scores.name):
         words = row.prompt_hash if words_count else ""
-        key = (row.task, row.doc_hash, words, row.target_hash)
+        key = (row.task, row.doc_hash, words, row.target_hash, row.repeat)
         rows[*key, turns[key]] = row
         turns[key] += 1
     if len(rows) != scores.n:

@@ -58,4 +58,6 @@ def _planned(spec: RunSpec | EndpointRunSpec, settings: Settings, rows: Mapping[
         model, recipes = spec.baseline.model.id, [recipe_of(one) for one in spec.candidates]
     folder = runs_folder(spec.results, settings)
     earlier = learn(folder, label=spec.results.label, model=model, tasks=rows, recipes=recipes)
-    return plan(rows, spec.judged_verdict, earlier)
+    kind = kind_of(spec.evaluation)
+    repeats = kind.repeats(spec.evaluation, settings=settings, progress=Silent())
+    return plan(rows, spec.judged_verdict, earlier, repeats)

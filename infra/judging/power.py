@@ -9,15 +9,33 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from infra.contracts.records import Power, TaskPower
 from infra.contracts.specs import VerdictSpec
 from infra.judging.earlier_runs import Duration, Earlier
 from infra.judging.sequential import room
-from infra.judging.statistics import rows_for_margin, smallest_drop, smallest_margin
+from infra.judging.statistics import (
+    Asked,
+    questions_for_margin,
+    rows_for_margin,
+    smallest_drop,
+    smallest_drop_of,
+    smallest_margin,
+    smallest_margin_of,
+)
 
 ASSUMED = 0.1
 """Flip rate where nothing is known. A guess: smaller models flip more, and larger ones less."""
+
+ASSUMED_DRAWN = 0.25
+"""The same of answers that are drawn by chance: two draws of one model differ more often than its
+likeliest answers."""
+
+ALIKE = 0.3
+"""Correlation of the differences between arms within a question, where nothing is known. Zero if a
+change moves all questions a little, one if it turns some over whole; a guess in between, on the
+side of what repeats do not show."""
 
 _BELIEF = 100
 """Rows that the assumption weighs against rows that were counted: no flip in a run of 40 rows does
@@ -28,7 +46,12 @@ _FLOAT_NOISE = 1e-9
 """Points. Just as many rows as a margin takes are enough for it."""
 
 
-def plan(rows: Mapping[str, int], verdict: VerdictSpec, earlier: Earlier | None = None) -> Power:
+def plan(
+    rows: Mapping[str, int],
+    verdict: VerdictSpec,
+    earlier: Earlier | None = None,
+    repeats: Mapping[str, int] = MappingProxyType({}),
+) -> Power:
     """Return what a number of rows can show.
 
     Each task alone, and all rows together, each counting once. The share that flips is as the spec
@@ -36,19 +59,21 @@ def plan(rows: Mapping[str, int], verdict: VerdictSpec, earlier: Earlier | None 
     or else assumed. A verdict that may come early resolves less.
 
     Args:
-        rows: Task or group → rows that are right or wrong, at least one in all.
+        rows: Task or group → questions whose answers are right or wrong, at least one in all.
         verdict: Margin, confidence, power and flip rate.
         earlier: What earlier runs tell.
+        repeats: Task or group whose answers are drawn by chance → how often each question is asked.
 
     Raises:
         ValueError: There is no row.
     """
     earlier = earlier or Earlier()
-    total = sum(rows.values())
+    total = sum(count * repeats.get(task, 1) for task, count in rows.items())
     learned = [run for task in rows for run in earlier.runs.get(task, ())]
     return _power(
         rows,
-        {task: _flip_rate(task, verdict, earlier) for task in rows},
+        {task: _flip_rate(task, verdict, earlier, task in repeats) for task in rows},
+        {task: times for task, times in repeats.items() if task in rows},
         verdict,
         () if verdict.flip_rate else tuple(dict.fromkeys(learned)),
         _minutes(total, earlier.duration),
@@ -66,16 +91,23 @@ def planned_again(verdict: VerdictSpec, plan: Power) -> Power:
     """
     learned = () if verdict.flip_rate else plan.learned_from
     rates = {
-        task: power.flip_rate if learned else _flip_rate(task, verdict, Earlier())
+        task: power.flip_rate
+        if learned
+        else _flip_rate(task, verdict, Earlier(), power.repeats is not None)
         for task, power in plan.tasks.items()
     }
     rows = {task: power.rows for task, power in plan.tasks.items()}
-    return _power(rows, rates, verdict, learned, plan.accelerator_minutes)
+    return _power(rows, rates, _repeats(plan), verdict, learned, plan.accelerator_minutes)
+
+
+def _repeats(plan: Power) -> dict[str, int]:
+    return {task: of.repeats for task, of in plan.tasks.items() if of.repeats is not None}
 
 
 def _power(
     rows: Mapping[str, int],
     rates: Mapping[str, float],
+    repeats: Mapping[str, int],
     verdict: VerdictSpec,
     learned: tuple[str, ...],
     minutes: float | None,
@@ -86,28 +118,53 @@ def _power(
     alpha = 1 - verdict.confidence
     rate = sum(count * rates[task] for task, count in rows.items()) / total
     wider = room(verdict)
+    parts = {
+        task: Asked(count, rates[task], repeats.get(task, 1), ALIKE)
+        for task, count in rows.items()
+        if count
+    }
+    share = verdict.margin_points / 100 / wider
+    if any(part.times > 1 for part in parts.values()):
+        every = [*parts.values()]
+        drop = smallest_drop_of(every, verdict.power, alpha)
+        least = smallest_margin_of(every, verdict.power, verdict.confidence)
+        needed = questions_for_margin(every, share, verdict.power, verdict.confidence)
+    else:
+        drop = smallest_drop(total, rate, verdict.power, alpha)
+        least = smallest_margin(total, rate, verdict.power, verdict.confidence)
+        needed = rows_for_margin(share, rate, verdict.power, verdict.confidence)
     return Power(
         tasks={
-            task: TaskPower(
-                rows=count,
-                flip_rate=rates[task],
-                smallest_drop_points=100 * smallest_drop(count, rates[task], verdict.power, alpha),
-            )
+            task: _of_task(count, rates[task], parts.get(task), repeats.get(task), verdict)
             for task, count in rows.items()
         },
         rows=total,
         flip_rate=rate,
         learned_from=learned,
-        smallest_drop_points=min(
-            100 * wider * smallest_drop(total, rate, verdict.power, alpha), 100.0
-        ),
-        smallest_margin_points=min(
-            100 * wider * smallest_margin(total, rate, verdict.power, verdict.confidence), 100.0
-        ),
-        rows_for_margin=rows_for_margin(
-            verdict.margin_points / 100 / wider, rate, verdict.power, verdict.confidence
-        ),
+        smallest_drop_points=min(100 * wider * drop, 100.0),
+        smallest_margin_points=min(100 * wider * least, 100.0),
+        rows_for_margin=needed,
         accelerator_minutes=minutes,
+    )
+
+
+def _of_task(
+    count: int, rate: float, part: Asked | None, repeats: int | None, verdict: VerdictSpec
+) -> TaskPower:
+    alpha = 1 - verdict.confidence
+    again = part is not None and part.times > 1
+    return TaskPower(
+        rows=count,
+        flip_rate=rate,
+        smallest_drop_points=100
+        * (
+            smallest_drop_of([part], verdict.power, alpha)
+            if part and again
+            else smallest_drop(count, rate, verdict.power, alpha)
+        ),
+        repeats=repeats,
+        correlation=part.alike if part and again else None,
+        effective=part.effective if part and again else None,
     )
 
 
@@ -131,8 +188,11 @@ def margin(verdict: VerdictSpec, power: Power) -> tuple[float, float | None]:
     """
     if verdict.if_unresolvable == "refuse" or resolves(verdict, power):
         return verdict.margin_points, None
-    if power.learned_from and power.flip_rate > ASSUMED:
-        power = plan({"": power.rows}, verdict)
+    drawn = sum(of.rows for of in power.tasks.values() if of.repeats) / max(power.rows, 1)
+    if power.learned_from and power.flip_rate > ASSUMED + (ASSUMED_DRAWN - ASSUMED) * drawn:
+        repeats = _repeats(power)
+        rows = {task: of.rows for task, of in power.tasks.items()}
+        power = plan(rows if repeats else {"": power.rows}, verdict, repeats=repeats)
     return max(resolvable_margin(power), verdict.margin_points), verdict.margin_points
 
 
@@ -153,13 +213,14 @@ def planned(verdict: VerdictSpec, folder: Path) -> tuple[Power | None, tuple[flo
     return power, margin(verdict, power)
 
 
-def _flip_rate(task: str, verdict: VerdictSpec, earlier: Earlier) -> float:
+def _flip_rate(task: str, verdict: VerdictSpec, earlier: Earlier, drawn: bool) -> float:
     if verdict.flip_rate is not None:
         return verdict.flip_rate
+    assumed = ASSUMED_DRAWN if drawn else ASSUMED
     flips = earlier.flips.get(task)
     if flips is None:
-        return ASSUMED
-    return (flips.flipped + ASSUMED * _BELIEF) / (flips.rows + _BELIEF)
+        return assumed
+    return (flips.flipped + assumed * _BELIEF) / (flips.rows + _BELIEF)
 
 
 def _minutes(rows: int, earlier: Duration | None) -> float | None:

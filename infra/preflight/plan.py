@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from infra.contracts.errors import MarginUnresolvable
 from infra.contracts.progress import Progress
-from infra.contracts.records import Power
+from infra.contracts.records import Power, TaskPower
 from infra.contracts.specs import EndpointRunSpec, RunSpec, VerdictSpec
-from infra.contracts.wording import duration, listed, points
+from infra.contracts.wording import counted, duration, listed, points
 from infra.judging.planning import planned
 from infra.judging.power import ASSUMED, margin, resolvable_margin, resolves
 from infra.judging.sequential import room
@@ -16,7 +16,7 @@ from infra.judging.statistics import rows_for_margin
 from infra.preflight.findings import Finding, note, ok, problem
 from infra.store.settings import Settings
 
-_POWER, _TASKS, _TIME = "power", "power by task", "expected time"
+_POWER, _TASKS, _REPEATS, _TIME = "power", "power by task", "repeats", "expected time"
 _NAMED = 12
 """Tasks that the table names; those that can show least stand first."""
 
@@ -35,6 +35,8 @@ def look_at(
     found = [_pooled(spec.judged_verdict, power)]
     if len(power.tasks) > 1:
         found.append(ok(_TASKS, _by_task(power)))
+    found += [ok(_REPEATS, said) for name, task in power.tasks.items()
+              if (said := _bought(name, task))]  # fmt: skip
     if power.accelerator_minutes is not None:
         took = duration(power.accelerator_minutes * 60)
         whole = ", if it takes all rows" if spec.verdict.early_stop else ""
@@ -65,7 +67,7 @@ def _pooled(verdict: VerdictSpec, power: Power) -> Finding:
     return note(
         _POWER,
         f"{_shows(verdict, power)}; the margin is widened from {wanted} to {points(wider)}, since "
-        f"it would take {power.rows_for_margin:,} rows",
+        f"it would take {power.rows_for_margin:,} {_unit(power)}",
     )
 
 
@@ -73,11 +75,12 @@ def _unresolvable(verdict: VerdictSpec, power: Power) -> MarginUnresolvable:
     smallest = resolvable_margin(power)
     guard = smallest > verdict.task_margin_points
     return MarginUnresolvable(
-        f"A margin of {points(verdict.margin_points)} cannot be resolved by {power.rows:,} rows; "
+        f"A margin of {points(verdict.margin_points)} cannot be resolved by {_counted(power)}; "
         f"the smallest they resolve is {points(smallest)}.",
         cause=f"{_expected(verdict, power)}: even a model without any loss would be shown to be "
         f"within the margin less often than the {_percent(verdict.power)} that verdict.power asks.",
-        remedy=f"Add tasks or raise their limit: it takes {power.rows_for_margin:,} rows, "
+        remedy="Add tasks or raise their limit: it takes "
+        f"{power.rows_for_margin:,} {_unit(power)}, "
         f"{power.rows_for_margin - power.rows:,} more. Or set verdict.margin_points to "
         f"{smallest:g}{' and verdict.task_margin_points to no less' if guard else ''}, or "
         "verdict.if_unresolvable to 'widen', which does that by itself and says so.",
@@ -87,7 +90,7 @@ def _unresolvable(verdict: VerdictSpec, power: Power) -> MarginUnresolvable:
 def _shows(verdict: VerdictSpec, power: Power) -> str:
     early = ", with limits wide enough to stop early" if verdict.early_stop else ""
     return (
-        f"{power.rows:,} rows. {_expected(verdict, power)}: with {_percent(verdict.power)} chance"
+        f"{_counted(power)}. {_expected(verdict, power)}: with {_percent(verdict.power)} chance"
         f"{early} a drop of {power.smallest_drop_points:.1f} points is found, and a model without "
         f"loss is shown to be within {points(resolvable_margin(power))}"
     )
@@ -106,10 +109,33 @@ def _expected(verdict: VerdictSpec, power: Power) -> str:
     )
 
 
+def _bought(name: str, task: TaskPower) -> str:
+    """Return what a task's repeats show; empty without any."""
+    if task.effective is None:
+        return ""
+    asked = task.rows * (task.repeats or 1)
+    return (
+        f"{name}: {task.rows:,} questions, asked {task.repeats} times each, show as much as "
+        f"{task.effective:,.0f} asked once, if differences between arms are alike within a "
+        f"question (correlation {task.correlation:g}, assumed); {asked:,} different questions "
+        f"would take as long and show as much as {asked:,}"
+    )
+
+
+def _counted(power: Power) -> str:
+    most = max((task.repeats or 1 for task in power.tasks.values()), default=1)
+    return counted(power.rows, most, alike=len(power.tasks) == 1)
+
+
+def _unit(power: Power) -> str:
+    return "questions" if any(task.effective for task in power.tasks.values()) else "rows"
+
+
 def _by_task(power: Power) -> str:
     worst = sorted(power.tasks.items(), key=lambda item: -item[1].smallest_drop_points)
     said = [
-        f"{name} {task.smallest_drop_points:.1f} ({task.rows:,} rows)"
+        f"{name} {task.smallest_drop_points:.1f} "
+        f"({counted(task.rows, task.repeats or 1, alike=True)})"
         for name, task in worst[:_NAMED]
     ]
     if more := worst[_NAMED:]:

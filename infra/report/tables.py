@@ -128,13 +128,20 @@ def power(pair: Pair) -> Table | None:
     plan = pair.report.power
     if plan is None:
         return None
-    parts = [(name, task.rows, task.flip_rate, task.smallest_drop_points)
-             for name, task in plan.tasks.items()]  # fmt: skip
-    whole = ("All rows", plan.rows, plan.flip_rate, plan.smallest_drop_points)
+    parts = [
+        (
+            name,
+            wording.times(task.rows, task.repeats or 1),
+            task.flip_rate,
+            task.smallest_drop_points,
+        )
+        for name, task in plan.tasks.items()
+    ]
+    whole = ("All rows", f"{plan.rows:,}", plan.flip_rate, plan.smallest_drop_points)
     rows = [
         {
             "Task": name,
-            "Rows": f"{count:,}",
+            "Rows": count,
             "Expected to flip": f"{100 * flips:.1f} %",
             "Smallest loss found": wording.possible_loss(drop / 100, "points"),
         }

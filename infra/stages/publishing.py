@@ -155,7 +155,7 @@ def verdict_of(
         margin_points=margin[0],
         widened_from=margin[1],
         stopped_after=pooled.rows if pooled and spec.verdict.early_stop else None,
-        of=sum(baseline.tasks[task].n for task in pooled.tasks) if pooled else None,
+        of=sum(baseline.tasks[task].distinct for task in pooled.tasks) if pooled else None,
     )
 
 

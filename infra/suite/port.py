@@ -213,6 +213,11 @@ class TaskKind(Protocol):
         None if the tasks were never loaded; without tasks whose rows are no shares.
         """
 
+    def repeats(
+        self, spec: EvaluationSpec, *, settings: Settings, progress: Progress
+    ) -> dict[str, int]:
+        """Return how often each question is asked of tasks whose answers are drawn by chance."""
+
     def first_metrics(
         self, spec: EvaluationSpec, *, settings: Settings, progress: Progress
     ) -> dict[str, tuple[str, Metric]] | None:

@@ -37,7 +37,7 @@ from infra.contracts.specs import (
     ServingChanges,
     TaskSpec,
 )
-from infra.judging import gaps, gate
+from infra.judging import gaps, gate, repeats
 from infra.judging.comparison import change_name, compare, compare_against
 from infra.judging.family import together
 from infra.judging.verdict import decide
@@ -64,6 +64,7 @@ def make_run(
     failed: Mapping[str, str] | None = None,
     against: str | None = None,
     with_gaps: bool = False,
+    times: int = 1,
 ) -> Report:
     """Write the sample rows of a made-up run below a folder and return its report.
 
@@ -78,10 +79,11 @@ def make_run(
         failed: Candidate → why there is no result of it.
         against: What the last candidate is held against as well.
         with_gaps: Whether gaps between choices are compared, which takes a while.
+        times: How often each question of gsm8k is asked.
     """
     chance = random.Random(rows)
     answered: dict[str, tuple[list[Row], list[Row]]] = {
-        "gsm8k": _gsm8k(chance, rows, kept, found, hostile),
+        "gsm8k": _again(_gsm8k(chance, rows * times, kept, found, hostile), times),
         GROUP: _choices(chance, [f"{GROUP}_{name}" for name in SUBJECTS], rows, 0.62, hostile),
         "gpqa_main_zeroshot": _choices(chance, ["gpqa_main_zeroshot"], rows, 0.41, hostile),
     }
@@ -106,9 +108,14 @@ def make_run(
     compared = together(
         {
             name: compare(arms["baseline"], arm, folder, confidence).model_copy(
-                update={"gaps": gaps.compare(arms["baseline"], arm, folder, confidence)}
-                if with_gaps
-                else {}
+                update={
+                    **(
+                        {"gaps": gaps.compare(arms["baseline"], arm, folder, confidence)}
+                        if with_gaps
+                        else {}
+                    ),
+                    "repeats": repeats.compare(arms["baseline"], arm, folder, confidence),
+                }
             )
             for name, arm in arms.items()
             if name != "baseline"
@@ -248,7 +255,13 @@ def score(name: str, rows: list[Row], samples: str, *, task: str | None = None) 
         seconds=61.5,
         truncated=sum(row["truncated"] for row in rows),
         reused=name == "gsm8k" and "baseline" in samples,
+        conditions=_conditions(rows),
     )
+
+
+def _conditions(rows: list[Row]) -> dict[str, Any]:
+    times = 1 + max(row.get("repeat", 0) for row in rows)
+    return {"sampling": {"repeats": times, "temperature": 0.7}} if times > 1 else {}
 
 
 def make_row(
@@ -357,6 +370,22 @@ def _gsm8k(
             row["filtered"] = {"flexible-extract": final + hostile, "strict-match": final + hostile}
             rows.append(row)
     return baseline, candidate
+
+
+def _again(arms: tuple[list[Row], list[Row]], times: int) -> tuple[list[Row], list[Row]]:
+    """Return rows of which so many ask the same, as repeats."""
+    if times == 1:
+        return arms
+    asked = ("doc_id", "doc_hash", "prompt_hash", "target_hash", "prompt", "target", "doc")
+    one, other = (
+        [
+            {**row, **{name: rows[number - number % times][name] for name in asked},
+             "doc_id": number // times, "repeat": number % times}
+            for number, row in enumerate(rows)
+        ]
+        for rows in arms
+    )  # fmt: skip
+    return one, other
 
 
 def _otherwise(

@@ -163,6 +163,12 @@ class TaskScores(Record):
     reused: bool = False
     """True if an earlier run had already paid for it."""
 
+    @property
+    def distinct(self) -> int:
+        """Questions, however often each was asked."""
+        sampling = self.conditions.get("sampling") or {}
+        return self.n // int(sampling.get("repeats", 1))
+
 
 class Check(Record):
     """One thing that triage looked at."""

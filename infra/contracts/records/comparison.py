@@ -11,6 +11,7 @@ from infra.contracts.records.functions import FunctionCalls
 from infra.contracts.records.gaps import ChoiceGaps
 from infra.contracts.records.record import Record, Side
 from infra.contracts.records.reliability import TaskReliability
+from infra.contracts.records.repeats import TaskRepeats
 
 
 class MetricComparison(Record):
@@ -67,6 +68,9 @@ class MetricComparison(Record):
     pairs: int
     """Rows in both arms."""
 
+    repeats: int = 1
+    """How often each question was asked; each time is a row."""
+
     lost: int
     """Rows that the baseline has right (or better) and the candidate does not."""
 
@@ -79,12 +83,22 @@ class MetricComparison(Record):
     primary: bool
     """True for the metric a reader looks at first."""
 
+    @property
+    def questions(self) -> int:
+        """Questions in both arms, however often each was asked."""
+        return self.pairs // self.repeats
+
 
 class Pooled(Record):
     """The effect over all tasks whose primary metric has points."""
 
     tasks: tuple[str, ...]
     rows: int
+    """Of a task whose questions are asked several times each, questions."""
+
+    repeats: int = 1
+    """How often the questions of a task are asked at most."""
+
     flip_rate: float
     """Share of rows that only one arm has right."""
 
@@ -205,6 +219,9 @@ class Comparison(RowComparison):
 
     functions: dict[str, FunctionCalls] = Field(default_factory=dict)
     """Task with functions → how well they are called; empty in earlier versions."""
+
+    repeats: dict[str, TaskRepeats] = Field(default_factory=dict)
+    """Task whose questions were asked several times each → how steadily, and pass@k."""
 
     gaps: ChoiceGaps | None = None
     """None if no task takes the best of several choices; of earlier versions as well."""

@@ -26,6 +26,16 @@ class TaskPower(Record):
     smallest_drop_points: float
     """Smallest true loss that is found with the planned power."""
 
+    repeats: int | None = None
+    """How often each question is asked, with answers drawn by chance: `rows` are then questions.
+    None where the likeliest answer is taken."""
+
+    correlation: float | None = None
+    """Assumed, of the differences between the arms within a question; none without repeats."""
+
+    effective: float | None = None
+    """Questions, asked once, that would show as much; none without repeats."""
+
 
 class Power(Record):
     """What a run can show, planned before anything is spent."""

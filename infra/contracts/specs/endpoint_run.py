@@ -54,6 +54,18 @@ class EndpointRunSpec(Spec):
         return self
 
     @refuse
+    def _draws_nothing(self) -> Self:
+        if drawn := [task.name for task in self.evaluation.tasks if task.sampling]:
+            raise SpecError(
+                f"evaluation.tasks has sampling for {', '.join(drawn)}, which is not for an "
+                "endpoint that somebody else runs.",
+                cause="Each repeat is drawn with a seed of its own, the same each time it is "
+                "asked; whether an endpoint heeds seeds cannot be seen.",
+                remedy="Leave sampling out, or serve the model here.",
+            )
+        return self
+
+    @refuse
     def _is_asked_whole(self) -> Self:
         if self.verdict.early_stop:
             raise SpecError(

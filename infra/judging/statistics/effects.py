@@ -34,8 +34,8 @@ class Effect:
     """What the rows of one task show about one metric; other arm minus baseline."""
 
     rows: int
-    flips: int
-    """Rows that score differently."""
+    flips: float
+    """Rows that score differently; of questions that are asked several times, by the mean."""
 
     difference: float
     limits: Limits
@@ -110,6 +110,17 @@ def effect_of(
             effect = _no_change(differences, confidence)
         else:
             return None
+    return clustered(effect, differences, confidence, subjects, questions)
+
+
+def clustered(
+    effect: Effect,
+    differences: Sequence[float],
+    confidence: float,
+    subjects: Sequence[Hashable],
+    questions: Sequence[Hashable],
+) -> Effect:
+    """Return an effect no narrower than by subject, and by question where some come again."""
     for clusters, method in _clusterings(subjects, questions):
         effect = _clustered(effect, differences, clusters, confidence, method)
         if method == CLUSTERED:

@@ -172,8 +172,8 @@ def _blind(task: MetricComparison, alpha: float) -> bool:
         return True
     from scipy.stats import binomtest
 
-    right = round(task.baseline.value * task.pairs)
-    return bool(binomtest(right, task.pairs, chance, alternative="greater").pvalue > alpha)
+    right = round(task.baseline.value * task.questions)  # asked again, a question is no news
+    return bool(binomtest(right, task.questions, chance, alternative="greater").pvalue > alpha)
 
 
 def loss_of(task: MetricComparison) -> float:

@@ -22,18 +22,20 @@ class TaskWords:
     spec: VerdictSpec
 
     def more(self, task: MetricComparison, rows: int) -> str:
-        """Return so many rows instead of those that there are."""
-        more = f"about {max(rows, task.pairs + 1):,} rows of {task.task}"
-        return f"{more} instead of {task.pairs:,}"
+        """Return so many rows, or questions, instead of those that there are."""
+        what = "rows" if task.repeats == 1 else "questions"
+        more = f"about {max(rows, task.questions + 1):,} {what} of {task.task}"
+        return f"{more} instead of {task.questions:,}"
 
     def rows_for_loss(self, task: MetricComparison) -> int:
         """Return how many rows it takes to show the loss that a task had."""
         alpha, loss = 1 - self.spec.confidence, loss_of(task)
-        if task.unit == "points":
+        if task.unit == "points" and task.repeats == 1:
             flips = max(task.lost + task.gained, 1) / task.pairs
             return rows_for_drop(loss / 100, flips, self.spec.power, alpha)
-        reach = (task.high or 0.0) - (task.low or 0.0)
-        return rows_for_room(task.pairs, reach / 2, loss, self.spec.power, task.confidence)
+        reach = ((task.high or 0.0) - (task.low or 0.0)) / 2
+        reach *= 100 if task.unit == "points" else 1
+        return rows_for_room(task.questions, reach, loss, self.spec.power, task.confidence)
 
     def rows_for_own(self, task: MetricComparison) -> int:
         """Return how many rows it takes to show that a task without points keeps its margin."""
@@ -41,7 +43,12 @@ class TaskWords:
         loss, power = loss_of(task), self.spec.power
         if margin is None or possible is None or margin <= loss:
             return self.rows_for_loss(task)
-        return rows_for_room(task.pairs, possible - loss, margin - loss, power, task.confidence)
+        room = margin - loss
+        return rows_for_room(task.questions, possible - loss, room, power, task.confidence)
+
+    def of_rows(self, task: MetricComparison) -> str:
+        """Return what a task was asked."""
+        return wording.counted(task.questions, task.repeats, alike=True)
 
     def has_own(self, task: MetricComparison) -> bool:
         """Return whether a task has a margin of its own."""

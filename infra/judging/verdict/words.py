@@ -9,9 +9,12 @@ from infra.contracts import wording
 from infra.contracts.records import MetricComparison, Pooled
 from infra.contracts.specs import VerdictSpec
 from infra.judging.sequential import room
-from infra.judging.statistics import rows_for_drop, rows_for_margin
+from infra.judging.statistics import rows_for_drop, rows_for_margin, rows_for_room
 from infra.judging.verdict.findings import Findings
 from infra.judging.verdict.tasks import TaskWords, beside, metric_name, on
+
+_HAIR = 1e-9
+"""0.01 - 0.01 may be so much above zero."""
 
 _TOO_LITTLE = "the baseline is hardly better than guessing"
 
@@ -37,12 +40,12 @@ class Words:
             text = self._beyond([self._of.cost(task) for task in found.lost], found.lost)
             text = f"{self.what} costs {text}"
             if found.pooled:
-                text += f"; over all {found.pooled.rows:,} rows it {_change(found.pooled)}"
+                text += f"; over all {_asked(found.pooled)} it {_change(found.pooled)}"
         elif found.pooled is None:
             text = self._without_points()
         else:
             text = (
-                f"{self.what} {_change(found.pooled)} over {found.pooled.rows:,} rows; "
+                f"{self.what} {_change(found.pooled)} over {_asked(found.pooled)}; "
                 f"{self._finding(found.pooled)}"
             )
         return f"{found.status}: {text}{self._widened()}."
@@ -111,7 +114,7 @@ class Words:
         said = []
         for task in found.lost:
             said.append(
-                f"{self._of.loss(task, bare=True)} of {task.pairs:,} rows (p = "
+                f"{self._of.loss(task, bare=True)} of {self._of.of_rows(task)} (p = "
                 f"{task.p_adjusted:.2g} after Holm), more than {self._of.allowed(task)}."
             )
         if found.pooled:
@@ -137,7 +140,7 @@ class Words:
         said += [f"{self._not_judged(task)}." for task in found.unjudged]
         for task in found.beyond:
             said.append(
-                f"{self._of.loss(task, bare=True)} of {task.pairs:,} rows, more than "
+                f"{self._of.loss(task, bare=True)} of {self._of.of_rows(task)}, more than "
                 f"{self._of.allowed(task)}; {self._doubt(task)}."
             )
         said += [f"{task.task}: no interval ({task.method})." for task in found.silent]
@@ -216,11 +219,13 @@ class Words:
         return "rows that are not right or wrong have no test of their own"
 
     def _rows_needed(self, pooled: Pooled) -> str:
+        if pooled.repeats > 1:
+            return self._questions_needed(pooled)
         # Rates of nothing cannot be planned with: at least one row may flip.
         flips = max(pooled.flip_rate, 1 / pooled.rows)
         wider = room(self.spec)
         left = self.margin / 100 + pooled.difference
-        if left > 1e-9:  # 0.01 - 0.01 may be a hair above zero
+        if left > _HAIR:
             rows = rows_for_margin(left / wider, flips, self.spec.power, self.spec.confidence)
             aim = "to show that the loss is within the margin"
         else:
@@ -232,6 +237,22 @@ class Words:
             f"difference and the share of rows that flip ({flips:.1%}) stay as they are: raise "
             "`limit` or add tasks"
         ).replace("%)", " %)")
+
+    def _questions_needed(self, pooled: Pooled) -> str:
+        """Return how many questions it takes, by the width that these have."""
+        left = self.margin / 100 + pooled.difference
+        within = left > _HAIR
+        reach = pooled.difference - (pooled.bound if within else pooled.low)
+        # Limits are one-sided where a margin is kept, two-sided where a loss is shown.
+        sides = 2 * self.spec.confidence - 1 if within else self.spec.confidence
+        room = left if within else -pooled.difference
+        rows = rows_for_room(pooled.rows, reach, room, self.spec.power, sides)
+        aim = "to show that the loss is within the margin" if within else "to show the loss"
+        return (
+            f"about {max(rows, pooled.rows + 1):,} questions instead of {pooled.rows:,} {aim}, if "
+            "the difference and its spread stay as they are: raise `limit` or add tasks; more "
+            "repeats of these show less"
+        )
 
     def _possible(self, pooled: Pooled) -> str:
         return beside(max(0.0, -pooled.bound * 100), self.margin, ROUND_CEILING)
@@ -253,6 +274,10 @@ class Words:
 
 def _broken(task: MetricComparison) -> str:
     return f"{task.task} is not counted: {task.breach}"
+
+
+def _asked(pooled: Pooled) -> str:
+    return wording.counted(pooled.rows, pooled.repeats, alike=len(pooled.tasks) == 1)
 
 
 def _change(pooled: Pooled) -> str:

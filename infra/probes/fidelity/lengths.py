@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -47,6 +48,7 @@ def _measured(scores: TaskScores, folder: Path, tokenizer: Any) -> AnswerLengths
     texts: list[str] = []
     marks: list[float | None] = []
     written_of: list[int] = []
+    questions: list[tuple[str, int]] = []
     endless = 0
     for row in read_rows(folder / scores.samples, scores.name):
         written = [text for one in _written(row.responses) for text in texts_of(row.doc, one)]
@@ -54,6 +56,7 @@ def _measured(scores: TaskScores, folder: Path, tokenizer: Any) -> AnswerLengths
         endless += bool(written and row.truncated)
         marks.append(row.score(scores.primary_metric))
         written_of.append(len(written))
+        questions.append((row.task, row.doc_id))
     if not texts:
         return None
     tokens: list[int] = []
@@ -66,7 +69,7 @@ def _measured(scores: TaskScores, folder: Path, tokenizer: Any) -> AnswerLengths
         tokens_mean=fmean(tokens),
         tokens_median=median(tokens),
         endless=endless,
-        per_right=_of_rows(tokens, written_of, marks) if _in_points(scores) else None,
+        per_right=_of_rows(tokens, written_of, marks, questions) if _in_points(scores) else None,
     )
 
 
@@ -76,25 +79,32 @@ def _in_points(scores: TaskScores) -> bool:
 
 
 def _of_rows(
-    tokens: Sequence[int], written_of: Sequence[int], marks: Sequence[float | None]
+    tokens: Sequence[int],
+    written_of: Sequence[int],
+    marks: Sequence[float | None],
+    questions: Sequence[tuple[str, int]],
 ) -> TokensPerRight | None:
-    """Return what a right answer costs, with the answers of each row added up."""
+    """Return what a right answer costs, with the answers to each question added up."""
     left = iter(tokens)
-    costs = [sum(islice(left, count)) for count in written_of]
-    if any(mark is None for mark in marks):
-        return None
-    return per_right(costs, [mark for mark in marks if mark is not None])
+    costs: Counter[tuple[str, int]] = Counter()
+    rights: dict[tuple[str, int], float] = {}
+    for question, count, mark in zip(questions, written_of, marks, strict=True):
+        if mark is None:
+            return None
+        costs[question] += sum(islice(left, count))
+        rights[question] = rights.get(question, 0.0) + mark
+    return per_right([costs[question] for question in rights], [*rights.values()])
 
 
 def per_right(costs: Sequence[int], marks: Sequence[float]) -> TokensPerRight | None:
     """Return the tokens that a right answer costs; none if no answer is right.
 
-    The interval is the percentile bootstrap over rows of the ratio of both sums (Efron and
+    The interval is the percentile bootstrap over questions of the ratio of both sums (Efron and
     Tibshirani 1993, chapter 13), with draws that are the same each time.
 
     Args:
-        costs: Tokens of each row's answers.
-        marks: From 0 to 1, in the same order.
+        costs: Tokens of each question's answers.
+        marks: From 0 to 1 for each time it was asked, added up, in the same order.
     """
     import numpy as np
 

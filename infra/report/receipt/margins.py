@@ -80,8 +80,9 @@ def check_plan(said: Planned, whole: Mapping[str, TaskScores], folder: Path) -> 
     if said.power is None:
         return
     for task, plan in said.power.tasks.items():
-        if task in whole and plan.rows != whole[task].n:
-            yield f"power.tasks.{task}.rows is {plan.rows}, but {whole[task].n} were answered"
+        rows = plan.rows * (plan.repeats or 1)
+        if task in whole and rows != whole[task].n:
+            yield f"power.tasks.{task}.rows is {rows}, but {whole[task].n} were answered"
     try:
         again = power.planned_again(said.spec, said.power)
     except (ArithmeticError, ValueError) as error:

@@ -11,7 +11,7 @@ from infra.contracts.errors import AssayError
 from infra.contracts.migration import FORMER_BASELINE, migrated_arm
 from infra.contracts.records import ArmResult, Comparison, Pair, Report, TaskScores, Verdict
 from infra.contracts.specs import BASELINE
-from infra.judging import answered_rows, functions, gaps, gate, noise, reliability
+from infra.judging import answered_rows, functions, gaps, gate, noise, reliability, repeats
 from infra.judging.comparison import Rules, change_name, compare, compare_against, decides
 from infra.judging.family import together
 from infra.judging.verdict import decide
@@ -116,6 +116,8 @@ def _compared(pair: Pair, folder: Path, rules: Rules | None) -> Comparison:
         found["reliability"] = reliability.compare(baseline, candidate, folder)
     if pair.comparison.functions:
         found["functions"] = functions.compare(baseline, candidate, folder, spec.confidence)
+    if pair.comparison.repeats:
+        found["repeats"] = repeats.compare(baseline, candidate, folder, spec.confidence)
     if pair.comparison.gaps is not None:  # earlier versions had none
         found["gaps"] = gaps.compare(baseline, candidate, folder, spec.confidence)
     scores = compare(baseline, candidate, folder, spec.confidence, rules, spec.margins)
@@ -236,7 +238,7 @@ def _decided(pair: Pair, comparison: Comparison, whole: Mapping[str, TaskScores]
         widened_from=widened_from,
         stopped_after=pooled.rows if early_stop and pooled else None,
         of=(
-            sum(whole[task].n for task in pooled.tasks)
+            sum(whole[task].distinct for task in pooled.tasks)
             if pooled and set(pooled.tasks) <= whole.keys()
             else None
         ),

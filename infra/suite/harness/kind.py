@@ -145,6 +145,13 @@ class HarnessTasks:
         facts = remembered(spec, settings, progress)
         return facts.rows if facts else None
 
+    def repeats(
+        self, spec: EvaluationSpec, *, settings: Settings, progress: Progress
+    ) -> dict[str, int]:
+        """Return how often each question is asked of tasks whose answers are drawn by chance."""
+        lines = suite_entries(spec, settings, progress)
+        return {name: line.sampling.repeats for name, (_, line) in lines.items() if line.sampling}
+
     def first_metrics(
         self, spec: EvaluationSpec, *, settings: Settings, progress: Progress
     ) -> dict[str, tuple[str, Metric]] | None:

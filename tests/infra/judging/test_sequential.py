@@ -109,10 +109,23 @@ def test_p_values_of_tasks_do_not_count_in_a_stopped_evaluation() -> None:
     )
 
 
-@pytest.mark.parametrize("rows", [[], [0.5, 0], [2]])
-def test_other_rows_are_refused(rows: list[int]) -> None:
-    with pytest.raises(ValueError, match="right or wrong in both arms"):
+@pytest.mark.parametrize("rows", [[], [0, -1.5], [2]])
+def test_other_rows_are_refused(rows: list[float]) -> None:
+    with pytest.raises(ValueError, match="between 0 and 1 in both arms"):
         lower_limits(rows, 0.95)
+
+
+def test_a_question_that_is_asked_several_times_is_a_row() -> None:
+    """By its own formula: the capital of each stake, multiplied up row by row."""
+    rows = [-0.5, 0.0, 0.25, 1.0, -1.0, 0.75, 0.0, 0.5, 0.25, 0.25] * 8
+    limits = lower_limits(rows, 0.9)
+    stakes = np.geomspace(0.004, 0.98, 40)
+    for count in (10, 80):
+        mean = limits[count - 1]
+        capital = np.mean(
+            [math.prod(1 + u * ((d + 1) / (mean + 1) - 1) for d in rows[:count]) for u in stakes]
+        )
+        assert capital == pytest.approx(10, rel=1e-6)
 
 
 def test_many_rows_do_not_overflow() -> None:
