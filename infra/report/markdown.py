@@ -21,6 +21,7 @@ from infra.report import (
     ranking,
     reliability_plot,
     reliability_tables,
+    repeats_tables,
     speed_plot,
     submissions,
     tables,
@@ -105,6 +106,7 @@ def _of_pair(pair: Pair, heading: str) -> list[str]:
             _figure(reliability_plot.draw(pair, kind="png"), "Reliability of both arms"),
         ),
         *_titled(reliability_tables.positions(pair)),
+        *_repeats(pair),
         *_section("Fidelity", tables.fidelity(pair), prose.fidelity_note(pair)),
         *_section("Length of written answers", tables.lengths(pair)),
         *_section(
@@ -116,6 +118,19 @@ def _of_pair(pair: Pair, heading: str) -> list[str]:
         *_section("Calibration", tables.calibration(pair), prose.overlap_note(pair)),
         table(tables.overlap(pair)),
     ]  # fmt: skip
+
+
+def _repeats(pair: Pair) -> list[str]:
+    if not pair.comparison.repeats:
+        return []
+    return [
+        "## Repeats: how steadily it answers",
+        escaped(repeats_tables.introduction()),
+        *map(escaped, repeats_tables.sentences(pair)),
+        *_titled(repeats_tables.passes(pair)),
+        *_titled(repeats_tables.steadiness(pair)),
+        escaped(repeats_tables.note()),
+    ]
 
 
 def first_lines(pair: Pair, summary: Summary) -> Iterator[str]:
@@ -242,7 +257,7 @@ def _cells(metric: MetricComparison) -> dict[str, str]:
         "Above chance": "-"
         if metric.recovery_above_chance is None
         else wording.share(metric.recovery_above_chance),
-        "Rows": str(metric.pairs),
+        "Rows": wording.times(metric.questions, metric.repeats).replace(",", ""),
         "Lost": str(metric.lost),
         "Gained": str(metric.gained),
         "Changed": str(metric.changed),

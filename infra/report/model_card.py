@@ -120,7 +120,7 @@ def _tasks(pair: Pair) -> list[dict[str, str]]:
         rows.append({
             "Task": metric.task,
             "Metric": metric.metric,
-            "Rows": f"{metric.pairs:,}",
+            "Rows": wording.times(metric.questions, metric.repeats),
             "Baseline": wording.score(metric.baseline.value, metric.unit),
             "Candidate": wording.score(metric.candidate.value, metric.unit),
             "Difference": wording.difference(metric.difference, metric.unit),

@@ -98,6 +98,9 @@ class TaskRows:
     lost: int
     gained: int
     total: int
+    repeats: int
+    """How often each question was asked."""
+
     links: tuple[tuple[str, str], ...]
     """Arm → address of its samples file, relative to the page."""
 
@@ -146,6 +149,7 @@ def _rows_of(
         lost=len(lost),
         gained=len(gained),
         total=len(pairs),
+        repeats=1 + max((pair.baseline.repeat or 0 for pair in pairs), default=0),
         links=(("baseline", quote(baseline.samples)), ("candidate", quote(candidate.samples))),
     )
 
