@@ -18,12 +18,16 @@ from dataclasses import dataclass
 
 from infra.judging.choices import UNITS, choices_of
 from infra.judging.labels import Labels, are_few, labels_of, picked
+from infra.scoring.ways import ASKS, TOOLS
 from infra.suite.rows import Row
 
 _TO_THE_LETTER = re.compile(
     r"(exact_match|em|exact|acc|accuracy)(_|$)|math_verify$|pass@|prompt_level_"
 )
 """Metrics of written answers which no guess gets right, unless the answers are few labels."""
+
+_CALLS = ("all_right", "right_calls", "right_functions")
+"""Metrics of rows with functions that whoever calls none has right where none is due."""
 
 _UNEQUAL = 1e-4
 """Chance below which one of several choices is no longer right more often than others by luck. It
@@ -52,7 +56,8 @@ def guessing(metric: str, rows: Sequence[Row]) -> Guessing:
 
     Of choices, the mean of one over their number, or the share of the most frequent label where
     that is more than luck explains. Of written answers, the share of the most frequent label where
-    they are few; else nothing, where an answer has to match to the letter.
+    they are few; else nothing, where an answer has to match to the letter. Of functions, the share
+    of rows in which none may be called.
 
     Args:
         metric: `<metric>,<filter>`, of rows that score between 0 and 1, more being better.
@@ -61,6 +66,8 @@ def guessing(metric: str, rows: Sequence[Row]) -> Guessing:
     name, _, filter_name = metric.partition(",")
     if not all(filter_name in row.filtered for row in rows):
         return Guessing(None)
+    if all(row.doc.get(ASKS) == TOOLS for row in rows):
+        return Guessing(_of_silence(rows) if name in _CALLS else None)
     choices = [choices_of(row, filter_name) for row in rows]
     offered = name in UNITS and all(count > 1 for count in choices)
     if name in UNITS and not offered and any(count > 1 for count in choices):
@@ -79,6 +86,12 @@ def guessing(metric: str, rows: Sequence[Row]) -> Guessing:
     constant = None if labels is None else _constant(rows, labels, [0.0] * len(rows))
     nothing = 0.0 if _TO_THE_LETTER.match(name) else None
     return Guessing(nothing if constant is None else constant)
+
+
+def _of_silence(rows: Sequence[Row]) -> float:
+    """Return what is scored without calling any function, nor knowing any answer."""
+    silent = [row.doc["due"] == row.doc["final"] == "[]" for row in rows]
+    return silent.count(True) / len(rows)
 
 
 def recovery(baseline: float, candidate: float, chance: float = 0.0) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from infra.judging import statistics
+from infra.judging.chance import guessing
 from infra.judging.functions import calls_of
 from infra.judging.pairing import RowPair
 from infra.suite.rows import Row
@@ -52,3 +53,14 @@ def test_a_part_is_of_the_rows_that_have_it(pairs: list[RowPair]) -> None:
     assert (parts["all_right"].rows, parts["all_right"].candidate) == (40, 0.7)
     assert (parts["right_final"].rows, parts["right_final"].candidate) == (20, 0.7)
     assert parts["well_formed"].candidate == 1
+
+
+def test_who_calls_nothing_scores_the_rows_in_which_nothing_is_due() -> None:
+    due = ("[]", "[]", '[{"name": "f"}]', '[{"name": "f"}]')
+    final = ("[]", '["17"]', "[]", "[]")
+    rows = [row(number, 4, all_right=1.0) for number in range(4)]
+    for one, calls, answer in zip(rows, due, final, strict=True):
+        one.doc.update(due=calls, final=answer)
+        one.filtered["none"] = ["x"]
+    assert guessing(PRIMARY, rows).chance == 0.25
+    assert guessing("well_formed,none", rows).chance is None
