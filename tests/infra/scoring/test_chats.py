@@ -49,13 +49,17 @@ def answer(body: dict[str, Any]) -> dict[str, Any]:
 class Asking:
     """A file's task, asked of a server."""
 
-    def __init__(self, folder: Path, rows: Any, **fields: Any) -> None:
+    def __init__(
+        self, folder: Path, rows: Any, task: dict[str, Any] | None = None, **fields: Any
+    ) -> None:
         file = folder / "mine.jsonl"
         file.write_text("".join(json.dumps(one) + "\n" for one in rows))
         self.samples = folder / "samples.jsonl"
         self.answers = AnswerFile(folder / "answers.sqlite", "one server")
         spec = EvaluationSpec(
-            tasks=(TaskSpec(name="mine", file=str(file)),), concurrency=1, **fields
+            tasks=(TaskSpec.model_validate({"name": "mine", "file": str(file), **(task or {})}),),
+            concurrency=1,
+            **fields,
         )
         self.suite = kind_of(spec).prepare(
             spec, settings=Settings(cache=folder / "cache"), progress=Silent()
@@ -95,6 +99,18 @@ def test_a_killed_run_sends_neither_step_again(tmp_path: Path, dies: int) -> Non
         assert asking.ask(server)["all_right"] == 1
     after = [json.dumps(body["messages"]) for body in server.requests]
     assert len(before) + len(after) == len({*before, *after}) == 8
+
+
+def test_repeats_draw_both_steps_with_seeds_of_their_own(tmp_path: Path) -> None:
+    sampling = {"sampling": {"repeats": 2, "temperature": 0.7}}
+    asking = Asking(tmp_path, [row(0)], sampling)
+    with serving(Completions(talk=answer)) as server:
+        assert asking.ask(server)["all_right"] == 1
+    assert {body["temperature"] for body in server.requests} == {0.7}
+    steps: dict[int, list[int]] = {}
+    for body in server.requests:
+        steps.setdefault(body["seed"], []).append(len(body["messages"]))
+    assert [sorted(lengths) for lengths in steps.values()] == [[1, 3], [1, 3]]
 
 
 def test_nothing_is_handed_back_for_a_call_that_returns_nothing(tmp_path: Path) -> None:

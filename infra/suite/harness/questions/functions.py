@@ -14,6 +14,13 @@ from infra.models.chat_template import ChatTemplate
 from infra.scoring.chats import chat_of, holds_chat, is_chat, unrendered
 from infra.suite.harness.questions.question import Prompt, Questions
 
+DATED = (
+    "the chat template writes the date, which is the server's own where it renders chats with "
+    "functions: fix it by a variable of the template in evaluation.chat_template_kwargs, or "
+    "evaluate all arms on one day"
+)
+"""What to say of a template whose text depends on the clock."""
+
 
 class Chat(NamedTuple):
     """One of the first questions of a task with functions."""

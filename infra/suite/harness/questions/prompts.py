@@ -45,8 +45,11 @@ def look(
         return PromptCheck([error])
     template = prompting.template
     unread = _unread(prompting, spec)
-    if unshown := functions.faults(chats, chat_template(tokenizer, spec), tokenizer, window):
+    of_chats = chat_template(tokenizer, spec)
+    if unshown := functions.faults(chats, of_chats, tokenizer, window):
         return PromptCheck(unshown, beginning=prompting.beginning, unread=unread)
+    if of_chats.dated:
+        unread = "; ".join(filter(None, [unread, functions.DATED]))
     if template and (refused := faults(suite, template, spec)):
         return PromptCheck(refused, beginning=prompting.beginning, unread=unread)
     rendered = [(one, render(one, template) if template else {}) for one in suite]

@@ -14,6 +14,7 @@ from infra.contracts.progress import Silent
 from infra.contracts.specs import EvaluationSpec
 from infra.store.settings import Settings
 from infra.suite import kind_of
+from infra.suite.port import PromptCheck
 from tests.conftest import ROOT
 
 MODELS = ROOT / "infra" / "sample"
@@ -25,20 +26,20 @@ ROW = {
 }
 
 
-def problems(tmp_path: Path, model: Path, window: int = 2048, **fields: Any) -> list[AssayError]:
+def looked_at(tmp_path: Path, model: Path, window: int = 2048, **fields: Any) -> PromptCheck:
     file = tmp_path / "mine.jsonl"
     file.write_text(json.dumps(ROW) + "\n")
     spec = EvaluationSpec.model_validate(
         {"tasks": [{"name": "mine", "file": str(file)}], "chat_template": True, **fields}
     )
-    return (
-        kind_of(spec)
-        .prompts(
-            spec, model, window=window, trust_remote_code=False,
-            settings=Settings(cache=tmp_path / "cache"), progress=Silent(),
-        )
-        .problems
+    return kind_of(spec).prompts(
+        spec, model, window=window, trust_remote_code=False,
+        settings=Settings(cache=tmp_path / "cache"), progress=Silent(),
     )  # fmt: skip
+
+
+def problems(*given: Any, **fields: Any) -> list[AssayError]:
+    return looked_at(*given, **fields).problems
 
 
 @pytest.mark.parametrize("chat", [True, False])
@@ -64,3 +65,11 @@ def test_a_chat_that_does_not_fit_the_window_is_refused(tmp_path: Path) -> None:
     (error,) = problems(tmp_path, MODELS / "assistant", window=300)
     assert "and 256 for the answer, but serving.max_model_len is 300" in error.fact
     assert "tools.offered" in error.remedy
+
+
+def test_a_template_that_writes_the_date_is_spoken_of(tmp_path: Path) -> None:
+    assert looked_at(tmp_path, MODELS / "assistant").unread == ""
+    model = shutil.copytree(MODELS / "assistant", tmp_path / "model")
+    template = json.loads((model / "tokenizer_config.json").read_text())["chat_template"]
+    (model / "chat_template.jinja").write_text("{{ strftime_now('%d %B') }}" + template)
+    assert "the server's own" in looked_at(tmp_path, model).unread
