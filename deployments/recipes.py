@@ -165,6 +165,7 @@ def own_kinds() -> RunSpec:
                 TaskSpec(name="tools", file=f"{rows}/tools.jsonl", limit=240),
                 TaskSpec(name="schema", file=f"{rows}/schema.jsonl", max_gen_toks=96),
                 TaskSpec(name="documents", file=f"{rows}/documents.jsonl", max_gen_toks=32),
+                TaskSpec(name="misconceptions", file=f"{rows}/misconceptions-test.csv", limit=60),
                 TaskSpec(name="to-judge", file=f"{rows}/preference-unlabelled.jsonl"),
             ),
             chat_template=True,

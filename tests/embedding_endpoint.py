@@ -6,14 +6,17 @@ It can lie in every way that is refused. As a server of ours it is run as
 
 Faults: `other-order`, `missing`, `twice`, `nan`, `zero`, `longer` (another dimension from the
 second request on), `ragged`, `no-json`, `long` (as sent, not of length 1), `short-window` (refuses
-texts of more than eight words), `refuses`, `dies` (with the second request).
+texts of more than eight words), `refuses`, `dies` (with the second request), `hangs` (from the
+second request on). As `embedding_endpoint.py FAULT,… --port N …` it takes vLLM's command line.
 """
 
+import argparse
 import json
 import math
 import os
 import sys
 import threading
+import time
 import zlib
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,6 +55,9 @@ class Embeds(ThreadingHTTPServer):
         if "dies" in faults and len(self.asked) > 2:  # the first one is asked before all others
             print("ERROR 01-01 00:00:00 [engine.py:1] ValueError: engine trouble", flush=True)
             os._exit(3)
+        if "hangs" in faults and len(self.asked) > 1:
+            print("hangs", flush=True)
+            time.sleep(600)
         if "refuses" in faults or (
             "short-window" in faults and any(len(text.split()) > 8 for text in texts)
         ):
@@ -133,5 +139,14 @@ def embedding(*faults, key=None):
 
 
 if __name__ == "__main__":
-    PORT, NAME, *FAULTS = sys.argv[1:]
+    if "--port" in sys.argv:  # in the place of vLLM's API server
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--port", type=int)
+        parser.add_argument("--served-model-name")
+        parser.add_argument("--convert")
+        given, _ = parser.parse_known_args()
+        assert given.convert == "embed"
+        PORT, NAME, FAULTS = given.port, given.served_model_name, sys.argv[1].split(",")
+    else:
+        PORT, NAME, *FAULTS = sys.argv[1:]
     Embeds(int(PORT), NAME, FAULTS, os.environ["VLLM_API_KEY"]).serve_forever()
