@@ -54,10 +54,10 @@ class Guessing:
 def guessing(metric: str, rows: Sequence[Row]) -> Guessing:
     """Return what guessing scores.
 
-    Of choices, the mean of one over their number, or the share of the most frequent label where
-    that is more than luck explains. Of written answers, the share of the most frequent label where
-    they are few; else nothing, where an answer has to match to the letter. Of functions, the share
-    of rows in which none may be called.
+    What a kind of rows declares for each of them. Else of choices, the mean of one over their
+    number, or the share of the most frequent label where that is more than luck explains. Of
+    written answers, the share of the most frequent label where they are few; else nothing, where an
+    answer has to match to the letter. Of functions, the share of rows in which none may be called.
 
     Args:
         metric: `<metric>,<filter>`, of rows that score between 0 and 1, more being better.
@@ -66,8 +66,8 @@ def guessing(metric: str, rows: Sequence[Row]) -> Guessing:
     name, _, filter_name = metric.partition(",")
     if not all(filter_name in row.filtered for row in rows):
         return Guessing(None)
-    if all(row.doc.get(ASKS) == TOOLS for row in rows):
-        return Guessing(_of_silence(rows) if name in _CALLS else None)
+    if (by_kind := _by_kind(name, rows)) is not None:
+        return by_kind
     choices = [choices_of(row, filter_name) for row in rows]
     offered = name in UNITS and all(count > 1 for count in choices)
     if name in UNITS and not offered and any(count > 1 for count in choices):
@@ -86,6 +86,16 @@ def guessing(metric: str, rows: Sequence[Row]) -> Guessing:
     constant = None if labels is None else _constant(rows, labels, [0.0] * len(rows))
     nothing = 0.0 if _TO_THE_LETTER.match(name) else None
     return Guessing(nothing if constant is None else constant)
+
+
+def _by_kind(name: str, rows: Sequence[Row]) -> Guessing | None:
+    """Return what guessing scores on rows whose kind says so; none of all others."""
+    declared = [chance for row in rows if (chance := row.by_chance) is not None]
+    if len(declared) == len(rows):
+        return Guessing(math.fsum(declared) / len(rows))
+    if all(row.doc.get(ASKS) == TOOLS for row in rows):
+        return Guessing(_of_silence(rows) if name in _CALLS else None)
+    return None
 
 
 def _of_silence(rows: Sequence[Row]) -> float:

@@ -18,6 +18,9 @@ _SUBJECTS = ("subject", "Subdomain", "category", "subject_category")
 _QUESTIONS = ("question", "problem", "query")
 """Columns that hold the question itself, the most literal first; a query may be a whole prompt."""
 
+BY_CHANCE = "by_chance"
+"""Column in which a kind of rows declares what one scores without knowing anything: 0 to 1."""
+
 UNFINISHED = "thinking"
 """Why an answer ended that never came to be one: the model still thought."""
 
@@ -74,6 +77,15 @@ class Row:
     def question(self) -> str:
         """Return what tells a question in whatever task, and in whatever words, it is asked."""
         return question_of(self.doc, self.doc_hash)
+
+    @property
+    def by_chance(self) -> float | None:
+        """What the row scores without knowing anything, if its kind declares that."""
+        declared = self.doc.get(BY_CHANCE)
+        try:
+            return float(str(declared)) if declared is not None else None
+        except ValueError:  # a column of the user's own
+            return None
 
     def score(self, metric: str) -> float | None:
         """Return what the row scores, a hair beside 0 or 1 as 0 or 1; none if that is no number."""

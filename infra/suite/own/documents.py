@@ -20,6 +20,7 @@ from infra.suite.own import marks
 from infra.suite.own.folder import Folder, plain, read_folder
 from infra.suite.own.kind import Kind, Unfit, parsed, text_of
 from infra.suite.own.table import Cells
+from infra.suite.rows import BY_CHANCE
 
 NOTHING = "not in the documents"
 """What is answered where no passage holds the answer."""
@@ -143,6 +144,7 @@ def _read(
         "passages": _json([one._asdict() for one in needed]),
         "retrieved": _json([one._asdict() for one in shown]),
         "found": found or "",
+        BY_CHANCE: "0" if answers else "1",  # who always declines
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -44,6 +45,19 @@ def offered(
               options=[f" {option}" for option in options])
         for key, pick in zip(keys, picks, strict=True)
     ]  # fmt: skip
+
+
+def test_what_a_kind_declares_of_each_row_counts_before_what_its_answers_look_like() -> None:
+    rows = written([f"answer {number}" for number in range(8)])
+    assert chance_of("right,none", rows) is None
+    declared = [
+        replace(row, doc={"by_chance": str(int(number % 4 == 0))})
+        for number, row in enumerate(rows)
+    ]
+    assert chance_of("right,none", declared) == 0.25
+    assert chance_of("right,none", [*declared[:7], rows[7]]) is None
+    named = [replace(row, doc={"by_chance": "no number"}) for row in rows]
+    assert chance_of("right,none", named) is None
 
 
 def chance_of(metric: str, rows: Sequence[Row]) -> float | None:

@@ -53,6 +53,10 @@ def test_before_anything_is_found_a_row_is_as_long_as_it_will_be(tmp_path: Path)
     assert len(first) == len(second) == 3
     assert [row["found"] for row in own.rows] == ["", ""]
     assert [row["answer"] for row in own.rows] == ["12 euros", NOTHING]
+    # Who always declines is right where there is nothing.
+    assert [row["by_chance"] for row in own.rows] == ["0", "1"]
+    for row in own.rows:
+        assert marks.from_documents(dict(row), [NOTHING])["right"] == float(row["by_chance"])
 
 
 def test_rows_with_passages_of_ones_own_retriever_need_no_folder(tmp_path: Path) -> None:
