@@ -50,6 +50,7 @@ from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from infra.store.stored_scores import Stored
 from infra.suite import kind_of, tasks_with_functions
+from infra.suite.passages.pending import require_retrieved
 from infra.suite.port import AnswerFile, Suite
 from infra.suite.prompt_check import check_prompts
 from infra.suite.rows import Documents
@@ -151,6 +152,7 @@ def evaluate(
         BrokenCheckpoint: The candidate is not worth an evaluation.
         EvaluationError: The harness failed.
     """
+    require_retrieved(spec.evaluation)
     arm = spec.arms[name]
     device = detect(arm.serving.computes_on)
     engine = engine_of(arm.serving)

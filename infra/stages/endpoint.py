@@ -42,6 +42,7 @@ from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from infra.store.stored_scores import Stored, placed
 from infra.suite import kind_of
+from infra.suite.passages.pending import require_retrieved
 from infra.suite.port import AnswerFile, Suite
 
 _CODE = ("stages/endpoint.py", "store/stored_scores.py")
@@ -85,6 +86,7 @@ def evaluate(
     """
     started = time.monotonic()
     evaluation = asked or spec.evaluation
+    require_retrieved(evaluation)
     kind = kind_of(evaluation)
     keys = kind.keys(evaluation, settings=settings)
     suite = kind.prepare(evaluation, settings=settings, progress=progress, keys=keys)

@@ -16,11 +16,14 @@ from deployments.__main__ import main
 from deployments.endpoints import ENDPOINTS
 from flows.evaluate_endpoint import evaluate_endpoint
 from infra.contracts.records import EndpointReport
+from infra.contracts.records.retrieval import Retrieval
 from infra.contracts.specs import EndpointRunSpec
 from infra.store import history
 from tests.conftest import ROOT
 from tests.deployments.test_bad_endpoints import GSM8K, given
+from tests.embedding_endpoint import embedding
 from tests.foreign_endpoint import KEY, NAME, SAMPLE, Foreign, foreign, right_on_all_but, serving
+from tests.infra.suite.own.test_documents import COSTS, NONE, files
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +121,21 @@ def test_it_ends_as_its_verdict_says(ran: Given, tmp_path: Path) -> None:
     page = (runs / "history.html").read_text()
     assert f"{NAME}@{server.base_url}" in page and "4 runs" in page
     assert f"{earlier.name}/report.html" in page
+
+
+@pytest.mark.e2e
+def test_it_is_asked_about_documents_with_what_was_found(ran: Given, tmp_path: Path) -> None:
+    rows = files(tmp_path, COSTS, NONE, top_k=2, chunk_size=120, overlap=20)
+    with serving(foreign()) as server, embedding() as vectors:
+        embeds = {"endpoint": {"url": vectors.url, "model": vectors.name, "version": "1"}}
+        task = {"name": "handbook", "file": str(rows), "max_gen_toks": 16}
+        folder = ran(server, evaluation={"tasks": [task], "datasets": {}, "embedding": embeds})
+        sent = [body for _, body in server.requests if body.get("max_tokens") == 16]
+    report = EndpointReport.model_validate_json((folder / "report.json").read_text())
+    assert (report.tasks["handbook"].n, len(sent)) == (2, 2)
+    found = Retrieval.model_validate_json((folder / "retrieval-handbook.json").read_text())
+    assert (found.top_k, found.questions) == (2, 2)
+    lines = (folder / report.tasks["handbook"].samples).read_text().splitlines()
+    first = json.loads(lines[0])
+    assert all(one["document"] for one in json.loads(first["doc"]["retrieved"]))
+    assert report.spec.evaluation.tasks[0].file == str(rows)

@@ -27,7 +27,6 @@ from infra.suite.harness.rows.redirecting import place, prepared_folder, write_d
 from infra.suite.harness.rows.sources import Rows, find_rows
 from infra.suite.harness.running.evaluate import evaluate
 from infra.suite.metrics import Metric
-from infra.suite.passages.pending import require_retrieved
 from infra.suite.port import AnswerFile
 from infra.suite.rows import Documents
 
@@ -94,7 +93,6 @@ class HarnessSuite:
         Raises:
             EvaluationError: The server died or refused, or a prompt does not fit its window.
         """
-        require_retrieved(self.parts[name].line)
         return evaluate(
             self.parts[name], self.spec, self.rows, server, tokenizer_path, samples, progress,
             answers, order=order, only=only, trust_remote_code=trust_remote_code, embedder=embedder,

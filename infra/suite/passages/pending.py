@@ -15,21 +15,20 @@ PROGRAM = "documents"
 
 def pending(spec: EvaluationSpec) -> list[TaskSpec]:
     """Return the tasks of a spec that wait for it, in order; quick."""
-    return [task for task in spec.tasks if is_pending(task)]
+    return [
+        task
+        for task in spec.tasks
+        if task.file and named_beside(Path(task.file).expanduser().absolute(), [DOCUMENTS])
+    ]
 
 
-def is_pending(task: TaskSpec) -> bool:
-    """Return whether a task's settings name a folder of documents."""
-    return bool(task.file and named_beside(Path(task.file).expanduser().absolute(), [DOCUMENTS]))
-
-
-def require_retrieved(task: TaskSpec) -> None:
-    """Refuse to ask a task that still shows its own passages in place of those that were found.
+def require_retrieved(spec: EvaluationSpec) -> None:
+    """Refuse to ask tasks that still show their own passages in place of those that were found.
 
     Raises:
-        EvaluationError: Nothing was retrieved for it.
+        EvaluationError: Nothing was retrieved for one of them.
     """
-    if is_pending(task):
+    for task in pending(spec):
         raise EvaluationError(
             f"{task.name} cannot be asked: nothing was retrieved for its questions.",
             cause="Flows retrieve its passages before any model is asked; this one did not.",

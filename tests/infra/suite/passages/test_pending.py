@@ -8,13 +8,8 @@ from pathlib import Path
 import pytest
 
 from infra.contracts.errors import EvaluationError
-from infra.contracts.progress import Silent
 from infra.contracts.specs import EvaluationSpec, TaskSpec
-from infra.store.settings import Settings
-from infra.suite import kind_of
-from infra.suite.passages.pending import pending
-from tests.conftest import ROOT
-from tests.infra.suite.harness.completions_server import Completions, serving
+from infra.suite.passages.pending import pending, require_retrieved
 from tests.infra.suite.own.test_documents import COSTS, NONE, files
 
 
@@ -34,11 +29,8 @@ def test_only_a_file_whose_settings_name_a_folder_waits(tmp_path: Path) -> None:
     assert pending(spec) == []
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_no_model_is_asked_a_task_whose_passages_were_not_retrieved(tmp_path: Path) -> None:
-    spec = EvaluationSpec(tasks=(TaskSpec(name="mine", file=str(files(tmp_path, COSTS, NONE))),))
-    suite = kind_of(spec).prepare(spec, settings=Settings(cache=tmp_path / "c"), progress=Silent())
-    with serving(Completions()) as server:
-        with pytest.raises(EvaluationError, match="nothing was retrieved"):
-            suite.ask("mine", server, ROOT / "infra/sample/model", tmp_path / "s", Silent())
-        assert server.requests == []
+    waiting = TaskSpec(name="mine", file=str(files(tmp_path, COSTS, NONE)))
+    with pytest.raises(EvaluationError, match="mine cannot be asked: nothing was retrieved"):
+        require_retrieved(EvaluationSpec(tasks=(TaskSpec(name="gsm8k"), waiting)))
+    require_retrieved(EvaluationSpec(tasks=(TaskSpec(name="gsm8k"),)))
