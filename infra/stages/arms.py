@@ -152,7 +152,6 @@ def evaluate(
         BrokenCheckpoint: The candidate is not worth an evaluation.
         EvaluationError: The harness failed.
     """
-    require_retrieved(spec.evaluation)
     arm = spec.arms[name]
     device = detect(arm.serving.computes_on)
     engine = engine_of(arm.serving)
@@ -261,6 +260,7 @@ def _keys(
 def _measure(evaluation: _Evaluation) -> list[str]:
     """Ask what is missing; return the tasks that were not there before."""
     subject = evaluation.subject
+    require_retrieved(subject.spec.evaluation)
     missing = evaluation.missing
     if missing or evaluation.wanted:
         with lease(
