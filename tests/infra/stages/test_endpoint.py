@@ -253,7 +253,7 @@ def test_a_stop_string_that_is_ignored_is_heeded_here(
     own = AssayCompletions._settings
     monkeypatch.setattr(
         AssayCompletions, "_settings",
-        lambda model, given, seed: own(model, {**given, "until": [stop]}, seed),
+        lambda model, given, *rest: own(model, {**given, "until": [stop]}, *rest),
     )  # fmt: skip
     honoured, ignored = written("nothing"), written("ignores-stop")
     assert honoured == ignored
