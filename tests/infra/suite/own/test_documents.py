@@ -42,6 +42,8 @@ def test_a_question_is_put_with_what_was_found_before_it() -> None:
         "answer, write: not in the documents\n\n[1] a.md\nOne.\n\n[2] b.md\n{number} {question}\n\n"
         "Question: Why?\nAnswer:"
     )
+    asks = {"beginning": 'Write {"answer": …}, or { {nothing}.'}
+    assert prompt("Why?", [], **asks, nothing="no").startswith('Write {"answer": …}, or { no.')
     own = {"beginning": "Say {nothing} if so.", "passage": "<{text}>", "end": "{question}?"}
     assert prompt("Why", [("a", "b")], **own, nothing="no") == "Say no if so.\n\n<b>\n\nWhy?"
 

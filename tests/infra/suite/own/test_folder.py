@@ -12,6 +12,7 @@ from tests.pdf_files import locked, pdf
 
 PAGE = """<html><head><meta charset="windows-1252"><title>Opening hours</title>
 <style>p {color: red}</style><script>var hidden = 1;</script></head>
+<noscript>hidden, too</noscript><template>hidden as well</template>
 <body><p>The office in <b>Li\u00e8ge</b> opens at\n  8:30.</p></body></html>"""
 
 
