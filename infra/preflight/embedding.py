@@ -30,6 +30,7 @@ from infra.models.memory_need import serving as need_of
 from infra.preflight import model
 from infra.preflight.findings import Finding, look, note, problem
 from infra.store.settings import Settings
+from infra.suite.passages.pending import pending
 from infra.suite.port import Line
 
 _NAME = "embedding"
@@ -55,6 +56,7 @@ def look_at(
     devices: Mapping[str, Device | None],
     settings: Settings,
     progress: Progress,
+    lines: Sequence[Line] = (),
 ) -> Embedding:
     """Look at the embedding model, or ask the endpoint for one vector.
 
@@ -63,6 +65,7 @@ def look_at(
         devices: Arm → what serves it.
         settings: Where things are kept.
         progress: Hears about what takes long.
+        lines: What was found of the tasks.
     """
     embedding = spec.evaluation.embedding
     if embedding is None:
@@ -74,11 +77,17 @@ def look_at(
     local = served.model.source == "local"
     found = model.here(served, settings, progress) if local else model.on_a_hub(served, settings)
     findings = [_placed(one) for one in found.findings]
-    if found.shape is not None:
+    if found.shape is not None and not _alone(spec.evaluation, lines):
         findings.append(look(
             f"{_NAME} beside arms", partial(_beside, spec, embedding, found.shape, devices)
         ))  # fmt: skip
     return Embedding(findings, found.to_download)
+
+
+def _alone(spec: EvaluationSpec, lines: Sequence[Line]) -> bool:
+    """Return whether it is only served before any arm is: where passages are retrieved."""
+    before = {task.name for task in pending(spec)}
+    return bool(before) and not any(line.embeds and line.spec.name not in before for line in lines)
 
 
 def of_endpoint(spec: EndpointSpec, progress: Progress) -> Finding:

@@ -111,7 +111,7 @@ def _rest(
     """Look at models, tasks and what they can show, on a machine that was looked at."""
     found = arms.look_at(spec, there.devices, elsewhere.models, elsewhere.talks, settings, progress)
     findings = list(found.findings)
-    embedder = embedding.look_at(spec, there.devices, settings, progress)
+    embedder = embedding.look_at(spec, there.devices, settings, progress, elsewhere.tasks.lines)
     findings += embedder.findings
     if there.cache_is_usable:
         beside = there.to_build + embedder.to_download

@@ -9,7 +9,7 @@ import pytest
 from deployments.overrides import override
 from deployments.recipes import sample
 from infra.contracts.progress import Silent
-from infra.contracts.specs import EmbeddingSpec, EndpointSpec, ModelSpec, RunSpec
+from infra.contracts.specs import EmbeddingSpec, EndpointSpec, ModelSpec, RunSpec, TaskSpec
 from infra.machine.device import Device
 from infra.models.memory_need import GIB
 from infra.preflight import embedding
@@ -17,6 +17,7 @@ from infra.store.settings import Settings
 from infra.suite.port import Line
 from tests import embedding_endpoint
 from tests.conftest import ROOT
+from tests.infra.suite.own.test_documents import COSTS, NONE, files
 
 SAMPLE = str(ROOT / "infra" / "sample" / "model")
 GPU = Device(kind="cuda", name="a GPU", count=1, memory_bytes=80 * GIB)
@@ -28,9 +29,11 @@ def run(**given: object) -> RunSpec:
     return spec.model_copy(update={"evaluation": evaluation})
 
 
-def look(spec: RunSpec, device: Device | None = None) -> dict[str, tuple[str, str, str]]:
+def look(
+    spec: RunSpec, device: Device | None = None, *lines: Line
+) -> dict[str, tuple[str, str, str]]:
     devices = dict.fromkeys(spec.arms, device)
-    found = embedding.look_at(spec, devices, Settings(), Silent())
+    found = embedding.look_at(spec, devices, Settings(), Silent(), lines)
     return {one.name: (one.status, one.found, one.remedy) for one in found.findings}
 
 
@@ -73,6 +76,22 @@ def test_arm_and_embedding_model_have_to_fit_into_one_gpu(
     assert says in found[1]
     if arm is None:
         assert "Set serving.memory_fraction to 0.87" in found[2]
+
+
+def test_a_model_that_retrieves_passages_is_beside_no_arm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has ended when the first arm starts, but for tasks that are marked by vectors."""
+    monkeypatch.setattr(embedding, "detect", lambda _: GPU)
+    spec = run(model=ModelSpec(id=SAMPLE, source="local"), serving={"device": "cuda"})
+    task = TaskSpec(name="handbook", file=str(files(tmp_path, COSTS, NONE)))
+    tasks = (*spec.evaluation.tasks, task)
+    evaluation = spec.evaluation.model_copy(update={"tasks": tasks})
+    spec = spec.model_copy(update={"evaluation": evaluation})
+    waits = Line(task, (task.name,), (), True, (), (), (), embeds=True)
+    assert "embedding beside arms" not in look(spec, GPU, waits)
+    marked = Line(tasks[0], (tasks[0].name,), (), True, (), (), (), embeds=True)
+    assert look(spec, GPU, waits, marked)["embedding beside arms"][0] == "problem"
 
 
 def test_an_endpoint_is_asked_for_one_vector(monkeypatch: pytest.MonkeyPatch) -> None:
