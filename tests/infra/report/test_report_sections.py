@@ -13,7 +13,7 @@ import yaml
 from infra import report as reports
 from infra.contracts import wording
 from infra.contracts.records import Origin, Quantization, Report
-from infra.contracts.specs import GgufSpec, ModelSpec, ServingChanges, VerdictSpec
+from infra.contracts.specs import EmbeddingSpec, GgufSpec, ModelSpec, ServingChanges, VerdictSpec
 from infra.judging import gaps
 from infra.judging.verdict import decide
 from infra.report import speed_plot, tables
@@ -445,3 +445,44 @@ def test_how_a_checkpoint_was_made_and_what_is_unclear_of_it_stand_in_the_proven
     before = Page(render(report, folder)).text
     assert "Made here" not in before
     assert "Of its quantization" not in before
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (
+            {"model": {"id": "<a>/b"}, "pooling": "mean"},
+            "<a>/b, pooled as mean gsm8k: 0123456789abcdef",
+        ),
+        ({"model": {"id": "a/b"}}, "a/b, pooled as its own files say"),
+        (
+            {"endpoint": {"url": "http://127.0.0.1:9", "model": "m", "version": "7"}},
+            "m at http://127.0.0.1:9/v1, by its user's word version 7",
+        ),
+        (
+            {"endpoint": {"url": "http://127.0.0.1:9", "model": "m"}},
+            "m at http://127.0.0.1:9/v1, of no version: its vectors are of this run",
+        ),
+    ],
+)
+def test_what_embeds_stands_in_the_provenance(
+    bare: tuple[Report, Path], given: dict[str, Any], says: str
+) -> None:
+    report, folder = bare
+    evaluation = report.spec.evaluation.model_copy(
+        update={"embedding": EmbeddingSpec.model_validate(given)}
+    )
+    spec = report.spec.model_copy(update={"evaluation": evaluation})
+    tasks = {
+        name: one.model_copy(
+            update={"conditions": {**one.conditions, "embedding": "0123456789abcdef"}}
+        )
+        if name == "gsm8k"
+        else one
+        for name, one in report.baseline.tasks.items()
+    }
+    arms = report.arms | {"baseline": report.baseline.model_copy(update={"tasks": tasks})}
+    text = Page(render(report.model_copy(update={"spec": spec, "arms": arms}), folder)).text
+    said = f"What embeds, for all arms {says}"
+    assert "".join(said.split()) in "".join(text.split())
+    assert "What embeds" not in Page(render(report, folder)).text

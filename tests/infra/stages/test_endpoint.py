@@ -28,6 +28,7 @@ from infra.store.content import code_digest
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from tests.conftest import PrintProgress, shared_cache
+from tests.embedding_endpoint import embedding
 from tests.foreign_endpoint import (
     KEY,
     NAME,
@@ -37,6 +38,7 @@ from tests.foreign_endpoint import (
     right_on_all_but,
     serving,
 )
+from tests.infra.suite.own.test_retrieval import question, written
 
 GSM8K = TaskSpec(name="gsm8k", num_fewshot=1, limit=5, max_gen_toks=24)
 MMLU = TaskSpec(name="global_mmlu_en", limit=2)
@@ -481,3 +483,27 @@ def test_proxies_are_for_what_is_elsewhere(
         server.gets.clear()
         looked_at(here, settings)
         assert all(path.startswith("/") for path in server.gets)
+
+
+def test_an_endpoint_names_misconceptions_and_another_one_embeds(
+    settings: Settings, tmp_path: Path
+) -> None:
+    bare = {"MisconceptionAId": None, "MisconceptionDId": None}
+    labelled = written(tmp_path / "one", [question(n) for n in range(3)], shots=0, samples=2)
+    without = written(tmp_path / "two", [question(n, **bare) for n in range(3)], shots=0, samples=2)
+    tasks = TaskSpec(name="mine", file=str(labelled)), TaskSpec(name="hers", file=str(without))
+    with embedding() as embeds, serving(foreign()) as server:
+        given = {"url": embeds.url, "model": "embeds"}
+        spec = spec_of(server, *tasks, evaluation={"embedding": {"endpoint": given}})
+        finished, page = evaluated(spec, settings)
+        model = {"source": "local", "id": str(SAMPLE / "model")}
+        wrong = spec_of(server, *tasks, evaluation={"embedding": {"model": model}})
+        problems = [one.cause for one in looked_at(wrong, settings).findings
+                    if one.status == "problem"]  # fmt: skip
+    assert problems == ["This evaluation starts no engine."]
+    assert 0 <= finished.tasks["mine"].metrics["map_at_25,none"].value <= 1
+    assert len(rows(page, "mine")) == 6
+    assert finished.tasks["hers"].submission is not None
+    handed_in = page.parent / finished.tasks["hers"].submission.path
+    assert len(handed_in.read_text().splitlines()) == 1 + 9
+    assert finished.tasks["hers"].submission.path in page.read_text()
