@@ -52,6 +52,9 @@ class _Response(Record):
     ok: Literal[True]
     chunks: list[dict[str, str]]
     found: list[list[int]]
+    tried: list[str]
+    """What a library wanted to reach besides, and could not."""
+
     versions: dict[str, str]
     seconds: float = Field(ge=0)
 
@@ -105,6 +108,8 @@ def retrieve(
         questions = [question_of(cells) for cells in rows]
         progress.say(f"{task.name}: retrieving from {len(folder.texts)} documents")
         response = _ask(wanted, folder, questions, embedder, environment, progress, log)
+        if response.tried:
+            progress.say(f"{options['library']} was kept from {', '.join(response.tried)}")
         found = [[_passage(response.chunks[one]) for one in near] for near in response.found]
         _write(partial, file, rows, found, beside)
         record = _record(task.name, rows, found, response, folder, wanted, embedder.identity)

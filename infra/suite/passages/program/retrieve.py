@@ -7,8 +7,9 @@
      "server": {"base_url", "model", "key"}}
 
 Sizes are in letters. The response, on success: `chunks` [{"document", "text"}, …], and `found`, one
-list of numbers of chunks for each question, the nearest first. Vectors come from the server, asked
-by the library's own client; nothing else is reached.
+list of numbers of chunks for each question, the nearest first; `tried` names what was to be reached
+and was not. Vectors come from the server, asked by the library's own client; nothing else is
+reached.
 """
 
 import os
@@ -36,8 +37,12 @@ TIMEOUT_SECONDS = 3600.0
 
 
 def keep_in(base_url):
-    """Let this process reach a server and nothing else, whatever a library would download."""
-    allowed = urlsplit(base_url)
+    """Let this process reach a server and nothing else, whatever a library would download.
+
+    Returns:
+        What was tried, as a list that grows.
+    """
+    allowed, tried = urlsplit(base_url), []
 
     def refuse(event, arguments):
         if event == "socket.connect":
@@ -50,9 +55,11 @@ def keep_in(base_url):
                 return
         else:
             return
+        tried.append(str(place))
         raise PermissionError(f"{place} was to be reached; nothing but the server of vectors may")
 
     sys.addaudithook(refuse)
+    return tried
 
 
 def llama_index(request, progress):
@@ -151,10 +158,10 @@ def langchain(request, progress):
 
 def retrieve(request, progress):
     """Split, index and find; return what the response says of it."""
-    keep_in(request["server"]["base_url"])
+    tried = keep_in(request["server"]["base_url"])
     library = {"llama-index": llama_index, "langchain": langchain}[request["library"]]
     chunks, found = library(request, progress)
-    return {"chunks": chunks, "found": found}
+    return {"chunks": chunks, "found": found, "tried": sorted(set(tried))}
 
 
 if __name__ == "__main__":
