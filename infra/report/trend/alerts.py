@@ -23,6 +23,7 @@ from infra.contracts.errors import AssayError, HistoryError
 from infra.contracts.migration import FORMER_CANDIDATE
 from infra.contracts.records import Alert, Pair, Report, TaskScores
 from infra.contracts.specs import BASELINE
+from infra.judging.asked import by_question
 from infra.judging.earlier_runs import recipe_of
 from infra.judging.pairing import paired_rows
 from infra.judging.statistics import holm
@@ -235,7 +236,10 @@ def _paired(what: str, lost: int, gained: int, good: str) -> _Test:
 def _flips(
     scores: TaskScores, before: dict[str, Any] | None, runs: Path, run: str, good: _Good
 ) -> tuple[int, int] | None:
-    """Return rows lost and gained since the good run, or none if rows cannot be joined."""
+    """Return rows lost and gained since the good run, or none if rows cannot be joined.
+
+    A question that is asked several times is one row, lost if it is answered rightly less often.
+    """
     metric = scores.primary_metric
     try:
         found = (before or {})["arms"][good.arm]["tasks"][scores.name]
@@ -248,11 +252,14 @@ def _flips(
     except (AssayError, AttributeError, KeyError, TypeError, ValueError):
         return None
     steps = []
-    for pair in pairs:
-        one, other = pair.baseline.metrics.get(metric), pair.candidate.metrics.get(metric)
-        if not isinstance(one, int | float) or not isinstance(other, int | float):
-            return None
-        steps.append(float(other) - float(one))
+    for asked in by_question(pairs) or [[pair] for pair in pairs]:
+        step = 0.0
+        for pair in asked:
+            one, other = pair.baseline.metrics.get(metric), pair.candidate.metrics.get(metric)
+            if not isinstance(one, int | float) or not isinstance(other, int | float):
+                return None
+            step += float(other) - float(one)
+        steps.append(step)
     better = 1 if scores.metrics[metric].higher_is_better else -1
     return sum(better * step < 0 for step in steps), sum(better * step > 0 for step in steps)
 
@@ -270,10 +277,11 @@ def _unpaired(scores: TaskScores, good: _Good) -> _Test | None:
     if not same.fillna(False).any():
         return None
     before, now = float(rows["value"].iloc[0]), scores.metrics[metric].value
-    counts = [value * scores.n for value in (now, before)]
-    if not all(math.isclose(count, min(round(count), scores.n), abs_tol=1e-6) for count in counts):
-        return None  # rows that are neither right nor wrong
-    table = [[round(count), scores.n - round(count)] for count in counts]
+    asked = scores.distinct
+    counts = [value * asked for value in (now, before)]
+    if not all(math.isclose(count, min(round(count), asked), abs_tol=1e-6) for count in counts):
+        return None  # rows that are neither right nor wrong, or answers to one question that differ
+    table = [[round(count), asked - round(count)] for count in counts]
     side = "less" if scores.metrics[metric].higher_is_better else "greater"
     return _Test(
         float(fisher_exact(table, alternative=side).pvalue),

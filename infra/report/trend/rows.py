@@ -49,17 +49,29 @@ def rows_of(report: Report) -> Iterator[dict[str, object]]:
     for arm, result in report.arms.items():
         pair = pairs.get(arm)
         if arm == BASELINE or pair is not None:
-            yield from _rows_of_arm(run | _beside(arm, report, pair), arm, result, pair)
+            any_pair = pair or next(iter(report.pairs), None)
+            yield from _rows_of_arm(run | _beside(arm, report, pair), arm, result, pair, any_pair)
 
 
 def _rows_of_arm(
-    run: dict[str, object], arm: str, result: ArmResult, pair: Pair | None
+    run: dict[str, object], arm: str, result: ArmResult, pair: Pair | None, beside: Pair | None
 ) -> Iterator[dict[str, object]]:
     served = {"arm": arm, **_arm(result), **_bench(result.bench)}
     for scores in result.tasks.values():
         for metric, value in scores.metrics.items():
             compared = compared_of(pair.comparison, scores.name, metric) if pair else {}
-            yield {**run, **served, **score_of(scores, metric, value), **compared}
+            again = _repeats(beside, scores, metric, arm)
+            yield {**run, **served, **score_of(scores, metric, value), **compared, **again}
+
+
+def _repeats(pair: Pair | None, scores: TaskScores, metric: str, arm: str) -> dict[str, object]:
+    """Return what a row has of questions that were asked several times each."""
+    of = pair.comparison.repeats.get(scores.name) if pair else None
+    if of is None or metric != scores.primary_metric:
+        return {}
+    last = of.passes[-1] if of.passes else None
+    side = last and (last.baseline if arm == BASELINE else last.candidate)
+    return {"repeats": of.repeats, "pass_at_repeats": side}
 
 
 def _run(report: Report) -> dict[str, object]:
@@ -175,7 +187,7 @@ def score_of(scores: TaskScores, metric: str, value: MetricValue) -> dict[str, o
         "reused": scores.reused,
         "metric": metric,
         "primary": metric == scores.primary_metric,
-        **value.model_dump(),
+        **value.model_dump(exclude={"chance"}),
         "unit": value.unit or unit_of_name(metric, scores.name),
     }
 

@@ -21,7 +21,7 @@ _Row: TypeAlias = dict[str, Any]
 COLUMNS = (
     "run_id", "created", "label", "model", "recipe", "recipe_name", "verdict", "arm", "task",
     "metric", "questions", "primary", "higher_is_better", "value", "n", "low", "high", "reused",
-    "unit", "aggregation",
+    "unit", "aggregation", "repeats",
 )  # fmt: skip
 """Columns of the history that series are made from."""
 
@@ -164,11 +164,16 @@ def _trend(
         task=task,
         metric=metric,
         higher_is_better=last["higher_is_better"] is not False,
-        rows=int(last["n"] or 0),
-        points=tuple(_points(pairs, int(last["n"] or 0))),
+        rows=_asked(last),
+        points=tuple(_points(pairs, _asked(last))),
         other_questions=len(others),
         percent=_in_points(last),
     )
+
+
+def _asked(row: _Row) -> int:
+    """Return how many questions a row is of, however often each was asked."""
+    return int(row["n"] or 0) // int(row["repeats"] or 1)
 
 
 def _in_points(row: _Row) -> bool:

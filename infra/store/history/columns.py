@@ -89,6 +89,9 @@ COLUMNS = {
     # Since metrics are declared.
     "unit": "string",
     "aggregation": "string",  # how rows become the metric
+    # Since questions can be asked several times each; empty where they are not.
+    "repeats": "Int64",  # of each question; each is a row
+    "pass_at_repeats": "Float64",  # share of questions of which one answer at least is right
 }
 """Columns in their order → pandas type, or `datetime`."""
 

@@ -12,6 +12,7 @@ from infra.contracts.records import Report
 from infra.report import receipt, repeats_tables
 from infra.report.html import render
 from infra.report.markdown import metrics_table
+from infra.report.trend.rows import rows_of
 from tests.infra.made_runs import make_run, of_pair
 from tests.infra.report.receipt.conftest import seal, with_checkpoints
 from tests.infra.report.test_report import Page
@@ -90,3 +91,19 @@ def test_a_number_that_was_edited_is_named(run: tuple[Report, Path]) -> None:
     seal(Report.model_validate(document), folder)
     [wrong] = [check for check in receipt.verify(folder) if check.wrong]
     assert "repeats.gsm8k.passes" in wrong.wrong[0]
+
+
+def test_the_history_keeps_them(run: tuple[Report, Path]) -> None:
+    report, _ = run
+    of = report.pairs[0].comparison.repeats["gsm8k"].passes[-1]
+    kept = {
+        (row["arm"], row["task"], row["metric"]): row.get("pass_at_repeats")
+        for row in rows_of(report)
+        if row.get("repeats") == TIMES
+    }
+    metric = report.baseline.tasks["gsm8k"].primary_metric
+    assert kept == {
+        ("baseline", "gsm8k", metric): of.baseline,
+        ("quantized", "gsm8k", metric): of.candidate,
+    }
+    assert {row.get("repeats") for row in rows_of(report)} == {None, TIMES}
