@@ -6,6 +6,7 @@ import pytest
 
 from infra.contracts.wording import (
     confidence,
+    counted,
     difference,
     duration,
     interval,
@@ -15,6 +16,7 @@ from infra.contracts.wording import (
     possible_loss,
     score,
     size,
+    times,
     wrapped,
 )
 
@@ -100,3 +102,10 @@ def test_a_margin_has_the_unit_of_its_metric() -> None:
     assert own_margin(2.5, "points", "points") == "2.5 points"
     assert own_margin(0.05, "value", "nats") == "0.05 nats"
     assert own_margin(0.3, "value", "value") == own_margin(0.3, "value") == "0.3"
+
+
+def test_questions_that_are_asked_again_are_told_apart_from_rows() -> None:
+    assert counted(1234, 1, alike=True) == "1,234 rows"
+    assert counted(60, 4, alike=True) == "60 questions, asked 4 times each"
+    assert counted(1060, 4, alike=False) == "1,060 questions, asked up to 4 times each"
+    assert (times(1234, 1), times(60, 4)) == ("1,234", "60 × 4")

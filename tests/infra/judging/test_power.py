@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from deployments.recipes import RECIPES
 from infra.contracts.specs import VerdictSpec
-from infra.judging.earlier_runs import Earlier, Flips
-from infra.judging.power import ASSUMED, margin, plan, resolvable_margin, resolves
+from infra.judging.earlier_runs import Duration, Earlier, Flips
+from infra.judging.power import (
+    ALIKE,
+    ASSUMED,
+    ASSUMED_DRAWN,
+    margin,
+    plan,
+    planned_again,
+    resolvable_margin,
+    resolves,
+)
+from infra.judging.statistics import (
+    Asked,
+    question_limits,
+    questions_for_margin,
+    smallest_drop_of,
+    smallest_margin_of,
+)
 
 QWEN = {"gsm8k": 1319, "global_mmlu_en": 400, "gpqa_main_zeroshot": 448}
 SUITE = {"gsm8k": 200, "arc": 100}
@@ -141,3 +158,75 @@ def test_the_recipes_resolve_what_they_ask() -> None:
         for task in power.tasks.values():
             alone = plan({"task": task.rows}, verdict)
             assert alone.smallest_margin_points <= verdict.task_margin_points, name
+
+
+# Questions that are asked several times
+
+
+def test_without_repeats_both_plans_are_one() -> None:
+    asked = [Asked(count, 0.1) for count in QWEN.values()]
+    power = plan(QWEN, VerdictSpec())
+    assert 100 * smallest_margin_of(asked, 0.8, 0.95) == pytest.approx(
+        power.smallest_margin_points, abs=1e-9
+    )
+    assert 100 * smallest_drop_of(asked, 0.8, 0.05) == pytest.approx(
+        power.smallest_drop_points, rel=0.01
+    )
+    assert questions_for_margin(asked, 0.01, 0.8, 0.95) == pytest.approx(
+        power.rows_for_margin, rel=0.001
+    )
+
+
+def test_repeats_show_less_than_as_many_questions() -> None:
+    once = plan({"gsm8k": 200}, VerdictSpec(), repeats={"gsm8k": 1})
+    again = plan({"gsm8k": 200}, VerdictSpec(), repeats={"gsm8k": 4})
+    more = plan({"gsm8k": 800}, VerdictSpec(), repeats={"gsm8k": 1})
+    assert once.smallest_margin_points > again.smallest_margin_points > more.smallest_margin_points
+    assert once.smallest_drop_points > again.smallest_drop_points > more.smallest_drop_points
+    assert once.rows_for_margin > again.rows_for_margin
+    task = again.tasks["gsm8k"]
+    assert (task.rows, task.repeats, task.correlation) == (200, 4, ALIKE)
+    assert task.effective == pytest.approx(800 / (1 + 3 * ALIKE))
+    assert (once.tasks["gsm8k"].effective, once.tasks["gsm8k"].correlation) == (None, None)
+
+
+def test_the_margin_that_repeats_resolve_is_where_a_limit_ends() -> None:
+    """Of 200 questions without loss: what is seen ends above the margin four times in five."""
+    power = plan({"gsm8k": 200}, VerdictSpec(), repeats={"gsm8k": 4})
+    spread = ASSUMED_DRAWN * (1 + 3 * ALIKE) / 4
+    # 0.841621 standard errors below zero the one-sided limit lies just about at the margin.
+    bad = -0.841621 * (spread / 200) ** 0.5
+    differences = np.random.default_rng(1).normal(bad, spread**0.5, 200)
+    differences = (differences - differences.mean()) * (spread**0.5 / differences.std()) + bad
+    low, _ = question_limits(np.clip(differences, -1, 1).tolist(), 0.9)
+    assert -100 * low == pytest.approx(power.smallest_margin_points, rel=0.08)
+
+
+def test_answers_that_are_drawn_are_expected_to_flip_more() -> None:
+    drawn = plan(SUITE, VerdictSpec(), repeats={"gsm8k": 1})
+    assert drawn.tasks["gsm8k"].flip_rate == ASSUMED_DRAWN > ASSUMED
+    assert drawn.tasks["arc"].flip_rate == ASSUMED
+    stated = plan(SUITE, VerdictSpec(flip_rate=0.07), repeats={"gsm8k": 3})
+    assert {task.flip_rate for task in stated.tasks.values()} == {0.07}
+
+
+def test_a_plan_with_repeats_is_made_again_and_widened_alike() -> None:
+    verdict = VerdictSpec(margin_points=0.5, if_unresolvable="widen")
+    power = plan(SUITE, verdict, repeats={"gsm8k": 3})
+    assert planned_again(verdict, power) == power
+    assert margin(verdict, power) == (resolvable_margin(power), 0.5)
+    learned = plan(
+        SUITE, verdict,
+        Earlier(flips={"gsm8k": Flips(rows=9_000, flipped=6_000)}, runs={"gsm8k": ("r",)}),
+        {"gsm8k": 3},
+    )  # fmt: skip
+    assert learned.flip_rate > ASSUMED_DRAWN
+    assert margin(verdict, learned) == margin(verdict, power)
+
+
+def test_how_long_it_takes_counts_repeats() -> None:
+    duration = Duration(run="r", rows=300, startup_seconds=60, evaluation_seconds=300)
+    earlier = Earlier(duration=duration)
+    once = plan(SUITE, VerdictSpec(), earlier).accelerator_minutes
+    again = plan(SUITE, VerdictSpec(), earlier, {"gsm8k": 3}).accelerator_minutes
+    assert (once, again) == (6.0, 1 + 5 * 700 / 300)

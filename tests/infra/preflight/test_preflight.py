@@ -399,6 +399,32 @@ def test_a_margin_that_the_rows_cannot_resolve_is_refused_or_widened(
     assert plan.look_at(enough, here, Silent())[0].status == "ok"
 
 
+def test_the_plan_says_what_repeats_buy(loaded: tuple[RunSpec, Settings]) -> None:
+    spec, here = loaded
+    sampling = '{"repeats": 4, "temperature": 0.7}'
+    again = override(
+        spec, [f"evaluation.tasks.gsm8k.sampling={sampling}", "verdict.flip_rate=null"]
+    )
+    check_suite(again.evaluation, settings=here, progress=Silent())
+    first, tasks, bought, *_ = plan.look_at(again, here, Silent())
+    assert first.found.startswith("17 questions, asked up to 4 times each.")
+    assert "(5 questions, asked 4 times each)" in tasks.found
+    assert "(12 rows)" in tasks.found
+    assert bought.found.startswith("gsm8k: 5 questions, asked 4 times each, show as much as 11")
+    assert "correlation 0.3, assumed" in bought.found
+    assert "20 different questions would take as long and show as much as 20" in bought.found
+
+
+def test_choices_are_not_sampled(loaded: tuple[RunSpec, Settings]) -> None:
+    spec, here = loaded
+    drawn = override(spec, ['evaluation.tasks.global_mmlu_en.sampling={"temperature": 0.7}'])
+    found = tasks_of.read(drawn.evaluation, here, Silent()).findings
+    [refused] = [one for one in found if one.status == "problem"]
+    assert "lets the model write nothing, but evaluation.tasks has sampling" in refused.found
+    assert "no draw changes" in refused.cause
+    assert refused.remedy.startswith("Leave sampling out of global_mmlu_en")
+
+
 def test_the_guard_of_the_tasks_is_named_where_it_would_be_too_narrow(
     loaded: tuple[RunSpec, Settings],
 ) -> None:

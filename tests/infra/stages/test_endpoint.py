@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from infra.contracts.errors import AssayError
 from infra.contracts.records.endpoint import EndpointReport
-from infra.contracts.specs import DatasetSpec, EndpointRunSpec, TaskSpec
+from infra.contracts.specs import DatasetSpec, EndpointRunSpec, SamplingSpec, TaskSpec
 from infra.judging.planning import planned
 from infra.judging.power import margin
 from infra.preflight.endpoint import Survey, survey_endpoint
@@ -461,6 +461,12 @@ def other_questions(run: Path, to: Path) -> Path:
 def test_every_row_is_asked(settings: Settings) -> None:
     with pytest.raises(ValidationError, match=r"verdict\.early_stop is not for an endpoint"):
         spec_of(foreign(), GSM8K, url="http://host/v1", verdict={"early_stop": True})
+
+
+def test_nothing_is_drawn_by_chance() -> None:
+    drawn = GSM8K.model_copy(update={"sampling": SamplingSpec(temperature=0.7)})
+    with pytest.raises(ValidationError, match="sampling for gsm8k, which is not for an endpoint"):
+        spec_of(foreign(), drawn, url="http://host/v1")
 
 
 def test_proxies_are_for_what_is_elsewhere(
