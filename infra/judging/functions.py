@@ -14,6 +14,7 @@ from statistics import fmean
 from infra.contracts.records import ArmResult
 from infra.contracts.records.functions import CallPart, FunctionCalls, OfferedFunctions
 from infra.judging import statistics
+from infra.judging.asked import by_question
 from infra.judging.pairing import RowPair, paired_rows
 from infra.scoring.ways import ASKS, TOOLS
 from infra.suite.rows import read_rows
@@ -82,7 +83,7 @@ def _offered(
     for offered, group in sorted(groups.items()):
         if scored := _scored(group, primary):
             one, other = zip(*scored, strict=True)
-            effect = statistics.effect_of(one, other, confidence)
+            effect = _effect(group, scored, primary, confidence)
             low, high = effect.limits if effect else (None, None)
             found.append(
                 OfferedFunctions(
@@ -95,6 +96,21 @@ def _offered(
                 )
             )
     return tuple(found)
+
+
+def _effect(
+    group: Sequence[RowPair],
+    scored: Sequence[tuple[float, float]],
+    primary: str,
+    confidence: float,
+) -> statistics.Effect | None:
+    asked = by_question(group)
+    if asked is None or len(scored) < len(group):
+        one, other = zip(*scored, strict=True)
+        return statistics.effect_of(one, other, confidence)
+    each = [_scored(pairs, primary) for pairs in asked]
+    left, right = ([[both[arm] for both in scores] for scores in each] for arm in (0, 1))
+    return statistics.repeated_effect(left, right, confidence)
 
 
 def _scored(pairs: Sequence[RowPair], metric: str) -> list[tuple[float, float]]:

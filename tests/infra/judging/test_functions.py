@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from infra.judging import statistics
@@ -45,6 +47,18 @@ def test_a_cliff_shows_at_the_number_where_it_is(pairs: list[RowPair]) -> None:
     assert effect is not None and (many.low, many.high) == effect.limits
     assert many.high is not None and many.high < 0
     assert few.low is not None and few.low < 0 < (few.high or 0)
+
+
+def test_a_question_that_is_asked_again_is_one(pairs: list[RowPair]) -> None:
+    again = [
+        RowPair(replace(pair.baseline, repeat=turn), replace(pair.candidate, repeat=turn))
+        for pair in pairs
+        for turn in range(3)
+    ]
+    _, many = calls_of(again, PRIMARY, 0.95).offered
+    assert (many.rows, many.candidate) == (60, 0.4)
+    limits = statistics.question_limits([-1.0] * 12 + [0.0] * 8, 0.95)
+    assert (many.low, many.high) == pytest.approx(limits, abs=1e-12)
 
 
 def test_a_part_is_of_the_rows_that_have_it(pairs: list[RowPair]) -> None:
