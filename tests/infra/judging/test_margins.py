@@ -159,6 +159,19 @@ def test_a_score_that_does_not_follow_from_its_rows_has_no_interval() -> None:
         assert found is None and why in method
 
 
+def test_questions_that_are_asked_again_are_drawn_whole() -> None:
+    rows = [[-30.0 - n, 10 + n % 4] for n in range(20)]
+    others = [[one - n % 3, words] for n, (one, words) in enumerate(rows)]
+    values = _values(rows, others)
+    once, _ = corpus_effect(METRIC, values, _pairs(rows, others), 0.95)
+    asked = [[pair] * 3 for pair in _pairs(rows, others)]
+    again, _ = corpus_effect(METRIC, values, [pair for one in asked for pair in one], 0.95, asked)
+    assert once is not None and again is not None
+    # The same answers once more show nothing.
+    assert again.limits == pytest.approx(once.limits, rel=1e-9)
+    assert (again.p_value, again.rows) == (once.p_value, 20)
+
+
 # Comparing
 
 

@@ -57,6 +57,21 @@ def test_written_answers_are_counted_in_tokens(
     assert (there.tokens_median, there.endless) == (one, 6)
 
 
+def test_a_question_that_is_asked_again_is_drawn_whole(tmp_path: Path, tokenizer: Any) -> None:
+    costs = []
+    for times in (1, 5):
+        folder = tmp_path / str(times)
+        arms = make_run(folder, rows=20).arms
+        file = folder / arms["baseline"].tasks["gsm8k"].samples
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        again = [{**row, "repeat": turn} for row in rows for turn in range(times)]
+        file.write_text("".join(json.dumps(row) + "\n" for row in again))
+        found = lengths(arms["baseline"], arms["quantized"], folder, tokenizer)
+        costs.append(found["gsm8k"]["baseline"].per_right)
+    # The same answers once more show nothing.
+    assert costs[0] == costs[1] is not None
+
+
 def test_an_empty_answer_has_no_tokens(tmp_path: Path, tokenizer: Any) -> None:
     arms = make_run(tmp_path, rows=10).arms
     rewrite(tmp_path, arms["baseline"], "gsm8k", [[[""]]], 0)
