@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from scipy import stats
 from infra.contracts.records import Report, TaskScores
 from infra.contracts.specs import VerdictSpec
 from infra.judging import answered_rows, early_stop
+from infra.judging.comparison import compare
 from infra.judging.repeats import pass_at, told
 from infra.judging.statistics import question_limits
+from infra.judging.verdict import decide
 from tests.infra.made_runs import make_run, score, write_rows
 from tests.infra.suite.harness.conftest import Heard
 
@@ -154,3 +157,21 @@ def test_an_arm_that_may_stop_early_is_asked_whole_questions(run: tuple[Report, 
     one, other = marks(run)
     steps = answered_rows.steps(baseline.tasks["gsm8k"], candidate.tasks["gsm8k"], folder)
     assert [*steps] == pytest.approx((other - one).mean(axis=1).tolist(), abs=1e-12)
+
+
+def test_what_would_make_it_conclusive_is_told_in_questions(tmp_path: Path) -> None:
+    made = make_run(tmp_path, rows=40, times=TIMES, kept=0.9, found=0.1)
+    arms = [
+        arm.model_copy(update={"tasks": {"gsm8k": arm.tasks["gsm8k"]}})
+        for arm in (made.baseline, made.arms["quantized"])
+    ]
+    alone = compare(arms[0], arms[1], tmp_path)
+    verdict = decide(alone, VerdictSpec(margin_points=2.0), what="It")
+    assert alone.pooled is not None
+    assert verdict.status == "INCONCLUSIVE"
+    said = re.search(r"about ([\d,]+) questions instead of ([\d,]+) to show", verdict.needed, re.I)
+    assert said is not None
+    asked, there = said.groups()
+    assert there == "40"
+    assert int(asked.replace(",", "")) > 40
+    assert "more repeats of these show less" in verdict.needed
