@@ -128,7 +128,7 @@ def main() -> int:
     ) as child:
         assert child.stdout
         for line in child.stdout:
-            print(f"{time.time() - began:7.1f}  {line}", end="", flush=True)
+            print(line, end="", flush=True)
             if line.startswith("report: "):
                 page = Path(line.removeprefix("report: ").strip())
     ended = time.time()
