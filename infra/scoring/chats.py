@@ -70,24 +70,31 @@ def converse(
         ChatGeneration(chat.encode(), settings[number]) for number, chat in enumerate(chats)
     ]  # fmt: skip
     last = ask([*enumerate(first)])
-    steps = [[step_of(reply)] for reply in last]
+    back = [json.loads(one or "[]") for one in results]
+    steps = [[_step_of(reply, one)] for reply, one in zip(last, back, strict=True)]
     second = [
         (number, ChatGeneration(going_on.encode(), settings[number]))
         for number, (chat, [said]) in enumerate(zip(chats, steps, strict=True))
-        if (going_on := _going_on(chat, said, json.loads(results[number] or "[]")))
+        if (going_on := _going_on(chat, said, back[number]))
     ]
     if second:
         for (number, _), reply in zip(second, ask(second), strict=True):
-            steps[number].append(step_of(reply))
+            steps[number].append(_step_of(reply, []))
             last[number] = reply
     return [json.dumps({"steps": one}, ensure_ascii=False) for one in steps], last
 
 
-def step_of(reply: Reply) -> Step:
-    """Return what a reply says; nothing if it says nothing."""
-    text = reply[0]
-    step: Step = json.loads(str(text)) if text else {"content": "", "calls": []}
-    return step
+def _step_of(reply: Reply, results: Sequence[Mapping[str, Any]]) -> Step:
+    """Return what a reply says.
+
+    An empty one stands in for a server that nothing is sent to, to count what would be: then every
+    call is taken for made that returns something.
+    """
+    if text := reply[0]:
+        step: Step = json.loads(str(text))
+        return step
+    calls = [{"name": one["name"], "arguments": json.dumps(one["arguments"])} for one in results]
+    return {"content": "", "calls": calls}
 
 
 def _going_on(chat: str, said: Step, results: Sequence[Mapping[str, Any]]) -> str:

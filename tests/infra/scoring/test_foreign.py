@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from infra.contracts.errors import EndpointError
-from infra.contracts.specs import EndpointSpec
+from infra.contracts.progress import Silent
+from infra.contracts.specs import EndpointSpec, EvaluationSpec
 from infra.engines.remote.asking import Asker
 from infra.engines.remote.budget import Budget
 from infra.engines.remote.endpoint import RemoteEndpoint
@@ -16,6 +20,8 @@ from infra.scoring.pace import Pace
 from infra.scoring.plan import Echo, Read, plan
 from infra.scoring.protocol import Generation
 from infra.scoring.tokens import pack
+from infra.store.settings import Settings
+from infra.suite import kind_of
 from tests.foreign_endpoint import KEY, NAME, foreign, serving
 
 
@@ -73,3 +79,40 @@ def test_a_text_ends_before_the_first_stop_string(
 ) -> None:
     question = Generation(pack([1]), f'{{"stop": {stop}}}')
     assert ended(question, (text, "length")) == left
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_functions_are_called_there_within_what_was_counted_before(
+    chat: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THEIR_KEY", KEY)
+    value = {"type": "object", "properties": {"value": {"type": "integer"}}}
+    row = {
+        "question": "Show two.",
+        "tools": [{"name": "show", "parameters": value}],
+        "must_call": [{"name": "show", "arguments": {"value": 2}}],
+        "results": ["shown"],
+        "final": "shown",
+    }
+    (tmp_path / "mine.jsonl").write_text(json.dumps(row))
+    spec = EvaluationSpec.model_validate(
+        {"tasks": [{"name": "mine", "file": str(tmp_path / "mine.jsonl")}], "chat_template": chat}
+    )
+    suite = kind_of(spec).prepare(
+        spec, settings=Settings(cache=tmp_path / "cache"), progress=Silent()
+    )
+    with serving(foreign(("no-ids",))) as server:
+        of = EndpointSpec(url=server.base_url, model=NAME, key_variable="THEIR_KEY")
+        asker = Asker(of, Budget(of), print)
+        found = find_out(asker, None).found
+        asker.close()
+        assert found is not None
+        endpoint = RemoteEndpoint.of(of, found, Budget(of))
+        counted, samples = endpoint.rehearsed(), tmp_path / "samples.jsonl"
+        suite.ask("mine", counted, None, samples, Silent())
+        assert counted.rehearsal is not None
+        assert counted.rehearsal.estimate.requests == 2
+        scores = suite.ask("mine", endpoint, None, samples, Silent())
+        assert endpoint.budget.spent.requests == 2
+    assert scores.metrics["right_calls,none"].value == 1
+    assert scores.metrics["all_right,none"].value == 0  # it calls again, and says nothing
