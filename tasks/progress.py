@@ -15,6 +15,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 
+from infra.contracts.wording import duration
 from infra.machine.ticker import Ticker
 
 _BEAT_SECONDS = 2.0
@@ -42,7 +43,7 @@ class _Bar:
         if rate > 0:
             text += f", {rate:.3g}/s"
             if self.total is not None and self.done < self.total:
-                text += f", {(self.total - self.done) / rate:.0f} s left"
+                text += f", {duration((self.total - self.done) / rate)} left"
         return text
 
 

@@ -35,20 +35,20 @@ def ended(document):
     return text_of(document).removesuffix(END_OF_TEXT)
 
 
-def test_a_question_without_functions():
+def test_a_question_without_functions() -> None:
     messages = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Yes?"}]
     document = [*chat.opening(), *chat.user("Hello."), *chat.assistant("Yes?")]
     assert ended(document) + "\n" == rendered(messages)
 
 
-def test_a_system_turn_of_ones_own():
+def test_a_system_turn_of_ones_own() -> None:
     messages = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "Hello."}]
     document = [*chat.opening(system="Be short."), *chat.user("Hello.")]
     assert text_of(document) + "<|im_start|>assistant\n" == rendered(messages, generation=True)
 
 
 @pytest.mark.parametrize("count", [1, 16])
-def test_calls_and_what_they_hand_back(count):
+def test_calls_and_what_they_hand_back(count) -> None:
     calls = [
         {"name": "get_weather", "arguments": {"city": "Málaga"}},
         {"name": "set_timer", "arguments": {"minutes": 5}},
@@ -70,7 +70,7 @@ def test_calls_and_what_they_hand_back(count):
     assert ended(document) + "\n" == rendered(messages, wire(offered(count)))
 
 
-def test_training_documents_are_of_that_format():
+def test_training_documents_are_of_that_format() -> None:
     rng = chance("a document of many turns")
     for _ in range(50):
         text = text_of(tools.document(seen, rng, 1, 16))

@@ -34,7 +34,7 @@ def questions():
     }  # fmt: skip
 
 
-def test_the_files_are_what_the_code_writes(tmp_path, monkeypatch):
+def test_the_files_are_what_the_code_writes(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(build_own_data, "FOLDER", tmp_path)
     build_own_data.main()
     written = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
@@ -48,12 +48,12 @@ def test_the_files_are_what_the_code_writes(tmp_path, monkeypatch):
         assert (tmp_path / path).read_bytes() == (OWN / path).read_bytes(), path
 
 
-def test_every_question_is_held_out():
+def test_every_question_is_held_out() -> None:
     assert len(questions()) > 800
     assert [text for text in questions() if not held_out(text)] == []
 
 
-def test_no_question_stands_in_the_training_text():
+def test_no_question_stands_in_the_training_text() -> None:
     documents = [
         *itertools.islice(short_documents("held-out"), 4000),
         *itertools.islice(long_documents("held-out"), 300),
@@ -68,15 +68,33 @@ def test_no_question_stands_in_the_training_text():
         ("preference.jsonl", "preference", 600),
         ("schema.jsonl", "schema", 120),
         ("documents.jsonl", "documents", 100),
+        ("tools.jsonl", "tools", 600),
+        ("misconceptions-test.csv", "retrieval", 146),
+        ("preference-unlabelled.jsonl", "preference", 80),
     ],
 )
-def test_each_file_is_a_task(name, kind, count):
+def test_each_file_is_a_task(name, kind, count) -> None:
     own = load(OWN / name)
     assert own.kind.name == kind
     assert len(own.rows) == count
 
 
-def test_the_winners_are_balanced():
+def test_misconceptions_are_asked_in_the_words_of_the_training() -> None:
+    first = load(OWN / "misconceptions-test.csv").rows[0]
+    number = 0
+    row = rows("misconceptions-test.csv")[number]
+    letter = next(one for one in "ABCD" if row[f"Misconception{one}Id"])
+    construct = misconceptions.CONSTRUCTS[int(row["ConstructId"])]
+    right = row[f"Answer{row['CorrectAnswer']}Text"]
+    asked = misconceptions.Question(construct, row["QuestionText"], right, {})
+    last = misconceptions.block(asked, row[f"Answer{letter}Text"])
+    begun = first["prompt"].removesuffix(last)
+    assert begun != first["prompt"]
+    assert begun.startswith(f"{misconceptions.BEGINNING}\n\nSubject: ")
+    assert begun.count("\nMisconception: ") == 2
+
+
+def test_the_winners_are_balanced() -> None:
     won = [
         sum(row[name] for row in rows("preference.jsonl"))
         for name in ("winner_model_a", "winner_model_b", "winner_tie")
@@ -85,7 +103,7 @@ def test_the_winners_are_balanced():
     assert min(won) > 80
 
 
-def test_the_misconceptions_that_are_given_are_those_that_the_answers_show():
+def test_the_misconceptions_that_are_given_are_those_that_the_answers_show() -> None:
     listed = {int(row["MisconceptionId"]): row["MisconceptionName"]
               for row in rows("misconceptions.csv")}  # fmt: skip
     assert tuple(listed.values()) == misconceptions.NAMES
@@ -101,7 +119,7 @@ def test_the_misconceptions_that_are_given_are_those_that_the_answers_show():
     assert 120 <= given <= 180
 
 
-def test_what_answers_a_question_stands_in_its_document():
+def test_what_answers_a_question_stands_in_its_document() -> None:
     for row in rows("documents.jsonl"):
         for passage in row["passages"]:
             path = OWN / "documents" / passage["document"]
@@ -110,6 +128,6 @@ def test_what_answers_a_question_stands_in_its_document():
                 assert passage["text"] in path.read_text(encoding="utf-8")
 
 
-def test_the_second_model_is_small():
+def test_the_second_model_is_small() -> None:
     files = Path(OWN).parents[1].joinpath("assistant").iterdir()
     assert sum(path.stat().st_size for path in files) < 10_000_000

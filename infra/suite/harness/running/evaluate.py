@@ -20,7 +20,6 @@ from infra.engines.endpoint import Endpoint
 from infra.suite.harness.libraries.quiet import quiet, ticking
 from infra.suite.harness.part import Part
 from infra.suite.harness.rows.sources import Rows
-from infra.suite.harness.running.forecast import Forecast
 from infra.suite.harness.running.narrowing import narrowed
 from infra.suite.harness.running.samples import sample_rows
 from infra.suite.harness.running.scores import task_scores
@@ -70,17 +69,10 @@ def evaluate(
             )
         for task in part.tasks.values():
             task.set_fewshot_seed(spec.seed)
-        forecast = Forecast(name, progress.say)
-
-        def answered() -> tuple[int, int | None]:
-            counts = model.done, model.total or None
-            forecast.look(*counts)
-            return counts
-
         with (
             _seeded(),
             closing(model),
-            ticking(progress, name, answered, "documents"),
+            ticking(progress, name, lambda: (model.done, model.total or None), "documents"),
             _explained(name, server),
             narrowed(part.tasks, only),
             repeated(part.tasks, times),
