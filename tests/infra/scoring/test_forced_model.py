@@ -96,3 +96,22 @@ def test_what_was_answered_is_not_asked_again(
     assert again.loglikelihood(asked, disable_tqdm=True) == scores
     assert again.counts.requests == 0
     again.close()
+
+
+def test_texts_are_drawn_each_with_a_seed_of_its_own_and_the_same_ones_again(
+    exact: LiveServer, gguf: Path
+) -> None:
+    given = {"until": [], "max_gen_toks": 24, "temperature": 1.0, "do_sample": True}
+    asked = [
+        one
+        for one in requests("generate_until", [(row[0], given) for row in rows(3)])
+        for _ in range(4)
+    ]
+    first = model_of(exact, gguf).generate_until(asked, disable_tqdm=True)
+    for question in range(3):
+        assert len({*first[4 * question : 4 * question + 4]}) > 1
+    # Whatever else is under way at the time.
+    later = model_of(exact, gguf).generate_until(asked[::-1], disable_tqdm=True)[::-1]
+    alone = model_of(exact, gguf).generate_until(asked[:4], disable_tqdm=True)
+    assert alone == first[:4]
+    assert sorted(later) == sorted(first)
