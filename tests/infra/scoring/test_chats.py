@@ -11,10 +11,13 @@ import pytest
 from infra.contracts.errors import EvaluationError
 from infra.contracts.progress import Silent
 from infra.contracts.specs import EvaluationSpec, TaskSpec
+from infra.judging.chance import guessing
 from infra.scoring.chats import chat_of, converse, unrendered
 from infra.store.settings import Settings
 from infra.suite import kind_of
+from infra.suite.own.tools import KIND
 from infra.suite.port import AnswerFile
+from infra.suite.rows import read_rows
 from tests.conftest import ROOT
 from tests.infra.suite.harness.completions_server import Completions, serving
 
@@ -87,6 +90,14 @@ def test_the_call_its_result_and_the_final_answer_are_one_row(tmp_path: Path) ->
         assert (result["role"], result["name"]) == ("tool", "weather")
     (kept,) = (json.loads(line) for line in asking.samples.read_text().splitlines()[:1])
     assert kept["finish_reason"] == "stop" and not kept["truncated"]
+
+
+def test_who_knows_nothing_scores_what_chance_says(tmp_path: Path) -> None:
+    asking = Asking(tmp_path, KIND.example)
+    with serving(Completions()) as server:  # calls nothing, whatever it is asked
+        found = asking.ask(server)
+    rows = [*read_rows(asking.samples, "mine")]
+    assert found["all_right"] == guessing("all_right,none", rows).chance == 1 / 3
 
 
 @pytest.mark.parametrize("dies", [2, 5])
