@@ -68,6 +68,11 @@ def text_for_tools(model: Path) -> str:
     return _template_in({"chat_template": _configured_template(model)})
 
 
+def writes_functions(model: Path) -> bool:
+    """Tell whether the chat template in a model folder looks at functions at all."""
+    return "tools" in text_for_tools(model)
+
+
 def _template_in(config: Any) -> str:
     found = config.get("chat_template") if isinstance(config, dict) else None
     return found if isinstance(found, str) else ""

@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 
 from infra.contracts.capability import Capability
-from infra.contracts.specs import ArmSpec, RunSpec
+from infra.contracts.specs import BASELINE, ArmSpec, RunSpec
 from infra.engines.registry import engine_of
+from infra.models.chat_template import writes_functions
 from infra.preflight.findings import Finding, look, note
 from infra.preflight.lines import Lines
 from infra.suite.port import Line
@@ -31,8 +32,12 @@ def look_at(
         return []
     found = Lines(spec)
     for name, arm in spec.evaluated.items():
-        if need <= engine_of(arm.serving).can(arm.serving):  # else it cannot answer, which is said
-            folder = folders[name]
+        folder = folders[name]
+        if not need <= engine_of(arm.serving).can(arm.serving):
+            continue  # it cannot answer, which is said
+        # A template that shows no functions is refused with the first questions that it writes.
+        writes = name == BASELINE or spec.evaluation.tokenizer == "own"
+        if folder is None or not writes or writes_functions(folder):
             found.add(
                 name,
                 look(_NAME, partial(_parser, arm, folder))

@@ -493,6 +493,20 @@ def a_csv_with_nothing_but_its_header(case: Case) -> None:
     case.datasets = {"Idavidrein/gpqa": {"path": str(rows)}}
 
 
+def functions(case: Case) -> None:
+    """Rows with functions, for a model whose template knows none."""
+    rows = (SAMPLE / "data" / "own" / "tools.jsonl").read_text().splitlines()[:4]
+    (case.folder / "calls.jsonl").write_text("\n".join(rows))
+    case.tasks = [{"name": "calls", "file": str(case.folder / "calls.jsonl")}]
+    case.datasets = {}
+
+
+def functions_in_a_template_of_unknown_marks(case: Case) -> None:
+    functions(case)
+    template = "{% for tool in tools or [] %}{{ tool }}{% endfor %}" + _ALL
+    (case.model / "chat_template.jinja").write_text(template)
+
+
 def answers_as_long_as_the_window(case: Case) -> None:
     """A task that says nothing about its answers gets 1024 tokens for them."""
     del case.tasks[0]["max_gen_toks"]
@@ -692,6 +706,8 @@ CASES: list[tuple[Callable[[Case], None], tuple[str, ...]]] = [
     # the tasks
     (task(name="gsm8kk"), ("gsm8kk", "gsm8k,")),
     (task(name="humaneval"), ("humaneval", "sandbox")),
+    (functions, ("does not show the functions of calls", "chat_template.jinja")),
+    (functions_in_a_template_of_unknown_marks, ("Nobody knows what reads", "serving.tool_parser")),
     (no_such_rows, ("openai/gsm8k", "no such folder")),
     (rows_that_are_one_file, ("openai/gsm8k", "test.jsonl")),
     (no_row, ("openai/gsm8k", "test")),

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from infra.contracts.errors import Unservable
 from infra.contracts.specs import ServingSpec
 from infra.engines.port import ToolParser
-from infra.models.chat_template import text_for_tools
+from infra.models.chat_template import text_for_tools, writes_functions
 
 
 class _Rule(NamedTuple):
@@ -64,7 +64,7 @@ def parser_of(serving: ServingSpec, checkpoint: Path) -> ToolParser:
         Unservable: There is no template that writes functions, or nobody knows its marks.
     """
     text = text_for_tools(checkpoint)
-    if "tools" not in text:
+    if not writes_functions(checkpoint):
         raise Unservable(
             f"The chat template in {checkpoint} writes no functions."
             if text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -37,11 +38,17 @@ def test_the_parser_is_named_once_for_arms_that_have_the_same(tmp_path: Path) ->
     assert one.found.startswith("hermes: the chat template writes <tool_call>")
 
 
-def test_a_model_that_takes_no_functions_is_refused(tmp_path: Path) -> None:
-    (one,) = found(tmp_path, MODELS / "model")
+def test_marks_that_nobody_knows_are_refused(tmp_path: Path) -> None:
+    model = shutil.copytree(MODELS / "model", tmp_path / "model")
+    (model / "chat_template.jinja").write_text("{% for tool in tools %}{{ tool }}{% endfor %}")
+    (one,) = found(tmp_path, model)
     assert one.status == "problem"
-    assert "writes no functions" in one.found
+    assert "Nobody knows what reads calls" in one.found
     assert one.cause and one.remedy
+
+
+def test_a_template_without_functions_is_spoken_of_where_its_questions_are(tmp_path: Path) -> None:
+    assert found(tmp_path, MODELS / "model") == []
 
 
 def test_of_a_model_that_is_not_here_nothing_is_known(tmp_path: Path) -> None:
