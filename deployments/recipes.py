@@ -162,7 +162,7 @@ def own_kinds() -> RunSpec:
         evaluation=EvaluationSpec(
             tasks=(
                 TaskSpec(name="preference", file=f"{rows}/preference.jsonl"),
-                TaskSpec(name="tools", file=f"{rows}/tools.jsonl", limit=240),
+                TaskSpec(name="tools", file=f"{rows}/tools.jsonl", limit=90),
                 TaskSpec(name="schema", file=f"{rows}/schema.jsonl", max_gen_toks=96),
                 TaskSpec(name="documents", file=f"{rows}/documents.jsonl", max_gen_toks=32),
                 TaskSpec(name="misconceptions", file=f"{rows}/misconceptions-test.csv", limit=60),
