@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from threadpoolctl import threadpool_limits
 
-from infra.sample.training import chat, misconceptions, passages, structured, tools
+from infra.sample.training import chat, misconceptions, passages, structured, thinking, tools
+from infra.sample.training.arithmetic import word_problem
 from infra.sample.training.build_own_data import FOLDER
 from infra.sample.training.formats import TURN_START, text_of
 from infra.sample.training.items import chance
@@ -113,3 +114,15 @@ def test_both_models_are_small_and_say_the_same_tokens() -> None:
 
 def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def test_it_thinks_where_its_template_opens_a_thought(model: Qwen2) -> None:
+    rng = chance(RNG)
+
+    def one() -> bool:
+        problem = unseen(word_problem, rng)
+        worked, number = thinking.parts(problem)
+        said = f"{worked}\n{thinking.END}\n\nThe answer is {number}."
+        return model.writes(f"{asked(problem.question)}{thinking.BEGIN}\n", said)
+
+    assert share(one) > 0.5  # by chance none
