@@ -24,7 +24,6 @@ import numpy as np
 from infra.contracts.records import MetricComparison, MetricValue
 from infra.contracts.specs import VerdictSpec
 from infra.judging.comparison import Compared, combine
-from infra.judging.power import ALIKE
 from infra.judging.statistics import (
     Asked,
     Effect,
@@ -55,13 +54,16 @@ _SHARED = 0.5
 FLIPS = 2 * _UNSURE * (1 - _SHARED)
 """Share of rows that only one arm has right, without a change."""
 
+_ALIKE = 0.3
+"""What the margin is planned with: more than there is where no question is lost whole."""
+
 _BETWEEN, _WITHIN = 0.06, 0.08
 """Nats that questions differ by between the arms, and single repeats of a question."""
 
 
 def margin_of(questions: int, times: int) -> float:
     """Return the margin that is planned to be kept by four of five models without loss."""
-    return smallest_margin_of([Asked(questions, FLIPS, times, ALIKE)], POWER, CONFIDENCE)
+    return smallest_margin_of([Asked(questions, FLIPS, times, _ALIKE)], POWER, CONFIDENCE)
 
 
 def nats_margin(questions: int, times: int) -> float:

@@ -410,8 +410,8 @@ def test_the_plan_says_what_repeats_buy(loaded: tuple[RunSpec, Settings]) -> Non
     assert first.found.startswith("17 questions, asked up to 4 times each.")
     assert "(5 questions, asked 4 times each)" in tasks.found
     assert "(12 rows)" in tasks.found
-    assert bought.found.startswith("gsm8k: 5 questions, asked 4 times each, show as much as 11")
-    assert "correlation 0.3, assumed" in bought.found
+    assert bought.found.startswith("gsm8k: 5 questions, asked 4 times each, show as much as 8")
+    assert "correlation 0.5, assumed" in bought.found
     assert "20 different questions would take as long and show as much as 20" in bought.found
 
 
