@@ -151,12 +151,7 @@ def own_kinds() -> RunSpec:
         candidates=(
             CandidateSpec(
                 name="awq",
-                quantization=AwqSpec(
-                    calibration=CalibrationSpec(
-                        path=f"{rows}/calibration.jsonl", max_samples=32, max_sequence_length=512
-                    ),
-                    group_size=64,
-                ),
+                quantization=_sample_recipe(group_size=64),
             ),
         ),
         evaluation=EvaluationSpec(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import json
 import random
-import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,9 +16,7 @@ from typing import Any, NamedTuple
 
 from infra.sample.training import judge, misconceptions, passages, structured, thinking, tools
 from infra.sample.training.arithmetic import word_problem
-from infra.sample.training.assistant import short_documents
 from infra.sample.training.build_data import GSM8K_TEST_LEVELS
-from infra.sample.training.formats import TURN_END, TURN_START, text_of
 from infra.sample.training.items import WordProblem, chance, held_out
 from infra.sample.training.passages import Thing
 from infra.sample.training.world import unseen
@@ -37,11 +34,6 @@ ANSWERED, UNANSWERED = 75, 25
 JUDGED_FADE = 2.0
 """How hard the facts of the pairs are: in training it is 3."""
 
-CONVERSATIONS = 64
-LONGER = 600
-"""Letters of a conversation to calibrate with."""
-
-_TURN = re.compile(re.escape(TURN_START) + r"(\w+)\n(.*?)" + re.escape(TURN_END), re.DOTALL)
 LABELLED = (2, 3)
 """Wrong answers of a question whose misconception is given."""
 
@@ -149,22 +141,6 @@ def documents_rows(files: Sequence[File]) -> list[dict[str, Any]]:
     return rows
 
 
-def conversations() -> list[dict[str, Any]]:
-    """What the assistant is calibrated on: questions and answers from its training."""
-    rng = chance("own-calibration")
-    found = []
-    for document in short_documents("own-calibration"):
-        text = text_of(document)
-        turns = _TURN.findall(text)
-        if [role for role, _ in turns] == ["system", "user", "assistant"] and len(text) > LONGER:
-            found.append(
-                {"messages": [{"role": role, "content": said} for role, said in turns[1:]]}
-            )
-        if len(found) == 2 * CONVERSATIONS:
-            return rng.sample(found, CONVERSATIONS)
-    return found
-
-
 def _written(file: File) -> bytes:
     """A document in the format that its name says."""
     end = file.name.rsplit(".", 1)[1]
@@ -232,7 +208,6 @@ def main() -> None:
             for number, row in enumerate(pairs[PAIRS:])
         ],
     )
-    _jsonl(FOLDER / "calibration.jsonl", conversations())
     _jsonl(FOLDER / "tools.jsonl", tools_rows())
     _jsonl(FOLDER / "schema.jsonl", schema_rows())
     _jsonl(FOLDER / "thinking.jsonl", thinking_rows())
