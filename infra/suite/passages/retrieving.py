@@ -31,6 +31,9 @@ from infra.suite.passages.vectors import MODEL, Embeds, on_loopback
 _SCRIPT = Path(__file__).parent / "program" / "retrieve.py"
 _CODE = ("suite/passages", "suite/own", "quantizers/program/exchange.py")
 _RECORD = "retrieval.json"
+_ROWS = "rows.jsonl"
+"""Whatever the file is called: that is not in the key under which this one is kept."""
+
 _ENVIRONMENT = {
     # What they ask is here. A proxy could pass it on to anywhere.
     "NO_PROXY": "*",
@@ -111,7 +114,7 @@ def retrieve(
         if response.tried:
             progress.say(f"{options['library']} was kept from {', '.join(response.tried)}")
         found = [[_passage(response.chunks[one]) for one in near] for near in response.found]
-        _write(partial, file, rows, found, beside)
+        _write(partial, rows, found, beside)
         record = _record(task.name, rows, found, response, folder, wanted, embedder.identity)
         write_atomically(partial / _RECORD, record.model_dump_json(indent=2) + "\n")
 
@@ -121,7 +124,7 @@ def retrieve(
     kept = Retrieval.model_validate_json((final / _RECORD).read_text(encoding="utf-8"))
     record = kept.model_copy(update={"task": task.name})
     progress.say(summary(record))
-    renewed = task.model_copy(update={"file": str(final / f"{file.stem}.jsonl")})
+    renewed = task.model_copy(update={"file": str(final / _ROWS)})
     return Retrieved(renewed, record, reused=not built)
 
 
@@ -201,7 +204,6 @@ def _passage(chunk: Mapping[str, str]) -> Passage:
 
 def _write(
     folder: Path,
-    file: Path,
     rows: Sequence[Cells],
     found: Sequence[Sequence[Passage]],
     beside: Mapping[str, Any],
@@ -211,7 +213,7 @@ def _write(
         json.dumps({**cells, "retrieved": [one._asdict() for one in near]}, ensure_ascii=False)
         for cells, near in zip(rows, found, strict=True)
     ]
-    target = folder / f"{file.stem}.jsonl"
+    target = folder / _ROWS
     target.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
     given = beside[DOCUMENTS.name]
     left = {name: value for name, value in given.items() if name not in OF_RETRIEVAL}

@@ -110,6 +110,21 @@ def test_the_same_is_found_once_and_an_edited_document_another_time(
     assert json.loads(other["retrieved"])[0]["document"] == "west.md"
 
 
+def test_what_was_found_is_there_for_the_same_rows_by_another_name(
+    tmp_path: Path, documents_environment: PythonEnvironment
+) -> None:
+    first = found(tmp_path, documents_environment, CountsWords())
+    for end in (".jsonl", ".yaml"):
+        (tmp_path / f"rows{end}").rename(tmp_path / f"renamed{end}")
+    again = retrieve(
+        TaskSpec(name="mine", file=str(tmp_path / "renamed.jsonl")), CountsWords(),
+        documents_environment, settings=Settings(cache=tmp_path / "cache"),
+        progress=PrintProgress(), log=tmp_path / "log",
+    )  # fmt: skip
+    assert again.reused
+    assert load(Path(str(again.task.file))).rows == load(Path(str(first.task.file))).rows
+
+
 def test_passages_that_no_chunk_holds_are_counted(
     tmp_path: Path, documents_environment: PythonEnvironment
 ) -> None:
