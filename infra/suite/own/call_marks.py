@@ -88,18 +88,26 @@ def arguments_of(call: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _well_formed(step: Mapping[str, Any]) -> bool:
-    said = step["content"].rpartition("</think>")[2]
+    said = _said(step["content"])
     whole = all(arguments_of(call) is not None for call in step["calls"])
     return whole and not any(mark in said for mark in _REMAINS)
+
+
+def _said(text: str) -> str:
+    """Return what stands behind the thinking; of an answer that ends within it, nothing."""
+    said = text.rpartition("</think>")[2]
+    return "" if "<think>" in said else said
 
 
 def holds(text: str, value: str) -> bool:
     """Return whether a text holds a value as a word or a number of its own."""
     said, wanted = (
-        " ".join(_THOUSANDS.sub("", one).casefold().split())
-        for one in (text.rpartition("</think>")[2], value)
+        " ".join(_THOUSANDS.sub("", one).casefold().split()) for one in (_said(text), value)
     )
-    around = rf"(?<![\w])(?<!\d[.,])(?<![-\u2212](?=\d)){re.escape(wanted)}(?![.,]?\d)(?!\w)"
+    # Numbers and words have no space around them in a script without spaces.
+    word = r"[^\W\u2e80-\u9fff\uac00-\ud7af]"
+    before = rf"(?<!{word})(?<!\d[.,])(?<![-\u2212](?=\d))"
+    around = rf"{before}{re.escape(wanted)}(?![.,]?\d)(?!{word})"
     return re.search(around, said.replace("\u2212", "-")) is not None
 
 
@@ -145,17 +153,20 @@ def fits(wanted: Mapping[str, Any], call: Mapping[str, Any], schema: Mapping[str
     if not all(name in properties and name in allowed for name in given):
         return False
     return all(
-        _value_fits(given[name], values, properties.get(name) or {})
+        _value_fits(given[name], values, properties.get(name))
         if name in given
         else LEFT_OUT in values
         for name, values in allowed.items()
     )
 
 
-def _value_fits(value: Any, allowed: Sequence[Any], schema: Mapping[str, Any]) -> bool:
+def _value_fits(value: Any, allowed: Sequence[Any], schema: Any) -> bool:
     expected = _types(schema)
     if float in expected and type(value) is int:
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:  # larger than any
+            return value in allowed
     usual = _type_among(allowed)
     if expected and type(value) not in expected:
         # A variable, as a text, may stand for a value of any type.
@@ -169,8 +180,10 @@ def _value_fits(value: Any, allowed: Sequence[Any], schema: Mapping[str, Any]) -
     return _plain_fits(value, allowed)
 
 
-def _types(schema: Mapping[str, Any]) -> set[type]:
+def _types(schema: Any) -> set[type]:
     """Return the types of Python that a schema names; empty if any will do."""
+    if not isinstance(schema, Mapping):  # true allows everything
+        return set()
     named = schema.get("type")
     names = named if isinstance(named, list) else [named]
     known: dict[Any, type] = {**_TYPES, "null": type(None)}
@@ -188,8 +201,8 @@ def _numbers(usual: type, expected: set[type]) -> bool:
     return usual is int and float in expected
 
 
-def _list_fits(value: list[Any], allowed: list[Any], schema: Mapping[str, Any]) -> bool:
-    inner = _types(schema.get("items") or {})
+def _list_fits(value: list[Any], allowed: list[Any], schema: Any) -> bool:
+    inner = _types(schema.get("items") if isinstance(schema, Mapping) else None)
     usual = _type_among(allowed)
     for one in value:
         if inner and type(one) not in inner and type(one) is not usual:
@@ -199,7 +212,9 @@ def _list_fits(value: list[Any], allowed: list[Any], schema: Mapping[str, Any]) 
             isinstance(one, dict) and isinstance(other, dict) and _object_fits(one, other)
             for one, other in zip(value, allowed, strict=True)
         )
-    return [_standard(one) for one in value] == [_standard(one) for one in allowed]
+    return len(value) == len(allowed) and all(
+        _plain_fits(one, [other]) for one, other in zip(value, allowed, strict=True)
+    )
 
 
 def _object_fits(value: dict[str, Any], allowed: Mapping[str, Sequence[Any]]) -> bool:

@@ -1,7 +1,8 @@
 """How the answers to rows of a file are marked. lm-eval runs this beside the definition.
 
 Each function takes a row as it was written, and the answers (one), and returns what each metric
-scores, from 0 to 1. What a model thinks, up to `</think>`, is no part of its answer.
+scores, from 0 to 1. What a model thinks, up to `</think>`, is no part of its answer; one that ends
+within a thought says nothing.
 """
 
 from __future__ import annotations
@@ -425,7 +426,8 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _said(answers: list[str]) -> str:
-    return answers[0].rpartition("</think>")[2]
+    said = answers[0].rpartition("</think>")[2]
+    return "" if "<think>" in said else said
 
 
 def _plain(text: str) -> str:

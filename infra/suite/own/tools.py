@@ -130,6 +130,8 @@ def _messages(cells: Cells) -> list[dict[str, Any]]:
         or not found
         or not all(isinstance(one, dict) and isinstance(one.get("role"), str) for one in found)
         or found[-1]["role"] not in ("user", "tool")
+        or not all(isinstance(one.get("content") or "", str | list) for one in found)
+        or not found[-1].get("content")
     ):
         raise Unfit(
             "has messages that no answer can follow",
@@ -150,6 +152,7 @@ def _due(given: Any, own: Mapping[str, Function]) -> dict[str, Any]:
     if isinstance(given.get("name"), str):
         name, arguments = given["name"], given.get("arguments", {})
         values = {key: [_whole(value)] for key, value in _object(name, arguments).items()}
+        _require_allowed(own, name, arguments)
         for key, schema in _properties(own, name).items():
             if key not in values and isinstance(schema, dict) and "default" in schema:
                 values[key] = [_whole(schema["default"]), LEFT_OUT]
@@ -174,6 +177,23 @@ def _due(given: Any, own: Mapping[str, Function]) -> dict[str, Any]:
             "Add it to the parameters, or correct the name.",
         )
     return {"name": name, "arguments": values}
+
+
+def _require_allowed(own: Mapping[str, Function], name: str, arguments: Mapping[str, Any]) -> None:
+    """Refuse the one right value of an argument where its own schema does not allow it.
+
+    With all values listed, one may be a text that stands for a variable.
+    """
+    for key, schema in _properties(own, name).items():
+        # What one names may stand elsewhere in the whole schema.
+        rooted = {**own[name]["parameters"], "properties": {key: schema}, "required": []}
+        if key in arguments and not marks.allowed(rooted, {key: arguments[key]}):
+            raise Unfit(
+                f"expects {name} with {key} as "
+                f"{json.dumps(arguments[key], ensure_ascii=False):.80}, which its parameters do "
+                "not allow",
+                f"Correct the value, or what the parameters say of {key}: its type, enum, ….",
+            )
 
 
 def _properties(own: Mapping[str, Function], name: str) -> dict[str, Any]:
@@ -242,7 +262,7 @@ def _final(cells: Cells, due: Sequence[Any], results: Sequence[str]) -> list[str
     given = cells.get("final", [])
     if isinstance(given, str) and given.lstrip()[:1] == "[":
         given = parsed(cells, "final")
-    found = [text_of(one).strip() for one in (given if isinstance(given, list) else [given])]
+    found = [_shortest(one).strip() for one in (given if isinstance(given, list) else [given])]
     if "final" in cells and not all(found):
         raise Unfit("has an empty final", "Give the values that the final answer has to hold.")
     if due and bool(found) != bool(results):
@@ -252,6 +272,11 @@ def _final(cells: Cells, due: Sequence[Any], results: Sequence[str]) -> list[str
             "Give both: results are what the calls return, final what the answer makes of them.",
         )
     return found
+
+
+def _shortest(value: Any) -> str:
+    """Return a value as an answer writes it: tables make 17.0 of 17 where others have none."""
+    return text_of(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _step(content: str, calls: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

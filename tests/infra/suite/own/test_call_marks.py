@@ -21,6 +21,7 @@ TOOLS = [
     tool("area", ["base", "height"], base=NUMBER, height=NUMBER),
     tool("mean", ["values"], values={"type": "array", "items": NUMBER}),
     tool("book", ["guest"], guest={"type": "object"}, paid={"type": "boolean"}),
+    tool("pick", [], these={"type": "array", "items": True}, any=True),
     tool("order", ["items"], items={"type": "array", "items": {"type": "object"}}),
 ]
 ROME = {"weather": {"city": ["Rome", "Roma, Italy"], "unit": ["C", ""], "days": [3, ""]}}
@@ -84,6 +85,11 @@ def test_twelve_rows_worked_by_hand(what: str, due: Any, made: Any, right: bool)
         ([{"mean": {"values": [[1.5], [2]]}}], [call("mean", values=[2])], True),
         ([{"mean": {"values": [[1.5]]}}], [call("mean", values=["1.5"])], False),
         ([ROME], [], False),
+        ([{"mean": {"values": [[1]]}}], [call("mean", values=[True])], False),
+        ([{"pick": {"these": [[1]]}}], [call("pick", these=[True])], False),
+        ([{"pick": {"these": [[1]]}}], [call("pick", these=[1])], True),
+        ([{"pick": {"any": [[1]]}}], [call("pick", any="1")], False),
+        ([{"area": {"base": [10], "height": [5]}}], [call("area", base=10**400, height=5)], False),
         ([], [], True),
         ([], [call("weather", city="Rome")], False),
         ([ROME], [call("forecast", city="Rome")], False),
@@ -162,7 +168,9 @@ def test_what_nobody_can_read_is_not_well_formed() -> None:
         ("The Blue  Lagoon, of course", "blue lagoon", True),
         ("Blueish", "blue", False),
         ("<think>17</think> I do not know.", "17", False),
-        ("室温は17度です", "17", False),
+        ("<think>Is it 17? Or", "17", False),
+        ("室温は17度です", "17", True),
+        ("室温は170度です", "17", False),
     ],
 )
 def test_a_value_is_a_word_of_its_own(text: str, value: str, found: bool) -> None:

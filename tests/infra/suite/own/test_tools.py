@@ -132,3 +132,45 @@ def test_two_due_functions_cannot_be_offered_as_one(read: Any) -> None:
     both["must_call"] = [{"weather": {"city": ["Rome"]}}, {"time": {"city": ["Rome"]}}]
     with pytest.raises(DatasetError, match="cannot be offered 1 functions: 2 are due"):
         read(both, offered=[1])
+
+
+@pytest.mark.parametrize("schema", [True, {"type": "array", "items": True}, {"type": "array"}])
+def test_a_schema_may_be_a_truth_value(read: Any, schema: Any) -> None:
+    offered = {"name": "pick", "parameters": {"type": "object", "properties": {"these": schema}}}
+    due = {"name": "pick", "arguments": {"these": [1, "two"]}}
+    (one,) = read({"question": "Pick.", "tools": [offered], "must_call": [due]})
+    assert json.loads(one["due"]) == [{"name": "pick", "arguments": {"these": [[1, "two"]]}}]
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "integer"}, "5"),
+        ({"type": "string", "enum": ["C", "F"]}, "K"),
+        ({"$ref": "#/$defs/few"}, 9),
+        ({"type": "string"}, 5),
+    ],
+)
+def test_a_value_that_the_parameters_do_not_allow_is_refused(
+    read: Any, schema: Any, value: Any
+) -> None:
+    """No right call would be marked right: it was the row that was wrong."""
+    parameters = {
+        "type": "object", "properties": {"n": schema}, "$defs": {"few": {"maximum": 3}},
+    }  # fmt: skip
+    offered = {"name": "pick", "parameters": parameters}
+    due = {"name": "pick", "arguments": {"n": value}}
+    with pytest.raises(DatasetError, match=r"expects pick with n as .* do not allow"):
+        read({"question": "Pick.", "tools": [offered], "must_call": [due]})
+
+
+@pytest.mark.parametrize("content", [None, "", 5])
+def test_messages_that_say_nothing_are_refused(read: Any, content: Any) -> None:
+    talk = [{"role": "user", "content": content}]
+    with pytest.raises(DatasetError, match="messages that no answer can follow"):
+        read({"messages": talk, "tools": [function("weather")], "must_call": []})
+
+
+def test_a_whole_number_of_a_table_is_expected_as_people_write_it(read: Any) -> None:
+    (one,) = read(row(0, results=["17 degrees"], final=17.0))
+    assert json.loads(one["final"]) == ["17"]
