@@ -75,7 +75,8 @@ def _options(kind: Kind, given: Any, beside: Path) -> dict[str, Any]:
                 f"{beside.name} sets {kind.name}.{name} to {value!r:.120}.",
                 remedy=f"Give one of {', '.join(map(json.dumps, usual))}.",
             )
-        if not usual and type(value) is not type(kind.options[name]):
+        whole = type(value) is int and isinstance(kind.options[name], float)
+        if not usual and not whole and type(value) is not type(kind.options[name]):
             raise EvaluationError(
                 f"{beside.name} sets {kind.name}.{name} to {value!r:.120}.",
                 remedy=f"Give one like {kind.options[name]!r:.60}.",

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from infra.contracts.errors import DatasetError
+from infra.contracts.errors import DatasetError, EvaluationError
 from infra.store.content import (
     build_once,
     code_digest,
@@ -28,6 +28,7 @@ from infra.suite.own.table import Cells, read
 
 _LETTERED = ("choices", "letters", "gold")
 """Columns that lm-eval reads as lists, and as a number."""
+_DRAW = {"do_sample", "temperature", "top_p", "top_k", "min_p", "seed"}
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,30 @@ def load(file: Path) -> OwnTask:
     defined = Defined({}, {}, {})
     if kind.defines:
         defined = kind.defines(options["opened"], options)
+        settings = _drawn_once(settings, defined, kind, beside_of(file))
     return OwnTask(kind, _alike(found, kind), settings, defined, needs, embeds)
+
+
+def _drawn_once(
+    settings: dict[str, Any], defined: Defined, kind: Kind, beside: Path
+) -> dict[str, Any]:
+    """Return settings whose `generation_kwargs` are beside what a kind says of them.
+
+    Raises:
+        EvaluationError: They say how answers are drawn, which the kind's own options say.
+    """
+    given, own = settings.get("generation_kwargs"), defined.keys.get("generation_kwargs")
+    if own is None or given is None:
+        return settings
+    twice = sorted(given.keys() & _DRAW) if isinstance(given, dict) else [repr(given)]
+    if twice:
+        raise EvaluationError(
+            f"{beside.name} sets {', '.join(twice):.120} in generation_kwargs.",
+            cause=f"How answers are drawn stands under {kind.name}:.",
+            remedy=f"Set {kind.name}.temperature and {kind.name}.top_p; generation_kwargs may "
+            "hold until and max_gen_toks.",
+        )
+    return {**settings, "generation_kwargs": {**own, **given}}
 
 
 def _questions(kind: Kind, cells: Cells, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -173,7 +173,14 @@ def _cut(text: str, allowed: int) -> str:
 
 
 _OPTIONS = {"both_orders": True, "longest": 12000, "beginning": _BEGINNING, "end": _END}
-_SETTINGS = {"output_type": "multiple_choice", "doc_to_choice": "letters", "doc_to_target": "gold"}
+_SETTINGS = {
+    "output_type": "multiple_choice",
+    "doc_to_choice": "letters",
+    "doc_to_target": "gold",
+    # The other order of the same pair would be shown as an example, with the right letter.
+    "num_fewshot": 0,
+}
+_DECIDES = ("num_fewshot", "fewshot_config")
 _UNLABELLED = Kind(
     name="preference",
     column="response_a",
@@ -183,6 +190,7 @@ _UNLABELLED = Kind(
     losses=("entropy",),
     marks="preference_unlabelled",
     settings=_SETTINGS,
+    decides=_DECIDES,
     options=_OPTIONS,
     may_ask_nothing=True,
     submits="preference",
@@ -204,6 +212,7 @@ PREFERENCE = Kind(
          "winner": "model_b"},
     ),
     settings=_SETTINGS,
+    decides=_DECIDES,
     options=_OPTIONS,
     may_ask_nothing=True,
     labels=("winner", *_WINNERS),

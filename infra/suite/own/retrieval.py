@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from infra.suite.own import ranking
 from infra.suite.own.kind import Defined, Kind, Unfit, text_of
 from infra.suite.own.misconceptions import id_of, read_list
 from infra.suite.own.table import Cells, read
+from infra.suite.own.worked_examples import Pool, Wrong, examples_for
 
 LETTERS = ("A", "B", "C", "D")
 ROW, RANKED = "QuestionId_Answer", "MisconceptionId"
@@ -30,35 +31,9 @@ DRAWN = "drawn"
 _BEGINNING = "A pupil gave a wrong answer. Name the misconception behind it in one sentence."
 _STOP = "\n"
 _TOKENS = 64
+_MOST, _HOTTEST = 256, 5
+"""Samples and temperature, as in the run's own settings of how answers are drawn."""
 _LIST = "misconceptions.csv"
-
-
-@dataclass(frozen=True)
-class Wrong:
-    """A wrong answer to a question."""
-
-    question: str
-    """Id of the question."""
-
-    letter: str
-    subject: tuple[str, str]
-    """Id and name."""
-
-    construct: tuple[str, str]
-    text: str
-    right: str
-    answer: str
-    misconception: str = ""
-    """Id; empty if it is not known."""
-
-    @property
-    def name(self) -> str:
-        """What a submission calls it."""
-        return f"{self.question}_{self.letter}"
-
-    def lot(self, other: Wrong) -> bytes:
-        """Return what another one draws where this one has to choose among several."""
-        return hashlib.sha256(f"{self.name} {other.name}".encode()).digest()
 
 
 @dataclass(frozen=True)
@@ -68,7 +43,7 @@ class Opened:
     names: Mapping[str, str]
     """Id of each misconception → its name."""
 
-    examples: Sequence[Wrong]
+    examples: Pool
     """Wrong answers with a misconception, to show before a question."""
 
     labelled: bool
@@ -124,7 +99,7 @@ def open_beside(file: Path, options: Mapping[str, Any]) -> Opened:
     shown = own
     if options["examples"]:
         shown = list(_wrong_answers(folder / Path(options["examples"]).expanduser(), names))
-    examples = [one for one in shown if one.misconception]
+    examples = Pool(one for one in shown if one.misconception)
     if options["shots"] and not examples:
         raise DatasetError(
             f"{options['examples'] or file.name} names no misconception, so there is no example "
@@ -138,8 +113,10 @@ def open_beside(file: Path, options: Mapping[str, Any]) -> Opened:
 def _require_options(options: Mapping[str, Any]) -> None:
     wrong = {
         "retrieval.shots is below 0": options["shots"] < 0,
-        "retrieval.samples is below 1": options["samples"] < 1,
-        "retrieval.temperature is below 0": options["temperature"] < 0,
+        f"retrieval.samples is not from 1 to {_MOST}": not 1 <= options["samples"] <= _MOST,
+        f"retrieval.temperature is not from 0 to {_HOTTEST}": not 0
+        <= options["temperature"]
+        <= _HOTTEST,
         "retrieval.top_p is not above 0 and at most 1": not 0 < options["top_p"] <= 1,
         "retrieval.samples is above 1, and retrieval.temperature is 0": options["samples"] > 1
         and not options["temperature"],
@@ -148,14 +125,22 @@ def _require_options(options: Mapping[str, Any]) -> None:
         if is_so:
             raise EvaluationError(
                 f"{fact}.",
-                remedy="Set shots to 0 or more, samples to 1 or more (above 1 with a temperature "
-                "above 0), and top_p up to 1.",
+                remedy=f"Set shots to 0 or more, samples to 1 to {_MOST} (above 1 with a "
+                f"temperature above 0, up to {_HOTTEST}), and top_p up to 1.",
             )
 
 
 def _wrong_answers(file: Path, names: Mapping[str, str]) -> Iterator[Wrong]:
+    places: dict[str, str] = {}
     for place, cells in read(file):
         try:
+            number = id_of(cells.get("QuestionId"))
+            if (first := places.setdefault(number, place)) != place:
+                raise Unfit(
+                    f"has the QuestionId {number:.40}, as {first} has",
+                    "Give every question an id of its own: examples are never of the same one, "
+                    "and a submission has one line for each answer.",
+                )
             yield from wrong_answers(cells, names)
         except Unfit as error:
             raise DatasetError(
@@ -173,7 +158,7 @@ def wrong_answers(cells: Cells, names: Mapping[str, str]) -> Iterator[Wrong]:
     Raises:
         Unfit: It lacks something, or names what is not in the list.
     """
-    question, text = _cell(cells, "QuestionId"), _cell(cells, "QuestionText")
+    question, text = id_of(cells.get("QuestionId")), _cell(cells, "QuestionText")
     right = _cell(cells, "CorrectAnswer").upper()
     if lacking := [
         name for name, value in (("QuestionId", question), ("QuestionText", text)) if not value
@@ -232,39 +217,6 @@ def _read(
         }
 
 
-def examples_for(
-    wrong: Wrong, pool: Iterable[Wrong], shots: int, fallback: str
-) -> Iterator[tuple[Wrong, str]]:
-    """Yield what is shown before a wrong answer, and by what each was found.
-
-    Those of the same construct come first, then those of the same subject, then any others, if the
-    fallback allows them; among equals a lot decides that is always the same. None is of the same
-    question, by its id or by its text, and no question is shown twice.
-
-    Args:
-        wrong: The answer that is asked about.
-        pool: Wrong answers with their misconceptions.
-        shots: How many are shown at most.
-        fallback: `any`, or `none`.
-    """
-    others = [one for one in pool if one.question != wrong.question and one.text != wrong.text]
-    taken: set[str] = set()
-    for by in ("construct", "subject", "any")[: 3 if fallback == "any" else 2]:
-        if len(taken) >= shots:
-            return
-        for one in sorted((one for one in others if _alike(wrong, one, by)), key=wrong.lot):
-            if len(taken) < shots and one.question not in taken:
-                taken.add(one.question)
-                yield one, by
-
-
-def _alike(wrong: Wrong, other: Wrong, by: str) -> bool:
-    if by == "any":
-        return True
-    own, theirs = getattr(wrong, by), getattr(other, by)
-    return any(own) and (own[0] == theirs[0] if own[0] else own[1] == theirs[1])
-
-
 def _define(opened: Opened, options: Mapping[str, Any]) -> Defined:
     """Return what the definition says besides: how it is sampled, and what is ranked."""
     drawn = options["temperature"] > 0
@@ -316,7 +268,9 @@ _LIKE: Mapping[str, Any] = {
     "embeds": lambda options: True,
     "opens": open_beside,
     "defines": _define,
-    "decides": ("repeats", "filter_list"),
+    # Another answer to the same question would be shown as an example, with its misconception.
+    "settings": {"num_fewshot": 0},
+    "decides": ("repeats", "filter_list", "num_fewshot", "fewshot_config"),
 }
 """What rows with and without labels share."""
 

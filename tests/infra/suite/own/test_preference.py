@@ -74,6 +74,18 @@ def test_a_list_in_a_text_is_never_evaluated(tmp_path: Path) -> None:
     assert code in row["prompt"]
 
 
+def test_the_other_order_of_a_pair_is_no_worked_example(tmp_path: Path) -> None:
+    """It would show the right letter of the pair that is asked about."""
+    with pytest.raises(EvaluationError, match="sets num_fewshot"):
+        own(tmp_path, ROW, beside="num_fewshot: 1")
+    (tmp_path / "r.yaml").unlink()
+    line = TaskSpec(name="mine", file=str(tmp_path / "r.jsonl"), num_fewshot=1)
+    spec = EvaluationSpec(tasks=(line,))
+    settings = Settings(cache=tmp_path / "cache")
+    prepared = kind_of(spec).prepare(spec, settings=settings, progress=Silent())
+    assert any("num_fewshot=1 is moot" in note for note in prepared.notes)
+
+
 def test_long_texts_lose_their_middle_and_short_ones_nothing(tmp_path: Path) -> None:
     row = ROW | {"response_a": "x" * 50 + "END", "response_b": "short"}
     one, _ = own(tmp_path, row, beside="preference: {longest: 30}\n")

@@ -23,8 +23,10 @@ from infra.stages.submissions import submitted
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from infra.suite import kind_of
+from infra.suite.own import definition
 from infra.suite.own.definition import OwnTask, load
-from infra.suite.own.retrieval import Wrong, examples_for, prompt
+from infra.suite.own.retrieval import prompt
+from infra.suite.own.worked_examples import Wrong
 from infra.suite.port import AnswerFile
 from tests import embedding_endpoint
 from tests.conftest import ROOT
@@ -147,8 +149,12 @@ def test_a_list_that_tells_nothing_apart_is_refused(
     ("options", "says"),
     [
         ({"shots": -1}, "shots is below 0"),
-        ({"samples": 0}, "samples is below 1"),
-        ({"temperature": -1.0}, "temperature is below 0"),
+        ({"samples": 0}, "samples is not from 1"),
+        ({"samples": 1000}, "samples is not from 1 to 256"),
+        ({"temperature": -1.0}, "temperature is not from 0 to 5"),
+        ({"temperature": 50}, "temperature is not from 0 to 5"),
+        ({"temperature": float("nan")}, "temperature is not from 0 to 5"),
+        ({"temperature": True}, "temperature to True"),
         ({"temperature": 0.0}, "samples is above 1, and retrieval.temperature is 0"),
         ({"top_p": 1.5}, "top_p is not"),
         ({"fallback": "all"}, "fallback to 'all'"),
@@ -163,7 +169,39 @@ def test_options_that_cannot_be_are_refused(
         read(tmp_path, [question(n) for n in range(3)], **options)
 
 
-@pytest.mark.parametrize("key", ["repeats", "filter_list"])
+def test_a_question_is_there_once_whatever_a_table_made_of_its_id(tmp_path: Path) -> None:
+    """The second one would be lost in what is handed in, and be an example of the first."""
+    bare = {"MisconceptionAId": None, "MisconceptionDId": None}
+    rows = [question(1), question(2), question(3, QuestionId="1.0")]
+    with pytest.raises(DatasetError, match=r"Row 3 of .* QuestionId 1, as row 1 has"):
+        read(tmp_path, rows)
+    with pytest.raises(DatasetError, match="has the QuestionId 1, as row 1 has"):
+        read(tmp_path, [{**one, **bare} for one in rows], shots=0)
+    (first, *_) = read(tmp_path, [question(1, QuestionId="7.0")], shots=0).rows
+    assert first["QuestionId_Answer"] == "7_A"
+
+
+def test_settings_of_generation_leave_the_draw_as_it_is(tmp_path: Path) -> None:
+    """Without it, all samples would be the same one."""
+    file = written(tmp_path, [question(n) for n in range(3)])
+    (tmp_path / "eedi.yaml").write_text("generation_kwargs: {max_gen_toks: 7}\n")
+    folder = definition.written("mine", str(file), Settings(cache=tmp_path / "cache")).parent
+    text = (folder / "mine.yaml").read_text().partition("process_results")[0]
+    assert yaml.safe_load(text)["generation_kwargs"] == {
+        "until": ["\n"], "max_gen_toks": 7, "do_sample": True, "temperature": 0.7, "top_p": 0.95,
+    }  # fmt: skip
+    (tmp_path / "eedi.yaml").write_text("generation_kwargs: {temperature: 0}\n")
+    with pytest.raises(EvaluationError, match="sets temperature in generation_kwargs") as caught:
+        load(file)
+    assert "retrieval.temperature" in caught.value.remedy
+
+
+def test_a_whole_number_is_one_where_any_may_stand(tmp_path: Path) -> None:
+    own = read(tmp_path, [question(n) for n in range(3)], temperature=1, top_p=1)
+    assert own.defined.keys["generation_kwargs"]["temperature"] == 1.0
+
+
+@pytest.mark.parametrize("key", ["repeats", "filter_list", "num_fewshot", "fewshot_config"])
 def test_how_often_is_asked_the_kind_decides(tmp_path: Path, key: str) -> None:
     file = written(tmp_path, [question(n) for n in range(3)])
     file.with_suffix(".yaml").write_text(f"{key}: 3\n")
@@ -172,45 +210,6 @@ def test_how_often_is_asked_the_kind_decides(tmp_path: Path, key: str) -> None:
 
 
 # --- worked examples ------------------------------------------------------------------------
-
-
-def wrong(question: str, construct: str, subject: str, text: str = "") -> Wrong:
-    return Wrong(
-        question, "A", (subject, subject), (construct, construct),
-        text or f"text {question}", "right", "wrong", "100",
-    )  # fmt: skip
-
-
-def test_examples_are_of_the_construct_then_of_the_subject_then_any() -> None:
-    asked = wrong("0", "c", "s")
-    pool = [
-        wrong("1", "x", "y"), wrong("2", "x", "s"), wrong("3", "c", "s"), wrong("0", "c", "s"),
-        wrong("4", "c", "s", text=asked.text),
-    ]  # fmt: skip
-
-    def found(shots: int, fallback: str = "any") -> list[tuple[str, str]]:
-        return [(one.question, by) for one, by in examples_for(asked, pool, shots, fallback)]
-
-    whole = [("3", "construct"), ("2", "subject"), ("1", "any")]
-    assert [found(shots) for shots in range(5)] == [whole[:0], whole[:1], whole[:2], whole, whole]
-    assert found(5, "none") == whole[:2]
-
-
-def test_no_question_is_shown_twice_and_the_order_is_a_lot_of_its_own() -> None:
-    pool = [wrong(str(n), "c", "s") for n in range(1, 40)] * 2
-    shown = [
-        [one.question for one, _ in examples_for(wrong(f"q{n}", "c", "s"), pool, 3, "any")]
-        for n in range(8)
-    ]
-    assert all(len(set(one)) == 3 for one in shown)
-    assert len({tuple(one) for one in shown}) > 1
-    again = [one.question for one, _ in examples_for(wrong("q0", "c", "s"), pool[::-1], 3, "any")]
-    assert again == shown[0]
-
-
-def test_what_is_unknown_is_alike_to_nothing() -> None:
-    asked, other = wrong("0", "", ""), wrong("1", "", "")
-    assert [by for _, by in examples_for(asked, [other], 1, "any")] == ["any"]
 
 
 def test_examples_stand_before_the_question_each_with_its_misconception(tmp_path: Path) -> None:
