@@ -18,6 +18,10 @@ Cells: TypeAlias = dict[str, Any]
 
 ENDS = (".jsonl", ".csv", ".parquet")
 
+_LONGEST_CELL = 2**31 - 1
+"""Letters: whole documents stand in one, which Python's own limit is too low for."""
+_MARKS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
 
 def read(path: Path) -> list[tuple[str, Cells]]:
     """Return every row with the words for where it stands: "line 3", "row 3".
@@ -56,9 +60,12 @@ def read(path: Path) -> list[tuple[str, Cells]]:
             remedy="Write what is in them as a text.",
         ) from error
     except UnicodeDecodeError as error:
+        found = error.object[error.start]
+        # Of UTF-16 with its mark, the first byte is none of UTF-8.
+        written = "UTF-16" if error.start == 0 and found in (0xFE, 0xFF) else "WINDOWS-1252"
         raise DatasetError(
-            f"{path.name} is no UTF-8: byte {error.start} is {error.object[error.start]:#04x}.",
-            remedy=f"Convert it: `iconv -f WINDOWS-1252 -t UTF-8 {path.name} > utf8-{path.name}`.",
+            f"{path.name} is no UTF-8: byte {error.start} is {found:#04x}.",
+            remedy=f"Convert it: `iconv -f {written} -t UTF-8 {path.name} > utf8-{path.name}`.",
         ) from error
     if not rows:
         raise DatasetError(f"{path.name} holds no rows.", remedy="Give it some, or leave it out.")
@@ -100,10 +107,17 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Cells]]:
 
 
 def _csv(path: Path) -> Iterator[tuple[str, Cells]]:
+    csv.field_size_limit(_LONGEST_CELL)
     with path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.reader(lines, strict=True)
         try:
             header = next(reader, [])
+            if len(header) == 1 and (mark := next((one for one in ";\t|" if one in header[0]), "")):
+                raise DatasetError(
+                    f"{path.name} has one column, called {header[0]!r:.120}.",
+                    cause=f"Its cells are parted by {_MARKS[mark]}, those of a CSV by commas.",
+                    remedy="Save it with commas, or write JSON lines.",
+                )
             if twice := sorted({name for name in header if name and header.count(name) > 1}):
                 raise DatasetError(
                     f"{path.name} has two columns called {twice[0]!r}.",

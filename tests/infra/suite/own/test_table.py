@@ -93,6 +93,9 @@ def test_null_is_no_value_and_an_empty_line_no_row(tmp_path: Path) -> None:
         ("rows.csv", b"a,b\n1,2,3\n", "Row 1 of rows.csv has 3 cells; its header has 2"),
         ("rows.csv", b'a,b\n1,"2"3\n', "Line 2 of rows.csv is no CSV"),
         ("rows.csv", b"a,b\n", "holds no rows"),
+        ("rows.csv", b"\xef\xbb\xbfa;b\n1;2, 3\n", "parted by semicolons"),
+        ("rows.csv", b"a\tb\n1\t2\n", "parted by tabs"),
+        ("rows.csv", "a,b\n1,2\n".encode("utf-16"), "iconv -f UTF-16 -t UTF-8 rows.csv"),
         ("rows.csv", b"a,b,a\n1,2,3\n", "two columns called 'a'"),
         ("rows.jsonl", b'{"a": 1, "a": 2}', "no JSON: 'a' stands there twice"),
         ("rows.jsonl", b'{"a": ' + b"1" * 5000 + b"}", "Line 1 of rows.jsonl is no JSON"),
@@ -118,3 +121,10 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         read(tmp_path / "rows.jsonl")
     with pytest.raises(DatasetError, match="a folder"):
         read(tmp_path)
+
+
+def test_a_cell_may_hold_a_whole_document(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text('a,b\n"' + "long, " * 100_000 + '",2\n')
+    [(_, cells)] = read(path)
+    assert len(cells["a"]) == 600_000
