@@ -149,18 +149,16 @@ def _cut_file(
     rows = [cells for _, cells in read(file)]
     kind = kind_of_columns({name for cells in rows for name in cells}, file)
     _, options = read_beside(file, kind)
-    # Worked examples are pairs too, and as long.
-    room = measure.window // (1 + (task.num_fewshot or 0))
-    one = Measure(measure.tokenizer, measure.template, measure.system, room)
     found, lost = [], 0
     for cells in rows:
-        shorter = _shorter(cells, one, options)
+        shorter = _shorter(cells, measure, options)
         lost += shorter is not None
         found.append(shorter or cells)
     if lost:
         progress.say(
             f"{task.name}: {lost:,} of {len(rows):,} pairs lose words, so that each fits "
-            f"{room:,} tokens of the baseline's own tokenizer; all arms are asked the same"
+            f"{measure.window:,} tokens of the baseline's own tokenizer; "
+            "all arms are asked the same"
         )
     elif all(_letters(cells) <= options["longest"] for cells in rows):
         return task

@@ -87,7 +87,10 @@ def _writes(kind: Kind) -> bool:
 def _options(kind: Kind) -> str:
     if not kind.options:
         return ""
-    return "\n" + yaml.safe_dump({kind.name: dict(kind.options)}, sort_keys=False, width=95)
+    given = {name: x for name, x in kind.options.items() if name not in kind.decides_by_presence}
+    apart = {name: x for name, x in kind.options.items() if name in kind.decides_by_presence}
+    text = "\n" + yaml.safe_dump({kind.name: given}, sort_keys=False, width=95)
+    return text + textwrap.indent(yaml.safe_dump(apart), "  # ") if apart else text
 
 
 def _lines(rows: Iterable[Cells]) -> str:

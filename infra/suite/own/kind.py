@@ -115,6 +115,9 @@ class Kind:
     """What the settings beside a file may set under the kind's name → what counts if they do not.
     """
 
+    decides_by_presence: tuple[str, ...] = ()
+    """Options that count for more where they are set, even to what counts if they are not."""
+
     paths: tuple[str, ...] = ()
     """Options that name a file or a folder, from where the file of rows lies: what is in there
     belongs to the task as its rows do."""

@@ -192,6 +192,8 @@ _UNLABELLED = Kind(
     settings=_SETTINGS,
     decides=_DECIDES,
     options=_OPTIONS,
+    # Letters decide then what is cut, and no tokenizer.
+    decides_by_presence=("longest",),
     may_ask_nothing=True,
     submits="preference",
 )
@@ -214,6 +216,8 @@ PREFERENCE = Kind(
     settings=_SETTINGS,
     decides=_DECIDES,
     options=_OPTIONS,
+    # Letters decide then what is cut, and no tokenizer.
+    decides_by_presence=("longest",),
     may_ask_nothing=True,
     labels=("winner", *_WINNERS),
     unlabelled=_UNLABELLED,

@@ -13,6 +13,7 @@ from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.models.tokenizer import load
 from infra.store.settings import Settings
 from infra.suite import cutting
+from infra.suite.own import example
 from infra.suite.own.definition import load as load_rows
 from tests.broken_checkpoints import SAMPLE
 
@@ -85,14 +86,24 @@ def test_texts_lose_their_middle_and_short_ones_nothing(tmp_path: Path) -> None:
     assert rows[0]["answer"] == "B"
 
 
-def test_worked_examples_share_the_window(tmp_path: Path) -> None:
+def test_worked_examples_take_no_room_since_none_is_shown(tmp_path: Path) -> None:
     file = tmp_path / "judge.jsonl"
     file.write_text(json.dumps(LONG) + "\n")
-    spec = EvaluationSpec(tasks=(TaskSpec(name="judge", file=str(file), num_fewshot=1),))
     settings = Settings(cache=tmp_path / "cache")
-    [task] = cutting.cut(spec, ASSISTANT, 600, settings=settings, progress=Silent()).tasks
-    row, _ = load_rows(Path(str(task.file))).rows
-    assert len(load(ASSISTANT)(row["prompt"])["input_ids"]) < 300
+    found = []
+    for shots in (0, 1):
+        spec = EvaluationSpec(tasks=(TaskSpec(name="judge", file=str(file), num_fewshot=shots),))
+        [task] = cutting.cut(spec, ASSISTANT, 300, settings=settings, progress=Silent()).tasks
+        found.append([row["prompt"] for row in load_rows(Path(str(task.file))).rows])
+    assert found[0] == found[1]
+
+
+def test_the_example_to_begin_with_is_cut_by_the_tokenizer(tmp_path: Path) -> None:
+    """Its settings explain `longest`, and do not set it: then letters would decide."""
+    rows, settings = example.write("preference", tmp_path / "mine.jsonl")
+    assert "# longest: 12000" in settings.read_text()
+    spec = EvaluationSpec(tasks=(TaskSpec(name="mine", file=str(rows)),))
+    assert [one.name for one in cutting.pending(spec)] == ["mine"]
 
 
 def test_what_fits_is_left_alone(tmp_path: Path) -> None:
