@@ -172,7 +172,9 @@ def _require_settings(
         f"documents.top_k is {top_k}": top_k < 1,
         "documents.passage shows no {text}": "{text}" not in template["passage"],
         "documents.end shows no {question}": "{question}" not in template["end"],
-        "documents.nothing is empty": not template["nothing"].strip(),
+        "documents.nothing has no word": not marks.stands_in(
+            template["nothing"], template["nothing"]
+        ),
     }
     for fact, is_so in wrong.items():
         if is_so:

@@ -92,8 +92,16 @@ def read_folder(path: Path) -> Folder:
 
 def _files(path: Path) -> Iterator[Path]:
     for file in sorted(path.rglob("*")):
-        hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
-        if file.is_file() and not hidden:
+        if any(part.startswith(".") for part in file.relative_to(path).parts):
+            continue
+        if file.is_symlink() and not file.is_file():
+            raise DatasetError(
+                f"{file.relative_to(path).as_posix()} in {path} is a link to "
+                f"{'a folder' if file.is_dir() else 'nothing'}.",
+                cause="Links to documents are followed, those to folders are not.",
+                remedy="Put what is meant there in its place, or take the link out.",
+            )
+        if file.is_file():
             yield file
 
 

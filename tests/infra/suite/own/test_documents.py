@@ -142,7 +142,8 @@ def test_words_are_those_of_a_script_without_spaces_as_well() -> None:
         (COSTS, {"library": "haystack"}, "documents.library is 'haystack'"),
         (COSTS, {"passage": "[{number}]"}, "documents.passage shows no {text}"),
         (COSTS, {"end": "Answer:"}, "documents.end shows no {question}"),
-        (COSTS, {"nothing": ""}, "documents.nothing is empty"),
+        (COSTS, {"nothing": ""}, "documents.nothing has no word"),
+        (COSTS, {"nothing": "?!"}, "documents.nothing has no word"),
         (COSTS, {"top_k": "four"}, "sets documents.top_k to 'four'"),
     ],
 )

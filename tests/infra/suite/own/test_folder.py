@@ -82,3 +82,12 @@ def test_a_folder_without_documents_is_refused(tmp_path: Path, name: str, says: 
 def test_a_file_in_place_of_the_folder_is_refused(folder: Path) -> None:
     with pytest.raises(DatasetError, match="is a file"):
         read_folder(folder / "a.md")
+
+
+@pytest.mark.parametrize("target", ["elsewhere", "nowhere"])
+def test_a_link_that_leads_to_no_document_is_not_passed_over(folder: Path, target: str) -> None:
+    (folder.parent / "elsewhere").mkdir()
+    (folder.parent / "elsewhere" / "e.md").write_text("Never read.")
+    (folder / "more").symlink_to(folder.parent / target)
+    with pytest.raises(DatasetError, match=r"more in .* is a link to"):
+        read_folder(folder)
