@@ -16,6 +16,7 @@ from infra.store.settings import Settings
 from infra.suite import kind_of
 from infra.suite.own import example
 from infra.suite.own.definition import load
+from infra.suite.own.documents import DOCUMENTS
 from infra.suite.own.kinds import KINDS
 
 COMMANDS = ("init-task", "look-at-task")
@@ -49,7 +50,7 @@ def _init(kind: str, file: Path) -> int:
 
 def _look(file: Path, progress: Progress) -> int:
     own = load(file)
-    if own.embeds:
+    if own.kind is DOCUMENTS and own.embeds:
         print("\nWhat is found is not known before a run: until then a row is shown with its own "
               "passages, and as many others as will be found.")  # fmt: skip
     # What a file may be called and a task may not.
@@ -70,12 +71,10 @@ def _look(file: Path, progress: Progress) -> int:
     place = f'evaluation.tasks["{name}"].file' if "." in name else f"evaluation.tasks.{name}.file"
     given = [f"evaluation.tasks[+].name={name}", f"{place}={file}"]
     if own.embeds:
-        print("what embeds its answers is named in the run: a model, or a URL")
+        print("what turns texts into vectors is named in the run: a model, or an endpoint")
         given.append("evaluation.embedding.model.id=MODEL")
     changes = shlex.join([word for change in given for word in ("--set", change)])
     print(f"in a run: {changes}")
-    if own.embeds:
-        print("and, for what turns texts into vectors: --set evaluation.embedding.model.id=MODEL")
     return 0
 
 

@@ -63,7 +63,18 @@ def test_of_documents_it_says_that_nothing_is_found_yet(
     assert main(["look-at-task", str(files(tmp_path, COSTS, NONE))]) == 0
     said = capsys.readouterr().out
     assert "What is found is not known before a run" in said
-    change = said.partition("into vectors: ")[2].split()
-    assert main(["show", "sample", *change]) == 0
+    change = said.partition("in a run: ")[2]
+    assert change.count("evaluation.embedding") == 1
+    assert main(["show", "sample", *shlex.split(change)]) == 0
     shown = json.loads(capsys.readouterr().out)["evaluation"]["embedding"]
     assert shown["model"]["id"] == "MODEL"
+
+
+def test_of_misconceptions_it_speaks_of_no_passages(
+    tmp_path: Path, own_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "eedi.jsonl"
+    assert main(["init-task", "retrieval", str(file)]) == 0
+    assert main(["look-at-task", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert "passages" not in said and said.count("evaluation.embedding.model.id=MODEL") == 1
