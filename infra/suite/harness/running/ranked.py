@@ -8,6 +8,7 @@ once, when all of them are there; the names of the list once for all arms.
 from __future__ import annotations
 
 import json
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,7 +66,7 @@ class Marking:
             seed: Of the run.
         """
         self._seed = seed
-        self._drawn: dict[str, str] = {}
+        self._drawn: dict[str, deque[str]] = {}
         listed = json.loads(file.read_text(encoding="utf-8"))
         self._ids: list[str] = listed["ids"]
         self._names: list[str] = listed["names"]
@@ -80,7 +81,9 @@ class Marking:
 
         def apply() -> Any:
             done = filtering()
-            self._drawn = {one.doc[ROW]: self._how(one) for one in task.instances}
+            self._drawn = defaultdict(deque)
+            for one in sorted(task.instances, key=turn_of):
+                self._drawn[one.doc[ROW]].append(self._how(one))
             self.embed(
                 text
                 for request in task.instances
@@ -115,7 +118,8 @@ class Marking:
         An answer in which nothing stands ranks nothing. Where all are such, there is no ranking:
         the right one has the last place.
         """
-        doc[DRAWN] = self._drawn.get(doc[ROW], "")
+        drawn = self._drawn.get(doc[ROW])  # each asking is marked in its turn
+        doc[DRAWN] = drawn.popleft() if drawn else ""
         texts = said(answers[0])
         order = np.arange(len(self._ids))
         if texts:

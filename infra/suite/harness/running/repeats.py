@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +71,8 @@ def _repeat(task: Any, times: int) -> None:
 
         def askings(**options: Any) -> Iterator[tuple[int, Any]]:
             return (
-                (number * times + turn, document)
+                # Marking may write into it what is of one asking alone.
+                (number * times + turn, copy(document))
                 for number, document in chosen(**options)
                 for turn in range(times)
             )

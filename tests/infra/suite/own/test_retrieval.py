@@ -15,7 +15,13 @@ import yaml
 from infra.contracts.errors import DatasetError, EvaluationError
 from infra.contracts.progress import Silent
 from infra.contracts.records import TaskScores
-from infra.contracts.specs import EmbeddingSpec, EndpointSpec, EvaluationSpec, TaskSpec
+from infra.contracts.specs import (
+    EmbeddingSpec,
+    EndpointSpec,
+    EvaluationSpec,
+    SamplingSpec,
+    TaskSpec,
+)
 from infra.engines.embeddings import embedder_of
 from infra.judging.statistics import effect_of
 from infra.scoring.sampling import seed_of
@@ -257,13 +263,13 @@ def test_the_prompt_is_what_whoever_trains_a_model_renders() -> None:
 class Asked:
     """A file's task, asked with an embedding endpoint beside."""
 
-    def __init__(self, folder: Path, file: Path, url: str) -> None:
+    def __init__(self, folder: Path, file: Path, url: str, **line: Any) -> None:
         self.folder, self.url = folder, url
         folder.mkdir(exist_ok=True)
         self.settings = Settings(cache=folder / "cache")
         endpoint = EndpointSpec(url=url, model="embeds", version="1")
         self.spec = EvaluationSpec(
-            tasks=(TaskSpec(name="mine", file=str(file)),), concurrency=1,
+            tasks=(TaskSpec(name="mine", file=str(file), **line),), concurrency=1,
             embedding=EmbeddingSpec(endpoint=endpoint),
         )  # fmt: skip
         self.kind = kind_of(self.spec)
@@ -376,6 +382,27 @@ def test_samples_have_seeds_of_their_own_and_all_of_it_is_in_the_row(tmp_path: P
         assert drawn["seeds"] == [seed_of(1234, ("mine", row["doc_id"]), n) for n in range(3)]
         assert {body["seed"] for body in sent} >= set(drawn["seeds"])
         assert drawn["settings"]["temperature"] == 0.5
+
+
+def test_each_repeat_keeps_its_own_ranking_and_seeds(tmp_path: Path) -> None:
+    file = written(tmp_path / "data", [question(n) for n in range(3)], shots=0, samples=2)
+    count = iter(range(1000))
+    varied = Completions(reply=lambda _: NAMES[next(count) % len(NAMES)])
+    sampling = SamplingSpec(repeats=3, temperature=0.7)
+    with embedding_endpoint.embedding() as embeds, serving(varied) as server:
+        asked = Asked(tmp_path / "1", file, embeds.url, sampling=sampling)
+        asked.ask(server)
+    rows = asked.rows()
+    assert len(rows) == 6 * 3
+    for row in rows:
+        seeds = json.loads(row["doc"]["drawn"])["seeds"]
+        first = 2 * row["repeat"]
+        assert seeds == [seed_of(1234, ("mine", row["doc_id"]), first + n) for n in range(2)]
+        ids = row["doc"]["MisconceptionId"].split()
+        place = int(row["metrics"]["rank,none"])
+        assert place > 25 or ids[place - 1] == row["doc"]["right_id"]
+    rankings = {(row["doc_id"], row["doc"]["MisconceptionId"]) for row in rows}
+    assert len(rankings) > 6
 
 
 def test_a_killed_run_asks_and_embeds_what_it_lacks_alone(tmp_path: Path) -> None:
