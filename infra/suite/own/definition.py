@@ -23,7 +23,7 @@ from infra.store.settings import Settings
 from infra.suite.own.beside import beside_of, named_beside, read_beside
 from infra.suite.own.kind import NOT_ASKED, QUESTIONS, Defined, Kind, Unfit, text_of
 from infra.suite.own.kinds import KINDS, kind_of_columns, question_of
-from infra.suite.own.submission import NUMBER, SUBMITTED
+from infra.suite.own.submission import ID, NAMED_BY_ID, NUMBER, SUBMITTED
 from infra.suite.own.table import Cells, read
 
 _LETTERED = ("choices", "letters", "gold")
@@ -107,6 +107,8 @@ def load(file: Path) -> OwnTask:
     needs = tuple(one.value for one in kind.needs(options))
     if kind.gathers:
         options = {**options, "others": kind.gathers([cells for _, cells in rows])}
+    if kind.submits == NAMED_BY_ID:
+        _require_ids(rows, file)
     found: list[dict[str, Any]] = []
     seen: dict[str, str] = {}
     for number, (place, cells) in enumerate(rows):
@@ -137,6 +139,20 @@ def load(file: Path) -> OwnTask:
         defined = kind.defines(options["opened"], options)
         settings = _drawn_once(settings, defined, kind, beside_of(file))
     return OwnTask(kind, _alike(found, kind), settings, defined, needs, embeds)
+
+
+def _require_ids(rows: Sequence[tuple[str, Cells]], file: Path) -> None:
+    """Refuse rows whose lines in the file to hand in could be taken for each other's."""
+    places: dict[str, str] = {}
+    for number, (place, cells) in enumerate(rows):
+        name = text_of(cells.get(ID, "")).strip() or str(number)
+        if (first := places.setdefault(name, place)) != place:
+            raise DatasetError(
+                f"{place.capitalize()} of {file.name} has the {ID} {name:.40}, as {first} has.",
+                cause="What is handed in has one line for each; without an id, a row has its "
+                "number there, from 0.",
+                remedy=f"Give every row an {ID} of its own, or take the column out.",
+            )
 
 
 def _drawn_once(

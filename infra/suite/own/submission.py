@@ -14,6 +14,12 @@ from infra.suite.rows import Row, choice_likelihoods
 SUBMITTED = "to_submit"
 """Column of rows without labels: which of `MAKERS` makes the file of them."""
 
+ID = "id"
+"""Column of rows without labels, if they have it: what a line of the file begins with."""
+
+NAMED_BY_ID = "preference"
+"""Whose lines begin with it."""
+
 NUMBER = "row_number"
 """Column of rows without labels: their place in the file, from 0."""
 
@@ -70,7 +76,7 @@ def _shares(row: Row) -> list[float]:
 
 
 def _id(doc: Mapping[str, object], number: int) -> object:
-    return doc["id"] if str(doc.get("id", "")).strip() else number
+    return doc[ID] if str(doc.get(ID, "")).strip() else number
 
 
 def _retrieval(rows: Sequence[Row]) -> Submission:
@@ -84,6 +90,6 @@ def _retrieval(rows: Sequence[Row]) -> Submission:
 
 
 MAKERS: dict[str, Callable[[Sequence[Row]], Submission]] = {
-    "preference": _preference,
+    NAMED_BY_ID: _preference,
     "retrieval": _retrieval,
 }

@@ -113,3 +113,10 @@ def test_the_oracle_is_not_held_to_rows_that_nobody_can_answer(
     assert [note for note in suite.notes if "marking" in note] == []
     metric = suite.metrics("judge")["log_loss" if label else "entropy"]
     assert (metric.unit, metric.higher_is_better) == ("nats", False)
+
+
+@pytest.mark.parametrize("ids", [(7, "7"), (1, None)])
+def test_lines_that_could_be_taken_for_each_other_are_refused(tmp_path: Path, ids: Any) -> None:
+    """Without an id the number of the row stands there, which may be the id of another."""
+    with pytest.raises(DatasetError, match=r"Line 2 of r.jsonl has the id \d, as line 1 has"):
+        own(tmp_path, *(ROW | {"id": one} for one in ids))
