@@ -18,6 +18,7 @@ from infra.suite.own import example
 from infra.suite.own.definition import load
 from infra.suite.own.documents import DOCUMENTS
 from infra.suite.own.kinds import KINDS
+from infra.suite.rows import question_of
 
 COMMANDS = ("init-task", "look-at-task")
 _SHOWN = 3
@@ -55,8 +56,11 @@ def _look(file: Path, progress: Progress) -> int:
               "passages, and as many others as will be found.")  # fmt: skip
     # What a file may be called and a task may not.
     name = re.sub(r"[^\w.+@-]+", "-", file.stem).strip("-._") or "rows"
-    print(f"{file.name}: {len(own.rows)} questions of the kind {own.kind.name} ({own.kind.column}: "
-          f"{own.kind.meaning}), judged by {own.kind.metrics[0]}")  # fmt: skip
+    # A question may be asked in both orders, or with several numbers of functions.
+    questions = len({question_of(row, row["prompt"]) for row in own.rows})
+    more = f" in {len(own.rows)} rows" if len(own.rows) > questions else ""
+    print(f"{file.name}: {questions} questions{more} of the kind {own.kind.name} "
+          f"({own.kind.column}: {own.kind.meaning}), judged by {own.kind.metrics[0]}")  # fmt: skip
     for number, row in enumerate(own.rows[:_SHOWN], 1):
         asked = "\n".join(f"  │ {line}" for line in str(row["prompt"]).splitlines())
         print(f"\nrow {number} is asked\n{asked}\n  expected: {row['answer'] or 'not given'}")
@@ -67,7 +71,7 @@ def _look(file: Path, progress: Progress) -> int:
     notes = [note for note in getattr(prepared, "notes", ()) if "marking" in note]
     print("\n" + (notes[0] if notes else "marking: an oracle's answers are all marked right"))
     if own.kind.metrics[0] not in own.kind.losses:
-        _plan(len(own.rows))
+        _plan(questions)
     place = f'evaluation.tasks["{name}"].file' if "." in name else f"evaluation.tasks.{name}.file"
     given = [f"evaluation.tasks[+].name={name}", f"{place}={file}"]
     if own.embeds:
@@ -78,8 +82,8 @@ def _look(file: Path, progress: Progress) -> int:
     return 0
 
 
-def _plan(rows: int) -> None:
-    plan = power.plan({"own": rows}, VerdictSpec())
+def _plan(questions: int) -> None:
+    plan = power.plan({"own": questions}, VerdictSpec())
     print(
         f"power: {plan.rows} questions hold a margin of {plan.smallest_margin_points:.1f} points "
         f"or more, if {plan.flip_rate:.0%} of them change sides; {plan.rows_for_margin} hold one "

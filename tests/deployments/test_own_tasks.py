@@ -77,4 +77,5 @@ def test_of_misconceptions_it_speaks_of_no_passages(
     assert main(["init-task", "retrieval", str(file)]) == 0
     assert main(["look-at-task", str(file)]) == 0
     said = capsys.readouterr().out
+    assert "2 questions in 4 rows" in said and "power: 2 questions" in said
     assert "passages" not in said and said.count("evaluation.embedding.model.id=MODEL") == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from infra.contracts.errors import DatasetError, EvaluationError
+from infra.scoring.ways import ASKS
 from infra.store.content import (
     build_once,
     code_digest,
@@ -25,6 +26,7 @@ from infra.suite.own.kind import NOT_ASKED, QUESTIONS, Defined, Kind, Unfit, tex
 from infra.suite.own.kinds import KINDS, kind_of_columns, question_of
 from infra.suite.own.submission import ID, NAMED_BY_ID, NUMBER, SUBMITTED
 from infra.suite.own.table import Cells, read
+from infra.suite.rows import BY_CHANCE
 
 _LETTERED = ("choices", "letters", "gold")
 """Columns that lm-eval reads as lists, and as a number."""
@@ -99,6 +101,7 @@ def load(file: Path) -> OwnTask:
         EvaluationError: The YAML beside it is none, or says what the file itself decides.
     """
     rows = read(file)
+    _require_own_names({name for _, cells in rows for name in cells}, file)
     kind = kind_of_columns({name for _, cells in rows for name in cells}, file)
     settings, options = read_beside(file, kind)
     embeds = kind.embeds is not None and kind.embeds(options)
@@ -139,6 +142,16 @@ def load(file: Path) -> OwnTask:
         defined = kind.defines(options["opened"], options)
         settings = _drawn_once(settings, defined, kind, beside_of(file))
     return OwnTask(kind, _alike(found, kind), settings, defined, needs, embeds)
+
+
+def _require_own_names(columns: Collection[str], file: Path) -> None:
+    """Refuse columns that say how a row is asked and marked, in rows as they are written here."""
+    if taken := sorted({ASKS, BY_CHANCE, NOT_ASKED, NUMBER, SUBMITTED}.intersection(columns)):
+        raise DatasetError(
+            f"{file.name} has a column called {taken[0]}.",
+            cause="By that name Assay says how rows are asked and marked.",
+            remedy="Rename the column.",
+        )
 
 
 def _require_ids(rows: Sequence[tuple[str, Cells]], file: Path) -> None:

@@ -235,3 +235,12 @@ def test_the_name_of_another_task_is_refused(tmp_path: Path, settings: Settings)
     spec = EvaluationSpec(tasks=(TaskSpec(name="gsm8k", file=str(file)),))
     with pytest.raises(EvaluationError, match="as another task is"):
         prepare(spec, settings)
+
+
+@pytest.mark.parametrize("name", ["assay_asks", "by_chance", "nothing_to_ask", "to_submit"])
+def test_a_column_that_says_how_rows_are_marked_is_nobody_elses(tmp_path: Path, name: str) -> None:
+    """What a row scores by chance, for one, decides how much of a score is left."""
+    file = tmp_path / "mine.jsonl"
+    file.write_text(json.dumps({"question": "q", "answer": "a", name: 0.9}) + "\n")
+    with pytest.raises(DatasetError, match=f"has a column called {name}"):
+        load(file)
