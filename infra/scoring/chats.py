@@ -14,6 +14,8 @@ from infra.scoring.protocol import ChatGeneration, Reply
 _BEGINNING = '{"messages": '
 """How the prompt of a row with functions begins."""
 
+_PARTS = {"messages", "tools"}
+
 Step: TypeAlias = dict[str, Any]
 """What was said: `content` and `calls`, each a `name` and `arguments` as they came."""
 
@@ -22,14 +24,22 @@ Ask: TypeAlias = Callable[[Sequence[tuple[int, ChatGeneration]]], list[Reply]]
 
 
 def is_chat(text: str) -> bool:
-    """Return whether a prompt is a chat as JSON."""
-    return text.startswith(_BEGINNING)
+    """Return whether a prompt is a chat as JSON, and no question about one."""
+    return text.startswith(_BEGINNING) and _is_whole(text)
 
 
 def holds_chat(text: str) -> bool:
     """Return whether a prompt is a chat as JSON, maybe with an instruction before it."""
-    before, mark, _ = text.partition(_BEGINNING)
-    return bool(mark) and '"tools": [' in text and (not before or before.endswith(("\n", " ")))
+    before, mark, after = text.partition(_BEGINNING)
+    return bool(mark) and (not before or before.endswith(("\n", " "))) and _is_whole(mark + after)
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and value.keys() == _PARTS
 
 
 def with_system(chat: str, system: str) -> str:

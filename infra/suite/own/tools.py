@@ -374,7 +374,7 @@ KIND = Kind(
     marks="tool_use",
     marked_by=call_marks,
     needs=lambda options: (Capability.TOOLS,),
-    decides=("num_fewshot", "fewshot_config"),
+    decides=("num_fewshot", "fewshot_config", "doc_to_text", "gen_prefix"),
     options={"offered": [], "seed": 0},
     settings={
         "num_fewshot": 0,

@@ -12,7 +12,7 @@ from infra.contracts.errors import EvaluationError
 from infra.contracts.progress import Silent
 from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.judging.chance import guessing
-from infra.scoring.chats import chat_of, converse, unrendered
+from infra.scoring.chats import chat_of, converse, holds_chat, is_chat, unrendered
 from infra.store.settings import Settings
 from infra.suite import kind_of
 from infra.suite.own.tools import KIND
@@ -173,3 +173,19 @@ def test_a_chat_is_found_in_what_lm_eval_makes_of_it() -> None:
     assert json.loads(chat_of(f"Be brief.\n\n{chat}"))["messages"][0] == system
     history = [system, {"role": "user", "content": chat}]
     assert json.loads(unrendered(history))["messages"][0] == system
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        '{"messages": [{"role": "user", "content": "hi"}]} Which role is it?',
+        '{"messages": [{"role": "user"',
+        '{"messages": [1]}',
+        'What is wrong?\n{"messages": [], "tools": [',
+    ],
+)
+def test_a_question_about_a_chat_is_none(asked: str) -> None:
+    """It would be put without the model's template, or end the run."""
+    assert not is_chat(asked) and not holds_chat(asked)
+    chat = json.dumps({"messages": [], "tools": [WEATHER]})
+    assert is_chat(chat) and holds_chat(f"Be brief.\n\n{chat}")

@@ -174,3 +174,11 @@ def test_messages_that_say_nothing_are_refused(read: Any, content: Any) -> None:
 def test_a_whole_number_of_a_table_is_expected_as_people_write_it(read: Any) -> None:
     (one,) = read(row(0, results=["17 degrees"], final=17.0))
     assert json.loads(one["final"]) == ["17"]
+
+
+@pytest.mark.parametrize("key", ["num_fewshot", "doc_to_text", "gen_prefix"])
+def test_how_a_chat_is_put_the_kind_decides(tmp_path: Path, key: str) -> None:
+    (tmp_path / "mine.jsonl").write_text(json.dumps(row(0)) + "\n")
+    (tmp_path / "mine.yaml").write_text(f"{key}: 1\n")
+    with pytest.raises(EvaluationError, match=f"sets {key}"):
+        load(tmp_path / "mine.jsonl")
