@@ -29,7 +29,7 @@ from infra.contracts.specs import (
     ServingSpec,
     Spec,
 )
-from infra.contracts.specs.places import CALIBRATION, PARTS, Places, placed
+from infra.contracts.specs.places import CALIBRATION, NAMED, Places, placed
 from infra.contracts.specs.quantization import RECIPES, recipe_kind
 from infra.contracts.specs.run import SHORT_FORM
 
@@ -401,7 +401,7 @@ def _places(loc: Sequence[str | int], data: Any) -> Places:
     """Return where the fields stand that an error of this place names; candidates by name."""
     named: list[str | int] = []
     for step in loc:
-        if step in PARTS:
+        if step in NAMED:
             return {str(step): _written([*named, step])} if named else {}
         try:
             data = data[step]

@@ -18,7 +18,7 @@ from infra.contracts.specs import (
     RunSpec,
 )
 from infra.contracts.specs.embedding import EMBEDDING_PLACES
-from infra.contracts.specs.places import placed
+from infra.contracts.specs.places import errors_placed, placed
 from infra.engines.embeddings import memory_share
 from infra.engines.embeddings.checking import vectors_of
 from infra.engines.registry import engine_of
@@ -94,8 +94,10 @@ def of_endpoint(spec: EndpointSpec, progress: Progress) -> Finding:
     """Ask an endpoint for the vector of one text."""
 
     def check() -> str:
-        asker = Asker(spec, Budget(spec), progress.say)
-        with closing(asker):
+        with (
+            errors_placed(EMBEDDING_PLACES),
+            closing(Asker(spec, Budget(spec), progress.say)) as asker,
+        ):
             body = {"input": ["one"], "encoding_format": "float"}
             answer = asker.post("/embeddings", body, holds="data")
         found = vectors_of(answer, 1)

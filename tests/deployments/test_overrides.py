@@ -258,6 +258,16 @@ def test_a_refusal_in_a_matrix_names_a_field_that_can_be_set() -> None:
     assert recipe is not None and recipe.group_size == 64
 
 
+def test_a_refusal_names_what_embeds_where_the_run_has_it() -> None:
+    there = "evaluation.embedding.endpoint"
+    with pytest.raises(SpecError, match=f"{there}.url holds a query") as refused:
+        override(sample(), [f"{there}.url=http://h/v1?key=x", f"{there}.model=m"])
+    assert f"its name into {there}.key_variable" in str(refused.value)
+    alone = [f"evaluation.embedding.{one}" for one in ("model.id=m", "endpoint.url=http://h")]
+    with pytest.raises(SpecError, match="names both a model and an endpoint"):
+        override(sample(), [*alone, f"{there}.model=m"])
+
+
 def test_conversations_are_refused_by_their_own_name() -> None:
     with pytest.raises(SpecError, match=r"^conversations\.min_samples=999 exceeds"):
         override(sample(), ["conversations.path=c", "conversations.min_samples=999"])

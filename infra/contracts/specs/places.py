@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from infra.contracts.errors import AssayError
 from infra.contracts.specs.adapters import AdapterSpec
+from infra.contracts.specs.endpoint import EndpointSpec
 from infra.contracts.specs.models import ModelSpec
 from infra.contracts.specs.quantization import RECIPES
 from infra.contracts.specs.serving import ServingSpec
@@ -31,9 +32,12 @@ PARTS: dict[str, frozenset[str]] = {
 }
 """Part of an arm → its fields, of recipes those of any method."""
 
+NAMED: dict[str, frozenset[str]] = {**PARTS, "endpoint": frozenset(EndpointSpec.model_fields)}
+"""The same, with what may stand in for an arm or for what embeds."""
+
 _FIELD = re.compile(
     r"(?<![\w./\[\]-])(?:"
-    + "|".join(rf"{name}\.(?:{'|'.join(sorted(fields))})" for name, fields in PARTS.items())
+    + "|".join(rf"{name}\.(?:{'|'.join(sorted(fields))})" for name, fields in NAMED.items())
     + r")(?![\w/-])"
 )
 

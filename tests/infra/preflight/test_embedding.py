@@ -124,3 +124,14 @@ def test_an_evaluation_of_an_endpoint_starts_no_embedding_model(tmp_path: Path) 
     first, *_ = embedding.of_endpoint_run(spec, [], Silent())
     assert first.status == "problem"
     assert "starts no engine" in first.cause
+
+
+def test_a_key_that_is_not_there_is_named_where_the_run_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("EMBEDDING_KEY", raising=False)
+    endpoint = EndpointSpec(url="http://127.0.0.1:9/v1", model="m", key_variable="EMBEDDING_KEY")
+    (one,) = embedding.look_at(run(endpoint=endpoint), {}, Settings(), Silent(), ()).findings
+    said = f"{one.found} {one.cause} {one.remedy}"
+    assert one.status == "problem" and "EMBEDDING_KEY" in said
+    assert said.count("endpoint.") == said.count("evaluation.embedding.endpoint.")
