@@ -139,7 +139,10 @@ class Marking:
 
 
 def said(answers: Any) -> list[str]:
-    """Return the answers to a document in which something stands, without thoughts and spaces."""
+    """Return the answers to a document in which something stands, without thoughts and spaces.
+
+    One that ends within a thought says nothing.
+    """
     given = answers if isinstance(answers, list) else [answers]
     texts = (text.rpartition("</think>")[2].strip() for text in given)
-    return [text for text in texts if text]
+    return [text for text in texts if text and "<think>" not in text]

@@ -29,6 +29,7 @@ from infra.stages.submissions import submitted
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from infra.suite import kind_of
+from infra.suite.harness.running.ranked import said
 from infra.suite.own import definition
 from infra.suite.own.definition import OwnTask, load
 from infra.suite.own.retrieval import prompt
@@ -382,6 +383,10 @@ def test_samples_have_seeds_of_their_own_and_all_of_it_is_in_the_row(tmp_path: P
         assert drawn["seeds"] == [seed_of(1234, ("mine", row["doc_id"]), n) for n in range(3)]
         assert {body["seed"] for body in sent} >= set(drawn["seeds"])
         assert drawn["settings"]["temperature"] == 0.5
+
+
+def test_what_is_thought_ranks_nothing() -> None:
+    assert said(["<think>drops the sign", "<think>a</think> b ", " ", "c"]) == ["b", "c"]
 
 
 def test_each_repeat_keeps_its_own_ranking_and_seeds(tmp_path: Path) -> None:
