@@ -47,8 +47,8 @@ def server(
     [
         (
             "tools",
-            {"tools": {"offered": [2]}, "generation_kwargs": {"until": [], "max_gen_toks": 96}},
-            {"all_right": 0.4, "right_calls": 0.4, "right_final": 0.2, "well_formed": 0.8},
+            {"tools": {"offered": [2]}, "generation_kwargs": {"until": [], "max_gen_toks": 192}},
+            {"all_right": 0.8, "right_calls": 0.8, "right_final": 0.5, "well_formed": 0.9},
         ),
         (
             "schema",
