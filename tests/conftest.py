@@ -18,6 +18,14 @@ MOMENT = datetime(2026, 1, 1)
 ROOT = Path(__file__).parent.parent
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name parameters that are bytes by their argument: gzip, for one, writes the second into its.
+
+    Tests that run in parallel are collected once for each process, and must have the same names.
+    """
+    return argname if isinstance(val, bytes) else None
+
+
 class PrintProgress:
     """Progress for tests: pytest shows it when a test fails."""
 
