@@ -17,6 +17,8 @@ from infra.machine import nvml
 _LIST_SECONDS = 30.0
 """The driver of a machine with eight GPUs may need ten seconds to wake up."""
 _HOLDERS_SECONDS = 5.0
+_FLOAT16 = {"avx512_fp16", "amx_fp16"}
+"""Instructions of x86 processors for sums of products in float16."""
 
 
 class Device(Record):
@@ -42,6 +44,11 @@ class Device(Record):
         Their number decides in which order a processor adds up.
         """
         return len(os.sched_getaffinity(0)) if self.kind == "cpu" else None
+
+    @property
+    def computes_float16(self) -> bool:
+        """Whether it has instructions for float16; without them a processor is six times slower."""
+        return self.kind != "cpu" or not (there := _cpuinfo("flags")) or bool(_FLOAT16 & {*there})
 
 
 class Gpu(NamedTuple):
@@ -151,11 +158,14 @@ def memory_holders() -> dict[int, int]:
 
 @cache
 def _processor() -> Device:
-    name = platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                name = line.partition(":")[2].strip() or name
-                break
+    name = " ".join(_cpuinfo("model name")) or platform.machine()
     return Device(kind="cpu", name=name, count=1, memory_bytes=psutil.virtual_memory().total)
+
+
+@cache
+def _cpuinfo(field: str) -> tuple[str, ...]:
+    """Return the words of a field of the first processor; none where the system does not say."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    found = (line.partition(":")[2] for line in lines if line.partition(":")[0].strip() == field)
+    return tuple(next(found, "").split())

@@ -39,8 +39,9 @@ class ServingSpec(Spec):
     llama.cpp it is the CPU: the one that Assay installs computes there alone."""
 
     dtype: Literal["auto", "float16", "bfloat16", "float32"] = "auto"
-    """Data type of activations and unquantized weights. `auto` is the checkpoint's. For llama.cpp
-    that of the key-value cache: `auto` is float16, and `float32` does without flash attention
+    """Data type of activations and unquantized weights. `auto` is the checkpoint's, but bfloat16
+    instead of float16 on a processor that has no instructions for float16. For llama.cpp that of
+    the key-value cache: `auto` is float16, and `float32` does without flash attention
     besides, which rounds to 16 bits."""
 
     max_model_len: int | None = Field(default=None, ge=64)

@@ -81,7 +81,8 @@ def build_command(
         command += ["--lora-modules", f"{served_name}={adapter.path}"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--disable-uvicorn-access-log"]
     # The model's own generation config may hold a repetition penalty, which changes greedy answers.
-    command += ["--generation-config", "vllm", "--seed", "0", "--dtype", spec.dtype]
+    computed = spec.dtype if pooling else dtype(model, spec, device)
+    command += ["--generation-config", "vllm", "--seed", "0", "--dtype", computed]
     command += ["--tensor-parallel-size", str(spec.tensor_parallel_size)]
     if spec.max_model_len is not None:
         command += ["--max-model-len", str(spec.max_model_len)]
@@ -112,6 +113,23 @@ def build_command(
     if trust_remote_code:
         command.append("--trust-remote-code")
     return (*command, *spec.extra_args)
+
+
+def dtype(model: Path, spec: ServingSpec, device: Device) -> str:
+    """Return the type to compute in, as the engine calls it.
+
+    A float16 checkpoint whose type is left to the engine is served in bfloat16 on a processor that
+    has no instructions for float16: vLLM's own choice for devices without that type.
+    """
+    if spec.dtype != "auto" or device.computes_float16 or _stored(_config(model)) != "float16":
+        return spec.dtype
+    return "bfloat16"
+
+
+def _stored(config: Mapping[str, Any]) -> str | None:
+    """Return the type that a config says its weights have."""
+    named: str | None = config.get("dtype") or config.get("torch_dtype")
+    return named
 
 
 def _embedding(pooling: Pooling | None) -> list[str]:
@@ -190,8 +208,8 @@ def kv_cache_bytes(
         layers = config["num_hidden_layers"]
     except (KeyError, TypeError):
         return bound
-    dtype = config.get("dtype") or config.get("torch_dtype")
-    width = 4 if "float32" in (spec.dtype, dtype if spec.dtype == "auto" else None) else 2
+    stored = _stored(config) if spec.dtype == "auto" else None
+    width = 4 if "float32" in (spec.dtype, stored) else 2
     tokens = 2 * concurrency * (window + _CPU_BLOCK_TOKENS)
     needed = int(2 * layers * kv_heads * head_size * width * tokens)
     return min(max(needed, _GIBIBYTE // 4), bound)

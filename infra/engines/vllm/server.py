@@ -25,6 +25,7 @@ from infra.engines.vllm import log as vllm_log
 from infra.engines.vllm.command import (
     DEFAULT_LOGPROBS,
     build_command,
+    dtype,
     engine_environment,
     inherited,
 )
@@ -132,6 +133,11 @@ def serve(
             tool_parser=tool_parser,
             free_memory_bytes=psutil.virtual_memory().available,
         )
+        if pooling is None and (computed := dtype(path, spec, device)) != spec.dtype:
+            progress.say(
+                f"{arm} is served in {computed}: {device.name} has no instructions for float16, the "
+                "type of its weights; serving.dtype=float16 does without, several times slower"
+            )
         env = inherited() | spec.variables
         env |= engine_environment(device, key, cores=len(os.sched_getaffinity(0)), given=env)
         gpus = spec.tensor_parallel_size

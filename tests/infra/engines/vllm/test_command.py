@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -10,6 +10,7 @@ from infra.contracts.records import Adapter
 from infra.contracts.specs import ServingSpec
 from infra.contracts.vllm_flags import MERGED, OWNED
 from infra.engines.vllm.command import build_command, engine_environment, inherited, kv_cache_bytes
+from infra.machine import device
 from infra.machine.device import Device
 
 CPU = Device(kind="cpu", name="a processor", count=1, memory_bytes=2**34)
@@ -27,11 +28,11 @@ def model(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def command(model: Path, device: Device, concurrency: int = 32, **spec: Any) -> list[str]:
+def command(model: Path, where: Device, concurrency: int = 32, **spec: Any) -> list[str]:
     return list(
         build_command(
             python=Path("/env/bin/python"), model=model, served_name="base-1", port=20001,
-            spec=ServingSpec(**spec), device=device, concurrency=concurrency,
+            spec=ServingSpec(**spec), device=where, concurrency=concurrency,
             free_memory_bytes=20 * GIB,
         )
     )  # fmt: skip
@@ -70,6 +71,38 @@ def test_on_a_cpu_nothing_is_compiled_and_the_cache_is_sized(model: Path) -> Non
     assert "--enforce-eager" in built
     assert "--gpu-memory-utilization" not in built
     assert built[built.index("--kv-cache-memory-bytes") + 1] == str(int(20 * GIB * 0.3))
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked", "instructions", "pooling", "computed"),
+    [
+        ("float16", "auto", ("avx512f", "avx512_bf16"), None, "bfloat16"),
+        ("float16", "auto", ("avx512_fp16",), None, "auto"),
+        ("float16", "auto", (), None, "auto"),
+        ("float16", "float16", ("avx512f",), None, "float16"),
+        ("bfloat16", "auto", ("avx512f",), None, "auto"),
+        ("float32", "auto", ("avx512f",), None, "auto"),
+        ("float16", "auto", ("avx512f",), "mean", "auto"),
+    ],
+)
+def test_a_processor_computes_in_a_type_that_it_has_instructions_for(
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stored: str,
+    asked: Literal["auto", "float16"],
+    instructions: tuple[str, ...],
+    pooling: Literal["mean"] | None,
+    computed: str,
+) -> None:
+    monkeypatch.setattr(device, "_cpuinfo", lambda field: instructions)
+    (model / "config.json").write_text(json.dumps(QWEN_7B | {"torch_dtype": stored}))
+    for where, expected in ((CPU, computed), (GPU, asked)):
+        built = build_command(
+            python=Path("python"), model=model, served_name="base-1", port=1,
+            spec=ServingSpec(dtype=asked), device=where, concurrency=8, pooling=pooling,
+            free_memory_bytes=GIB,
+        )  # fmt: skip
+        assert built[built.index("--dtype") + 1] == expected
 
 
 def test_what_the_spec_says_is_passed_on(model: Path) -> None:

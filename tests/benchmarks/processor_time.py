@@ -1,0 +1,83 @@
+"""How much processor time each program of a command takes.
+
+    python -m tests.benchmarks.processor_time [--every SECONDS] -- make demo
+
+Looks at every process that the command starts, several times a second, and adds up what each has
+computed when it was seen last. Processor time says what a machine has to do, however slow it is
+and whoever else computes there. What a process computed after it was seen last counts as `unseen`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import psutil
+
+_PROGRAMS = {
+    "engine": ("vllm.entrypoints", "VLLM::", "EngineCore"),
+    "timing": ("bench",),
+    "quantizer": ("infra/quantizers",),
+    "Prefect's server": ("prefect.server", "uvicorn"),
+    "installer": ("/uv", "uv ", " pip"),
+    "orchestrator": ("deployments",),
+}
+"""Program → words of a command line that tell it; the first that fits counts."""
+
+
+def program_of(command: str) -> str:
+    """Return which program a command line is of; its first word if it is none of them."""
+    for name, words in _PROGRAMS.items():
+        if any(word in command for word in words):
+            return name
+    return Path(command.partition(" ")[0]).name
+
+
+def main() -> int:
+    """Run the command, and print what each program computed, in the order of their starts."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--every", type=float, default=0.1, help="seconds between two looks")
+    parser.add_argument("command", nargs="+")
+    given = parser.parse_args()
+    computed: dict[tuple[int, float], tuple[str, float]] = {}
+    began = time.monotonic()
+    with subprocess.Popen(given.command) as child:
+        root = psutil.Process(child.pid)
+        while child.poll() is None:
+            with contextlib.suppress(psutil.Error):
+                for process in [root, *root.children(recursive=True)]:
+                    with contextlib.suppress(psutil.Error):
+                        times = process.cpu_times()
+                        words = " ".join(process.cmdline()) or process.name()
+                        key = process.pid, process.create_time()
+                        computed[key] = program_of(words), times.user + times.system
+            time.sleep(given.every)
+    seconds = time.monotonic() - began
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    whole = used.ru_utime + used.ru_stime
+    table: dict[str, list[float]] = defaultdict(list)
+    for (_, started), (program, took) in sorted(computed.items(), key=lambda one: one[0][1]):
+        del started
+        table[program].append(took)
+    print(f"\n| program | processes | processor seconds |\n|---|--:|--:|", file=sys.stderr)
+    for program, took in table.items():
+        each = " + ".join(f"{one:.0f}" for one in took if one >= 1)
+        print(f"| {program} | {len(took)} | {sum(took):.0f} ({each}) |", file=sys.stderr)
+    seen = sum(map(sum, table.values()))
+    print(f"| unseen | | {whole - seen:.0f} |", file=sys.stderr)
+    cores = len(os.sched_getaffinity(0))
+    print(
+        f"| **whole** | | **{whole:.0f}**, in {seconds:.0f} s on {cores} cores |", file=sys.stderr
+    )
+    return child.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
