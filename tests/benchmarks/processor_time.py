@@ -63,14 +63,13 @@ def main() -> int:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     whole = used.ru_utime + used.ru_stime
     table: dict[str, list[float]] = defaultdict(list)
-    for (_, started), (program, took) in sorted(computed.items(), key=lambda one: one[0][1]):
-        del started
-        table[program].append(took)
-    print(f"\n| program | processes | processor seconds |\n|---|--:|--:|", file=sys.stderr)
-    for program, took in table.items():
-        each = " + ".join(f"{one:.0f}" for one in took if one >= 1)
-        print(f"| {program} | {len(took)} | {sum(took):.0f} ({each}) |", file=sys.stderr)
-    seen = sum(map(sum, table.values()))
+    for _, (program, seconds_of_one) in sorted(computed.items(), key=lambda one: one[0][1]):
+        table[program].append(seconds_of_one)
+    print("\n| program | processes | processor seconds |\n|---|--:|--:|", file=sys.stderr)
+    for program, each in table.items():
+        listed = " + ".join(f"{one:.0f}" for one in each if one >= 1)
+        print(f"| {program} | {len(each)} | {sum(each):.0f} ({listed}) |", file=sys.stderr)
+    seen = sum(sum(each) for each in table.values())
     print(f"| unseen | | {whole - seen:.0f} |", file=sys.stderr)
     cores = len(os.sched_getaffinity(0))
     print(

@@ -135,8 +135,8 @@ def serve(
         )
         if pooling is None and (computed := dtype(path, spec, device)) != spec.dtype:
             progress.say(
-                f"{arm} is served in {computed}: {device.name} has no instructions for float16, the "
-                "type of its weights; serving.dtype=float16 does without, several times slower"
+                f"{arm} is served in {computed}: {device.name} has no instructions for float16, "
+                "the type of its weights; serving.dtype=float16 does without, several times slower"
             )
         env = inherited() | spec.variables
         env |= engine_environment(device, key, cores=len(os.sched_getaffinity(0)), given=env)
