@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from deployments import own_tasks, prefect_here
+from deployments import own_tasks, pipelines, prefect_here
 from deployments.endpoints import ENDPOINTS
 from deployments.endpoints import carry_out as carry_out_endpoint
 from deployments.families import MATRICES
@@ -17,16 +17,14 @@ from deployments.looking_back import COMMANDS, add_commands, look_back
 from deployments.matrix import carry_out as carry_out_matrix
 from deployments.overrides import override, parse, parse_endpoint, parse_matrix
 from deployments.recipes import RECIPES
+from infra.contracts import exit_codes
 from infra.contracts.commands import PYTHON
 from infra.contracts.errors import AssayError, NotPassed, PreflightError, SpecError
 from infra.contracts.progress import Progress, Silent
 from infra.contracts.specs import EndpointRunSpec, MatrixSpec, RunSpec
 from infra.store.settings import Settings
 
-_FAILED, _BAD_INPUT = 1, 2
 _NAMES = (*RECIPES, *MATRICES, *ENDPOINTS)
-_NOT_PASSED = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
-"""Exit codes of verdicts that gate."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,19 +35,21 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if given.command in own_tasks.COMMANDS:
             return own_tasks.carry_out(given, _Terminal())
+        if given.command in pipelines.COMMANDS:
+            return pipelines.carry_out(given, _Terminal())
         return look_back(given) if given.command in COMMANDS else _carry_out(given)
     except NotPassed as verdict:
         print(f"assay: {verdict}", file=sys.stderr)
         print(f"report: {verdict.report}")
-        return _NOT_PASSED[verdict.status]
+        return exit_codes.OF_VERDICT[verdict.status]
     except AssayError as error:
         print(f"assay: {error}", file=sys.stderr)
-        return _BAD_INPUT
+        return exit_codes.BAD_INPUT
     except Exception as error:
         if (plain := _of_the_machine(error)) is None:
             raise
         print(f"assay: {plain}", file=sys.stderr)
-        return _FAILED
+        return exit_codes.FAILED
 
 
 def _carry_out(given: argparse.Namespace) -> int:
@@ -127,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
             )
     add_commands(commands)
     own_tasks.add_commands(commands)
+    pipelines.add_commands(commands)
     return parser
 
 
@@ -174,7 +175,7 @@ def _preflight(spec: RunSpec) -> int:
 
     findings = survey(spec, settings=Settings(), progress=Silent())
     print(table(findings))
-    return _BAD_INPUT if problems(findings) else 0
+    return exit_codes.BAD_INPUT if problems(findings) else 0
 
 
 def _run(spec: RunSpec, *, again: bool) -> int:
@@ -191,8 +192,8 @@ def _run(spec: RunSpec, *, again: bool) -> int:
         print(f"  {report.verdict.headline}")
         print("Run it all the same with --again.")
         print(f"report: {page}")
-        gated = spec.candidates and spec.verdict.gate != "none"
-        return _NOT_PASSED[report.verdict.status] if gated else 0
+        status = report.verdict.status if spec.candidates else None
+        return exit_codes.of_verdict(status, spec.verdict.gate)
     if again:
         terminal.say(
             "--again makes a run and a report of its own. Checkpoints, answers, scores, readings "
@@ -227,7 +228,7 @@ def _run(spec: RunSpec, *, again: bool) -> int:
         if isinstance(error, PreflightError) and error.nothing_spent:
             raise
         print(f"assay: {error}", file=sys.stderr)
-        return _FAILED
+        return exit_codes.FAILED
     print(f"report: {page}")
     return 0
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from deployments import prefect_here
 from deployments.overrides import override_endpoint
 from deployments.recipes import SAMPLE, sample
+from infra.contracts import exit_codes
 from infra.contracts.errors import AssayError, NotPassed, PreflightError
 from infra.contracts.progress import Progress, Silent
 from infra.contracts.specs import (
@@ -19,8 +20,6 @@ from infra.contracts.specs import (
     TaskSpec,
 )
 from infra.store.settings import Settings
-
-_FAILED, _BAD_INPUT = 1, 2
 
 
 def endpoint() -> EndpointRunSpec:
@@ -76,7 +75,7 @@ def _preflight(spec: EndpointRunSpec) -> int:
 
     findings = survey_endpoint(spec, settings=Settings(), progress=Silent()).findings
     print(table(findings))
-    return _BAD_INPUT if problems(findings) else 0
+    return exit_codes.BAD_INPUT if problems(findings) else 0
 
 
 def _run(spec: EndpointRunSpec, progress: Progress) -> int:
@@ -104,6 +103,6 @@ def _run(spec: EndpointRunSpec, progress: Progress) -> int:
         if isinstance(error, PreflightError) and error.nothing_spent:
             raise
         print(f"assay: {error}", file=sys.stderr)
-        return _FAILED
+        return exit_codes.FAILED
     print(f"report: {page}")
     return 0

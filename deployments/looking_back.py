@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from infra.contracts import exit_codes
 from infra.contracts.specs import ResultsSpec
 from infra.store.run_folder import runs_folder
 from infra.store.settings import Settings
 
 COMMANDS = ("verify", "history", "table", "export-baseline")
-
-_WRONG = 1
 
 
 def add_commands(commands: Any) -> None:
@@ -65,7 +64,7 @@ def _verify(path: Path, *, seal: str | None, weights: bool) -> int:
 
     checks = receipt.verify(path, seal=seal, weights=weights)
     print(receipt.table(checks))
-    return _WRONG if any(check.wrong for check in checks) else 0
+    return exit_codes.FAILED if any(check.wrong for check in checks) else 0
 
 
 def _history(folder: Path) -> int:

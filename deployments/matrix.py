@@ -8,12 +8,11 @@ from pathlib import Path
 
 from deployments import prefect_here
 from deployments.overrides import override_matrix
+from infra.contracts import exit_codes
 from infra.contracts.errors import AssayError, SpecError
 from infra.contracts.progress import Progress, Silent
 from infra.contracts.specs import MatrixSpec
 from infra.store.settings import Settings
-
-_FAILED, _BAD_INPUT = 1, 2
 
 
 def carry_out(
@@ -59,7 +58,7 @@ def _preflight(spec: MatrixSpec) -> int:
     for cell in spec.cells:
         findings = survey(cell.run, settings=Settings(), progress=Silent())
         print(f"{cell.name}\n{table(findings)}\n")
-        code = _BAD_INPUT if problems(findings) else code
+        code = exit_codes.BAD_INPUT if problems(findings) else code
     return code
 
 
@@ -81,6 +80,6 @@ def _run(spec: MatrixSpec, progress: Progress) -> int:
         )
     except AssayError as error:
         print(f"assay: {error}", file=sys.stderr)
-        return _FAILED
+        return exit_codes.FAILED
     print(f"report: {page}")
     return 0

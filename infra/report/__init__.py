@@ -6,6 +6,7 @@ prose       how to read them
 rows        the rows to browse
 figures     what all figures share; plots and speed_plot draw them
 html, markdown, model_card
+verdict_file   for programs; junit and job_summary are the same for CI systems
 public      what of a run may stand on a model card
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from infra.contracts.records import Report
-from infra.report import receipt
+from infra.report import receipt, verdict_file
 from infra.report.cards import card_names
 from infra.report.markdown import artifact_description, artifact_markdown, artifact_table
 from infra.report.model_card import model_card
@@ -24,7 +25,7 @@ __all__ = ["artifact_description", "artifact_markdown", "artifact_table", "model
 
 
 def write(report: Report, *, folder: Path) -> Path:
-    """Write page, brief, model card and `report.json`; return the path of the page.
+    """Write page, brief, model cards, `verdict.json`, `report.json`; return the path of the page.
 
     `report.json` comes last and is sealed: where it is, the run is complete, and none of its files
     may change any more.
@@ -43,6 +44,7 @@ def write(report: Report, *, folder: Path) -> Path:
     write_atomically(folder / "report.md", artifact_markdown(report))
     for pair, name in zip(report.pairs, card_names(report), strict=True):
         write_atomically(folder / name, model_card(pair))
+    verdict_file.write(verdict_file.of_run(report, page), folder)
     report = receipt.sealed(report, folder)
     write_atomically(folder / "report.json", report.model_dump_json(indent=2) + "\n")
     return page.absolute()

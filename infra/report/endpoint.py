@@ -10,7 +10,7 @@ from infra.contracts.records import MetricComparison
 from infra.contracts.records.endpoint import EndpointReport, Interval
 from infra.judging.comparison import decisive
 from infra.judging.statistics import CONFIDENCE
-from infra.report import receipt, submissions
+from infra.report import receipt, submissions, verdict_file
 from infra.report.summary import headline_of, margin_held
 from infra.report.text import printable
 from infra.store.content import write_atomically
@@ -19,13 +19,14 @@ NOT_JUDGED = "The endpoint is measured; there is no baseline to judge it by."
 
 
 def write(report: EndpointReport, *, folder: Path) -> Path:
-    """Write the page, its brief and `report.json`; return the page's path.
+    """Write the page, its brief, `verdict.json` and `report.json`; return the page's path.
 
     `report.json` comes last and is sealed: where it is, none of the files may change any more.
     """
     page = folder / "report.html"
     write_atomically(page, render(report))
     write_atomically(folder / "report.md", markdown(report))
+    verdict_file.write(verdict_file.of_endpoint(report, headline(report), page), folder)
     report = receipt.sealed(report, folder)
     write_atomically(folder / "report.json", report.model_dump_json(indent=2) + "\n")
     return page.absolute()

@@ -71,12 +71,16 @@ class Findings:
         """What it comes to; see `VerdictSpec`."""
         if self.lost or (self.shown and not self.within):
             return "FAIL"
-        hindered = [
-            *self.beyond, *self.open, *self.silent, *self.unscaled, *self.blind, *self.broken
-        ]  # fmt: skip
-        if (self.within or self.by_task) and not hindered:
+        if (self.within or self.by_task) and not self.hindered:
             return "PASS"
         return "INCONCLUSIVE"
+
+    @property
+    def hindered(self) -> list[MetricComparison]:
+        """Tasks any of which keeps the verdict from a PASS, though none makes it a FAIL."""
+        return [
+            *self.beyond, *self.open, *self.silent, *self.unscaled, *self.blind, *self.broken
+        ]  # fmt: skip
 
 
 def find(

@@ -26,6 +26,14 @@ from __future__ import annotations
 from infra.report.receipt.checks import Checked
 from infra.report.receipt.messages import table
 from infra.report.receipt.sealing import seal_of, sealed
-from infra.report.receipt.verify import require_as_sealed, verify
+from infra.report.receipt.verify import require_as_sealed, require_untouched, verify
 
-__all__ = ["Checked", "require_as_sealed", "seal_of", "sealed", "table", "verify"]
+__all__ = [
+    "Checked",
+    "require_as_sealed",
+    "require_untouched",
+    "seal_of",
+    "sealed",
+    "table",
+    "verify",
+]

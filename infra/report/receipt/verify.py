@@ -54,6 +54,34 @@ def require_as_sealed(folder: Path) -> None:
         )
 
 
+def require_untouched(path: Path) -> Document:
+    """Return a written report of which every value, row and file is as it was sealed.
+
+    It is only held against its own receipt, which takes no time; `verify` computes it again.
+
+    Args:
+        path: A run's `report.json`.
+
+    Raises:
+        ReceiptError: Something was changed since, and it says what; or there is no receipt.
+    """
+    document, folder = load(path), path.parent
+    checks = (
+        check_seal(document, None),
+        check_values(document),
+        check_files(document, folder),
+        check_rows(document, folder),
+    )
+    if wrong := [text for check in checks for text in check.wrong]:
+        raise ReceiptError(
+            f"{path} does not hold what its receipt says: {wrong[0]}.",
+            cause="The report, or one of its files, was changed after it was sealed.",
+            remedy="`make verify` names all that was changed. Run the recipe again; what has not "
+            "changed is not paid for again.",
+        )
+    return document
+
+
 def _unaccounted(report: Report) -> Iterator[str]:
     """Return which arms and candidates do not go with the spec.
 

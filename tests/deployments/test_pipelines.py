@@ -1,0 +1,64 @@
+"""The commands for other people's pipelines, as a job calls them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from deployments.__main__ import main
+from infra.report import write
+from tests.infra.made_runs import make_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "sample-1"
+    folder.mkdir()
+    write(make_run(folder, rows=40), folder=folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _outside_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+
+
+def test_each_form_goes_to_stdout_or_a_file(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(run)]) == 0
+    assert json.loads(capsys.readouterr().out)["kind"] == "run"
+    assert main(["export", str(run), "--format", "junit", "--out", str(tmp_path / "j.xml")]) == 0
+    assert ElementTree.parse(tmp_path / "j.xml").getroot().tag == "testsuites"
+    assert capsys.readouterr().out == ""
+    assert main(["export", str(run), "--format", "summary"]) == 0
+    assert capsys.readouterr().out.startswith("## ")
+
+
+def test_the_summary_is_added_to_that_of_the_job(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = tmp_path / "summary.md"
+    summary.write_text("what another step said\n", encoding="utf-8")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    assert main(["export", str(run), "--format", "summary"]) == 0
+    said, _, added = summary.read_text(encoding="utf-8").partition("\n")
+    assert said == "what another step said" and added.startswith("## ")
+    assert main(["export", str(run), "--format", "junit"]) == 0  # is no summary
+    assert capsys.readouterr().out.startswith("<?xml")
+    assert main(["export", str(run), "--format", "summary", "--out", "-"]) == 0
+    assert capsys.readouterr().out.startswith("## ")
+
+
+def test_a_gate_ends_as_the_verdict_is(run: Path) -> None:
+    expected = json.loads((run / "verdict.json").read_text(encoding="utf-8"))["exit_code"]
+    assert expected == 4
+    assert main(["export", str(run), "--gate", "--out", str(run.parent / "v.json")]) == 4
+
+
+def test_what_is_no_report_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(tmp_path)]) == 2
+    assert "remedy:" in capsys.readouterr().err
