@@ -1,4 +1,4 @@
-"""Commands for other people's pipelines: `export`."""
+"""Commands for other people's pipelines: `export` and `compare`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from infra.contracts import exit_codes
-from infra.contracts.progress import Progress
+from pydantic import ValidationError
 
-COMMANDS = ("export",)
+from infra.contracts import exit_codes
+from infra.contracts.errors import SpecError
+from infra.contracts.progress import Progress
+from infra.contracts.specs import VerdictSpec
+
+COMMANDS = ("export", "compare")
 
 _SUMMARY_FILE = "GITHUB_STEP_SUMMARY"
 """Variable that names the file to which a job of GitHub Actions adds its summary."""
@@ -34,15 +38,121 @@ def add_commands(commands: Any) -> None:
     export.add_argument(
         "--gate", action="store_true", help="end with the exit code of the verdict: 0, 3 or 4"
     )
+    _add_compare(commands)
+
+
+def _add_compare(commands: Any) -> None:
+    text = "judge results that lm-eval, Inspect, EvalScope or NeMo Evaluator left, row by row"
+    compare = commands.add_parser(
+        "compare", help=text, description=text,
+        epilog="Exit codes: 0 for a PASS, 3 for a FAIL, 4 for an INCONCLUSIVE verdict; 2 if the "
+        "two cannot be compared, or their rows are too few.",
+    )  # fmt: skip
+    for arm in ("baseline", "candidate"):
+        compare.add_argument(arm, type=Path, help="file of rows with their marks, or a folder")
+    compare.add_argument("--name", default="candidate", help="what the candidate is called")
+    compare.add_argument("--label", default="comparison", help="what the comparison is called")
+    compare.add_argument(
+        "--margin", type=float, default=1.0, metavar="POINTS",
+        help="loss over all rows that is acceptable (default: %(default)g)",
+    )  # fmt: skip
+    compare.add_argument(
+        "--task-margin", type=float, metavar="POINTS",
+        help="loss that a single task may have (default: three times the margin)",
+    )  # fmt: skip
+    compare.add_argument(
+        "--own-margin", action="append", default=[], metavar="METRIC=LOSS",
+        help="loss that a metric may have, in its own unit: word_perplexity=0.3 (may be repeated)",
+    )  # fmt: skip
+    compare.add_argument("--confidence", type=float, default=0.95)
+    compare.add_argument("--metric", default="", help="metric to judge by; the first of each task")
+    compare.add_argument(
+        "--points", action="append", default=[], metavar="METRIC",
+        help="a metric of your own whose every row lies between 0 and 1 (may be repeated)",
+    )  # fmt: skip
+    compare.add_argument(
+        "--lower-is-better", action="append", default=[], metavar="METRIC",
+        help="a metric of which less is better, where its name does not say (may be repeated)",
+    )  # fmt: skip
+    compare.add_argument(
+        "--prompts-may-differ", action="store_true",
+        help="pair rows by question where the prompts differ, as with another chat template",
+    )  # fmt: skip
+    compare.add_argument(
+        "--out", type=Path, metavar="FOLDER",
+        help="folder for verdict.json, junit.xml and summary.md",
+    )  # fmt: skip
 
 
 def carry_out(given: argparse.Namespace, progress: Progress) -> int:
     """Carry out one of them and return the exit code."""
+    return {"export": _export, "compare": _compare}[given.command](given, progress)
+
+
+def _export(given: argparse.Namespace, progress: Progress) -> int:
     from infra.report.export import FORMATS, document_of
 
     document = document_of(given.report)
     put(FORMATS[given.format](document), given.out, progress, summary=given.format == "summary")
     return document.exit_code if given.gate else exit_codes.DONE
+
+
+def _compare(given: argparse.Namespace, progress: Progress) -> int:
+    from infra.report import verdict_file
+    from infra.report.export import FORMATS
+    from infra.stages.comparing_results import compare_results
+    from infra.store.content import write_atomically
+    from infra.suite.foreign import Declared
+
+    compared = compare_results(
+        given.baseline,
+        given.candidate,
+        _verdict(given),
+        declared=Declared(given.points, given.lower_is_better, given.metric),
+        name=given.name,
+        label=given.label,
+        prompts_may_differ=given.prompts_may_differ,
+    )
+    document, summary = compared.document, FORMATS["summary"](compared.document)
+    summary += "".join(f"\n- {note}" for note in compared.notes) + "\n" * bool(compared.notes)
+    if given.out:
+        verdict_file.write(document, given.out)
+        write_atomically(given.out / "junit.xml", FORMATS["junit"](document))
+        write_atomically(given.out / "summary.md", summary)
+        progress.say(f"written: {given.out}/verdict.json, junit.xml, summary.md")
+    put(summary, None, progress, summary=True)
+    if os.environ.get(_SUMMARY_FILE):
+        print(document.headline)
+    return document.exit_code
+
+
+def _verdict(given: argparse.Namespace) -> VerdictSpec:
+    """Return which loss is acceptable, as the command line says it.
+
+    Raises:
+        SpecError: It says it wrongly.
+    """
+    margins: dict[str, float] = {}
+    try:
+        for one in given.own_margin:
+            metric, _, loss = one.rpartition("=")
+            margins[metric] = float(loss)
+        return VerdictSpec(
+            margin_points=given.margin,
+            task_margin_points=min(100.0, 3 * given.margin)
+            if given.task_margin is None
+            else given.task_margin,
+            margins=margins,
+            confidence=given.confidence,
+        )
+    except ValueError as error:
+        problems = error.errors() if isinstance(error, ValidationError) else []
+        said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in problems)
+        raise SpecError(
+            "The margins cannot be used.",
+            cause=said or str(error),
+            remedy="Write them like --margin 1 --task-margin 3 --own-margin word_perplexity=0.3.",
+        ) from error
 
 
 def put(text: str, out: Path | None, progress: Progress, *, summary: bool) -> None:

@@ -49,6 +49,7 @@ COMMANDS = {
     'assert u.find_spec("infra.sample.training.build_data")\'',
     "make lock": "make -C {root} -n lock",
     "make ui": "make -C {root} -n ui",
+    "make verify": "make -C {root} -n verify REPORT=.",
     "git lfs pull": "git lfs version",
     "ulimit -n 65536": "ulimit -n $(ulimit -Hn)",
     "ps -o pid,stat,wchan,cmd -p {}": "ps -o pid,stat,wchan,cmd -p $$",

@@ -11,6 +11,7 @@ import pytest
 from deployments.__main__ import main
 from infra.report import write
 from tests.infra.made_runs import make_run
+from tests.infra.suite.foreign.conftest import DATA
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +63,50 @@ def test_a_gate_ends_as_the_verdict_is(run: Path) -> None:
 def test_what_is_no_report_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(tmp_path)]) == 2
     assert "remedy:" in capsys.readouterr().err
+
+
+def compare(*arguments: str, program: str = "lm_eval") -> int:
+    arms = [str(DATA / arm / program) for arm in ("baseline", "candidate")]
+    return main(["compare", *arms, *arguments])
+
+
+def test_results_of_others_end_as_their_verdict_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare("--margin", "60", "--out", str(tmp_path / "out"), "--name", "int4") == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("## ✅ PASS") and "verdict.json" in said.err
+    document = json.loads((tmp_path / "out" / "verdict.json").read_text(encoding="utf-8"))
+    assert document["kind"] == "comparison" and document["candidates"][0]["name"] == "int4"
+    assert len(document["sources"]) == 4  # two tasks an arm
+    assert ElementTree.parse(tmp_path / "out" / "junit.xml").getroot().tag == "testsuites"
+    assert (tmp_path / "out" / "summary.md").read_text(encoding="utf-8") == said.out
+    assert compare("--margin", "30") == 4
+
+
+def test_the_summary_of_a_comparison_goes_to_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    assert compare("--margin", "60") == 0
+    assert capsys.readouterr().out.startswith("PASS: candidate")
+    assert (tmp_path / "summary.md").read_text(encoding="utf-8").startswith("## ✅ PASS")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "rows are too few for a margin of 1 point"),
+        (("--margin", "0"), "margin_points: Input should be greater than 0"),
+        (("--margin", "5", "--task-margin", "1"), "task_margin_points=1 is below"),
+        (("--own-margin", "wer"), "The margins cannot be used"),
+        (("--own-margin", "wer=little"), "The margins cannot be used"),
+        (("--metric", "bleu"), "has no metric 'bleu'"),
+    ],
+)
+def test_what_cannot_be_compared_is_bad_input(
+    arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(*arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error and "remedy:" in error
