@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
+# How long a run waits for a Prefect API that is away, doubling pauses: about four minutes.
+export PREFECT_CLIENT_MAX_RETRIES ?= 7
 # Without byte code every start of Prefect costs seconds more.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -44,13 +46,13 @@ history: $(VENV)/.ready  ## Show how runs went over time, and write runs/history
 
 .PHONY: ui
 ui: $(VENV)/.ready  ## Open the Prefect UI on http://127.0.0.1:4200 (Ctrl-C ends it)
-	@$(VENV)/bin/prefect server start --host 127.0.0.1 --port 4200
+	@# In memory, as by default, slots of a deployment's limit stay taken when the server starts anew.
+	@PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=prefect.server.concurrency.lease_storage.filesystem $(VENV)/bin/prefect server start --host 127.0.0.1 --port 4200
 
 .PHONY: deploy
 deploy: $(VENV)/.ready  ## Register the deployments on the configured Prefect server
 	@$(VENV)/bin/prefect work-pool inspect assay >/dev/null 2>&1 || $(VENV)/bin/prefect work-pool create assay --type process
 	@ASSAY_PROJECT=$(CURDIR) $(VENV)/bin/prefect --no-prompt deploy --all
-	@$(VENV)/bin/prefect automation inspect assay-run-regressed >/dev/null 2>&1 || $(VENV)/bin/prefect automation create --from-file deployments/automations.yaml
 
 .PHONY: worker
 worker: $(VENV)/.ready  ## Start a worker that carries out deployed runs

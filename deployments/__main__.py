@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from deployments import own_tasks, pipelines, prefect_here
+from deployments import notifying, own_tasks, pipelines, prefect_here
 from deployments.endpoints import ENDPOINTS
 from deployments.endpoints import carry_out as carry_out_endpoint
 from deployments.families import MATRICES
@@ -24,6 +24,8 @@ from infra.contracts.progress import Progress, Silent
 from infra.contracts.specs import EndpointRunSpec, MatrixSpec, RunSpec
 from infra.store.settings import Settings
 
+_FURTHER = (own_tasks, pipelines, notifying)
+"""Modules with commands of their own."""
 _NAMES = (*RECIPES, *MATRICES, *ENDPOINTS)
 
 
@@ -33,10 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
     # transformers is here for its tokenizers; that torch is missing is as it should be.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     try:
-        if given.command in own_tasks.COMMANDS:
-            return own_tasks.carry_out(given, _Terminal())
-        if given.command in pipelines.COMMANDS:
-            return pipelines.carry_out(given, _Terminal())
+        for module in _FURTHER:
+            if given.command in module.COMMANDS:
+                return int(module.carry_out(given, _Terminal()))
         return look_back(given) if given.command in COMMANDS else _carry_out(given)
     except NotPassed as verdict:
         print(f"assay: {verdict}", file=sys.stderr)
@@ -126,8 +127,8 @@ def _parser() -> argparse.ArgumentParser:
                 "own, and takes what has not changed from earlier ones",
             )
     add_commands(commands)
-    own_tasks.add_commands(commands)
-    pipelines.add_commands(commands)
+    for module in _FURTHER:
+        module.add_commands(commands)
     return parser
 
 

@@ -15,4 +15,6 @@ def prepare(progress: Progress) -> None:
     """
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
+    # Pauses double: it is waited for an API that is away for about four minutes.
+    os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "7")
     progress.say("starting Prefect")

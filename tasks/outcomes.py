@@ -13,6 +13,7 @@ from prefect.states import Completed, Failed
 from infra.contracts.errors import AssayError, NotPassed
 from infra.contracts.records import Verdict
 from infra.contracts.specs import VerdictSpec
+from tasks.progress import delivered
 
 T = TypeVar("T")
 
@@ -54,8 +55,14 @@ class Published:
     """What is said then."""
 
 
+_NEWS_SECONDS = 5.0
+"""How long a run that is over waits for the Prefect API to hear of its last steps."""
 NAMES = {"PASS": "Passed", "FAIL": "Regressed", "INCONCLUSIVE": "Inconclusive"}
 """Verdict → name of the flow run's state, on which an automation can act."""
+MEASURED = "Measured"
+"""The state of a run that judges nothing."""
+ENDS = (*NAMES.values(), MEASURED)
+"""The states of a run that did all it should."""
 
 
 def conclude(published: Published, spec: VerdictSpec) -> Path:
@@ -64,10 +71,11 @@ def conclude(published: Published, spec: VerdictSpec) -> Path:
     Completed; or Failed with a `NotPassed` that names it, if the verdict is
     no PASS and the spec lets it gate: whatever waits for the run must not go on then.
     """
+    delivered(_NEWS_SECONDS)
     verdict = published.verdict
     if verdict is None:
         return cast(
-            Path, Completed(name="Measured", message=published.measured, data=published.report)
+            Path, Completed(name=MEASURED, message=published.measured, data=published.report)
         )
     name = NAMES[verdict.status]
     if verdict.status == "PASS" or spec.gate == "none":

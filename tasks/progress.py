@@ -7,10 +7,12 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
@@ -20,6 +22,8 @@ from infra.machine.ticker import Ticker
 
 _BEAT_SECONDS = 2.0
 _LOG_EVERY_BEATS = 3
+_NEWS = ThreadPoolExecutor(1, thread_name_prefix="news")
+"""Calls the Prefect API for all bars of this process, so that no step waits for it."""
 
 
 @dataclass
@@ -31,7 +35,10 @@ class _Bar:
     first: int
     started: float = field(default_factory=time.monotonic)
     reported: int = -1
+    shown: int = -1
     artifact: UUID | None = None
+    sending: bool = False
+    """Whether the API is being called, or will be, with what is done by then."""
 
     def line(self) -> str:
         text = f"{self.what}: {self.done}"
@@ -85,13 +92,36 @@ class PrefectProgress:
                 self._logger.info(bar.line())
                 bar.reported = bar.done
             if bar.total:
-                # News must never end a run: without the Prefect API only the bar is lost.
-                with suppress(PrefectException, OSError, RuntimeError):
-                    self._context.copy().run(_show, bar, 100.0 * bar.done / bar.total)
+                self._send(bar)
+
+    def _send(self, bar: _Bar) -> None:
+        with self._lock:
+            if bar.sending:
+                return
+            bar.sending = True
+        _NEWS.submit(self._context.copy().run, self._show, bar)
+
+    def _show(self, bar: _Bar) -> None:
+        """Show a bar as it is, and again as long as it has moved meanwhile."""
+        while True:
+            with self._lock:
+                done, total = bar.done, bar.total
+                if done == bar.shown or not total:
+                    bar.sending = False
+                    return
+                bar.shown = done
+            # News must never end a run: without the Prefect API only the bar is lost.
+            with suppress(PrefectException, httpx.HTTPError, OSError, RuntimeError):
+                _put(bar, min(100.0 * done / total, 100.0))
 
 
-def _show(bar: _Bar, percent: float) -> None:
-    percent = min(percent, 100.0)
+def delivered(seconds: float) -> None:
+    """Wait until what was passed on has arrived, but no longer than so many seconds."""
+    with suppress(TimeoutError):
+        _NEWS.submit(lambda: None).result(seconds)
+
+
+def _put(bar: _Bar, percent: float) -> None:
     if bar.artifact is None:
         created = create_progress_artifact(progress=percent, description=bar.what)
         bar.artifact = created if isinstance(created, UUID) else None
@@ -109,7 +139,7 @@ def reported_to_prefect() -> Iterator[PrefectProgress]:
         progress.pass_on(log=next(beats) % _LOG_EVERY_BEATS == 0)
 
     try:
-        with Ticker(_BEAT_SECONDS, beat, patience=_BEAT_SECONDS):
+        with Ticker(_BEAT_SECONDS, beat):
             yield progress
     finally:
         progress.pass_on(log=True)

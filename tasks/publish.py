@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from uuid import UUID
 
+import httpx
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.orchestration import get_client
 from prefect.events import emit_event
+from prefect.events.related import tags_as_related_resources
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_UI_URL
@@ -53,23 +57,32 @@ def publish(
     path = report.write(finished, folder=run.path)
     _log(finished, path)
     # The report stands. Whatever else cannot be shown now must not turn its verdict into a failure.
-    for show in (_emit, partial(_remember, runs=runs_folder(spec.results, Settings())), _show):
+    runs = runs_folder(spec.results, Settings())
+    for show in (partial(_remember, runs=runs), _emit, partial(_chart, runs=runs), _show):
         try:
             show(finished)
         except Exception as error:
             get_run_logger().warning(f"The report is written, but not shown everywhere: {error}")
+            if isinstance(error, httpx.TransportError):
+                break  # it was waited for the Prefect API long enough
     return Published(path, finished.verdict if finished.spec.candidates else None)
 
 
 def _emit(finished: Report) -> None:
+    # Tags that a run was given after it began are known to the server alone.
+    with get_client(sync_client=True) as client:
+        tags = client.read_flow_run(UUID(str(flow_run.id))).tags
     for event in alerts.events(finished):
-        emit_event(**event)
+        emit_event(**event, related=tags_as_related_resources(set(tags)))
 
 
 def _remember(finished: Report, runs: Path) -> None:
     if not_exported := rows.record(finished, runs):
         get_run_logger().warning(str(not_exported))
     trend.write(runs)
+
+
+def _chart(finished: Report, runs: Path) -> None:
     frame = history.read(runs, trend.COLUMNS, label=finished.spec.results.label)
     charts = [trend.markdown(trend.trends(frame, trend.kind_of(pair))) for pair in finished.pairs]
     create_markdown_artifact(

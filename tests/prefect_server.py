@@ -38,9 +38,13 @@ class Prefect:
         return done.stdout
 
     def read(self, path: str, **query: Any) -> Any:
-        answer = httpx.post(f"{self.url}/{path}", json=query, trust_env=False, timeout=30)
+        while True:
+            answer = httpx.post(f"{self.url}/{path}", json=query, trust_env=False, timeout=60)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(1)  # its database is locked: Prefect's own clients ask again as well
         answer.raise_for_status()
-        return answer.json()
+        return answer.json() if answer.content else None
 
 
 @contextmanager

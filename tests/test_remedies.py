@@ -50,6 +50,8 @@ COMMANDS = {
     "make lock": "make -C {root} -n lock",
     "make ui": "make -C {root} -n ui",
     "make verify": "make -C {root} -n verify REPORT=.",
+    "make deploy": "make -C {root} -n deploy",
+    "prefect deployment ls": "{bin}/prefect deployment ls --help",
     "git lfs pull": "git lfs version",
     "ulimit -n 65536": "ulimit -n $(ulimit -Hn)",
     "ps -o pid,stat,wchan,cmd -p {}": "ps -o pid,stat,wchan,cmd -p $$",

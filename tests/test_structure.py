@@ -33,14 +33,26 @@ def test_deployments_are_the_recipes() -> None:
     assert RunSpec(**deployments["adhoc"]["parameters"]) == RECIPES["sample"]()
     recipe = RECIPES["sample-candidates"]()
     assert RunSpec(**deployments["candidates"]["parameters"]) == recipe
-    assert RunSpec(**deployments["nightly"]["parameters"]) == RECIPES["qwen2.5-7b-instruct"]()
+    for name in ("nightly", "revisions"):
+        assert RunSpec(**deployments[name]["parameters"]) == RECIPES["qwen2.5-7b-instruct"]()
     matrix = MATRICES["sample-family"]()
     # The form shows what the cells will do whatever is chosen: no verdict ends the matrix.
     ungated = matrix.model_copy(
         update={"verdict": matrix.verdict.model_copy(update={"gate": "none"})}
     )
     assert MatrixSpec(**deployments["matrix"]["parameters"]) == ungated
-    assert deployments["nightly"]["schedules"][0]["active"] is False
+    for name in ("nightly", "watch"):
+        assert [schedule["active"] for schedule in deployments[name]["schedules"]] == [False]
+
+
+def test_what_happens_to_runs_that_meet_is_declared() -> None:
+    declared = {
+        item["name"]: item["concurrency_limit"]["collision_strategy"]
+        for item in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+        if "concurrency_limit" in item
+    }
+    # A night too many shows nothing new; a revision that is left out is never evaluated.
+    assert declared == {"nightly": "CANCEL_NEW", "revisions": "ENQUEUE", "watch": "CANCEL_NEW"}
 
 
 def test_the_run_that_the_readme_writes_out_can_be_run() -> None:

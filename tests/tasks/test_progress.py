@@ -3,10 +3,14 @@ from __future__ import annotations
 import time
 
 import pytest
-from prefect import flow
+from prefect import flow, task
+from prefect.artifacts import create_progress_artifact
+from prefect.client.orchestration import get_client
 from prefect.logging import disable_run_logger
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from tasks.progress import PrefectProgress, _Bar
+from tasks.progress import PrefectProgress, _Bar, delivered, reported_to_prefect
+from tests.api_proxy import api_proxy
 
 
 def bar(unit: str, done: int, total: int | None, *, first: int = 0, seconds: float = 10) -> str:
@@ -40,3 +44,27 @@ def test_a_step_that_counted_seconds_counts_what_there_is_as_soon_as_it_knows() 
     with disable_run_logger():
         [found] = step.fn().values()
     assert found.line().startswith("quantizing: 7/28 layers")
+
+
+@pytest.mark.usefixtures("prefect")
+def test_a_step_does_not_wait_for_the_api_and_its_bar_arrives_when_it_is_back() -> None:
+    with api_proxy(PREFECT_API_URL.value() or "") as proxy:
+
+        @task
+        def step() -> None:
+            create_progress_artifact(0.0)  # the client has been connected, as that of a run has
+            proxy.leave()
+            with reported_to_prefect() as progress:
+                progress.update("rows", 10, 10, "rows")
+            proxy.come_back()
+            delivered(120)
+
+        @flow
+        def steps() -> None:
+            step()
+
+        with temporary_settings({PREFECT_API_URL: proxy.url}):
+            steps()
+    with get_client(sync_client=True) as client:
+        found = {one.description: one.data for one in client.read_artifacts()}
+    assert found["rows"] == 100
