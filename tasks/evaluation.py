@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -17,11 +18,14 @@ from infra.contracts.specs import BASELINE, ArmSpec, RunSpec
 from infra.contracts.specs.embedding import EMBEDDING_PLACES
 from infra.contracts.specs.places import errors_placed
 from infra.engines.registry import engine_of
+from infra.machine.beside import Beside
 from infra.models import lora
 from infra.models.weights import as_it_came
 from infra.quantizers import programs_of, quantizer_of
 from infra.report.baseline_pack import require_same_origin
+from infra.stages.side_by_side import side_by_side
 from infra.store.run_folder import RunFolder
+from infra.store.settings import Settings
 from infra.suite import cutting
 from infra.suite.passages.pending import PROGRAM, pending
 from tasks.adopt_baseline import adopt_baseline
@@ -42,8 +46,9 @@ from tasks.retrieve_passages import with_passages
 def evaluate(spec: RunSpec) -> Path:
     """Carry out a run inside a flow; return the report's path, in the state of its verdict.
 
-    Checkpoints are made first, so that what cannot be made costs no evaluation. With several
-    candidates, one that fails costs the others nothing.
+    Checkpoints are made first, so that what cannot be made costs no evaluation; where that takes
+    other accelerators than the baseline, both go on side by side. With several candidates, one that
+    fails costs the others nothing.
 
     Raises:
         AssayError: The run cannot be carried out, or no candidate came to a result.
@@ -53,24 +58,26 @@ def evaluate(spec: RunSpec) -> Path:
     parts.retrieved()
     asked = parts.cut()
     failed: dict[str, AssayError] = {}
-    checkpoints: dict[str, Checkpoint] = {}
-    for name, arm in spec.evaluated.items():
-        with _or_failed(name, spec, failed):
-            checkpoints[name] = parts.checkpoint(name, arm)
-    if spec.baseline_pack is not None:
-        arms = {BASELINE: value_of(adopt_baseline(spec.baseline_pack, spec, run))}
-        parts.require_origin(Path(spec.baseline_pack), checkpoints, arms[BASELINE])
-    else:
-        arms = {BASELINE: parts.evaluated(BASELINE, checkpoints[BASELINE])}
-    repeat = None
-    if spec.evaluation.noise_floor:
-        repeat = parts.evaluated(BASELINE, checkpoints[BASELINE], repeat=True)
-    compared: dict[str, Comparison] = {}
-    for name in [name for name in checkpoints if name != BASELINE]:
-        with _or_failed(name, spec, failed):
-            result = parts.evaluated(name, checkpoints[name], baseline=arms[BASELINE])
-            compared[name] = compare(name, arms[BASELINE], result, repeat, asked, run)
-            arms[name] = result
+    made: dict[str, Callable[[], Checkpoint]] = {}
+    with Beside() if side_by_side(spec, Settings()) else nullcontext() as beside:
+        for name, arm in spec.evaluated.items():
+            with _or_failed(name, spec, failed):
+                made[name] = parts.making(name, arm, None if name == BASELINE else beside)
+        if spec.baseline_pack is not None:
+            arms = {BASELINE: value_of(adopt_baseline(spec.baseline_pack, spec, run))}
+            checkpoints = {name: checkpoint() for name, checkpoint in made.items()}
+            parts.require_origin(Path(spec.baseline_pack), checkpoints, arms[BASELINE])
+        else:
+            arms = {BASELINE: parts.evaluated(BASELINE, made[BASELINE]())}
+        repeat = None
+        if spec.evaluation.noise_floor:
+            repeat = parts.evaluated(BASELINE, made[BASELINE](), repeat=True)
+        compared: dict[str, Comparison] = {}
+        for name in [name for name in made if name != BASELINE]:
+            with _or_failed(name, spec, failed):
+                result = parts.evaluated(name, made[name](), baseline=arms[BASELINE])
+                compared[name] = compare(name, arms[BASELINE], result, repeat, asked, run)
+                arms[name] = result
     if failed and not compared:
         raise next(iter(failed.values()))
     reasons = {name: str(error) for name, error in failed.items()}
@@ -142,6 +149,14 @@ class _Parts:
             asked = cut_texts(self._spec.evaluation, self._spec.baseline, folder, self._run)
             self._spec = self._spec.model_copy(update={"evaluation": asked})
         return self._spec
+
+    def making(self, name: str, arm: ArmSpec, beside: Beside | None) -> Callable[[], Checkpoint]:
+        """Make what an arm serves, here and now or beside; return what returns it then."""
+        self._fetched(name, arm)  # in this thread: who shares a model's weights waits for one
+        if beside is None:
+            checkpoint = self.checkpoint(name, arm)
+            return lambda: checkpoint
+        return beside.start(partial(self.checkpoint, name, arm)).result
 
     def checkpoint(self, name: str, arm: ArmSpec) -> Checkpoint:
         """Return what an arm serves: its model as it came, or what is made of it."""

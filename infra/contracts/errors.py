@@ -10,6 +10,7 @@ One error says three things: the fact, the probable cause, the remedy.
     ├── MarginUnresolvable      the rows are too few for the margin
     ├── EnvironmentBuildError   a Python environment could not be built
     ├── ProcessError            a child process could not be run as it should
+    │   ├── RunEnded            the run that it was for ended
     │   ├── ProcessTimedOut     it ran longer than it may
     │   └── ProcessesLeft       something of it survived SIGKILL
     ├── WeightsError            weights could not be had whole and verified
@@ -137,6 +138,10 @@ class EnvironmentBuildError(AssayError):
 
 class ProcessError(AssayError):
     """A child process could not be run as it should."""
+
+
+class RunEnded(ProcessError):
+    """The run that it was for ended."""
 
 
 class ProcessTimedOut(ProcessError):

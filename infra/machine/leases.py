@@ -23,7 +23,7 @@ import psutil
 
 from infra.contracts.errors import PreflightError, ProcessesLeft
 from infra.contracts.progress import Progress
-from infra.machine import accelerators, lease_records, process_trees
+from infra.machine import accelerators, beside, lease_records, process_trees
 from infra.machine.accelerators import Slots
 from infra.machine.device import Device, memory_holders
 from infra.machine.lease_records import LeaseRecord
@@ -130,6 +130,7 @@ def lease(
         return "; ".join(lease_records.holders(folder, names)) or "a program of this machine"
 
     def on_wait(seconds: float) -> None:
+        beside.require_going()
         lost = {name for record, _ in left for name in record.slots}
         if len([slot for slot in wanted or () if slot.name not in lost]) < count:
             raise left[0][1]  # whatever holds them will not end

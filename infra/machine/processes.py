@@ -23,7 +23,7 @@ from uuid import uuid4
 import psutil
 
 from infra.contracts.errors import ProcessError, ProcessesLeft, ProcessTimedOut
-from infra.machine import process_trees
+from infra.machine import beside, process_trees
 from infra.machine.leases import Lease
 from infra.machine.log_lines import LineReader, tail
 from infra.machine.process_trees import AFTER_GRACE_SECONDS, GRACE_SECONDS
@@ -162,7 +162,9 @@ def start(
     Raises:
         ProcessError: There is no such program.
         ProcessesLeft: Something survived the end. Added as a note if the block raised anyway.
+        RunEnded: This is for a run that ends.
     """
+    beside.require_going()
     words = [os.fspath(word) for word in command]
     if shutil.which(words[0], path=env.get("PATH")) is None:
         raise ProcessError(
@@ -185,9 +187,10 @@ def start(
         )
     child = Child(log, supervisor, mark, grace_seconds, lease)
     try:
-        if lease:
-            lease.begun(child.pid, words, log)
-        yield child
+        with beside.member(supervisor.terminate):
+            if lease:
+                lease.begun(child.pid, words, log)
+            yield child
     except BaseException as error:
         try:
             child.stop()

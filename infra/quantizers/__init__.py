@@ -25,7 +25,7 @@ from infra.quantizers.gguf import Gguf
 from infra.quantizers.merging import Merge
 from infra.quantizers.port import Need, Quantizer
 
-__all__ = ["Need", "Quantizer", "methods_for", "programs_of", "quantizer_of"]
+__all__ = ["Need", "Quantizer", "makers_of", "methods_for", "programs_of", "quantizer_of"]
 
 _METHODS: dict[str, Quantizer[Any]] = {
     "awq": Awq(),
@@ -46,8 +46,13 @@ def methods_for(layout: Layout) -> list[str]:
     return [method for method in RECIPES if _METHODS[method].makes == layout]
 
 
-def programs_of(arm: ArmSpec) -> tuple[str, ...]:
-    """Return the environments that making an arm's checkpoint takes, in the order of their use."""
+def makers_of(arm: ArmSpec) -> tuple[Quantizer[Any], ...]:
+    """Return what makes an arm's checkpoint, in the order of their use; none if nothing does."""
     merging = arm.adapter is not None and arm.adapter.merge
     methods = [*(["merge"] if merging else []), *([r.method] if (r := arm.quantization) else [])]
-    return tuple(dict.fromkeys(_METHODS[method].environment for method in methods))
+    return tuple(_METHODS[method] for method in methods)
+
+
+def programs_of(arm: ArmSpec) -> tuple[str, ...]:
+    """Return the environments that making an arm's checkpoint takes, in the order of their use."""
+    return tuple(dict.fromkeys(maker.environment for maker in makers_of(arm)))

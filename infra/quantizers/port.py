@@ -46,6 +46,10 @@ class Quantizer(Protocol[RecipeT_contra]):
         """Whether it joins conversations and cuts blocks, of which they have to fill one."""
 
     @property
+    def on_accelerator(self) -> bool:
+        """Whether it computes on an accelerator where there is one: else it takes none."""
+
+    @property
     def makes(self) -> Layout:
         """Layout of the weights that it writes."""
 

@@ -16,6 +16,7 @@ from infra.contracts.capability import Capability
 from infra.contracts.records import Bench
 from infra.engines.endpoint import ServedEndpoint
 from infra.engines.timing import Point
+from infra.machine.beside import wait_alone
 from infra.probes.probe import Probe
 from infra.probes.speed import memory_at_load as memory
 from infra.probes.speed import plan
@@ -66,6 +67,7 @@ class BenchProbe(Probe):
         self._here = True
 
     def _timed(self, server: ServedEndpoint, log: Path) -> Bench:
+        wait_alone(self._progress)
         started = time.monotonic()
         at_load = memory.at_load(server, self._subject.setup.device)
         points = self._fitting(server.window)
