@@ -40,6 +40,12 @@ preflight: $(VENV)/.ready  ## Say what a recipe lacks on this machine: make pref
 verify: $(VENV)/.ready  ## Check a report against its receipt: make verify REPORT=runs/…/report.json
 	@$(RUN) -m deployments verify $(REPORT) $(if $(SEAL),--seal $(SEAL))
 
+.PHONY: chat
+# Here RUN is what the command line gives: the run.
+chat: $(VENV)/.ready  ## Talk to a run's two models side by side: make chat RUN=runs/… BLIND=1
+	@$(VENV)/bin/python -m deployments chat $(if $(filter command,$(origin RUN)),$(RUN)) \
+	  $(if $(CANDIDATE),--candidate $(CANDIDATE)) $(if $(BLIND),--blind) $(if $(PORT),--port $(PORT))
+
 .PHONY: history
 history: $(VENV)/.ready  ## Show how runs went over time, and write runs/history.html and .csv anew
 	@$(RUN) -m deployments history

@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from deployments import notifying, own_tasks, pipelines, prefect_here
+from deployments import notifying, own_tasks, pipelines, prefect_here, trying
 from deployments.endpoints import ENDPOINTS
 from deployments.endpoints import carry_out as carry_out_endpoint
 from deployments.families import MATRICES
@@ -24,7 +24,7 @@ from infra.contracts.progress import Progress, Silent
 from infra.contracts.specs import EndpointRunSpec, MatrixSpec, RunSpec
 from infra.store.settings import Settings
 
-_FURTHER = (own_tasks, pipelines, notifying)
+_FURTHER = (own_tasks, pipelines, notifying, trying)
 """Modules with commands of their own."""
 _NAMES = (*RECIPES, *MATRICES, *ENDPOINTS)
 

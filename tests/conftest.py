@@ -78,6 +78,12 @@ def documents_environment(tmp_path_factory: pytest.TempPathFactory) -> PythonEnv
 
 
 @pytest.fixture(scope="session")
+def chat_environment(tmp_path_factory: pytest.TempPathFactory) -> PythonEnvironment:
+    """The environment with Gradio."""
+    return _environment("chat", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
 def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the sample as a GGUF file in float32, with its tokenizer."""
     from tests import sample_gguf

@@ -19,6 +19,9 @@ from infra.report.receipt.sealing import (
 )
 from infra.store.content import digest_folder
 
+LATER = "chat/"
+"""What is kept there came after the report, and is no part of it."""
+
 _LONGEST_VALUE = 60
 _SEAL_DIGITS = 12
 """Of a seal that is given: fewer could fit another report by chance."""
@@ -67,7 +70,11 @@ def check_files(document: Document, folder: Path) -> Checked:
     wrong = []
     listed = document["receipt"]["files"]
     files = [file for file in listed if isinstance(file, dict)] if isinstance(listed, list) else []
-    there = {file.name: file for file in digest_folder(folder, skip=[NAME])}
+    there = {
+        file.name: file
+        for file in digest_folder(folder, skip=[NAME])
+        if not file.name.startswith(LATER)
+    }
     for file in files:
         name = str(file.get("name", ""))
         real = there.pop(name, None)
