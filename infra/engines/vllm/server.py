@@ -31,6 +31,7 @@ from infra.engines.vllm.command import (
 )
 from infra.engines.vllm.diagnosis.adjusting import adjusting
 from infra.engines.vllm.diagnosis.table import TABLE
+from infra.engines.vllm.kept import kept
 from infra.engines.vllm.metrics import NAMES
 from infra.engines.vllm.verification import verify, verify_vectors
 from infra.machine import ports
@@ -142,21 +143,24 @@ def serve(
         env |= engine_environment(device, key, cores=len(os.sched_getaffinity(0)), given=env)
         gpus = spec.tensor_parallel_size
         start = partial(serve_command, manner=EMBEDDING) if pooling else serve_command
-        with start(
-            command,
-            env=env,
-            port=port,
-            served_name=name,
-            api_key=key,
-            chat=pooling is None and has_chat_template(path),
-            concurrency=concurrency,
-            device_name=device.name if gpus == 1 else f"{gpus} x {device.name}",
-            timeout_seconds=spec.startup_timeout_seconds,
-            hang_seconds=spec.hang_timeout_seconds,
-            log=log,
-            progress=progress,
-            lease=lease,
-        ) as server:
+        with (
+            kept(environment, env) as places,
+            start(
+                command,
+                env=env | places,
+                port=port,
+                served_name=name,
+                api_key=key,
+                chat=pooling is None and has_chat_template(path),
+                concurrency=concurrency,
+                device_name=device.name if gpus == 1 else f"{gpus} x {device.name}",
+                timeout_seconds=spec.startup_timeout_seconds,
+                hang_seconds=spec.hang_timeout_seconds,
+                log=log,
+                progress=progress,
+                lease=lease,
+            ) as server,
+        ):
             found = {"adjustments": adjustments, "tool_parser": tool_parser}
             can = server.can if tool_parser else server.can - {Capability.TOOLS}
             yield replace(server, record=server.record.model_copy(update=found), can=can)
