@@ -50,6 +50,14 @@ chat: $(VENV)/.ready  ## Talk to a run's two models side by side: make chat RUN=
 history: $(VENV)/.ready  ## Show how runs went over time, and write runs/history.html and .csv anew
 	@$(RUN) -m deployments history
 
+.PHONY: gc
+gc: $(VENV)/.ready  ## Say what old runs and caches could be freed; make gc DELETE=1 frees it
+	@$(RUN) -m deployments gc $(if $(DELETE),--delete) $(GC)
+
+.PHONY: doctor
+doctor: $(VENV)/.ready  ## Say what is the matter with this machine, its store and its Prefect server
+	@$(RUN) -m deployments doctor
+
 .PHONY: ui
 ui: $(VENV)/.ready  ## Open the Prefect UI on http://127.0.0.1:4200 (Ctrl-C ends it)
 	@# In memory, as by default, slots of a deployment's limit stay taken when the server starts anew.

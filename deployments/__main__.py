@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from deployments import notifying, own_tasks, pipelines, prefect_here, trying
+from deployments import housekeeping, notifying, own_tasks, pipelines, prefect_here, trying
 from deployments.endpoints import ENDPOINTS
 from deployments.endpoints import carry_out as carry_out_endpoint
 from deployments.families import MATRICES
@@ -22,11 +22,15 @@ from infra.contracts.commands import PYTHON
 from infra.contracts.errors import AssayError, NotPassed, PreflightError, SpecError
 from infra.contracts.progress import Progress, Silent
 from infra.contracts.specs import EndpointRunSpec, MatrixSpec, RunSpec
+from infra.store import store_format
 from infra.store.settings import Settings
 
-_FURTHER = (own_tasks, pipelines, notifying, trying)
+_FURTHER = (own_tasks, pipelines, notifying, trying, housekeeping)
 """Modules with commands of their own."""
 _NAMES = (*RECIPES, *MATRICES, *ENDPOINTS)
+
+_QUIET = ("WARNING", "ERROR", "CRITICAL")
+"""Levels of Prefect's logging that leave news out."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -162,10 +166,14 @@ def _spec(given: argparse.Namespace) -> RunSpec | MatrixSpec | EndpointRunSpec:
 
 
 class _Terminal:
-    """Shows news on stderr, so that stdout ends with the report's path."""
+    """Shows news on stderr, so that stdout ends with the report's path.
+
+    It is as quiet as Prefect was asked to be, by its own variable.
+    """
 
     def say(self, text: str) -> None:
-        print(f"assay: {text}", file=sys.stderr)
+        if os.environ.get("PREFECT_LOGGING_LEVEL", "").upper() not in _QUIET:
+            print(f"assay: {text}", file=sys.stderr)
 
     def update(self, what: str, done: int, total: int | None, unit: str = "") -> None:
         pass
@@ -184,6 +192,7 @@ def _run(spec: RunSpec, *, again: bool) -> int:
     from infra.stages.run_key import finished_run, run_key
 
     settings = Settings()
+    store_format.begin(settings.cache)
     terminal: Progress = _Terminal()
     if not again and (finished := finished_run(spec, settings)):
         report, page = finished

@@ -19,6 +19,7 @@ from infra.contracts.specs import (
     ResultsSpec,
     TaskSpec,
 )
+from infra.store import store_format
 from infra.store.settings import Settings
 
 
@@ -83,6 +84,7 @@ def _run(spec: EndpointRunSpec, progress: Progress) -> int:
     from infra.preflight.endpoint import survey_endpoint, survey_handed_over
 
     settings = Settings()
+    store_format.begin(settings.cache)
     survey = survey_endpoint(spec, settings=settings, progress=progress, fetch_rows=True)
     refuse(survey.findings)
     prefect_here.prepare(progress)

@@ -10,6 +10,7 @@ from infra.contracts.specs.endpoint_run import EndpointRunSpec
 from infra.judging.planning import planned
 from infra.preflight import refuse, table
 from infra.preflight.endpoint import survey_endpoint, surveyed_before
+from infra.store import store_format
 from infra.store.run_folder import RunFolder, open_run
 from infra.store.settings import Settings
 from tasks.check_prerequisites import end_with_worker
@@ -32,6 +33,7 @@ def check_endpoint(spec: EndpointRunSpec) -> tuple[RunFolder, Found, str | None]
     settings = Settings()
     if not settings.outlive_worker:
         end_with_worker()
+    store_format.begin(settings.cache)
     with reported_to_prefect() as progress:
         survey = surveyed_before(spec, settings) or survey_endpoint(
             spec, settings=settings, progress=progress, fetch_rows=True

@@ -18,6 +18,7 @@ from infra.machine.parent import end_with
 from infra.preflight import found_before, refuse, survey, table
 from infra.preflight.replaced import replaced
 from infra.stages.run_key import INPUTS, inputs_of, run_key
+from infra.store import store_format
 from infra.store.run_folder import RunFolder, open_run
 from infra.store.settings import Settings
 from tasks.progress import reported_to_prefect
@@ -36,6 +37,7 @@ def check_prerequisites(spec: RunSpec) -> RunFolder:
     settings = Settings()
     if not settings.outlive_worker:
         end_with_worker()
+    store_format.begin(settings.cache)
     with reported_to_prefect() as progress:
         findings = found_before(lambda: (spec, settings, run_key(spec, settings))) or survey(
             spec, settings=settings, progress=progress, fetch_rows=True, in_flow=True

@@ -48,6 +48,10 @@ COMMANDS = {
     "{python} -c 'import importlib.util as u; "
     'assert u.find_spec("infra.sample.training.build_data")\'',
     "make lock": "make -C {root} -n lock",
+    "make gc": "make -C {root} -n gc",
+    "make gc DELETE=1": "make -C {root} -n gc DELETE=1",
+    "make worker": "make -C {root} -n worker",
+    "{} -m deployments gc": "{python} -m deployments gc --help",
     "make ui": "make -C {root} -n ui",
     "make verify": "make -C {root} -n verify REPORT=.",
     "make deploy": "make -C {root} -n deploy",

@@ -45,6 +45,7 @@ One error says three things: the fact, the probable cause, the remedy.
     ├── CellFailed              a cell of a matrix came to no result
     ├── NotPassed               the verdict is FAIL or INCONCLUSIVE, and the spec lets it gate
     ├── HistoryError            the table of earlier runs cannot be added to
+    ├── StoreError              the store is not in a form that this version knows
     └── ReceiptError            a report cannot be checked at all
 """
 
@@ -333,6 +334,10 @@ class PackRefused(AssayError):
 
 class CellFailed(AssayError):
     """A cell of a matrix came to no result."""
+
+
+class StoreError(AssayError):
+    """The store is not in a form that this version knows, or somebody else cleans it up."""
 
 
 class ReceiptError(AssayError):

@@ -28,6 +28,7 @@ from infra.conversations.forms import (
 from infra.conversations.reading.rows import Wanted, read_rows, without_nulls
 from infra.store.content import digest_file, digest_of
 from infra.store.settings import Settings
+from infra.store.usage import used
 
 __all__ = ["Conversation", "Conversations", "Message", "read"]
 
@@ -222,6 +223,7 @@ def _dataset(
     folder = fetch_dataset(source, spec.path, spec.revision, settings=settings, progress=progress)
     # A cache for this folder alone: the library's own has confused folders of the same name.
     cache = settings.datasets / ".arrow" / digest_of(str(folder))[:16]
+    used(cache)
     disable_progress_bars()  # they would run through the table of the preflight
     try:
         rows = load_dataset(str(folder), name=spec.config, split=spec.split, cache_dir=str(cache))

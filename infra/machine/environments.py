@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import psutil
 
@@ -28,6 +28,7 @@ from infra.machine.processes import run, tail
 from infra.machine.ticker import Ticker
 from infra.store.content import build_once, digest_of
 from infra.store.settings import Settings, interpreter_variable
+from infra.store.usage import used
 
 _INSTALLED = Path(__file__).with_name("installed.py")
 _LOOK_SECONDS = 120.0
@@ -70,8 +71,12 @@ class _Program(Record):
 
 
 def _program(name: str) -> _Program:
-    programs = json.loads((LOCKS / "programs.json").read_text(encoding="utf-8"))
-    return _Program.model_validate(programs[name])
+    return _Program.model_validate(_programs()[name])
+
+
+def _programs() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((LOCKS / "programs.json").read_text(encoding="utf-8"))
+    return found
 
 
 def lock_file(name: str, device: Literal["cpu", "cuda"]) -> Path:
@@ -113,7 +118,7 @@ def locate(
             f"{interpreter_variable(name)} at one of your own.",
         )
     digest = digest_of(lock.read_text(encoding="utf-8"))
-    folder = settings.environments.absolute() / f"{name}-{device}-{digest[:16]}"
+    folder = settings.environments.absolute() / _folder(name, device, digest)
     environment = PythonEnvironment(
         name=f"{name}-{device}", python=folder / "bin" / "python", digest=digest, provided=False
     )
@@ -142,10 +147,11 @@ def ensure(
     Raises:
         EnvironmentBuildError: It could not be built; nothing half-built remains.
     """
-    environment, present = locate(name, device, settings, python)
-    if present:
-        return environment
+    environment, _ = locate(name, device, settings, python)
     folder = environment.python.parent.parent
+    used(folder)
+    if environment.provided or folder.is_dir():
+        return environment
 
     def build(partial: Path) -> None:
         started = time.monotonic()
@@ -159,6 +165,26 @@ def ensure(
         on_wait=lambda: progress.say(f"another run is building {environment.name}; waiting for it"),
     )
     return environment
+
+
+def programs_built() -> tuple[str, ...]:
+    """Return the names of all programs that have an environment of their own."""
+    return tuple(_programs())
+
+
+def current() -> frozenset[str]:
+    """Return the names of the folders of all environments that the locks of today make."""
+    devices: tuple[Literal["cpu", "cuda"], ...] = ("cpu", "cuda")
+    return frozenset(
+        _folder(name, device, digest_of(lock.read_text(encoding="utf-8")))
+        for name in _programs()
+        for device in devices
+        if (lock := lock_file(name, device)).is_file()
+    )
+
+
+def _folder(name: str, device: str, digest: str) -> str:
+    return f"{name}-{device}-{digest[:16]}"
 
 
 def _provided(name: str, python: Path, variable: str) -> PythonEnvironment:

@@ -44,6 +44,7 @@ from infra.store.content import (
 )
 from infra.store.file_digests import hash_files, of_another_size
 from infra.store.settings import Settings
+from infra.store.usage import used
 
 MANIFEST = "manifest.json"
 _SHARED_CODE = ("quantizers/making.py", "quantizers/worker.py", "quantizers/program")
@@ -343,6 +344,7 @@ def _manifest(folder: Path) -> Checkpoint:
 
 def _believe(final: Path, progress: Progress) -> bool:
     """Return whether a whole checkpoint is there; put a damaged one aside."""
+    used(final)
     if not final.is_dir():
         return False
     if _flaw(final, progress) is None:

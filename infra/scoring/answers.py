@@ -19,6 +19,7 @@ import orjson
 
 from infra.scoring.plan import Echo, Read
 from infra.scoring.protocol import Generation, Question, Reply
+from infra.store.usage import used
 
 _VERSION = "1"
 _BUSY_SECONDS = 2.0
@@ -55,6 +56,7 @@ class Answers:
         self._again = 0.0
         self._file: sqlite3.Connection | None = None
         if path is not None:
+            used(path)
             self._file = self._opened(path)
 
     def lookup(self, questions: Sequence[Question]) -> dict[Question, Reply]:

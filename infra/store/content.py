@@ -17,6 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from infra.contracts.records import FileDigest
+from infra.store.usage import used
 
 _CHUNK = 8 * 1024 * 1024
 _PARTIAL = ".partial"
@@ -153,6 +154,7 @@ def build_once(
     Returns:
         True if this call built it, False if it was there or somebody else built it meanwhile.
     """
+    used(final)
     if final.is_dir():
         return False
     final.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from typing import Any
 from infra.contracts.progress import Progress
 from infra.contracts.records import FileDigest
 from infra.store.content import Mark, is_settled, mark, write_atomically
+from infra.store.usage import used
 
 _CHUNK = 8 * 1024 * 1024
 
@@ -74,6 +75,7 @@ class Remembered:
             names: Which of them.
             kept: Remembers the digests. If it cannot be written, nothing is remembered.
         """
+        used(kept)
         self._folder, self._kept = folder, kept
         self._marks = self._look(names)
         self._settled = {name for name, seen in self._marks.items() if is_settled(seen)}

@@ -14,6 +14,7 @@ from infra.contracts.records import Record
 from infra.contracts.specs import EndpointRunSpec, ResultsSpec, RunSpec, Spec
 from infra.store.content import write_atomically
 from infra.store.settings import Settings
+from infra.store.usage import for_run
 
 
 class StageRecord(Record):
@@ -59,6 +60,7 @@ class RunFolder(Record):
     @contextmanager
     def stage(self, name: str) -> Iterator[Stage]:
         """Time a stage; a stage that raises leaves no record."""
+        for_run(self.path)  # a retry may be carried out by another process
         started = time.monotonic()
         stage = Stage(name)
         yield stage
@@ -98,6 +100,7 @@ def open_run(
     """
     name = f"{spec.results.label}-{created:%Y%m%d-%H%M%S}-{key[:8]}"
     run = RunFolder(id=name, path=runs_folder(spec.results, settings) / name)
+    for_run(run.path)
     try:
         run.write("spec", spec)
         report = run.path / "report.json"

@@ -8,6 +8,7 @@ from pathlib import Path
 from infra.contracts.records import ServerRecord, TaskScores
 from infra.store.content import write_atomically
 from infra.store.run_folder import RunFolder
+from infra.store.usage import used
 
 
 class Stored:
@@ -24,6 +25,7 @@ class Stored:
     @property
     def present(self) -> bool:
         """True if the task is finished."""
+        used(self.folder)
         return self.folder.is_dir()
 
     @property

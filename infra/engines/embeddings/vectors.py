@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from infra.store.usage import used
+
 Vector = NDArray[np.float32]
 
 _BUSY_SECONDS = 10.0
@@ -33,6 +35,7 @@ class VectorFile:
             path: Of one identity alone.
             say: Hears if nothing can be kept, once.
         """
+        used(path)
         self._path = path
         self._say = say
         self._lost: dict[bytes, Vector] = {}

@@ -24,6 +24,7 @@ from infra.models.hubs.hub import Hub, Listing, RemoteFile, Repository, connect,
 from infra.models.hubs.revisions import Resolved, ask, remember, resolve
 from infra.store.content import build_once, write_atomically
 from infra.store.file_digests import Remembered, changed, hash_files, tell_bytes
+from infra.store.usage import used
 
 CARD = ".card.md"
 """What the repository says of itself: no part of the model, and not there if it did not come."""
@@ -99,6 +100,7 @@ def fetch_snapshot(
         attempts=_LIST_ATTEMPTS,
         progress=progress,
     )
+    used(what.folder)
     try:
         snapshot = _whole(what.folder, progress)
         have = {file.name for file in snapshot.files} if snapshot else set()

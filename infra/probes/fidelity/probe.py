@@ -20,6 +20,7 @@ from infra.probes.fidelity.reading import read
 from infra.probes.probe import Probe
 from infra.probes.triage.answers import Tell
 from infra.store.content import build_once, code_digest, digest_file, digest_of, write_atomically
+from infra.store.usage import used
 from infra.suite import kind_of
 
 _POSITIONS, _READING = "positions.npz", "reading.json"
@@ -98,7 +99,9 @@ class ReadingProbe(Probe):
     def _kept(self) -> Path:
         code = code_digest("probes/fidelity")
         key = [self._subject.conditions, self._texts.digest, self._spec.fidelity.top_k, code]
-        return self._folder / digest_of(key)[:32]
+        kept = self._folder / digest_of(key)[:32]
+        used(kept)
+        return kept
 
     @property
     def _folder(self) -> Path:
@@ -123,6 +126,7 @@ class ReadingProbe(Probe):
             code_digest(*_CHOOSING),
         ]  # fmt: skip
         kept = self._folder / "texts" / f"{digest_of(key)[:32]}.json"
+        used(kept)
         identified = None not in (source, *contents)
         if identified and kept.is_file():
             found = texts.Texts.model_validate_json(kept.read_text(encoding="utf-8"))

@@ -23,6 +23,7 @@ from infra.probes.speed import plan
 from infra.probes.speed.comparing import SpeedPair, in_different_runs, slower, summary
 from infra.probes.subject import Subject
 from infra.store.content import code_digest, digest_of, write_atomically
+from infra.store.usage import used
 
 __all__ = ["BenchProbe", "SpeedPair", "in_different_runs", "slower", "summary"]
 
@@ -58,7 +59,9 @@ class BenchProbe(Probe):
     @cached_property
     def _kept(self) -> Path:
         key = _key(self._subject)
-        return self._settings.cache / "benches" / f"{key[:32]}.json"
+        kept = self._settings.cache / "benches" / f"{key[:32]}.json"
+        used(kept)
+        return kept
 
     def _measure(self, server: ServedEndpoint) -> None:
         suffix = f"-{self._tries}" if self._tries > 1 else ""

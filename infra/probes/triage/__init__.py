@@ -31,6 +31,7 @@ from infra.probes.triage.served import Baseline
 from infra.probes.triage.verdict import stop_if_broken
 from infra.store.content import code_digest, digest_of, write_atomically
 from infra.store.run_folder import RunFolder
+from infra.store.usage import used
 
 __all__ = ["Look", "look_at_files", "look_at_ready_made"]
 
@@ -152,6 +153,8 @@ class Look:
         kept = digest_of([subject.identity, beside, self._prompts_key(), code])[:32]
         self._kept = subject.settings.triage / f"{kept}.json"
         self._baseline_answers = subject.settings.triage / digest_of([beside, code])[:32]
+        used(self._kept)
+        used(self._baseline_answers)
 
     def _prompts_key(self) -> list[object]:
         """Return what decides which prompts there are; of this run alone where nobody can tell."""

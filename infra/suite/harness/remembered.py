@@ -15,6 +15,7 @@ from infra.contracts.records import Record
 from infra.contracts.specs import EvaluationSpec
 from infra.store.content import digest_of, write_atomically
 from infra.store.settings import Settings
+from infra.store.usage import used
 from infra.suite.harness.keys import task_keys
 from infra.suite.harness.questions.question import Questions
 from infra.suite.metrics import Metric
@@ -78,4 +79,6 @@ def remembered(spec: EvaluationSpec, settings: Settings, progress: Progress) -> 
 def _kept(keys: Mapping[str, str | None], settings: Settings) -> Path | None:
     if None in keys.values():
         return None
-    return settings.cache / "suites" / digest_of(list(keys.values()))[:32]
+    kept = settings.cache / "suites" / digest_of(list(keys.values()))[:32]
+    used(kept)
+    return kept

@@ -21,6 +21,7 @@ from infra.store.content import (
     digest_of,
 )
 from infra.store.settings import Settings
+from infra.store.usage import used
 from infra.suite.own.beside import beside_of, named_beside, read_beside
 from infra.suite.own.kind import NOT_ASKED, QUESTIONS, Defined, Kind, Unfit, text_of
 from infra.suite.own.kinds import KINDS, kind_of_columns, question_of
@@ -70,6 +71,7 @@ def written(name: str, path: str, settings: Settings) -> Path:
     contents = _contents(file)
     key = digest_of([name, file.suffix, contents, code_digest("suite/own")])
     folder = settings.cache.absolute() / "own-tasks" / key[:32]
+    used(folder)
     if contents[0] is None or not folder.is_dir():
         own = load(file)
         if _contents(file) != contents:

@@ -19,6 +19,7 @@ from typing import Literal
 from infra.contracts.progress import Progress
 from infra.store.content import Mark, code_digest, digest_of, is_settled, mark, write_atomically
 from infra.store.settings import Settings
+from infra.store.usage import used
 from infra.suite.harness.libraries.quiet import quiet
 
 Kind = Literal["task", "class", "group", "tag"]
@@ -60,6 +61,7 @@ def index(root: Path, settings: Settings, progress: Progress) -> dict[str, Name]
     settled = all(map(is_settled, marks.values()))
     key = digest_of([lm_eval_version(), code_digest(_HERE), sorted(marks.items())])
     kept = settings.cache / "task-index" / f"{key[:32]}.json"
+    used(kept)
     try:
         found = _names(kept.read_text(encoding="utf-8"), root)
     except (OSError, ValueError, TypeError, AttributeError, LookupError):

@@ -18,6 +18,7 @@ import yaml
 from infra.contracts.errors import DatasetError
 from infra.store.content import build_once, digest_of
 from infra.store.settings import Settings
+from infra.store.usage import used
 from infra.suite.harness.definitions.catalog import Entry, Leaf
 from infra.suite.harness.rows.sources import Rows
 
@@ -56,7 +57,9 @@ def write_definitions(
 
 def prepared_folder(rows: Rows, settings: Settings) -> Path:
     """Return where `datasets` keeps what it made of rows in files here."""
-    return settings.cache.absolute() / "rows" / digest_of(rows.digest)[:32]
+    folder = settings.cache.absolute() / "rows" / digest_of(rows.digest)[:32]
+    used(folder)
+    return folder
 
 
 def place(leaf: Leaf, rows: Mapping[str, Rows], settings: Settings) -> dict[str, Any]:

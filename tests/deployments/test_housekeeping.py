@@ -1,0 +1,165 @@
+"""`gc` on runs that were really made, and `doctor` beside a real Prefect server."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from deployments.__main__ import _Terminal, main
+from deployments.server_checks import look_at_server
+from infra.report import receipt
+from infra.store.usage import FOLDER
+from tests.infra.housekeeping.made_store import Made, aged, disk_use
+from tests.infra.report.receipt.earlier import unpacked
+from tests.prefect_server import Prefect, prefect_server
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
+    made = Made(tmp_path)
+    monkeypatch.setenv("ASSAY_CACHE", str(made.cache))
+    monkeypatch.setenv("ASSAY_RUNS", str(made.runs))
+    monkeypatch.setenv("ASSAY_LEASES", str(made.settings.leases))
+    return made
+
+
+def sealed_run(made: Made, version: str, name: str, days: float) -> Path:
+    """Put a run that an earlier version made and sealed into the folder, under another name."""
+    run = unpacked(version, made.runs).rename(made.runs / name)
+    for path in [*run.rglob("*"), run]:
+        aged(path, days)
+    return run
+
+
+def test_what_was_said_is_freed_and_every_kept_report_verifies(
+    made: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = [
+        sealed_run(made, "2", "sample-20261103-120000-00000002", 26),
+        sealed_run(made, "3", "sample-20261120-120000-00000003", 9),
+    ]
+    lost = [made.run("sample", days=60 + number) for number in range(18)]
+    for run in lost:
+        made.used(run, f"scores/{run.name}", "scores/shared", days=60)
+        made.entry(f"scores/{run.name}", days=5)
+        aged(made.cache / "scores" / run.name, 5)
+    made.used(kept[0], "scores/shared")
+    made.used(kept[1], "checkpoints/kept")
+    made.entry("scores/shared", days=60)
+    made.entry("checkpoints/kept", days=60)
+    policy = ["gc", "--keep-days", "1", "--keep-runs", "2"]
+    before = disk_use(made.cache, made.runs)
+
+    assert main(policy) == 0
+    [said] = re.findall(r"^([\d,]+) bytes would come free", capsys.readouterr().out, re.MULTILINE)
+    assert disk_use(made.cache, made.runs) == before and lost[0].is_dir()
+
+    assert main([*policy, "--delete"]) == 0
+    assert f"{said} bytes came free; {said} were said" in capsys.readouterr().out
+    (made.cache / FOLDER / ".gc.lock").unlink()
+    assert f"{before - disk_use(made.cache, made.runs):,}" == said
+    assert sorted(path.name for path in made.runs.iterdir()) == [run.name for run in kept]
+    assert sorted(path.name for path in (made.cache / "scores").iterdir()) == ["shared"]
+    for run in kept:
+        assert [check.wrong for check in receipt.verify(run) if check.wrong] == []
+        assert main(["verify", str(run)]) == 0
+
+
+def test_gc_refuses_a_store_of_a_later_version(
+    made: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (made.cache / ".assay-store.json").write_text('{"format": 2}')
+    old = made.entry("scores/old", days=99)
+    assert main(["gc", "--delete"]) == 2
+    assert "kept in form 2" in capsys.readouterr().err and old.is_dir()
+
+
+def test_only_what_was_asked_for_goes_and_is_named(
+    made: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    score, run = made.entry("scores/old", days=99), made.run(days=99)
+    assert main(["gc", "--keep-runs", "0", "--kind", "runs", "--list"]) == 0
+    said = capsys.readouterr().out
+    assert str(run) in said and str(score) not in said
+    assert main(["gc", "--keep-runs", "0", "--kind", "runs", "--delete"]) == 0
+    assert score.is_dir() and not run.exists()
+
+
+def test_an_old_layout_is_cleaned_up_with_care(made: Made) -> None:
+    """A store from before there were lists: what a kept run may have used stays."""
+    (made.cache / ".assay-store.json").unlink()
+    shutil.rmtree(made.cache / FOLDER, ignore_errors=True)
+    sealed_run(made, "3", "sample-20261120-120000-00000003", 9)
+    before, since = made.entry("scores/before", days=40), made.entry("answers-not", days=40)
+    orphan = made.entry("checkpoints/orphan", days=40)
+    exams = made.file("exams/0a", days=40)
+    assert main(["gc", "--delete"]) == 0
+    assert before.is_dir() and since.is_dir() and exams.is_file() and not orphan.exists()
+
+
+def statuses() -> dict[str, tuple[str, str]]:
+    return {one.name: (one.status, one.found) for one in look_at_server()}
+
+
+def test_the_server_is_looked_at(tmp_path: Path) -> None:
+    with prefect_server(tmp_path) as prefect, temporary_settings({PREFECT_API_URL: prefect.url}):
+        found = statuses()
+        assert found["Prefect server"][0] == "ok" and "clocks" in found["Prefect server"][1]
+        assert found["Prefect database"][1].startswith("SQLite")
+        assert found["work pool assay"] == ("note", "not registered")
+        assert found["deployments"] == ("note", "none is registered")
+        register(prefect, {"model": "of last year"})
+        found = statuses()
+        assert found["work pool assay"][0] == "note"
+        assert "0 of 0 workers online" in found["work pool assay"][1]
+        assert "not those of prefect.yaml" in found["deployment adhoc"][1]
+        assert found["deployment nightly"] == ("note", "not registered")
+    gone = {PREFECT_API_URL: prefect.url}
+    with temporary_settings(gone):
+        assert statuses()["Prefect server"][0] == "problem"
+
+
+def register(prefect: Prefect, parameters: dict[str, str]) -> None:
+    def post(path: str, **body: object) -> str:
+        answer = httpx.post(f"{prefect.url}/{path}", json=body, trust_env=False, timeout=30)
+        return str(answer.raise_for_status().json()["id"])
+
+    post("work_pools/", name="assay", type="process", base_job_template={})
+    flow = post("flows/", name="quantize-and-evaluate")
+    post("deployments/", name="adhoc", flow_id=flow, parameters=parameters,
+         work_pool_name="assay", enforce_parameter_schema=False)  # fmt: skip
+
+
+def test_a_server_that_wants_a_password_is_a_problem_with_a_remedy() -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path.endswith("/health") else 401)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{http.server_port}/api"
+        with temporary_settings({PREFECT_API_URL: url}):
+            [found] = look_at_server()
+        http.shutdown()
+    assert found.status == "problem" and "PREFECT_API_AUTH_STRING" in found.remedy
+
+
+@pytest.mark.parametrize(("level", "news"), [("", True), ("DEBUG", True), ("warning", False)])
+def test_news_are_as_loud_as_those_of_prefect(
+    level: str, news: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PREFECT_LOGGING_LEVEL", level)
+    _Terminal().say("reused the scores")
+    assert bool(capsys.readouterr().err) is news
