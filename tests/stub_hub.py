@@ -24,6 +24,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.stub_hub_writing import Writing, Written
+
 PASS = 0
 _CHUNK = 64 * 1024
 
@@ -88,6 +90,7 @@ class StubHub:
         """Answer everything with a login page, as the network of a hotel does."""
         self.cdn = False
         """Send content from another origin, as the real hub does for large files."""
+        self.written = Written()
         self._lock = threading.Lock()
         stub = self
 
@@ -174,7 +177,7 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Writing, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     hub: StubHub
 

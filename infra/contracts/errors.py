@@ -41,6 +41,7 @@ One error says three things: the fact, the probable cause, the remedy.
     │   ├── DatasetError        rows are missing, empty or of another schema
     │   └── MarkingError        an oracle does not score 1.0
     ├── ComparisonError         the arms were not evaluated alike
+    ├── PushRefused             a checkpoint may not, or cannot, be put on a hub
     ├── PackRefused             a baseline pack cannot be written, read, or taken for this run
     ├── CellFailed              a cell of a matrix came to no result
     ├── NotPassed               the verdict is FAIL or INCONCLUSIVE, and the spec lets it gate
@@ -326,6 +327,10 @@ class NotPassed(AssayError):
 
 class HistoryError(AssayError):
     """The table of earlier runs cannot be added to."""
+
+
+class PushRefused(AssayError):
+    """A checkpoint may not, or cannot, be put on a hub."""
 
 
 class PackRefused(AssayError):

@@ -128,6 +128,38 @@ class Hub(Protocol):
             CorruptWeights: The hub keeps serving something else than it lists.
         """
 
+    def create(self, repository: Repository, *, private: bool) -> None:
+        """Make a repository; one that is there stays as it is.
+
+        The token is that of the environment: a login that somebody left here writes nothing.
+
+        Raises:
+            HubUnreachable: No answer.
+            GatedRepository: The hub does not let this user.
+        """
+
+    def upload(self, repository: Repository, files: Sequence[Upload], *, message: str) -> None:
+        """Put files on the branch that is a repository's default, in one commit.
+
+        Raises:
+            HubUnreachable: The connection was lost, or the hub refuses what it is sent.
+            RepositoryNotFound: It is gone.
+            GatedRepository: The hub does not let this user.
+        """
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One file that is put on a hub."""
+
+    name: str
+    """Path below the repository, with forward slashes."""
+    path: Path
+    """Where it lies here."""
+    size: int
+    """Bytes."""
+    sha256: str
+
 
 def connect(source: Source) -> Hub:
     """Return the adapter of a hub. Imports its client, which takes a second."""

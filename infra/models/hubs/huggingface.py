@@ -22,6 +22,7 @@ from infra.models.hubs.hub import (
     Listing,
     RemoteFile,
     Repository,
+    Upload,
     raise_corrupt,
     raise_gated,
     raise_not_found,
@@ -186,6 +187,37 @@ class HuggingFace:
         found = part.stat().st_size
         part.unlink()
         raise_corrupt(file.name, f"{file.size} bytes", f"{found}")
+
+    def create(self, repository: Repository, *, private: bool) -> None:
+        """See `Hub.create`."""
+        with self._errors(repository, self.default_revision):
+            self._writing().create_repo(
+                repository.id, repo_type=repository.kind, private=private, exist_ok=True
+            )
+
+    def upload(self, repository: Repository, files: Sequence[Upload], *, message: str) -> None:
+        """See `Hub.upload`."""
+        from huggingface_hub import CommitOperationAdd
+        from huggingface_hub.utils import disable_progress_bars
+
+        disable_progress_bars()
+        with self._errors(repository, self.default_revision):
+            try:
+                self._writing().create_commit(
+                    repository.id,
+                    [CommitOperationAdd(file.name, file.path) for file in files],
+                    commit_message=message,
+                    repo_type=repository.kind,
+                )
+            except RuntimeError as error:  # so it says which file it was, of whatever befell it
+                raise error.__cause__ or error from None
+
+    def _writing(self) -> Any:
+        from huggingface_hub import HfApi
+
+        return HfApi(
+            endpoint=self.endpoint, token=os.environ.get(self.token_variable), library_name="assay"
+        )
 
     @contextmanager
     def _errors(self, repository: Repository, revision: str) -> Iterator[None]:

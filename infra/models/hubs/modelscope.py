@@ -6,8 +6,10 @@ import functools
 import json
 import logging
 import os
+import sys
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from infra.models.hubs.hub import (
     Listing,
     RemoteFile,
     Repository,
+    Upload,
     raise_corrupt,
     raise_gated,
     raise_not_found,
@@ -106,6 +109,31 @@ class ModelScope:
                 file_list=wanted,
                 max_workers=WORKERS,
             )
+
+    def create(self, repository: Repository, *, private: bool) -> None:
+        """See `Hub.create`."""
+        from modelscope_hub.errors import AlreadyExistsError
+
+        with self._errors(repository, self.default_revision), suppress(AlreadyExistsError):
+            self._api.create_repo(
+                repository.id, repository.kind, visibility="private" if private else "public"
+            )
+
+    def upload(self, repository: Repository, files: Sequence[Upload], *, message: str) -> None:
+        """See `Hub.upload`."""
+        with (
+            self._errors(repository, self.default_revision),
+            tempfile.TemporaryDirectory() as folder,
+            redirect_stdout(sys.stderr),  # where the client speaks, the result of a command stands
+        ):
+            for file in files:  # the client takes a folder, and follows links
+                there = Path(folder) / file.name
+                there.parent.mkdir(parents=True, exist_ok=True)
+                there.symlink_to(file.path)
+            self._api.upload_folder(
+                repository.id, repository.kind, folder, commit_message=message,
+                max_workers=WORKERS, use_cache=False, disable_tqdm=True,
+            )  # fmt: skip
 
     @contextmanager
     def _errors(self, repository: Repository, revision: str) -> Iterator[None]:
