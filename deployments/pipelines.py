@@ -1,4 +1,4 @@
-"""Commands for other people's pipelines: `export` and `compare`."""
+"""Commands for other people's pipelines: `export`, `compare` and `push`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from infra.contracts.errors import SpecError
 from infra.contracts.progress import Progress
 from infra.contracts.specs import VerdictSpec
 
-COMMANDS = ("export", "compare")
+COMMANDS = ("export", "compare", "push")
 
 _SUMMARY_FILE = "GITHUB_STEP_SUMMARY"
 """Variable that names the file to which a job of GitHub Actions adds its summary."""
@@ -39,6 +39,7 @@ def add_commands(commands: Any) -> None:
         "--gate", action="store_true", help="end with the exit code of the verdict: 0, 3 or 4"
     )
     _add_compare(commands)
+    _add_push(commands)
 
 
 def _add_compare(commands: Any) -> None:
@@ -84,9 +85,31 @@ def _add_compare(commands: Any) -> None:
     )  # fmt: skip
 
 
+def _add_push(commands: Any) -> None:
+    text = "put a checkpoint that passed on a hub, with its model card and its receipt"
+    push = commands.add_parser(
+        "push", help=text, description=f"{text}; the token is that of the environment, HF_TOKEN or "
+        "MODELSCOPE_API_TOKEN",
+        epilog="Exit codes: 0 if it is there, or would be; 2 if it is refused: no PASS, a report "
+        "that does not hold, a checkpoint that was changed since, or what the hub does not let in.",
+    )  # fmt: skip
+    push.add_argument("report", type=Path, help="a run's report.json, or the run's folder")
+    push.add_argument("--to", required=True, metavar="HUB:OWNER/NAME",
+                      help="hf:owner/name or modelscope:owner/name")  # fmt: skip
+    push.add_argument("--candidate", help="which one, if the run has several")
+    push.add_argument(
+        "--dry-run", action="store_true",
+        help="print the files, their sizes and the model card; send nothing",
+    )  # fmt: skip
+    push.add_argument(
+        "--public", action="store_true",
+        help="a repository that is made for it is public; without it, private",
+    )  # fmt: skip
+
+
 def carry_out(given: argparse.Namespace, progress: Progress) -> int:
     """Carry out one of them and return the exit code."""
-    return {"export": _export, "compare": _compare}[given.command](given, progress)
+    return _DO[given.command](given, progress)
 
 
 def _export(given: argparse.Namespace, progress: Progress) -> int:
@@ -124,6 +147,21 @@ def _compare(given: argparse.Namespace, progress: Progress) -> int:
     if os.environ.get(_SUMMARY_FILE):
         print(document.headline)
     return document.exit_code
+
+
+def _push(given: argparse.Namespace, progress: Progress) -> int:
+    from infra.stages.pushing import plan, push
+
+    planned = plan(given.report, given.to, given.candidate)
+    if given.dry_run:
+        print(f"{planned.table()}\n\n{planned.card}", end="")
+        progress.say("a dry run: nothing was sent")
+        return exit_codes.DONE
+    print(push(planned, progress, private=not given.public))
+    return exit_codes.DONE
+
+
+_DO = {"export": _export, "compare": _compare, "push": _push}
 
 
 def _verdict(given: argparse.Namespace) -> VerdictSpec:

@@ -69,6 +69,11 @@ class Push:
     """Of the verdict."""
 
     @property
+    def card(self) -> str:
+        """The model card."""
+        return self.texts.get(_CARD) or self.texts[_OTHER_CARD]
+
+    @property
     def files(self) -> list[FileDigest]:
         """Everything, as it will be on the hub."""
         made = [

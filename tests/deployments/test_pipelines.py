@@ -11,7 +11,11 @@ import pytest
 from deployments.__main__ import main
 from infra.report import write
 from tests.infra.made_runs import make_run
+from tests.infra.stages.passed_run import SECRET, hub, judged
 from tests.infra.suite.foreign.conftest import DATA
+from tests.stub_hub import StubHub
+
+__all__ = ["hub"]
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +23,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "sample-1"
     folder.mkdir()
     write(make_run(folder, rows=40), folder=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def passed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("passed") / "sample-1"
+    folder.mkdir()
+    assert judged(folder, margin=20).verdict.status == "PASS"
     return folder
 
 
@@ -110,3 +122,31 @@ def test_what_cannot_be_compared_is_bad_input(
     assert compare(*arguments) == 2
     error = capsys.readouterr().err
     assert said in error and "remedy:" in error
+
+
+def test_a_dry_run_of_a_push_prints_what_would_go_where(
+    passed: Path, hub: StubHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["push", str(passed), "--to", "hf:org/model", "--dry-run"]) == 0
+    said = capsys.readouterr()
+    assert "5 files" in said.out and "## What quantization cost" in said.out
+    assert "nothing was sent" in said.err
+    assert hub.requests == []
+
+
+def test_a_push_ends_with_the_address(
+    passed: Path, hub: StubHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["push", str(passed), "--to", "ms:org/model", "--public"]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{hub.url}/models/org/model\n"
+    assert hub.written.visibility["org/model"] not in (1, "private", True)
+    assert SECRET not in said.out + said.err
+
+
+def test_a_push_that_is_refused_is_bad_input(
+    run: Path, hub: StubHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["push", str(run), "--to", "hf:org/model"]) == 2
+    assert "did not pass" in capsys.readouterr().err
+    assert hub.requests == []

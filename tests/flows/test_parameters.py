@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
@@ -21,8 +22,6 @@ from flows.evaluate_candidates import evaluate_candidates
 from flows.evaluate_endpoint import evaluate_endpoint
 from flows.evaluate_models import evaluate_models
 from flows.quantize_and_evaluate import quantize_and_evaluate
-from flows.watch_models import watch_models
-from flows.write_note import write_note
 from infra.contracts.specs import EndpointRunSpec, MatrixSpec, RunSpec
 from infra.preflight.replaced import replaced
 from tests.prefect_server import ROOT, Prefect, prefect_server
@@ -158,10 +157,10 @@ def test_a_flow_can_be_given_whatever_a_spec_holds() -> None:
 
 
 def test_the_server_takes_the_parameters_of_every_deployment() -> None:
-    others = (evaluate_endpoint, watch_models, write_note)
-    flows = {flow.name.replace("-", "_"): flow for flow in (*FLOWS, *others)}
     for deployment in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]:
-        flow = flows[deployment["entrypoint"].rpartition(":")[2]]
+        path, _, name = deployment["entrypoint"].rpartition(":")
+        module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
+        flow: Flow[Any, Any] = getattr(module, name)
         validate(deployment["parameters"], _schema(flow), raise_on_error=True)
 
 

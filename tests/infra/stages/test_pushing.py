@@ -18,24 +18,20 @@ from infra.contracts.errors import (
     PushRefused,
     ReceiptError,
 )
-from infra.contracts.records import Report
-from infra.contracts.specs import VerdictSpec
-from infra.judging.comparison import change_name
-from infra.judging.verdict import decide
 from infra.models.hubs.hub import Repository, Source
-from infra.report import model_card, receipt
-from infra.report.cards import card_names
+from infra.report import receipt
 from infra.stages.pushing import Push, plan, push
 from infra.store.content import digest_file
-from tests.infra.made_runs import make_run, overall_verdict
-from tests.infra.report.receipt.conftest import seal, with_checkpoints
-from tests.stub_hub import Repo, StubHub, running
+from tests.infra.report.receipt.conftest import seal
+from tests.infra.stages.passed_run import SECRET, hub, judged
+from tests.stub_hub import Repo, StubHub
+
+__all__ = ["hub"]
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Use 'content=.*:DeprecationWarning"  # Hugging Face's client, of its own way to httpx
 )
 
-SECRET = "hf_abcdefghijklmnop"
 NAMES = {
     "README.md", "assay/receipt.json", "assay/verdict.json", "config.json", "model.safetensors",
 }  # fmt: skip
@@ -51,27 +47,6 @@ class Listener:
 
     def update(self, what: str, done: int, total: int | None, unit: str = "") -> None:
         pass
-
-
-def judged(folder: Path, margin: float, candidates: int = 1, kept: float = 0.97) -> Report:
-    """Write a run with checkpoints, judged by a margin, sealed."""
-    report = make_run(folder, rows=120, kept=kept, candidates=candidates)
-    verdict = VerdictSpec(margin_points=margin, task_margin_points=max(margin, 40))
-    spec = report.spec.model_copy(update={"verdict": verdict})
-    found = {
-        name: one.model_copy(
-            update={"verdict": decide(one.comparison, verdict, candidates=candidates,
-                                      what=change_name(spec, name))}
-        )
-        for name, one in report.judged.items()
-    }  # fmt: skip
-    report = report.model_copy(
-        update={"spec": spec, "judged": found, "verdict": overall_verdict(spec, found, {})}
-    )
-    report = with_checkpoints(report, folder)
-    for pair, name in zip(report.pairs, card_names(report), strict=True):
-        (folder / name).write_text(model_card(pair), encoding="utf-8")
-    return seal(report, folder)
 
 
 @pytest.fixture(scope="module")
@@ -115,22 +90,6 @@ def checkpoint(original: Path) -> Iterator[Path]:
 @pytest.fixture(params=[*SOURCES])
 def source(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StubHub]:
-    from huggingface_hub import constants
-
-    # The stub speaks the protocol for large files that every hub speaks, and not Xet.
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    with running() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        monkeypatch.setenv("HF_TOKEN", SECRET)
-        monkeypatch.setenv("MODELSCOPE_ENDPOINT", hub.url)
-        monkeypatch.setenv("MODELSCOPE_API_TOKEN", SECRET)
-        monkeypatch.setenv("MODELSCOPE_HOME", str(tmp_path / "modelscope"))
-        hub.written.token = SECRET
-        yield hub
 
 
 def test_what_passed_arrives_whole_with_its_card_and_its_receipt(
