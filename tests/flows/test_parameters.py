@@ -161,7 +161,9 @@ def test_the_server_takes_the_parameters_of_every_deployment() -> None:
         path, _, name = deployment["entrypoint"].rpartition(":")
         module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
         flow: Flow[Any, Any] = getattr(module, name)
-        validate(deployment["parameters"], _schema(flow), raise_on_error=True)
+        # As the server does: what a deployment leaves open, whoever starts it has to give.
+        given = deployment["parameters"]
+        validate(given, _schema(flow), raise_on_error=True, ignore_required=True)
 
 
 @pytest.mark.parametrize("gate", ["all", "any", "none", True, False])
