@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes the orchestrator's environment in VENV from the hash-locked requirements.
 #   bootstrap.sh VENV        PYTHON names the interpreter (3.11); uv from PATH is used if there is one.
+#                            LOCK names the requirements: development, orchestrator or kubernetes.
 set -euo pipefail
 venv=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -33,6 +34,6 @@ fi
 echo "assay: building the orchestrator's environment in $venv"
 [ -x "$venv/bin/python" ] || "$uv" venv -q --python "$python" "$venv"
 export VIRTUAL_ENV; VIRTUAL_ENV=$(cd "$venv" && pwd)
-"$uv" pip sync -q --require-hashes "$here/development.txt"
+"$uv" pip sync -q --require-hashes "$here/${LOCK:-development}.txt"
 # Editable, so that Prefect finds the packages wherever a worker starts.
 "$uv" pip install -q --no-deps --no-build-isolation -e "$root"

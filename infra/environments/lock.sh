@@ -4,7 +4,7 @@
 set -euo pipefail
 uv=$(realpath "$1"); shift
 cd "$(dirname "$0")"
-names=("$@"); [ "$#" -gt 0 ] || names=(uv orchestrator development $(ls ./*-cpu.in ./*-cuda.in | sed 's|^\./||; s|\.in$||'))
+names=("$@"); [ "$#" -gt 0 ] || names=(uv orchestrator kubernetes development $(ls ./*-cpu.in ./*-cuda.in | sed 's|^\./||; s|\.in$||'))
 for name in "${names[@]}"; do
   excludes=(); [ "${name%-cpu}" = "$name" ] || excludes=(--excludes excludes.txt)
   # A folder of wheels may hold torch's CPU build, which would satisfy a lock for CUDA as well.
