@@ -108,6 +108,7 @@ def _gc(given: argparse.Namespace, progress: Progress) -> int:
         print(f"\n{plan.bytes:,} bytes would come free, of {count}. Nothing was deleted: "
               "--delete (`make gc DELETE=1`) does it.")  # fmt: skip
         return 0
+    progress.say(f"freeing {count}")
     freed = free(plan, settings, progress)
     print(f"\n{freed.bytes:,} bytes came free; {plan.bytes:,} were said, of {count}.")
     for path, why in freed.stayed.items():

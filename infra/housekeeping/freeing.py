@@ -78,18 +78,14 @@ class _Freeing:
         self._done = Freed()
 
     def run(self) -> Freed:
-        items = self._plan.freed
-        # Lists last: they say what else has to stay, should this be interrupted.
-        order = sorted(items, key=lambda item: (item.kind == LEASES, item.kind == LISTS))
-        for number, item in enumerate(order, 1):
-            self._progress.update("freeing", number, len(order), "things")
-            if item.kind == LEASES:
-                continue
+        leases = [item for item in self._plan.freed if item.kind == LEASES]
+        others = [item for item in self._plan.freed if item.kind != LEASES]
+        for number, item in enumerate(others, 1):
+            self._progress.update("freeing", number, len(others), "things")
             try:
                 self._free(item)
             except OSError as error:
                 self._done.stayed[item.path] = error.strerror or type(error).__name__
-        leases = [item for item in items if item.kind == LEASES]
         if leases:
             self._sweep(leases)
         return self._done

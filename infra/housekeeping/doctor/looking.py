@@ -12,7 +12,7 @@ from infra.contracts.errors import AssayError
 from infra.contracts.progress import Progress
 from infra.preflight.findings import Finding, named, note, problem
 
-SECONDS = 15.0
+SECONDS = 12.0
 """All checks together."""
 
 _NEWS_SECONDS = 3.0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -105,6 +106,23 @@ def test_what_somebody_builds_or_mends_now_stays(made: Made) -> None:
         freed = free(plan, made.settings, Silent())
     assert freed.stayed == {made.cache / "checkpoints/.never.partial": "somebody works on it"}
     assert (made.cache / "checkpoints/.never.partial").is_dir()
+
+
+def test_nobody_can_write_down_a_use_while_something_is_moved_away(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = []
+    rename = Path.rename
+
+    def watched(path: Path, target: Path) -> Path:
+        with (made.cache / FOLDER / ".gate").open("r+b") as gate, pytest.raises(BlockingIOError):
+            fcntl.flock(gate, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        moved.append(path)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", watched)
+    free(made.plan(keep_runs=1), made.settings, Silent())
+    assert made.cache / "scores" / "lost" in moved
 
 
 def test_what_is_freed_is_made_anew_by_who_wants_it_next(made: Made) -> None:
