@@ -18,6 +18,7 @@ from infra.contracts.records import (
     SpeedPoint,
     TokensPerRight,
 )
+from infra.contracts.specs import SpeedSpec
 from infra.judging.comparison import decisive
 from infra.probes.speed import SpeedPair, summary
 from infra.probes.speed.comparing import NOTABLE
@@ -219,7 +220,20 @@ def speed(pair: Pair) -> Table | None:
         "First token, ms": (lambda point: point.ttft_ms_median, False),
         "Each further token, ms": (lambda point: point.tpot_ms_median, False),
         "Written tokens a second": (lambda point: point.output_tokens_per_second, True),
+        **_goodput(pair.report.spec.speed),
     })  # fmt: skip
+
+
+def _goodput(spec: SpeedSpec) -> dict[str, _Column]:
+    """Return a column of the requests a second that keep the objective, if there is one."""
+    first, further = spec.objective_ttft_ms, spec.objective_tpot_ms
+    if first is None and further is None:
+        return {}
+    limits = [(first, "first token"), (further, "each further")]
+    words = ", ".join(f"{what} ≤ {wording.number(ms)} ms" for ms, what in limits if ms is not None)
+    return {
+        f"Goodput, requests a second ({words})": (lambda one: one.goodput(first, further), True)
+    }
 
 
 def slowest(pair: Pair) -> Table | None:
@@ -281,7 +295,7 @@ def _pair(
     }
 
 
-_Column = tuple[Callable[[SpeedPoint], float], bool | None]
+_Column = tuple[Callable[[SpeedPoint], float | None], bool | None]
 """What it shows; whether more of it is better, none where it says nothing about speed."""
 
 
@@ -302,7 +316,7 @@ def _speed(pair: Pair, caption: str, columns: dict[str, _Column]) -> Table | Non
 
 
 def _beside(
-    pair: SpeedPair, value: Callable[[SpeedPoint], float], more_is_better: bool | None
+    pair: SpeedPair, value: Callable[[SpeedPoint], float | None], more_is_better: bool | None
 ) -> tuple[str, bool]:
     """Return `412 → 300 (0.73×)`, and whether the candidate is clearly slower."""
     baseline, candidate = (value(p) if p else None for p in (pair.baseline, pair.candidate))

@@ -239,6 +239,28 @@ class SpeedPoint(Record):
     half_width: float | None = None
     """Of the 95 % interval of a request's mean time, as a share of that mean."""
 
+    answers: tuple[tuple[float, float | None], ...] = ()
+    """Of each request that was answered, milliseconds to its first token and for each further one;
+    none of an answer of one token. Empty where an earlier version timed."""
+
+    def goodput(self, ttft_ms: float | None, tpot_ms: float | None) -> float | None:
+        """Return the requests a second that kept an objective (Zhong et al., 2024, DistServe).
+
+        None if there is no objective, or nothing is known of single requests.
+
+        Args:
+            ttft_ms: Within which the first token has to come; any time if not given.
+            tpot_ms: How long each further one may take; any time if not given.
+        """
+        if not self.answers or (ttft_ms is None and tpot_ms is None):
+            return None
+        kept = sum(
+            (ttft_ms is None or first <= ttft_ms)
+            and (tpot_ms is None or further is None or further <= tpot_ms)
+            for first, further in self.answers
+        )
+        return kept / self.seconds
+
 
 class MemoryAtLoad(Record):
     """What the engine took when it had loaded the model. None where it was not reported."""

@@ -66,6 +66,13 @@ class SpeedSpec(Spec):
     """A measurement ends before that when the mean time of a request is known to this share: half
     the width of its 95 % interval. 0 asks all."""
 
+    objective_ttft_ms: float | None = Field(default=None, gt=0)
+    """What you promise for the time to the first token. Given, the report shows the goodput: the
+    requests a second that keep it."""
+
+    objective_tpot_ms: float | None = Field(default=None, gt=0)
+    """The same for the time of each further token. A request has to keep both."""
+
     @refuse
     def _positive(self) -> Self:
         for field in ("input_tokens", "concurrencies"):

@@ -175,12 +175,17 @@ def _events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
 
 
 def _speed(point: Point, answers: Sequence[_Answer], failed: int, seconds: float) -> SpeedPoint:
-    firsts = [1000 * answer.first for answer in answers]
-    between = [
-        1000 * (answer.whole - answer.first) / (answer.tokens - 1)
+    times = tuple(
+        (
+            1000 * answer.first,
+            1000 * (answer.whole - answer.first) / (answer.tokens - 1)
+            if answer.tokens > 1
+            else None,
+        )
         for answer in answers
-        if answer.tokens > 1
-    ]
+    )
+    firsts = [first for first, _ in times]
+    between = [further for _, further in times if further is not None]
     written = sum(answer.tokens for answer in answers)
     read = point.input_tokens * len(answers)
     return SpeedPoint(
@@ -198,6 +203,7 @@ def _speed(point: Point, answers: Sequence[_Answer], failed: int, seconds: float
         requests_per_second=len(answers) / seconds,
         seconds=seconds,
         half_width=half_width([answer.whole for answer in answers]),
+        answers=times,
     )
 
 

@@ -114,7 +114,9 @@ def _key(subject: Subject) -> str:
     room for requests, the driver and the machine.
     """
     spec, serving = subject.spec, subject.arm.serving
-    speed = spec.speed.model_dump(mode="json", exclude={"enabled"})
+    # Whether an objective is kept is looked up in what was timed.
+    apart = {"enabled", "objective_ttft_ms", "objective_tpot_ms"}
+    speed = spec.speed.model_dump(mode="json", exclude=apart)
     return digest_of([
         # How it is started and what its log says of memory lie beside the timing.
         code_digest("probes/speed", f"engines/{subject.engine.name}", "machine/device.py"),

@@ -12,8 +12,16 @@ import yaml
 
 from infra import report as reports
 from infra.contracts import wording
-from infra.contracts.records import Origin, Quantization, Report
-from infra.contracts.specs import EmbeddingSpec, GgufSpec, ModelSpec, ServingChanges, VerdictSpec
+from infra.contracts.records import Bench, Origin, Quantization, Report
+from infra.contracts.specs import (
+    BASELINE,
+    EmbeddingSpec,
+    GgufSpec,
+    ModelSpec,
+    ServingChanges,
+    SpeedSpec,
+    VerdictSpec,
+)
 from infra.judging import gaps
 from infra.judging.verdict import decide
 from infra.report import speed_plot, tables
@@ -137,6 +145,34 @@ def test_first_lines_say_where_it_is_slower(
     alike = report.model_copy(update={"arms": arms})
     assert "slower" not in reports.artifact_markdown(alike)
     assert not tables.speed(alike.pairs[0]).marked  # type: ignore[union-attr]
+
+
+def test_goodput_stands_beside_the_medians_if_an_objective_is_named(
+    full: tuple[Report, Path],
+) -> None:
+    report, _ = full
+    speed = SpeedSpec(objective_ttft_ms=250, objective_tpot_ms=20)
+    promised = report.model_copy(update={"spec": report.spec.model_copy(update={"speed": speed})})
+    head = "Goodput, requests a second (first token ≤ 250 ms, each further ≤ 20 ms)"
+    table, without = tables.speed(promised.pairs[0]), tables.speed(report.pairs[0])
+    assert table and without and head not in without.rows[0]
+    assert table.rows[0][head] == "- → -", "an earlier version timed"
+
+    def timed(candidate: bool) -> Bench:
+        found = make_bench(candidate=candidate)
+        answers = ((300.0 if candidate else 200.0, 10.0), (200.0, 10.0))
+        points = [
+            one.model_copy(update={"answers": answers, "seconds": 4.0}) for one in found.points
+        ]
+        return found.model_copy(update={"points": tuple(points)})
+
+    arms = {
+        arm: found.model_copy(update={"bench": timed(arm != BASELINE)})
+        for arm, found in promised.arms.items()
+    }
+    table = tables.speed(promised.model_copy(update={"arms": arms}).pairs[0])
+    assert table and table.rows[0][head] == "0.5 → 0.25 (0.50×, slower)"
+    assert (0, head) in table.marked
 
 
 @pytest.mark.parametrize(("differ", "sentence"), [

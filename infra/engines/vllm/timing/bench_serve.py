@@ -2,17 +2,18 @@
 
     OPENAI_API_KEY=… python -I -u bench_serve.py REQUEST.json RESPONSE.json
 
-Runs in the server's environment and imports nothing of ours. The request (version 2):
+Runs in the server's environment and imports nothing of ours. The request (version 3):
 
-    {"version": 2, "runs": [{"what": text, "arguments": [text, …], "timed": null or
+    {"version": 3, "runs": [{"what": text, "arguments": [text, …], "timed": null or
         {"part": int, "most": int, "precision": float, "seed": int}}, …]}
 
 `arguments` are those of the command line after `vllm bench serve`. A timed run asks `part` requests
 at a time, each part with prompts of its own, until the half-width of the 95 % interval of a
 request's mean time is at most `precision` of that mean, or `most` were asked. The response:
-`results`, of every timed run what the command saves with `--save-result`, over all its parts, and
-`half_width`. A run that fails ends all of them, with a traceback and exit code 1. Lines on stdout
-that start with `{"event"` tell of progress.
+`results`, of every timed run what the command saves with `--save-result`, over all its parts,
+`half_width`, and as `answers` of each request the milliseconds to its first token and for each
+further one (null of an answer of one token). A run that fails ends all of them, with a traceback
+and exit code 1. Lines on stdout that start with `{"event"` tell of progress.
 
 The command itself would import vLLM again for every run, 10 to 20 seconds each time, and does not
 start at all with the CPU build, whose distribution has another name than it asks for.
@@ -25,7 +26,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-VERSION = 2
+VERSION = 3
 TWO_SIDED = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 """95 % quantiles of Student's t with 1, 2, … degrees of freedom; the last one for all above."""
 
@@ -105,6 +106,9 @@ def together(parts):
         / seconds,
         "request_throughput": whole["completed"] / seconds,
         "half_width": half_width([first + rest for first, rest, _ in answers]),
+        "answers": [
+            [1000 * first, 1000 * rest / (n - 1) if n > 1 else None] for first, rest, n in answers
+        ],
     }
 
 

@@ -22,7 +22,7 @@ from infra.machine.log_lines import tail
 from infra.machine.processes import describe_exit, start
 
 WORKER = Path(__file__).with_name("bench_serve.py")
-PROTOCOL = 2
+PROTOCOL = 3
 
 _LOOK_SECONDS = 1.0
 _POINT_SECONDS = 3600.0

@@ -37,13 +37,16 @@ class Result(BaseModel):
     half_width: float | None = None
     """Of the 95 % interval of a request's mean time, as a share of that mean."""
 
+    answers: tuple[tuple[float, float | None], ...]
+    """Of each answered request, milliseconds to the first token and for each further one."""
+
 
 class Response(BaseModel):
     """What the worker leaves."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
-    version: Literal[2]
+    version: Literal[3]
     results: list[Result]
 
 
@@ -64,6 +67,7 @@ def speed_point(point: Point, result: Result) -> SpeedPoint:
         requests_per_second=result.request_throughput,
         seconds=result.duration,
         half_width=result.half_width,
+        answers=result.answers,
     )
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 from infra.contracts.records import PythonEnvironment
 from infra.contracts.specs import (
     AwqSpec,
@@ -50,6 +53,12 @@ def time_it(server: LiveServer, model: Path, environment: PythonEnvironment, fol
         assert point.half_width is not None and 0 < point.half_width < 5
         assert 0 < point.ttft_ms_median <= point.ttft_ms_p99
         assert 0 < point.tpot_ms_median <= point.tpot_ms_p99
+        firsts, further = zip(*point.answers, strict=True)
+        assert np.median(firsts) == pytest.approx(point.ttft_ms_median, rel=1e-6)
+        assert np.median(further) == pytest.approx(point.tpot_ms_median, rel=1e-6)
+        assert point.goodput(point.ttft_ms_p99 + 1, None) == pytest.approx(
+            point.requests_per_second, rel=1e-6
+        )
         # 24 tokens are read for every 4 that are written, but for few that are read otherwise.
         assert 6 < point.total_tokens_per_second / point.output_tokens_per_second < 8
     assert bench.engine_version == server.record.version

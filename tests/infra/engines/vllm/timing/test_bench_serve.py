@@ -86,6 +86,9 @@ def test_parts_become_what_all_of_them_at_once_would_be() -> None:
     for name, values in {"ttft": times / 2, "tpot": rest}.items():
         assert found[f"median_{name}_ms"] == pytest.approx(1000 * np.median(values), rel=1e-12)
         assert found[f"p99_{name}_ms"] == pytest.approx(1000 * np.percentile(values, 99), rel=1e-12)
+    assert found["answers"] == [
+        pytest.approx([1000 * one / 2, 1000 * one / 8], rel=1e-12) for one in times
+    ]
     assert found["output_throughput"] == pytest.approx(5 * 24 / times.sum(), rel=1e-12)
     assert found["total_token_throughput"] == pytest.approx(133 * 24 / times.sum(), rel=1e-12)
 
