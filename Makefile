@@ -15,6 +15,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 RECIPE ?= sample
 REPEATS ?= 1
+GPU_CASES := flow-kill flow-int cancelled worker-kill server-kill engine-kill awq-flow-kill awq-quantizer-kill
 
 .PHONY: help
 help:  ## Show this list
@@ -83,6 +84,11 @@ test: check  ## Everything CI runs: checks, unit tests, true end-to-end runs
 .PHONY: test-long
 test-long: $(VENV)/.ready  ## Tests that take minutes and guard little that others do not
 	@$(VENV)/bin/python -m pytest -m long
+
+.PHONY: test-gpu
+test-gpu: $(VENV)/.ready  ## With an NVIDIA GPU: a whole run, and kills: make test-gpu REPEATS=3
+	@$(VENV)/bin/python -m pytest -m gpu
+	@$(RUN) -m tests.chaos --repeats $(REPEATS) --cases $(GPU_CASES)
 
 .PHONY: chaos
 chaos: $(VENV)/.ready  ## Hurt real runs in every way, show that nothing is left: make chaos REPEATS=3
