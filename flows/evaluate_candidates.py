@@ -26,12 +26,12 @@ def evaluate_candidates(
     baseline: ArmSpec,
     candidates: list[CandidateSpec],
     evaluation: EvaluationSpec,
-    conversations: CalibrationSpec | None = None,
-    baseline_pack: str | None = None,
-    fidelity: FidelitySpec = FidelitySpec(),  # noqa: B008 -- frozen
-    speed: SpeedSpec = SpeedSpec(),  # noqa: B008 -- frozen
     verdict: VerdictSpec = VerdictSpec(),  # noqa: B008 -- frozen
     results: ResultsSpec = ResultsSpec(),  # noqa: B008 -- frozen
+    speed: SpeedSpec = SpeedSpec(),  # noqa: B008 -- frozen
+    fidelity: FidelitySpec = FidelitySpec(),  # noqa: B008 -- frozen
+    conversations: CalibrationSpec | None = None,
+    baseline_pack: str | None = None,
 ) -> Path:
     """Evaluate one baseline and any number of candidates, judge each, and rank them on one page.
 
@@ -42,12 +42,12 @@ def evaluate_candidates(
         baseline: What every candidate is held against.
         candidates: What is changed, each time in another way.
         evaluation: Which lm-eval tasks all arms are evaluated on, and under which conditions.
-        conversations: Conversations to look at candidates with, where none is made from any.
-        baseline_pack: File that `export-baseline` wrote: the baseline is taken from it.
-        fidelity: How closely a candidate is compared beyond right and wrong.
-        speed: What is timed.
         verdict: Which loss is acceptable, and which candidates have to pass.
         results: Where the report and the history go.
+        speed: What is timed.
+        fidelity: How closely a candidate is compared beyond right and wrong.
+        conversations: Conversations to look at candidates with, where none is made from any.
+        baseline_pack: File that `export-baseline` wrote: the baseline is taken from it.
 
     Returns:
         Path of the report, in the state that the verdict is: `Passed`, `Regressed` or

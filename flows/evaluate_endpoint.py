@@ -18,6 +18,7 @@ from tasks.ask_endpoint import ask_endpoint
 from tasks.check_endpoint import check_endpoint
 from tasks.outcomes import conclude
 from tasks.retrieve_passages import with_passages
+from tasks.run_names import name_run
 
 
 @flow(name="evaluate-endpoint")
@@ -51,6 +52,7 @@ def evaluate_endpoint(
         verdict=verdict,
         results=results,
     ).starting(flow_run.scheduled_start_time)
+    name_run(spec)
     run, found, tokenizer = check_endpoint(spec)
     asked = with_passages(spec.evaluation, run)
     return conclude(ask_endpoint(spec, run, found, tokenizer, asked), spec.verdict)

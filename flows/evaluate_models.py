@@ -27,12 +27,12 @@ def evaluate_models(
     models: list[MatrixModelSpec],
     evaluation: EvaluationSpec,
     candidates: list[CandidateSpec] | None = None,
-    serving: ServingSpec = ServingSpec(),  # noqa: B008 -- frozen
-    conversations: CalibrationSpec | None = None,
-    fidelity: FidelitySpec = FidelitySpec(),  # noqa: B008 -- frozen
-    speed: SpeedSpec = SpeedSpec(),  # noqa: B008 -- frozen
     verdict: VerdictSpec = VerdictSpec(),  # noqa: B008 -- frozen
     results: ResultsSpec = ResultsSpec(),  # noqa: B008 -- frozen
+    serving: ServingSpec = ServingSpec(),  # noqa: B008 -- frozen
+    speed: SpeedSpec = SpeedSpec(),  # noqa: B008 -- frozen
+    fidelity: FidelitySpec = FidelitySpec(),  # noqa: B008 -- frozen
+    conversations: CalibrationSpec | None = None,
     where: Literal["auto", "here", "workers"] = "auto",
 ) -> Path:
     """Evaluate many models, each alone or with candidates beside it, and put them in one table.
@@ -44,12 +44,12 @@ def evaluate_models(
         models: The models, and candidates that are theirs alone.
         evaluation: Which lm-eval tasks all of them are evaluated on, and under which conditions.
         candidates: Candidates of every model.
-        serving: How all of them are served.
-        conversations: Conversations to look at candidates with, where none is made from any.
-        fidelity: How closely a candidate is compared beyond right and wrong.
-        speed: What is timed.
         verdict: Which loss is acceptable.
         results: Where the reports, the table and the history go.
+        serving: How all of them are served.
+        speed: What is timed.
+        fidelity: How closely a candidate is compared beyond right and wrong.
+        conversations: Conversations to look at candidates with, where none is made from any.
         where: Whether workers carry out the cells, side by side, or this process, one after the
             other. `auto` takes workers where the deployment `candidates` is registered.
 

@@ -26,11 +26,11 @@ def quantize_and_evaluate(
     model: ModelSpec,
     quantization: QuantizationSpec,
     evaluation: EvaluationSpec,
-    serving: ServingSpec = ServingSpec(),  # noqa: B008 -- frozen
-    fidelity: FidelitySpec = FidelitySpec(),  # noqa: B008 -- frozen
-    speed: SpeedSpec = SpeedSpec(),  # noqa: B008 -- frozen
     verdict: VerdictSpec = VerdictSpec(),  # noqa: B008 -- frozen
     results: ResultsSpec = ResultsSpec(),  # noqa: B008 -- frozen
+    serving: ServingSpec = ServingSpec(),  # noqa: B008 -- frozen
+    speed: SpeedSpec = SpeedSpec(),  # noqa: B008 -- frozen
+    fidelity: FidelitySpec = FidelitySpec(),  # noqa: B008 -- frozen
 ) -> Path:
     """Quantize a model, ask the original and what came of it the same tasks, and compare them.
 
@@ -42,11 +42,11 @@ def quantize_and_evaluate(
         model: Which model, and where its weights come from.
         quantization: How it is quantized, on which conversations.
         evaluation: Which lm-eval tasks both arms are evaluated on, and under which conditions.
-        serving: How the engine serves both arms.
-        fidelity: How closely the arms are compared beyond right and wrong.
-        speed: What is timed.
         verdict: Which loss is acceptable, and whether a larger one fails the run.
         results: Where the report and the history go.
+        serving: How the engine serves both arms.
+        speed: What is timed.
+        fidelity: How closely the arms are compared beyond right and wrong.
 
     Returns:
         Path of the report, in the state that the verdict is: `Passed`, `Regressed` or

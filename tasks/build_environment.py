@@ -11,8 +11,10 @@ from prefect.runtime import task_run
 from infra.contracts.records import PythonEnvironment
 from infra.machine.device import detect
 from infra.machine.environments import ensure, locate
+from infra.report import notes
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
+from tasks.notes import note
 from tasks.outcomes import may_heal, outcome
 from tasks.progress import reported_to_prefect
 
@@ -61,4 +63,6 @@ def build_environment(
         environment = ensure(
             program, kind, settings=settings, progress=progress, log=run.log(name), python=own
         )
+    log = None if present else run.log(name)
+    note(notes.of_environment(environment, log=log), f"The environment of {program}")
     return outcome(environment, reused=present)

@@ -7,7 +7,9 @@ from prefect import task
 from infra.contracts.records import ArmResult, Comparison
 from infra.contracts.specs import RunSpec
 from infra.judging import evidence
+from infra.report import notes
 from infra.store.run_folder import RunFolder
+from tasks.notes import note
 from tasks.progress import reported_to_prefect
 
 
@@ -30,4 +32,5 @@ def compare(
     with reported_to_prefect() as progress, run.stage(f"compare-{name}"):
         compared = evidence.compare(baseline, candidate, name, repeat, spec, run.path, progress)
     run.write(f"comparison-{name}", compared)
+    note(notes.of_comparison(compared), f"{name} beside the baseline")
     return compared

@@ -9,9 +9,11 @@ from infra.contracts.records import ArmResult, Checkpoint, PythonEnvironment
 from infra.contracts.records.embedding import EmbeddingModel
 from infra.contracts.specs import RunSpec
 from infra.contracts.specs.places import errors_placed
+from infra.report import notes
 from infra.stages import arms
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
+from tasks.notes import note
 from tasks.outcomes import outcome
 from tasks.progress import reported_to_prefect
 
@@ -55,4 +57,5 @@ def evaluate_arm(
         )  # fmt: skip
         timed.reused = all(task.reused for task in result.tasks.values())
     run.write(f"arm-{name}", result)
+    note(notes.of_arm(result, run.path), f"What {name} scored")
     return outcome(result, reused=timed.reused)

@@ -12,7 +12,14 @@ from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 
 from infra.contracts.errors import AssayError
-from infra.contracts.records import ArmResult, Checkpoint, Comparison, PythonEnvironment, Weights
+from infra.contracts.records import (
+    Adapter,
+    ArmResult,
+    Checkpoint,
+    Comparison,
+    PythonEnvironment,
+    Weights,
+)
 from infra.contracts.records.embedding import EmbeddingModel
 from infra.contracts.specs import BASELINE, ArmSpec, RunSpec
 from infra.contracts.specs.embedding import EMBEDDING_PLACES
@@ -37,10 +44,12 @@ from tasks.evaluate_arm import evaluate_arm
 from tasks.fetch_adapter import fetch_adapter
 from tasks.fetch_weights import fetch_weights
 from tasks.merge_adapter import merge_adapter
-from tasks.outcomes import conclude, value_of
+from tasks.order import Order
+from tasks.outcomes import conclude
 from tasks.publish import publish
 from tasks.quantize import quantize
 from tasks.retrieve_passages import with_passages
+from tasks.run_names import name_run
 
 
 def evaluate(spec: RunSpec) -> Path:
@@ -53,8 +62,10 @@ def evaluate(spec: RunSpec) -> Path:
     Raises:
         AssayError: The run cannot be carried out, or no candidate came to a result.
     """
+    name_run(spec)
+    order = Order()
     run = check_prerequisites(spec)
-    parts = _Parts(spec, run)
+    parts = _Parts(spec, run, order)
     parts.retrieved()
     asked = parts.cut()
     failed: dict[str, AssayError] = {}
@@ -64,7 +75,7 @@ def evaluate(spec: RunSpec) -> Path:
             with _or_failed(name, spec, failed):
                 made[name] = parts.making(name, arm, None if name == BASELINE else beside)
         if spec.baseline_pack is not None:
-            arms = {BASELINE: value_of(adopt_baseline(spec.baseline_pack, spec, run))}
+            arms = {BASELINE: order.after([run], adopt_baseline)(spec.baseline_pack, spec, run)}
             checkpoints = {name: checkpoint() for name, checkpoint in made.items()}
             parts.require_origin(Path(spec.baseline_pack), checkpoints, arms[BASELINE])
         else:
@@ -76,12 +87,17 @@ def evaluate(spec: RunSpec) -> Path:
         for name in [name for name in made if name != BASELINE]:
             with _or_failed(name, spec, failed):
                 result = parts.evaluated(name, made[name](), baseline=arms[BASELINE])
-                compared[name] = compare(name, arms[BASELINE], result, repeat, asked, run)
+                both = [arms[BASELINE], result, *([repeat] if repeat else [])]
+                compared[name] = order.after(both, compare)(
+                    name, arms[BASELINE], result, repeat, asked, run
+                )
                 arms[name] = result
     if failed and not compared:
         raise next(iter(failed.values()))
     reasons = {name: str(error) for name, error in failed.items()}
-    return conclude(publish(arms, compared, reasons, spec, run), spec.verdict)
+    results = [*arms.values(), *compared.values()]
+    published = order.after(results, publish)(arms, compared, reasons, spec, run)
+    return conclude(published, spec.verdict)
 
 
 class _or_failed:  # noqa: N801 -- it reads as a statement
@@ -106,9 +122,11 @@ class _or_failed:  # noqa: N801 -- it reads as a statement
 class _Parts:
     """What the arms of a run share: environments and weights, each had once."""
 
-    def __init__(self, spec: RunSpec, run: RunFolder) -> None:
+    def __init__(self, spec: RunSpec, run: RunFolder, order: Order) -> None:
         self._spec = spec
         self._run = run
+        self._order = order
+        self._shared: list[object] = []  # what was made for the questions of all arms
         self._weights: dict[str, Weights] = {}
         self._builds: dict[_Environment, PrefectFuture[PythonEnvironment]] = {}
         for name, arm in spec.evaluated.items():
@@ -134,6 +152,7 @@ class _Parts:
         evaluation = self._spec.evaluation
         if pending(evaluation):
             asked = with_passages(evaluation, self._run, self._builds[_LIBRARIES], self.embedding)
+            self._shared += [task for task in asked.tasks if task not in evaluation.tasks]
             self._spec = self._spec.model_copy(update={"evaluation": asked})
         return self._spec
 
@@ -145,8 +164,11 @@ class _Parts:
         if cutting.pending(self._spec.evaluation):
             there = self._spec.evaluated
             name = BASELINE if BASELINE in there else next(iter(there))
-            folder = self._fetched(name, there[name]).path
-            asked = cut_texts(self._spec.evaluation, self._spec.baseline, folder, self._run)
+            weights = self._fetched(name, there[name])
+            asked = self._order.after([weights, *self._shared], cut_texts)(
+                self._spec.evaluation, self._spec.baseline, weights.path, self._run
+            )
+            self._shared.append(asked)
             self._spec = self._spec.model_copy(update={"evaluation": asked})
         return self._spec
 
@@ -164,36 +186,50 @@ class _Parts:
         if arm.adapter is None:
             return self._made(name, arm, weights)
         with errors_placed(self._spec.places(name)):
-            adapter = fetch_adapter(name, arm.adapter, weights, self._run)
+            adapter = self._order.after([weights], fetch_adapter)(
+                name, arm.adapter, weights, self._run
+            )
         if not adapter.merged:
-            return lora.applied(self._made(name, arm, weights), adapter)
-        merging = _Environment(programs_of(arm)[0], arm.serving.device)
-        environment = self._builds[merging].result()
-        merged = value_of(merge_adapter(name, weights, adapter, self._spec, environment, self._run))
+            return self._with(adapter, self._made(name, arm, weights))
+        environment = self._environment(_Environment(programs_of(arm)[0], arm.serving.device))
+        merged = self._order.after([adapter, environment], merge_adapter)(
+            name, weights, adapter, self._spec, environment, self._run
+        )
         if arm.quantization is None:
-            return lora.applied(merged, adapter)
-        made = self._made(name, arm, lora.as_weights(merged, weights))
-        return lora.applied(made, adapter)
+            return self._with(adapter, merged)
+        whole = self._order.together(lora.as_weights(merged, weights), [merged])
+        return self._with(adapter, self._made(name, arm, whole))
+
+    def _with(self, adapter: Adapter, checkpoint: Checkpoint) -> Checkpoint:
+        """Return a checkpoint with an adapter on it, or in it."""
+        return self._order.together(lora.applied(checkpoint, adapter), [checkpoint, adapter])
 
     def _made(self, name: str, arm: ArmSpec, weights: Weights) -> Checkpoint:
         """Return what a recipe makes of weights, or those as they are."""
         if arm.quantization is None:
-            return as_it_came(weights)
+            return self._order.together(as_it_came(weights), [weights])
         program = quantizer_of(arm.quantization).environment
-        environment = self._builds[_Environment(program, arm.serving.device)].result()
+        environment = self._environment(_Environment(program, arm.serving.device))
         writer = None
         if self._spec.evaluation.tokenizer == "baseline":
             writer = self._fetched(BASELINE, self._spec.baseline)
-        return value_of(
-            quantize(name, weights, arm.quantization, self._spec, environment, self._run, writer)
+        needed = [weights, environment, *([writer] if writer else []), *self._shared]
+        return self._order.after(needed, quantize)(
+            name, weights, arm.quantization, self._spec, environment, self._run, writer
         )
+
+    def _environment(self, wanted: _Environment) -> PythonEnvironment:
+        """Return an environment once it is built."""
+        return self._order.made(self._builds[wanted].result(), [self._run])
 
     def _fetched(self, name: str, arm: ArmSpec) -> Weights:
         """Return the weights of an arm's model, had once."""
         source = arm.model.model_dump_json()
         if source not in self._weights:
             with errors_placed(self._spec.places(name)):
-                self._weights[source] = fetch_weights(name, arm.model, self._run)
+                self._weights[source] = self._order.after([self._run], fetch_weights)(
+                    name, arm.model, self._run
+                )
         return self._weights[source]
 
     def require_origin(
@@ -213,12 +249,12 @@ class _Parts:
         baseline: ArmResult | None = None,
     ) -> ArmResult:
         """Return what an arm scored."""
-        environment = self._builds[_server(self._spec.evaluated[name])].result()
-        return value_of(
-            evaluate_arm(
-                name, checkpoint, self._spec, environment, self._run,
-                repeat=repeat, baseline=baseline, embedding=self.embedding,
-            )
+        environment = self._environment(_server(self._spec.evaluated[name]))
+        needed = [checkpoint, environment, *self._shared]
+        needed += [one for one in (baseline, self.embedding) if one is not None]
+        return self._order.after(needed, evaluate_arm)(
+            name, checkpoint, self._spec, environment, self._run,
+            repeat=repeat, baseline=baseline, embedding=self.embedding,
         )  # fmt: skip
 
     @cached_property
@@ -227,10 +263,12 @@ class _Parts:
         if (arm := _embeds(self._spec)) is None:
             return None
         with errors_placed(EMBEDDING_PLACES):
-            weights = fetch_weights(_EMBEDDING, arm.model, self._run)
-        return EmbeddingModel(
-            checkpoint=as_it_came(weights), environment=self._builds[_server(arm)].result()
-        )
+            weights = self._order.after([self._run], fetch_weights)(
+                _EMBEDDING, arm.model, self._run
+            )
+        environment = self._environment(_server(arm))
+        model = EmbeddingModel(checkpoint=as_it_came(weights), environment=environment)
+        return self._order.together(model, [weights, environment])
 
 
 class _Environment(NamedTuple):

@@ -16,6 +16,7 @@ from infra.stages import matrix
 from infra.store.settings import Settings
 from tasks.evaluate_cell import evaluate_cell, workers_wait
 from tasks.outcomes import value_of
+from tasks.run_names import name_run
 
 Where = Literal["auto", "here", "workers"]
 
@@ -31,6 +32,7 @@ def evaluate(spec: MatrixSpec, where: Where) -> Path:
         where: Whether workers carry out the cells, side by side, or this process, one after the
             other; `auto` takes workers where the deployment for it is registered.
     """
+    name_run(spec)
     settings, logger = Settings(), get_run_logger()
     folder = matrix.folder_of(spec, settings)
     deployed = where == "workers" or (where == "auto" and workers_wait())

@@ -10,9 +10,11 @@ from infra.contracts.specs.places import errors_placed
 from infra.models.chat_template import moment_of
 from infra.probes.triage import look_at_files
 from infra.quantizers import quantizer_of
+from infra.report import notes
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from infra.suite.prompt_check import check_prompts
+from tasks.notes import note
 from tasks.outcomes import outcome
 from tasks.progress import reported_to_prefect
 
@@ -62,4 +64,6 @@ def quantize(
             trust_remote_code=whole.model.trust_remote_code,
         )
         look_at_files(arm, checkpoint, weights, spec.evaluation.triage, run=run, progress=progress)
+    log = run.log(f"quantize-{arm}")
+    note(notes.of_checkpoint(checkpoint, weights, log=log), f"The checkpoint of {arm}")
     return outcome(checkpoint, reused=timed.reused)

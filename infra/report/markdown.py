@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from infra.contracts import wording
-from infra.contracts.records import MetricComparison, Pair, Pooled, Report
+from infra.contracts.records import Comparison, MetricComparison, Pair, Pooled, Report
 from infra.report import (
     functions_plot,
     functions_tables,
@@ -160,9 +160,14 @@ def artifact_table(report: Report) -> list[dict[str, str]]:
 
 def metrics_table(pair: Pair) -> list[dict[str, str]]:
     """Return all rows together, then one row for each metric: of whole tasks, then their parts."""
-    metrics = pair.comparison.metrics
+    return comparison_table(pair.comparison)
+
+
+def comparison_table(comparison: Comparison) -> list[dict[str, str]]:
+    """Return what `metrics_table` does, of a comparison alone."""
+    metrics = comparison.metrics
     whole = [metric for metric in metrics if metric.subtask_of is None]
-    pooled = [_pooled(pair.comparison.pooled, whole)] if pair.comparison.pooled else []
+    pooled = [_pooled(comparison.pooled, whole)] if comparison.pooled else []
     return pooled + [_cells(metric) for metric in [*whole, *(m for m in metrics if m.subtask_of)]]
 
 

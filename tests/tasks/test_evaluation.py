@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
 from deployments.recipes import sample, sample_awq
 from flows.evaluate_candidates import evaluate_candidates
@@ -25,6 +27,7 @@ from infra.contracts.specs import (
 )
 from tests import stand_in_interpreter
 from tests.conftest import ROOT
+from tests.tasks.test_order import lines
 
 pytestmark = pytest.mark.usefixtures("prefect")
 
@@ -205,3 +208,40 @@ def test_a_gate_that_nobody_passes_ends_the_run_as_failed(tmp_path: Path) -> Non
     report = Report.model_validate_json(page.with_name("report.json").read_text())
     assert list(report.judged) == ["half", "ready-made"]
     assert ended.value.status == report.verdict.status != "PASS"
+
+
+def test_the_graph_is_drawn_as_the_readme_draws_it(tmp_path: Path) -> None:
+    report = run(tmp_path, HALF, READY_MADE)
+    _, _, id_ = report.provenance["prefect_url"].rpartition("/")
+    assert lines(id_, "publish") == {
+        ("check-prerequisites", "fetch-weights-baseline"),
+        ("check-prerequisites", "fetch-weights-ready-made"),
+        ("check-prerequisites", "build-environment-vllm"),
+        ("fetch-weights-baseline", "evaluate-baseline"),
+        ("build-environment-vllm", "evaluate-baseline"),
+        ("evaluate-baseline", "evaluate-half"),
+        ("evaluate-baseline", "evaluate-ready-made"),
+        ("fetch-weights-ready-made", "evaluate-ready-made"),
+        ("evaluate-half", "compare-half"),
+        ("evaluate-ready-made", "compare-ready-made"),
+        ("compare-half", "publish"),
+        ("compare-ready-made", "publish"),
+    }
+    with get_client(sync_client=True) as client:
+        flow_run = client.read_flow_run(id_)
+        assert flow_run.name == "sample · half, ready-made · adhoc"
+        assert set(flow_run.tags) == {"cpu", "sample", "adhoc"}
+        notes = {
+            str(one.task_run_id): one.description
+            for one in client.read_artifacts(
+                artifact_filter=ArtifactFilter(
+                    flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run.id])
+                )
+            )
+            if one.type == "markdown"
+        }
+    assert set(notes.values()) >= {
+        "What the run needs, and what is there", "The weights of baseline", "What half scored",
+        "half beside the baseline", "The environment of vllm",
+    }  # fmt: skip
+    assert None not in notes

@@ -15,3 +15,7 @@ class ResultsSpec(Spec):
 
     label: str = Field(default="adhoc", pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=64)
     """Name under which runs of a kind are compared over time: lowercase letters, digits, dashes."""
+
+    notify: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=64)
+    """Name of whom to notify: the flow run gets the tag `assay.notify.<name>`, which automations
+    match. Empty: nobody."""
