@@ -46,7 +46,7 @@ def evaluate_quickly(
         Path of the report, in the state that the verdict is: `Passed`, `Regressed` or
         `Inconclusive`. No verdict fails the run: what gates needs the whole form.
     """
-    spec = quick.QuickSpec(
+    spec = quick.run_of(
         model=model,
         candidates=candidates,
         tasks=tasks,
@@ -55,4 +55,4 @@ def evaluate_quickly(
         label=label,
         notify=notify,
     )
-    return evaluate(spec.run.starting(flow_run.scheduled_start_time))
+    return evaluate(spec.starting(flow_run.scheduled_start_time))

@@ -103,7 +103,7 @@ def test_a_deployed_run_does_it_all_and_the_next_one_reuses_it(
     create_pool(prefect, tmp_path)
     prefect.call("--no-prompt", "deploy", "--all")
     deployments = {d["name"]: d for d in prefect.read("deployments/filter")}
-    assert {"adhoc", "candidates", "endpoint", "matrix", "nightly"} <= set(deployments)
+    assert {"adhoc", "candidates", "endpoint", "matrix", "nightly", "quick"} <= set(deployments)
     assert [s["active"] for s in deployments["nightly"]["schedules"]] == [False]
 
     with watched(SECRETS, prefect.env["TMPDIR"]) as seen:

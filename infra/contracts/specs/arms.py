@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Self
 
 from pydantic import Field, ValidationError
@@ -14,7 +13,7 @@ from infra.contracts.specs.places import PARTS, Places, errors_placed
 from infra.contracts.specs.quantization import QuantizationSpec
 from infra.contracts.specs.serving import ServingSpec
 from infra.contracts.specs.serving_changes import ServingChanges
-from infra.contracts.specs.spec import Spec, refuse
+from infra.contracts.specs.spec import Spec, refusals, refuse
 
 BASELINE = "baseline"
 """Name of the arm that the others are held against."""
@@ -98,17 +97,10 @@ class CandidateSpec(Spec):
             serving = self.serving.over(baseline.serving) if self.serving else baseline.serving
         except ValidationError as error:
             with errors_placed(self.places):
-                raise next(_refusals(error), error) from error
+                raise next(refusals(error), error) from error
         return ArmSpec(
             model=self.model or baseline.model,
             adapter=self.adapter or (None if self.model else baseline.adapter),
             quantization=self.quantization or (None if self.model else baseline.quantization),
             serving=serving,
         )
-
-
-def _refusals(error: ValidationError) -> Iterator[SpecError]:
-    """Yield what was refused with words of its own."""
-    for problem in error.errors():
-        if isinstance(inner := problem.get("ctx", {}).get("error"), SpecError):
-            yield inner

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from pathlib import PurePath
-from typing import Annotated, Literal, NamedTuple, Self, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from infra.contracts.errors import SpecError
 from infra.contracts.specs.arms import ArmSpec, CandidateSpec
@@ -19,7 +19,7 @@ from infra.contracts.specs.quantization import AwqSpec, CompressedSpec, GptqSpec
 from infra.contracts.specs.results import ResultsSpec
 from infra.contracts.specs.run import RunSpec
 from infra.contracts.specs.serving import ServingSpec
-from infra.contracts.specs.spec import Spec, refuse
+from infra.contracts.specs.spec import Spec, refusals, refuse
 from infra.contracts.specs.verdict import VerdictSpec
 
 SAMPLE = "sample"
@@ -189,6 +189,21 @@ class QuickSpec(Spec):
                 remedy="Choose among these, or name another model.",
             )
         return self
+
+
+def run_of(**form: Any) -> RunSpec:
+    """Return the run that a form asks for.
+
+    Args:
+        form: The fields of `QuickSpec`.
+
+    Raises:
+        SpecError: It cannot work.
+    """
+    try:
+        return QuickSpec(**form).run
+    except ValidationError as error:
+        raise next(refusals(error), error) from None
 
 
 def _each(given: list[Method] | list[TaskName] | str) -> list[str]:

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from infra.contracts.errors import SpecError
 
 _RECORDED: ContextVar[bool] = ContextVar("recorded", default=False)
 
@@ -37,6 +39,13 @@ def refuse(check: Callable[[_Spec], _Spec]) -> Any:
         return spec if _RECORDED.get() else check(spec)
 
     return model_validator(mode="after")(unless_recorded)
+
+
+def refusals(error: ValidationError) -> Iterator[SpecError]:
+    """Yield what was refused with words of its own."""
+    for problem in error.errors():
+        if isinstance(inner := problem.get("ctx", {}).get("error"), SpecError):
+            yield inner
 
 
 class Spec(BaseModel):

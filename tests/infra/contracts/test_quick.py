@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from deployments.recipes import sample
 from flows.evaluate_quickly import evaluate_quickly
+from infra.contracts.errors import SpecError
 from infra.contracts.specs import ModelSpec, RunSpec
-from infra.contracts.specs.quick import QuickSpec
+from infra.contracts.specs.quick import QuickSpec, run_of
 from tests.conftest import ROOT
 
 SCHEMA = parameter_schema(evaluate_quickly.fn).model_dump()
@@ -92,8 +93,21 @@ def test_tasks_are_chosen_or_written() -> None:
     assert [(task.name, task.num_fewshot, task.limit) for task in written] == [
         ("mmlu", 5, 2), ("mmlu_pro", None, 10)
     ]  # fmt: skip
-    with pytest.raises(ValidationError, match=r"no rows of mmlu(.|\n)*cause(.|\n)*remedy"):
-        run(tasks="gsm8k, mmlu")
+
+
+@pytest.mark.parametrize(
+    ("form", "fact"),
+    [
+        ({"tasks": "gsm8k, mmlu"}, "no rows of mmlu"),
+        ({"candidates": "./a/x, ./b/x"}, "Two candidates are called x"),
+    ],
+)
+def test_what_the_form_cannot_tell_is_one_error_of_ours(form: dict[str, Any], fact: str) -> None:
+    validate(DEFAULTS | form, SCHEMA, raise_on_error=True)
+    with pytest.raises(SpecError) as refused:
+        run_of(**DEFAULTS | form)
+    assert str(refused.value).startswith(refused.value.fact)
+    assert fact in refused.value.fact and refused.value.remedy
 
 
 def test_a_label_is_the_model_and_how_many_rows_unless_it_is_given() -> None:
