@@ -26,21 +26,20 @@ def evaluate_quickly(
     Everything that is not asked for here is as in the recipes. As it stands, it starts the sample.
 
     Args:
-        model: `sample`; a repository on ModelScope (`Qwen/Qwen2.5-7B-Instruct`) or Hugging Face
-            (`hf:Qwen/Qwen2.5-7B-Instruct`, with `@revision` if you like); or a folder of the
-            worker's machine (`/models/mine`, `./mine`, `~/mine`).
-        candidates: What is held against it. Choose how it is quantized, on the conversations in
-            `calibration.jsonl`; or write, with commas between, methods and ready-made checkpoints:
-            `awq, hf:Qwen/Qwen2.5-7B-Instruct-AWQ, ./mine`. None: the model is measured alone.
-        tasks: What all are asked. Choose, or write names of lm-eval with commas between.
-        rows: How many rows: `quick` for a first look, `standard` for a verdict on a few points,
-            `full` for all there are.
-        margin: Loss over all rows that is still acceptable, in percentage points; a single task may
-            lose twice that. Where the rows are too few to show it, it is widened, and the verdict
-            says so.
-        label: Name under which runs of a kind are compared over time. Empty: the model's, and how
-            many rows.
-        notify: Name of whom to notify, as your automations know it. Empty: nobody.
+        model: sample, the small model that comes with Assay; a repository on ModelScope, such as
+            Qwen/Qwen2.5-7B-Instruct; one on Hugging Face, such as hf:Qwen/Qwen2.5-7B-Instruct; or
+            a folder of the worker's machine, such as /models/mine or ./mine.
+        candidates: What the model is held against. Choose how it is quantized, by your own
+            conversations in calibration.jsonl. Or write methods and ready-made checkpoints, with
+            commas between: awq, hf:Qwen/Qwen2.5-7B-Instruct-AWQ. None: the model is measured alone.
+        tasks: What all are asked. Choose, or write names of lm-eval, with commas between.
+        rows: How many questions of each task. quick: a first look, dozens. standard: hundreds, for
+            a verdict on a few points. full: all there are.
+        margin: Percentage points that may be lost over all rows; by a single task twice that. Where
+            the rows are too few to show it, it is widened, and the verdict says so.
+        label: Name under which runs of a kind are compared over time. Empty: the model's name and
+            how many rows.
+        notify: Whom to notify, by the name that your automations have. Empty: nobody.
 
     Returns:
         Path of the report, in the state that the verdict is: `Passed`, `Regressed` or

@@ -8,9 +8,10 @@ from prefect import task
 
 from infra.contracts.records import ArmResult
 from infra.contracts.specs import BASELINE, RunSpec
-from infra.report import baseline_pack
+from infra.report import baseline_pack, notes
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
+from tasks.notes import note
 from tasks.outcomes import outcome
 
 
@@ -25,4 +26,5 @@ def adopt_baseline(pack: str, spec: RunSpec, run: RunFolder) -> ArmResult:
         result = baseline_pack.adopt(Path(pack).expanduser(), spec, run, Settings())
         timed.reused = True
     run.write(f"arm-{BASELINE}", result)
+    note(notes.of_arm(result, run.path), f"What {BASELINE} scored, by its pack")
     return outcome(result, reused=True)

@@ -10,8 +10,10 @@ from infra.contracts.specs.places import errors_placed
 from infra.models.chat_template import moment_of
 from infra.quantizers import quantizer_of
 from infra.quantizers.merging import recipe_of
+from infra.report import notes
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
+from tasks.notes import note
 from tasks.outcomes import outcome
 from tasks.progress import reported_to_prefect
 
@@ -46,4 +48,6 @@ def merge_adapter(
             log=run.log(f"merge-{arm}"),
             trust_remote_code=spec.arms[arm].model.trust_remote_code,
         )
+    log = run.log(f"merge-{arm}")
+    note(notes.of_checkpoint(checkpoint, weights, log=log), f"The whole model of {arm}")
     return outcome(checkpoint, reused=timed.reused)

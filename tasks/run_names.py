@@ -16,8 +16,9 @@ from prefect.runtime import flow_run
 from infra.contracts.specs import EndpointRunSpec, MatrixSpec, ModelSpec, RunSpec
 from infra.machine.device import detect
 
-_GENERATED = re.compile(r"[a-z]+-[a-z]+")
-"""Names that Prefect makes up: `fuzzy-otter`. Any other was given by somebody, and stays."""
+_GENERATED = re.compile(r"[A-Za-z]+-[A-Za-z]+")
+"""Names that Prefect makes up: `fuzzy-otter`, and `Fuzzy-Otter` in its form. Any other was given by
+somebody, and stays."""
 
 _UNTOLD = {"model", "checkpoint", "weights", ""}
 """Folders that are called after their parents."""

@@ -66,6 +66,7 @@ def prefect_server(home: Path, port: int | None = None) -> Iterator[Prefect]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "ASSAY_PROJECT": str(ROOT),
+        "PREFECT_SERVER_UI_API_URL": url,  # where its pages ask; the default's port is another
     }
     env.pop("PREFECT_API_URL", None)
     with (home / "server.log").open("wb") as log:

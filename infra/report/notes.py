@@ -6,6 +6,7 @@ from pathlib import Path
 
 from infra.contracts import wording
 from infra.contracts.records import (
+    Adapter,
     ArmResult,
     Checkpoint,
     Comparison,
@@ -26,6 +27,17 @@ def of_weights(weights: Weights) -> str:
         "Revision": code(weights.revision) if weights.revision else "",
         "Architecture": weights.architecture,
         "Weights": f"{wording.size(weights.size_bytes)} in {code(str(weights.path))}",
+    })  # fmt: skip
+
+
+def of_adapter(adapter: Adapter) -> str:
+    """Return where an adapter came from, and how much it is."""
+    return _facts({
+        "Adapter": code(adapter.id),
+        "From": adapter.source,
+        "Revision": code(adapter.revision) if adapter.revision else "",
+        "Rank": str(adapter.rank),
+        "Weights": f"{wording.size(adapter.size_bytes)} in {code(str(adapter.path))}",
     })  # fmt: skip
 
 

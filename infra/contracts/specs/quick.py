@@ -26,8 +26,8 @@ SAMPLE = "sample"
 """Instead of a model: the small one of this repository, with rows and conversations of its own."""
 
 _HUBS: dict[str, Literal["huggingface", "modelscope"]] = {"hf": "huggingface", "ms": "modelscope"}
-_PART = r"[A-Za-z0-9][\w.-]*"
-_SOURCE = rf"((hf|ms):)?{_PART}/{_PART}(@[\w.-]+)?|(~|\.{{0,2}})/[^,]+"
+# The form shows it to whoever wrote something else: a hub's repository, or a folder.
+_SOURCE = r"((hf|ms):)?\w[\w.-]*/\w[\w.-]*(@[\w.-]+)?|(~|\.|\.\.)?/[^,]+"
 _METHOD = "awq|gptq|w8a8|fp8"
 
 Method: TypeAlias = Literal["awq", "gptq", "w8a8", "fp8"]
@@ -216,7 +216,7 @@ def _model(text: str) -> ModelSpec:
     """Return a model as the form names it."""
     if text == SAMPLE:
         return ModelSpec(source="local", id=f"{_SAMPLE_FOLDER}/model")
-    if re.match(r"(~|\.{0,2})/", text):
+    if re.match(r"(~|\.|\.\.)?/", text):
         return ModelSpec(source="local", id=text)
     hub, _, name = text.rpartition(":")
     name, _, revision = name.partition("@")
