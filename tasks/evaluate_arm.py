@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prefect import task
-from prefect.runtime import task_run
 
 from infra.contracts.records import ArmResult, Checkpoint, PythonEnvironment
 from infra.contracts.records.embedding import EmbeddingModel
@@ -18,13 +19,12 @@ from tasks.outcomes import outcome
 from tasks.progress import reported_to_prefect
 
 
-def _name() -> str:
+def _name(parameters: dict[str, Any]) -> str:
     """Return the name of the task run: `evaluate-baseline`, and `evaluate-baseline-repeat`."""
-    given = task_run.parameters
-    return f"evaluate-{given['arm']}" + (f"-{arms.REPEAT}" if given["repeat"] else "")
+    return f"evaluate-{parameters['arm']}" + (f"-{arms.REPEAT}" if parameters["repeat"] else "")
 
 
-@task(name="evaluate-arm", task_run_name=_name, tags={"gpu"})
+@task(name="evaluate-arm", task_run_name=_name, tags={"gpu"})  # type: ignore[arg-type]
 def evaluate_arm(
     arm: str,
     checkpoint: Checkpoint,
