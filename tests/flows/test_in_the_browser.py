@@ -1,0 +1,136 @@
+"""What a person does in the Prefect UI, in a real browser: starts a run, follows it, cancels it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from infra.contracts.records import PythonEnvironment, Report
+from tasks.outcomes import NAMES
+from tests import tab
+from tests.browser import CHROMIUM
+from tests.flows.test_matrix_on_workers import wait_for, worker
+from tests.flows.test_quantize_and_evaluate import processes_of_runs
+from tests.prefect_server import Prefect, prefect_server
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.engine,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
+
+_PATIENCE = 60_000
+"""Milliseconds until a page shows what it should; the machine may be busy."""
+
+
+@pytest.fixture(scope="module")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
+    home = tmp_path_factory.mktemp("prefect")
+    with prefect_server(home) as server:
+        server.env |= {
+            "TMPDIR": str(home),  # by which its runs' processes are found
+            "ASSAY_RUNS": str(home / "runs"),
+            "ASSAY_LEASES": str(home / "leases"),
+            "CUDA_VISIBLE_DEVICES": "-1",
+        }
+        server.call("work-pool", "create", "assay", "--type", "process")
+        server.call("--no-prompt", "deploy", "--name", "quick")
+        yield server
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    with tab.opened() as page:
+        page.set_default_timeout(_PATIENCE)
+        expect.set_options(timeout=_PATIENCE)
+        yield page
+
+
+def open_form(prefect: Prefect, page: Page) -> None:
+    page.goto(f"{prefect.url.removesuffix('/api')}/v2/deployments")
+    page.get_by_role("link", name="quick", exact=True).click()
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Custom run").click()
+    expect(page.get_by_label("model")).to_have_value("sample")
+
+
+def submit(page: Page) -> str:
+    """Send the form, go to the page of the run that comes of it, and return the run."""
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_role("button", name="View run").click()
+    page.wait_for_url("**/runs/flow-run/*")
+    return page.url.partition("?")[0].rpartition("/")[2]
+
+
+def state_of(prefect: Prefect, run: str) -> str:
+    (found,) = prefect.read("flow_runs/filter", flow_runs={"id": {"any_": [run]}})
+    return str(found["state_type"])
+
+
+def expect_drawn(images: Locator) -> None:
+    """Fail without an image, or with one that is broken."""
+    expect(images.first).to_be_visible()
+    widths = images.evaluate_all("all => all.map(image => image.naturalWidth)")
+    assert widths and min(widths) > 0, widths
+
+
+def test_a_run_is_started_from_the_form_and_followed_to_its_report(
+    prefect: Prefect,
+    page: Page,
+    server_environment: PythonEnvironment,
+    quantizer_environment: PythonEnvironment,
+) -> None:
+    open_form(prefect, page)
+    page.get_by_label("model").fill("qwen")
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_text("'qwen' does not match").first).to_be_visible()
+    assert prefect.read("flow_runs/filter") == []
+
+    page.get_by_label("model").fill("sample")
+    page.get_by_label("label").fill("browser")
+    run = submit(page)
+    with worker(prefect, "one"):
+        expect(page.get_by_text("sample · awq-4bit-g128 · browser").first).to_be_visible()
+        wait_for("the end", prefect, lambda: state_of(prefect, run) in ("COMPLETED", "FAILED"), 800)
+    (folder,) = (prefect.home / "runs").glob("browser-*")
+    report = Report.model_validate_json((folder / "report.json").read_text())
+    page.reload()
+    expect(page.get_by_text(NAMES[report.verdict.status], exact=True).first).to_be_visible()
+
+    page.get_by_role("tab", name="Artifacts").click()
+    expect_drawn(page.locator("img[src^='data:image']"))
+    page.get_by_role("link", name="report-browser").first.click()
+    expect(page.get_by_role("cell", name="gsm8k").first).to_be_visible()
+    expect_drawn(page.locator("img[src^='data:image']"))
+
+    page.goto((folder / "report.html").as_uri())
+    expect(page.get_by_text(report.verdict.headline).first).to_be_visible()
+    expect_drawn(page.locator("img"))
+
+
+def test_a_run_that_is_cancelled_leaves_nothing(
+    prefect: Prefect, page: Page, server_environment: PythonEnvironment, own_cache: Path
+) -> None:
+    prefect.env["ASSAY_CACHE"] = str(own_cache)  # nothing is answered yet: an engine has to start
+    leases = prefect.home / "leases"
+    open_form(prefect, page)
+    page.get_by_role("tab", name="Write").first.click()
+    _, model, written, *_ = page.get_by_role("textbox").all()
+    assert (model.input_value(), written.input_value()) == ("sample", "")
+    written.fill("./infra/sample/model-awq")
+    page.get_by_label("label").fill("cancelled")
+    run = submit(page)
+    with worker(prefect, "two"):
+        wait_for("a lease", prefect, lambda: list(leases.glob("*.json")))
+        assert processes_of_runs(prefect) != []
+        page.reload()
+        page.get_by_role("button", name="Open menu").click()
+        page.get_by_role("menuitem", name="Cancel").click()
+        page.get_by_role("button", name="Cancel Flow Run").click()
+        wait_for("the end", prefect, lambda: state_of(prefect, run) == "CANCELLED")
+        wait_for("nothing", prefect, lambda: processes_of_runs(prefect) == [])
+        assert list(leases.glob("*.json")) == []
+    expect(page.get_by_text("Cancelled", exact=True).first).to_be_visible()
