@@ -11,8 +11,8 @@ from infra.contracts.specs import BASELINE, RunSpec
 from infra.report import baseline_pack, notes
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
-from tasks.notes import note
 from tasks.outcomes import outcome
+from tasks.task_page import show
 
 
 @task(name="adopt-baseline", task_run_name="adopt-baseline")
@@ -26,5 +26,5 @@ def adopt_baseline(pack: str, spec: RunSpec, run: RunFolder) -> ArmResult:
         result = baseline_pack.adopt(Path(pack).expanduser(), spec, run, Settings())
         timed.reused = True
     run.write(f"arm-{BASELINE}", result)
-    note(notes.of_arm(result, run.path), f"What {BASELINE} scored, by its pack")
+    show(notes.of_arm(result, run.path), f"What {BASELINE} scored, by its pack")
     return outcome(result, reused=True)

@@ -14,9 +14,9 @@ from infra.machine.environments import ensure, locate
 from infra.report import notes
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
-from tasks.notes import note
 from tasks.outcomes import may_heal, outcome
 from tasks.progress import reported_to_prefect
+from tasks.task_page import show
 
 
 def _name() -> str:
@@ -64,5 +64,5 @@ def build_environment(
             program, kind, settings=settings, progress=progress, log=run.log(name), python=own
         )
     log = None if present else run.log(name)
-    note(notes.of_environment(environment, log=log), f"The environment of {program}")
+    show(notes.of_environment(environment, log=log), f"The environment of {program}")
     return outcome(environment, reused=present)

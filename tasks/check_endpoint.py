@@ -14,8 +14,8 @@ from infra.store import store_format
 from infra.store.run_folder import RunFolder, open_run
 from infra.store.settings import Settings
 from tasks.check_prerequisites import end_with_worker
-from tasks.notes import note
 from tasks.progress import reported_to_prefect
+from tasks.task_page import show
 
 
 @task(name="check-endpoint", task_run_name="check-endpoint")
@@ -40,7 +40,7 @@ def check_endpoint(spec: EndpointRunSpec) -> tuple[RunFolder, Found, str | None]
             spec, settings=settings, progress=progress, fetch_rows=True
         )
         progress.say(f"preflight\n{table(survey.findings)}")
-        note(f"```text\n{table(survey.findings)}\n```", "What the run needs, and what is there")
+        show(f"```text\n{table(survey.findings)}\n```", "What the run needs, and what is there")
         refuse(survey.findings)
         assert survey.found is not None  # noqa: S101 -- without it there is a problem
         run = open_run(spec, settings, created=flow_run.scheduled_start_time, key=str(flow_run.id))

@@ -21,8 +21,8 @@ from infra.stages.run_key import INPUTS, inputs_of, run_key
 from infra.store import store_format
 from infra.store.run_folder import RunFolder, open_run
 from infra.store.settings import Settings
-from tasks.notes import note
 from tasks.progress import reported_to_prefect
+from tasks.task_page import show
 
 
 @task(name="check-prerequisites", task_run_name="check-prerequisites")
@@ -45,7 +45,7 @@ def check_prerequisites(spec: RunSpec) -> RunFolder:
         )
         findings += replaced(_deployed(), spec)
         progress.say(f"preflight\n{table(findings)}")
-        note(f"```text\n{table(findings)}\n```", "What the run needs, and what is there")
+        show(f"```text\n{table(findings)}\n```", "What the run needs, and what is there")
         refuse(findings)
         run = open_run(spec, settings, created=flow_run.scheduled_start_time, key=str(flow_run.id))
         run.write(INPUTS, inputs_of(spec, settings))

@@ -9,8 +9,8 @@ from infra.contracts.specs import RunSpec
 from infra.judging import evidence
 from infra.report import notes
 from infra.store.run_folder import RunFolder
-from tasks.notes import note
 from tasks.progress import reported_to_prefect
+from tasks.task_page import show
 
 
 @task(name="compare", task_run_name="compare-{name}")
@@ -32,5 +32,5 @@ def compare(
     with reported_to_prefect() as progress, run.stage(f"compare-{name}"):
         compared = evidence.compare(baseline, candidate, name, repeat, spec, run.path, progress)
     run.write(f"comparison-{name}", compared)
-    note(notes.of_comparison(compared), f"{name} beside the baseline")
+    show(notes.of_comparison(compared), f"{name} beside the baseline")
     return compared

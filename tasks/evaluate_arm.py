@@ -14,9 +14,9 @@ from infra.report import notes
 from infra.stages import arms
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
-from tasks.notes import note
 from tasks.outcomes import outcome
 from tasks.progress import reported_to_prefect
+from tasks.task_page import show
 
 
 def _name(parameters: dict[str, Any]) -> str:
@@ -57,5 +57,5 @@ def evaluate_arm(
         )  # fmt: skip
         timed.reused = all(task.reused for task in result.tasks.values())
     run.write(f"arm-{name}", result)
-    note(notes.of_arm(result, run.path), f"What {name} scored")
+    show(notes.of_arm(result, run.path), f"What {name} scored")
     return outcome(result, reused=timed.reused)

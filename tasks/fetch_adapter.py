@@ -10,9 +10,9 @@ from infra.models import lora
 from infra.report import notes
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
-from tasks.notes import note
 from tasks.outcomes import may_heal
 from tasks.progress import reported_to_prefect
+from tasks.task_page import show
 
 
 @task(
@@ -28,5 +28,5 @@ def fetch_adapter(arm: str, adapter: AdapterSpec, weights: Weights, run: RunFold
         found = lora.fetch(adapter, settings=Settings(), progress=progress)
         lora.check_fits(found, weights)
     run.write(f"adapter-{arm}", found)
-    note(notes.of_adapter(found), f"The adapter of {arm}")
+    show(notes.of_adapter(found), f"The adapter of {arm}")
     return found

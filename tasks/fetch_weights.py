@@ -10,9 +10,9 @@ from infra.models import weights as store
 from infra.report import notes
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
-from tasks.notes import note
 from tasks.outcomes import may_heal
 from tasks.progress import reported_to_prefect
+from tasks.task_page import show
 
 
 @task(
@@ -27,5 +27,5 @@ def fetch_weights(arm: str, model: ModelSpec, run: RunFolder) -> Weights:
     with reported_to_prefect() as progress, run.stage(f"weights-{arm}"):
         weights = store.fetch(model, settings=Settings(), progress=progress)
     run.write(f"weights-{arm}", weights)
-    note(notes.of_weights(weights), f"The weights of {arm}")
+    show(notes.of_weights(weights), f"The weights of {arm}")
     return weights

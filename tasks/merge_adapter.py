@@ -13,9 +13,9 @@ from infra.quantizers.merging import recipe_of
 from infra.report import notes
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
-from tasks.notes import note
 from tasks.outcomes import outcome
 from tasks.progress import reported_to_prefect
+from tasks.task_page import show
 
 
 @task(name="merge-adapter", task_run_name="merge-adapter-{arm}")
@@ -49,5 +49,5 @@ def merge_adapter(
             trust_remote_code=spec.arms[arm].model.trust_remote_code,
         )
     log = run.log(f"merge-{arm}")
-    note(notes.of_checkpoint(checkpoint, weights, log=log), f"The whole model of {arm}")
+    show(notes.of_checkpoint(checkpoint, weights, log=log), f"The whole model of {arm}")
     return outcome(checkpoint, reused=timed.reused)

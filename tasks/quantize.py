@@ -14,9 +14,9 @@ from infra.report import notes
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from infra.suite.prompt_check import check_prompts
-from tasks.notes import note
 from tasks.outcomes import outcome
 from tasks.progress import reported_to_prefect
+from tasks.task_page import show
 
 
 @task(name="quantize", task_run_name="quantize-{arm}", tags={"gpu"})
@@ -65,5 +65,5 @@ def quantize(
         )
         look_at_files(arm, checkpoint, weights, spec.evaluation.triage, run=run, progress=progress)
     log = run.log(f"quantize-{arm}")
-    note(notes.of_checkpoint(checkpoint, weights, log=log), f"The checkpoint of {arm}")
+    show(notes.of_checkpoint(checkpoint, weights, log=log), f"The checkpoint of {arm}")
     return outcome(checkpoint, reused=timed.reused)

@@ -6,7 +6,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
 
-def note(markdown: str, description: str) -> None:
+def show(markdown: str, description: str) -> None:
     """Show what this task gave. Without a key: only its page has it, no list of versions.
 
     A result stands, whether it can be shown or not.
