@@ -96,8 +96,8 @@ def kept(
         counted = newest.get(run.label, 0) + run.finished
         newest[run.label] = counted
         reason = ""
-        if run.path.name in at_work and not run.finished:
-            reason = "runs now"
+        if run.path.name in at_work:
+            reason = "in use now"
         elif policy.labels and run.label not in policy.labels:
             reason = "of another label"
         elif run.label in policy.keep_labels:

@@ -26,6 +26,7 @@ from infra.report import receipt, verdict_file
 from infra.report.cards import card_names
 from infra.report.receipt.sealing import load
 from infra.store.content import digest_file, digest_files
+from infra.store.usage import used
 
 _SOURCES: dict[str, Source] = {
     "hf": "huggingface", "huggingface": "huggingface",
@@ -276,6 +277,7 @@ def _checkpoint(pair: Pair, folder: Path) -> Checkpoint:
 
 def _require_same_files(pair: Pair, checkpoint: Checkpoint) -> None:
     judged = pair.candidate.checkpoint.digest
+    used(checkpoint.path)
     if not checkpoint.path.is_dir():
         raise PushRefused(
             f"The checkpoint of {pair.name} is not in {checkpoint.path} any more.",

@@ -11,6 +11,7 @@ from infra.contracts.specs import BASELINE, ArmSpec
 from infra.report import published
 from infra.report.receipt.weights import check_weights
 from infra.store.settings import Settings
+from infra.store.usage import for_run, used
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def choose(run: Path, candidate: str | None, settings: Settings) -> Chosen:
     path = path if path.exists() else settings.runs.expanduser() / run
     report = published.read(path)
     folder = (path if path.is_dir() else path.parent).absolute()
+    for_run(folder)  # which stays as long as it is tried
     chosen = Chosen(folder, Pair(report, _named(report, candidate)))
     _require_weights(chosen)
     return chosen
@@ -91,6 +93,8 @@ def _require_weights(chosen: Chosen) -> None:
         folder = chosen.checkpoint(name).path
         adapter = chosen.checkpoint(name).adapter
         served = [folder, *([adapter.path] if adapter and not adapter.merged else [])]
+        for one in served:
+            used(one)
         if gone := next((one for one in served if not one.is_dir()), None):
             raise WeightsError(
                 f"The weights of {name} are no longer there: {gone}.",

@@ -94,7 +94,7 @@ def test_a_run_that_is_tried_again_since_stays_with_what_it_used(made: Made) -> 
     assert process.stdout and process.stdout.readline() == "ready\n"
     freed = free(plan, made.settings, Silent())
     process.communicate("\n", timeout=60)
-    assert freed.stayed[tried] == "runs now"
+    assert freed.stayed[tried] == "in use now"
     assert freed.stayed[made.cache / "scores" / "lost"] == "a kept run used it"
     assert freed.stayed[list_of_it] == "needed by now"
     assert (tried / "spec.json").is_file()
