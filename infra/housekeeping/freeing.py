@@ -50,6 +50,8 @@ def free(plan: Plan, settings: Settings, progress: Progress) -> Freed:
     Raises:
         StoreError: Somebody else cleans up the same store.
     """
+    if not plan.freed:
+        return Freed()
     with _alone(plan.cache):
         return _Freeing(plan, settings, progress).run()
 
