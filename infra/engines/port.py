@@ -187,6 +187,7 @@ class Engine(Protocol):
         server: ServedEndpoint,
         points: Sequence[Point],
         *,
+        budget_seconds: float | None,
         folder: Path,
         log: Path,
         progress: Progress,
@@ -197,6 +198,7 @@ class Engine(Protocol):
             setup: What is served.
             server: Where, alive.
             points: Where to measure; without any nothing is timed.
+            budget_seconds: After so many no point begins but the first; none for all.
             folder: Receives files that are worth a look afterwards.
             log: Receives all that whoever measures prints; overwritten.
             progress: Called every second.

@@ -50,6 +50,14 @@ def half_width(seconds: Sequence[float]) -> float | None:
     return t * statistics.stdev(seconds) / math.sqrt(len(seconds)) / mean
 
 
+def left_out(points: Sequence[Point], budget_seconds: float | None) -> list[str]:
+    """Return what is said of points for which the budget left no time."""
+    return [
+        f"not timed with {point.what}: the {budget_seconds:g} s of speed.budget_seconds were spent"
+        for point in points
+    ]
+
+
 class Timing(NamedTuple):
     """What was measured at some points."""
 

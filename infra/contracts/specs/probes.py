@@ -66,6 +66,10 @@ class SpeedSpec(Spec):
     """A measurement ends before that when the mean time of a request is known to this share: half
     the width of its 95 % interval. 0 asks all."""
 
+    budget_seconds: float | None = Field(default=None, gt=0)
+    """After so many seconds no further measurement of an arm begins; the report says which were
+    left out. Empty: all are made."""
+
     objective_ttft_ms: float | None = Field(default=None, gt=0)
     """What you promise for the time to the first token. Given, the report shows the goodput: the
     requests a second that keep it."""

@@ -94,6 +94,7 @@ class LlamaCpp:
         server: ServedEndpoint,
         points: Sequence[Point],
         *,
+        budget_seconds: float | None,
         folder: Path,
         log: Path,
         progress: Progress,
@@ -101,7 +102,9 @@ class LlamaCpp:
         """Send random prompts and note when tokens come."""
         from infra.engines.llamacpp.timing import time_points
 
-        return time_points(setup, server, points, log=log, progress=progress)
+        return time_points(
+            setup, server, points, budget_seconds=budget_seconds, log=log, progress=progress
+        )
 
     def serve(
         self,

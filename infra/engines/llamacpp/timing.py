@@ -9,6 +9,7 @@ other prompts warms up.
 from __future__ import annotations
 
 import json
+import math
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ from infra.contracts.records import SpeedPoint
 from infra.engines.connection import connect
 from infra.engines.endpoint import ServedEndpoint
 from infra.engines.port import Setup
-from infra.engines.timing import Point, Timing, half_width
+from infra.engines.timing import Point, Timing, half_width, left_out
 from infra.machine.ticker import Ticker
 from infra.store.content import digest_of
 
@@ -51,15 +52,20 @@ def time_points(
     server: ServedEndpoint,
     points: Sequence[Point],
     *,
+    budget_seconds: float | None,
     log: Path,
     progress: Progress,
 ) -> Timing:
     """See `port.Engine.time`."""
     vocabulary = _vocabulary(setup.checkpoint)
-    measured, doubts = [], []
+    measured: list[SpeedPoint] = []
+    doubts: list[str] = []
     log.parent.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
     with log.open("w", encoding="utf-8") as lines:
         for point in points:
+            if measured and time.monotonic() - began > (budget_seconds or math.inf):
+                break
             short = min(point.output_tokens, _WARM_UP_TOKENS)
             warm = point.model_copy(update={"requests": point.concurrency, "output_tokens": short})
             _run(warm, "warm-up", server, vocabulary, progress)
@@ -78,6 +84,7 @@ def time_points(
             measured.append(_speed(point, answers, len(failures), seconds))
             found = _doubts(point, answers, len(failures))
             doubts += [f"{point.what}: {doubt}; see {log}" for doubt in found]
+    doubts += left_out(points[len(measured) :], budget_seconds)
     return Timing(tuple(measured), tuple(doubts), _command(points[0]) if points else ())
 
 

@@ -96,6 +96,7 @@ class Vllm:
         server: ServedEndpoint,
         points: Sequence[Point],
         *,
+        budget_seconds: float | None,
         folder: Path,
         log: Path,
         progress: Progress,
@@ -103,7 +104,10 @@ class Vllm:
         """Run its own benchmark beside the server, in the server's environment."""
         from infra.engines.vllm.timing.command import time_points
 
-        return time_points(setup, server, points, folder=folder, log=log, progress=progress)
+        return time_points(
+            setup, server, points,
+            budget_seconds=budget_seconds, folder=folder, log=log, progress=progress,
+        )  # fmt: skip
 
     def serve(
         self,

@@ -78,6 +78,7 @@ class BenchProbe(Probe):
             self._subject.setup,
             server,
             points,
+            budget_seconds=self._spec.speed.budget_seconds,
             folder=self._run.path / "bench" / self._subject.name,
             log=log,
             progress=self._progress,
@@ -93,7 +94,7 @@ class BenchProbe(Probe):
             seconds=round(time.monotonic() - started, 2),
         )
         if points:
-            self._say(f"timed at {len(points)} points in {bench.seconds:.0f} s")
+            self._say(f"timed at {len(bench.points)} points in {bench.seconds:.0f} s")
         return bench
 
     def _fitting(self, window: int) -> list[Point]:

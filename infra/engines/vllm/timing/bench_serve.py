@@ -4,12 +4,14 @@
 
 Runs in the server's environment and imports nothing of ours. The request (version 3):
 
-    {"version": 3, "runs": [{"what": text, "arguments": [text, …], "timed": null or
+    {"version": 3, "budget_seconds": float or null, "runs": [{"what": text,
+        "arguments": [text, …], "timed": null or
         {"part": int, "most": int, "precision": float, "seed": int}}, …]}
 
 `arguments` are those of the command line after `vllm bench serve`. A timed run asks `part` requests
 at a time, each part with prompts of its own, until the half-width of the 95 % interval of a
-request's mean time is at most `precision` of that mean, or `most` were asked. The response:
+request's mean time is at most `precision` of that mean, or `most` were asked. Once `budget_seconds`
+have passed since vLLM was loaded no warm-up begins, nor what it is for. The response:
 `results`, of every timed run what the command saves with `--save-result`, over all its parts,
 `half_width`, and as `answers` of each request the milliseconds to its first token and for each
 further one (null of an answer of one token). A run that fails ends all of them, with a traceback
@@ -24,6 +26,7 @@ import math
 import statistics
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 VERSION = 3
@@ -45,8 +48,12 @@ def main():
     parser = FlexibleArgumentParser(prog="vllm bench serve")
     serve.add_cli_args(parser)
     results = []
+    began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         for number, run in enumerate(runs):
+            spent = time.monotonic() - began
+            if not run["timed"] and results and spent > (request["budget_seconds"] or math.inf):
+                break
             tell(run["what"], number, len(runs))
 
             def ask(*more, arguments=run["arguments"]):

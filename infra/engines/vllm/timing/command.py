@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,7 +14,7 @@ from infra.contracts.errors import ProcessError, ProcessTimedOut
 from infra.contracts.progress import Progress
 from infra.engines.endpoint import ServedEndpoint
 from infra.engines.port import Setup
-from infra.engines.timing import Point, Timing
+from infra.engines.timing import Point, Timing, left_out
 from infra.engines.vllm.command import inherited
 from infra.engines.vllm.timing.arguments import Target, arguments, seed, warm_up
 from infra.engines.vllm.timing.results import Response, Result, doubts, speed_point
@@ -36,6 +36,7 @@ def time_points(
     server: ServedEndpoint,
     points: Sequence[Point],
     *,
+    budget_seconds: float | None,
     folder: Path,
     log: Path,
     progress: Progress,
@@ -48,21 +49,26 @@ def time_points(
         trust_remote_code=setup.trust_remote_code,
     )
     python = setup.environment.python
-    results = _measure(points, target, server, python, folder, log, progress) if points else []
+    results: list[Result] = []
+    if points:
+        asked = request(points, target, budget_seconds)
+        results = _measure(points, asked, server, python, folder, log, progress)
+    timed = list(zip(points, results, strict=False))
+    found = [
+        f"{point.what}: {doubt}; see {log}"
+        for point, result in timed
+        for doubt in doubts(point, result)
+    ]
     return Timing(
-        points=tuple(map(speed_point, points, results)),
-        doubts=tuple(
-            f"{point.what}: {doubt}; see {log}"
-            for point, result in zip(points, results, strict=True)
-            for doubt in doubts(point, result)
-        ),
+        points=tuple(speed_point(point, result) for point, result in timed),
+        doubts=(*found, *left_out(points[len(results) :], budget_seconds)),
         command=("vllm", "bench", "serve", *arguments(points[0], target)) if points else (),
     )
 
 
 def _measure(
     points: Sequence[Point],
-    target: Target,
+    asked: Mapping[str, object],
     server: ServedEndpoint,
     python: Path,
     folder: Path,
@@ -72,7 +78,7 @@ def _measure(
     folder.mkdir(parents=True, exist_ok=True)
     request_file, response_file = folder / "request.json", folder / "response.json"
     response_file.unlink(missing_ok=True)
-    request_file.write_text(json.dumps(request(points, target), indent=2), encoding="utf-8")
+    request_file.write_text(json.dumps(asked, indent=2), encoding="utf-8")
     command = [str(word) for word in (python, "-I", "-u", WORKER, request_file, response_file)]
     started = time.monotonic()
     deadline = started + _POINT_SECONDS * len(points)
@@ -86,7 +92,8 @@ def _measure(
                     remedy="Lower speed.requests or speed.output_tokens.",
                 )
     try:
-        results = _results(points, code, response_file, log)
+        fewer = asked["budget_seconds"] is not None
+        results = _results(points, code, response_file, log, fewer=fewer)
     except ProcessError:
         server.raise_if_failing()
         raise
@@ -95,7 +102,9 @@ def _measure(
     return results
 
 
-def request(points: Sequence[Point], target: Target) -> dict[str, object]:
+def request(
+    points: Sequence[Point], target: Target, budget_seconds: float | None
+) -> dict[str, object]:
     """Return the worker's request: every point once to warm up, and then to be timed."""
     runs: list[dict[str, object]] = []
     for point in points:
@@ -113,7 +122,7 @@ def request(points: Sequence[Point], target: Target) -> dict[str, object]:
                 },
             },
         ]
-    return {"version": PROTOCOL, "runs": runs}
+    return {"version": PROTOCOL, "budget_seconds": budget_seconds, "runs": runs}
 
 
 def _environment(server: ServedEndpoint) -> dict[str, str]:
@@ -145,7 +154,18 @@ def _phase(line: str) -> str | None:
         return None  # torn: it is being written, or something else wrote into it
 
 
-def _results(points: Sequence[Point], code: int, answered: Path, log: Path) -> list[Result]:
+def _results(
+    points: Sequence[Point], code: int, answered: Path, log: Path, *, fewer: bool
+) -> list[Result]:
+    """Read what the worker left.
+
+    Args:
+        points: What was to be timed.
+        code: The worker's exit code.
+        answered: Its response.
+        log: Of it.
+        fewer: Whether its budget may have left no time for the last of them.
+    """
     if code != 0:
         raise _failed(f"ended with {describe_exit(code)}", log)
     try:
@@ -156,9 +176,9 @@ def _results(points: Sequence[Point], code: int, answered: Path, log: Path) -> l
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise _failed(f"left a result that cannot be read ({place}: {first['msg']})", log) from None
-    if len(results) != len(points):
+    if len(results) != len(points) and not (fewer and 0 < len(results) < len(points)):
         raise _failed(f"timed {len(results)} of {len(points)} points", log)
-    for point, result in zip(points, results, strict=True):
+    for point, result in zip(points, results, strict=False):
         if not result.completed:
             raise _failed(f"got no answer to {point.requests} requests ({point.what})", log)
     return results

@@ -84,8 +84,21 @@ def setup(gguf: Path) -> Setup:
     return Setup(gguf, ServingSpec(engine="llamacpp"), environment, detect("cpu"))
 
 
-def timed(setup: Setup, server: Streams, folder: Path) -> Any:
-    return time_points(setup, server, POINTS, log=folder / "log", progress=Silent())  # type: ignore[arg-type]
+def timed(
+    setup: Setup, server: Streams, folder: Path, *, budget_seconds: float | None = None
+) -> Any:
+    return time_points(
+        setup, server, POINTS,  # type: ignore[arg-type]
+        budget_seconds=budget_seconds, log=folder / "log", progress=Silent(),
+    )  # fmt: skip
+
+
+def test_beyond_its_budget_no_point_begins(setup: Setup, tmp_path: Path) -> None:
+    with Streams().running() as server:
+        timing = timed(setup, server, tmp_path, budget_seconds=1e-9)
+    assert len(timing.points) == 1 < len(POINTS)
+    said = [doubt for doubt in timing.doubts if doubt.startswith("not timed with")]
+    assert len(said) == len(POINTS) - 1
 
 
 def test_every_point_is_warmed_up_and_then_timed(setup: Setup, tmp_path: Path) -> None:
@@ -146,8 +159,9 @@ def test_the_real_one_is_timed(
         progress=Silent(),
     ) as server:  # fmt: skip
         timing = engine.time(
-            real, server, POINTS, folder=tmp_path, log=tmp_path / "bench.log", progress=Silent()
-        )
+            real, server, POINTS, budget_seconds=None, folder=tmp_path,
+            log=tmp_path / "bench.log", progress=Silent(),
+        )  # fmt: skip
     assert [(p.requests, p.failed) for p in timing.points] == [(5, 0), (2, 0)]
     assert timing.doubts == ()
     assert (tmp_path / "bench.log").read_text().count("_Answer") == 7

@@ -202,6 +202,13 @@ def test_a_timing_that_fails_is_said_and_costs_nothing_else(
     assert not probe.present  # the next run tries again
 
 
+def test_a_budget_may_leave_points_out_which_is_said(stage: Stage) -> None:
+    bench = stage.take(stage.probe("few", speed={"concurrencies": [1, 4], "budget_seconds": 60}))
+    assert bench is not None
+    assert [point.concurrency for point in bench.points] == [1]
+    assert "not timed with 128 tokens in, 4 at a time: the 60 s" in "\n".join(stage.said)
+
+
 def test_what_an_earlier_attempt_left_is_no_result(stage: Stage) -> None:
     assert stage.take(stage.probe("good")) is not None
     assert stage.take(stage.probe("silent", conditions="others")) is None

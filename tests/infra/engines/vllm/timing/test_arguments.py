@@ -25,7 +25,7 @@ def option(words: tuple[str, ...], name: str) -> str:
 
 def test_the_request_is_the_golden_one() -> None:
     point = POINTS[0]
-    assert json.loads(json.dumps(command.request([point], TARGET))) == json.loads(
+    assert json.loads(json.dumps(command.request([point], TARGET, None))) == json.loads(
         GOLDEN.read_text()
     )
 
