@@ -16,6 +16,8 @@ RUN := $(VENV)/bin/python
 RECIPE ?= sample
 REPEATS ?= 1
 GPU_CASES := flow-kill flow-int cancelled worker-kill server-kill engine-kill awq-flow-kill awq-quantizer-kill
+POOL ?= assay
+ALL_DEPLOYMENTS = $(shell sed -n 's/^  - name: //p' prefect.yaml)
 
 .PHONY: help
 help:  ## Show this list
@@ -65,13 +67,15 @@ ui: $(VENV)/.ready  ## Open the Prefect UI on http://127.0.0.1:4200 (Ctrl-C ends
 	@PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=prefect.server.concurrency.lease_storage.filesystem $(VENV)/bin/prefect server start --host 127.0.0.1 --port 4200
 
 .PHONY: deploy
-deploy: $(VENV)/.ready  ## Register the deployments on the configured Prefect server
-	@$(VENV)/bin/prefect work-pool inspect assay >/dev/null 2>&1 || $(VENV)/bin/prefect work-pool create assay --type process
-	@ASSAY_PROJECT=$(CURDIR) $(VENV)/bin/prefect --no-prompt deploy --all
+deploy: $(VENV)/.ready  ## Register the deployments on the configured Prefect server: make deploy POOL=assay-gpu DEPLOYMENTS="candidates matrix"
+	@$(VENV)/bin/prefect work-pool inspect $(POOL) >/dev/null 2>&1 || $(VENV)/bin/prefect work-pool create $(POOL) --type process
+	@if [ $(POOL) = assay ] && [ -z "$(DEPLOYMENTS)" ]; then ASSAY_PROJECT=$(CURDIR) $(VENV)/bin/prefect --no-prompt deploy --all; \
+	else for name in $(or $(DEPLOYMENTS),$(ALL_DEPLOYMENTS)); do ASSAY_PROJECT=$(CURDIR) $(VENV)/bin/prefect --no-prompt deploy --name $$name --pool $(POOL); done; fi
+	@$(VENV)/bin/prefect automation inspect assay-run-lost >/dev/null 2>&1 || $(VENV)/bin/prefect automation create --from-file deployments/lost_runs.yaml
 
 .PHONY: worker
-worker: $(VENV)/.ready  ## Start a worker that carries out deployed runs
-	@$(VENV)/bin/prefect worker start --pool assay
+worker: $(VENV)/.ready  ## Start a worker that carries out deployed runs: make worker POOL=assay-gpu
+	@PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30 $(VENV)/bin/prefect worker start --pool $(POOL)
 
 .PHONY: check
 check: $(VENV)/.ready  ## Lint, types, layers

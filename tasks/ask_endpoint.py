@@ -16,7 +16,7 @@ from infra.contracts.specs.endpoint_run import EndpointRunSpec
 from infra.report import endpoint as report
 from infra.report import receipt, trend
 from infra.report.trend import endpoint_rows
-from infra.stages import endpoint
+from infra.stages import endpoint, sharing
 from infra.store.run_folder import RunFolder, runs_folder
 from infra.store.settings import Settings
 from tasks.outcomes import Published
@@ -53,6 +53,8 @@ def ask_endpoint(
             show(finished)
         except Exception as error:
             logger.warning(f"The report is written, but not shown everywhere: {error}")
+    with reported_to_prefect() as progress:
+        sharing.leave(run, spec.results, Settings(), progress)
     logger.info(report.headline(finished))
     logger.info(f"seal: {receipt.seal_of(run.path)}")
     logger.info(f"report: {page}")

@@ -18,6 +18,7 @@ from infra.machine.parent import end_with
 from infra.preflight import found_before, refuse, survey, table
 from infra.preflight.replaced import replaced
 from infra.stages.run_key import INPUTS, inputs_of, run_key
+from infra.stages.sharing import take_history
 from infra.store import store_format
 from infra.store.run_folder import RunFolder, open_run
 from infra.store.settings import Settings
@@ -49,6 +50,7 @@ def check_prerequisites(spec: RunSpec) -> RunFolder:
         refuse(findings)
         run = open_run(spec, settings, created=flow_run.scheduled_start_time, key=str(flow_run.id))
         run.write(INPUTS, inputs_of(spec, settings))
+        take_history(spec.results, settings, progress)
         if (power := planned(spec, settings, progress)) is not None:
             run.write("plan", power)
     return run

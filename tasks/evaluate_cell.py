@@ -6,9 +6,12 @@ import os
 import re
 import sys
 import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
+import httpx
 from prefect import task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
@@ -19,12 +22,14 @@ from prefect.client.schemas.filters import (
     LogFilter,
     LogFilterFlowRunId,
 )
-from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
 from prefect.client.schemas.sorting import LogSort
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
+from prefect.logging import get_run_logger
 
 from infra.contracts.errors import CellFailed
+from infra.contracts.progress import Silent
 from infra.contracts.specs import CellSpec
 from infra.machine.processes import run as run_process
 from infra.machine.processes import tail
@@ -32,6 +37,7 @@ from infra.stages.run_key import finished_run, run_key
 from infra.store.content import write_atomically
 from infra.store.run_folder import runs_folder
 from infra.store.settings import Settings
+from infra.store.shared import shared_of
 from tasks.outcomes import outcome
 from tasks.progress import reported_to_prefect
 
@@ -45,22 +51,28 @@ and both share what is answered."""
 _REPORT = re.compile(r"^report: (.+)$")
 _TAIL_LINES = 12
 
+_LIVES = 3
+"""How many workers may be lost at one cell: what ends each of them may be the cell."""
+
+_TURN_MILLISECONDS = 100
+
 
 @task(name="evaluate-cell", task_run_name="evaluate-{cell.name}")
-def evaluate_cell(cell: CellSpec, folder: Path, *, deployed: bool) -> Path:
+def evaluate_cell(cell: CellSpec, folder: Path, *, deployed: bool, turn: int = 0) -> Path:
     """Return the `report.json` of a cell; one that is finished already is taken as it is.
 
     Args:
         cell: What to run.
         folder: Receives its spec and its log.
         deployed: Let a worker carry it out. Else it runs here, in a process of its own.
+        turn: Workers take those with a lower one first.
 
     Raises:
         CellFailed: It came to no result.
     """
     if finished := finished_run(cell.run, Settings()):
         return outcome(finished[1].with_name("report.json"), reused=True)
-    return _by_a_worker(cell) if deployed else _here(cell, folder)
+    return _by_a_worker(cell, turn) if deployed else _here(cell, folder)
 
 
 def workers_wait() -> bool:
@@ -102,29 +114,45 @@ def _here(cell: CellSpec, folder: Path) -> Path:
     return pages[-1].with_name("report.json")
 
 
-def _by_a_worker(cell: CellSpec) -> Path:
-    spec = cell.run
-    key = run_key(spec, Settings())
+def _by_a_worker(cell: CellSpec, turn: int) -> Path:
+    key = run_key(cell.run, Settings())
     # Whoever started a cell may have been killed: its worker goes on, and need not start anew.
-    run = (_under_way(cell, key) if key else None) or _started(cell, key)
-    with get_client(sync_client=True) as client:
-        while not (state := client.read_flow_run(run.id).state) or not state.is_final():
-            time.sleep(_POLL_SECONDS)
-    found = _files(cell, run, "report.json")
-    if not found:
-        raise CellFailed(
-            f"{cell.name} came to no result: its run ended as {state.name}.",
-            cause=state.message or "",
-            remedy=f"Look at flow run {run.name} in the Prefect UI.",
-        )
-    return found[0]
+    run = (_under_way(cell, key) if key else None) or _started(cell, key, turn)
+    for lives_left in reversed(range(_LIVES)):
+        state = _end_of(run)
+        if found := _files(cell, run, "report.json"):
+            return found[0]
+        if state.type is not StateType.CRASHED or not lives_left:
+            break
+        # Its worker is gone. Another one takes the cell over, and asks nothing twice.
+        get_run_logger().warning(f"{cell.name}: its worker is gone; another one takes it over")
+        run = _started(cell, key, turn)
+    raise CellFailed(
+        f"{cell.name} came to no result: its run ended as {state.name}.",
+        cause=state.message or "",
+        remedy=f"Look at flow run {run.name} in the Prefect UI.",
+    )
+
+
+def _end_of(run: FlowRun) -> State[Any]:
+    """Wait for the end of a run, however long the API is away meanwhile."""
+    while True:
+        # A client for each look: one that lost its server may not find it again.
+        with suppress(httpx.TransportError), get_client(sync_client=True) as client:
+            state = client.read_flow_run(run.id).state
+            if state is not None and state.is_final():
+                return state
+        time.sleep(_POLL_SECONDS)
 
 
 def _files(cell: CellSpec, run: FlowRun, pattern: str) -> list[Path]:
-    """Return files in the folder of a cell's run."""
-    results = cell.run.results
+    """Return files in the folder of a cell's run, which is brought if another machine has it."""
+    results, settings = cell.run.results, Settings()
     folders = f"{results.label}-*-{str(run.id)[:8]}"
-    return list(runs_folder(results, Settings()).glob(f"{folders}/{pattern}"))
+    runs = runs_folder(results, settings)
+    if (shared := shared_of(settings, Silent())) is not None:
+        shared.bring_runs(folders, runs)
+    return list(runs.glob(f"{folders}/{pattern}"))
 
 
 def _under_way(cell: CellSpec, key: str) -> FlowRun | None:
@@ -158,7 +186,7 @@ def _tag(key: str) -> str:
     return f"cell {key[:16]}"
 
 
-def _started(cell: CellSpec, key: str | None) -> FlowRun:
+def _started(cell: CellSpec, key: str | None, turn: int) -> FlowRun:
     spec = cell.run
     started = run_deployment(
         DEPLOYMENT,
@@ -176,6 +204,8 @@ def _started(cell: CellSpec, key: str | None) -> FlowRun:
             ),
         },
         timeout=0,
+        # Workers take what is due longest.
+        scheduled_time=datetime.now(UTC) + timedelta(milliseconds=_TURN_MILLISECONDS * turn),
         flow_run_name=cell.name.replace("/", " · "),
         tags=[_tag(key)] if key else [],
         as_subflow=True,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +12,7 @@ from prefect.futures import as_completed
 from prefect.logging import get_run_logger
 
 from infra.contracts.errors import CellFailed
-from infra.contracts.specs import MatrixSpec
+from infra.contracts.specs import CellSpec, MatrixSpec
 from infra.report.matrix import cells as plain_cells
 from infra.stages import matrix
 from infra.store.settings import Settings
@@ -45,7 +47,8 @@ def evaluate(spec: MatrixSpec, where: Where) -> Path:
     page = show()
     if deployed:
         futures = {
-            evaluate_cell.submit(cell, folder, deployed=True): cell.name for cell in spec.cells
+            evaluate_cell.submit(cell, folder, deployed=True, turn=turn): cell.name
+            for cell, turn in zip(spec.cells, turns(spec.cells), strict=True)
         }
         for future in as_completed(list(futures)):
             name = futures[future]
@@ -72,3 +75,16 @@ def evaluate(spec: MatrixSpec, where: Where) -> Path:
         raise CellFailed("No cell has a result.", cause=next(iter(failed.values())))
     logger.info(f"report: {page}")
     return page
+
+
+def turns(cells: Sequence[CellSpec]) -> list[int]:
+    """Return the order in which workers take cells: first one of each model.
+
+    Two cells of a model share its baseline, and the second would wait for the first.
+    """
+    earlier: Counter[str] = Counter()
+    order = []
+    for cell in cells:
+        order.append(earlier[cell.model])
+        earlier[cell.model] += 1
+    return order

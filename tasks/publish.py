@@ -21,11 +21,12 @@ from infra.contracts.records import ArmResult, Comparison, Report
 from infra.contracts.specs import RunSpec
 from infra.report import receipt, trend
 from infra.report.trend import alerts, rows
-from infra.stages import publishing
+from infra.stages import publishing, sharing
 from infra.store import history
 from infra.store.run_folder import RunFolder, runs_folder
 from infra.store.settings import Settings
 from tasks.outcomes import Published
+from tasks.progress import reported_to_prefect
 
 _LOCAL_UI = "http://127.0.0.1:4200"
 """Where `make ui` shows the runs of this machine's own Prefect database."""
@@ -65,6 +66,8 @@ def publish(
             get_run_logger().warning(f"The report is written, but not shown everywhere: {error}")
             if isinstance(error, httpx.TransportError):
                 break  # it was waited for the Prefect API long enough
+    with reported_to_prefect() as progress:
+        sharing.leave(run, spec.results, Settings(), progress, finished)
     return Published(path, finished.verdict if finished.spec.candidates else None)
 
 

@@ -48,12 +48,13 @@ class Prefect:
 
 
 @contextmanager
-def prefect_server(home: Path, port: int | None = None) -> Iterator[Prefect]:
+def prefect_server(home: Path, port: int | None = None, **variables: str) -> Iterator[Prefect]:
     """Run a server as long as the block.
 
     Args:
         home: Folder of its database; one that was used before goes on where it stopped.
         port: Where it listens; None takes a free one.
+        variables: Of the server alone.
     """
     if port is None:
         with socket.socket() as probe:
@@ -72,7 +73,7 @@ def prefect_server(home: Path, port: int | None = None) -> Iterator[Prefect]:
     with (home / "server.log").open("wb") as log:
         server = subprocess.Popen(
             [str(PREFECT), "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-            env=env, stdout=log, stderr=subprocess.STDOUT,
+            env=env | variables, stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
         _await_health(url, server, home / "server.log")

@@ -65,6 +65,11 @@ def look_at(spec: RunSpec, settings: Settings) -> Equipment:
             *lines.findings,
             cache,
             look("runs folder", partial(machine.folder, runs, "runs")),
+            *(
+                look("shared results", partial(machine.shared, url))
+                for url in [settings.shared]
+                if url
+            ),
         ],
         devices=devices,
         to_build=environments.to_build,

@@ -18,6 +18,7 @@ from infra.machine.environments import lock_file
 from infra.models.memory_need import GIB
 from infra.preflight.findings import Finding, note
 from infra.store.settings import Settings, interpreter_variable
+from infra.store.shared import place
 
 _LEAST_DRIVER = {12: (525, 60), 13: (580, 65)}
 """CUDA's major version → oldest NVIDIA driver that runs its programs (CUDA's release notes)."""
@@ -129,6 +130,15 @@ def folder(path: Path, kind: Literal["cache", "runs"]) -> str:
             remedy="Free some, or point ASSAY_RUNS or results.folder to a larger disk.",
         )
     return str(path)
+
+
+def shared(url: str) -> str:
+    """Check that the place that machines share can be written, and holds locks.
+
+    Raises:
+        PreflightError: It cannot be reached or written, or lets two hold the same lock.
+    """
+    return place(url).require_usable()
 
 
 def existing(path: Path) -> Path:

@@ -9,7 +9,7 @@ from infra.contracts.progress import Progress
 from infra.contracts.records import Checkpoint
 from infra.contracts.specs import BASELINE, ArmSpec, RunSpec
 from infra.engines.port import Engine, Setup
-from infra.store.content import digest_of
+from infra.store.content import Behind, digest_of
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 
@@ -48,6 +48,9 @@ class Subject:
     """Where results are kept."""
 
     progress: Progress
+
+    behind: Behind | None = None
+    """Store that other machines share; none if there is none."""
 
     @property
     def identity(self) -> str:

@@ -44,6 +44,7 @@ from infra.store.content import (
 )
 from infra.store.file_digests import hash_files, of_another_size
 from infra.store.settings import Settings
+from infra.store.shared import shared_of
 from infra.store.usage import used
 
 MANIFEST = "manifest.json"
@@ -180,6 +181,7 @@ class MadeByWorker(ABC, Generic[RecipeT]):
             progress.say(f"quantized in {response.seconds:.0f} s, {record.size_bytes / 1e6:.1f} MB")
 
         built = False
+        shared = shared_of(settings, progress)
         try:
             if not _believe(final, progress):
                 built = build_once(
@@ -188,7 +190,10 @@ class MadeByWorker(ABC, Generic[RecipeT]):
                     on_wait=lambda: progress.say(
                         f"another run is making checkpoint {final.name}; waiting for it"
                     ),
+                    behind=shared,
                 )
+            elif shared is not None:
+                shared.keep(final)
         except OSError as error:
             raise QuantizationError(
                 f"The checkpoint folder {error.filename or final} cannot be used: "

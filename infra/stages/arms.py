@@ -7,8 +7,8 @@ given, so a run that dies pays again only for the questions that were in flight.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -44,10 +44,12 @@ from infra.probes.speed import BenchProbe
 from infra.probes.subject import Subject
 from infra.probes.triage import Look, look_at_ready_made
 from infra.scoring.answers import count_kept
+from infra.scoring.shared_answers import SharedAnswers
 from infra.stages.submissions import submitted
 from infra.store.content import build_once, code_digest, digest_of
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
+from infra.store.shared import Shared, shared_of
 from infra.store.stored_scores import Stored
 from infra.suite import kind_of, tasks_with_functions
 from infra.suite.passages.pending import require_retrieved
@@ -100,6 +102,9 @@ class _Evaluation:
 
     order: int | None
     """Seed of the order of questions; none for the tasks' own."""
+
+    shared: Shared | None = None
+    """What other machines have, and get."""
 
     answers: list[AnswerFile] = field(default_factory=list)
     """Of every server that was started, the newest last."""
@@ -185,7 +190,7 @@ def evaluate(
     subject = Subject(
         name=name, arm=arm, checkpoint=checkpoint, tokenizer=tokenizer, spec=spec,
         engine=engine, setup=setup, conditions=tuple(conditions), answered=answered, run=run,
-        settings=settings, progress=progress,
+        settings=settings, progress=progress, behind=(shared := shared_of(settings, progress)),
     )  # fmt: skip
     look: Look | None = None
     probes: tuple[Probe, ...] = ()
@@ -201,7 +206,10 @@ def evaluate(
     if embedded and spec.evaluation.embedding is not None:
         embeds = [{"embedding": identity_of(spec.evaluation.embedding, embedding, run.id)}]
     stored = {
-        task: Stored(settings.scores / digest_of([key, [*conditions, *more], code])[:32])
+        task: Stored(
+            settings.scores / digest_of([key, [*conditions, *more], code])[:32],
+            shared if found[task] else None,
+        )
         for task, key in keys.items()
         for more in [embeds if task in embedded else []]
     }
@@ -210,9 +218,9 @@ def evaluate(
         _, (margin_points, _) = planned(spec.judged_verdict, run.path)
         rounds = early_stop.rounds(baseline, spec.judged_verdict, margin_points, run.path)
         # Scores over a part of the rows must never be taken for whole ones, nor apart.
-        whole = [keys, [*conditions, *embeds], rounds.identity(), code]
-        together = settings.scores / digest_of(whole)[:32]
-        stored |= {task: Stored(together / task) for task in rounds.tasks}
+        whole = digest_of([keys, [*conditions, *embeds], rounds.identity(), code])[:32]
+        behind = shared if all(found.values()) else None
+        stored |= _together(settings.scores / whole, rounds, behind)
     suite: Suite | None = None
     if any(not entry.present for entry in stored.values()):
         # What can be known without an accelerator is known before one is held.
@@ -233,9 +241,14 @@ def evaluate(
         embedded=embedded,
         embedding=embedding,
         order=_SECOND_ORDER if repeat else None,
+        shared=shared,
     )
     missing = _measure(evaluation)
     return _result(evaluation, missing)
+
+
+def _together(folder: Path, rounds: early_stop.Rounds, shared: Shared | None) -> dict[str, Stored]:
+    return {task: Stored(folder / task, shared, entry=folder) for task in rounds.tasks}
 
 
 def _keys(
@@ -263,18 +276,32 @@ def _measure(evaluation: _Evaluation) -> list[str]:
     require_retrieved(subject.spec.evaluation)
     missing = evaluation.missing
     if missing or evaluation.wanted:
-        with lease(
-            subject.setup.device,
-            count=subject.arm.serving.tensor_parallel_size,
-            what=f"run {subject.run.id}, {evaluation.name}",
-            settings=subject.settings,
-            progress=subject.progress,
-        ) as held:
-            # Another run may have answered while this one waited for its accelerators.
+        with (
+            _alone(evaluation),
+            lease(
+                subject.setup.device,
+                count=subject.arm.serving.tensor_parallel_size,
+                what=f"run {subject.run.id}, {evaluation.name}",
+                settings=subject.settings,
+                progress=subject.progress,
+            ) as held,
+        ):
+            # Another run may have answered while this one waited for its turn.
             missing = evaluation.missing
             if missing or evaluation.wanted:
                 _ask(evaluation, missing, held)
     return missing
+
+
+def _alone(evaluation: _Evaluation) -> AbstractContextManager[None]:
+    """Let one machine at a time evaluate the same arm: the others wait, and hold no accelerator."""
+    if evaluation.shared is None:
+        return nullcontext()
+    say = evaluation.subject.say
+    arm = digest_of(sorted(entry.folder.name for entry in evaluation.stored.values()))
+    return evaluation.shared.alone(
+        f"arms/{arm}", lambda: say("another machine evaluates the same; waiting for it")
+    )
 
 
 def _result(evaluation: _Evaluation, missing: list[str]) -> ArmResult:
@@ -287,6 +314,8 @@ def _result(evaluation: _Evaluation, missing: list[str]) -> ArmResult:
     }
     if reused := [task for task in stored if task not in missing]:
         subject.progress.say(f"{name}: reused the scores of {', '.join(reused)}")
+    for entry in stored.values():
+        entry.share()
     newest = [*stored, *missing][-1]
     server = stored[newest].bring_server(name, subject.run, reused=newest not in missing)
     documents = sum(task.n for task in tasks.values())
@@ -334,14 +363,15 @@ def _ask(evaluation: _Evaluation, missing: list[str], held: Lease) -> None:
         if evaluation.look:
             evaluation.look.take(server)
         in_rounds = rounds.tasks if rounds else ()
-        with _embedder(evaluation, held) as embedder:
+        with _embedder(evaluation, held) as embedder, ExitStack() as sharing:
             asking = _Asking(evaluation, server, restarts, embedder)
+            sharing.enter_context(asking.shared())
             for task in (task for task in missing if task not in in_rounds):
-                asking.once(task, stored[task].folder, partial(asking.task, task))
+                asking.once(task, stored[task], partial(asking.task, task))
             if rounds and not stored[in_rounds[0]].present:
                 # Last, since the verdict after each round is about all tasks.
-                folder = stored[in_rounds[0]].folder.parent
-                asking.once(", ".join(in_rounds), folder, partial(asking.rounds, rounds))
+                last = stored[in_rounds[0]]
+                asking.once(", ".join(in_rounds), last, partial(asking.rounds, rounds))
         for probe in evaluation.wanted:
             probe.take(server, restarts_left=serving.max_restarts - len(restarts))
 
@@ -397,10 +427,23 @@ class _Asking:
         evaluation.answers.append(self._answers)
         if evaluation.with_functions:
             evaluation.answers.append(self._calls)
+        self._others = [
+            SharedAnswers(file.path, file.identity, evaluation.shared.place, subject.say)
+            for file in (self._answers, self._calls)[: 1 + bool(evaluation.with_functions)]
+            if evaluation.shared is not None
+        ]
 
     def _file(self, identity: str) -> AnswerFile:
         folder = self._evaluation.subject.settings.answers
         return AnswerFile(folder / f"{identity[:32]}.sqlite", identity)
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Let other machines have what is answered in the block, as it is answered."""
+        with ExitStack() as stack:
+            for one in self._others:
+                stack.enter_context(one.given())
+            yield
 
     def task(self, task: str, folder: Path) -> None:
         """Ask all rows of a task."""
@@ -421,10 +464,22 @@ class _Asking:
         for task, scores in found.items():
             Stored(folder / task).keep(scores, self._record, self._log)
 
-    def once(self, what: str, folder: Path, build: Callable[[Path], None]) -> None:
+    def once(self, what: str, stored: Stored, build: Callable[[Path], None]) -> None:
         """Let only one run at a time ask the same."""
-        say = self._evaluation.subject.progress.say
-        build_once(folder, build, on_wait=lambda: say(f"another run is at {what}; waiting for it"))
+        subject = self._evaluation.subject
+
+        def build_on(partial: Path) -> None:
+            # Whoever was at it before may be dead, and have left answers.
+            if taken := sum(one.take() for one in self._others):
+                subject.say(f"took over {taken} answers that another machine was given")
+            build(partial)
+
+        build_once(
+            stored.entry,
+            build_on,
+            on_wait=lambda: subject.progress.say(f"another run is at {what}; waiting for it"),
+            behind=stored.behind,
+        )
 
     def _scores(self, task: str, only: Documents | None, samples: Path) -> TaskScores:
         evaluation, subject = self._evaluation, self._evaluation.subject

@@ -11,11 +11,12 @@ import importlib.metadata
 import platform
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import Field
 
-from infra.contracts.errors import AssayError, ReceiptError
+from infra.contracts.errors import AssayError, PreflightError, ReceiptError
 from infra.contracts.progress import Silent
 from infra.contracts.records import ArmResult, Record, Report
 from infra.contracts.specs import AdapterSpec, ArmSpec, CalibrationSpec, ModelSpec, RunSpec
@@ -32,6 +33,7 @@ from infra.report.receipt.sealing import load
 from infra.store.content import digest_file, digest_files, digest_of
 from infra.store.run_folder import runs_folder
 from infra.store.settings import Settings
+from infra.store.shared import shared_of
 from infra.suite import kind_of
 from infra.suite.passages.pending import PROGRAM, pending
 
@@ -157,6 +159,20 @@ def finished_run(spec: RunSpec, settings: Settings) -> tuple[Report, Path] | Non
     if key is None:
         return None
     folder = runs_folder(spec.results, settings)
+    if (found := _newest(key, spec, folder)) is None:
+        with suppress(PreflightError):  # the preflight says what is wrong
+            if (shared := shared_of(settings, Silent())) is not None:
+                shared.bring_finished(shared_key(key, spec), folder)
+        found = _newest(key, spec, folder)
+    return found
+
+
+def shared_key(key: str, spec: RunSpec) -> str:
+    """Return under which name machines share a finished run."""
+    return digest_of([spec.results.label, key])[:32]
+
+
+def _newest(key: str, spec: RunSpec, folder: Path) -> tuple[Report, Path] | None:
     pattern = f"{spec.results.label}-*/report.json"
     for path in sorted(folder.glob(pattern), key=lambda p: p.stat().st_mtime_ns, reverse=True):
         page = path.with_name("report.html")

@@ -9,10 +9,10 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
@@ -131,12 +131,38 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+class Behind(Protocol):
+    """A store behind this machine's, which other machines share; see `infra.store.shared`."""
+
+    def has(self, final: Path) -> bool:
+        """Return whether it is there, whole."""
+
+    def bring(self, final: Path) -> bool:
+        """Let it appear here by one rename; return whether it is here now."""
+
+    def keep(self, final: Path) -> None:
+        """Put what is whole here there too, if it is not there yet."""
+
+    def alone(self, what: Path | str, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
+        """Let one machine at a time do what is in the block."""
+
+
+def is_there(final: Path, behind: Behind | None) -> bool:
+    """Return whether a folder or file is here, and bring it if it is only behind this machine."""
+    if final.exists() or behind is None or not behind.has(final):
+        return final.exists()
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(final.parent, final.name):
+        return final.exists() or behind.bring(final)
+
+
 def build_once(
     final: Path,
     build: Callable[[Path], None],
     *,
     on_wait: Callable[[], None] = lambda: None,
     keep_partial: bool = False,
+    behind: Behind | None = None,
 ) -> bool:
     """Make a folder once, whoever else wants it at the same time.
 
@@ -150,12 +176,16 @@ def build_once(
         on_wait: Called once if somebody else is building.
         keep_partial: Leave an unfinished folder for the next attempt to resume. Of all that is
             built in one folder, or of nothing there.
+        behind: A store that other machines share: what one of them has built is brought from
+            there, and what is built here is put there.
 
     Returns:
         True if this call built it, False if it was there or somebody else built it meanwhile.
     """
     used(final)
     if final.is_dir():
+        if behind is not None:
+            behind.keep(final)
         return False
     final.parent.mkdir(parents=True, exist_ok=True)
     lock = _lock(final.parent, final.name)
@@ -165,23 +195,32 @@ def build_once(
         on_wait()
         lock.acquire()
     try:
-        if final.is_dir():
+        if final.is_dir() or (behind is not None and behind.bring(final)):
             return False
-        partial = final.parent / f".{final.name}{_PARTIAL}"
-        if not keep_partial:
-            shutil.rmtree(partial, ignore_errors=True)
-            _remove_abandoned(final.parent)
-        partial.mkdir(exist_ok=True)
-        try:
-            build(partial)
-        except BaseException:
-            if not keep_partial:
-                shutil.rmtree(partial, ignore_errors=True)
-            raise
-        partial.rename(final)
+        with behind.alone(final, on_wait) if behind is not None else nullcontext():
+            if behind is not None and behind.bring(final):
+                return False
+            _build(final, build, keep_partial)
+            if behind is not None:
+                behind.keep(final)
         return True
     finally:
         lock.release()
+
+
+def _build(final: Path, build: Callable[[Path], None], keep_partial: bool) -> None:
+    partial = final.parent / f".{final.name}{_PARTIAL}"
+    if not keep_partial:
+        shutil.rmtree(partial, ignore_errors=True)
+        _remove_abandoned(final.parent)
+    partial.mkdir(exist_ok=True)
+    try:
+        build(partial)
+    except BaseException:
+        if not keep_partial:
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
+    partial.rename(final)
 
 
 def _lock(folder: Path, name: str) -> FileLock:

@@ -56,6 +56,14 @@ class Settings(BaseSettings):
     runs: Path = Path("runs")
     """`ASSAY_RUNS`: what runs leave behind, unless the spec names a folder."""
 
+    shared: str | None = Field(default=None, min_length=1)
+    """`ASSAY_SHARED`: where workers on different machines share results, checkpoints, answers and
+    history: a URL that fsspec knows (`s3://bucket/assay`), or a folder that all have mounted."""
+
+    shared_lease_seconds: float = Field(default=60, gt=0)
+    """`ASSAY_SHARED_LEASE_SECONDS`: after how long without news of it a machine that works on
+    something is dead, and another one takes it over. The same on every machine."""
+
     interpreters: dict[str, Path] = Field(default_factory=_own_interpreters)
     """`ASSAY_VLLM_PYTHON`, `ASSAY_AWQ_PYTHON` and so on, one a program: interpreter that has it,
     instead of the environment built here."""

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from infra.contracts.records import ServerRecord, TaskScores
-from infra.store.content import write_atomically
+from infra.store.content import Behind, is_there, write_atomically
 from infra.store.run_folder import RunFolder
 from infra.store.usage import used
 
@@ -19,14 +19,30 @@ class Stored:
     _SERVER = "server.json"
     _LOG = "server.log"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, behind: Behind | None = None, *, entry: Path | None = None
+    ) -> None:
+        """Name a task's folder.
+
+        Args:
+            folder: The folder.
+            behind: A store that other machines share.
+            entry: What appears in one piece, if that is a folder around this one.
+        """
         self.folder = folder
+        self.behind = behind
+        self.entry = entry or folder
 
     @property
     def present(self) -> bool:
-        """True if the task is finished."""
+        """True if the task is finished, here or on another machine: then it is brought."""
         used(self.folder)
-        return self.folder.is_dir()
+        return is_there(self.entry, self.behind) and self.folder.is_dir()
+
+    def share(self) -> None:
+        """Let other machines have it, if they do not yet."""
+        if self.behind is not None:
+            self.behind.keep(self.entry)
 
     @property
     def scores(self) -> TaskScores:

@@ -53,15 +53,21 @@ def leave_dead(prefect: Prefect, spec: MatrixSpec, cache: Path) -> str:
     return str(run["id"])
 
 
-def cells_of(prefect: Prefect, dead: str) -> list[dict[str, Any]]:
-    """Return the runs of cells but for the dead one."""
+def crash(prefect: Prefect, run: str) -> None:
+    """Do what the automation of lost runs does."""
+    state = {"type": "CRASHED", "name": "Crashed"}
+    prefect.read(f"flow_runs/{run}/set_state", state=state, force=True)
+
+
+def cells_of(prefect: Prefect, *dead: str) -> list[dict[str, Any]]:
+    """Return the runs of cells but for dead ones."""
     flow = {"name": {"any_": ["evaluate-candidates"]}}
     found = prefect.read("flow_runs/filter", flows=flow, sort="START_TIME_ASC")
-    return [run for run in found if run["id"] != dead]
+    return [run for run in found if run["id"] not in dead]
 
 
-def states(prefect: Prefect, dead: str) -> list[str]:
-    return [str(cell["state_type"]) for cell in cells_of(prefect, dead)]
+def states(prefect: Prefect, *dead: str) -> list[str]:
+    return [str(cell["state_type"]) for cell in cells_of(prefect, *dead)]
 
 
 def wait_for(what: str, prefect: Prefect, reached: Any, seconds: float = 400) -> None:
@@ -96,6 +102,9 @@ def test_cells_run_side_by_side_and_a_matrix_that_was_killed_starts_none_twice(
 
         killed = start()
         wait_for("cells", prefect, lambda: len(cells_of(prefect, dead)) == 2)
+        lost = cells_of(prefect, dead)[0]["id"]
+        crash(prefect, lost)
+        wait_for("another worker's turn", prefect, lambda: len(cells_of(prefect, dead)) == 3)
         killed.send_signal(signal.SIGKILL)
         killed.wait(60)
         second = start()
@@ -104,12 +113,12 @@ def test_cells_run_side_by_side_and_a_matrix_that_was_killed_starts_none_twice(
         held.touch()
         for name in ("one", "two"):
             workers.enter_context(worker(prefect, name))
-        wait_for("both at once", prefect, lambda: states(prefect, dead) == ["RUNNING"] * 2)
+        wait_for("both at once", prefect, lambda: states(prefect, dead, lost) == ["RUNNING"] * 2)
         held.unlink()
         wait_for("the end", prefect, lambda: second.poll() is not None)
         log = (home / "matrix.log").read_text()
         assert second.returncode == 0, log
-        assert states(prefect, dead) == ["COMPLETED"] * 2, log
+        assert states(prefect, dead, lost) == ["COMPLETED"] * 2, log
     report = MatrixReport.model_validate_json(
         (tmp_path / "runs" / "small-matrix" / "matrix.json").read_text()
     )

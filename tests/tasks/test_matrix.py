@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from deployments.families import sample_family
 from flows.evaluate_models import evaluate_models
 from infra.contracts.records.matrix import MatrixReport
 from infra.contracts.specs import MatrixSpec
+from tasks.matrix import turns
 from tests import small_matrix
 from tests.conftest import ROOT
 
@@ -59,3 +61,9 @@ def test_one_cell_that_fails_sinks_no_other_and_is_done_by_the_next_start(tmp_pa
     assert [row["arm"] for row in table] == ["baseline", "other", "baseline"]
     assert table[1]["verdict"] == second.rows[1].status == "INCONCLUSIVE"  # an engine that guesses
     assert float(table[0]["gsm8k"]) == second.rows[0].scores["gsm8k"].value.value
+
+
+def test_one_cell_of_each_model_comes_before_the_second_of_any() -> None:
+    cells = sample_family().cells
+    assert [cell.model for cell in cells] == ["sample", "sample", "sample-awq"]
+    assert turns(cells) == [0, 1, 0]

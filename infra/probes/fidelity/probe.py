@@ -19,7 +19,14 @@ from infra.probes.fidelity import texts
 from infra.probes.fidelity.reading import read
 from infra.probes.probe import Probe
 from infra.probes.triage.answers import Tell
-from infra.store.content import build_once, code_digest, digest_file, digest_of, write_atomically
+from infra.store.content import (
+    build_once,
+    code_digest,
+    digest_file,
+    digest_of,
+    is_there,
+    write_atomically,
+)
 from infra.store.usage import used
 from infra.suite import kind_of
 
@@ -52,7 +59,9 @@ class ReadingProbe(Probe):
         Raises:
             DatasetError: The user's texts cannot be read.
         """
-        return not self._spec.fidelity.enabled or not self._texts.tokens or self._kept.is_dir()
+        if not self._spec.fidelity.enabled or not self._texts.tokens:
+            return True
+        return is_there(self._kept, self._subject.behind)
 
     def _measure(self, server: ServedEndpoint) -> None:
         # One token is always generated. A server that had to be started with a shorter window
@@ -80,7 +89,7 @@ class ReadingProbe(Probe):
 
         wait = partial(self._progress.say, "another run reads the same texts; waiting for it")
         try:
-            build_once(self._kept, build, on_wait=wait)
+            build_once(self._kept, build, on_wait=wait, behind=self._subject.behind)
         except ServerUnverified:
             server.raise_if_failing()
             raise

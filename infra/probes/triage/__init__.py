@@ -29,7 +29,7 @@ from infra.probes.triage import answers, files, gguf_look, served
 from infra.probes.triage.prompts import prompts
 from infra.probes.triage.served import Baseline
 from infra.probes.triage.verdict import stop_if_broken
-from infra.store.content import code_digest, digest_of, write_atomically
+from infra.store.content import code_digest, digest_of, is_there, write_atomically
 from infra.store.run_folder import RunFolder
 from infra.store.usage import used
 
@@ -169,9 +169,9 @@ class Look:
 
         It is judged by the bound of this run's spec.
         """
-        if self._subject.is_baseline or not self._kept.is_file():
+        if self._subject.is_baseline or not self._spec.evaluation.triage.enabled:
             return None
-        if not self._spec.evaluation.triage.enabled:
+        if not is_there(self._kept, self._subject.behind):
             return None
         kept = Triage.model_validate_json(self._kept.read_text(encoding="utf-8"))
         least = self._spec.evaluation.triage.min_agreement
@@ -206,12 +206,13 @@ class Look:
             return
         prompt_ids = self._prompts(server)
         file = self._answers_to(prompt_ids)
-        if not prompt_ids or file.is_file():
+        if not prompt_ids or is_there(file, self._subject.behind):
             return
         given = answers.ask(server, prompt_ids, self._teller("answering prompts", len(prompt_ids)))
         readings = answers.read(server, given, self._teller("reading answers", len(prompt_ids)))
         baseline = Baseline.of(given, readings)
         write_atomically(file, baseline.model_dump_json())
+        self._share(file)
         self._progress.say(f"triage: kept the baseline's answers to {len(prompt_ids)} prompts")
 
     def _judge(self, server: ServedEndpoint) -> None:
@@ -248,6 +249,7 @@ class Look:
         self._run.write(f"{_WHOLE}-{self._subject.name}", triage)
         self._stop_if_broken(checks)
         write_atomically(self._kept, triage.model_dump_json(indent=2))
+        self._share(self._kept)
         agreed = "" if share is None else f"; it agrees on {share:.1%} of next tokens"
         self._progress.say(f"triage: no reason to stop, in {seconds:.0f} s{agreed}")
 
@@ -273,6 +275,7 @@ class Look:
         baseline all reused there may be no others: for triage alone no server is started.
         """
         exact = self._answers_to(prompt_ids)
+        is_there(exact, self._subject.behind)
         files = self._baseline_answers.glob("*.json")
         kept = sorted(files, key=lambda path: path.stat().st_mtime_ns)
         file = exact if exact in kept else kept[-1] if kept else None
@@ -296,6 +299,10 @@ class Look:
                 progress=self._progress,
                 trust_remote_code=self._subject.trusts_tokenizer,
             )
+
+    def _share(self, file: Path) -> None:
+        if self._subject.behind is not None:
+            self._subject.behind.keep(file)
 
     def _answers_to(self, prompt_ids: list[list[int]]) -> Path:
         return (

@@ -10,6 +10,7 @@ columns    what a row holds
 database   the runs
 csv_file   the table
 frames     the same for pandas
+exchange   the runs of other machines
 
 Who changes either file holds one lock; versions without a database held it too. Reading takes none,
 and changes nothing: what is not taken over yet is read beside the database.
@@ -29,7 +30,7 @@ from filelock import FileLock
 from infra.contracts.commands import PYTHON
 from infra.contracts.errors import HistoryError
 from infra.store.history import csv_file, database
-from infra.store.history.columns import COLUMNS, as_cell
+from infra.store.history.columns import COLUMNS, Cell, as_cell
 from infra.store.history.frames import frame, with_run
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ __all__ = [
     "COLUMNS",
     "DATABASE",
     "NAME",
+    "alone",
     "append",
+    "append_rows",
     "exists",
     "opened",
     "read",
@@ -71,10 +74,17 @@ def append(
     named = [{**row, "run_id": run_id} for row in rows_of_run]
     columns = list(dict.fromkeys(name for row in named for name in row))
     rows = [[as_cell(row.get(name)) for name in columns] for row in named]
-    with _alone(folder):
+    return append_rows([run_id], columns, rows, folder)
+
+
+def append_rows(
+    runs: Iterable[str], columns: Sequence[str], rows: Iterable[Sequence[Cell]], folder: Path
+) -> HistoryError | None:
+    """Add runs by their rows as the database has them; see `append`."""
+    with alone(folder):
         damaged = _take_over(folder)
         with database.changing(folder / DATABASE) as connection:
-            database.add(connection, [run_id], columns, rows)
+            database.add(connection, runs, columns, rows)
         return damaged or _exported(folder)
 
 
@@ -87,7 +97,7 @@ def take_over(folder: Path) -> HistoryError | None:
     Raises:
         HistoryError: What is there is not a history, or was damaged. It is left as it is.
     """
-    with _alone(folder):
+    with alone(folder):
         return _take_over(folder) or _exported(folder)
 
 
@@ -152,7 +162,8 @@ def opened(folder: Path) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time change a folder's history."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f".{NAME}.lock"):
         yield

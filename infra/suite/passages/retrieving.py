@@ -20,6 +20,7 @@ from infra.contracts.specs import TaskSpec
 from infra.machine.processes import clean_environment, describe_exit, run, tail
 from infra.store.content import build_once, code_digest, digest_of, write_atomically
 from infra.store.settings import Settings, interpreter_variable
+from infra.store.shared import shared_of
 from infra.suite.own.beside import beside_of, read_beside
 from infra.suite.own.documents import DOCUMENTS, OF_RETRIEVAL, Passage, passages_of, recall
 from infra.suite.own.folder import Folder, read_folder
@@ -119,7 +120,10 @@ def retrieve(
         write_atomically(partial / _RECORD, record.model_dump_json(indent=2) + "\n")
 
     built = build_once(
-        final, build, on_wait=lambda: progress.say("another run retrieves the same; waiting for it")
+        final,
+        build,
+        on_wait=lambda: progress.say("another run retrieves the same; waiting for it"),
+        behind=shared_of(settings, progress),
     )
     kept = Retrieval.model_validate_json((final / _RECORD).read_text(encoding="utf-8"))
     record = kept.model_copy(update={"task": task.name})
