@@ -9,7 +9,16 @@ import os
 import sys
 from pathlib import Path
 
-from deployments import ahead, housekeeping, notifying, own_tasks, pipelines, prefect_here, trying
+from deployments import (
+    ahead,
+    housekeeping,
+    notifying,
+    own_tasks,
+    pipelines,
+    prefect_here,
+    shared_runs,
+    trying,
+)
 from deployments.endpoints import ENDPOINTS
 from deployments.endpoints import carry_out as carry_out_endpoint
 from deployments.families import MATRICES
@@ -25,7 +34,7 @@ from infra.contracts.specs import EndpointRunSpec, MatrixSpec, RunSpec
 from infra.store import store_format
 from infra.store.settings import Settings
 
-_FURTHER = (own_tasks, pipelines, notifying, trying, housekeeping, ahead)
+_FURTHER = (own_tasks, pipelines, notifying, trying, housekeeping, ahead, shared_runs)
 """Modules with commands of their own."""
 _NAMES = (*RECIPES, *MATRICES, *ENDPOINTS)
 

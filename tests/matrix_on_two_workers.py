@@ -296,9 +296,13 @@ def main() -> int:
             (folder / "server").mkdir()
             prefect = stack.enter_context(
                 prefect_server(
-                    folder / "server", PREFECT_API_DATABASE_CONNECTION_URL=database,
+                    folder / "server",
+                    PREFECT_API_DATABASE_CONNECTION_URL=database,
+                    # As long as a busy machine takes.
+                    PREFECT_API_DATABASE_TIMEOUT="120",
+                    PREFECT_API_DATABASE_CONNECTION_TIMEOUT="120",
                 )
-            )  # fmt: skip
+            )
             prefect.call("work-pool", "create", "assay", "--type", "process")
             prefect.call("--no-prompt", "deploy", "--name", "candidates")
             prefect.call("automation", "create", "--from-file", "deployments/lost_runs.yaml")

@@ -92,16 +92,16 @@ class Shared:
         """Put the folder of a finished run there."""
         self._keep(f"{_RUNS}/{folder.name}", folder)
 
-    def bring_runs(self, pattern: str, runs: Path) -> None:
-        """Bring the finished runs whose folder has such a name into the folder of runs."""
+    def bring_runs(self, pattern: str, runs: Path) -> list[str]:
+        """Bring the finished runs whose folder has such a name; return those that are here now."""
+        here = []
         with self.or_without():
-            found = self.place.names(f"entries/{_RUNS}")
-            for name in fnmatch.filter(found, pattern):
-                if not (runs / name).exists():
-                    runs.mkdir(parents=True, exist_ok=True)
-                    with FileLock(runs / ".shared.lock"):
-                        if not (runs / name).exists():
-                            self._bring(f"{_RUNS}/{name}", runs / name)
+            for name in fnmatch.filter(self.place.names(f"entries/{_RUNS}"), pattern):
+                runs.mkdir(parents=True, exist_ok=True)
+                with FileLock(runs / ".shared.lock"):
+                    if (runs / name).exists() or self._bring(f"{_RUNS}/{name}", runs / name):
+                        here.append(name)
+        return here
 
     def keep_finished(self, key: str, run: str) -> None:
         """Say which run is the finished one of a key."""

@@ -99,3 +99,17 @@ def test_a_cache_that_cannot_be_written_is_said(settings: Settings, tmp_path: Pa
     (tmp_path / "file").write_text("")
     unusable = settings.model_copy(update={"cache": tmp_path / "file" / "cache"})
     assert not equipment.look_at(spec(made("one")), unusable).cache_is_usable
+
+
+def test_what_machines_share_is_looked_at_where_there_is_any(
+    settings: Settings, tmp_path: Path
+) -> None:
+    def found(shared: str | None) -> list[tuple[str, str]]:
+        told = equipment.look_at(spec(), settings.model_copy(update={"shared": shared})).findings
+        return [(one.status, one.found) for one in told if one.name == "shared results"]
+
+    assert found(None) == []
+    assert found(f"{tmp_path}/mounted") == [("ok", f"{tmp_path}/mounted")]
+    ((status, text),) = found("nonsense://me:secret@bucket/x")
+    assert status == "problem"
+    assert "nonsense://bucket/x" in text
