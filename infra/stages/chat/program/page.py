@@ -106,8 +106,8 @@ class Page:
                 gr.HTML(f"<p class='note'>{markup.escape(self._request['no_lost_rows'])}</p>")
                 return
             listed = gr.Dataset(
-                components=[gr.Textbox(visible=False)] * 2, headers=["Task", "Question"],
-                samples=[[row["task"], _brief(row["title"])] for row in self._rows],
+                components=[gr.Textbox(visible=False)], headers=["Question"], layout="table",
+                samples=[[f"{row['task']}: {_brief(row['title'])}"] for row in self._rows],
                 samples_per_page=_ROWS, show_label=False, type="index", elem_id="lost",
             )  # fmt: skip
             about = gr.HTML(elem_id="about-row")
