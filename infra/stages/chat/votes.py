@@ -105,11 +105,12 @@ def keep(path: Path, vote: Vote) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            # What a killed writer or a full disk left of a line is no vote.
-            whole = _whole(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
-            os.ftruncate(descriptor, len(whole))
+            content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+            whole = len(_whole(content))
+            if whole < len(content):  # a killed writer or a full disk left half a line
+                os.ftruncate(descriptor, whole)
             if os.write(descriptor, line) != len(line):
-                os.ftruncate(descriptor, len(whole))
+                os.ftruncate(descriptor, whole)
                 raise OSError("No space left on device")
             os.fsync(descriptor)
         finally:

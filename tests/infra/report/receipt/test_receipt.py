@@ -288,6 +288,14 @@ def test_one_file_is_named(run: Path, name: str) -> None:
     assert wrong(run)["files"] == (f"{name} is missing",)
 
 
+def test_votes_on_the_models_come_later_and_other_files_do_not(run: Path) -> None:
+    (run / "chat").mkdir()
+    (run / "chat" / "votes.jsonl").write_text("{}\n")
+    assert wrong(run) == {}
+    (run / "chat.txt").write_text("")
+    assert wrong(run) == {"files": ("chat.txt was added",)}
+
+
 @pytest.mark.parametrize(("change", "check", "named"), [
     (lambda r: r["files"][0].update(sha256="0" * 64), "values", "receipt.files[0].sha256 was"),
     (lambda r: r["files"][0].update(sha256="0" * 64), "files", " was changed"),
