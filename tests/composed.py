@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from infra.machine.ports import find_free
 from tests import bare_container, compose_file, dockerfile
@@ -84,7 +85,7 @@ class Composed:
         words = [*image.words("ENTRYPOINT"), *(command or said["command"])]
         words = [self._moved(word) for word in words]
         variables = {**image.environment(), **said["environment"]}
-        variables = {name: self._moved(text) for name, text in variables.items()} | more
+        variables = {name: self._moved(text) for name, text in variables.items() if text} | more
         variables["PATH"] = variables["PATH"].replace("$PATH", os.environ["PATH"])
         secrets = self._secrets_of(service, said)
         if self.image:
@@ -124,7 +125,12 @@ class Composed:
         """End what runs, the latest first."""
         while self.running:
             _, process = self.running.popitem()
-            process.terminate()
+            if process.poll() is not None:
+                continue
+            # What opens a container passes no signal on.
+            inside = psutil.Process(process.pid).children() if self.image else []
+            for one in inside or [process]:
+                one.terminate()
             process.wait(60)
 
     def _contained(
