@@ -289,18 +289,16 @@ def main() -> int:
             word = secrets.token_hex(16)
             stack.enter_context(
                 postgresql(
-                    folder / "postgresql", port, "assay", "prefect", word, "--auth=scram-sha-256"
+                    folder / "postgresql", port, "assay", "prefect", word,
+                    "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C",
                 )
-            )
+            )  # fmt: skip
             database = f"postgresql+asyncpg://assay:{word}@127.0.0.1:{port}/prefect"
             (folder / "server").mkdir()
             prefect = stack.enter_context(
                 prefect_server(
                     folder / "server",
                     PREFECT_API_DATABASE_CONNECTION_URL=database,
-                    # As long as a busy machine takes.
-                    PREFECT_API_DATABASE_TIMEOUT="120",
-                    PREFECT_API_DATABASE_CONNECTION_TIMEOUT="120",
                 )
             )
             prefect.call("work-pool", "create", "assay", "--type", "process")
