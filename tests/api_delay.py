@@ -1,11 +1,14 @@
 """What does a slow Prefect API cost a run, and what one that is gone for a while?
 
-    python -m tests.api_delay [--pairs 1] [--seconds 0.2] [--gone 60] [--only delay|gone]
+    python -m tests.api_delay [--pairs 1] [--seconds 0.2] [--gone 60] [--only delay|gone] [--small]
 
 A real Prefect server stands behind `tests/api_proxy.py`, and the demo is run through it with
 nothing kept but the environments: in turns without and with each call delayed, then once with all
-connections refused for a while in the middle of the baseline's tasks. Prints the ratio of the wall
-times, which calls there were, and whether the verdict is the same.
+connections refused for a while from the moment in which the baseline is evaluated. Prints the ratio
+of the wall times, which calls there were, and whether verdict and scores are the same.
+
+`--small` takes an engine that answers at once: a run that is little but calls, for how many seconds
+a delay costs. The engine waits until the API is gone, so all the rest of the run is without it.
 """
 
 from __future__ import annotations
@@ -22,9 +25,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import geometric_mean
+from statistics import fmean, geometric_mean
 from typing import Any
 
+from tests import small_matrix
 from tests.api_proxy import ApiProxy, api_proxy
 from tests.conftest import shared_cache
 from tests.prefect_server import ROOT, Prefect, prefect_server
@@ -37,6 +41,7 @@ class Run:
     folder: Path
     prefect: Prefect
     proxy: ApiProxy
+    small: bool = False
     seconds: float = 0.0
     """How long it took."""
 
@@ -48,6 +53,10 @@ class Run:
 
     def carry_out(self, meanwhile: Callable[[Run], None] = lambda _: None) -> Run:
         self.folder.mkdir()
+        recipe = "sample"
+        if self.small:
+            recipe = str(self.folder / "spec.json")
+            Path(recipe).write_text(small_matrix.make(self.folder).cells[0].run.model_dump_json())
         env = {
             **self.prefect.env,
             "PREFECT_API_URL": self.proxy.url,
@@ -59,7 +68,7 @@ class Run:
         began = time.monotonic()
         with (self.folder / "log").open("wb") as log:
             running = subprocess.Popen(
-                [sys.executable, "-m", "deployments", "run", "sample"],
+                [sys.executable, "-m", "deployments", "run", recipe],
                 cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
             try:
@@ -92,9 +101,15 @@ class Run:
         (judged,) = report["judged"].values()
         return judged["verdict"]["status"], scores
 
-    def answers(self) -> bool:
-        """Return whether answers of the baseline are being kept."""
-        return any((self.folder / "cache" / "answers").rglob("*.sqlite*"))
+    @property
+    def begun(self) -> bool:
+        """Whether the baseline is being evaluated."""
+        return any((self.folder / "runs").glob("*/checkpoint-baseline.json"))
+
+    @property
+    def held(self) -> Path:
+        """As long as it is there, the engine of a small run does not start."""
+        return self.folder / "python.held"
 
 
 def table(runs: list[tuple[float, Run]]) -> str:
@@ -109,11 +124,13 @@ def table(runs: list[tuple[float, Run]]) -> str:
 
 def _away(seconds: float) -> Callable[[Run], None]:
     def meanwhile(run: Run) -> None:
+        run.held.touch()
         deadline = time.monotonic() + 900
-        while not run.answers():
+        while not run.begun:
             assert time.monotonic() < deadline, (run.folder / "log").read_text()[-6000:]
-            time.sleep(0.5)
+            time.sleep(0.2)
         run.proxy.leave()
+        run.held.unlink()
         time.sleep(seconds)
         run.proxy.come_back()
 
@@ -126,6 +143,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=1, help="runs without and with the delay")
     parser.add_argument("--seconds", type=float, default=0.2, help="by which a call is delayed")
     parser.add_argument("--gone", type=float, default=60, help="seconds without the API")
+    parser.add_argument("--small", action="store_true", help="an engine that answers at once")
     parser.add_argument("--only", choices=("delay", "gone"), help="one of the two")
     given = parser.parse_args()
     with ExitStack() as stack:
@@ -137,7 +155,7 @@ def main() -> int:
         pairs = given.pairs if given.only != "gone" else 0
         for number in range(2 * pairs):
             proxy.seconds = given.seconds * (number % 2)
-            run = Run(folder / str(number), prefect, proxy).carry_out()
+            run = Run(folder / str(number), prefect, proxy, given.small).carry_out()
             runs.append((proxy.seconds, run))
             print(table(runs[-1:]), flush=True)
         if runs:
@@ -147,10 +165,15 @@ def main() -> int:
                 for (_, at_once), (_, late) in zip(runs[::2], runs[1::2], strict=True)
             ]
             print(f"wall time with the delay: {geometric_mean(ratios):.3f} of that without")
+            late = [run for delay, run in runs if delay]
+            print(
+                f"calls that a run makes, {given.seconds:g} s each, if it waited for all of them: "
+                f"{fmean(run.calls.total() for run in late) * given.seconds:.1f} s"
+            )
         if given.only != "delay":
             proxy.seconds = 0.0
-            gone = Run(folder / "gone", prefect, proxy).carry_out(_away(given.gone))
-            print(table([(0.0, gone)]))
+            gone = Run(folder / "gone", prefect, proxy, given.small).carry_out(_away(given.gone))
+            print(f"without the API for {given.gone:g} s:", table([(0.0, gone)]), sep="\n")
             if runs:
                 same = gone.verdict == runs[0][1].verdict
                 print(f"verdict and scores {'are' if same else 'ARE NOT'} those of the first run")

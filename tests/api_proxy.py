@@ -88,8 +88,8 @@ class ApiProxy:
             ends.append(back)
             self._open.add(back)
             await asyncio.gather(self._later(reader, back), self._at_once(there, writer))
-        except OSError:
-            pass
+        except (OSError, asyncio.CancelledError):
+            pass  # asyncio would print that it was cancelled
         finally:
             for end in ends:
                 self._open.discard(end)

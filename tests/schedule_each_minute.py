@@ -2,10 +2,10 @@
 
     python -m tests.schedule_each_minute [--minutes 3]
 
-A real Prefect server and worker carry out the sample, of which everything is kept after a first
-run. Three deployments of it: `minute`, by a cron schedule; `skip` and `queue`, due five times in a
-minute, with a limit of one run, where the next one is cancelled or waits. Counts what was due, what
-ran at the same time and the rows of the history: they have to be those of the runs that ended.
+A real Prefect server and worker carry out real runs, on an engine that answers at once. Three
+deployments: `minute`, by a cron schedule; `skip` and `queue`, due every five seconds, sooner than a
+run takes, with a limit of one run: there the next one is cancelled or waits. Counts what was due,
+what ran at the same time, and the rows of the history: those of the runs that ended.
 """
 
 from __future__ import annotations
@@ -27,27 +27,30 @@ from typing import Any
 import yaml
 
 from infra.store import history
+from tests import small_matrix
+from tests.conftest import shared_cache
 from tests.prefect_server import PREFECT, ROOT, Prefect, prefect_server
 
 STRATEGIES = {"minute": None, "skip": "CANCEL_NEW", "queue": "ENQUEUE"}
 _DUE = 5
-_EVERY_SECONDS = 12
+_EVERY_SECONDS = 5
 _FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
-def declared(runs: Path) -> dict[str, Any]:
-    """Return the deployments: `adhoc` of the project, with schedules."""
+def declared(folder: Path) -> dict[str, Any]:
+    """Return the deployments: a small run, with schedules."""
     project = yaml.safe_load((ROOT / "prefect.yaml").read_text())
-    (adhoc,) = [one for one in project["deployments"] if one["name"] == "adhoc"]
-    begin = datetime.now(UTC) + timedelta(seconds=40)
+    (whole,) = [one for one in project["deployments"] if one["name"] == "candidates"]
+    spec = small_matrix.make(folder).cells[0].run.model_dump(mode="json", exclude_none=True)
+    begin = datetime.now(UTC) + timedelta(seconds=90)  # by then they are registered
     rule = f"RRULE:FREQ=SECONDLY;INTERVAL={_EVERY_SECONDS};COUNT={_DUE}"
     rule = f"DTSTART:{begin:%Y%m%dT%H%M%SZ}\n{rule}"
     deployments = []
     for name, strategy in STRATEGIES.items():
         one = {
-            **adhoc,
+            **whole,
             "name": name,
-            "parameters": {**adhoc["parameters"], "results": {"folder": str(runs), "label": name}},
+            "parameters": {**spec, "results": {"folder": str(folder / "runs"), "label": name}},
             "schedules": [{"rrule": rule} if strategy else {"cron": "* * * * *"}],
         }
         if strategy:
@@ -111,26 +114,17 @@ class Runs:
         return all(one["state_type"] in _FINAL for one in self.look())
 
 
-def prime(prefect: Prefect, folder: Path) -> None:
-    """Carry the sample out once, so that everything is kept."""
-    subprocess.run(
-        [sys.executable, "-m", "deployments", "run", "sample", "--again",
-         "--set", f"results.folder={folder}"],
-        cwd=ROOT, env={**prefect.env, "PREFECT_API_URL": prefect.url}, check=True,
-        stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-
-
 def main() -> int:
     """Run, and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=int, default=3)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="assay-schedules-") as name:
-        home, folder = Path(name) / "prefect", Path(name) / "runs"
-        home.mkdir()
+        folder = Path(name)
+        (home := folder / "prefect").mkdir()
         with prefect_server(home) as prefect:
-            prime(prefect, Path(name) / "first")
+            prefect.env["ASSAY_CACHE"] = str(shared_cache(folder))
+            prefect.env["ASSAY_LEASES"] = str(folder / "leases")
             prefect.call("work-pool", "create", "assay", "--type", "process")
             (home / "deployments.yaml").write_text(json.dumps(declared(folder)))
             file = ("--prefect-file", str(home / "deployments.yaml"))
@@ -150,7 +144,7 @@ def main() -> int:
 
 def show(seen: list[Runs], found: list[list[dict[str, Any]]], folder: Path) -> int:
     """Print what was seen, and return 0 if it is as declared."""
-    rows = Counter(history.read(folder)["label"])
+    rows = Counter(history.read(folder / "runs")["label"])
     wrong = []
     print("| schedule | at a collision | due | ended as | at a time | waited | rows |")
     print("|---|---|--:|---|--:|--:|--:|")
