@@ -139,7 +139,7 @@ def main() -> int:
                 minute.end()
                 while not all(one.ended for one in seen):
                     time.sleep(1)
-        return show(seen, [one.look() for one in seen], folder)
+            return show(seen, [one.look() for one in seen], folder)
 
 
 def show(seen: list[Runs], found: list[list[dict[str, Any]]], folder: Path) -> int:

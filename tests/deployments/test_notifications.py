@@ -1,6 +1,7 @@
-"""Somebody is told of a FAIL, a regression, a crash, a missed night: by a real server, over HTTP.
+"""A schedule plans runs; somebody is told of a FAIL, a regression, a crash and a missed night.
 
-Prefect waits ten seconds at least for what does not come; all else is set to be quick.
+By a real server, over HTTP. Prefect waits ten seconds at least for what does not come; all else is
+set to be quick.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -84,13 +85,13 @@ def receiving() -> Iterator[Receiver]:
             thread.join()
 
 
-@pytest.fixture
-def prefect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prefect]:
-    for name, value in QUICK.items():
-        monkeypatch.setenv(name, value)
-    home = tmp_path / "prefect"
-    home.mkdir()
-    with prefect_server(home) as server:
+@pytest.fixture(scope="module")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
+    home = tmp_path_factory.mktemp("prefect")
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        for name, value in QUICK.items():
+            patch.setenv(name, value)
+        server = stack.enter_context(prefect_server(home))
         server.call("work-pool", "create", "assay", "--type", "process")
         for name in ("nightly", "note"):
             server.call("--no-prompt", "deploy", "--name", name)
@@ -125,6 +126,15 @@ def _await(what: str, reached: Any, prefect: Prefect) -> None:
     while not reached():
         assert time.monotonic() < deadline, (what, (prefect.home / "server.log").read_text())
         time.sleep(0.2)
+
+
+def test_a_schedule_that_is_switched_on_plans_its_runs(prefect: Prefect) -> None:
+    (nightly,) = prefect.read("deployments/filter", deployments={"name": {"any_": ["nightly"]}})
+    schedule = ("quantize-and-evaluate/nightly", nightly["schedules"][0]["id"])
+    prefect.call("deployment", "schedule", "resume", *schedule)
+    _await("the nights to come", lambda: prefect.read("flow_runs/filter"), prefect)
+    prefect.call("deployment", "schedule", "pause", *schedule)
+    assert prefect.read("flow_runs/filter") == []
 
 
 def test_each_kind_of_news_arrives(prefect: Prefect, tmp_path: Path) -> None:
