@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
 from infra.contracts.errors import ReceiptError
 from infra.contracts.records import EndpointReport, Report
 from infra.contracts.records.verdict_file import VerdictFile
@@ -42,9 +44,9 @@ def document_of(path: Path) -> VerdictFile:
             report = EndpointReport.model_validate(found)
             return verdict_file.of_endpoint(report, endpoint.headline(report), shown)
         return verdict_file.of_run(Report.model_validate(found), shown)
-    except ValueError as error:
+    except ValidationError as error:
         raise ReceiptError(
             f"{path} does not read as a report of this version.",
-            cause=str(error).splitlines()[0],
+            cause=f"{receipt.problems(error)[0]}.",
             remedy="Use the version of Assay that wrote it, or run the recipe again.",
         ) from error

@@ -77,14 +77,7 @@ class Push:
     @property
     def files(self) -> list[FileDigest]:
         """Everything, as it will be on the hub."""
-        made = [
-            FileDigest(
-                name=name, size=len(content), sha256=hashlib.sha256(content).hexdigest()
-            )
-            for name, text in self.texts.items()
-            if (content := text.encode("utf-8")) is not None
-        ]  # fmt: skip
-        return [*self.receipt.files, *made]
+        return [*self.receipt.files, *(_digest(name, text) for name, text in self.texts.items())]
 
     def table(self) -> str:
         """Return what goes where, for people."""
@@ -98,6 +91,11 @@ class Push:
             f"{len(files)} files, {wording.size(sum(file.size for file in files))}",
         ]  # fmt: skip
         return "\n".join(lines)
+
+
+def _digest(name: str, text: str) -> FileDigest:
+    content = text.encode("utf-8")
+    return FileDigest(name=name, size=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
 def plan(report: Path, to: str, candidate: str | None = None) -> Push:
@@ -120,9 +118,8 @@ def plan(report: Path, to: str, candidate: str | None = None) -> Push:
     _require_verified(path)
     checkpoint = _checkpoint(pair, path.parent)
     _require_same_files(pair, checkpoint)
-    card = (path.parent / dict(zip(pair.report.judged, card_names(pair.report), strict=True))[
-        pair.name
-    ]).read_text(encoding="utf-8")  # fmt: skip
+    cards = dict(zip(pair.report.judged, card_names(pair.report), strict=True))
+    card = (path.parent / cards[pair.name]).read_text(encoding="utf-8")
     names = {file.name for file in checkpoint.files}
     sealed = PushReceipt(
         run_id=pair.report.run_id,
@@ -214,8 +211,8 @@ def _pair(path: Path, candidate: str | None) -> Pair:
     except ValidationError as error:
         raise PushRefused(
             f"{path} does not read as a report of this version.",
-            cause=str(error).splitlines()[0],
-            remedy="Run the recipe again.",
+            cause=f"{receipt.problems(error)[0]}.",
+            remedy="Use the version of Assay that wrote it, or run the recipe again.",
         ) from error
     names = [*report.judged]
     if candidate is None and len(names) == 1:
@@ -358,8 +355,7 @@ def _is(remote: RemoteFile, file: FileDigest, planned: Push) -> bool:
     if remote.sha256:
         return remote.sha256 == file.sha256
     text = planned.texts.get(file.name)
-    content = text.encode("utf-8") if text is not None else None
-    if content is None:
-        content = (planned.folder / file.name).read_bytes()
+    here = planned.folder / file.name
+    content = here.read_bytes() if text is None else text.encode("utf-8")
     blob = hashlib.sha1(b"blob %d\0" % len(content) + content)  # noqa: S324 -- git's own
     return remote.git_sha1 is None or remote.git_sha1 == blob.hexdigest()

@@ -26,10 +26,11 @@ from __future__ import annotations
 from infra.report.receipt.checks import Checked
 from infra.report.receipt.messages import table
 from infra.report.receipt.sealing import seal_of, sealed
-from infra.report.receipt.verify import require_as_sealed, require_untouched, verify
+from infra.report.receipt.verify import problems, require_as_sealed, require_untouched, verify
 
 __all__ = [
     "Checked",
+    "problems",
     "require_as_sealed",
     "require_untouched",
     "seal_of",

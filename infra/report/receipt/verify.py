@@ -82,6 +82,11 @@ def require_untouched(path: Path) -> Document:
     return document
 
 
+def problems(error: ValidationError) -> list[str]:
+    """Return what is wrong with a document, each with its place."""
+    return [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+
+
 def _unaccounted(report: Report) -> Iterator[str]:
     """Return which arms and candidates do not go with the spec.
 
@@ -116,9 +121,7 @@ def _remade(document: Document, folder: Path, *, weights: bool) -> tuple[Checked
             return endpoint.remade(EndpointReport.model_validate(document), folder)
         report = Report.model_validate(document)
     except ValidationError as error:
-        wrong = [
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
-        ]
+        wrong = problems(error)
         note = "either it was changed, or another version of Assay wrote it"
         return (checked("report", "does not read as a report of this version", wrong, [note]),)
     if report.rules == 1 and document.get("schema_version") != 1:  # of which least is made again

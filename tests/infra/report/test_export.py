@@ -11,7 +11,7 @@ from infra.contracts.errors import ReceiptError
 from infra.report import write
 from infra.report.export import FORMATS, document_of
 from tests.infra.made_runs import make_run
-from tests.infra.report.receipt.earlier import unpacked
+from tests.infra.report.receipt.earlier import resealed, unpacked
 
 
 @pytest.fixture
@@ -55,6 +55,15 @@ def test_a_run_that_was_touched_since_is_not_exported(run: Path) -> None:
     (run / "report.json").write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(ReceiptError, match=r"receipt\.seal|verdict\.status was changed"):
         document_of(run)
+
+
+def test_a_report_of_another_version_says_what_it_has_more(run: Path) -> None:
+    document = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    document["spec"]["results"]["later"] = True
+    (run / "report.json").write_text(json.dumps(resealed(document, run)), encoding="utf-8")
+    with pytest.raises(ReceiptError, match="does not read as a report of this version") as error:
+        document_of(run)
+    assert "spec.results.later: Extra inputs" in error.value.cause
 
 
 def test_what_is_no_run_is_named(tmp_path: Path) -> None:
