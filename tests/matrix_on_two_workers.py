@@ -49,7 +49,6 @@ from infra.contracts.specs import (
     SpeedSpec,
     TaskSpec,
 )
-from infra.scoring.answers import count_kept
 from infra.store.shared import Place
 from tests import sample_gguf
 from tests.conftest import shared_cache
@@ -181,10 +180,10 @@ def carry_out(
             first = machines[0]
 
             def asking() -> bool:
-                given = [count_kept(path) for path in first.files.values()]
-                return whole.poll() is not None or (
-                    bool(given) and max(given) >= ANSWERS_BEFORE_KILL
-                )
+                """Whether it was given some answers, and they are shared."""
+                there = [shared_keys(Place(shared), identity) for identity in first.files]
+                given = sum(len(keys) for one in there for keys in one.values())
+                return whole.poll() is not None or given >= ANSWERS_BEFORE_KILL
 
             wait_for("answers", asking, everybody, 900)
             first.kill(running[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -169,7 +168,7 @@ def worker(url: str, home: Path, *, held: bool = False) -> Iterator[subprocess.P
     command = [sys.executable, "-c", _WORKER, url, str(home), str(LEASE_SECONDS)]
     with subprocess.Popen(
         [*command, str(home.with_suffix(".held"))],
-        cwd=root, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(root)},
+        cwd=root, stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         try:
             yield process
