@@ -219,9 +219,7 @@ def main() -> None:
         say(f"database and server are there: {stack.url}")
         say(f"{strangers_are_refused(stack)} requests of strangers refused")
         for name, token in PLANTED.items():
-            file = folder / "secrets" / name
-            file.chmod(0o644)
-            file.write_text(token)
+            (folder / "secrets" / name).write_text(token)
         plant(stack)
         stack.run("deploy")
         say("deployments are registered")

@@ -15,5 +15,5 @@ once encryption_key "$(random)"
 # Tokens of model hubs: write yours there, or leave them empty.
 once hf_token ''
 once modelscope_token ''
-chmod 444 "$folder"/*
+chmod 644 "$folder"/*
 echo "secrets are in $folder; what the login page asks for stands in auth_string"

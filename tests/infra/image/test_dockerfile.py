@@ -32,3 +32,13 @@ def test_it_is_built_of_locks_and_runs_as_nobody_special() -> None:
 def test_no_secret_is_copied_into_an_image() -> None:
     ignored = FILE.with_name("Dockerfile.dockerignore").read_text().splitlines()
     assert {"**/secrets", "**/.env", ".git"} <= set(ignored)
+
+
+def test_a_worker_for_kubernetes_has_the_orchestrators_versions() -> None:
+    """Both locks are compiled apart, and the second has to follow the first."""
+    locks = FILE.parents[1] / "environments"
+    pins = [
+        {line.split()[0] for line in (locks / name).read_text().splitlines() if "==" in line}
+        for name in ("orchestrator.txt", "kubernetes.txt")
+    ]
+    assert pins[0] - pins[1] == set()
