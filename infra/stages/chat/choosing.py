@@ -7,11 +7,15 @@ from pathlib import Path
 
 from infra.contracts.errors import SpecError, WeightsError
 from infra.contracts.records import CheckpointSummary, Pair, Report
+from infra.contracts.records.record import Side
 from infra.contracts.specs import BASELINE, ArmSpec
 from infra.report import published
 from infra.report.receipt.weights import check_weights
 from infra.store.settings import Settings
 from infra.store.usage import for_run, used
+
+SIDES: tuple[Side, Side] = ("baseline", "candidate")
+"""What both are called on the page and in votes, in the order of `Chosen.names`."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -144,6 +144,11 @@ def read(path: Path) -> list[Vote]:
                 remedy="Remove the line, or the file.",
             ) from error
     return votes
+
+
+def about(votes: Sequence[Vote], candidate: str, checkpoints: Mapping[Side, str]) -> list[Vote]:
+    """Return the votes on these two: others are on other weights, or another candidate."""
+    return [one for one in votes if one.candidate == candidate and one.checkpoints == checkpoints]
 
 
 def _whole(content: bytes) -> bytes:

@@ -185,7 +185,13 @@ def test_the_end_of_the_page_ends_everything(
         assert chat.leases() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGHUP, marks=pytest.mark.long),  # as SIGTERM, which is sent above
+        signal.SIGKILL,
+    ],
+)
 def test_nothing_is_left_however_it_is_ended(
     number: signal.Signals,
     small: Path,

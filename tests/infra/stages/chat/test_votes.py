@@ -12,7 +12,7 @@ import pytest
 
 from infra.contracts.errors import AssayError
 from infra.judging.statistics.paired import PairedCounts, paired_proportions
-from infra.stages.chat.votes import Preference, Vote, keep, preference, read
+from infra.stages.chat.votes import Preference, Vote, about, keep, preference, read
 
 
 def made(vote: str = "A", message: str = "Hello?", **fields: Any) -> Vote:
@@ -89,6 +89,12 @@ def test_whoever_keeps_a_vote_is_alone_with_the_file(tmp_path: Path) -> None:
         file.truncate(path.stat().st_size - len('{"half": '))
     other.join()
     assert read(path) == [made(), made("B")]
+
+
+def test_votes_on_something_else_do_not_count() -> None:
+    digests = made().checkpoints
+    votes = [made(), made(candidate="gptq"), made(checkpoints={"baseline": "1", "candidate": "3"})]
+    assert about(votes, "awq", digests) == [made()]
 
 
 def test_ties_count_as_rows_without_a_winner() -> None:
