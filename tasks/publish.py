@@ -120,11 +120,16 @@ def _log(finished: Report, path: Path) -> None:
     if finished.reused:
         logger.info(f"reused from earlier runs: {', '.join(finished.reused)}")
     logger.info(f"Prefect UI: {finished.provenance['prefect_url']}")
+    logger.info(f"verdict there: {_ui()}/artifacts/key/report-{finished.spec.results.label}")
     logger.info(f"seal: {receipt.seal_of(path.parent)}")
     logger.info(f"report: {path}")
 
 
 def _run_page() -> str:
-    """Return the page of this flow run: on the configured server, or where `make ui` shows it."""
-    server = PREFECT_UI_URL.value()
-    return f"{server or _LOCAL_UI}/runs/flow-run/{flow_run.id}"
+    """Return the page of this flow run."""
+    return f"{_ui()}/runs/flow-run/{flow_run.id}"
+
+
+def _ui() -> str:
+    """Return where the Prefect UI is: on the configured server, or where `make ui` shows it."""
+    return PREFECT_UI_URL.value() or _LOCAL_UI

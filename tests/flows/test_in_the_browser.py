@@ -57,12 +57,15 @@ def open_form(prefect: Prefect, page: Page) -> None:
     expect(page.get_by_label("model")).to_have_value("sample")
 
 
-def submit(page: Page) -> str:
+def submit(prefect: Prefect, page: Page) -> str:
     """Send the form, go to the page of the run that comes of it, and return the run."""
+    page.wait_for_timeout(1000)  # a field passes on what was written a moment later
     page.get_by_role("button", name="Submit").click()
-    page.get_by_role("button", name="View run").click()
+    page.wait_for_url("**/deployment/*?tab=Runs")
+    run = prefect.read("flow_runs/filter", sort="EXPECTED_START_TIME_DESC")[0]
+    page.get_by_role("link", name=run["name"]).first.click()
     page.wait_for_url("**/runs/flow-run/*")
-    return page.url.partition("?")[0].rpartition("/")[2]
+    return str(run["id"])
 
 
 def state_of(prefect: Prefect, run: str) -> str:
@@ -91,7 +94,7 @@ def test_a_run_is_started_from_the_form_and_followed_to_its_report(
 
     page.get_by_label("model").fill("sample")
     page.get_by_label("label").fill("browser")
-    run = submit(page)
+    run = submit(prefect, page)
     with worker(prefect, "one"):
         expect(page.get_by_text("sample · awq-4bit-g128 · browser").first).to_be_visible()
         wait_for("the end", prefect, lambda: state_of(prefect, run) in ("COMPLETED", "FAILED"), 800)
@@ -122,7 +125,7 @@ def test_a_run_that_is_cancelled_leaves_nothing(
     assert (model.input_value(), written.input_value()) == ("sample", "")
     written.fill("./infra/sample/model-awq")
     page.get_by_label("label").fill("cancelled")
-    run = submit(page)
+    run = submit(prefect, page)
     with worker(prefect, "two"):
         wait_for("a lease", prefect, lambda: list(leases.glob("*.json")))
         assert processes_of_runs(prefect) != []

@@ -38,7 +38,7 @@ def test_the_form_has_few_fields_and_each_says_what_it_is() -> None:
 def test_the_sample_is_run_by_its_recipe() -> None:
     recipe = sample()
     tasks = [task.name for task in recipe.evaluation.tasks]
-    verdict = recipe.verdict.model_copy(update={"margin_points": 2, "task_margin_points": 4})
+    verdict = recipe.verdict.model_copy(update={"margin_points": 2})
     results = recipe.results.model_copy(update={"label": "sample-standard"})
     expected = recipe.model_copy(update={"verdict": verdict, "results": results})
     assert run(rows="standard", tasks=tasks) == expected
