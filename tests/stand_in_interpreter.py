@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 _ENGINE = Path(__file__).parent / "stand_in_engine.py"
+_BENCH = Path(__file__).parent / "stand_in_bench.py"
 
 
 def write(folder: Path, name: str = "python", *, burnt: bool = False) -> Path:
@@ -24,13 +25,15 @@ def write(folder: Path, name: str = "python", *, burnt: bool = False) -> Path:
     if burnt:
         fuse.write_text("burnt")
     engine = shlex.join([sys.executable, str(_ENGINE), "--fuse", str(fuse)])
-    # Asked for its packages it says that it has the engine; else it is the engine.
+    bench = shlex.join([sys.executable, str(_BENCH), "good", str(folder)])
+    # Asked for its packages it says that it has the engine; else it times, or is the engine.
     installed = {"version": 1, "found": True, "python": "", "packages": [[name]], "unknown": []}
     line, held = shlex.quote(json.dumps(installed)), shlex.quote(f"{python}.held")
     python.write_text(
         f"""#!/bin/sh
-case "$2" in
-*/installed.py) echo {line} ;;
+case "$*" in
+*/installed.py*) echo {line} ;;
+*/bench_serve.py*) exec {bench} "$@" ;;
 *) while [ -e {held} ]; do sleep 0.2; done; exec {engine} "$@" ;;
 esac
 """

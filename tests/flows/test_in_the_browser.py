@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from infra.contracts.records import PythonEnvironment, Report
 from tasks.outcomes import NAMES
-from tests import tab
+from tests import stand_in_interpreter, tab
 from tests.browser import CHROMIUM
 from tests.flows.test_matrix_on_workers import wait_for, worker
 from tests.flows.test_quantize_and_evaluate import processes_of_runs
@@ -57,6 +57,13 @@ def open_form(prefect: Prefect, page: Page) -> None:
     expect(page.get_by_label("model")).to_have_value("sample")
 
 
+def write_candidates(page: Page, text: str) -> None:
+    page.get_by_role("tab", name="Write").first.click()
+    _, model, written, *_ = page.get_by_role("textbox").all()
+    assert (model.input_value(), written.input_value()) == ("sample", "")
+    written.fill(text)
+
+
 def submit(prefect: Prefect, page: Page) -> str:
     """Send the form, go to the page of the run that comes of it, and return the run."""
     page.wait_for_timeout(1000)  # a field passes on what was written a moment later
@@ -80,33 +87,49 @@ def expect_drawn(images: Locator) -> None:
     assert widths and min(widths) > 0, widths
 
 
+@pytest.mark.parametrize("engine", ["stand-in", pytest.param("vllm", marks=pytest.mark.long)])
 def test_a_run_is_started_from_the_form_and_followed_to_its_report(
+    engine: str,
     prefect: Prefect,
     page: Page,
     server_environment: PythonEnvironment,
     quantizer_environment: PythonEnvironment,
+    own_cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """On an engine that answers at once, whose pages are the same; and on the real one."""
+    candidate = "awq-4bit-g128"
+    if engine == "stand-in":
+        candidate = "model-awq"  # of conversations, which a recipe reads, it understands nothing
+        monkeypatch.setitem(prefect.env, "ASSAY_CACHE", str(own_cache))
+        python = stand_in_interpreter.write(tmp_path)
+        monkeypatch.setitem(prefect.env, "ASSAY_SERVER_PYTHON", str(python))
+    before = prefect.read("flow_runs/filter")
     open_form(prefect, page)
     page.get_by_label("model").fill("qwen")
     page.get_by_role("button", name="Submit").click()
     expect(page.get_by_text("'qwen' does not match").first).to_be_visible()
-    assert prefect.read("flow_runs/filter") == []
+    assert prefect.read("flow_runs/filter") == before
 
     page.get_by_label("model").fill("sample")
-    page.get_by_label("label").fill("browser")
+    if engine == "stand-in":
+        write_candidates(page, "./infra/sample/model-awq")
+    page.get_by_label("label").fill(engine)
     run = submit(prefect, page)
     with worker(prefect, "one"):
-        expect(page.get_by_text("sample · awq-4bit-g128 · browser").first).to_be_visible()
+        expect(page.get_by_text(f"sample · {candidate} · {engine}").first).to_be_visible()
         wait_for("the end", prefect, lambda: state_of(prefect, run) in ("COMPLETED", "FAILED"), 800)
-    (folder,) = (prefect.home / "runs").glob("browser-*")
+    (folder,) = (prefect.home / "runs").glob(f"{engine}-*")
     report = Report.model_validate_json((folder / "report.json").read_text())
     page.reload()
     expect(page.get_by_text(NAMES[report.verdict.status], exact=True).first).to_be_visible()
 
     page.get_by_role("tab", name="Artifacts").click()
     expect_drawn(page.locator("img[src^='data:image']"))
-    page.get_by_role("link", name="report-browser").first.click()
-    expect(page.get_by_role("cell", name="gsm8k").first).to_be_visible()
+    page.get_by_role("link", name=f"report-{engine}").first.click()
+    page.wait_for_url("**/artifacts/key/*")
+    expect(page.get_by_text(report.verdict.status).first).to_be_visible()
     expect_drawn(page.locator("img[src^='data:image']"))
 
     page.goto((folder / "report.html").as_uri())
@@ -115,15 +138,19 @@ def test_a_run_is_started_from_the_form_and_followed_to_its_report(
 
 
 def test_a_run_that_is_cancelled_leaves_nothing(
-    prefect: Prefect, page: Page, server_environment: PythonEnvironment, own_cache: Path
+    prefect: Prefect,
+    page: Page,
+    own_cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    prefect.env["ASSAY_CACHE"] = str(own_cache)  # nothing is answered yet: an engine has to start
+    monkeypatch.setitem(prefect.env, "ASSAY_CACHE", str(own_cache))
+    python = stand_in_interpreter.write(tmp_path)
+    python.with_name(f"{python.name}.held").touch()  # its engine starts for ever
+    monkeypatch.setitem(prefect.env, "ASSAY_SERVER_PYTHON", str(python))
     leases = prefect.home / "leases"
     open_form(prefect, page)
-    page.get_by_role("tab", name="Write").first.click()
-    _, model, written, *_ = page.get_by_role("textbox").all()
-    assert (model.input_value(), written.input_value()) == ("sample", "")
-    written.fill("./infra/sample/model-awq")
+    write_candidates(page, "./infra/sample/model-awq")
     page.get_by_label("label").fill("cancelled")
     run = submit(prefect, page)
     with worker(prefect, "two"):
