@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 from infra.contracts.records import PythonEnvironment, Report
 from tasks.outcomes import NAMES
@@ -80,11 +80,10 @@ def state_of(prefect: Prefect, run: str) -> str:
     return str(found["state_type"])
 
 
-def expect_drawn(images: Locator) -> None:
-    """Fail without an image, or with one that is broken."""
-    expect(images.first).to_be_visible()
-    widths = images.evaluate_all("all => all.map(image => image.naturalWidth)")
-    assert widths and min(widths) > 0, widths
+def expect_drawn(page: Page, images: str) -> None:
+    """Fail without an image, or with one that is broken; a page may be drawn twice until then."""
+    drawn = "all => all.length > 0 && all.every(image => image.naturalWidth > 0)"
+    page.wait_for_function(f"({drawn})([...document.querySelectorAll({images!r})])")
 
 
 @pytest.mark.parametrize("engine", ["stand-in", pytest.param("vllm", marks=pytest.mark.long)])
@@ -126,15 +125,15 @@ def test_a_run_is_started_from_the_form_and_followed_to_its_report(
     expect(page.get_by_text(NAMES[report.verdict.status], exact=True).first).to_be_visible()
 
     page.get_by_role("tab", name="Artifacts").click()
-    expect_drawn(page.locator("img[src^='data:image']"))
+    expect_drawn(page, "img[src^='data:image']")
     page.get_by_role("link", name=f"report-{engine}").first.click()
     page.wait_for_url("**/artifacts/key/*")
     expect(page.get_by_text(report.verdict.status).first).to_be_visible()
-    expect_drawn(page.locator("img[src^='data:image']"))
+    expect_drawn(page, "img[src^='data:image']")
 
     page.goto((folder / "report.html").as_uri())
     expect(page.get_by_text(report.verdict.headline).first).to_be_visible()
-    expect_drawn(page.locator("img"))
+    expect_drawn(page, "img")
 
 
 def test_a_run_that_is_cancelled_leaves_nothing(
@@ -154,8 +153,8 @@ def test_a_run_that_is_cancelled_leaves_nothing(
     page.get_by_label("label").fill("cancelled")
     run = submit(prefect, page)
     with worker(prefect, "two"):
-        wait_for("a lease", prefect, lambda: list(leases.glob("*.json")))
-        assert processes_of_runs(prefect) != []
+        wait_for("an engine", prefect, lambda: processes_of_runs(prefect))
+        assert list(leases.glob("*.json"))
         page.reload()
         page.get_by_role("button", name="Open menu").click()
         page.get_by_role("menuitem", name="Cancel").click()
