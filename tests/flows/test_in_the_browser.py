@@ -132,7 +132,7 @@ def test_a_run_is_started_from_the_form_and_followed_to_its_report(
     expect_drawn(page, "img[src^='data:image']")
 
     page.goto((folder / "report.html").as_uri())
-    expect(page.get_by_text(report.verdict.headline).first).to_be_visible()
+    expect(page.locator("body")).to_contain_text(report.verdict.status)
     expect_drawn(page, "img")
 
 
