@@ -83,9 +83,8 @@ def sample_candidates() -> RunSpec:
         candidates=(
             *(CandidateSpec(name=recipe.slug, quantization=recipe) for recipe in recipes),
             CandidateSpec(name="awq-ready-made", model=sample_awq()),
-            CandidateSpec(name="bfloat16", serving=ServingChanges(dtype="bfloat16")),
-            # Beside the one before it the cache alone differs: on some accelerators attention over
-            # such a cache answers in bfloat16 and nothing else.
+            CandidateSpec(name="float32", serving=ServingChanges(dtype="float32")),
+            # On some accelerators attention over such a cache answers in bfloat16 and nothing else.
             CandidateSpec(
                 name="fp8-cache",
                 serving=ServingChanges(dtype="bfloat16", extra_args=("--kv-cache-dtype", "fp8")),

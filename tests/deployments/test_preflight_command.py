@@ -122,7 +122,7 @@ def test_of_several_candidates_each_is_looked_at_and_what_they_share_is_said_onc
         if line.startswith(("ok ", "note "))
     ]  # fmt: skip
     for name in (
-        "model", "model, awq-ready-made", "servable", "servable, bfloat16", "quantizable",
+        "model", "model, awq-ready-made", "servable", "servable, float32", "quantizable",
         "calibration", "vllm environment", "awq environment", "power",
     ):  # fmt: skip
         assert names.count(name) == 1, said.out

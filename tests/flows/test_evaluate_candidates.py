@@ -21,7 +21,7 @@ pytestmark = pytest.mark.e2e
 NAME = "evaluate-candidates/candidates"
 CANDIDATES = [
     {"name": "ready-made", "model": {"source": "local", "id": "infra/sample/model-awq"}},
-    {"name": "half", "serving": {"dtype": "bfloat16"}},
+    {"name": "half", "serving": {"dtype": "float16"}},
 ]
 PARAMETERS: dict[str, Any] = {
     "candidates": CANDIDATES,

@@ -32,7 +32,7 @@ from tests.tasks.test_order import lines
 pytestmark = pytest.mark.usefixtures("prefect")
 
 ROWS = 12
-HALF = CandidateSpec(name="half", serving=ServingChanges(dtype="bfloat16"))
+HALF = CandidateSpec(name="half", serving=ServingChanges(dtype="float16"))
 READY_MADE = CandidateSpec(name="ready-made", model=sample_awq())
 
 Run = Callable[..., Report]
