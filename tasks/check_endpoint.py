@@ -14,6 +14,7 @@ from infra.store import store_format
 from infra.store.run_folder import RunFolder, open_run
 from infra.store.settings import Settings
 from tasks.check_prerequisites import end_with_worker
+from tasks.news import delivered
 from tasks.progress import reported_to_prefect
 from tasks.task_page import show
 
@@ -41,6 +42,7 @@ def check_endpoint(spec: EndpointRunSpec) -> tuple[RunFolder, Found, str | None]
         )
         progress.say(f"preflight\n{table(survey.findings)}")
         show(f"```text\n{table(survey.findings)}\n```", "What the run needs, and what is there")
+        delivered(5.0)  # a run that is refused ends here
         refuse(survey.findings)
         assert survey.found is not None  # noqa: S101 -- without it there is a problem
         run = open_run(spec, settings, created=flow_run.scheduled_start_time, key=str(flow_run.id))

@@ -22,6 +22,7 @@ from infra.stages.sharing import take_history
 from infra.store import store_format
 from infra.store.run_folder import RunFolder, open_run
 from infra.store.settings import Settings
+from tasks.news import delivered
 from tasks.progress import reported_to_prefect
 from tasks.task_page import show
 
@@ -47,6 +48,7 @@ def check_prerequisites(spec: RunSpec) -> RunFolder:
         findings += replaced(_deployed(), spec)
         progress.say(f"preflight\n{table(findings)}")
         show(f"```text\n{table(findings)}\n```", "What the run needs, and what is there")
+        delivered(5.0)  # a run that is refused ends here
         refuse(findings)
         run = open_run(spec, settings, created=flow_run.scheduled_start_time, key=str(flow_run.id))
         run.write(INPUTS, inputs_of(spec, settings))

@@ -13,7 +13,7 @@ from prefect.states import Completed, Failed
 from infra.contracts.errors import AssayError, NotPassed
 from infra.contracts.records import Verdict
 from infra.contracts.specs import VerdictSpec
-from tasks.progress import delivered
+from tasks.news import delivered
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class Published:
     """What is said then."""
 
 
-_NEWS_SECONDS = 5.0
+_NEWS_SECONDS = 30.0
 """How long a run that is over waits for the Prefect API to hear of its last steps."""
 NAMES = {"PASS": "Passed", "FAIL": "Regressed", "INCONCLUSIVE": "Inconclusive"}
 """Verdict → name of the flow run's state, on which an automation can act."""

@@ -7,23 +7,20 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
-import httpx
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 
 from infra.contracts.wording import duration
 from infra.machine.ticker import Ticker
+from tasks.news import pass_on
 
 _BEAT_SECONDS = 2.0
 _LOG_EVERY_BEATS = 3
-_NEWS = ThreadPoolExecutor(1, thread_name_prefix="news")
-"""Calls the Prefect API for all bars of this process, so that no step waits for it."""
 
 
 @dataclass
@@ -99,7 +96,7 @@ class PrefectProgress:
             if bar.sending:
                 return
             bar.sending = True
-        _NEWS.submit(self._context.copy().run, self._show, bar)
+        pass_on(partial(self._show, bar), self._context.copy())
 
     def _show(self, bar: _Bar) -> None:
         """Show a bar as it is, and again as long as it has moved meanwhile."""
@@ -110,15 +107,12 @@ class PrefectProgress:
                     bar.sending = False
                     return
                 bar.shown = done
-            # News must never end a run: without the Prefect API only the bar is lost.
-            with suppress(PrefectException, httpx.HTTPError, OSError, RuntimeError):
+            try:
                 _put(bar, min(100.0 * done / total, 100.0))
-
-
-def delivered(seconds: float) -> None:
-    """Wait until what was passed on has arrived, but no longer than so many seconds."""
-    with suppress(TimeoutError):
-        _NEWS.submit(lambda: None).result(seconds)
+            except Exception:
+                with self._lock:
+                    bar.sending = False
+                raise
 
 
 def _put(bar: _Bar, percent: float) -> None:

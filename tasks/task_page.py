@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from prefect.artifacts import create_markdown_artifact
-from prefect.logging import get_run_logger
+
+from tasks.news import pass_on
 
 
 def show(markdown: str, description: str) -> None:
     """Show what this task gave. Without a key: only its page has it, no list of versions.
 
-    A result stands, whether it can be shown or not.
+    A result stands, whether it can be shown or not, and does not wait for that.
     """
-    try:
-        create_markdown_artifact(markdown, description=description)
-    except Exception as error:
-        get_run_logger().warning(f"What came out is not shown in Prefect: {error}")
+    pass_on(partial(create_markdown_artifact, markdown, description=description))

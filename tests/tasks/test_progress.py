@@ -9,7 +9,9 @@ from prefect.client.orchestration import get_client
 from prefect.logging import disable_run_logger
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from tasks.progress import PrefectProgress, _Bar, delivered, reported_to_prefect
+from tasks.news import delivered
+from tasks.progress import PrefectProgress, _Bar, reported_to_prefect
+from tasks.task_page import show
 from tests.api_proxy import api_proxy
 
 
@@ -56,6 +58,7 @@ def test_a_step_does_not_wait_for_the_api_and_its_bar_arrives_when_it_is_back() 
             proxy.leave()
             with reported_to_prefect() as progress:
                 progress.update("rows", 10, 10, "rows")
+            show("What it gave.", "a page")
             proxy.come_back()
             delivered(120)
 
@@ -68,3 +71,4 @@ def test_a_step_does_not_wait_for_the_api_and_its_bar_arrives_when_it_is_back() 
     with get_client(sync_client=True) as client:
         found = {one.description: one.data for one in client.read_artifacts()}
     assert found["rows"] == 100
+    assert found["a page"] == "What it gave."
