@@ -20,6 +20,7 @@ from infra.contracts.specs import CalibrationSpec, CandidateSpec, ModelSpec, Run
 from infra.engines import live
 from infra.engines.vllm import server
 from infra.judging import evidence
+from infra.machine.device import detect
 from infra.models.weights import as_it_came, inspect_local
 from infra.probes.triage import served
 from infra.store.settings import Settings
@@ -99,7 +100,8 @@ def test_two_candidates_beside_one_baseline(evaluate: Evaluate, tmp_path: Path) 
         name: arm.server.command[arm.server.command.index("--dtype") + 1]
         for name, arm in {"baseline": baseline, **arms}.items()
     }
-    assert dtypes == {"baseline": "auto", CACHE.name: "auto", TYPE.name: "float32"}
+    auto = "auto" if detect("cpu").computes_float16 else "bfloat16"
+    assert dtypes == {"baseline": auto, CACHE.name: auto, TYPE.name: "float32"}
     # One more candidate costs what is new of it alone.
     more = make_spec(
         CACHE, TYPE, CandidateSpec(name="both", serving=TYPE.serving, model=ModelSpec(

@@ -158,6 +158,8 @@ IN_NO_KEY = {
     "models.vocabulary": "refuses",
     "models.weights": "commits and content are in the key",
     "store.content": "digests",
+    "store.shared": "brings what others keep under the same keys, held against its digests",
+    "store.usage": "who uses what, for who frees it",
     "store.settings": "places",
 }
 """Module or package below infra that suite and scoring use → why none of their keys has it."""
