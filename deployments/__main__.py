@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from deployments import (
@@ -227,20 +228,23 @@ def _run(spec: RunSpec, *, again: bool) -> int:
 
     prefect_here.prepare(terminal)
     from flows.evaluate_candidates import evaluate_candidates
+    from tasks.outcomes import result_of
 
+    flow = partial(
+        evaluate_candidates,
+        baseline=spec.baseline,
+        candidates=list(spec.candidates),
+        evaluation=spec.evaluation,
+        conversations=spec.conversations,
+        baseline_pack=spec.baseline_pack,
+        fidelity=spec.fidelity,
+        speed=spec.speed,
+        verdict=spec.verdict,
+        results=spec.results,
+    )
     try:
         with handed_over(findings, (spec, settings, key)):
-            page = evaluate_candidates(
-                baseline=spec.baseline,
-                candidates=list(spec.candidates),
-                evaluation=spec.evaluation,
-                conversations=spec.conversations,
-                baseline_pack=spec.baseline_pack,
-                fidelity=spec.fidelity,
-                speed=spec.speed,
-                verdict=spec.verdict,
-                results=spec.results,
-            )
+            page = result_of(flow)
     except NotPassed:
         raise
     except AssayError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from deployments import prefect_here
 from deployments.overrides import override_endpoint
@@ -89,16 +90,19 @@ def _run(spec: EndpointRunSpec, progress: Progress) -> int:
     refuse(survey.findings)
     prefect_here.prepare(progress)
     from flows.evaluate_endpoint import evaluate_endpoint
+    from tasks.outcomes import result_of
 
+    flow = partial(
+        evaluate_endpoint,
+        endpoint=spec.endpoint,
+        evaluation=spec.evaluation,
+        baseline=spec.baseline,
+        verdict=spec.verdict,
+        results=spec.results,
+    )
     try:
         with survey_handed_over(spec, settings, survey):
-            page = evaluate_endpoint(
-                endpoint=spec.endpoint,
-                evaluation=spec.evaluation,
-                baseline=spec.baseline,
-                verdict=spec.verdict,
-                results=spec.results,
-            )
+            page = result_of(flow)
     except NotPassed:
         raise
     except AssayError as error:

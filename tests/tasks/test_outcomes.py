@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from prefect.exceptions import FailedRun, MissingResult
 from prefect.states import State, StateType
 
 from infra.contracts.errors import NotPassed
 from infra.contracts.records import Verdict
 from infra.contracts.specs import VerdictSpec
-from tasks.outcomes import Published, conclude
+from tasks.outcomes import Published, conclude, result_of
 
 PAGE = Path("/runs/one/report.html")
 Status = Literal["PASS", "FAIL", "INCONCLUSIVE"]
@@ -55,3 +56,20 @@ def test_nothing_else_does(status: Status, gate: bool | str) -> None:
 def test_a_baseline_that_was_measured_alone_is_not_judged() -> None:
     state: Any = conclude(Published(PAGE, None), VerdictSpec(gate="all"))
     assert (state.type, state.name, state.data) == (StateType.COMPLETED, "Measured", PAGE)
+
+
+def test_a_state_that_comes_back_without_its_data_costs_no_result() -> None:
+    def loses(status: Status, gate: bool, error: Exception) -> Path:
+        concluded(status, gate=gate)
+        raise error
+
+    missing, failed = MissingResult(), FailedRun("FAIL: so it is")
+    assert result_of(lambda: loses("PASS", True, missing)) == PAGE
+    with pytest.raises(NotPassed, match="FAIL: so it is"):
+        result_of(lambda: loses("FAIL", True, failed))
+
+    def fails() -> Path:
+        raise missing
+
+    with pytest.raises(MissingResult):
+        result_of(fails)
