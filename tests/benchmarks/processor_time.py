@@ -4,7 +4,7 @@
 
 Looks at every process that the command starts, several times a second, and adds up what each has
 computed when it was seen last. Processor time says what a machine has to do, however slow it is
-and whoever else computes there. What a process computed after it was seen last counts as `unseen`.
+and whoever else computes there. What a process computes after it was seen last is missing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -60,8 +59,6 @@ def main() -> int:
                         computed[key] = program_of(words), times.user + times.system
             time.sleep(given.every)
     seconds = time.monotonic() - began
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    whole = used.ru_utime + used.ru_stime
     table: dict[str, list[float]] = defaultdict(list)
     for _, (program, seconds_of_one) in sorted(computed.items(), key=lambda one: one[0][1]):
         table[program].append(seconds_of_one)
@@ -69,8 +66,7 @@ def main() -> int:
     for program, each in table.items():
         listed = " + ".join(f"{one:.0f}" for one in each if one >= 1)
         print(f"| {program} | {len(each)} | {sum(each):.0f} ({listed}) |", file=sys.stderr)
-    seen = sum(sum(each) for each in table.values())
-    print(f"| unseen | | {whole - seen:.0f} |", file=sys.stderr)
+    whole = sum(sum(each) for each in table.values())
     cores = len(os.sched_getaffinity(0))
     print(
         f"| **whole** | | **{whole:.0f}**, in {seconds:.0f} s on {cores} cores |", file=sys.stderr
