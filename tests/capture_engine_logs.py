@@ -21,7 +21,7 @@ from infra.machine.device import detect
 from infra.machine.environments import locate
 from infra.machine.log_lines import strip_ansi
 from infra.store.settings import Settings
-from tests.engine_failures import CASES, ON_HOPPER
+from tests.engine_failures import CASES, ON_CUDA
 from tests.failing_engine import SAMPLE, Stage
 
 LOGS = Path(__file__).parent / "infra" / "engine_logs"
@@ -62,16 +62,16 @@ def trimmed(text: str, python: Path) -> str:
 
 
 def main(names: Sequence[str]) -> None:
-    """Capture the named logs, or all that a processor can show."""
+    """Capture the named logs, or all that a processor can show; `cuda` names all that a GPU can."""
     kind = detect("auto").kind
     environment, _ = locate("vllm", kind, Settings())
-    for name in names or CASES:
+    for name in ON_CUDA if list(names) == ["cuda"] else names or CASES:
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             models, log = Path(folder) / "models", Path(folder) / "log"
             models.mkdir()
             stage = Stage(models, environment.python, log, ports.find_free())
-            code = (CASES | ON_HOPPER)[name](stage)
+            code = (CASES | ON_CUDA)[name](stage)
             text = strip_ansi(log.read_text(encoding="utf-8", errors="replace"))
         kept = f"exit code {code}\n{trimmed(text, stage.python)}"
         (LOGS / f"{name}.log").write_text(kept, encoding="utf-8")

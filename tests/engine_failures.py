@@ -5,9 +5,11 @@ The part of a name before `--` is that of the diagnosis.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -181,7 +183,66 @@ CASES: dict[str, Callable[[Stage], int]] = {
     "disk-full": _disk_full,
 }
 
-ON_HOPPER: dict[str, Callable[[Stage], int]] = {
-    "cache-needs-bfloat16": _arguments("--kv-cache-dtype", "fp8", device="cuda", dtype="float16"),
+
+def _taken_meanwhile(stage: Stage) -> int:
+    """Have another program take the rest of the GPU once the engine answers, and ask for much."""
+
+    def take(engine: Engine, stage: Stage) -> None:
+        if not stage.wait_for(UP, engine):
+            return
+        with subprocess.Popen(
+            [str(stage.python), "-I", "-W", "ignore", "-c", _TAKE_ALL],
+            stdout=subprocess.PIPE, text=True,
+        ) as other:  # fmt: skip
+            assert other.stdout
+            other.stdout.readline()
+            with contextlib.suppress(httpx.HTTPError):
+                httpx.post(
+                    f"http://127.0.0.1:{stage.port}/v1/completions",
+                    json={
+                        "model": "sample", "prompt": [[7] * 1024] * 64, "max_tokens": 64,
+                        "prompt_logprobs": 20,
+                    },
+                    headers={"Authorization": "Bearer unused"}, trust_env=False, timeout=60,
+                )  # fmt: skip
+            other.kill()
+
+    return stage.serve(meanwhile=take, **_ON_CUDA)
+
+
+_TAKE_ALL = """
+import time, torch
+held, size = [], 2**30
+while size >= 2**20:
+    try:
+        held.append(torch.empty(size, dtype=torch.uint8, device="cuda"))
+    except torch.OutOfMemoryError:
+        size //= 2
+print("all taken", flush=True)
+time.sleep(600)
+"""
+
+_ON_CUDA: dict[str, Any] = {
+    "device": "cuda", "memory_fraction": 0.1, "enforce_eager": True, "own_worker": True,
+}  # fmt: skip
+_LARGE = _ON_CUDA | {"memory_fraction": 0.9}
+
+ON_CUDA: dict[str, Callable[[Stage], int]] = {
+    "kv-cache-too-small--cuda": _arguments("--kv-cache-memory-bytes", "4000000", **_ON_CUDA),
+    "no-memory-for-cache--cuda": _spec(**_ON_CUDA | {"memory_fraction": 0.003}),
+    "window-too-long--cuda": _spec(max_model_len=4096, **_ON_CUDA),
+    "dtype-unsupported--cuda": lambda stage: stage.serve(
+        stage.sample(quantization_config=_AWQ), dtype="float32", **_ON_CUDA
+    ),
+    "heads-not-divisible--cuda": _spec(tensor_parallel_size=3, **_ON_CUDA),
+    "too-few-devices--cuda": _spec(tensor_parallel_size=8, **_ON_CUDA),
+    "engine-process-killed--cuda": _spec(
+        meanwhile=kill_when("Initializing a V1", inner=True), **_ON_CUDA
+    ),
+    "memory-fraction-refused--cuda": _spec(**_ON_CUDA | {"memory_fraction": 1.0}),
+    "weights-do-not-fit--cuda": lambda stage: stage.serve(stage.sample(**_HUGE), **_LARGE),
+    "no-memory-for-batches--cuda": _arguments("--max-num-batched-tokens", "100000000", **_LARGE),
+    "no-memory-for-batches--answering": _taken_meanwhile,
+    "cache-needs-bfloat16": _arguments("--kv-cache-dtype", "fp8", dtype="float16", **_ON_CUDA),
 }
-"""What happens on an H100 or H200 alone."""
+"""What a GPU shows; the last one an H100 or H200 alone."""

@@ -1,4 +1,4 @@
-"""A real vLLM, CPU build, that is started as Assay does it and has to fail."""
+"""A real vLLM that is started as Assay does it and has to fail."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Stage:
             meanwhile: Does something to the engine while it runs.
             spec: Fields of the serving spec.
         """
-        device = detect("cpu")
+        device = detect("cuda" if spec.get("device") == "cuda" else "cpu")
         command = build_command(
             python=self.python, model=model, served_name="sample", port=self.port,
             spec=ServingSpec(**spec), device=device, concurrency=4,

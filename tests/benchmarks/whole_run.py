@@ -25,7 +25,7 @@ from statistics import fmean
 from typing import Any
 
 from deployments.recipes import sample
-from infra.machine.device import detect
+from infra.machine.device import detect, gpus
 from infra.machine.environments import locate
 from infra.store.settings import Settings
 
@@ -41,9 +41,10 @@ class Busy(threading.Thread):
         self.seen: list[tuple[float, float]] = []
 
     def run(self) -> None:
-        query = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
-        if shutil.which(query[0]) is None:
+        if not (ours := gpus()) or shutil.which("nvidia-smi") is None:
             return
+        query = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+        query += ["--id", ",".join(gpu.uuid for gpu in ours)]
         with subprocess.Popen([*query, "-l", "1"], stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout
             for line in child.stdout:
