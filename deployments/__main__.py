@@ -221,12 +221,13 @@ def _run(spec: RunSpec, *, again: bool) -> int:
             f"report names them. To ask everything anew, set ASSAY_CACHE to another folder than "
             f"{settings.cache}."
         )
-    # Before Prefect is even started: bad input shall cost seconds.
+    prefect_ready = prefect_here.begin(terminal)
+    # Before Prefect is even waited for: bad input shall cost seconds.
     findings = survey(spec, settings=settings, progress=terminal, fetch_rows=True)
     refuse(findings)
     key = run_key(spec, settings)  # known now, also where it depends on what was loaded
 
-    prefect_here.prepare(terminal)
+    prefect_ready()
     from flows.evaluate_candidates import evaluate_candidates
     from tasks.outcomes import result_of
 

@@ -86,9 +86,10 @@ def _run(spec: EndpointRunSpec, progress: Progress) -> int:
 
     settings = Settings()
     store_format.begin(settings.cache)
+    prefect_ready = prefect_here.begin(progress)
     survey = survey_endpoint(spec, settings=settings, progress=progress, fetch_rows=True)
     refuse(survey.findings)
-    prefect_here.prepare(progress)
+    prefect_ready()
     from flows.evaluate_endpoint import evaluate_endpoint
     from tasks.outcomes import result_of
 

@@ -63,7 +63,7 @@ def _preflight(spec: MatrixSpec) -> int:
 
 
 def _run(spec: MatrixSpec, progress: Progress) -> int:
-    prefect_here.prepare(progress)
+    prefect_here.begin(progress)()
     from flows.evaluate_models import evaluate_models
 
     try:

@@ -1,20 +1,116 @@
-"""The Prefect server that a run from the command line brings along where none is configured."""
+"""The Prefect server that a run from the command line brings along where none is configured.
+
+Prefect would start one itself, once the flow begins, and as a child that Ctrl-C in a terminal ends
+together with the run: the run's end would then be recorded nowhere, after minutes of waiting for a
+server that is gone. Here it starts while the run is looked at, is out of reach of the terminal, and
+ends with this process, however that ends.
+"""
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
 
+import httpx
+
+from infra.contracts.errors import PreflightError
 from infra.contracts.progress import Progress
+from infra.machine import ports
+from infra.machine.processes import Child, describe_exit, start, tail
+
+_TIMEOUT = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
+_DEFAULTS = {
+    _TIMEOUT: "120",
+    # Pauses double: it is waited for an API that is away for about four minutes.
+    "PREFECT_CLIENT_MAX_RETRIES": "7",
+}
+_OF_THE_SERVER = {
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+}
+"""What Prefect sets for the servers that it starts itself."""
+
+_GRACE_SECONDS = 5.0
+_LOOK_SECONDS = 0.1
 
 
-def prepare(progress: Progress) -> None:
-    """Set what it is started with. Prefect, imported after this, reads it.
+def begin(progress: Progress) -> Callable[[], None]:
+    """Start it, unless one is configured; return what waits until it answers.
+
+    Call that before anything of Prefect talks to a server. It raises `PreflightError` if the server
+    ended, or did not answer in time.
 
     Args:
-        progress: Hears that it is started, which takes some seconds.
+        progress: Hears that it is waited for.
     """
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
-    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
-    # Pauses double: it is waited for an API that is away for about four minutes.
-    os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "7")
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    from prefect.settings import get_current_settings
+
+    settings = get_current_settings()
+    if settings.api.url or not settings.server.ephemeral.enabled:
+        return lambda: None
+    stack = ExitStack()
+    # Registered before Prefect registers what sends its last news: that runs first.
+    atexit.register(stack.close)
+    log = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "prefect.log"
+    port = ports.find_free()
+    command = [
+        *(sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"),
+        *("--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"),
+    ]
+    env = {**os.environ, **_OF_THE_SERVER, **settings.to_environment_variables(exclude_unset=True)}
+    child = stack.enter_context(start(command, log=log, env=env, grace_seconds=_GRACE_SECONDS))
+
+    def ready() -> None:
+        _await(child, port, progress)
+        _hand_over(child, port)
+
+    return ready
+
+
+def _await(child: Child, port: int, progress: Progress) -> None:
+    """Wait until it answers.
+
+    Raises:
+        PreflightError: It ended, or did not answer in time.
+    """
     progress.say("starting Prefect")
+    seconds = float(os.environ[_TIMEOUT])
+    deadline = time.monotonic() + seconds
+    with httpx.Client(trust_env=False) as client:
+        while True:
+            try:
+                if client.get(f"http://127.0.0.1:{port}/api/health").is_success:
+                    return
+            except httpx.TransportError:
+                pass
+            code = child.poll()
+            if code is not None or time.monotonic() > deadline:
+                how = f"ended by itself ({describe_exit(code)})" if code is not None else (
+                    f"did not answer within {seconds:.0f} s"
+                )  # fmt: skip
+                raise PreflightError(
+                    f"The Prefect server that records this run {how}.",
+                    cause=f"It said:\n{tail(child.log, 8)}",
+                    remedy="Free memory and processor and run again, or let PREFECT_API_URL name "
+                    "a server that runs (`make ui` starts one).",
+                )
+            time.sleep(_LOOK_SECONDS)
+
+
+def _hand_over(child: Child, port: int) -> None:
+    """Have Prefect take it for the one that it would start."""
+    from prefect.server.api.server import SubprocessASGIServer
+
+    server = SubprocessASGIServer()
+    server.port, server.running = port, True
+    # Prefect asks whether there is one; it ends those alone that it started.
+    server.server_process = child  # type: ignore[assignment]

@@ -21,8 +21,10 @@ GOLDEN = Path(__file__).parent / "infra" / "golden" / "bench_response.json"
 
 def main() -> int:
     mode, folder = sys.argv[1], Path(sys.argv[2])
-    request, answered = json.loads(Path(sys.argv[-2]).read_text()), Path(sys.argv[-1])
     (folder / f"bench-{os.getpid()}").write_text(json.dumps(dict(os.environ)))
+    while not Path(sys.argv[-2]).exists():
+        time.sleep(0.01)
+    request, answered = json.loads(Path(sys.argv[-2]).read_text()), Path(sys.argv[-1])
     kept = [run for run in request["runs"] if run["timed"]]
     print(json.dumps({"event": "progress", "phase": kept[0]["what"]}), flush=True)
     print("\r 50%|#####     | 8/16 [00:01<00:01,  8.0it/s]", end="", flush=True)

@@ -16,7 +16,7 @@ from infra.contracts.specs import ServingSpec
 from infra.contracts.specs.embedding import Pooling
 from infra.engines.endpoint import ServedEndpoint
 from infra.engines.load import Names
-from infra.engines.timing import Point, Timing
+from infra.engines.timing import Point, Timing, Worker
 from infra.machine.device import Device
 from infra.machine.leases import Lease
 from infra.models.memory_need import Shape
@@ -181,6 +181,14 @@ class Engine(Protocol):
             arguments: Further ones of the engine that belong to the model.
         """
 
+    def ahead(
+        self, setup: Setup, server: ServedEndpoint, *, folder: Path, log: Path
+    ) -> AbstractContextManager[Worker | None]:
+        """Prepare to time a server while it is asked other things; none where nothing has to be.
+
+        What is prepared ends with the block. Arguments as of `time`, which takes it.
+        """
+
     def time(
         self,
         setup: Setup,
@@ -191,6 +199,7 @@ class Engine(Protocol):
         folder: Path,
         log: Path,
         progress: Progress,
+        ahead: Worker | None = None,
     ) -> Timing:
         """Measure how fast a server is. No earlier request makes it faster.
 
@@ -202,6 +211,7 @@ class Engine(Protocol):
             folder: Receives files that are worth a look afterwards.
             log: Receives all that whoever measures prints; overwritten.
             progress: Called every second.
+            ahead: What was prepared, with the same folder and log.
 
         Raises:
             ProcessError: It could not be measured.

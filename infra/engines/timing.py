@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from infra.contracts.records import Record, SpeedPoint
+from infra.machine.processes import Child
 
 _PART = 8
 """Requests from which on an interval says something."""
@@ -56,6 +58,14 @@ def left_out(points: Sequence[Point], budget_seconds: float | None) -> list[str]
         f"not timed with {point.what}: the {budget_seconds:g} s of speed.budget_seconds were spent"
         for point in points
     ]
+
+
+class Worker(NamedTuple):
+    """A process that is ready to time a server."""
+
+    child: Child
+    folder: Path
+    """Receives what it is asked and what it answers."""
 
 
 class Timing(NamedTuple):

@@ -48,6 +48,10 @@ _KEPT = (
 _SET_BY_LIBRARIES = frozenset(["KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"])
 """scikit-learn sets them when it is imported, which one arm may see and the other not."""
 
+_OF_THE_LOADER = frozenset(["LD_LIBRARY_PATH", "LD_PRELOAD"])
+"""Heard when a program begins and never again, so children get what this process began with.
+Libraries change them as well when they are imported (OpenCV does)."""
+
 _SECRET_WORDS = frozenset(
     ["TOKEN", "KEY", "APIKEY", "SECRET", "PASSWORD", "PASSWD", "CREDENTIALS", "AUTH"]
 )
@@ -71,9 +75,12 @@ def clean_environment(
         also: Further names to keep unless they are of secrets.
     """
     keep, no_secrets = tuple(keep), (*_KEPT, *also)
+    began = _began_with()
+    loaded = {name: began[name] for name in _OF_THE_LOADER if name in began}
+    ours = {name: value for name, value in os.environ.items() if name not in _OF_THE_LOADER}
     kept = {
         name: value
-        for name, value in os.environ.items()
+        for name, value in (ours | loaded).items()
         if any(fnmatchcase(name, pattern) for pattern in keep)
         or (
             any(fnmatchcase(name, pattern) for pattern in no_secrets)
@@ -82,6 +89,12 @@ def clean_environment(
         )
     }
     return kept | dict(extra)
+
+
+def _began_with() -> Mapping[str, str]:
+    """Return the environment that this process was started with."""
+    entries = Path("/proc/self/environ").read_bytes().decode(errors="surrogateescape").split("\0")
+    return dict(entry.split("=", maxsplit=1) for entry in entries if "=" in entry)
 
 
 def describe_exit(code: int) -> str:

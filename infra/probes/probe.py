@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar
 
 from infra.contracts.capability import Need, named, unmet
@@ -63,6 +64,10 @@ class Probe(ABC):
     @abstractmethod
     def _measure(self, server: ServedEndpoint) -> None:
         """Measure, and keep what was measured."""
+
+    def ahead(self, server: ServedEndpoint) -> AbstractContextManager[None]:
+        """Prepare to measure, while the block has the server asked other things."""
+        return nullcontext()
 
     def take(self, server: ServedEndpoint, *, restarts_left: int) -> None:
         """Measure if it has to be. Whatever fails is said, and nothing is kept.

@@ -363,17 +363,20 @@ def _ask(evaluation: _Evaluation, missing: list[str], held: Lease) -> None:
         if evaluation.look:
             evaluation.look.take(server)
         in_rounds = rounds.tasks if rounds else ()
-        with _embedder(evaluation, held) as embedder, ExitStack() as sharing:
-            asking = _Asking(evaluation, server, restarts, embedder)
-            sharing.enter_context(asking.shared())
-            for task in (task for task in missing if task not in in_rounds):
-                asking.once(task, stored[task], partial(asking.task, task))
-            if rounds and not stored[in_rounds[0]].present:
-                # Last, since the verdict after each round is about all tasks.
-                last = stored[in_rounds[0]]
-                asking.once(", ".join(in_rounds), last, partial(asking.rounds, rounds))
-        for probe in evaluation.wanted:
-            probe.take(server, restarts_left=serving.max_restarts - len(restarts))
+        with ExitStack() as meanwhile:
+            for probe in evaluation.wanted:
+                meanwhile.enter_context(probe.ahead(server))
+            with _embedder(evaluation, held) as embedder, ExitStack() as sharing:
+                asking = _Asking(evaluation, server, restarts, embedder)
+                sharing.enter_context(asking.shared())
+                for task in (task for task in missing if task not in in_rounds):
+                    asking.once(task, stored[task], partial(asking.task, task))
+                if rounds and not stored[in_rounds[0]].present:
+                    # Last, since the verdict after each round is about all tasks.
+                    last = stored[in_rounds[0]]
+                    asking.once(", ".join(in_rounds), last, partial(asking.rounds, rounds))
+            for probe in evaluation.wanted:
+                probe.take(server, restarts_left=serving.max_restarts - len(restarts))
 
     try:
         work_through(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from infra.engines.llamacpp.command import VARIABLES, WEIGHTS, inherited, number
 from infra.engines.llamacpp.metrics import NAMES
 from infra.engines.load import Names
 from infra.engines.port import Kernels, Setup, ToolParser
-from infra.engines.timing import Point, Timing
+from infra.engines.timing import Point, Timing, Worker
 from infra.machine.leases import Lease
 from infra.models.memory_need import Shape
 from infra.store.content import digest_of
@@ -88,6 +88,12 @@ class LlamaCpp:
         command = ["llama-server", "--model", f"{model}/{WEIGHTS}", "--ctx-size", str(window)]
         return [*command, "--parallel", "1", *numbers(serving), *arguments]
 
+    def ahead(
+        self, setup: Setup, server: ServedEndpoint, *, folder: Path, log: Path
+    ) -> AbstractContextManager[Worker | None]:
+        """Prepare nothing: it is timed from here."""
+        return nullcontext()
+
     def time(
         self,
         setup: Setup,
@@ -98,6 +104,7 @@ class LlamaCpp:
         folder: Path,
         log: Path,
         progress: Progress,
+        ahead: Worker | None = None,
     ) -> Timing:
         """Send random prompts and note when tokens come."""
         from infra.engines.llamacpp.timing import time_points

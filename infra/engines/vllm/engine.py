@@ -15,7 +15,7 @@ from infra.contracts.specs import ServingSpec
 from infra.engines.endpoint import ServedEndpoint
 from infra.engines.load import Names
 from infra.engines.port import Kernels, Setup, ToolParser
-from infra.engines.timing import Point, Timing
+from infra.engines.timing import Point, Timing, Worker
 from infra.engines.vllm import conditions, refusals
 from infra.engines.vllm.command import GPU_MEMORY_FRACTION, LARGEST_RANK, VARIABLES, inherited
 from infra.engines.vllm.kernels import KERNELS
@@ -90,6 +90,14 @@ class Vllm:
             command += ["--tensor-parallel-size", str(serving.tensor_parallel_size)]
         return [*command, *arguments]
 
+    def ahead(
+        self, setup: Setup, server: ServedEndpoint, *, folder: Path, log: Path
+    ) -> AbstractContextManager[Worker | None]:
+        """Load vLLM for its own benchmark."""
+        from infra.engines.vllm.timing.command import worker
+
+        return worker(setup, server, folder=folder, log=log)
+
     def time(
         self,
         setup: Setup,
@@ -100,13 +108,14 @@ class Vllm:
         folder: Path,
         log: Path,
         progress: Progress,
+        ahead: Worker | None = None,
     ) -> Timing:
         """Run its own benchmark beside the server, in the server's environment."""
         from infra.engines.vllm.timing.command import time_points
 
         return time_points(
             setup, server, points,
-            budget_seconds=budget_seconds, folder=folder, log=log, progress=progress,
+            budget_seconds=budget_seconds, folder=folder, log=log, progress=progress, ahead=ahead,
         )  # fmt: skip
 
     def serve(

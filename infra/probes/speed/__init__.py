@@ -7,16 +7,21 @@ comparing        both arms side by side
 
 from __future__ import annotations
 
+import os
 import platform
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
 from infra.contracts.capability import Capability
+from infra.contracts.errors import ProcessError
 from infra.contracts.records import Bench
 from infra.engines.endpoint import ServedEndpoint
-from infra.engines.timing import Point
+from infra.engines.timing import Point, Worker
 from infra.machine.beside import wait_alone
+from infra.machine.device import Device
 from infra.probes.probe import Probe
 from infra.probes.speed import memory_at_load as memory
 from infra.probes.speed import plan
@@ -26,6 +31,10 @@ from infra.store.content import code_digest, digest_of, write_atomically
 from infra.store.usage import used
 
 __all__ = ["BenchProbe", "SpeedPair", "in_different_runs", "slower", "summary"]
+
+
+_SPARE_CORES = 4
+"""So many are enough for an engine on an accelerator, those who ask, and one more that loads."""
 
 
 class BenchProbe(Probe):
@@ -40,6 +49,7 @@ class BenchProbe(Probe):
     missed = "not timed"
     needs = (frozenset([Capability.COMPLETIONS]),)
     _here = False
+    _worker: Worker | None = None
 
     @property
     def present(self) -> bool:
@@ -63,9 +73,35 @@ class BenchProbe(Probe):
         used(kept)
         return kept
 
+    @contextmanager
+    def ahead(self, server: ServedEndpoint) -> Iterator[None]:
+        """Start what times, which loads for ten seconds, where its cores are not the tasks'."""
+        subject = self._subject
+        if not _spares_cores(subject.setup.device) or not self.wanted:
+            yield
+            return
+        started = subject.engine.ahead(
+            subject.setup, server, folder=self._folder, log=self._log(self._tries + 1)
+        )
+        with ExitStack() as stack:
+            # What fails here fails when it is timed as well, where it costs no score.
+            with suppress(ProcessError, OSError):
+                self._worker = stack.enter_context(started)
+            try:
+                yield
+            finally:
+                self._worker = None
+
+    @property
+    def _folder(self) -> Path:
+        return self._run.path / "bench" / self._subject.name
+
+    def _log(self, tries: int) -> Path:
+        suffix = f"-{tries}" if tries > 1 else ""
+        return self._run.log(f"bench-{self._subject.name}{suffix}")
+
     def _measure(self, server: ServedEndpoint) -> None:
-        suffix = f"-{self._tries}" if self._tries > 1 else ""
-        bench = self._timed(server, self._run.log(f"bench-{self._subject.name}{suffix}"))
+        bench = self._timed(server, self._log(self._tries))
         write_atomically(self._kept, bench.model_dump_json(indent=2))
         self._here = True
 
@@ -79,9 +115,10 @@ class BenchProbe(Probe):
             server,
             points,
             budget_seconds=self._spec.speed.budget_seconds,
-            folder=self._run.path / "bench" / self._subject.name,
+            folder=self._folder,
             log=log,
             progress=self._progress,
+            ahead=self._worker,
         )
         for doubt in timing.doubts:
             self._say(doubt)
@@ -106,6 +143,11 @@ class BenchProbe(Probe):
                     f"that exceeds the served window of {window}."
                 )
         return [point for point in points if plan.fits(point, window)]
+
+
+def _spares_cores(device: Device) -> bool:
+    """Return whether something may load without slowing what is asked meanwhile."""
+    return device.kind != "cpu" and len(os.sched_getaffinity(0)) >= _SPARE_CORES
 
 
 def _key(subject: Subject) -> str:

@@ -246,7 +246,6 @@ def test_a_clean_environment_holds_what_a_child_needs_and_no_secret(
         "PATH": "/bin", "HOME": "/home/me", "LC_ALL": "C.UTF-8", "https_proxy": "http://proxy",
         "CUDA_VISIBLE_DEVICES": "0", "OMP_NUM_THREADS": "2", "TMPDIR": "/scratch",
         "HF_HOME": "/hub", "TOKENIZERS_PARALLELISM": "false",
-        "LD_LIBRARY_PATH": "/lib",
     }  # fmt: skip
     unwanted = {
         "HF_TOKEN": "s", "MODELSCOPE_API_TOKEN": "s", "OPENAI_API_KEY": "s", "VLLM_API_KEY": "s",
@@ -258,6 +257,22 @@ def test_a_clean_environment_holds_what_a_child_needs_and_no_secret(
     environment = clean_environment()
     assert environment.items() >= needed.items()
     assert not environment.keys() & unwanted.keys()
+
+
+@pytest.mark.parametrize("began", ["/began", None])
+def test_what_the_loader_hears_is_what_this_process_began_with(began: str | None) -> None:
+    """A library that is imported here adds its own folder: one arm would see it, one would not."""
+    code = (
+        "import os; os.environ['LD_LIBRARY_PATH'] = '/added'"
+        "; from infra.machine.processes import clean_environment"
+        "; print(clean_environment().get('LD_LIBRARY_PATH'))"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True,
+        env=env | ({"LD_LIBRARY_PATH": began} if began else {}),
+    )  # fmt: skip
+    assert said.stdout.strip() == str(began)
 
 
 def test_a_clean_environment_takes_what_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,12 +15,13 @@ from infra.contracts.errors import ProcessError, ProcessTimedOut
 from infra.contracts.progress import Progress
 from infra.engines.endpoint import ServedEndpoint
 from infra.engines.port import Setup
-from infra.engines.timing import Point, Timing, left_out
+from infra.engines.timing import Point, Timing, Worker, left_out
 from infra.engines.vllm.command import inherited
 from infra.engines.vllm.timing.arguments import Target, arguments, seed, warm_up
 from infra.engines.vllm.timing.results import Response, Result, doubts, speed_point
 from infra.machine.log_lines import tail
 from infra.machine.processes import describe_exit, start
+from infra.store.content import write_atomically
 
 WORKER = Path(__file__).with_name("bench_serve.py")
 PROTOCOL = 3
@@ -31,6 +33,20 @@ _BAR = re.compile(r"\| (\d+)/(\d+) \[")
 _ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 
 
+@contextmanager
+def worker(setup: Setup, server: ServedEndpoint, *, folder: Path, log: Path) -> Iterator[Worker]:
+    """Have what times a server while the block runs; it waits to be told what to time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    asked, answered = folder / "request.json", folder / "response.json"
+    for left in (asked, answered):
+        left.unlink(missing_ok=True)
+    command = [
+        str(word) for word in (setup.environment.python, "-I", "-u", WORKER, asked, answered)
+    ]
+    with start(command, log=log, env=_environment(server)) as child:
+        yield Worker(child, folder)
+
+
 def time_points(
     setup: Setup,
     server: ServedEndpoint,
@@ -40,6 +56,7 @@ def time_points(
     folder: Path,
     log: Path,
     progress: Progress,
+    ahead: Worker | None = None,
 ) -> Timing:
     """See `port.Engine.time`. All points are timed by one process, without any none is started."""
     target = Target(
@@ -48,11 +65,14 @@ def time_points(
         tokenizer=setup.checkpoint,
         trust_remote_code=setup.trust_remote_code,
     )
-    python = setup.environment.python
     results: list[Result] = []
     if points:
         asked = request(points, target, budget_seconds)
-        results = _measure(points, asked, server, python, folder, log, progress)
+        there = (
+            worker(setup, server, folder=folder, log=log) if ahead is None else nullcontext(ahead)
+        )
+        with there as one:
+            results = _measure(points, asked, server, one, progress)
     timed = list(zip(points, results, strict=False))
     found = [
         f"{point.what}: {doubt}; see {log}"
@@ -70,30 +90,24 @@ def _measure(
     points: Sequence[Point],
     asked: Mapping[str, object],
     server: ServedEndpoint,
-    python: Path,
-    folder: Path,
-    log: Path,
+    worker: Worker,
     progress: Progress,
 ) -> list[Result]:
-    folder.mkdir(parents=True, exist_ok=True)
-    request_file, response_file = folder / "request.json", folder / "response.json"
-    response_file.unlink(missing_ok=True)
-    request_file.write_text(json.dumps(asked, indent=2), encoding="utf-8")
-    command = [str(word) for word in (python, "-I", "-u", WORKER, request_file, response_file)]
+    log = worker.child.log
+    write_atomically(worker.folder / "request.json", json.dumps(asked, indent=2))
     started = time.monotonic()
     deadline = started + _POINT_SECONDS * len(points)
-    with start(command, log=log, env=_environment(server)) as child:
-        while (code := child.wait(_LOOK_SECONDS)) is None:
-            progress.update(*_news(log, int(time.monotonic() - started)))
-            server.raise_if_dead()
-            if time.monotonic() > deadline:
-                raise ProcessTimedOut(
-                    f"The timing did not finish within {deadline - started:g} seconds.",
-                    remedy="Lower speed.requests or speed.output_tokens.",
-                )
+    while (code := worker.child.wait(_LOOK_SECONDS)) is None:
+        progress.update(*_news(log, int(time.monotonic() - started)))
+        server.raise_if_dead()
+        if time.monotonic() > deadline:
+            raise ProcessTimedOut(
+                f"The timing did not finish within {deadline - started:g} seconds.",
+                remedy="Lower speed.requests or speed.output_tokens.",
+            )
     try:
         fewer = asked["budget_seconds"] is not None
-        results = _results(points, code, response_file, log, fewer=fewer)
+        results = _results(points, code, worker.folder / "response.json", log, fewer=fewer)
     except ProcessError:
         server.raise_if_failing()
         raise

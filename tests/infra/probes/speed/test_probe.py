@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from infra.contracts.errors import ServerDied
@@ -17,9 +18,11 @@ from infra.contracts.specs import AwqSpec, EvaluationSpec, ModelSpec, RunSpec
 from infra.engines.live import LiveServer
 from infra.engines.restarts import work_through
 from infra.engines.vllm.timing import command as client
+from infra.probes import speed
 from infra.probes.speed import BenchProbe
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
+from tests.chaos.world import await_that
 from tests.infra.probes.speed.served import KEY, serving
 from tests.infra.probes.subjects import checkpoint_at, subject_of
 from tests.process_marks import Marked
@@ -105,6 +108,43 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: LiveServer) -
     stage = Stage(tmp_path, server)
     yield stage
     assert stage.marked.living() == []
+
+
+def test_what_times_is_started_while_the_server_is_asked_other_things(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "_spares_cores", lambda device: True)
+    probe = stage.probe("good")
+    with probe.ahead(stage.server):
+        await_that(stage.runs, 10, "what times")
+        assert probe.wanted, "nothing is timed before it is asked for"
+        assert stage.take(probe) is not None
+    assert len(stage.runs()) == 1, "the one that was started ahead has timed"
+    with stage.probe("good").ahead(stage.server):
+        pass
+    assert len(stage.runs()) == 1, "nothing is started for what is kept"
+
+
+def test_what_was_started_ahead_and_never_asked_ends_with_the_tasks(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "_spares_cores", lambda device: True)
+    with pytest.raises(ZeroDivisionError), stage.probe("good").ahead(stage.server):
+        await_that(stage.runs, 10, "what times")
+        raise ZeroDivisionError
+    assert not [p for p in psutil.process_iter() if str(STAND_IN) in " ".join(p.cmdline())]
+
+
+def test_what_cannot_be_started_ahead_costs_no_score(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "_spares_cores", lambda device: True)
+    probe = stage.probe("good")
+    (stage.folder / "python-good").unlink()
+    with probe.ahead(stage.server):
+        pass
+    assert stage.take(probe) is None
+    assert probe.left_out.startswith("not timed. There is no program")
 
 
 def test_what_was_measured_is_kept_and_found_again(stage: Stage) -> None:

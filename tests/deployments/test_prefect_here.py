@@ -1,0 +1,103 @@
+"""A real Prefect server is started as a run starts it, by a program that a terminal ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.chaos.world import await_that
+from tests.conftest import ROOT
+
+DRIVER = """
+import sys, time
+from deployments import prefect_here
+from infra.contracts.progress import Silent
+
+ready = prefect_here.begin(Silent())
+ready()
+from prefect.client.orchestration import get_client
+client = get_client(sync_client=True)
+print(client.api_url, flush=True)
+try:
+    time.sleep(600)
+except KeyboardInterrupt:
+    print(client.hello().status_code, flush=True)
+"""
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    env = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    with subprocess.Popen(
+        [sys.executable, "-c", DRIVER], cwd=ROOT, env=env | {"PREFECT_HOME": str(tmp_path)},
+        stdout=subprocess.PIPE, text=True, start_new_session=True,
+    ) as running:  # fmt: skip
+        yield running
+        running.kill()
+
+
+def address(driver: subprocess.Popen[str]) -> str:
+    assert driver.stdout
+    url = driver.stdout.readline().strip().removesuffix("/")
+    assert httpx.get(f"{url}/health", trust_env=False).json() is True
+    return url
+
+
+def gone(url: str) -> bool:
+    try:
+        httpx.get(f"{url}/health", trust_env=False)
+    except httpx.TransportError:
+        return True
+    return False
+
+
+def test_ctrl_c_in_a_terminal_ends_the_run_first_and_then_its_server(
+    driver: subprocess.Popen[str],
+) -> None:
+    url = address(driver)
+    os.killpg(driver.pid, signal.SIGINT)  # as a terminal does: to all that it has started
+    assert driver.stdout
+    assert driver.stdout.readline() == "200\n", "the end of the run could not be recorded"
+    assert driver.wait(60) == 0
+    await_that(lambda: gone(url), 30, "the end of the server")
+
+
+def test_a_server_does_not_outlive_a_killed_run(driver: subprocess.Popen[str]) -> None:
+    url = address(driver)
+    driver.kill()
+    await_that(lambda: gone(url), 30, "the end of the server")
+
+
+def test_none_is_started_where_one_is_configured() -> None:
+    code = (
+        "from deployments import prefect_here; from infra.contracts.progress import Silent;"
+        "prefect_here.begin(Silent())(); import psutil; print(psutil.Process().children())"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True,
+        env={**os.environ, "PREFECT_API_URL": "http://127.0.0.1:1/api"},
+    )  # fmt: skip
+    assert said.stdout.strip() == "[]"
+
+
+def test_a_server_that_cannot_start_is_said_with_its_last_words(tmp_path: Path) -> None:
+    code = (
+        "from deployments import prefect_here; from infra.contracts.progress import Silent;"
+        "prefect_here.begin(Silent())()"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    wrong = {"PREFECT_API_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:////none/there/prefect.db"}
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False,
+        env=env | wrong | {"PREFECT_HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert said.returncode != 0
+    assert "PreflightError: The Prefect server that records this run ended" in said.stderr
+    assert "unable to open database file" in said.stderr
