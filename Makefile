@@ -15,7 +15,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 RECIPE ?= sample
 REPEATS ?= 1
-GPU_CASES := flow-kill flow-int cancelled worker-kill server-kill engine-kill awq-flow-kill awq-quantizer-kill
+GPU_CASES := flow-kill flow-int cancelled worker-kill server-kill engine-kill awq-flow-kill awq-quantizer-kill \
+  starting-flow-kill starting-engine-kill loading-flow-kill loading-engine-kill timing-flow-kill timing-engine-kill
 POOL ?= assay
 ALL_DEPLOYMENTS = $(shell sed -n 's/^  - name: //p' prefect.yaml)
 
@@ -92,7 +93,7 @@ test-long: $(VENV)/.ready  ## Tests that take minutes and guard little that othe
 .PHONY: test-gpu
 test-gpu: $(VENV)/.ready  ## With an NVIDIA GPU: a whole run, and kills: make test-gpu REPEATS=3
 	@$(VENV)/bin/python -m pytest -m gpu
-	@$(RUN) -m tests.chaos --repeats $(REPEATS) --cases $(GPU_CASES)
+	@$(RUN) -m tests.chaos --device cuda --repeats $(REPEATS) --cases $(GPU_CASES)
 
 .PHONY: chaos
 chaos: $(VENV)/.ready  ## Hurt real runs in every way, show that nothing is left: make chaos REPEATS=3

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+from infra.machine import ports
 
 ROOT = Path(__file__).parent.parent
 PREFECT = ROOT / ".venv" / "bin" / "prefect"
@@ -57,9 +58,7 @@ def prefect_server(home: Path, port: int | None = None, **variables: str) -> Ite
         variables: Of the server alone.
     """
     if port is None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = ports.find_free()  # not one that a connection of anybody's may take meanwhile
     url = f"http://127.0.0.1:{port}/api"
     env = {
         **os.environ,

@@ -1,12 +1,17 @@
 """Hurts runs in every way a machine can, and shows that nothing is left and nothing paid twice.
 
-    python -m tests.chaos [--repeats 1] [--cases NAME …] [--keep FOLDER]
+    python -m tests.chaos [--repeats 1] [--cases NAME …] [--device cuda]
+                          [--keep FOLDER] [--template FOLDER]
 
-A run on the real vLLM or llama.cpp, recorded by a real Prefect server, is hurt in the middle of
-its tasks, or while its checkpoint is made, by each of the methods: signals to each of its
-processes, a full disk, a stolen port. Then nothing of it may live after 35 seconds, its accelerator
-has to be free, everything that exists has to be whole, and the same run, started again, has to
-succeed and pay only for what was in flight.
+A run on the real vLLM or llama.cpp, recorded by a real Prefect server, is hurt while its engine
+starts, in the middle of its tasks, while it is timed, or while its checkpoint is made, by each of
+the methods: signals to each of its processes, a full disk, a stolen port. Then nothing of it may
+live after 35 seconds, its accelerator and the memory of that have to be free, everything that
+exists has to be whole, and the same run, started again, has to succeed and pay only for what was
+in flight.
+
+Several of these may run at once on one machine. With one `--template` they pay once for the
+undisturbed runs that their cases begin with.
 """
 
 from __future__ import annotations
@@ -18,22 +23,24 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import get_args
 
 from tests.chaos import template
 from tests.chaos.cases import CASES, NotHere
 from tests.chaos.play import Row, play
+from tests.chaos.subjects import Device
 from tests.prefect_server import prefect_server
 
-_COLUMNS = "{:<36}{:>8}{:>9}{:>6}{:>9}{:>10}{:>12}   {}"
+_COLUMNS = "{:<36}{:>8}{:>9}{:>6}{:>9}{:>10}{:>12}{:>10}   {}"
+_HEADS = (
+    "case", "repeats", "orphans", "lost", "re-paid", "restarts", "s to clean", "MiB left",
+    "verdict",
+)  # fmt: skip
 
 
 def table(rows: list[Row]) -> str:
     """Return the rows as a text for the terminal."""
-    lines = [
-        _COLUMNS.format(
-            "case", "repeats", "orphans", "lost", "re-paid", "restarts", "s to clean", "verdict"
-        )
-    ]
+    lines = [_COLUMNS.format(*_HEADS)]
     for row in rows:
         verdict = "fine" if row.fine else "FAILED"
         if not row.repeats:
@@ -41,7 +48,7 @@ def table(rows: list[Row]) -> str:
         lines.append(
             _COLUMNS.format(
                 row.name, row.repeats, row.orphans, row.lost, row.repaid, row.restarts,
-                f"{row.seconds:.1f}", verdict,
+                f"{row.seconds:.1f}", "-" if row.mib_left is None else row.mib_left, verdict,
             )
         )  # fmt: skip
     return "\n".join(lines)
@@ -58,6 +65,12 @@ def main() -> int:
         type=Path,
         help="leave all there, and begin with the undisturbed run that is there",
     )
+    parser.add_argument("--device", choices=get_args(Device), default="cpu")
+    parser.add_argument(
+        "--template",
+        type=Path,
+        help="folder of the undisturbed runs, made if it is not there; several may share it",
+    )
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # with what it started
     # Whatever a shell starts behind a prompt ignores it, and so would every run.
@@ -65,6 +78,7 @@ def main() -> int:
     rows = {name: Row(name) for name in given.cases}
     with tempfile.TemporaryDirectory(prefix="assay-chaos-") as temporary:
         folder = (given.keep or Path(temporary)).absolute()
+        shared = (given.template or folder / "template").absolute()
         home = folder / "prefect"
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir(parents=True)
@@ -72,14 +86,14 @@ def main() -> int:
             prefect.call("work-pool", "create", "assay", "--type", "process")
             prefect.call("--no-prompt", "deploy", "--all")
             for name in given.cases:
-                paid = template.make(folder / "template", prefect, CASES[name].subject)
+                paid = template.make(shared, prefect, CASES[name].subject, given.device)
             for number in range(given.repeats):
                 for name in given.cases:
                     started = time.monotonic()
                     place = folder / f"{name}-{number}"
                     shutil.rmtree(place, ignore_errors=True)
                     try:
-                        row = play(CASES[name], place, paid, prefect)
+                        row = play(CASES[name], place, paid, prefect, given.device)
                     except NotHere as reason:
                         rows[name].problems = [str(reason)]
                         continue

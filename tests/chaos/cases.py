@@ -15,8 +15,9 @@ from typing import Literal
 import httpx
 import psutil
 
-from tests.chaos.subjects import LLAMACPP, QUANTIZERS, VLLM, Subject
+from tests.chaos.subjects import LLAMACPP, QUANTIZERS, TIMED, VLLM, Subject
 from tests.chaos.world import CONCURRENCY, Engine, World, await_that
+from tests.process_marks import lives
 
 ENOUGH = 8
 """Answers that are kept when it happens: the run is in the middle of its tasks."""
@@ -82,12 +83,15 @@ class Case:
     """Of the flow run in the end; empty: whatever it is."""
 
     says: str = ""
-    """Part of what it says if it fails."""
+    """Part of what it says, unless it may complete or not, and completes."""
 
     subject: Subject = VLLM
-    when: Literal["answering", "making", "writing", "begun"] = "answering"
+    when: Literal["answering", "making", "writing", "begun", "starting", "loading", "timing"] = (
+        "answering"
+    )
     """Making: the quantizer is in the middle of its work. Writing: there are weights, and not all
-    of the checkpoint."""
+    of the checkpoint. Starting: the server's process has just begun. Loading: its engine child has
+    begun too, and nothing is answered. Timing: all is answered, and its speed is measured."""
 
     prepare: Callable[[World], None] = _nothing
     """Called before the run."""
@@ -171,6 +175,20 @@ def _prefect_dies(scene: Scene) -> None:
 def _steal_port(scene: Scene) -> None:
     port = await_that(scene.world.port, 120, "an engine with a port")
     scene.kept.append(socket.create_server(("127.0.0.1", port)))
+
+
+def _kill_in_both_timings(scene: Scene) -> None:
+    doomed = _core(scene)
+    doomed.kill()
+    await_that(lambda: not lives(doomed), 30, "the end of the first engine")
+    known = {process.pid for process in scene.tree().tree}
+
+    def timed_again() -> Engine | None:
+        engine = scene.world.engine()
+        fresh = engine is not None and engine.core.pid not in known and engine.core != engine.api
+        return engine if fresh and scene.world.timing() else None
+
+    await_that(timed_again, 300, "a timing by the next engine", every=0.005).core.kill()
 
 
 def _start_another(scene: Scene) -> None:
@@ -257,6 +275,27 @@ _OF_VLLM = (
 )  # fmt: skip
 """About the machine around it, or its engine child."""
 
+_STARTED = (
+    Case("starting-flow-kill", _send(_flow, KILL), "fails", "run", when="starting"),
+    Case("starting-engine-kill", _send(_core, KILL), "fails", "engine", when="starting",
+         says="killed by SIGKILL"),
+    Case("loading-flow-kill", _send(_flow, KILL), "fails", "run", when="loading"),
+    Case("loading-engine-kill", _send(_core, KILL), "fails", "engine", when="loading"),
+)  # fmt: skip
+"""Nothing is answered yet. An engine that does not come up is not started again."""
+
+_TIMED = (
+    Case("timing-flow-kill", _send(_flow, KILL), "fails", "run", when="timing", subject=TIMED),
+    Case("timing-cancelled", _cancel, "fails", "run", when="timing", subject=TIMED, deployed=True,
+         worker_stays=True, state="CANCELLED"),
+    # It is started once more for what was to be measured, and no second time.
+    Case("timing-engine-kill", _send(_core, KILL), "completes", "engine", when="timing",
+         subject=TIMED, says="timed at 1 points"),
+    Case("timing-engine-kill-twice", _kill_in_both_timings, "completes", "engine", when="timing",
+         subject=TIMED, says="not timed. "),
+)  # fmt: skip
+"""All scores are kept by then."""
+
 _MADE = (
     Case("flow-term", _send(_flow, TERM), "fails", "run", when="making"),
     Case("flow-int", _send(_flow, INT), "fails", "run", when="making"),
@@ -283,6 +322,8 @@ CASES = {
     for case in (
         *_SERVED,
         *_OF_VLLM,
+        *_STARTED,
+        *_TIMED,
         *_of(LLAMACPP, _SERVED),
         *(case for subject in QUANTIZERS for case in _of(subject, _MADE)),
     )

@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 
 from infra.contracts.records import Report
-from tests.chaos import template
+from tests.chaos import gpu_memory, template
 from tests.chaos.cases import ENOUGH, Case, Scene, unmount
 from tests.chaos.checkpoints import Checkpoints
-from tests.chaos.subjects import DOCUMENTS
+from tests.chaos.subjects import DOCUMENTS, Device
 from tests.chaos.world import World, await_that, gone
 from tests.prefect_server import Prefect, prefect_server
 
@@ -43,6 +43,9 @@ class Row:
     seconds: float = 0.0
     """Until nothing of what was hit was left, the longest."""
 
+    mib_left: int | None = None
+    """GPU memory that was held longer than it may; None where no GPU shows whose it is."""
+
     restarts: int = 0
     problems: list[str] = field(default_factory=list)
 
@@ -56,11 +59,13 @@ class Row:
         self.lost += other.lost
         self.repaid += other.repaid
         self.seconds = max(self.seconds, other.seconds)
+        if other.mib_left is not None:
+            self.mib_left = (self.mib_left or 0) + other.mib_left
         self.restarts += other.restarts
         self.problems += other.problems
 
 
-def play(case: Case, folder: Path, paid: Path, prefect: Prefect) -> Row:
+def play(case: Case, folder: Path, paid: Path, prefect: Prefect, device: Device) -> Row:
     """Play a case in a folder of its own.
 
     Args:
@@ -68,6 +73,7 @@ def play(case: Case, folder: Path, paid: Path, prefect: Prefect) -> Row:
         folder: Receives all that it leaves.
         paid: Cache of undisturbed runs.
         prefect: Server that records the runs.
+        device: What is computed on.
 
     Raises:
         NotHere: This machine cannot play it.
@@ -77,11 +83,10 @@ def play(case: Case, folder: Path, paid: Path, prefect: Prefect) -> Row:
             home = folder / "prefect"
             home.mkdir(parents=True)
             prefect = stack.enter_context(_mortal(home))
-        world = World(folder, prefect, case.subject, case.concurrency)
+        world = World(folder, prefect, case.subject, case.concurrency, device)
         stack.callback(unmount, world)
         stack.callback(world.end_all)
-        world.fill(paid)
-        template.forget(case.subject, world.cache)
+        template.copy(paid, world)
         case.prepare(world)
         row = Row(case.name, repeats=1)
         with _noted(row):
@@ -118,13 +123,18 @@ def _revived(home: Path, prefect: Prefect) -> contextlib.AbstractContextManager[
 
 
 def _hurt(case: Case, world: World, row: Row) -> None:
-    scene = _begin(case, world)
+    with gpu_memory.seen() as seen:
+        scene = _begin(case, world)
     stays = _worker_of(scene) if case.worker_stays else set()
     kept, flying, doomed = 0, 0, []
     if scene.engine:
         doomed = scene.engine.tree
+    pids = {process.pid for process in doomed}
     if case.when == "answering":
         kept, flying = world.answers.count(), world.in_flight()
+    if case.when == "timing":
+        kept = world.answers.count()
+        assert kept == DOCUMENTS, f"{kept} answers are kept when it is timed"
     hit = time.monotonic()
     case.hit(scene)
     if case.when == "making":
@@ -135,8 +145,9 @@ def _hurt(case: Case, world: World, row: Row) -> None:
         row.orphans += gone(doomed, case.seconds)
     if case.dies != "nothing":
         row.seconds = time.monotonic() - hit
-        if case.when == "answering":
+        if case.when in {"answering", "timing"}:
             row.repaid = max(0, kept + flying - world.answers.count())
+        _check_memory(row, pids, seen)
     _await_end(case, scene, row)
     if scene.worker:
         scene.worker.terminate()
@@ -148,6 +159,8 @@ def _hurt(case: Case, world: World, row: Row) -> None:
     row.orphans += _await_nothing(world, CLEAN_SECONDS)
     _check(world, row)
     row.seconds = max(row.seconds, time.monotonic() - ended)
+    if case.dies == "nothing":
+        _check_memory(row, pids, seen)
     if case.when == "making" and world.checkpoints.answered():
         row.problems.append("the quantizer was not ended: it came to its end")
     row.restarts = sum(
@@ -189,6 +202,9 @@ def _begin(case: Case, world: World) -> Scene:
         return scene
     moments: dict[str, Callable[[], object]] = {
         "answering": lambda: world.answers.count() >= ENOUGH,
+        "starting": world.engine,
+        "loading": world.loading,
+        "timing": world.timing,
         "making": lambda: case.subject.phase in world.phases(),
         "writing": lambda: any(
             file.suffix in {".safetensors", ".gguf"} and file.stat().st_size
@@ -221,12 +237,19 @@ def _await_end(case: Case, scene: Scene, row: Row) -> None:
             row.problems.append(f"{name} failed: {world.output(name)[-1500:]}")
         if case.ends == "fails" and code == 0:
             row.problems.append(f"{name} completed")
-        if code != 0 and case.says not in world.output(name):
+        if (code != 0 or case.ends == "completes") and case.says not in world.output(name):
             row.problems.append(f"{name} does not say {case.says!r}")
     if case.deployed and case.ends == "completes":
         await_that(lambda: not world.processes(), _RUN_SECONDS, "the end of the flow's process")
     if case.state:
         await_that(lambda: world.state(scene.flow_run) == case.state, 60, f"state {case.state}")
+
+
+def _check_memory(row: Row, pids: Set[int], seen: Set[int]) -> None:
+    held = gpu_memory.await_free(pids, CLEAN_SECONDS)
+    if held or pids & seen:  # else it had none yet, or the driver does not say whose memory it is
+        row.mib_left = sum(held.values())
+    row.problems += [f"GPU memory is held for pid {pid}: {mib} MiB" for pid, mib in held.items()]
 
 
 def _await_nothing(world: World, seconds: float, but: Set[int] = frozenset()) -> int:
@@ -244,6 +267,7 @@ def _await_nothing(world: World, seconds: float, but: Set[int] = frozenset()) ->
 
 
 def _run_again(world: World, row: Row) -> None:
+    before = _reports(world)
     run = world.run("again")
     code = run.wait(_RUN_SECONDS)
     if code != 0 or "report: " not in world.output("again"):
@@ -256,6 +280,8 @@ def _run_again(world: World, row: Row) -> None:
             for task in result.tasks.values():
                 if task.n != DOCUMENTS:
                     row.problems.append(f"{arm} answered {task.n} of {DOCUMENTS}")
+            if world.subject.timed and result.bench is None and report not in before:
+                row.problems.append(f"the next run did not time {arm}")
     if records := world.records():
         row.problems.append(f"records are left: {records}")
     partial = [path.name for path in world.cache.glob("*/.*.partial")]

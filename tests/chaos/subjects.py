@@ -1,4 +1,4 @@
-"""What is hurt: a run of one candidate, by how it is served, or by how its checkpoint is made.
+"""What is hurt: a run of one candidate, by how it is served or timed, or its checkpoint made.
 
 All share one baseline, so that it is evaluated once for the whole matrix.
 """
@@ -6,7 +6,9 @@ All share one baseline, so that it is evaluated once for the whole matrix.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+Device = Literal["cpu", "cuda"]
 
 DOCUMENTS = 40
 _SAMPLE = "infra/sample"
@@ -19,7 +21,6 @@ _SHARED: dict[str, Any] = {
     "baseline": {
         "model": {"source": "local", "id": f"{_SAMPLE}/model"},
         "serving": {
-            "device": "cpu",
             "max_model_len": 2048,
             "enforce_eager": True,
             "hang_timeout_seconds": 15,
@@ -31,11 +32,18 @@ _SHARED: dict[str, Any] = {
         "triage": {"enabled": False},
     },
     "fidelity": {"enabled": False},
-    "speed": {"enabled": False},
     # So few rows show little, and what the verdict is does not matter here.
     "verdict": {"margin_points": 50, "task_margin_points": 50, "gate": "none"},
 }
 _LLAMACPP = {"engine": "llamacpp"}
+_SERVED_ON: dict[Device, dict[str, Any]] = {
+    "cpu": {"device": "cpu"},
+    # The sample needs little, and several worlds may share one GPU.
+    "cuda": {"device": "cuda", "memory_fraction": 0.1},
+}
+_TIMED = {
+    "input_tokens": [16], "output_tokens": 64, "concurrencies": [1], "requests": 16, "precision": 0,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,10 +65,24 @@ class Subject:
     room_kib: int = 1024
     """What a disk still holds that is too small for its checkpoint."""
 
+    timed: bool = False
+    """Its arms are timed after their tasks."""
+
     @property
-    def spec(self) -> dict[str, Any]:
-        """The run."""
-        return {**_SHARED, "candidates": [self.candidate]}
+    def undisturbed(self) -> str:
+        """Name of the run that pays for what is there before."""
+        return str(self.candidate["name"]) + "-timed" * self.timed
+
+    def spec(self, device: Device) -> dict[str, Any]:
+        """Return the run."""
+        baseline = _SHARED["baseline"]
+        serving = {**baseline["serving"], **_SERVED_ON[device]}
+        return {
+            **_SHARED,
+            "baseline": {**baseline, "serving": serving},
+            "speed": {"enabled": self.timed, **_TIMED},
+            "candidates": [self.candidate],
+        }
 
 
 def _quantized(name: str, *, served: dict[str, Any] | None = None, **recipe: Any) -> dict[str, Any]:
@@ -77,6 +99,7 @@ _MERGED = {
 }  # fmt: skip
 
 VLLM = Subject("vllm", _AWQ, engine_child=True)
+TIMED = Subject("timed", _AWQ, engine_child=True, timed=True)
 LLAMACPP = Subject("llamacpp", _quantized("q8-0", served=_LLAMACPP, method="gguf", type="q8_0"))
 QUANTIZERS = (
     Subject("awq", _AWQ, makes=frozenset({"awq"}), phase="quantizing"),

@@ -24,17 +24,21 @@ from typing import Any
 import psutil
 
 from infra.contracts.errors import AcceleratorsTaken
+from infra.engines.load import Load
 from infra.engines.load import ask as ask_load
 from infra.engines.vllm.metrics import NAMES
-from infra.machine.accelerators import Slot, take
+from infra.machine.accelerators import allowed, take
+from infra.machine.device import detect
 from infra.machine.lease_records import LeaseRecord
 from infra.store.settings import Settings
 from tests.chaos.checkpoints import Checkpoints
-from tests.chaos.subjects import VLLM, Subject
+from tests.chaos.subjects import VLLM, Device, Subject
 from tests.prefect_server import ROOT, Prefect
 from tests.process_marks import lives
 
 CONCURRENCY = 4
+_LOADING_BYTES = 400 * 2**20
+"""More than anything takes that an engine starts beside its child."""
 
 
 @dataclass
@@ -47,7 +51,7 @@ class Engine:
     """What the supervisor started: a server, or the script of a quantizer."""
 
     core: psutil.Process
-    """Its engine child, where it has one."""
+    """Its engine child, where it has one; what has yet to start it before that."""
 
     @property
     def tree(self) -> list[psutil.Process]:
@@ -65,6 +69,9 @@ class World:
     subject: Subject = VLLM
     concurrency: int = CONCURRENCY
     """Questions in flight at a time."""
+
+    device: Device = "cpu"
+    """What engines and quantizers compute on, as far as they can."""
 
     engine_child: bool = True
     """Some cases kill it; a machine of two cores starts faster without."""
@@ -105,7 +112,7 @@ class World:
 
     @property
     def spec(self) -> dict[str, Any]:
-        spec = self.subject.spec
+        spec = self.subject.spec(self.device)
         return {
             **spec,
             "evaluation": {**spec["evaluation"], "concurrency": self.concurrency},
@@ -187,9 +194,33 @@ class World:
                 (api,) = supervisor.children()
                 core = api
                 if self.engine_child and self.subject.engine_child:
-                    core = max(api.children(), key=lambda child: child.memory_info().rss)
+                    children = api.children()
+                    core = max(children, key=lambda child: child.memory_info().rss, default=api)
                 return Engine(psutil.Process(record.driver.pid), supervisor, api, core)
         return None
+
+    def loading(self) -> bool:
+        """Whether an engine is past the start of its processes, and may hold memory."""
+        engine = self.engine()
+        with contextlib.suppress(psutil.Error):
+            return engine is not None and (
+                engine.core != engine.api and engine.core.memory_info().rss > _LOADING_BYTES
+            )
+        return False
+
+    def timing(self) -> bool:
+        """Whether an engine has requests of its timing to answer."""
+        if not any(self.runs.glob("*/bench/*/request.json")):
+            return False
+        load = self._load()
+        if load is None or not load.running + load.waiting:
+            return False
+        # The questions that an engine is verified by are none of these.
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                if any(word.endswith("bench_serve.py") for word in process.cmdline()):
+                    return True
+        return False
 
     def records(self) -> list[LeaseRecord]:
         found = []
@@ -219,8 +250,11 @@ class World:
 
     def in_flight(self) -> int:
         """Questions that the engine has and has not answered."""
-        load = ask_load(f"http://127.0.0.1:{self.port()}", {}, [NAMES])
+        load = self._load()
         return int(load.running + load.waiting) if load else self.concurrency
+
+    def _load(self) -> Load | None:
+        return ask_load(f"http://127.0.0.1:{self.port()}", {}, [NAMES])
 
     @property
     def answers(self) -> Answers:
@@ -237,10 +271,14 @@ class World:
         return str(found[0]["state_type"])
 
     def slots_free(self) -> bool:
+        """Whether nobody holds an accelerator of the device, nor the processor."""
         nothing: Callable[..., None] = lambda *_: None  # noqa: E731
+        kinds: set[Device] = {"cpu", self.device}
+        slots = [slot for kind in kinds for slot in allowed(detect(kind), None) or ()]
+        assert slots
         try:
             with take(
-                [Slot("cpu-0", None)], 1, folder=self.leases, wait_seconds=0,
+                slots, len(slots), folder=self.leases, wait_seconds=0,
                 prepare=nothing, on_wait=nothing, holders=str,
             ):  # fmt: skip
                 return True
