@@ -159,8 +159,8 @@ def _hurt(case: Case, world: World, row: Row) -> None:
     row.orphans += _await_nothing(world, CLEAN_SECONDS)
     _check(world, row)
     row.seconds = max(row.seconds, time.monotonic() - ended)
-    if case.dies == "nothing":
-        _check_memory(row, pids, seen)
+    if not row.mib_left:
+        _check_memory(row, pids | world.known, seen)
     if case.when == "making" and world.checkpoints.answered():
         row.problems.append("the quantizer was not ended: it came to its end")
     row.restarts = sum(

@@ -77,6 +77,8 @@ class World:
     """Some cases kill it; a machine of two cores starts faster without."""
 
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    known: set[int] = field(default_factory=set)
+    """Ids of all processes of this world that were ever seen."""
 
     def __post_init__(self) -> None:
         for path in (self.temporary, self.runs, self.cache):
@@ -182,6 +184,7 @@ class World:
             with contextlib.suppress(psutil.Error, OSError):
                 if process.environ().get("TMPDIR") == str(self.temporary) and lives(process):
                     found.append(process)
+        self.known.update(process.pid for process in found)
         return found
 
     def engine(self) -> Engine | None:
