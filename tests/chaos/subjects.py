@@ -39,7 +39,11 @@ _LLAMACPP = {"engine": "llamacpp"}
 _SERVED_ON: dict[Device, dict[str, Any]] = {
     "cpu": {"device": "cpu"},
     # The sample needs little, and several worlds may share one GPU.
-    "cuda": {"device": "cuda", "memory_fraction": 0.1},
+    "cuda": {
+        "device": "cuda",
+        "memory_fraction": 0.05,
+        "extra_args": ["--kv-cache-memory-bytes", "1000000000"],
+    },
 }
 _TIMED = {
     "input_tokens": [16], "output_tokens": 64, "concurrencies": [1], "requests": 16, "precision": 0,
