@@ -15,12 +15,19 @@ from infra.contracts.specs.embedding import EMBEDDING_PLACES
 from infra.engines.registry import engine_of
 from infra.machine.device import Device, detect
 from infra.preflight import interpreters, machine
-from infra.preflight.findings import Finding, look, named, ok, problem
+from infra.preflight.findings import Finding, look, named, note, ok, problem
 from infra.preflight.lines import Lines
 from infra.quantizers import programs_of
+from infra.store.content import code_is_known
 from infra.store.run_folder import runs_folder
 from infra.store.settings import Settings
 from infra.suite.passages.pending import PROGRAM, pending
+
+_UNKNOWN_CODE = note(
+    "code",
+    "Assay's own was written while this process loaded it, or since: what this run computes is "
+    "kept for no other. End it and start it again to have it kept",
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ def look_at(spec: RunSpec, settings: Settings) -> Equipment:
     return Equipment(
         findings=[
             ok("interpreter", f"Python {platform.python_version()}, {sys.executable}"),
+            *([] if code_is_known() else [_UNKNOWN_CODE]),
             *lines.findings,
             cache,
             look("runs folder", partial(machine.folder, runs, "runs")),

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
+import infra
 from infra.contracts.records import FileDigest
 from infra.store.usage import used
 
@@ -24,8 +25,8 @@ _PARTIAL = ".partial"
 _SETTLED_NS = 2_000_000_000
 """A file written a moment ago may be written again at what its clock calls the same time."""
 
-_LOADED_NS = time.time_ns() - _SETTLED_NS
-"""Code that lay there unchanged at this time is what this process has loaded."""
+_TICK_NS = 50_000_000
+"""How far a clock may go on without a file system's: its timer ticks every 10 ms at least."""
 
 Mark = tuple[int, ...]
 """What changes with a file's content; see `mark`."""
@@ -93,7 +94,8 @@ def code_digest(*parts: str) -> str:
         parts: Files and folders below `infra`; of a folder every Python file in it counts.
 
     A process computes with the code that it has loaded. Of files that were written since it
-    started nobody knows which they are: nothing is ever found under what is returned then.
+    started nobody knows which they are: nothing is ever found under what is returned then; see
+    `code_is_known`.
 
     Raises:
         FileNotFoundError: There is no such part, or no Python file in it.
@@ -107,8 +109,27 @@ def code_digest(*parts: str) -> str:
             raise FileNotFoundError(path)
         files += found
     texts = [[file.relative_to(here).as_posix(), file.read_text("utf-8")] for file in files]
-    written_since = any(file.stat().st_ctime_ns > _LOADED_NS for file in files)
-    return digest_of([*texts, secrets.token_hex()] if written_since else texts)
+    known = all(_is_loaded(file, here) for file in files)
+    return digest_of(texts if known else [*texts, secrets.token_hex()])
+
+
+def code_is_known() -> bool:
+    """Tell whether all of this package's code lies there as this process has loaded it."""
+    here = Path(__file__).parents[1]
+    return all(_is_loaded(file, here) for file in here.rglob("*.py"))
+
+
+def _is_loaded(file: Path, package: Path) -> bool:
+    """Tell whether a file is what it was before this process loaded any of the package.
+
+    It has the mark that it had then, and a file that is written again gets another one, unless the
+    clock of its file system stood still between the two.
+    """
+    then = infra.CODE.get(file.relative_to(package).as_posix())
+    if then is None or mark(then) != mark(file.stat()):
+        return False
+    coarse = then.st_ctime_ns % 1_000_000_000 == 0  # some tell whole seconds
+    return infra.BEGAN_NS - then.st_ctime_ns > (_SETTLED_NS if coarse else _TICK_NS)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -86,9 +86,15 @@ def timing_spans(run: Path) -> list[tuple[float, float]]:
     ]
 
 
-def table(report: dict[str, Any], seconds: float) -> str:
-    """Return where the time went, as Markdown."""
-    rows = [("**whole run**", seconds), *report["timings"].items()]
+def table(report: dict[str, Any], seconds: float, ahead: float) -> str:
+    """Return where the time went, as Markdown.
+
+    Args:
+        report: Of the run.
+        seconds: What all of it took.
+        ahead: What was spent before the flow began: digests of weights, tasks and their rows.
+    """
+    rows = [("**whole run**", seconds), ("before the flow", ahead), *report["timings"].items()]
     for name, arm in report["arms"].items():
         rows += [
             (f"{name}: made", arm["checkpoint"].get("made_seconds")),
@@ -96,7 +102,7 @@ def table(report: dict[str, Any], seconds: float) -> str:
             (f"{name}: tasks", arm["speed"]["evaluation_seconds"]),
             (f"{name}: timing", (arm.get("bench") or {}).get("seconds")),
         ]
-    rows.append(("outside of the stages", seconds - sum(report["timings"].values())))
+    rows.append(("besides", seconds - ahead - sum(report["timings"].values())))
     lines = [f"| {stage} | {took:.1f} |" for stage, took in rows if took is not None]
     return "\n".join(["", "| stage | seconds |", "|---|--:|", *lines])
 
@@ -124,19 +130,22 @@ def main() -> int:
     command = [sys.executable, "-m", "deployments", "run", str(file), "--again"]
     changes = [word for one in given.set for word in ("--set", one)]
     page = None
+    flow = began
     with subprocess.Popen(
         [*command, *changes], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ
     ) as child:
         assert child.stdout
         for line in child.stdout:
             print(line, end="", flush=True)
+            if "Beginning flow run" in line:
+                flow = time.time()
             if line.startswith("report: "):
                 page = Path(line.removeprefix("report: ").strip())
     ended = time.time()
     if page is None:
         return child.returncode or 1
     report = json.loads(page.with_name("report.json").read_text())
-    print(table(report, ended - began))
+    print(table(report, ended - began, flow - began))
     spans = timing_spans(page.parent)
     print(
         f"\nThe accelerator was busy {busy.share([(began, ended)]):.0f} % of the time, "

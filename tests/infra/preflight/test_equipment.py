@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import infra
 from infra.contracts.specs import (
     ArmSpec,
     AwqSpec,
@@ -113,3 +114,17 @@ def test_what_machines_share_is_looked_at_where_there_is_any(
     ((status, text),) = found("nonsense://me:secret@bucket/x")
     assert status == "problem"
     assert "nonsense://bucket/x" in text
+
+
+def test_code_that_was_written_since_it_was_loaded_is_said(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def codes() -> list[str]:
+        findings = equipment.look_at(spec(), settings).findings
+        return [one.found for one in findings if one.name == "code"]
+
+    assert codes() == []
+    earlier = infra.CODE["judging/__init__.py"]
+    monkeypatch.setitem(infra.CODE, "stages/arms.py", earlier)
+    (said,) = codes()
+    assert "what this run computes is kept for no other" in said
