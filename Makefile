@@ -24,58 +24,64 @@ ALL_DEPLOYMENTS = $(shell sed -n 's/^  - name: //p' prefect.yaml)
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
 
+# What runs need, and what checks and tests need besides.
+$(VENV)/.runs: $(ENVIRONMENTS)/orchestrator.txt $(ENVIRONMENTS)/uv.txt pyproject.toml
+	@if [ -e $(VENV)/.ready ]; then $(MAKE) --no-print-directory $(VENV)/.ready; \
+	else PYTHON=$(PYTHON) LOCK=orchestrator bash infra/environments/bootstrap.sh $(VENV); fi
+	@touch $@
+
 $(VENV)/.ready: $(ENVIRONMENTS)/development.txt $(ENVIRONMENTS)/uv.txt pyproject.toml
 	@PYTHON=$(PYTHON) bash infra/environments/bootstrap.sh $(VENV)
 	@touch $@
 
 .PHONY: demo
-demo: $(VENV)/.ready  ## Quantize the sample model and report what it cost
+demo: $(VENV)/.runs  ## Quantize the sample model and report what it cost
 	@$(RUN) -m deployments run sample
 
 .PHONY: run
-run: $(VENV)/.ready  ## Run a recipe here and now: make run RECIPE=qwen2.5-7b-instruct
+run: $(VENV)/.runs  ## Run a recipe here and now: make run RECIPE=qwen2.5-7b-instruct
 	@$(RUN) -m deployments run $(RECIPE)
 
 .PHONY: preflight
-preflight: $(VENV)/.ready  ## Say what a recipe lacks on this machine: make preflight RECIPE=…
+preflight: $(VENV)/.runs  ## Say what a recipe lacks on this machine: make preflight RECIPE=…
 	@$(RUN) -m deployments preflight $(RECIPE)
 
 .PHONY: verify
-verify: $(VENV)/.ready  ## Check a report against its receipt: make verify REPORT=runs/…/report.json
+verify: $(VENV)/.runs  ## Check a report against its receipt: make verify REPORT=runs/…/report.json
 	@$(RUN) -m deployments verify $(REPORT) $(if $(SEAL),--seal $(SEAL))
 
 .PHONY: chat
 # Here RUN is what the command line gives: the run.
-chat: $(VENV)/.ready  ## Talk to a run's two models side by side: make chat RUN=runs/… BLIND=1
+chat: $(VENV)/.runs  ## Talk to a run's two models side by side: make chat RUN=runs/… BLIND=1
 	@$(VENV)/bin/python -m deployments chat $(if $(filter command,$(origin RUN)),$(RUN)) \
 	  $(if $(CANDIDATE),--candidate $(CANDIDATE)) $(if $(BLIND),--blind) $(if $(PORT),--port $(PORT))
 
 .PHONY: history
-history: $(VENV)/.ready  ## Show how runs went over time, and write runs/history.html and .csv anew
+history: $(VENV)/.runs  ## Show how runs went over time, and write runs/history.html and .csv anew
 	@$(RUN) -m deployments history
 
 .PHONY: gc
-gc: $(VENV)/.ready  ## Say what old runs and caches could be freed; make gc DELETE=1 frees it
+gc: $(VENV)/.runs  ## Say what old runs and caches could be freed; make gc DELETE=1 frees it
 	@$(RUN) -m deployments gc $(if $(DELETE),--delete) $(GC)
 
 .PHONY: doctor
-doctor: $(VENV)/.ready  ## Say what is the matter with this machine, its store and its Prefect server
+doctor: $(VENV)/.runs  ## Say what is the matter with this machine, its store and its Prefect server
 	@$(RUN) -m deployments doctor
 
 .PHONY: ui
-ui: $(VENV)/.ready  ## Open the Prefect UI on http://127.0.0.1:4200 (Ctrl-C ends it)
+ui: $(VENV)/.runs  ## Open the Prefect UI on http://127.0.0.1:4200 (Ctrl-C ends it)
 	@# In memory, as by default, slots of a deployment's limit stay taken when the server starts anew.
 	@PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=prefect.server.concurrency.lease_storage.filesystem $(VENV)/bin/prefect server start --host 127.0.0.1 --port 4200
 
 .PHONY: deploy
-deploy: $(VENV)/.ready  ## Register the deployments on the configured Prefect server: make deploy POOL=assay-gpu DEPLOYMENTS="candidates matrix"
+deploy: $(VENV)/.runs  ## Register the deployments on the configured Prefect server: make deploy POOL=assay-gpu DEPLOYMENTS="candidates matrix"
 	@$(VENV)/bin/prefect work-pool inspect $(POOL) >/dev/null 2>&1 || $(VENV)/bin/prefect work-pool create $(POOL) --type process
 	@if [ $(POOL) = assay ] && [ -z "$(DEPLOYMENTS)" ]; then ASSAY_PROJECT=$(CURDIR) $(VENV)/bin/prefect --no-prompt deploy --all; \
 	else for name in $(or $(DEPLOYMENTS),$(ALL_DEPLOYMENTS)); do ASSAY_PROJECT=$(CURDIR) $(VENV)/bin/prefect --no-prompt deploy --name $$name --pool $(POOL); done; fi
 	@$(VENV)/bin/prefect automation inspect assay-run-lost >/dev/null 2>&1 || $(VENV)/bin/prefect automation create --from-file deployments/lost_runs.yaml
 
 .PHONY: worker
-worker: $(VENV)/.ready  ## Start a worker that carries out deployed runs: make worker POOL=assay-gpu
+worker: $(VENV)/.runs  ## Start a worker that carries out deployed runs: make worker POOL=assay-gpu
 	@PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30 $(VENV)/bin/prefect worker start --pool $(POOL)
 
 .PHONY: check
