@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from infra.contracts.progress import Progress
 from infra.contracts.specs import ModelSpec
 from infra.models.hubs.hub import Repository, connect
 from infra.models.hubs.revisions import ask
-from infra.models.weights import inspect_local
+from infra.models.weights import inspect_spec
 from infra.store.settings import Settings
 
 _SECONDS = 15.0
@@ -31,13 +29,7 @@ def latest(spec: ModelSpec, *, settings: Settings, progress: Progress) -> str:
             no whole model: one that is being copied, say.
     """
     if spec.source == "local":
-        return inspect_local(
-            Path(spec.id),
-            settings=settings,
-            progress=progress,
-            allow_pickle=spec.allow_pickle,
-            trust_remote_code=spec.trust_remote_code,
-        ).digest
+        return inspect_spec(spec, settings=settings, progress=progress).digest
     repository = Repository(spec.source, "model", spec.id)
     revision = spec.revision or connect(spec.source).default_revision
     return ask(

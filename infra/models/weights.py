@@ -46,13 +46,7 @@ def fetch(spec: ModelSpec, *, settings: Settings, progress: Progress) -> Weights
         WeightsError: The folder or the disk will not do.
     """
     if spec.source == "local":
-        return inspect_local(
-            Path(spec.id),
-            settings=settings,
-            progress=progress,
-            allow_pickle=spec.allow_pickle,
-            trust_remote_code=spec.trust_remote_code,
-        )
+        return inspect_spec(spec, settings=settings, progress=progress)
     folder, snapshot = fetch_snapshot(
         Repository(spec.source, "model", spec.id),
         spec.revision,
@@ -85,6 +79,19 @@ def as_it_came(weights: Weights) -> Checkpoint:
         source=weights.source,
         revision=weights.revision,
         quantization_config=dict(said.values) if said else None,
+    )
+
+
+def inspect_spec(
+    spec: ModelSpec, *, settings: Settings, progress: Progress | None = None
+) -> Weights:
+    """Return the weights in the folder that a spec of a local model names; see `inspect_local`."""
+    return inspect_local(
+        Path(spec.id),
+        settings=settings,
+        progress=progress,
+        allow_pickle=spec.allow_pickle,
+        trust_remote_code=spec.trust_remote_code,
     )
 
 

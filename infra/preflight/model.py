@@ -47,13 +47,7 @@ def here(spec: ArmSpec, settings: Settings, progress: Progress) -> Model:
     """Look at a model in a folder."""
     shape = from_name(spec.model.id)
     try:
-        found = weights.inspect_local(
-            Path(spec.model.id),
-            settings=settings,
-            progress=progress,
-            allow_pickle=spec.model.allow_pickle,
-            trust_remote_code=spec.model.trust_remote_code,
-        )
+        found = weights.inspect_spec(spec.model, settings=settings, progress=progress)
     except AssayError as error:
         return Model([problem(_MODEL, error)], shape, 0, None)
     config = json.loads((found.path / "config.json").read_text(encoding="utf-8"))

@@ -269,12 +269,7 @@ def _environments(arm: ArmSpec, device: Device, settings: Settings) -> list[str]
 
 def _model(spec: ModelSpec, settings: Settings) -> str | None:
     if spec.source == "local":
-        return weights.inspect_local(
-            Path(spec.id),
-            settings=settings,
-            allow_pickle=spec.allow_pickle,
-            trust_remote_code=spec.trust_remote_code,
-        ).digest
+        return weights.inspect_spec(spec, settings=settings).digest
     return _pinned(spec.revision)
 
 
