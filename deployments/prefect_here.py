@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -39,24 +40,40 @@ _OF_THE_SERVER = {
 
 _GRACE_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
+_SPARE_CORES = 4
 
 
 def begin(progress: Progress) -> Callable[[], None]:
     """Start it, unless one is configured; return what waits until it answers.
 
     Call that before anything of Prefect talks to a server. It raises `PreflightError` if the server
-    ended, or did not answer in time.
+    ended, or did not answer in time. On few cores it starts only then: it would slow down what is
+    looked at meanwhile, and bad input shall cost seconds.
 
     Args:
         progress: Hears that it is waited for.
     """
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    start_once = cache(_start)
+    if len(os.sched_getaffinity(0)) >= _SPARE_CORES:
+        start_once()
+
+    def ready() -> None:
+        if (started := start_once()) is not None:
+            _await(*started, progress)
+            _hand_over(*started)
+
+    return ready
+
+
+def _start() -> tuple[Child, int] | None:
+    """Return the server's process and its port; none where a server is configured."""
     from prefect.settings import get_current_settings
 
     settings = get_current_settings()
     if settings.api.url or not settings.server.ephemeral.enabled:
-        return lambda: None
+        return None
     stack = ExitStack()
     # Registered before Prefect registers what sends its last news: that runs first.
     atexit.register(stack.close)
@@ -68,12 +85,7 @@ def begin(progress: Progress) -> Callable[[], None]:
     ]
     env = {**os.environ, **_OF_THE_SERVER, **settings.to_environment_variables(exclude_unset=True)}
     child = stack.enter_context(start(command, log=log, env=env, grace_seconds=_GRACE_SECONDS))
-
-    def ready() -> None:
-        _await(child, port, progress)
-        _hand_over(child, port)
-
-    return ready
+    return child, port
 
 
 def _await(child: Child, port: int, progress: Progress) -> None:

@@ -75,6 +75,23 @@ def test_a_server_does_not_outlive_a_killed_run(driver: subprocess.Popen[str]) -
     await_that(lambda: gone(url), 30, "the end of the server")
 
 
+@pytest.mark.parametrize(("cores", "started"), [(4, 1), (2, 0)])
+def test_where_cores_are_to_spare_it_starts_while_a_run_is_looked_at(
+    tmp_path: Path, cores: int, started: int
+) -> None:
+    code = (
+        f"import os; os.sched_getaffinity = lambda _: range({cores});"
+        "from deployments import prefect_here; from infra.contracts.progress import Silent;"
+        "prefect_here.begin(Silent()); import psutil; print(len(psutil.Process().children()))"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True,
+        env=env | {"PREFECT_HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert said.stdout.strip() == str(started)
+
+
 def test_none_is_started_where_one_is_configured() -> None:
     code = (
         "from deployments import prefect_here; from infra.contracts.progress import Silent;"
