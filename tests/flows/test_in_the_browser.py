@@ -22,8 +22,8 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
 ]
 
-_PATIENCE = 60_000
-"""Milliseconds until a page shows what it should; the machine may be busy."""
+_PATIENCE = 240_000
+"""Milliseconds until a page shows what it should; the machine may be busy with other tests."""
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +57,13 @@ def open_form(prefect: Prefect, page: Page) -> None:
     expect(page.get_by_label("model")).to_have_value("sample")
 
 
-def write_candidates(page: Page, text: str) -> None:
-    page.get_by_role("tab", name="Write").first.click()
-    _, model, written, *_ = page.get_by_role("textbox").all()
-    assert (model.input_value(), written.input_value()) == ("sample", "")
-    written.fill(text)
+def write(page: Page, *texts: str) -> None:
+    """Write the candidates, and the tasks, instead of choosing them."""
+    for number, text in enumerate(texts):
+        page.get_by_role("tab", name="Write").nth(number).click()
+        _, model, *written = page.get_by_role("textbox").all()
+        assert (model.input_value(), written[number].input_value()) == ("sample", "")
+        written[number].fill(text)
 
 
 def submit(prefect: Prefect, page: Page) -> str:
@@ -86,24 +88,16 @@ def expect_drawn(page: Page, images: str) -> None:
     page.wait_for_function(f"({drawn})([...document.querySelectorAll({images!r})])")
 
 
-@pytest.mark.parametrize("engine", ["stand-in", pytest.param("vllm", marks=pytest.mark.long)])
+@pytest.mark.timeout(2400)
 def test_a_run_is_started_from_the_form_and_followed_to_its_report(
-    engine: str,
     prefect: Prefect,
     page: Page,
     server_environment: PythonEnvironment,
-    quantizer_environment: PythonEnvironment,
     own_cache: Path,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """On an engine that answers at once, whose pages are the same; and on the real one."""
-    candidate = "awq-4bit-g128"
-    if engine == "stand-in":
-        candidate = "model-awq"  # of conversations, which a recipe reads, it understands nothing
-        monkeypatch.setitem(prefect.env, "ASSAY_CACHE", str(own_cache))
-        python = stand_in_interpreter.write(tmp_path)
-        monkeypatch.setitem(prefect.env, "ASSAY_SERVER_PYTHON", str(python))
+    """On the real engine, with nothing answered before; as little as the form can ask for."""
+    monkeypatch.setitem(prefect.env, "ASSAY_CACHE", str(own_cache))
     before = prefect.read("flow_runs/filter")
     open_form(prefect, page)
     page.get_by_label("model").fill("qwen")
@@ -112,21 +106,23 @@ def test_a_run_is_started_from_the_form_and_followed_to_its_report(
     assert prefect.read("flow_runs/filter") == before
 
     page.get_by_label("model").fill("sample")
-    if engine == "stand-in":
-        write_candidates(page, "./infra/sample/model-awq")
-    page.get_by_label("label").fill(engine)
+    write(page, "./infra/sample/model-awq", "gpqa_main_zeroshot")
+    page.get_by_label("label").fill("form")
     run = submit(prefect, page)
     with worker(prefect, "one"):
-        expect(page.get_by_text(f"sample · {candidate} · {engine}").first).to_be_visible()
-        wait_for("the end", prefect, lambda: state_of(prefect, run) in ("COMPLETED", "FAILED"), 800)
-    (folder,) = (prefect.home / "runs").glob(f"{engine}-*")
+        expect(page.get_by_text("sample · model-awq · form").first).to_be_visible()
+        followed = page.url
+        page.goto("about:blank")  # without a GPU, drawing the run's graph takes half the processor
+        ended = ("COMPLETED", "FAILED", "CRASHED")
+        wait_for("the end", prefect, lambda: state_of(prefect, run) in ended, 1800)
+    (folder,) = (prefect.home / "runs").glob("form-*")
     report = Report.model_validate_json((folder / "report.json").read_text())
-    page.reload()
+    page.goto(followed)
     expect(page.get_by_text(NAMES[report.verdict.status], exact=True).first).to_be_visible()
 
     page.get_by_role("tab", name="Artifacts").click()
     expect_drawn(page, "img[src^='data:image']")
-    page.get_by_role("link", name=f"report-{engine}").first.click()
+    page.get_by_role("link", name="report-form").first.click()
     page.wait_for_url("**/artifacts/key/*")
     expect(page.get_by_text(report.verdict.status).first).to_be_visible()
     expect_drawn(page, "img[src^='data:image']")
@@ -149,7 +145,7 @@ def test_a_run_that_is_cancelled_leaves_nothing(
     monkeypatch.setitem(prefect.env, "ASSAY_SERVER_PYTHON", str(python))
     leases = prefect.home / "leases"
     open_form(prefect, page)
-    write_candidates(page, "./infra/sample/model-awq")
+    write(page, "./infra/sample/model-awq")
     page.get_by_label("label").fill("cancelled")
     run = submit(prefect, page)
     with worker(prefect, "two"):
