@@ -75,7 +75,8 @@ def conclude(published: Published, spec: VerdictSpec) -> Path:
     """
     delivered(_NEWS_SECONDS)
     state = _end(published, spec)
-    _ends.append(state)
+    # Now: Prefect will put a record of its own in its place.
+    _ends.append(cast(Path | NotPassed, state.data))
     return cast(Path, state)
 
 
@@ -84,6 +85,7 @@ def result_of(flow: Callable[[], Path]) -> Path:
 
     Where the answer of the Prefect API to a run's end is lost, it is told the end once more,
     refuses that, and gives back the state that it has: without what is in it. That is known here.
+    A flow that returns a path instead of a state has it in any case.
 
     Raises:
         NotPassed: The verdict gates.
@@ -95,14 +97,14 @@ def result_of(flow: Callable[[], Path]) -> Path:
     except (MissingResult, FailedRun):
         if not _ends:
             raise
-        ended = _ends[-1].data
+        ended = _ends[-1]
         if isinstance(ended, Exception):
             raise ended from None
-        return cast(Path, ended)
+        return ended
 
 
-_ends: list[State[Any]] = []
-"""How the flow of this process ended."""
+_ends: list[Path | NotPassed] = []
+"""With what the flow of this process ended."""
 
 
 def _end(published: Published, spec: VerdictSpec) -> State[Any]:

@@ -1,4 +1,4 @@
-"""What stands between a run and its Prefect API: a network that is slow, and one that is gone."""
+"""What stands between a run and its Prefect API: a network that is slow, gone, or loses answers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 
 _HEAD = re.compile(rb"(GET|POST|PATCH|PUT|DELETE) (\S+) HTTP/1\.1\r\n")
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
+
+ENDS = re.compile(rb'\{"state":\{"type":"(COMPLETED|FAILED)"')
+"""What a run says at its end."""
 
 
 class ApiProxy:
@@ -30,6 +33,10 @@ class ApiProxy:
         self.seconds = seconds
         self.calls: Counter[str] = Counter()
         """Method and path, without ids → how often it was called."""
+        self.losing: re.Pattern[bytes] | None = None
+        """The server hears calls whose body begins so, but the first answer to each is lost."""
+        self.lost: list[bytes] = []
+        """Bodies of calls whose answer was lost."""
         self._server = urlsplit(server)
         self._loop = asyncio.new_event_loop()
         self._listening: asyncio.Server | None = None
@@ -87,7 +94,10 @@ class ApiProxy:
             there, back = await asyncio.open_connection(self._server.hostname, self._server.port)
             ends.append(back)
             self._open.add(back)
-            await asyncio.gather(self._later(reader, back), self._at_once(there, writer))
+            lose = asyncio.Event()
+            await asyncio.gather(
+                self._later(reader, back, lose), self._at_once(there, writer, lose)
+            )
         except (OSError, asyncio.CancelledError):
             pass  # asyncio would print that it was cancelled
         finally:
@@ -95,7 +105,9 @@ class ApiProxy:
                 self._open.discard(end)
                 end.transport.abort()
 
-    async def _later(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _later(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lose: asyncio.Event
+    ) -> None:
         """Pass on what a client sends, each piece `seconds` after it came."""
         pieces: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
 
@@ -116,6 +128,10 @@ class ApiProxy:
                 if head := _HEAD.match(piece):
                     method, path = (part.decode() for part in head.groups())
                     self.calls[f"{method} {_ID.sub('…', path.partition('?')[0])}"] += 1
+                body = piece.partition(b"\r\n\r\n")[2] if head else piece
+                if self.losing and self.losing.match(body) and body not in self.lost:
+                    self.lost.append(body)
+                    lose.set()
                 pieces.put_nowait((self._loop.time() + self.seconds, piece))
                 if not piece:
                     break
@@ -124,9 +140,14 @@ class ApiProxy:
             sending.cancel()
 
     @staticmethod
-    async def _at_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _at_once(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lose: asyncio.Event
+    ) -> None:
         with suppress(ConnectionError):
             while piece := await reader.read(1 << 16):
+                if lose.is_set():
+                    writer.transport.abort()
+                    return
                 writer.write(piece)
                 await writer.drain()
             writer.write_eof()

@@ -1,8 +1,9 @@
-"""The proxy that delays passes everything on, and refuses when it is told to."""
+"""The proxy passes everything on, and refuses or loses what it is told to."""
 
 from __future__ import annotations
 
 import http.server
+import re
 import threading
 from collections.abc import Iterator
 
@@ -51,3 +52,13 @@ def test_it_passes_on_counts_refuses_and_takes_again(server: str) -> None:
             client.post(f"{proxy.url}/flow_runs", content=b"lost")
         proxy.come_back()
         assert client.post(f"{proxy.url}/flow_runs", content=b"again").content == b"again"
+
+
+def test_it_loses_the_first_answer_to_a_call(server: str) -> None:
+    with api_proxy(server) as proxy, httpx.Client(trust_env=False) as client:
+        proxy.losing = re.compile(b"end")
+        assert client.post(f"{proxy.url}/flow_runs", content=b"begin").content == b"begin"
+        with pytest.raises(httpx.TransportError):
+            client.post(f"{proxy.url}/flow_runs", content=b"end of all")
+        assert client.post(f"{proxy.url}/flow_runs", content=b"end of all").content == b"end of all"
+        assert proxy.lost == [b"end of all"]

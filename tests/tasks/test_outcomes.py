@@ -4,26 +4,31 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from prefect.exceptions import FailedRun, MissingResult
+from prefect import flow
+from prefect.exceptions import MissingResult
 from prefect.states import State, StateType
 
-from infra.contracts.errors import NotPassed
+from infra.contracts.errors import CellFailed, NotPassed
 from infra.contracts.records import Verdict
 from infra.contracts.specs import VerdictSpec
 from tasks.outcomes import Published, conclude, result_of
+from tests.api_proxy import ApiProxy
 
 PAGE = Path("/runs/one/report.html")
 Status = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 
-def concluded(status: Status, *, gate: bool | str) -> State[Any]:
-    verdict = Verdict(
+def verdict(status: Status) -> Verdict:
+    return Verdict(
         status=status, headline=f"{status}: so it is", reasons=("because",), margin_points=1.0
     )
+
+
+def concluded(status: Status, *, gate: bool | str) -> State[Any]:
     spec = VerdictSpec.model_validate({"gate": gate})
-    state: Any = conclude(Published(PAGE, verdict), spec)
+    state: Any = conclude(Published(PAGE, verdict(status)), spec)
     assert isinstance(state, State)
-    assert state.message == verdict.headline
+    assert state.message == verdict(status).headline
     return state
 
 
@@ -58,18 +63,34 @@ def test_a_baseline_that_was_measured_alone_is_not_judged() -> None:
     assert (state.type, state.name, state.data) == (StateType.COMPLETED, "Measured", PAGE)
 
 
-def test_a_state_that_comes_back_without_its_data_costs_no_result() -> None:
-    def loses(status: Status, gate: bool, error: Exception) -> Path:
-        concluded(status, gate=gate)
-        raise error
+@flow
+def judged(status: Status) -> Path:
+    return conclude(Published(PAGE, verdict(status)), VerdictSpec(gate=True))
 
-    missing, failed = MissingResult(), FailedRun("FAIL: so it is")
-    assert result_of(lambda: loses("PASS", True, missing)) == PAGE
+
+@flow
+def shown(fails: bool) -> Path:
+    if fails:
+        raise CellFailed("No cell has a result.")
+    return PAGE
+
+
+def test_a_lost_answer_to_the_end_costs_no_result(losing_ends: ApiProxy) -> None:
+    assert result_of(lambda: judged("PASS")) == PAGE
     with pytest.raises(NotPassed, match="FAIL: so it is"):
-        result_of(lambda: loses("FAIL", True, failed))
+        result_of(lambda: judged("FAIL"))
+    # One that returns a path, as a matrix does, has it in any case.
+    assert shown(fails=False) == PAGE
+    with pytest.raises(CellFailed):
+        shown(fails=True)
+    assert len(losing_ends.lost) == 4
+
+
+def test_what_a_flow_does_not_end_with_is_not_made_up() -> None:
+    error = MissingResult()
 
     def fails() -> Path:
-        raise missing
+        raise error
 
     with pytest.raises(MissingResult):
         result_of(fails)
