@@ -15,6 +15,7 @@ from infra.contracts.records.matrix import MatrixReport
 from infra.contracts.specs import MatrixSpec
 from tasks.matrix import turns
 from tests import small_matrix
+from tests.api_proxy import ApiProxy
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.usefixtures("prefect")
@@ -36,7 +37,9 @@ def carry_out(spec: MatrixSpec) -> tuple[MatrixReport, Path]:
     return report, page.parent
 
 
-def test_one_cell_that_fails_sinks_no_other_and_is_done_by_the_next_start(tmp_path: Path) -> None:
+def test_one_cell_that_fails_sinks_no_other_and_is_done_by_the_next_start(
+    tmp_path: Path, losing_ends: ApiProxy
+) -> None:
     spec = small_matrix.make(tmp_path, burnt=True)
     first, folder = carry_out(spec)
     assert list(first.failed) == ["sample/other"]
@@ -49,6 +52,7 @@ def test_one_cell_that_fails_sinks_no_other_and_is_done_by_the_next_start(tmp_pa
 
     (tmp_path / "other.fuse").unlink()  # mended
     second, _ = carry_out(spec)
+    assert len(losing_ends.lost) == 2  # of a matrix's end: its page is known all the same
     assert second.failed == {}
     assert [(row.model, row.arm) for row in second.rows] == [
         ("sample", "baseline"), ("sample", "other"), ("sample-awq", "baseline")
