@@ -2,10 +2,11 @@
 
     python -m tests.schedule_each_minute [--minutes 3]
 
-A real Prefect server and worker carry out real runs, on an engine that answers at once. Three
-deployments: `minute`, by a cron schedule; `skip` and `queue`, due every five seconds, sooner than a
-run takes, with a limit of one run: there the next one is cancelled or waits. Counts what was due,
-what ran at the same time, and the rows of the history: those of the runs that ended.
+A real Prefect server and worker carry out real runs on the real vLLM: the sample beside a
+ready-made checkpoint of it. Three deployments: `minute`, by a cron schedule; `skip` and `queue`,
+due every five seconds, sooner than a run takes, with a limit of one run: there the next one is
+cancelled or waits. Counts what was due, what ran at the same time, and the rows of the history:
+those of the runs that ended.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from typing import Any
 
 import yaml
 
+from deployments.families import sample_family
+from infra.contracts.specs import FidelitySpec, RunSpec, SpeedSpec, TaskSpec, VerdictSpec
 from infra.store import history
-from tests import small_matrix
 from tests.conftest import shared_cache
 from tests.prefect_server import PREFECT, ROOT, Prefect, prefect_server
 
@@ -37,11 +39,25 @@ _EVERY_SECONDS = 5
 _FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
+def small_run() -> RunSpec:
+    """Return the sample beside a ready-made checkpoint, on a few rows."""
+    (whole,) = [cell.run for cell in sample_family().cells if cell.name == "sample/ready-made"]
+    tasks = (TaskSpec(name="gsm8k", num_fewshot=0, limit=12, max_gen_toks=64),)
+    return whole.model_copy(
+        update={
+            "evaluation": whole.evaluation.model_copy(update={"tasks": tasks}),
+            "fidelity": FidelitySpec(documents=4, top_k=2),
+            "speed": SpeedSpec(enabled=False),
+            "verdict": VerdictSpec(margin_points=50, task_margin_points=50, gate="none"),
+        }
+    )
+
+
 def declared(folder: Path) -> dict[str, Any]:
     """Return the deployments: a small run, with schedules."""
     project = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     (whole,) = [one for one in project["deployments"] if one["name"] == "candidates"]
-    spec = small_matrix.make(folder).cells[0].run.model_dump(mode="json", exclude_none=True)
+    spec = small_run().model_dump(mode="json", exclude_none=True)
     begin = datetime.now(UTC) + timedelta(seconds=90)  # by then they are registered
     rule = f"RRULE:FREQ=SECONDLY;INTERVAL={_EVERY_SECONDS};COUNT={_DUE}"
     rule = f"DTSTART:{begin:%Y%m%dT%H%M%SZ}\n{rule}"
