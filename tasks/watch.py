@@ -61,7 +61,8 @@ def look(
     """Start a run if a model is another than when one was last started; return the run's name.
 
     Two that look at the same time start one run: the server knows it by deployment, model and
-    revision. It is remembered only when the run is there, so that none is lost between the two.
+    revision, and by when it was another. It is remembered only when the run is there, so that none
+    is lost between the two.
     """
     with reported_to_prefect() as progress:
         revision = latest(model, settings=Settings(), progress=progress)
@@ -75,7 +76,8 @@ def look(
         return None
     run = None
     if seen is not None or at_first_sight:
-        key = digest_of({**watched, "revision": revision})
+        # A branch may go back to what it was: that is another run than the one of then.
+        key = digest_of({**watched, "revision": revision, "after": seen["since"] if seen else None})
         run = cast(
             FlowRun,
             run_deployment(
@@ -105,13 +107,28 @@ def given_to(own: Mapping[str, Any], model: ModelSpec, deployment: str) -> dict[
         deployment: Its name, for messages.
 
     Raises:
-        SpecError: Neither do its parameters name the model, nor does it take one.
+        SpecError: Neither do its parameters name the model, nor does it take one; or they name
+            another revision of it than the one that is watched.
     """
     said = model.model_dump(mode="json", exclude_defaults=True) | {"source": model.source}
     if isinstance(there := own.get("model"), Mapping):
-        return {"model": {**there, **said} if _same(there, model) else said}
-    if any(_same(one, model) for one in _objects(own)):
+        if not _same(there, model):
+            return {"model": said}
+        kept = {name: value for name, value in there.items() if name != "revision"}
+        return {"model": {**kept, **said}}
+    named = [one for one in _objects(own) if _same(one, model)]
+    if any(one.get("revision") == model.revision for one in named):
         return {}
+    if named:
+        fixed = named[0].get("revision") or "of its default branch"
+        raise SpecError(
+            f"The deployment {deployment} evaluates another revision of {model.id} than is "
+            "watched.",
+            cause=f"Its parameters name the revision {fixed}, watched is "
+            f"{model.revision or 'that of its default branch'}: what is new there it would never "
+            "evaluate.",
+            remedy="Name the same revision in both, or none.",
+        )
     raise SpecError(
         f"The deployment {deployment} evaluates no {model.id}.",
         cause="Its parameters name other models, and it has no parameter `model` to give one to.",

@@ -105,6 +105,16 @@ def test_two_that_look_at_once_start_one_run(hub: StubHub) -> None:
     assert len(watched.runs) == 1
 
 
+def test_a_branch_that_goes_back_is_run_again(hub: StubHub) -> None:
+    model = ModelSpec(source="huggingface", id=ID)
+    watched = Watched(model={"source": "huggingface", "id": ID})
+    before, after = (Repo({"config.json": content}) for content in (b"{}", b'{"new": true}'))
+    for number, repo in enumerate((before, after, before, after)):
+        hub.repos[f"models/{ID}"] = repo
+        assert watched.watch(model, first=True).name == "Started"
+        assert len(watched.runs) == number + 1
+
+
 def test_a_folder_is_new_when_its_content_is(hub: StubHub, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(SAMPLE, folder)
@@ -129,5 +139,13 @@ def test_a_deployment_that_does_not_evaluate_the_model_is_refused() -> None:
     assert given_to({"candidates": [{"name": "x", "model": named}]}, model, "a/b") == {}
     kept = {**named, "trust_remote_code": True}
     assert given_to({"model": kept}, model, "a/b") == {"model": kept}
+    fixed = {**named, "revision": "v1"}
+    assert given_to({"model": fixed}, model, "a/b") == {"model": named}, "what is watched is run"
+    branch = ModelSpec(source="huggingface", id=ID, revision="v1")
+    assert given_to({"model": named}, branch, "a/b") == {"model": fixed}
+    assert given_to({"baseline": {"model": fixed}}, branch, "a/b") == {}
+    for own, watched in ((fixed, model), (named, branch)):
+        with pytest.raises(SpecError, match="another revision of owner/model than is watched"):
+            given_to({"baseline": {"model": own}}, watched, "a/b")
     with pytest.raises(SpecError, match=f"evaluates no {ID}"):
         given_to({"baseline": {"model": {"id": ID}}}, model, "a/b")  # of another hub
