@@ -22,6 +22,10 @@ _SAFE = ".safetensors"
 _GGUF = ".gguf"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _TEXTS = (".json", ".txt", ".model", ".tiktoken", ".jinja")
+_TOKENS = ("merges.txt", "vocab.txt")
+"""Texts of tokenizers; other ones are for people."""
+_NOT_READ = ("configuration.json",)
+"""ModelScope puts one into each repository."""
 _TRAINER_STATE = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state.*)\.(bin|pt|pth)")
 _MODULE = re.compile(r"\d+_[A-Za-z]+/(config\.json|model\.safetensors)")
 """How a sentence-transformers model pools the vectors of its tokens, and what comes after that."""
@@ -32,6 +36,19 @@ _MISTRAL = re.compile(r"consolidated.*\.safetensors")
 def is_weight(name: str) -> bool:
     """Return whether a file holds weights, of whatever model."""
     return name.endswith((_SAFE, _GGUF, *_PICKLES)) and not _TRAINER_STATE.fullmatch(name)
+
+
+def is_read_beside(name: str) -> bool:
+    """Return whether a file that lies beside weights, and is none, is read with them.
+
+    Configuration, tokenizer, chat template, code. A hub's own `configuration.json` and texts for
+    people are not.
+    """
+    if name.endswith((".py", ".jinja")):
+        return True
+    if "/" in name or name in _NOT_READ:
+        return False
+    return name in _TOKENS or name.endswith(tuple({*_TEXTS} - {".txt"}))
 
 
 def choose(

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from infra.contracts.errors import GatedRepository, PushRefused, RepositoryNotFound
 from infra.contracts.progress import Progress
 from infra.contracts.records import FileDigest
+from infra.models.files import is_read_beside
 from infra.models.hubs.hub import Hub, RemoteFile, Repository, Upload, connect, site
 from infra.stages.pushing.planning import Push
 
@@ -79,17 +80,20 @@ def _listed(hub: Hub, repository: Repository) -> dict[str, RemoteFile]:
 
 
 def _require_no_others(hub: Hub, planned: Push) -> None:
-    """Refuse a repository with other weights: loaders would find two sets side by side."""
+    """Refuse a repository in which loaders would find more than was evaluated."""
     ours = {file.name for file in planned.files}
-    others = [
-        name
-        for name in _listed(hub, planned.repository)
-        if name not in ours and PurePosixPath(name).suffix in _WEIGHTS
-    ]
-    if others:
+    others = sorted({*_listed(hub, planned.repository)} - ours)
+    if weights := [name for name in others if PurePosixPath(name).suffix in _WEIGHTS]:
         raise PushRefused(
-            f"{planned.repository.id} holds other weights: {', '.join(sorted(others)[:3])}.",
+            f"{planned.repository.id} holds other weights: {', '.join(weights[:3])}.",
             cause="They would stand beside these, and which of them is loaded nobody could tell.",
+            remedy="Remove them there, or push to another repository.",
+        )
+    if texts := [name for name in others if is_read_beside(name)]:
+        raise PushRefused(
+            f"{planned.repository.id} holds other files that loaders read: {', '.join(texts[:3])}.",
+            cause="A chat template, configuration or code that stays there changes what the model "
+            "answers, and the verdict is not on that.",
             remedy="Remove them there, or push to another repository.",
         )
 
@@ -123,5 +127,7 @@ def _is(remote: RemoteFile, file: FileDigest, planned: Push) -> bool:
     text = planned.texts.get(file.name)
     here = planned.folder / file.name
     content = here.read_bytes() if text is None else text.encode("utf-8")
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        return False  # what was sent may be what lies here since then
     blob = hashlib.sha1(b"blob %d\0" % len(content) + content)  # noqa: S324 -- git's own
     return remote.git_sha1 is None or remote.git_sha1 == blob.hexdigest()

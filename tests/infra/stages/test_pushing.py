@@ -191,10 +191,13 @@ def test_a_file_that_was_added_since_is_not_sent(run: Path, checkpoint: Path) ->
     assert {file.name for file in plan(run, "hf:org/m").files} == NAMES
 
 
-def test_it_may_change_while_it_is_sent(planned: Push, checkpoint: Path, hub: StubHub) -> None:
-    content = (checkpoint / "model.safetensors").read_bytes()
-    (checkpoint / "model.safetensors").write_bytes(content[:-1] + b"?")
-    with pytest.raises(PushRefused, match=r"does not hold model\.safetensors as it was sent"):
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_it_may_change_while_it_is_sent(
+    planned: Push, checkpoint: Path, hub: StubHub, name: str
+) -> None:
+    content = (checkpoint / name).read_bytes()
+    (checkpoint / name).write_bytes(content[:-1] + b"?")
+    with pytest.raises(PushRefused, match=f"does not hold {name} as it was sent"):
         push(planned, Listener())
 
 
@@ -211,6 +214,31 @@ def test_other_weights_there_are_not_stood_beside(planned: Push, hub: StubHub, s
     with pytest.raises(PushRefused, match="holds other weights: model-00001-of-2"):
         push(planned, Listener())
     assert hub.written.commits == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["chat_template.jinja", "generation_config.json", "model.safetensors.index.json",
+     "modeling_own.py", "merges.txt"],
+)  # fmt: skip
+def test_what_loaders_would_read_beside_it_is_not_left_there(
+    planned: Push, hub: StubHub, source: str, name: str
+) -> None:
+    branch = "main" if source == "huggingface" else "master"
+    hub.repos["models/org/model-awq"] = Repo({name: b"{}"}, branch=branch)
+    with pytest.raises(PushRefused, match=f"other files that loaders read: {name}"):
+        push(planned, Listener())
+    assert hub.written.commits == []
+
+
+def test_what_is_for_people_and_hubs_stays_beside_it(
+    planned: Push, hub: StubHub, source: str
+) -> None:
+    branch = "main" if source == "huggingface" else "master"
+    kept = {name: b"x" for name in ("LICENSE.txt", "configuration.json", "figures/loss.json")}
+    hub.repos["models/org/model-awq"] = Repo(dict(kept), branch=branch)
+    push(planned, Listener())
+    assert kept.items() <= hub.repos["models/org/model-awq"].files.items()
 
 
 def test_without_a_token_of_the_environment_nothing_is_sent(
