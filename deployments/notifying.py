@@ -74,26 +74,38 @@ def carry_out(given: argparse.Namespace, progress: Progress) -> int:
             "No Prefect server is configured, so nobody would watch the runs.",
             remedy="`make ui` starts one. Set PREFECT_API_URL to it.",
         )
-    removed = _remove(given.name)
     if given.remove:
-        progress.say(f"{given.name}: {removed} automations removed")
+        progress.say(f"{given.name}: {_remove(given.name)} automations removed")
+        _remove_address(given.name)
         return 0
     from prefect.settings import PREFECT_UI_URL
 
     from deployments.notifications import automations
 
     url = sys.stdin.readline().strip() if given.webhook == "-" else given.webhook
-    for automation in automations(
+    if given.webhook:
+        _require_address(url)
+    # Whatever may be refused comes before the first thing goes: else nobody is told any more.
+    made = automations(
         given.name,
-        webhook=_block(given.name, url) if url else None,
         note=(_note(), str(given.file.absolute())) if given.file else None,
+        webhook=_block(given.name, url) if url else None,
         start_within=waits[0],
         verdict_within=waits[1],
         ui=PREFECT_UI_URL.value() or "",
-    ):
+    )
+    _remove(given.name)
+    if not url:
+        _remove_address(given.name)
+    for automation in made:
         automation.create()
         progress.say(f"{automation.name}: {automation.description}")
     return 0
+
+
+def _require_address(url: str) -> None:
+    if not re.fullmatch(r"https?://[^\s/]\S*", url):
+        raise SpecError("The webhook is no URL.", remedy="It begins with http:// or https://.")
 
 
 def _block(name: str, url: str) -> UUID:
@@ -102,8 +114,6 @@ def _block(name: str, url: str) -> UUID:
     from prefect.types import SecretDict
     from pydantic import SecretStr
 
-    if not url.startswith(("http://", "https://")):
-        raise SpecError("The webhook is no URL.", remedy="It begins with http:// or https://.")
     headers = SecretDict({"Content-Type": "application/json"})
     block = Webhook(url=SecretStr(url), headers=headers)
     return cast("UUID", block.save(_block_name(name), overwrite=True))  # no coroutine here
@@ -125,9 +135,8 @@ def _note() -> UUID:
 
 
 def _remove(name: str) -> int:
-    """Remove somebody's automations and address; return how many automations there were."""
+    """Remove somebody's automations; return how many there were."""
     from prefect.client.orchestration import get_client
-    from prefect.exceptions import ObjectNotFound
 
     from deployments.notifications import KINDS, name_of
 
@@ -137,10 +146,17 @@ def _remove(name: str) -> int:
             for automation in client.read_automations_by_name(name_of(name, kind)):
                 client.delete_automation(automation.id)
                 removed += 1
-        with suppress(ObjectNotFound):
-            block = client.read_block_document_by_name(_block_name(name), "webhook")
-            client.delete_block_document(block.id)
     return removed
+
+
+def _remove_address(name: str) -> None:
+    """Remove the block that holds somebody's address, if there is one."""
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    with get_client(sync_client=True) as client, suppress(ObjectNotFound):
+        block = client.read_block_document_by_name(_block_name(name), "webhook")
+        client.delete_block_document(block.id)
 
 
 def _block_name(name: str) -> str:

@@ -190,6 +190,24 @@ def test_each_kind_of_news_arrives(prefect: Prefect, tmp_path: Path) -> None:
         assert len(prefect.read("automations/filter")) == 6
 
 
+def test_what_is_refused_leaves_what_was_told_before(prefect: Prefect, tmp_path: Path) -> None:
+    notes = str(tmp_path / "kept.jsonl")
+    _notify(prefect, "kept", "--file", notes)
+
+    def there() -> list[str]:
+        found = prefect.read("automations/filter")
+        return sorted(one["id"] for one in found if one["name"].startswith("assay-kept-"))
+
+    before = there()
+    assert len(before) == 6
+    for address in ("", "ftp://somewhere", "http://"):
+        with pytest.raises(subprocess.CalledProcessError) as refused:
+            _notify(prefect, "kept", "--webhook", "-", stdin=f"{address}\n")
+        assert "no URL" in refused.value.stderr
+        assert there() == before
+    _notify(prefect, "kept", "--remove")
+
+
 def _notes_wait(prefect: Prefect) -> bool:
     found = prefect.read("flow_runs/filter", flows={"name": {"any_": ["write-note"]}})
     return bool(found)
