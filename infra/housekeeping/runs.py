@@ -115,16 +115,17 @@ def kept(
 
 def _with_baselines(runs: Sequence[Run], found: dict[Path, str]) -> dict[Path, str]:
     """Keep what kept runs are held against, too."""
-    by_path = {run.path: run for run in runs}
-    left = [by_path[path] for path in found]
+    by_name = {run.path.name: run for run in runs}
+    left = [run for run in runs if run.path in found]
     while left:
         run = left.pop()
         baseline = run.document(_SPEC).get("baseline")
         if isinstance(baseline, str):  # an endpoint's: the folder of an earlier run
-            path = Path(baseline).expanduser().absolute()
-            if path in by_path and path not in found:
-                found[path] = "another run is held against it"
-                left.append(by_path[path])
+            # By its name, which is its own: the folder above may be written from another place.
+            earlier = by_name.get(Path(baseline).name)
+            if earlier and earlier.path not in found:
+                found[earlier.path] = "another run is held against it"
+                left.append(earlier)
     return found
 
 

@@ -63,6 +63,13 @@ def test_what_a_matrix_shows_and_what_a_run_is_held_against_stays(made: Made) ->
     assert kept[endpoint.name] == "used within 30 days"
 
 
+def test_it_does_not_matter_where_the_earlier_run_was_named_from(made: Made) -> None:
+    bases = [made.run("b", days=99), made.run("c", days=99)]
+    made.run("d", days=1, baseline=f"runs/{bases[0].name}")
+    made.run("e", days=1, baseline=f"{made.runs}/../runs/{bases[1].name}/")
+    assert goes(made.plan(keep_runs=0)) == set()
+
+
 def test_what_is_no_run_is_never_looked_at(made: Made) -> None:
     run = made.run(days=99)
     (made.runs / "notes").mkdir()
