@@ -235,7 +235,7 @@ def test_what_is_for_people_and_hubs_stays_beside_it(
     planned: Push, hub: StubHub, source: str
 ) -> None:
     branch = "main" if source == "huggingface" else "master"
-    kept = {name: b"x" for name in ("LICENSE.txt", "configuration.json", "figures/loss.json")}
+    kept = dict.fromkeys(("LICENSE.txt", "configuration.json", "figures/loss.json"), b"x")
     hub.repos["models/org/model-awq"] = Repo(dict(kept), branch=branch)
     push(planned, Listener())
     assert kept.items() <= hub.repos["models/org/model-awq"].files.items()
