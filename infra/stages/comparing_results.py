@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -62,9 +63,23 @@ def compare_results(
         ComparisonError: A file cannot be read; or rows, tasks or metrics do not pair.
         MarginUnresolvable: The rows are too few to show anything.
     """
+    if baseline.exists() and candidate.exists() and baseline.samefile(candidate):
+        raise ComparisonError(
+            f"Baseline and candidate are both {baseline}.",
+            cause="Nothing differs from itself: that would pass whatever it holds.",
+            remedy="Name the results of the baseline first, then those of the candidate.",
+            field="rows",
+        )
     found = read(baseline), read(candidate)
     _require_same_tasks(*found)
     notes = [note for one in found[0].values() for note in one.notes]
+    if alike := [
+        task for task, one in found[0].items() if one.source.sha256 == found[1][task].source.sha256
+    ]:
+        notes.append(
+            f"The two files of {wording.listed(alike)} are the same, byte for byte: either no "
+            "answer differs, or one is a copy of the other."
+        )
     if differ := _prompts_that_differ(*found):
         if not prompts_may_differ:
             _refuse_prompts(differ)
@@ -110,7 +125,9 @@ def _require_same_tasks(baseline: Mapping[str, Result], candidate: Mapping[str, 
             f"The two are about different tasks: {', '.join(baseline)} in the baseline, "
             f"{', '.join(candidate)} in the candidate.",
             cause="Rows can only be compared with the same questions.",
-            remedy="Name two files of the same task, or two folders with the same tasks.",
+            remedy="Name two files of the same task, or two folders with the same tasks. Where a "
+            "program's file does not name its task, the folder that it lies in does: call both "
+            "alike.",
             field="tasks",
         )
     for task, one in baseline.items():
@@ -130,13 +147,17 @@ def _prompts_that_differ(
     """Return task → questions that are in both, in other words."""
     found = {}
     for task, one in baseline.items():
-        prompts = {(row.doc_hash, row.target_hash): row.prompt_hash for row in one.rows}
-        differ = sum(
-            prompts.get((row.doc_hash, row.target_hash), row.prompt_hash) != row.prompt_hash
-            for row in candidate[task].rows
-        )
-        if differ:
+        prompts, others = _prompts(one), _prompts(candidate[task])
+        if differ := sum((others[key] - prompts[key]).total() for key in others.keys() & prompts):
             found[task] = differ
+    return found
+
+
+def _prompts(result: Result) -> dict[tuple[str, str], Counter[str]]:
+    """Return question → its prompts: one that comes twice may come with other examples."""
+    found: dict[tuple[str, str], Counter[str]] = {}
+    for row in result.rows:
+        found.setdefault((row.doc_hash, row.target_hash), Counter())[row.prompt_hash] += 1
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from infra.store.content import digest_file
 from infra.suite.foreign.files import Line, lines, prompt_text, refuse
-from infra.suite.foreign.result import Result, one_row, require_once
+from infra.suite.foreign.result import Result, one_row, require_asked, require_once
 
 PROGRAM = "EvalScope"
 
@@ -49,6 +49,7 @@ def read(path: Path) -> Result:
         groups[group] += 1
         # What was asked is `messages` of later versions, `input` of earlier ones.
         prompt = prompt_text(line.get("messages") or line.get("input"))
+        require_asked(path, prompt, f"at line {number}")
         rows.append((group, turn, line, prompt, _ordered(score["score"], values)))
     require_once(path, Counter(line["index"] for _, _, line, _, _ in rows), "the index")
     repeats = max(groups.values())

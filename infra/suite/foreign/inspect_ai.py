@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from infra.store.content import digest_file
 from infra.suite.foreign.files import document, messages_text, prompt_text, refuse
-from infra.suite.foreign.result import Result, one_row, require_once
+from infra.suite.foreign.result import Result, one_row, require_asked, require_once
 from infra.suite.rows import BY_CHANCE, Row
 
 PROGRAM = "Inspect"
@@ -135,6 +135,8 @@ def _row(
     again: bool,
 ) -> Row:
     asked = messages_text(sample.get("input"))
+    prompt = prompt_text(sample.get("messages")) or asked
+    require_asked(path, prompt, f"in the sample {sample.get('id')!r}")
     choices = sample.get("choices") or []
     target = sample.get("target")
     metadata = {
@@ -147,7 +149,7 @@ def _row(
         task,
         number,
         question=[asked, choices],
-        prompt=prompt_text(sample.get("messages")) or asked,
+        prompt=prompt,
         target=target,
         answer=(sample.get("output") or {}).get("completion")
         or next((one.get("answer") for one in (sample.get("scores") or {}).values()), None),

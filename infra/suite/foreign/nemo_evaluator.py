@@ -12,7 +12,7 @@ from typing import Any
 
 from infra.store.content import digest_file
 from infra.suite.foreign.files import Line, document, lines, refuse
-from infra.suite.foreign.result import Result, one_row, require_once
+from infra.suite.foreign.result import Result, one_row, require_asked, require_once
 
 PROGRAM = "NeMo Evaluator"
 _NO_PROMPTS = (
@@ -50,6 +50,7 @@ def _predictions(path: Path, found: list[Line]) -> Result:
         if line["status"] != "scored" or not isinstance(line["scores"], dict):
             refuse(path, f"has no mark for the sample {line['sample_id']}: {line['status']}",
                    str(line.get("error") or ""), "Evaluate it again.")  # fmt: skip
+        require_asked(path, str(line["prompt"] or ""), f"at line {number}")
         rows.append(
             one_row(
                 task,

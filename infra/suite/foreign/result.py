@@ -199,6 +199,26 @@ def _number(mark: Any) -> Any:
     return float(mark) if isinstance(mark, bool | int) else mark
 
 
+def require_asked(path: Path, asked: str, where: str) -> None:
+    """Refuse a row that does not say what was asked: any two with the same answer would pair.
+
+    Args:
+        path: The file.
+        asked: The question, as far as the file says it.
+        where: Which row it is.
+
+    Raises:
+        ComparisonError: It says nothing.
+    """
+    if not asked.strip():
+        refuse(
+            path,
+            f"does not say what was asked {where}",
+            "Rows are paired by their questions, and the file does not hold this one.",
+            "Evaluate it again, so that the program keeps what it asks.",
+        )
+
+
 def require_once(path: Path, seen: Counter[Any], what: str) -> None:
     """Refuse a file in which a question stands more than once, by its number.
 

@@ -100,6 +100,42 @@ def test_other_words_are_refused_or_counted(tmp_path: Path) -> None:
     )
 
 
+def test_a_question_that_comes_twice_may_have_two_prompts(tmp_path: Path) -> None:
+    """Examples before it are drawn for each document anew."""
+    one, other = pair(tmp_path, [True] * 50, [True] * 50)
+    for path in (one, other):
+        path.write_text(path.read_text().replace('"d7"', '"d6"').replace('"t7"', '"t6"'))
+    [task] = compare_results(one, other, WIDE).document.candidates[0].tasks
+    assert (task.rows, task.lost, task.gained) == (50, 0, 0)
+    other.write_text(other.read_text().replace('"p7"', '"other words"'))
+    with pytest.raises(ComparisonError, match="1 questions of sums were put"):
+        compare_results(one, other, WIDE)
+
+
+def test_nothing_is_held_against_itself(tmp_path: Path) -> None:
+    one, other = pair(tmp_path, [True] * 50, [True] * 50)
+    for path in (one, one.parent):
+        (tmp_path / "link").unlink(missing_ok=True)
+        (tmp_path / "link").symlink_to(path)
+        for same in (path, tmp_path / "link"):
+            with pytest.raises(ComparisonError, match="Baseline and candidate are both"):
+                compare_results(path, same, WIDE)
+    assert "byte for byte" in compare_results(one, other, WIDE).notes[0]
+
+
+def test_a_task_that_its_folder_names_is_the_same_in_folders_called_alike(tmp_path: Path) -> None:
+    file = file_of("baseline", "nemo_evaluator")
+    one, other = tmp_path / "a" / "sums", tmp_path / "b" / "others"
+    for folder in (one, other):
+        folder.mkdir(parents=True)
+        shutil.copy(file, folder)
+    with pytest.raises(ComparisonError, match="about different tasks") as refused:
+        compare_results(one, other, WIDE)
+    assert "call both alike" in refused.value.remedy
+    alike = other.rename(tmp_path / "b" / "sums")
+    assert compare_results(one, alike, WIDE).document.candidates[0].tasks[0].rows == 12
+
+
 def test_another_setting_of_the_answers_is_refused(tmp_path: Path) -> None:
     arguments = {"gen_args_0": {"arg_0": "Q", "arg_1": {"until": ["\n"], "max_gen_toks": 99}}}
     one, other = pair(tmp_path, [True] * 50, [True] * 50, arguments=arguments)

@@ -130,6 +130,19 @@ def test_what_evalscope_wrote_before_it_kept_messages(tmp_path: Path) -> None:
     assert result.rows[0].metrics == {"acc,none": 1.0}
 
 
+def test_rows_that_do_not_say_what_was_asked_would_pair_with_any(tmp_path: Path) -> None:
+    review = {"index": 0, "target": "A", "sample_score": {"score": {"value": {"acc": 1.0}}}}
+    (tmp_path / "arc_easy.jsonl").write_text(json.dumps(review) + "\n")
+    nemo = json.loads(file_of("baseline", "nemo_evaluator").read_text().splitlines()[0])
+    (tmp_path / "byob_predictions.jsonl").write_text(json.dumps({**nemo, "prompt": ""}) + "\n")
+    samples = unpacked(file_of("baseline", "inspect"))["samples"]
+    samples[0].update(input="", messages=[])
+    changed(tmp_path, samples=samples)
+    for name in ("arc_easy.jsonl", "byob_predictions.jsonl", "log.json"):
+        with pytest.raises(ComparisonError, match="does not say what was asked"):
+            read(tmp_path / name)
+
+
 def test_a_sample_that_nemo_could_not_ask_is_refused(tmp_path: Path) -> None:
     lines = file_of("baseline", "nemo_evaluator").read_text().splitlines()
     failed = {**json.loads(lines[0]), "status": "skipped_model_error", "scores": None,
