@@ -21,6 +21,7 @@ import orjson
 
 from infra.scoring.answers import Answers
 from infra.store.shared import Place
+from infra.store.shared.place import without_credentials
 
 _SECONDS = 1.0
 """Between two looks for what is new."""
@@ -166,7 +167,8 @@ class SharedAnswers:
         if not self._complained:
             self._say(
                 f"Answers are not shared with other machines ({type(error).__name__}: "
-                f"{error!s:.200}); should this one end, another asks what it had asked."
+                f"{without_credentials(str(error)):.200}); should this one end, another asks what "
+                "it had asked."
             )
         self._complained = True
 

@@ -26,7 +26,7 @@ from filelock import FileLock
 from infra.contracts.progress import Progress
 from infra.store.settings import Settings
 from infra.store.shared import entries, locks
-from infra.store.shared.place import Place, place
+from infra.store.shared.place import Place, place, without_credentials
 
 __all__ = ["Place", "Shared", "place", "shared_of"]
 
@@ -153,8 +153,9 @@ class Shared:
         except Exception as error:  # of whichever library
             if not self._complained:
                 self._say(
-                    f"{self.place.title} cannot be used ({type(error).__name__}: {error!s:.200}). "
-                    "This run goes on with what is here, and others may do the same work again."
+                    f"{self.place.title} cannot be used ({type(error).__name__}: "
+                    f"{without_credentials(str(error)):.200}). This run goes on with what is "
+                    "here, and others may do the same work again."
                 )
             self._complained = True
 

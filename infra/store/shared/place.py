@@ -6,13 +6,13 @@ import errno
 import hashlib
 import inspect
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from infra.contracts.errors import PreflightError
 from infra.contracts.records import FileDigest
@@ -21,6 +21,8 @@ from infra.store.content import replacing
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
+_USER = re.compile(r"(?<=://)[^/\s]*@")
+_QUERY = re.compile(r"(://[^\s?]*)\?(?:(?!::)\S)*")
 _CHUNK = 8 * 1024 * 1024
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -46,7 +48,7 @@ class Place:
         except Exception as error:  # of whichever library
             raise PreflightError(
                 f"ASSAY_SHARED={self.title} cannot be opened.",
-                cause=str(error),
+                cause=without_credentials(str(error)),
                 remedy="Take a URL that fsspec knows, and install its package beside Assay's "
                 "(s3fs for s3://); a folder that every machine has mounted needs none.",
                 nothing_spent=True,
@@ -133,7 +135,7 @@ class Place:
         except Exception as error:  # of whichever library
             raise PreflightError(
                 f"ASSAY_SHARED={self.title} cannot be used.",
-                cause=f"{type(error).__name__}: {error!s:.300}",
+                cause=f"{type(error).__name__}: {without_credentials(str(error)):.300}",
                 remedy="Look at its address, and at the credentials that its library reads from "
                 "variables or files; or unset ASSAY_SHARED.",
                 nothing_spent=True,
@@ -181,10 +183,12 @@ def place(url: str) -> Place:
     return Place(url)
 
 
-def without_credentials(url: str) -> str:
-    """Return a URL for logs."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+def without_credentials(text: str) -> str:
+    """Return a URL, or a text in which some stand, for logs.
+
+    A URL of fsspec may be a chain of several: `simplecache::s3://…`.
+    """
+    return _QUERY.sub(r"\1", _USER.sub("", text))
 
 
 def _creates_alone(files: AbstractFileSystem) -> bool:

@@ -62,3 +62,14 @@ def test_a_place_that_cannot_be_used_is_refused_with_its_cause() -> None:
 def test_credentials_in_a_url_are_not_said() -> None:
     assert without_credentials("sftp://me:secret@host/x?key=secret") == "sftp://host/x"
     assert without_credentials("/mnt/x") == "/mnt/x"
+    assert without_credentials("s3://bucket/x") == "s3://bucket/x"
+    chained = "simplecache::sftp://me:se@cret@host/x?key=secret::zip://a.zip"
+    assert without_credentials(chained) == "simplecache::sftp://host/x::zip://a.zip"
+    said = "nobody answers at https://me:secret@host/x?key=secret, which was asked"
+    assert "secret" not in without_credentials(said) and "asked" in without_credentials(said)
+
+
+def test_neither_are_those_of_a_chain_that_cannot_be_used() -> None:
+    with pytest.raises(PreflightError) as refused:
+        Place("simplecache::webhdfs://me:secret@host/x")
+    assert "secret" not in str(refused.value)
