@@ -122,6 +122,19 @@ def _foot(one, names, same):
     return f'<p class="foot">{escape(" ".join(says))}</p>' if says else ""
 
 
+def row_of_the_run(row, blind):
+    """Return what came of a row in the run as HTML.
+
+    Blind, nothing is: the baseline has it right and the candidate wrong, so that the right answer
+    alone tells who is who.
+    """
+    if blind:
+        return "<p class='note'>What came of it in the run is not shown in blind mode.</p>"
+    parts = {"right": row["target"], "baseline": row["baseline"], "candidate": row["candidate"]}
+    lines = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in parts.items())
+    return f"<dl class='row'>{lines}</dl>"
+
+
 def notice(texts):
     """Return what is wrong with the engines as HTML."""
     return "".join(f'<p class="notice" role="alert">{escape(text)}</p>' for text in texts)

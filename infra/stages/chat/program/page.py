@@ -112,8 +112,10 @@ class Page:
             )  # fmt: skip
             about = gr.HTML(elem_id="about-row")
         listed.click(
-            lambda place: (self._rows[place]["question"], _in_the_run(self._rows[place])),
-            [listed], [self._box, about], **_QUIET,
+            lambda place, blind: (
+                self._rows[place]["question"], markup.row_of_the_run(self._rows[place], blind)
+            ),
+            [listed, self._blind], [self._box, about], **_QUIET,
         )  # fmt: skip
 
     def _connect(self):
@@ -198,15 +200,6 @@ def _head(request):
 def _brief(text):
     line = " ".join(text.split())
     return line if len(line) <= _TITLE else f"{line[: _TITLE - 1]}…"
-
-
-def _in_the_run(row):
-    """Return what came of a row in the run as HTML."""
-    parts = {"right": row["target"], "baseline": row["baseline"], "candidate": row["candidate"]}
-    lines = "".join(
-        f"<dt>{name}</dt><dd>{markup.escape(text)}</dd>" for name, text in parts.items()
-    )
-    return f"<dl class='row'>{lines}</dl>"
 
 
 def main():

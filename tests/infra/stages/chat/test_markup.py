@@ -78,6 +78,14 @@ def test_names_are_hidden_until_the_vote() -> None:
     assert shown.count("won") == 1
 
 
+def test_a_row_of_the_run_does_not_tell_who_is_who_while_blind() -> None:
+    row = {"target": "7 <b>", "baseline": "seven", "candidate": "eight"}
+    assert "7 &lt;b&gt;" in (shown := markup.row_of_the_run(row, blind=False))
+    assert "seven" in shown and "eight" in shown
+    hidden = markup.row_of_the_run(row, blind=True)
+    assert not any(text in hidden for text in ("7", "seven", "eight", "baseline"))
+
+
 def test_blind_the_faster_one_does_not_show() -> None:
     fast = one("a" * 90, "b" * 9, blind=True, running=("baseline", "candidate"))
     html = markup.round_of(fast, NAMES)

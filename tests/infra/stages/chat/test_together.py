@@ -120,6 +120,11 @@ def test_both_answer_side_by_side_and_a_vote_is_kept(
 
         page.locator("#lost tbody tr").first.click()
         expect(page.locator("#box textarea")).to_have_value(re.compile("Question: "))
+        expect(page.locator("#about-row")).to_contain_text("not shown in blind mode")
+        page.locator("#blind input").uncheck()
+        page.locator("#lost tbody tr").first.click()
+        expect(page.locator("#about-row dl")).to_contain_text("baseline")
+        page.locator("#blind input").check()
 
         page.locator("#temperature input[type=number]").fill("1.5")
         page.locator("#temperature input[type=number]").press("Enter")
