@@ -152,7 +152,8 @@ def _read(path: Path) -> Used:
     return Used(
         path=path,
         alive=_held(path),
-        here=path.name.startswith(f"{socket.gethostname()}-"),
+        # Whole: `node` is not `node-2`, of which only the name begins so.
+        here=path.name.rsplit("-", 2)[0] == socket.gethostname(),
         runs=tuple(map(Path, lines[_RUN])),
         names=frozenset(lines[_USED]),
         changed=path.stat().st_mtime,

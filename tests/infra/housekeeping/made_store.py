@@ -64,7 +64,7 @@ class Made:
     def used(self, run: Path, *names: str, host: str | None = None, days: float = 0) -> Path:
         """Leave the list of a process that is gone."""
         host = host or socket.gethostname()
-        path = self.cache / FOLDER / f"{host}-{uuid4().hex[:8]}.jsonl"
+        path = self.cache / FOLDER / f"{host}-{os.getpid()}-{uuid4().hex[:8]}.jsonl"
         path.parent.mkdir(exist_ok=True)
         lines = [["used", name] for name in names] + [["run", str(run)]]
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import os
 from datetime import datetime
 from pathlib import Path
@@ -100,7 +101,8 @@ def test_a_run_whose_folder_is_gone_needs_nothing_unless_it_is_of_another_machin
     for name in ("here", "there"):
         made.entry(f"scores/{name}", days=99)
     made.used(tmp_path / "removed" / "run", "scores/here", days=99)
-    made.used(tmp_path / "removed" / "run", "scores/there", host="other", days=99)
+    other = f"{socket.gethostname()}-2"
+    made.used(tmp_path / "removed" / "run", "scores/there", host=other, days=99)
     assert "here" in goes(made.plan()) and "there" not in goes(made.plan())
 
 
