@@ -50,6 +50,17 @@ def read(path: Path) -> dict[str, Result]:
 
 
 def _of_file(path: Path) -> Result:
+    try:
+        return _by_form(path)
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        # Each reader asks for what it needs; what else may stand there in its place is endless.
+        refuse(
+            path, f"is not as its program writes it: {type(error).__name__}: {error!s:.200}",
+            "It was changed by hand, damaged, or written by a version of another form.",
+        )  # fmt: skip
+
+
+def _by_form(path: Path) -> Result:
     if path.suffix == ".eval":
         return inspect_ai.read(path)
     if path.suffix == ".json":

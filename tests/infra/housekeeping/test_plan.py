@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import json
-import socket
 import os
+import socket
 from datetime import datetime
 from pathlib import Path
 

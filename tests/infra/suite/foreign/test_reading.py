@@ -132,3 +132,24 @@ def test_what_nobody_declares_is_declared_by_the_user(copied: Copied) -> None:
     assert not told.metrics["own,none"].higher_is_better
     with pytest.raises(ComparisonError, match="has no metric 'other'"):
         result.scores("rows.jsonl", Declared(primary="other"))
+
+
+@pytest.mark.parametrize(
+    ("program", "change"),
+    [
+        ("lm_eval", {"arguments": 3}),
+        ("lm_eval", {"doc_id": [1]}),
+        ("evalscope", {"sample_score": {"score": [1]}}),
+        ("evalscope", {"index": [1]}),
+        ("nemo_evaluator", {"scores": {"exact": []}, "sample_id": [1]}),
+    ],
+)
+def test_a_file_of_another_form_is_refused_by_its_name(
+    program: str, change: dict[str, object], copied: Copied
+) -> None:
+    path = copied(program, lambda lines: [json.dumps({**json.loads(lines[0]), **change})])
+    with pytest.raises(ComparisonError, match=f"{path.name} is not as its program writes it") as (
+        refused
+    ):
+        read(path)
+    assert refused.value.cause and refused.value.remedy
