@@ -3,7 +3,9 @@
 # in a container's environment from the start is shown to whoever may inspect it; this is not.
 set -eu
 for file in "${SECRETS:-/run/secrets}"/*; do
-  # An empty file is a secret that this installation does not have.
-  [ ! -s "$file" ] || export "$(basename "$file")=$(cat "$file")"
+  # Others put theirs there, too: Kubernetes a folder with the pod's account, which is /var/run here.
+  # No variable is called so. An empty file is a secret that this installation does not have.
+  case ${file##*/} in [0-9]* | *[!A-Za-z0-9_]*) continue ;; esac
+  [ ! -f "$file" ] || [ ! -s "$file" ] || export "${file##*/}=$(cat "$file")"
 done
 exec "$@"
