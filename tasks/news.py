@@ -7,6 +7,7 @@ import functools
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from prefect.logging import get_run_logger
 
@@ -50,4 +51,5 @@ def _heard(call: Callable[[], object]) -> None:
     try:
         call()
     except Exception as error:
-        get_run_logger().warning(f"Prefect does not show everything: {error}")
+        with suppress(Exception):  # outside of a run there is no logger; the next call is heard
+            get_run_logger().warning(f"Prefect does not show everything: {error}")
