@@ -142,7 +142,8 @@ def write_atomically(path: Path, text: str) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a path to write to; what was written there replaces a file when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # Of this writer alone: in containers that share a disk processes have the same few numbers.
+    partial = path.with_name(f".{path.name}.{secrets.randbits(64)}.partial")
     try:
         yield partial
         with partial.open("rb") as stream:

@@ -18,6 +18,7 @@ from infra.store.content import (
     digest_files,
     digest_folder,
     digest_of,
+    replacing,
     write_atomically,
 )
 
@@ -190,3 +191,15 @@ def test_a_part_without_code_is_no_part() -> None:
         code_digest("sample/data")
     with pytest.raises(FileNotFoundError):
         code_digest("no/such/part")
+
+
+def test_two_writers_of_a_file_do_not_write_to_the_same_partial_one(tmp_path: Path) -> None:
+    """As in two containers with one disk, whose processes have the same number."""
+    file = tmp_path / "file.json"
+    with replacing(file) as first:
+        first.write_text("first")
+        with replacing(file) as second:
+            second.write_text("second")
+        assert file.read_text() == "second"
+    assert file.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [file]
