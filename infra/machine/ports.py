@@ -14,6 +14,9 @@ _SEARCHED = range(20_000, 30_000)
 """Below the ports that Linux hands to outgoing connections: the server binds seconds later."""
 
 
+_OR_NONE = "Leave serving.port empty, so that a free one is found, or name another."
+
+
 def find_free() -> int:
     """Return a port that nobody listens on now.
 
@@ -41,6 +44,15 @@ def refuse_taken(port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
+        except OverflowError:
+            raise PortTaken(
+                f"{port} is no port.", cause="Ports go from 1 to 65535.", remedy=_OR_NONE
+            ) from None
+        except PermissionError:
+            raise PortTaken(
+                f"This user may not listen on port {port}.",
+                cause="Those below 1024 are the system's.", remedy=_OR_NONE,
+            ) from None  # fmt: skip
         except OSError:
             raise taken(port, f"Port {port} is taken.") from None
 
