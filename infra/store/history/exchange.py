@@ -36,9 +36,14 @@ def exchange(folder: Path, place: Place, *, newest: str = "") -> HistoryError | 
     not_exported = None
     for run in sorted(theirs - ever):
         text = place.read(_path(run))
-        if text is not None:
+        if text is None:
+            continue
+        try:
             found = json.loads(text)
-            not_exported = append_rows([run], found["columns"], found["rows"], folder)
+            columns, rows = list(found["columns"]), [list(row) for row in found["rows"]]
+        except (ValueError, LookupError, TypeError):
+            continue  # damaged: it must not keep those that come after it away for ever
+        not_exported = append_rows([run], columns, rows, folder)
     for run in sorted((ours - theirs) | ({newest} & ours)):
         with database.connected(folder / DATABASE) as connection:
             columns = list(database.columns_of(connection))

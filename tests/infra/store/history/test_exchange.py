@@ -68,3 +68,16 @@ def test_a_folder_without_a_history_takes_it(tmp_path: Path) -> None:
         exchange(tmp_path / "one", shared)
         exchange(tmp_path / "none", shared)
         assert runs(tmp_path / "none") == ["r1"]
+
+
+def test_a_damaged_run_does_not_keep_the_others_away(tmp_path: Path) -> None:
+    with object_store.serving() as store:
+        shared = place(store.url)
+        add(tmp_path / "one", "r2")
+        exchange(tmp_path / "one", shared)
+        for content in (b"{}", b"{", b"[1]", b'{"columns": 3, "rows": []}'):
+            shared.put("history/r1.json", content)
+            add(tmp_path / "two", "r3")
+            exchange(tmp_path / "two", shared)
+            assert runs(tmp_path / "two") == ["r2", "r3"]
+            assert "assay/history/r3.json" in store.objects
