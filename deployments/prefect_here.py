@@ -100,7 +100,9 @@ def _await(child: Child, port: int, progress: Progress) -> None:
     with httpx.Client(trust_env=False) as client:
         while True:
             try:
-                if client.get(f"http://127.0.0.1:{port}/api/health").is_success:
+                healthy = client.get(f"http://127.0.0.1:{port}/api/health").is_success
+                # Another run's may have been given the same port a moment before it was bound.
+                if healthy and _listens(child, port):
                     return
             except httpx.TransportError:
                 pass
@@ -116,6 +118,11 @@ def _await(child: Child, port: int, progress: Progress) -> None:
                     "a server that runs (`make ui` starts one).",
                 )
             time.sleep(_LOOK_SECONDS)
+
+
+def _listens(child: Child, port: int) -> bool:
+    process = ports.listener(port)
+    return process is None or process.pid in {one.pid for one in child.survivors()}
 
 
 def _hand_over(child: Child, port: int) -> None:

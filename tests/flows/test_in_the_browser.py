@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from infra.contracts.records import PythonEnvironment, Report
 from tasks.outcomes import NAMES
-from tests import stand_in_interpreter, tab
+from tests import tab
 from tests.browser import CHROMIUM
 from tests.flows.test_matrix_on_workers import wait_for, worker
 from tests.flows.test_quantize_and_evaluate import processes_of_runs
@@ -135,14 +135,11 @@ def test_a_run_is_started_from_the_form_and_followed_to_its_report(
 def test_a_run_that_is_cancelled_leaves_nothing(
     prefect: Prefect,
     page: Page,
+    server_environment: PythonEnvironment,
     own_cache: Path,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(prefect.env, "ASSAY_CACHE", str(own_cache))
-    python = stand_in_interpreter.write(tmp_path)
-    python.with_name(f"{python.name}.held").touch()  # its engine starts for ever
-    monkeypatch.setitem(prefect.env, "ASSAY_SERVER_PYTHON", str(python))
     leases = prefect.home / "leases"
     open_form(prefect, page)
     write(page, "./infra/sample/model-awq")
