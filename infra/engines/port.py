@@ -166,6 +166,20 @@ class Engine(Protocol):
         None where nobody can tell what it holds.
         """
 
+    @property
+    def room(self) -> frozenset[str]:
+        """Return the flags whose value makes room: it decides how fast it is, and no number."""
+
+    def command(self, setup: Setup, concurrency: int | None) -> Sequence[str]:
+        """Return the command that would serve a checkpoint now, but for names and places.
+
+        How much room it makes may go by the memory that is free.
+
+        Args:
+            setup: What is served.
+            concurrency: Questions that shall fit at a time; None leaves that to the engine.
+        """
+
     def memory_share(self, serving: ServingSpec) -> float:
         """Return the share of an accelerator's memory that it takes."""
 

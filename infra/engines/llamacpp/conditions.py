@@ -19,12 +19,12 @@ from infra.engines.port import Setup
 from infra.machine.deciding import COMPUTING, NOT_COMPUTING, matching
 from infra.store.content import code_digest
 
-_WITHOUT_EFFECT = frozenset(
-    ["--model", "--alias", "--host", "--port", "--threads-http", "--ctx-size", "--parallel",
-     "--cache-ram", "--verbosity"]
-)  # fmt: skip
-"""Flags of ours whose value names the start, or makes room. The model counts by its digest, the
-window by itself."""
+ROOM = frozenset(["--threads-http", "--ctx-size", "--parallel", "--cache-ram"])
+"""Flags of ours whose value makes room: it decides no number, but how fast all are computed. The
+window counts by itself."""
+
+_WITHOUT_EFFECT = ROOM | {"--model", "--alias", "--host", "--port", "--verbosity"}
+"""And those whose value names the start. The model counts by its digest."""
 
 _DECIDING = ("LLAMA_*", "GGML_*", *COMPUTING)
 _NOT_DECIDING = ("LLAMA_API_KEY", "LLAMA_LOG_*", *NOT_COMPUTING)

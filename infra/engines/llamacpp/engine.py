@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from infra.contracts.capability import Capability
 from infra.contracts.layout import Layout
@@ -14,7 +17,13 @@ from infra.contracts.records import Adjustment
 from infra.contracts.specs import ServingSpec
 from infra.engines.endpoint import ServedEndpoint
 from infra.engines.llamacpp import conditions, refusals
-from infra.engines.llamacpp.command import VARIABLES, WEIGHTS, inherited, numbers
+from infra.engines.llamacpp.command import (
+    VARIABLES,
+    WEIGHTS,
+    build_command,
+    inherited,
+    numbers,
+)
 from infra.engines.llamacpp.metrics import NAMES
 from infra.engines.load import Names
 from infra.engines.port import Kernels, Setup, ToolParser
@@ -76,6 +85,25 @@ class LlamaCpp:
     def named(self, serving: ServingSpec) -> Mapping[str, str | None]:
         """Look for files behind its flags and in variables."""
         return conditions.named(serving)
+
+    @property
+    def room(self) -> frozenset[str]:
+        """Those for its slots and their context."""
+        return conditions.ROOM
+
+    def command(self, setup: Setup, concurrency: int | None) -> Sequence[str]:
+        """Return it with as many slots as there is memory for now."""
+        return build_command(
+            python=setup.environment.python,
+            model=setup.checkpoint,
+            served_name="",
+            port=0,
+            spec=setup.serving,
+            device=setup.device,
+            concurrency=concurrency,
+            cores=len(os.sched_getaffinity(0)),
+            free_memory_bytes=psutil.virtual_memory().available,
+        )
 
     def memory_share(self, serving: ServingSpec) -> float:
         """Return all of it: it takes what it needs, and reserves nothing."""

@@ -199,7 +199,7 @@ def kv_cache_bytes(
         concurrency: Requests in flight.
         free_memory_bytes: Main memory that nobody uses now.
     """
-    bound = max(int(free_memory_bytes * _CPU_MEMORY_FRACTION), _GIBIBYTE // 4)
+    bound = max(_in_steps(int(free_memory_bytes * _CPU_MEMORY_FRACTION)), _GIBIBYTE // 4)
     try:
         heads = config["num_attention_heads"]
         head_size = config.get("head_dim") or config["hidden_size"] // heads
@@ -213,6 +213,16 @@ def kv_cache_bytes(
     tokens = 2 * concurrency * (window + _CPU_BLOCK_TOKENS)
     needed = int(2 * layers * kv_heads * head_size * width * tokens)
     return min(max(needed, _GIBIBYTE // 4), bound)
+
+
+def _in_steps(size: int) -> int:
+    """Round down to a quarter of a power of two.
+
+    What is free is never the same twice: to the byte no two servers would have the same cache, and
+    no timing of one could be taken for the other's.
+    """
+    step: int = 2 ** max(size.bit_length() - 3, 0)
+    return size // step * step
 
 
 def _config(model: Path) -> dict[str, Any]:

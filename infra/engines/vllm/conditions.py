@@ -19,12 +19,14 @@ from infra.engines.vllm.command import build_command, engine_environment, inheri
 from infra.machine.deciding import COMPUTING, NOT_COMPUTING, matching
 from infra.store.content import code_digest, digest_of
 
-_WITHOUT_EFFECT = frozenset(
-    ["--model", "--served-model-name", "--host", "--port", "--kv-cache-memory-bytes",
-     "--gpu-memory-utilization", "--max-num-seqs", "--max-logprobs", "--lora-modules"]
-)  # fmt: skip
-"""Flags of ours whose value names the start, or makes room. Model and adapter count by their
-digest."""
+ROOM = frozenset(["--kv-cache-memory-bytes", "--gpu-memory-utilization", "--max-num-seqs"])
+"""Flags of ours whose value makes room: it decides no number, but how fast all are computed."""
+
+_WITHOUT_EFFECT = ROOM | {
+    *("--model", "--served-model-name", "--host", "--port", "--max-logprobs", "--lora-modules")
+}
+"""And those whose value names the start, or allows more. Model and adapter count by their digest.
+"""
 
 _DECIDING = ("VLLM_*", *COMPUTING)
 """Variables that reach the engine and may change what it computes, or with what."""

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from infra.contracts.capability import Capability
 from infra.contracts.layout import Layout
 from infra.contracts.progress import Progress
@@ -17,7 +19,13 @@ from infra.engines.load import Names
 from infra.engines.port import Kernels, Setup, ToolParser
 from infra.engines.timing import Point, Timing, Worker
 from infra.engines.vllm import conditions, refusals
-from infra.engines.vllm.command import GPU_MEMORY_FRACTION, LARGEST_RANK, VARIABLES, inherited
+from infra.engines.vllm.command import (
+    GPU_MEMORY_FRACTION,
+    LARGEST_RANK,
+    VARIABLES,
+    build_command,
+    inherited,
+)
 from infra.engines.vllm.kernels import KERNELS
 from infra.engines.vllm.metrics import NAMES
 from infra.machine.leases import Lease
@@ -76,6 +84,28 @@ class Vllm:
     def named(self, serving: ServingSpec) -> Mapping[str, str | None]:
         """Look for files behind its flags and in variables."""
         return conditions.named(serving)
+
+    @property
+    def room(self) -> frozenset[str]:
+        """Those for its cache and for sequences."""
+        return conditions.ROOM
+
+    def command(self, setup: Setup, concurrency: int | None) -> Sequence[str]:
+        """Return it with the cache that there is memory for now."""
+        return build_command(
+            python=setup.environment.python,
+            model=setup.checkpoint,
+            served_name="",
+            port=0,
+            spec=setup.serving,
+            device=setup.device,
+            concurrency=concurrency,
+            trust_remote_code=setup.trust_remote_code,
+            adapter=setup.adapter,
+            pooling=setup.pooling,
+            tool_parser=setup.tool_parser,
+            free_memory_bytes=psutil.virtual_memory().available,
+        )
 
     def memory_share(self, serving: ServingSpec) -> float:
         """Return what was asked for, or our default."""

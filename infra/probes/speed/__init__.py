@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from functools import cached_property
 from pathlib import Path
 
 from infra.contracts.capability import Capability
@@ -49,16 +48,26 @@ class BenchProbe(Probe):
     missed = "not timed"
     needs = (frozenset([Capability.COMPLETIONS]),)
     _here = False
+    _kept: Path | None = None
+    """Of the timing, once it is known to be there."""
+
     _worker: Worker | None = None
 
     @property
     def present(self) -> bool:
         """Whether nothing has to be timed: it is not wanted, or an earlier run has timed it."""
-        return not self._spec.speed.enabled or self._kept.is_file()
+        if not self._spec.speed.enabled:
+            return True
+        if self._kept is None:
+            serving = self._subject
+            command = serving.engine.command(serving.setup, serving.spec.evaluation.concurrency)
+            if (kept := self._place(command)).is_file():
+                self._kept = kept
+        return self._kept is not None
 
     def found(self) -> Bench | None:
         """Return what is kept; None if nothing is, or if no point could be measured."""
-        if not self._spec.speed.enabled or not self._kept.is_file():
+        if not self._spec.speed.enabled or not self.present or self._kept is None:
             return None
         bench = Bench.model_validate_json(self._kept.read_text(encoding="utf-8"))
         if not bench.points:
@@ -66,9 +75,9 @@ class BenchProbe(Probe):
             return None
         return bench.model_copy(update={"reused": not self._here})
 
-    @cached_property
-    def _kept(self) -> Path:
-        key = _key(self._subject)
+    def _place(self, command: Sequence[str]) -> Path:
+        """Return where the timing of a server is kept that was started with a command."""
+        key = _key(self._subject, command)
         kept = self._settings.cache / "benches" / f"{key[:32]}.json"
         used(kept)
         return kept
@@ -102,8 +111,10 @@ class BenchProbe(Probe):
 
     def _measure(self, server: ServedEndpoint) -> None:
         bench = self._timed(server, self._log(self._tries))
-        write_atomically(self._kept, bench.model_dump_json(indent=2))
-        self._here = True
+        # As it was started, which may be with other room than when it was looked for.
+        kept = self._place(server.record.command)
+        write_atomically(kept, bench.model_dump_json(indent=2))
+        self._kept, self._here = kept, True
 
     def _timed(self, server: ServedEndpoint, log: Path) -> Bench:
         wait_alone(self._progress)
@@ -150,19 +161,32 @@ def _spares_cores(device: Device) -> bool:
     return device.kind != "cpu" and len(os.sched_getaffinity(0)) >= _SPARE_CORES
 
 
-def _key(subject: Subject) -> str:
+def _key(subject: Subject, command: Sequence[str]) -> str:
     """Return what tells timings apart.
 
     That is all that decides what is served, and all that decides how fast: besides the points the
-    room for requests, the driver and the machine.
+    room that the engine has, the processors, the driver and the machine.
+
+    Args:
+        subject: What is timed.
+        command: That serves it.
     """
-    spec, serving = subject.spec, subject.arm.serving
+    room = [
+        [flag, value]
+        for flag, value in zip(command, [*command[1:], ""], strict=True)
+        if flag in subject.engine.room
+    ]
+    spec = subject.spec
     # Whether an objective is kept is looked up in what was timed.
     apart = {"enabled", "objective_ttft_ms", "objective_tpot_ms"}
     speed = spec.speed.model_dump(mode="json", exclude=apart)
     return digest_of([
         # How it is started and what its log says of memory lie beside the timing.
-        code_digest("probes/speed", f"engines/{subject.engine.name}", "machine/device.py"),
-        subject.conditions, speed, serving.memory_fraction,
-        spec.evaluation.concurrency, subject.setup.device.driver, platform.node(),
+        code_digest(
+            "probes/speed", f"engines/{subject.engine.name}", "engines/timing.py",
+            "machine/device.py", "machine/beside.py",
+        ),
+        subject.conditions, speed, room, spec.evaluation.concurrency,
+        # A processor works for an accelerator too.
+        len(os.sched_getaffinity(0)), subject.setup.device.driver, platform.node(),
     ])  # fmt: skip

@@ -70,7 +70,13 @@ def test_on_a_cpu_nothing_is_compiled_and_the_cache_is_sized(model: Path) -> Non
     built = command(model, CPU)
     assert "--enforce-eager" in built
     assert "--gpu-memory-utilization" not in built
-    assert built[built.index("--kv-cache-memory-bytes") + 1] == str(int(20 * GIB * 0.3))
+    assert built[built.index("--kv-cache-memory-bytes") + 1] == str(6 * GIB)
+
+
+def test_a_cache_by_what_is_free_comes_in_steps(model: Path) -> None:
+    """Else no two servers would have the same, and be as fast."""
+    sizes = {kv_cache_bytes(QWEN_7B, ServingSpec(), 32, int(free * GIB)) for free in (21, 21.5, 23)}
+    assert sizes == {6 * GIB}
 
 
 @pytest.mark.parametrize(

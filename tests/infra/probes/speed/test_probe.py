@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,18 @@ from infra.probes.speed import BenchProbe
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from tests.chaos.world import await_that
+from tests.infra.engines.llamacpp.test_timing import Streams
 from tests.infra.probes.speed.served import KEY, serving
 from tests.infra.probes.subjects import checkpoint_at, subject_of
 from tests.process_marks import Marked
 from tests.secret_search import files_with
 
 STAND_IN = Path(__file__).parents[3] / "stand_in_bench.py"
+CONFIG = {
+    "num_attention_heads": 8, "hidden_size": 1024, "num_hidden_layers": 16, "vocab_size": 64,
+    "max_position_embeddings": 4096,
+}  # fmt: skip
+"""A window takes 256 MiB of cache in 16 bits."""
 
 
 class Stage:
@@ -36,6 +43,7 @@ class Stage:
 
     def __init__(self, folder: Path, server: LiveServer) -> None:
         self.folder = folder
+        (folder / "config.json").write_text(json.dumps(CONFIG))
         self.server = server
         self.settings = Settings(cache=folder / "cache")
         self.run = RunFolder(id="r", path=folder / "run")
@@ -50,13 +58,22 @@ class Stage:
     def update(self, what: str, done: int, total: int | None, unit: str = "") -> None:
         self.updates.append((what, done, total))
 
+    def started(self, probe: BenchProbe, server: LiveServer | None = None) -> LiveServer:
+        """Return the server as the probe's engine would have started it now."""
+        subject, server = probe._subject, server or self.server
+        command = subject.engine.command(subject.setup, subject.spec.evaluation.concurrency)
+        record = server.record.model_copy(update={"command": tuple(command)})
+        return replace(server, record=record)
+
     def probe(self, mode: str, *, conditions: Any = "c", **fields: Any) -> BenchProbe:
         speed = {"input_tokens": [128], "output_tokens": 32, "concurrencies": [1], "requests": 16}
         spec = RunSpec.model_validate(
             {
                 "model": ModelSpec(source="local", id="m").model_dump(),
                 "quantization": AwqSpec.model_validate({"calibration": {"path": "c"}}),
-                "evaluation": EvaluationSpec.model_validate({"tasks": [{"name": "gsm8k"}]}),
+                "evaluation": EvaluationSpec.model_validate(
+                    {"tasks": [{"name": "gsm8k"}]} | fields.pop("evaluation", {})
+                ),
                 "speed": speed | fields.pop("speed", {}),
                 "serving": {"device": "cpu"} | fields.pop("serving", {}),
             }
@@ -86,7 +103,7 @@ class Stage:
             yield server
 
     def take(self, probe: BenchProbe) -> Bench | None:
-        probe.take(self.server, restarts_left=2)
+        probe.take(self.started(probe), restarts_left=2)
         return probe.found()
 
     def through(self, probe: BenchProbe, *, most: int = 2) -> None:
@@ -184,6 +201,7 @@ def test_what_was_measured_is_kept_and_found_again(stage: Stage) -> None:
     [
         {"conditions": "another checkpoint"},
         {"serving": {"memory_fraction": 0.5}},
+        {"evaluation": {"concurrency": 7}},
         {"speed": {"requests": 8}},
         {"speed": {"output_tokens": 16}},
     ],
@@ -192,6 +210,87 @@ def test_other_conditions_are_timed_anew(stage: Stage, other: dict[str, Any]) ->
     stage.take(stage.probe("good"))
     assert stage.probe("good").present
     assert not stage.probe("good", **other).present
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets so many GiB of main memory be free."""
+    real = psutil.virtual_memory()
+
+    def be(gibibytes: float) -> None:
+        now = real._replace(available=int(gibibytes * 2**30))
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: now)
+
+    be(100)
+    return be
+
+
+def test_a_server_with_another_cache_is_timed_anew(
+    stage: Stage, free: Callable[[float], None]
+) -> None:
+    stage.take(stage.probe("good"))
+    free(95)
+    assert stage.probe("good").present, "nearly as much is free"
+    free(20)
+    assert not stage.probe("good").present
+
+
+def test_a_timing_is_kept_under_the_room_that_its_server_had(
+    stage: Stage, free: Callable[[float], None]
+) -> None:
+    probe = stage.probe("good")
+    assert not probe.present
+    free(20)
+    assert stage.take(probe) is not None
+    assert stage.probe("good").present
+    free(100)
+    assert not stage.probe("good").present
+    assert probe.found() is not None, "the run that has timed it keeps what it has"
+
+
+@pytest.mark.parametrize("engine", ["vllm", "llamacpp"])
+def test_what_was_found_stays_found_whatever_memory_is_free_then(
+    stage: Stage, free: Callable[[float], None], engine: str
+) -> None:
+    fields: dict[str, Any] = {"serving": {"engine": engine}, "speed": {"output_tokens": 4}}
+    with Streams().running() as streams:
+        probe = stage.probe("good", **fields)
+        server = replace(stage.started(probe), **_place_of(streams) if engine != "vllm" else {})
+        probe.take(server, restarts_left=0)
+        found = stage.probe("good", **fields)
+    assert found.present
+    free(3)
+    assert found.present
+    assert found.found() is not None
+    assert not stage.probe("good", **fields).present
+
+
+def test_llama_cpp_with_other_slots_is_timed_anew(
+    stage: Stage, free: Callable[[float], None]
+) -> None:
+    fields: dict[str, Any] = {"serving": {"engine": "llamacpp"}, "speed": {"output_tokens": 4}}
+    with Streams().running() as streams:
+        probe = stage.probe("", **fields)
+        server = replace(stage.started(probe), **_place_of(streams))
+        assert "--parallel 4" in " ".join(server.record.command)
+        probe.take(server, restarts_left=0)
+    assert stage.probe("", **fields).present
+    free(2)
+    command = stage.started(stage.probe("", **fields)).record.command
+    assert "--parallel 2" in " ".join(command)
+    assert not stage.probe("", **fields).present
+
+
+def test_other_processors_beside_the_accelerator_are_timed_anew(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.take(stage.probe("good"))
+    monkeypatch.setattr(speed.os, "sched_getaffinity", lambda pid: range(77))
+    assert not stage.probe("good").present
+
+
+def _place_of(streams: Streams) -> dict[str, Any]:
+    return {"base_url": streams.base_url, "model": streams.model}
 
 
 def test_timings_that_are_not_wanted_are_not_taken(stage: Stage) -> None:
