@@ -33,6 +33,7 @@ from infra.machine.device import Device, detect
 from infra.machine.leases import lease
 from infra.machine.processes import clean_environment
 from infra.models.files import is_weight
+from infra.models.unchanged import Unchanged
 from infra.quantizers.worker import PROTOCOL, Request, Response, Samples, Worker
 from infra.store.content import (
     build_once,
@@ -166,6 +167,7 @@ class MadeByWorker(ABC, Generic[RecipeT]):
             what = f"quantizing {weights.id}"
             with lease(device, what=what, settings=settings, progress=progress) as held:
                 progress.say(f"quantizing {weights.id} with {self.title}")
+                loaded = Unchanged.of(weights, settings=settings, progress=progress)
                 response = self.worker.ask(
                     self._request(weights, recipe, samples, partial, trust_remote_code),
                     model=weights.id,
@@ -176,6 +178,8 @@ class MadeByWorker(ABC, Generic[RecipeT]):
                 )
             self.check_response(response, samples, search_dtype)
             _complete(partial, weights, response.quantization_config, self.saved_dtype(weights))
+            for one in loaded:
+                one.require()
             record = _record(final, partial, weights, recipe, samples, response)
             write_atomically(partial / MANIFEST, record.model_dump_json(indent=2) + "\n")
             progress.say(f"quantized in {response.seconds:.0f} s, {record.size_bytes / 1e6:.1f} MB")

@@ -38,6 +38,7 @@ from infra.machine.leases import Lease, lease
 from infra.models import gguf_file, origin, quantization
 from infra.models.parameters import count
 from infra.models.tokenizer_identity import tokenizer_digest
+from infra.models.unchanged import Unchanged
 from infra.probes.fidelity import ReadingProbe
 from infra.probes.probe import Probe
 from infra.probes.speed import BenchProbe
@@ -346,10 +347,14 @@ def _ask(evaluation: _Evaluation, missing: list[str], held: Lease) -> None:
     """Serve the arm, and ask it what is missing; an engine that ends is started again."""
     subject, stored, rounds = evaluation.subject, evaluation.stored, evaluation.rounds
     serving = subject.arm.serving
+    loaded = Unchanged.of(
+        subject.checkpoint, settings=subject.settings, progress=subject.progress
+    )  # fmt: skip
 
-    def served(started_before: int) -> AbstractContextManager[ServedEndpoint]:
+    @contextmanager
+    def served(started_before: int) -> Iterator[ServedEndpoint]:
         number = f"-{started_before + 1}" if started_before else ""
-        return subject.engine.serve(
+        with subject.engine.serve(
             subject.setup,
             name=subject.name,
             concurrency=subject.spec.evaluation.concurrency,
@@ -357,7 +362,9 @@ def _ask(evaluation: _Evaluation, missing: list[str], held: Lease) -> None:
             log=subject.run.log(f"server-{evaluation.name}{number}"),
             progress=subject.progress,
             lease=held,
-        )
+        ) as server:
+            _require(loaded)
+            yield server
 
     def work(server: ServedEndpoint, restarts: tuple[Restart, ...]) -> None:
         if evaluation.look:
@@ -367,7 +374,7 @@ def _ask(evaluation: _Evaluation, missing: list[str], held: Lease) -> None:
             for probe in evaluation.wanted:
                 meanwhile.enter_context(probe.ahead(server))
             with _embedder(evaluation, held) as embedder, ExitStack() as sharing:
-                asking = _Asking(evaluation, server, restarts, embedder)
+                asking = _Asking(evaluation, server, restarts, embedder, loaded)
                 sharing.enter_context(asking.shared())
                 for task in (task for task in missing if task not in in_rounds):
                     asking.once(task, stored[task], partial(asking.task, task))
@@ -394,6 +401,12 @@ def _ask(evaluation: _Evaluation, missing: list[str], held: Lease) -> None:
             probe.leave_out(str(error))
 
 
+def _require(loaded: tuple[Unchanged, ...]) -> None:
+    """Refuse what was asked, if the files behind it or behind its prompts may be others."""
+    for one in loaded:
+        one.require()
+
+
 def _embedder(evaluation: _Evaluation, held: Lease) -> AbstractContextManager[Embedder | None]:
     """Return what embeds, if anything shall: its server has the arm's accelerators."""
     subject = evaluation.subject
@@ -416,8 +429,10 @@ class _Asking:
         server: ServedEndpoint,
         restarts: tuple[Restart, ...],
         embedder: Embedder | None,
+        loaded: tuple[Unchanged, ...],
     ) -> None:
         self._evaluation = evaluation
+        self._loaded = loaded
         self._embedder = embedder
         self._server = server
         subject = evaluation.subject
@@ -450,8 +465,9 @@ class _Asking:
 
     def task(self, task: str, folder: Path) -> None:
         """Ask all rows of a task."""
-        stored = Stored(folder)
-        stored.keep(self._scores(task, None, folder / Stored.SAMPLES), self._record, self._log)
+        scores = self._scores(task, None, folder / Stored.SAMPLES)
+        _require(self._loaded)
+        Stored(folder).keep(scores, self._record, self._log)
 
     def rounds(self, rounds: early_stop.Rounds, folder: Path) -> None:
         """Ask tasks in rounds, until the verdict is certain."""
@@ -464,6 +480,7 @@ class _Asking:
         found = rounds.ask(
             self._scores, whole, lambda task: folder / task / Stored.SAMPLES, progress
         )
+        _require(self._loaded)
         for task, scores in found.items():
             Stored(folder / task).keep(scores, self._record, self._log)
 

@@ -15,6 +15,7 @@ from infra.engines.port import Setup
 from infra.engines.registry import engine_of
 from infra.machine.device import Device, detect
 from infra.machine.leases import Lease, lease
+from infra.models.unchanged import Unchanged
 from infra.store.content import code_digest, digest_of
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
@@ -105,6 +106,7 @@ def embedder_of(
                 yield endpoint
             return
         setup = setup_of(spec, model)
+        loaded = Unchanged.of(model.checkpoint, settings=settings, progress=progress)
         number = f"-{started_before + 1}" if started_before else ""
         with (
             _accelerator(setup.device, beside, run, settings, progress) as held,
@@ -119,6 +121,8 @@ def embedder_of(
             ) as server,
             sources.served(server) as served,
         ):
+            for one in loaded:
+                one.require()
             yield served
 
     return Embedder(

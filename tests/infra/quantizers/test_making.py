@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from infra.contracts.errors import QuantizationError, UnsupportedModel
+from infra.contracts.errors import CorruptWeights, QuantizationError, UnsupportedModel
 from infra.contracts.records import Checkpoint, Made, PythonEnvironment, Weights
 from infra.contracts.specs import AwqSpec, CalibrationSpec
 from infra.conversations import calibration
@@ -294,6 +294,22 @@ def test_a_failure_is_said_in_words_and_leaves_nothing(
         assert str(bench.folder / "logs" / "quantize.log") in caught.value.remedy
     assert bench.left() == []
     assert not bench.quantize()[1]
+
+
+def test_weights_that_are_overwritten_while_they_are_quantized_make_no_checkpoint(
+    bench: Bench,
+) -> None:
+    def overwrite() -> None:
+        until(lambda: bench.runs() == 1)
+        (bench.model / "model.safetensors").write_bytes(b"others")
+        (bench.folder / "go").touch()
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(overwrite)
+        with pytest.raises(CorruptWeights, match="changed since its digest was computed"):
+            bench.quantize("wait")
+        done.result()
+    assert bench.left() == []
 
 
 def test_a_recipe_that_cannot_work_starts_nothing(bench: Bench) -> None:

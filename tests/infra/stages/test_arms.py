@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from infra.contracts.capability import Capability
-from infra.contracts.errors import ComparisonError, EvaluationError, ServerDied
+from infra.contracts.errors import ComparisonError, CorruptWeights, EvaluationError, ServerDied
 from infra.contracts.records import Checkpoint
 from infra.contracts.specs import TaskSpec
 from infra.engines.vllm.engine import Vllm
@@ -19,6 +19,7 @@ from infra.judging import noise
 from infra.judging.pairing import paired_rows
 from infra.machine.device import detect
 from infra.machine.leases import lease
+from infra.models.weights import as_it_came, inspect_local
 from infra.store.settings import Settings
 from tests.broken_checkpoints import SAMPLE
 from tests.infra.stages.conftest import Evaluate, make_spec, prompts_in, write_template
@@ -255,3 +256,62 @@ def test_a_name_with_a_slash_has_its_rows(evaluate: Evaluate, tmp_path: Path) ->
     conditions = {"tasks": (TaskSpec(name="house/task"),), "include_path": str(folder)}
     (task,) = evaluate("run", conditions=conditions).tasks.values()
     assert len((tmp_path / "run" / task.samples).read_text().splitlines()) == 6
+
+
+@pytest.fixture
+def written_anew(tmp_path: Path) -> tuple[Checkpoint, Path]:
+    """A checkpoint in a folder, and other weights for it."""
+    folder = tmp_path / "model"
+    shutil.copytree(SAMPLE, folder)
+    model = as_it_came(inspect_local(folder, settings=Settings(cache=tmp_path / "cache")))
+    others = tmp_path / "others.safetensors"
+    others.write_bytes((folder / "model.safetensors").read_bytes()[:-4] + b"\0\1\0\1")
+    return model, others
+
+
+def test_weights_that_are_overwritten_while_the_engine_loads_them_are_kept_under_no_digest(
+    evaluate: Evaluate, written_anew: tuple[Checkpoint, Path], tmp_path: Path
+) -> None:
+    model, others = written_anew
+    before = (model.path / "model.safetensors").read_bytes()
+    engine = (tmp_path / "python").read_text()
+    (tmp_path / "python").write_text(
+        engine.replace("exec", f"cp {others} {model.path}/model.safetensors\nexec", 1)
+    )
+    with pytest.raises(CorruptWeights, match="changed since its digest was computed") as caught:
+        evaluate("run", model=model)
+    assert "model.safetensors" in caught.value.fact
+    assert prompts_in(tmp_path / "run" / "logs" / "server-baseline.log") == []
+    (tmp_path / "python").write_text(engine)
+    with pytest.raises(CorruptWeights):  # before an engine is started for it
+        evaluate("next", model=model)
+    assert not (tmp_path / "next" / "logs" / "server-baseline.log").exists()
+    (model.path / "model.safetensors").write_bytes(before)
+    again = evaluate("again", model=model)
+    assert not any(task.reused for task in again.tasks.values())
+
+
+class Overwriter(Heard):
+    """Somebody who writes to a folder while questions are asked."""
+
+    def __init__(self, source: Path, target: Path) -> None:
+        super().__init__()
+        self._source, self._target, self.written = source, target, False
+
+    def update(self, what: str, done: int, total: int | None, unit: str = "") -> None:
+        super().update(what, done, total, unit)
+        if (what, unit) == ("gsm8k", "documents") and not self.written:
+            self.written = True
+            self._target.write_bytes(self._source.read_bytes())
+
+
+def test_a_task_whose_model_is_overwritten_while_it_is_asked_is_not_kept(
+    evaluate: Evaluate, written_anew: tuple[Checkpoint, Path], tmp_path: Path
+) -> None:
+    model, others = written_anew
+    heard = Overwriter(others, model.path / "model.safetensors")
+    with pytest.raises(CorruptWeights, match="changed since"):
+        evaluate("run", model=model, heard=heard)
+    assert heard.written
+    kept = tmp_path / "cache" / "scores"
+    assert not list(kept.glob("[!.]*"))

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from infra.contracts.errors import SpecError
+from infra.contracts.errors import CorruptWeights, SpecError
 from infra.contracts.records import PythonEnvironment
 from infra.contracts.records.embedding import EmbeddingModel
 from infra.contracts.specs import EmbeddingSpec, EndpointSpec, ModelSpec, ServingSpec
@@ -95,6 +96,26 @@ def test_an_endpoint_is_what_its_user_says(tmp_path: Path) -> None:
 def test_what_cannot_embed_is_refused(given: dict[str, object], says: str) -> None:
     with pytest.raises((SpecError, ValueError), match=says):
         EmbeddingSpec(**given)
+
+
+def test_a_model_that_was_overwritten_embeds_nothing(tmp_path: Path) -> None:
+    settings = Settings(cache=tmp_path / "cache", leases=tmp_path / "leases")
+    run = RunFolder(id="r", path=tmp_path / "r")
+    folder = tmp_path / "model"
+    shutil.copytree(SAMPLE, folder)
+    engine = PythonEnvironment(name="vllm", python=tmp_path, digest="1", provided=False)
+    weights = inspect_local(folder, settings=settings)
+    made = EmbeddingModel(checkpoint=as_it_came(weights), environment=engine)
+    config = folder / "config.json"
+    config.write_text(config.read_text() + " ")
+    given = spec(model=ModelSpec(id=str(folder), source="local"))
+    with (
+        pytest.raises(CorruptWeights, match="changed since its digest was computed"),
+        embedder_of(
+            given, made, name="baseline", run=run, settings=settings, progress=PrintProgress()
+        ) as embeds,
+    ):
+        embeds.embed(["a text"])
 
 
 @pytest.mark.engine
