@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from infra.contracts.errors import ServerError
+from infra.contracts.errors import EvaluationError, ServerError
 from infra.contracts.progress import Progress
 from infra.contracts.records import (
     ArmResult,
@@ -37,6 +37,7 @@ from infra.machine.device import detect
 from infra.machine.leases import Lease, lease
 from infra.models import gguf_file, origin, quantization
 from infra.models.parameters import count
+from infra.models.template_clock import DATE, NO_CLOCK, Today, today_of
 from infra.models.tokenizer_identity import tokenizer_digest
 from infra.models.unchanged import Unchanged
 from infra.probes.fidelity import ReadingProbe
@@ -64,7 +65,10 @@ PROBES: tuple[type[Probe], ...] = (ReadingProbe, BenchProbe)
 REPEAT = "repeat"
 """Suffix of an arm that is evaluated a second time."""
 
-_CODE = ("stages/arms.py", "probes/subject.py", "store/stored_scores.py")
+_CODE = (
+    *("stages/arms.py", "probes/subject.py", "store/stored_scores.py"),
+    "models/template_clock.py",
+)
 """Code that decides which arm gets which questions, by which tokenizer, and what is kept of it."""
 
 _SECOND_ORDER = 2
@@ -95,6 +99,9 @@ class _Evaluation:
     """Tasks that let the model call functions."""
 
     probes: tuple[Probe, ...]
+    today: Today
+    """What the server's own clock makes of chats with functions."""
+
     embedded: frozenset[str]
     """Tasks whose marks depend on vectors of texts."""
 
@@ -200,12 +207,12 @@ def evaluate(
         probes = tuple(probe(subject) for probe in PROBES)
         look.require_bound()
     found = kind.keys(spec.evaluation, settings=settings)
-    keys = _keys(found, run.id, dict.fromkeys(with_functions, setup.tool_parser))
+    variables = spec.evaluation.chat_template_kwargs
+    today = today_of(checkpoint.path, variables, run.id) if with_functions else NO_CLOCK
+    keys = _keys(found, run.id, {task: [setup.tool_parser, today.stays] for task in with_functions})
     code = code_digest(*_CODE)
     embedded = kind.embedded(spec.evaluation, settings=settings)
-    embeds: list[object] = []
-    if embedded and spec.evaluation.embedding is not None:
-        embeds = [{"embedding": identity_of(spec.evaluation.embedding, embedding, run.id)}]
+    embeds = _embeds(spec, embedding, run) if embedded else []
     stored = {
         task: Stored(
             settings.scores / digest_of([key, [*conditions, *more], code])[:32],
@@ -238,6 +245,7 @@ def evaluate(
         rounds=rounds,
         look=look,
         with_functions=with_functions,
+        today=today,
         probes=probes,
         embedded=embedded,
         embedding=embedding,
@@ -248,12 +256,19 @@ def evaluate(
     return _result(evaluation, missing)
 
 
+def _embeds(spec: RunSpec, embedding: EmbeddingModel | None, run: RunFolder) -> list[object]:
+    """Return all that decides a vector, for the keys of tasks whose marks depend on some."""
+    if (wanted := spec.evaluation.embedding) is None:
+        return []
+    return [{"embedding": identity_of(wanted, embedding, run.id)}]
+
+
 def _together(folder: Path, rounds: early_stop.Rounds, shared: Shared | None) -> dict[str, Stored]:
     return {task: Stored(folder / task, shared, entry=folder) for task in rounds.tasks}
 
 
 def _keys(
-    found: Mapping[str, str | None], run: str, parsers: Mapping[str, str | None]
+    found: Mapping[str, str | None], run: str, rendered: Mapping[str, object]
 ) -> dict[str, str]:
     """Return the digest of all that decides each task's scores besides the served model.
 
@@ -262,11 +277,12 @@ def _keys(
     Args:
         found: By the tasks themselves.
         run: This one.
-        parsers: Task with functions → what reads the calls out of its answers.
+        rendered: Task with functions, whose chats the server renders → what reads the calls out of
+            its answers, and when it is.
     """
     keys = {task: key or digest_of(["of one run", run, task]) for task, key in found.items()}
     return {
-        task: digest_of([key, parsers[task]]) if task in parsers else key
+        task: digest_of([key, rendered[task]]) if task in rendered else key
         for task, key in keys.items()
     }
 
@@ -441,7 +457,8 @@ class _Asking:
         self._record = server.record.model_copy(update=here)
         identity = subject.engine.identity(subject.answered, server.record.adjustments)
         self._answers = self._file(identity)
-        self._calls = self._file(digest_of([identity, subject.setup.tool_parser]))
+        rendered = [subject.setup.tool_parser, evaluation.today.stays]
+        self._calls = self._file(digest_of([identity, *rendered]))
         evaluation.answers.append(self._answers)
         if evaluation.with_functions:
             evaluation.answers.append(self._calls)
@@ -503,6 +520,8 @@ class _Asking:
 
     def _scores(self, task: str, only: Documents | None, samples: Path) -> TaskScores:
         evaluation, subject = self._evaluation, self._evaluation.subject
+        if task in evaluation.with_functions:
+            self._require_today(task)
         # Loaded before the wait for an accelerator: whatever was edited since then is another task.
         assert evaluation.suite is not None  # noqa: S101 -- a task is missing
         scores = evaluation.suite.ask(
@@ -517,4 +536,20 @@ class _Asking:
             trust_remote_code=subject.trusts_tokenizer,
             embedder=self._embedder,
         )
-        return scores.model_copy(update={"tokenizer": tokenizer_digest(subject.tokenizer)})
+        written: dict[str, object] = {"tokenizer": tokenizer_digest(subject.tokenizer)}
+        if task in evaluation.with_functions and evaluation.today.stays:
+            self._require_today(task)
+            written["conditions"] = {**scores.conditions, DATE: evaluation.today.stays}
+        return scores.model_copy(update=written)
+
+    def _require_today(self, task: str) -> None:
+        """Refuse a task whose chats are rendered on another day than its key says."""
+        if self._evaluation.today.is_over:
+            raise EvaluationError(
+                f"The day changed before {task} was answered.",
+                cause=f"{self._evaluation.subject.name}'s chat template writes the date, which is "
+                "the server's own in chats with functions: its rows were not asked alike.",
+                remedy="Start the run again: nothing is kept of this task. "
+                "evaluation.chat_template_kwargs may fix the date by a variable of the template.",
+                may_heal=True,
+            )

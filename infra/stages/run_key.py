@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from infra.machine.device import Device, detect
 from infra.machine.environments import locate
 from infra.models import lora, weights
 from infra.models.hubs.hub import COMMIT
+from infra.models.template_clock import today_of
 from infra.quantizers import programs_of
 from infra.report.receipt.contents import check_seal, check_values
 from infra.report.receipt.sealing import load
@@ -34,7 +35,7 @@ from infra.store.content import digest_file, digest_files, digest_of
 from infra.store.run_folder import runs_folder
 from infra.store.settings import Settings
 from infra.store.shared import shared_of
-from infra.suite import kind_of
+from infra.suite import kind_of, tasks_with_functions
 from infra.suite.passages.pending import PROGRAM, pending
 
 INPUTS = "inputs"
@@ -89,6 +90,7 @@ def run_key(spec: RunSpec, settings: Settings) -> str | None:
             *_libraries(spec, settings),
             digest_file(Path(texts).expanduser()).sha256 if (texts := spec.fidelity.texts) else "",
             None if spec.evaluation.moment == "now" else "",
+            *_dates(spec, settings),
             *(
                 digest_of([text, content]) if content else None
                 for arm in _served(spec)
@@ -246,6 +248,32 @@ def _embedding(spec: RunSpec) -> str | None:
     """Return the word for an endpoint that embeds; empty if none does."""
     embedding = spec.evaluation.embedding
     return embedding.endpoint.version if embedding and embedding.endpoint else ""
+
+
+def _dates(spec: RunSpec, settings: Settings) -> list[str | None]:
+    """Return the day, for each model whose server dates chats with functions; none if unknown."""
+    evaluation = spec.evaluation
+    if not tasks_with_functions(evaluation, settings, Silent()):
+        return []
+    return [
+        _date(_folder(arm.model, settings), evaluation.chat_template_kwargs)
+        for arm in spec.evaluated.values()
+    ]
+
+
+def _date(folder: Path, variables: Collection[str]) -> str | None:
+    """Return the day if a template writes it, else nothing; none if it writes more or is away."""
+    if not folder.is_dir():
+        return None
+    today = today_of(folder, variables, "")
+    return None if today.clock == "time" else today.stays or ""
+
+
+def _folder(spec: ModelSpec, settings: Settings) -> Path:
+    """Return where a model lies, or would."""
+    if spec.source == "local":
+        return Path(spec.id).expanduser()
+    return settings.weights / spec.source / spec.id.replace("/", "--") / str(spec.revision)
 
 
 def _libraries(spec: RunSpec, settings: Settings) -> list[str]:

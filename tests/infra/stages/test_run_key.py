@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 import pytest
@@ -21,11 +21,15 @@ from infra.contracts.specs import (
 )
 from infra.conversations import identity as calibration_source
 from infra.engines import named_files
+from infra.models import template_clock
+from infra.models.chat_template import text_for_tools
 from infra.stages.run_key import finished_run, inputs_of, key_of_finished, run_key
 from infra.store.settings import Settings
+from infra.suite.own.tools import KIND
 from tests import tiny_model
 from tests.conftest import ROOT
 from tests.infra.made_runs import make_card, make_run
+from tests.infra.stages.conftest import write_template
 from tests.infra.suite.harness.own_tasks import DEFINITION, rows, write, write_rows
 
 GSM8K = ROOT / "infra" / "sample" / "data" / "openai" / "gsm8k"
@@ -142,6 +146,41 @@ def quantized_with(spec: RunSpec, folder: Path, settings: Settings) -> dict[str,
         checkpoint = checkpoint.model_copy(update={"calibration": card})
         arms[one.name] = made.arms["quantized"].model_copy(update={"checkpoint": checkpoint})
     return arms
+
+
+def test_chats_with_functions_that_a_server_dates_give_a_key_for_one_day(
+    tmp_path: Path, spec: RunSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(cache=tmp_path / "cache")
+    model = shutil.copytree(ROOT / "infra" / "sample" / "assistant", tmp_path / "assistant")
+    file = tmp_path / "mine.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in KIND.example))
+    here = ["model.source=local", f"model.id={model}"]
+    tasks = json.dumps([{"name": "mine", "file": str(file)}])
+    calling = override(spec, [*here, f"evaluation.tasks={tasks}"])
+    plain = override(spec, here)
+
+    def keys_on(day: int, *changes: str) -> list[str | None]:
+        class Then(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> Then:
+                return cls(2031, 5, day, 12, tzinfo=UTC)
+
+        monkeypatch.setattr(template_clock, "datetime", Then)
+        return [run_key(override(one, [*changes]), settings) for one in (calling, plain)]
+
+    template = text_for_tools(model)
+    assert keys_on(1) == keys_on(2)
+    write_template(model, "{%- if not on is defined %}{{ strftime_now('%Y-%m-%d') }}{% endif -%}"
+                   + template)  # fmt: skip
+    first, second = keys_on(1), keys_on(2)
+    assert first == keys_on(1)
+    assert None not in first
+    assert [one == other for one, other in zip(first, second, strict=True)] == [False, True]
+    fixed = 'evaluation.chat_template_kwargs={"on": "1 May"}'
+    assert keys_on(1, fixed) == keys_on(2, fixed)
+    write_template(model, "{{ strftime_now('%H:%M') }}" + template)
+    assert keys_on(1)[0] is None
 
 
 @pytest.mark.parametrize("edited", ["before quantizing", "after quantizing", "never"])

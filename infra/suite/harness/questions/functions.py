@@ -17,7 +17,7 @@ from infra.suite.harness.questions.question import Prompt, Questions
 DATED = (
     "the chat template writes the date, which is the server's own where it renders chats with "
     "functions: fix it by a variable of the template in evaluation.chat_template_kwargs, or "
-    "evaluate all arms on one day"
+    "evaluate all arms on one day; no answer to such a chat is taken from another day"
 )
 """What to say of a template whose text depends on the clock."""
 
