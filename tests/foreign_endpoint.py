@@ -43,6 +43,18 @@ class Foreign:
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """Path and body of each request that asks for tokens."""
 
+    listed: dict[str, Any] = field(default_factory=dict)
+    """What its list of models says of its model besides."""
+
+    created: Callable[[], int] | None = None
+    """When it was made, as its list says each time."""
+
+    pages: dict[str, Any] = field(default_factory=dict)
+    """What it says on pages beside the API, by their paths."""
+
+    fingerprint: str | None = None
+    """Of its configuration, in answers."""
+
     gets: list[str] = field(default_factory=list)
     base_url: str = ""
     later: int | None = None
@@ -112,7 +124,8 @@ class Foreign:
         name = "somebody-else" if "other-name" in self.lies else NAME
         if "changes-name" in self.lies and self.since:
             name = f"{NAME}-2"
-        return {"model": name, "choices": choices, "usage": usage}
+        whole = {"model": name, "choices": choices, "usage": usage}
+        return whole | ({"system_fingerprint": self.fingerprint} if self.fingerprint else {})
 
     def _choice(
         self, number: int, prompt: list[int], body: dict[str, Any]
@@ -259,7 +272,12 @@ def serving(endpoint: Foreign) -> Iterator[Foreign]:
                 return
             elif self.path.endswith("/v1/models") and "no-list" not in endpoint.lies:
                 listed = {"id": NAME, "owned_by": "them", "max_model_len": endpoint.window}
+                if endpoint.created is not None:
+                    listed["created"] = endpoint.created()
+                listed |= endpoint.listed
                 self._say(200, json.dumps({"data": [listed]}).encode())
+            elif self.path in endpoint.pages:
+                self._say(200, json.dumps(endpoint.pages[self.path]).encode())
             else:
                 self._say(404, b'{"detail": "Not Found"}')
 

@@ -228,6 +228,12 @@ def _found_out(spec: EndpointRunSpec, whole: Survey, progress: Progress) -> Iter
                 ""
                 if spec.endpoint.version
                 else ". Without endpoint.version no answer is taken from another run"
+            )
+            + (
+                f". Of itself it says {len(findings.found.says)} things ("
+                f"{', '.join(findings.found.says)}): answers are kept under these too"
+                if findings.found.says
+                else ". Of itself it says nothing"
             ),
         )
     for one_problem in findings.problems:

@@ -20,6 +20,7 @@ from infra.engines.remote.answers import written
 from infra.engines.remote.asking import share_of, usage_of
 from infra.engines.remote.budget import Share
 from infra.engines.remote.endpoint import RemoteEndpoint
+from infra.engines.remote.own_version import FINGERPRINT
 from infra.scoring.batches import Batch
 from infra.scoring.client import Client, Receive
 from infra.scoring.failures import Failure, Refused, Throttled, Transient
@@ -181,6 +182,7 @@ class ForeignClient(Client):
                 remedy="Start the run again once it is one and the same; with another "
                 "endpoint.version, so that no answer of the two is mixed.",
             )
+        self._require_configuration(answer)
         if len(answer["choices"]) != 1:
             return
         share = share_of(body)
@@ -200,6 +202,18 @@ class ForeignClient(Client):
                 cause="It has a limit of its own for answers, or its window was full.",
                 remedy="Lower max_gen_toks of the task to what it allows, or have it raised there.",
             )
+
+    def _require_configuration(self, answer: dict[str, Any]) -> None:
+        """Refuse another configuration, of an endpoint that had one alone when it was looked at."""
+        now, before = answer.get(FINGERPRINT), self._endpoint.found.says.get(FINGERPRINT, "")
+        if not before or ", " in before or not isinstance(now, str) or now in ("", before):
+            return
+        raise EndpointError(
+            f"The endpoint's answers have the {FINGERPRINT} {now}; when it was looked at it was "
+            f"{before}.",
+            cause="Its engine, model or settings were changed, or several stand behind the URL.",
+            remedy="Start the run again: no answer of the two is mixed then.",
+        )
 
     def _given_up(self, error: Failure, whose: str) -> RequestFailed:
         said = super()._given_up(error, whose)

@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from infra.contracts.errors import EvaluationError
 from infra.contracts.progress import Progress
 from infra.contracts.records import TaskScores
 from infra.contracts.records.endpoint import (
@@ -34,6 +35,7 @@ from infra.judging.endpoint import (
     require_tasks,
 )
 from infra.judging.power import planned
+from infra.models.template_clock import NO_CLOCK, Today, today_of
 from infra.models.tokenizer_identity import tokenizer_digest
 from infra.report import receipt
 from infra.stages.submissions import submitted
@@ -41,7 +43,7 @@ from infra.store.content import build_once, code_digest, digest_of
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from infra.store.stored_scores import Stored, placed
-from infra.suite import kind_of
+from infra.suite import kind_of, tasks_with_functions
 from infra.suite.passages.pending import require_retrieved
 from infra.suite.port import AnswerFile, Suite
 
@@ -92,7 +94,8 @@ def evaluate(
     suite = kind.prepare(evaluation, settings=settings, progress=progress, keys=keys)
     budget = Budget(spec.endpoint, found.spent)
     endpoint = RemoteEndpoint.of(spec.endpoint, found, budget)
-    identity = _identity(spec, found, tokenizer, run)
+    today = _today(evaluation, found, tokenizer, run, settings, progress)
+    identity = _identity(spec, found, tokenizer, run, today)
     answers = AnswerFile(settings.answers / f"{identity[:32]}.sqlite", identity)
     code = code_digest(*_CODE)
     embedded = kind.embedded(evaluation, settings=settings)
@@ -107,7 +110,9 @@ def evaluate(
         if not reused:
             progress.say(f"asking {name}")
             with _embedder(embeds, run, settings, progress) as vectors:
-                ask = partial(_ask, name, spec, suite, endpoint, tokenizer, answers, progress)
+                ask = partial(
+                    _ask, name, spec, suite, endpoint, tokenizer, answers, progress, today
+                )
                 build_once(
                     stored.folder,
                     partial(ask, vectors),
@@ -143,6 +148,7 @@ def _ask(
     tokenizer: Path | None,
     answers: AnswerFile,
     progress: Progress,
+    today: Today,
     embedder: Embedder | None,
     folder: Path,
 ) -> None:
@@ -152,18 +158,47 @@ def _ask(
         name, endpoint, tokenizer, folder / Stored.SAMPLES, progress, answers,
         trust_remote_code=trusted, embedder=embedder,
     )  # fmt: skip
+    if today.is_over:
+        raise EvaluationError(
+            f"The day changed before {name} was answered.",
+            cause="The endpoint renders chats itself, and the model's template writes the date.",
+            remedy="Start the run again: nothing is kept of this task.",
+            may_heal=True,
+        )
     digest = tokenizer_digest(tokenizer) if tokenizer else ""
     Stored(folder).keep_scores(scores.model_copy(update={"tokenizer": digest}))
 
 
-def _identity(spec: EndpointRunSpec, found: Found, tokenizer: Path | None, run: RunFolder) -> str:
-    """Return the key of its answers: the user's word, or this run alone where there is none."""
+def _today(
+    evaluation: EvaluationSpec,
+    found: Found,
+    tokenizer: Path | None,
+    run: RunFolder,
+    settings: Settings,
+    progress: Progress,
+) -> Today:
+    """Return what the endpoint's clock makes of chats that it renders, as far as that is known."""
+    chats = found.prompts == "chat" or tasks_with_functions(evaluation, settings, progress)
+    if tokenizer is None or not chats:
+        return NO_CLOCK
+    return today_of(tokenizer, evaluation.chat_template_kwargs, run.id)
+
+
+def _identity(
+    spec: EndpointRunSpec, found: Found, tokenizer: Path | None, run: RunFolder, today: Today
+) -> str:
+    """Return the key of its answers: the user's word and its own, or this run where there is none.
+
+    What it says of itself does not say enough to do without the user's word.
+    """
     return digest_of(
         {
             "endpoint": found.url,
             "model": found.model,
             "answers as": found.answers_as,
             "version": spec.endpoint.version,
+            "says": found.says,
+            "day": today.stays,
             "run": None if spec.endpoint.version else run.id,
             "prompts": found.prompts,
             "chat": spec.evaluation.chat_template,

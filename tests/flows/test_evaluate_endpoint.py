@@ -18,6 +18,7 @@ from flows.evaluate_endpoint import evaluate_endpoint
 from infra.contracts.records import EndpointReport
 from infra.contracts.records.retrieval import Retrieval
 from infra.contracts.specs import EndpointRunSpec
+from infra.engines.remote.own_version import PAGES
 from infra.store import history
 from tests.conftest import ROOT
 from tests.deployments.test_bad_endpoints import GSM8K, given
@@ -89,7 +90,7 @@ def test_it_is_evaluated_from_the_command_line(ran: Given, tmp_path: Path) -> No
     report = EndpointReport.model_validate_json((folder / "report.json").read_text())
     assert report.tasks["gsm8k"].n == len(sent) == 2
     # What the command line found was not asked for again.
-    assert report.found.spent.requests == len(found_out) + 1
+    assert report.found.spent.requests == len(found_out) + 1 + len(PAGES)
     assert "95 % interval" in (folder / "report.html").read_text()
     assert main(["verify", str(folder)]) == 0
     for file in tmp_path.rglob("*"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from pydantic import ModelWrapValidatorHandler, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
 from infra.contracts.records.arms import TaskScores
 from infra.contracts.records.comparison import RowComparison
@@ -73,6 +73,10 @@ class Found(Record):
 
     listed: dict[str, str]
     """What its list of models says of this one."""
+
+    says: dict[str, str] = Field(default_factory=dict)
+    """What else it says of itself, by where it says it: answers are kept under this as well. Empty
+    in runs of earlier versions."""
 
     abilities: tuple[Ability, ...]
     window: int | None

@@ -46,7 +46,8 @@ class EndpointSpec(Spec):
 
     version: str | None = Field(default=None, min_length=1)
     """Your word for what answers there now: weights, engine, settings. Answers are kept under it,
-    and taken from earlier runs as long as it is the same. Empty: nobody knows whether it still is
+    and taken from earlier runs as long as it, and what the endpoint says of itself, are the same.
+    Empty: nobody knows whether it still is
     what it was, so every run asks everything anew."""
 
     tokenizer: ModelSpec | None = None

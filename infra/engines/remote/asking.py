@@ -86,6 +86,9 @@ class Asker:
         self.budget = budget
         self._say = say
         self._sleep = sleep
+        self.fingerprints: set[str] = set()
+        """Configurations that gave the answers, as these name them."""
+
         self._key = key_of(spec)
         self._client = connect(
             spec.base_url,
@@ -148,7 +151,13 @@ class Asker:
                 remedy="Compare endpoint.url with the address in the endpoint's own documentation.",
                 status=200,
             )
+        if isinstance(named := answer.get("system_fingerprint"), str) and named:
+            self.fingerprints.add(named)
         return answer
+
+    def pause(self, seconds: float) -> None:
+        """Wait so many seconds."""
+        self._sleep(seconds)
 
     def _persist(
         self,

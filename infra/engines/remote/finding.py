@@ -11,7 +11,7 @@ from typing import Any
 from infra.contracts.capability import Capability
 from infra.contracts.errors import AssayError, EndpointError
 from infra.contracts.records.endpoint import Ability, Found, Prompts, Scoring
-from infra.engines.remote import listing
+from infra.engines.remote import listing, own_version
 from infra.engines.remote.answers import Written, written
 from infra.engines.remote.asking import Asker
 from infra.engines.remote.ways import TEXTS, WAYS, NotProved, Tokenizing, Way, answer_to
@@ -106,6 +106,7 @@ class _Looking:
         self._abilities: list[Ability] = []
         self._problems: list[AssayError] = []
         self._first: Written | None = None
+        self._pages: Mapping[str, Mapping[str, Any]] = {}
 
     def look(self) -> Findings:
         """Ask everything.
@@ -118,6 +119,7 @@ class _Looking:
         listed = listing.models(self._asker)
         model = (listed or {}).get(spec.model)
         self._add("reachable and authorised", True, f"{spec.base_url} answers")
+        self._pages = own_version.read(self._asker)
         text = self._ability(Capability.TEXT_PROMPTS, self._text)
         chat = self._ability(Capability.CHAT, self._chat)
         ids = self._ability(Capability.TOKEN_PROMPTS, self._token_prompts)
@@ -144,11 +146,13 @@ class _Looking:
         source: str,
     ) -> Findings:
         spec = self._asker.spec
+        says = own_version.said(self._asker, self._pages, model)
         found = Found(
             url=spec.base_url,
             model=spec.model,
             answers_as=self._first.model if self._first else "",
             listed=listing.said_of(model) if model else {},
+            says=says,
             abilities=tuple(self._abilities),
             window=window,
             window_from=source,
@@ -416,7 +420,7 @@ class _Looking:
     def _window(self, model: Mapping[str, Any] | None) -> tuple[int | None, str]:
         spec = self._asker.spec
         said = listing.window_of(model) if model else None
-        said = said or listing.served_window(self._asker)
+        said = said or listing.served_window(self._pages)
         if spec.window is not None:
             if said is not None and spec.window > said:
                 self._problems.append(

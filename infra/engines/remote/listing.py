@@ -41,12 +41,13 @@ def window_of(model: Mapping[str, Any]) -> int | None:
     return _first([model, *(inner for inner in model.values() if isinstance(inner, dict))])
 
 
-def served_window(asker: Asker) -> int | None:
-    """Return the window that llama.cpp and TGI tell on pages of their own; none elsewhere."""
-    for page in ("/props", "/info"):
-        said = asker.get_beside(page)
-        if not isinstance(said, dict):
-            continue
+def served_window(pages: Mapping[str, Mapping[str, Any]]) -> int | None:
+    """Return the window that llama.cpp and TGI tell on pages of their own; none elsewhere.
+
+    Args:
+        pages: By their paths.
+    """
+    for said in (pages[page] for page in ("/props", "/info") if page in pages):
         settings = said.get("default_generation_settings")
         total = said.get("max_total_tokens")
         if isinstance(total, int):

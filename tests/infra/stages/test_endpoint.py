@@ -6,7 +6,9 @@ import html
 import json
 import math
 import shutil
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ from pydantic import ValidationError
 
 from infra.contracts.errors import AssayError
 from infra.contracts.records.endpoint import EndpointReport
-from infra.contracts.specs import DatasetSpec, EndpointRunSpec, SamplingSpec, TaskSpec
+from infra.contracts.specs import DatasetSpec, EndpointRunSpec, ModelSpec, SamplingSpec, TaskSpec
+from infra.engines.remote.own_version import PAGES
 from infra.judging.planning import planned
 from infra.judging.power import margin
+from infra.models import template_clock
 from infra.preflight.endpoint import Survey, survey_endpoint
 from infra.report import endpoint as report
 from infra.report import receipt
@@ -38,6 +42,7 @@ from tests.foreign_endpoint import (
     right_on_all_but,
     serving,
 )
+from tests.infra.stages.conftest import write_template
 from tests.infra.suite.own.test_retrieval import question, written
 
 GSM8K = TaskSpec(name="gsm8k", num_fewshot=1, limit=5, max_gen_toks=24)
@@ -143,7 +148,9 @@ def test_what_it_takes_is_known_before_it_is_sent(settings: Settings) -> None:
         survey = looked_at(spec, settings)
         sent_before = len(server.requests)
         expected = survey.estimates
-        assert survey.found is not None and survey.found.spent.requests == sent_before + 1
+        assert survey.found is not None and survey.found.spent.requests == sent_before + 1 + len(
+            PAGES
+        )
         [cost] = [one.found for one in survey.findings if one.name == "cost"]
         assert "in the currency of the prices" in cost
         finished, _ = evaluated(spec, settings)
@@ -179,9 +186,104 @@ def test_a_declared_version_is_asked_once(settings: Settings) -> None:
         again, _ = evaluated(spec, settings, "run-2")
         assert again.tasks["gsm8k"].reused and not first.tasks["gsm8k"].reused
         assert again.spent == again.found.spent  # nothing but finding out
-        assert len(server.requests) == sent + again.found.spent.requests - 1
+        assert len(server.requests) == sent + again.found.spent.requests - 1 - len(PAGES)
         other, _ = evaluated(spec_of(server, GSM8K, version="2026-12"), settings, "run-3")
         assert not other.tasks["gsm8k"].reused
+
+
+def _other_pages(server: Foreign) -> None:
+    server.pages = {"/version": {"version": "0.12.0"}}
+
+
+def _other_list(server: Foreign) -> None:
+    server.listed = {"root": "/models/next"}
+
+
+def _other_model(server: Foreign) -> None:
+    server.created = lambda: 1_700_000_001
+
+
+def _other_sizes(server: Foreign) -> None:
+    server.listed = {"root": "/models/one", "meta": {"n_params": 9}}
+
+
+def _other_configuration(server: Foreign) -> None:
+    server.fingerprint = "fp_2"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [_other_pages, _other_list, _other_model, _other_sizes, _other_configuration],
+)
+def test_what_says_of_itself_that_it_changed_is_asked_anew_whatever_version_is_declared(
+    changed: Callable[[Foreign], None], settings: Settings
+) -> None:
+    with serving(foreign()) as server:
+        server.pages = {"/version": {"version": "0.11.0"}}
+        server.listed = {"root": "/models/one", "meta": {"n_params": 8}}
+        server.created = lambda: 1_700_000_000
+        server.fingerprint = "fp_1"
+        spec = spec_of(server, GSM8K, version="2026-11")
+        first, _ = evaluated(spec, settings, "run-1")
+        assert first.found.says["/version version"] == "0.11.0"
+        again, _ = evaluated(spec, settings, "run-2")
+        assert again.tasks["gsm8k"].reused
+        changed(server)
+        other, _ = evaluated(spec, settings, "run-3")
+        assert not other.tasks["gsm8k"].reused
+        assert other.spent.requests == other.found.spent.requests + 5, "no single answer is taken"
+
+
+def test_a_list_that_is_made_when_it_is_asked_for_says_nothing_of_the_model(
+    settings: Settings,
+) -> None:
+    with serving(foreign()) as server:
+        server.created = lambda: int(time.time())
+        spec = spec_of(server, GSM8K, version="2026-11")
+        evaluated(spec, settings, "run-1")
+        again, _ = evaluated(spec, settings, "run-2")
+        assert again.tasks["gsm8k"].reused
+        made = int(time.time())
+        server.created = lambda: made
+        other, _ = evaluated(spec, settings, "run-3")
+        assert not other.tasks["gsm8k"].reused, "it was made today"
+
+
+def test_another_configuration_during_the_tasks_is_one_error(settings: Settings) -> None:
+    with serving(foreign()) as server:
+        server.fingerprint = "fp_1"
+        spec = spec_of(server, GSM8K, version="1")
+        survey = looked_at(spec, settings)
+        assert survey.found is not None
+        server.fingerprint = "fp_2"
+        run = RunFolder(id="r", path=settings.runs / "r")
+        with pytest.raises(AssayError, match="system_fingerprint fp_2; when it was looked at it"):
+            evaluate(spec, survey.found, survey.tokenizer, run=run, created=datetime.now(UTC),
+                     settings=settings, progress=PrintProgress())  # fmt: skip
+
+
+def test_chats_that_the_endpoint_dates_are_of_one_day(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(SAMPLE / "model", tmp_path / "model")
+    write_template(folder, "{{ strftime_now('%d %b %Y') }}{{ messages[0].content }}{{ tools }}")
+
+    def on(day: int, run: str) -> bool:
+        class Then(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> Then:
+                return cls(2031, 5, day, 12, tzinfo=UTC)
+
+        monkeypatch.setattr(template_clock, "datetime", Then)
+        own = ModelSpec(source="local", id=str(folder))
+        spec = spec_of(server, GSM8K, version="1")
+        endpoint = spec.endpoint.model_copy(update={"tokenizer": own})
+        finished, _ = evaluated(spec.model_copy(update={"endpoint": endpoint}), settings, run)
+        assert finished.found.prompts == "chat"
+        return finished.tasks["gsm8k"].reused
+
+    with serving(foreign(("chat-only",))) as server:
+        assert [on(1, "first"), on(1, "again"), on(2, "later")] == [False, True, False]
 
 
 def test_other_code_takes_no_answer_of_the_code_before(
@@ -484,7 +586,8 @@ def test_proxies_are_for_what_is_elsewhere(
         assert elsewhere.endpoint.proxied
         finished, _ = evaluated(elsewhere, settings)
         assert finished.tasks["gsm8k"].n == 5
-        assert set(server.gets) == {"http://models.test/v1/models"}
+        root = "http://models.test"
+        assert {*server.gets} == {f"{root}/v1/models", *(f"{root}{page}" for page in PAGES)}
         assert all(path.startswith("http://models.test/v1/") for path, _ in server.requests)
         server.gets.clear()
         looked_at(here, settings)
