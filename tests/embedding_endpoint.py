@@ -7,7 +7,8 @@ It can lie in every way that is refused. As a server of ours it is run as
 Faults: `other-order`, `missing`, `twice`, `nan`, `zero`, `longer` (another dimension from the
 second request on), `ragged`, `no-json`, `long` (as sent, not of length 1), `short-window` (refuses
 texts of more than eight words), `refuses`, `dies` (with the second request), `hangs` (from the
-second request on). As `embedding_endpoint.py FAULT,… --port N …` it takes vLLM's command line.
+second request on), `hangs-up` (on whoever asks for a page that is not there). As
+`embedding_endpoint.py FAULT,… --port N …` it takes vLLM's command line.
 """
 
 import argparse
@@ -40,6 +41,7 @@ class Embeds(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         self.name, self.faults, self.key = name, set(faults), key
         self.asked = []
+        self.listed = {}
 
     @property
     def url(self):
@@ -92,8 +94,12 @@ class Handler(BaseHTTPRequestHandler):
             self.say(200, {})
         elif self.path == "/version":
             self.say(200, {"version": "0.0.test"})
-        elif self.path == "/v1/models" and self.allowed():
-            self.say(200, {"data": [{"id": self.server.name, "max_model_len": 256}]})
+        elif self.path == "/v1/models":
+            if self.allowed():
+                listed = {"id": self.server.name, "max_model_len": 256}
+                self.say(200, {"data": [listed | self.server.listed]})
+        elif "hangs-up" not in self.server.faults:
+            self.say(404, {"detail": "Not Found"})
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -21,6 +21,7 @@ from infra.contracts.progress import Silent
 from infra.contracts.records import ArmResult, Record, Report
 from infra.contracts.specs import AdapterSpec, ArmSpec, CalibrationSpec, ModelSpec, RunSpec
 from infra.conversations import identity as calibration_source
+from infra.engines.embeddings import identity_of
 from infra.engines.registry import engine_of
 from infra.judging.planning import margin_taken
 from infra.machine.device import Device, detect
@@ -245,9 +246,14 @@ def _conversations(spec: RunSpec) -> list[CalibrationSpec]:
 
 
 def _embedding(spec: RunSpec) -> str | None:
-    """Return the word for an endpoint that embeds; empty if none does."""
+    """Return what tells an endpoint that embeds from others; empty if none does.
+
+    None where the user has no word for it. It is asked, since it may say that it is another one.
+    """
     embedding = spec.evaluation.embedding
-    return embedding.endpoint.version if embedding and embedding.endpoint else ""
+    if not embedding or not embedding.endpoint:
+        return ""
+    return identity_of(embedding, None, "") if embedding.endpoint.version else None
 
 
 def _dates(spec: RunSpec, settings: Settings) -> list[str | None]:

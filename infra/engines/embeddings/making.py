@@ -13,6 +13,7 @@ from infra.engines.embeddings.embedder import Embedder
 from infra.engines.embeddings.sources import Source
 from infra.engines.port import Setup
 from infra.engines.registry import engine_of
+from infra.engines.remote import own_version
 from infra.machine.device import Device, detect
 from infra.machine.leases import Lease, lease
 from infra.models.unchanged import Unchanged
@@ -26,7 +27,7 @@ MEMORY_SHARE = 0.1
 _CONCURRENCY = 16
 """Texts that a server of ours computes at a time."""
 
-_CODE = ("engines/embeddings", "engines/remote/asking.py")
+_CODE = ("engines/embeddings", "engines/remote/asking.py", "engines/remote/own_version.py")
 """Code that asks, and reads what is answered."""
 
 
@@ -55,13 +56,16 @@ def setup_of(spec: EmbeddingSpec, model: EmbeddingModel) -> Setup:
 def identity_of(spec: EmbeddingSpec, model: EmbeddingModel | None, run: str) -> str:
     """Return the digest of all that decides a vector besides the text.
 
-    Of an endpoint that is the user's word for what answers there. Without one its vectors are of
-    one run alone.
+    Of an endpoint that is the user's word for what answers there, and what it says of itself.
+    Without that word its vectors are of one run alone.
 
     Args:
         spec: What embeds.
         model: The model that is served; none for an endpoint.
         run: Which run it is.
+
+    Raises:
+        EndpointError: The endpoint does not answer.
     """
     code = code_digest(*_CODE)
     if model is not None:
@@ -70,7 +74,9 @@ def identity_of(spec: EmbeddingSpec, model: EmbeddingModel | None, run: str) -> 
         return digest_of(["served", conditions, code])
     endpoint = spec.endpoint
     assert endpoint is not None  # noqa: S101 -- the spec has one of both
-    version = ["version", endpoint.version] if endpoint.version else ["run", run]
+    version: list[object] = ["run", run]
+    if endpoint.version:
+        version = ["version", endpoint.version, own_version.of(endpoint)]
     return digest_of(["endpoint", endpoint.base_url, endpoint.model, version, code])
 
 

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
+from infra.contracts.errors import BudgetSpent, EndpointError
+from infra.contracts.specs.endpoint import EndpointSpec
 from infra.engines.remote import listing
 from infra.engines.remote.asking import Asker
+from infra.engines.remote.budget import Budget
 from infra.store.content import digest_of
 
 PAGES = ("/version", "/props", "/info", "/get_model_info", "/api/version")
@@ -54,14 +58,36 @@ def said(
     return found
 
 
+def of(spec: EndpointSpec) -> dict[str, str]:
+    """Return what an endpoint says of itself that is asked nothing else.
+
+    Raises:
+        EndpointError: Nobody answers there, or not to us.
+    """
+    with closing(Asker(spec, Budget(spec), lambda text: None)) as asker:
+        listed = (listing.models(asker) or {}).get(spec.model)
+        return said(asker, read(asker), listed)
+
+
 def read(asker: Asker) -> dict[str, Mapping[str, Any]]:
     """Return the pages on which an endpoint describes itself, as far as there are any.
 
+    One that hangs up on whoever asks for a page that is not there may answer all else.
+
     Raises:
-        EndpointError: Nobody answers there any more.
+        BudgetSpent: It may not be asked.
     """
-    found = {page: asker.get_beside(page) for page in PAGES}
-    return {page: one for page, one in found.items() if isinstance(one, dict)}
+    found: dict[str, Mapping[str, Any]] = {}
+    for page in PAGES:
+        try:
+            one = asker.get_beside(page)
+        except BudgetSpent:
+            raise
+        except EndpointError:
+            continue
+        if isinstance(one, dict):
+            found[page] = one
+    return found
 
 
 def _of(given: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[tuple[str, str]]:

@@ -83,11 +83,20 @@ def test_without_a_version_vectors_are_of_one_run(tmp_path: Path) -> None:
     assert server.asked == [NAMES, NAMES]
 
 
-def test_where_no_vector_is_missing_nobody_is_asked(tmp_path: Path) -> None:
-    with embedding_endpoint.embedding() as server, embedder(tmp_path, server.url) as embeds:
-        before = embeds.embed(NAMES)
-    with embedder(tmp_path, server.url) as embeds:  # nobody listens there any more
-        assert (embeds.embed(NAMES[::-1]) == before[::-1]).all()
+def test_where_no_vector_is_missing_none_is_asked_for(tmp_path: Path) -> None:
+    with embedding_endpoint.embedding() as server:
+        with embedder(tmp_path, server.url) as embeds:
+            before = embeds.embed(NAMES)
+        server.asked.clear()
+        with embedder(tmp_path, server.url) as embeds:
+            assert (embeds.embed(NAMES[::-1]) == before[::-1]).all()
+        assert server.asked == []
+        server.listed = {"root": "/models/next"}
+        with embedder(tmp_path, server.url) as embeds:
+            embeds.embed(NAMES)
+        assert server.texts == NAMES, "it says that it is another model"
+    with pytest.raises(EndpointError, match="does not answer"):  # nobody knows what it is now
+        embedder(tmp_path, server.url)
 
 
 def test_many_texts_go_in_several_requests(tmp_path: Path) -> None:
@@ -160,7 +169,7 @@ def test_a_server_that_takes_no_text_at_all_is_no_server_of_vectors(tmp_path: Pa
 
 
 def test_a_blank_text_has_no_vector(tmp_path: Path) -> None:
-    with embedder(tmp_path, "http://127.0.0.1:9/v1") as embeds:
+    with embedding_endpoint.embedding() as server, embedder(tmp_path, server.url) as embeds:
         assert embeds.embed([]).shape[0] == 0
         with pytest.raises(ValueError, match="no vector"):
             embeds.embed(["word", " \n"])
@@ -174,11 +183,14 @@ def test_the_key_travels_and_is_shown_nowhere(
         with embedder(tmp_path, server.url, key_variable=KEY_VARIABLE) as embeds:
             embeds.embed(NAMES)
         monkeypatch.setenv(KEY_VARIABLE, "sesame-shut")
-        with (
-            embedder(tmp_path / "2", server.url, key_variable=KEY_VARIABLE) as embeds,
-            pytest.raises(EndpointError) as caught,
-        ):
-            embeds.embed(NAMES)
+        for version in ("1", None):
+            with (
+                pytest.raises(EndpointError) as caught,
+                embedder(
+                    tmp_path / "2", server.url, key_variable=KEY_VARIABLE, version=version
+                ) as embeds,
+            ):
+                embeds.embed(NAMES)
     assert "does not accept the key" in caught.value.fact
     assert "sesame" not in str(caught.value)
 

@@ -18,6 +18,7 @@ from infra.models.weights import as_it_came, inspect_local
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from tests.conftest import ROOT, PrintProgress
+from tests.embedding_endpoint import embedding
 from tests.process_marks import lives
 
 SAMPLE = ROOT / "infra" / "sample" / "model"
@@ -60,16 +61,22 @@ def test_what_decides_a_vector_decides_its_identity(tmp_path: Path) -> None:
     assert identity_of(spec(serving=roomy), one, "another run") == found[0]
 
 
-def test_an_endpoint_is_what_its_user_says(tmp_path: Path) -> None:
+def test_an_endpoint_is_what_its_user_and_itself_say() -> None:
     def identity(run: str, **changes: object) -> str:
-        given = {"url": "http://127.0.0.1:9", "model": "m", "version": "1", **changes}
+        given = {"url": server.url, "model": "embeds", "version": "1", **changes}
         return identity_of(EmbeddingSpec(endpoint=EndpointSpec(**given)), None, run)
 
-    assert identity("one") == identity("two") == identity("two", concurrency=9)
-    others = [identity("one", version="2"), identity("one", model="n"),
-              identity("one", url="http://127.0.0.1:8"), identity("one", version=None),
-              identity("two", version=None)]  # fmt: skip
-    assert len({identity("one"), *others}) == 6
+    with embedding() as server, embedding() as elsewhere:
+        assert identity("one") == identity("two") == identity("two", concurrency=9)
+        others = [identity("one", version="2"), identity("one", model="n"),
+                  identity("one", url=elsewhere.url), identity("one", version=None),
+                  identity("two", version=None)]  # fmt: skip
+        found = {identity("one"), *others}
+        assert len(found) == 6
+        server.listed = {"root": "/models/next"}
+        assert identity("one") not in found
+    with embedding("hangs-up") as server:
+        assert identity("one") == identity("two")
 
 
 @pytest.mark.parametrize(
