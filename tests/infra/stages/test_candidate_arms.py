@@ -160,12 +160,12 @@ def test_a_candidate_whose_engine_echoes_nothing_is_not_looked_at_by_its_answers
 
 
 @pytest.fixture
-def ready_made(checkpoint: Checkpoint, tmp_path: Path) -> Checkpoint:
+def ready_made(tmp_path: Path) -> Checkpoint:
     """The sample model with a chat template of its own."""
     folder = tmp_path / "ready-made"
     shutil.copytree(SAMPLE, folder)
     write_template(folder, "{% for m in messages %}<{{ m.role }}> {{ m.content }}{% endfor %}")
-    return checkpoint.model_copy(update={"path": folder, "digest": "of the ready-made one"})
+    return as_it_came(inspect_local(folder, settings=Settings()))
 
 
 @pytest.mark.parametrize("tokenizer", ["own", "baseline"])
