@@ -12,7 +12,7 @@ from infra.store.settings import Settings
 from tasks.progress import reported_to_prefect
 
 
-@task(name="chat", tags={"gpu"})
+@task(name="chat")
 def serve_chat(run: Path, candidate: str | None, options: PageOptions) -> None:
     """Serve both models and the page. They live and end inside this task."""
     settings = Settings()

@@ -24,7 +24,7 @@ def _name(parameters: dict[str, Any]) -> str:
     return f"evaluate-{parameters['arm']}" + (f"-{arms.REPEAT}" if parameters["repeat"] else "")
 
 
-@task(name="evaluate-arm", task_run_name=_name, tags={"gpu"})  # type: ignore[arg-type]
+@task(name="evaluate-arm", task_run_name=_name)  # type: ignore[arg-type]
 def evaluate_arm(
     arm: str,
     checkpoint: Checkpoint,

@@ -19,7 +19,7 @@ from tasks.progress import reported_to_prefect
 from tasks.task_page import show
 
 
-@task(name="quantize", task_run_name="quantize-{arm}", tags={"gpu"})
+@task(name="quantize", task_run_name="quantize-{arm}")
 def quantize(
     arm: str,
     weights: Weights,

@@ -17,7 +17,7 @@ from tasks.outcomes import outcome, value_of
 from tasks.progress import reported_to_prefect
 
 
-@task(name="retrieve-passages", task_run_name="retrieve-passages-{line.name}", tags={"gpu"})
+@task(name="retrieve-passages", task_run_name="retrieve-passages-{line.name}")
 def retrieve_passages(
     line: TaskSpec,
     evaluation: EvaluationSpec,

@@ -118,9 +118,11 @@ def test_a_deployed_run_does_it_all_and_the_next_one_reuses_it(
     assert processes_of_runs(prefect) == []
 
     task_runs = {t["name"]: t for t in prefect.read("task_runs/filter")}
-    assert {n for n, t in task_runs.items() if "gpu" in t["tags"]} == {
+    assert task_runs.keys() >= {
         f"quantize-{CANDIDATE}", "evaluate-baseline", f"evaluate-{CANDIDATE}"
     }  # fmt: skip
+    # Of a task with a tag Prefect asks how many may go at once, and waits for an API that is away.
+    assert not any(t["tags"] for t in task_runs.values())
     artifacts = prefect.read("artifacts/filter", flow_runs={"id": {"any_": [first["id"]]}})
     by_key = {artifact["key"]: artifact for artifact in artifacts if artifact["key"]}
     assert "![" in by_key["report-e2e"]["data"] and "gsm8k" in by_key["report-e2e"]["data"]
