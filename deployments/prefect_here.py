@@ -22,7 +22,7 @@ import httpx
 
 from infra.contracts.errors import PreflightError
 from infra.contracts.progress import Progress
-from infra.machine import ports
+from infra.machine import cores, ports
 from infra.machine.processes import Child, describe_exit, start, tail
 
 _TIMEOUT = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
@@ -40,7 +40,6 @@ _OF_THE_SERVER = {
 
 _GRACE_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
-_SPARE_CORES = 4
 
 
 def begin(progress: Progress) -> Callable[[], None]:
@@ -56,7 +55,7 @@ def begin(progress: Progress) -> Callable[[], None]:
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     start_once = cache(_start)
-    if len(os.sched_getaffinity(0)) >= _SPARE_CORES:
+    if cores.to_spare():
         start_once()
 
     def ready() -> None:

@@ -6,6 +6,14 @@ import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
+_SPARE = 4
+"""So many are enough for an engine on an accelerator, those who ask it, and one more that loads."""
+
+
+def to_spare() -> bool:
+    """Return whether something may load without slowing what goes on meanwhile."""
+    return len(os.sched_getaffinity(0)) >= _SPARE
+
 
 def parted(among: int) -> list[set[int]]:
     """Return the cores of this process in equal parts; all of them in each if there are too few."""

@@ -19,6 +19,7 @@ from infra.contracts.errors import ProcessError
 from infra.contracts.records import Bench
 from infra.engines.endpoint import ServedEndpoint
 from infra.engines.timing import Point, Worker
+from infra.machine import cores
 from infra.machine.beside import wait_alone
 from infra.machine.device import Device
 from infra.probes.probe import Probe
@@ -30,10 +31,6 @@ from infra.store.content import code_digest, digest_of, write_atomically
 from infra.store.usage import used
 
 __all__ = ["BenchProbe", "SpeedPair", "in_different_runs", "slower", "summary"]
-
-
-_SPARE_CORES = 4
-"""So many are enough for an engine on an accelerator, those who ask, and one more that loads."""
 
 
 class BenchProbe(Probe):
@@ -158,7 +155,7 @@ class BenchProbe(Probe):
 
 def _spares_cores(device: Device) -> bool:
     """Return whether something may load without slowing what is asked meanwhile."""
-    return device.kind != "cpu" and len(os.sched_getaffinity(0)) >= _SPARE_CORES
+    return device.kind != "cpu" and cores.to_spare()
 
 
 def _key(subject: Subject, command: Sequence[str]) -> str:

@@ -6,6 +6,9 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+from infra.machine import cores
 from infra.machine.cores import confined, parted
 
 SHOW = "import os; print(*sorted(os.sched_getaffinity(0)))"
@@ -30,3 +33,9 @@ def test_a_child_has_them_and_we_have_all_again() -> None:
                                check=True)  # fmt: skip
     assert shown.stdout.split() == [str(min(one))]
     assert os.sched_getaffinity(0) == before
+
+
+@pytest.mark.parametrize(("there", "spare"), [(2, False), (3, False), (4, True), (64, True)])
+def test_few_cores_are_all_needed(monkeypatch: pytest.MonkeyPatch, there: int, spare: bool) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(there)))
+    assert cores.to_spare() is spare
