@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
 from infra.contracts.progress import Silent
-from infra.store.file_digests import cached_digests
+from infra.store.file_digests import cached_digests, hash_files
 
 _SIZE = 9_000_000
 
@@ -74,3 +75,51 @@ def test_another_file_of_the_same_size_and_time_is_another(folder: Path) -> None
 def test_a_damaged_memory_is_none(folder: Path, damage: str) -> None:
     folder.with_name("kept.json").write_text(damage)
     assert digest(folder) == (sha(b"a"), True)
+
+
+def many(folder: Path, files: int, size: int) -> list[str]:
+    """Write files that differ; return their names."""
+    names = [f"part-{number}" for number in range(files)]
+    for name in names:
+        (folder / name).write_bytes(name[-1].encode() * size)
+    return names
+
+
+def test_files_that_are_read_at_a_time_keep_their_digests_apart(folder: Path) -> None:
+    names = many(folder, 12, _SIZE)
+    found = hash_files(folder, names, Silent(), git={names[3]})
+    assert list(found) == names
+    contents = {name: (folder / name).read_bytes() for name in names}
+    assert {name: sha for name, (sha, _) in found.items()} == {
+        name: hashlib.sha256(content).hexdigest() for name, content in contents.items()
+    }
+    blob = hashlib.sha1(b"blob %d\0" % _SIZE + contents[names[3]]).hexdigest()
+    assert [blob for _, blob in found.values() if blob] == [blob]
+
+
+def test_what_was_read_of_all_files_only_grows(folder: Path) -> None:
+    seen: list[int] = []
+
+    class Heard(Silent):
+        def update(self, what: str, done: int, total: int | None, unit: str = "") -> None:
+            seen.append(done)
+
+    hash_files(folder, many(folder, 4, 3 * _SIZE), Heard(), git=())
+    assert seen == sorted(seen)
+    assert seen[-1] == 4 * 3 * _SIZE // 1_000_000
+
+
+def test_ctrl_c_waits_for_no_file(folder: Path) -> None:
+    names = many(folder, 2, 20 * _SIZE)
+    seen: list[int] = []
+
+    class Impatient(Silent):
+        def update(self, what: str, done: int, total: int | None, unit: str = "") -> None:
+            seen.append(done)
+            if len(seen) == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+
+    with pytest.raises(KeyboardInterrupt):
+        hash_files(folder, names, Impatient())
+    assert max(seen) < 2 * 20 * _SIZE // 1_000_000
