@@ -71,7 +71,11 @@ def main(names: Sequence[str]) -> None:
             models, log = Path(folder) / "models", Path(folder) / "log"
             models.mkdir()
             stage = Stage(models, environment.python, log, ports.find_free())
-            code = (CASES | ON_CUDA)[name](stage)
+            try:
+                code = (CASES | ON_CUDA)[name](stage)
+            except SystemExit as living:
+                print(f"{name}: {living}", flush=True)
+                continue
             text = strip_ansi(log.read_text(encoding="utf-8", errors="replace"))
         kept = f"exit code {code}\n{trimmed(text, stage.python)}"
         (LOGS / f"{name}.log").write_text(kept, encoding="utf-8")

@@ -1,16 +1,21 @@
 """Where the time of a whole run goes, from weights on disk to the verdict, on one accelerator.
 
-    python -m tests.benchmarks.whole_run MODEL [--layers N] [--out FOLDER] [--set FIELD=VALUE …]
+    python -m tests.benchmarks.whole_run MODEL [--layers N] [--out FOLDER] [--further]
+                                         [--rows N] [--set FIELD=VALUE …]
 
 MODEL is a folder; where there is none, a checkpoint of Qwen2.5-7B's shape is written there first,
 with random weights. The run is that of the sample with all its 1,040 rows, AutoAWQ, fidelity and
 timing at four points. Prints every stage, and how busy the accelerator was, looked at each second.
+`--further` adds a second candidate, with groups of 64: after a run without it, the seconds are
+those of one candidate more. `--rows` has global_mmlu_en ask so many rows instead of 400, the
+sample's with a number before each question: with 14,042, the size of MMLU, a GPU has work.
 `--set` goes on to `python -m deployments run`, whose cache and runs folder count as always.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import shutil
@@ -31,6 +36,7 @@ from infra.store.settings import Settings
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+MMLU = "CohereLabs/Global-MMLU-Lite"
 
 
 class Busy(threading.Thread):
@@ -60,7 +66,29 @@ class Busy(threading.Thread):
         return fmean(within) if within else float("nan")
 
 
-def spec_of(model: Path) -> dict[str, Any]:
+def more_rows(folder: Path, rows: int) -> Path:
+    """Write the sample's rows of global_mmlu_en again and again, each with another number.
+
+    Args:
+        folder: Receives the dataset; what is there goes.
+        rows: How many.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ROOT / "infra" / "sample" / "data" / MMLU, folder)
+    file = folder / "en" / "test.jsonl"
+    there = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    with file.open("w", encoding="utf-8") as stream:
+        for number in range(rows):
+            row = there[number % len(there)]
+            numbered = {
+                "sample_id": f"{row['sample_id']}/{number}",
+                "question": f"{number + 1}. {row['question']}",
+            }
+            stream.write(json.dumps(row | numbered, ensure_ascii=False) + "\n")
+    return folder
+
+
+def spec_of(model: Path, *, further: bool) -> dict[str, Any]:
     """Return the sample's run on another model, with every row and without early ends."""
     spec = sample().model_dump(mode="json", exclude_defaults=True)
     spec["baseline"]["model"] = {"source": "local", "id": str(model)}
@@ -69,6 +97,10 @@ def spec_of(model: Path) -> dict[str, Any]:
         task.pop("limit", None)
     calibration = spec["candidates"][0]["quantization"]["calibration"]
     calibration |= {"max_samples": 64, "max_sequence_length": 512}
+    if further:
+        other = copy.deepcopy(spec["candidates"][0])
+        other["quantization"]["group_size"] = 64
+        spec["candidates"].append(other | {"name": "groups-of-64"})
     spec["evaluation"]["triage"] = {"enabled": False}
     spec["fidelity"] = {}
     spec["speed"] = {}
@@ -113,6 +145,8 @@ def main() -> int:
     parser.add_argument("model", type=Path)
     parser.add_argument("--layers", type=int, default=28)
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()))
+    parser.add_argument("--further", action="store_true", help="a second candidate")
+    parser.add_argument("--rows", type=int, help="of global_mmlu_en")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
     given = parser.parse_args()
     if not (given.model / "config.json").is_file():
@@ -123,7 +157,11 @@ def main() -> int:
         words = [python, "-I", "-W", "ignore", script, given.model, tokenizer, given.layers]
         subprocess.run([str(word) for word in words], check=True)
     file = given.out / "whole-run.json"
-    file.write_text(json.dumps(spec_of(given.model.resolve()), indent=2))
+    spec = spec_of(given.model.resolve(), further=given.further)
+    if given.rows:
+        place = more_rows(given.out / "whole-run-rows", given.rows)
+        spec["evaluation"]["datasets"][MMLU]["path"] = str(place)
+    file.write_text(json.dumps(spec, indent=2))
     busy = Busy()
     busy.start()
     began = time.time()
@@ -136,7 +174,7 @@ def main() -> int:
     ) as child:
         assert child.stdout
         for line in child.stdout:
-            print(line, end="", flush=True)
+            print(f"{time.time() - began:6.1f} {line}", end="", flush=True)
             if "Beginning flow run" in line:
                 flow = time.time()
             if line.startswith("report: "):
