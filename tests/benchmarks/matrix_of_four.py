@@ -1,11 +1,15 @@
 """How much faster a matrix of four cells is on all accelerators than on one.
 
-    python -m tests.benchmarks.matrix_of_four ACCELERATORS … [--cells N] [--device cuda|cpu]
+    python -m tests.benchmarks.matrix_of_four ACCELERATORS … [--cells N] [--rows N]
+                                              [--device cuda|cpu] [--keep FOLDER]
 
 ACCELERATORS are values of `ASSAY_ACCELERATORS`, one measure each: `0 0,1` has the matrix carried
 out on the first GPU, and then on both. Each measure has a cache, leases, a Prefect server and a
 worker of its own; the models are copies of the sample that differ in a note alone, so that nothing
-one has answered serves another. Prints the seconds of each, and the ratio of the first to them.
+one has answered serves another. Engines keep what they compile for all measures, so a cell is run
+before the first one, and not measured. Prints the seconds of each, and the ratio of the first to
+them. `--rows` has global_mmlu_en ask so many rows, as `whole_run` does: what a run of minutes needs
+to start and end weighs less in one of hours.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from pathlib import Path
 
 from deployments.families import sample_family
 from infra.contracts.specs import (
+    EvaluationSpec,
     FidelitySpec,
     MatrixModelSpec,
     MatrixSpec,
@@ -30,6 +35,7 @@ from infra.contracts.specs import (
     ServingSpec,
 )
 from infra.store.settings import Settings
+from tests.benchmarks.whole_run import MMLU, more_rows
 from tests.prefect_server import PREFECT, ROOT, prefect_server
 
 SAMPLE = ROOT / "infra" / "sample" / "model"
@@ -37,15 +43,21 @@ _ROOM = ("--kv-cache-memory-bytes", "4000000000")
 """Stated, so that engines may begin and end on one GPU while another one starts."""
 
 
-def matrix(folder: Path, cells: int, device: str) -> MatrixSpec:
+def matrix(folder: Path, cells: int, rows: int | None, device: str) -> MatrixSpec:
     """Return a matrix of models alone.
 
     Args:
         folder: Receives the models.
         cells: How many.
+        rows: Of global_mmlu_en; none for those of the sample.
         device: What they are served on.
     """
     whole = sample_family()
+    evaluation = whole.evaluation.model_dump(mode="json")
+    if rows:
+        evaluation["datasets"][MMLU]["path"] = str(more_rows(folder / "rows", rows))
+        for task in evaluation["tasks"]:
+            task["limit"] = None
     models = []
     for number in range(cells):
         path = folder / f"model-{number}"
@@ -61,7 +73,7 @@ def matrix(folder: Path, cells: int, device: str) -> MatrixSpec:
     return MatrixSpec(
         models=tuple(models),
         serving=ServingSpec.model_validate(serving),
-        evaluation=whole.evaluation,
+        evaluation=EvaluationSpec.model_validate(evaluation),
         fidelity=FidelitySpec(enabled=False),
         speed=whole.speed,
         verdict=whole.verdict,
@@ -69,14 +81,14 @@ def matrix(folder: Path, cells: int, device: str) -> MatrixSpec:
     )
 
 
-def seconds(folder: Path, accelerators: str, cells: int, device: str) -> float:
+def seconds(folder: Path, accelerators: str, cells: int, rows: int | None, device: str) -> float:
     """Return how long the matrix takes on some accelerators."""
     folder.mkdir(parents=True)
     cache = folder / "cache"
     cache.mkdir()
     (cache / "environments").symlink_to(Settings().environments)
     spec = folder / "matrix.json"
-    spec.write_text(matrix(folder, cells, device).model_dump_json())
+    spec.write_text(matrix(folder, cells, rows, device).model_dump_json())
     home = folder / "prefect"
     home.mkdir()
     with prefect_server(home) as prefect:
@@ -116,15 +128,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("accelerators", nargs="+")
     parser.add_argument("--cells", type=int, default=4)
+    parser.add_argument("--rows", type=int)
     parser.add_argument("--device", default="cuda")
+    parser.add_argument("--keep", type=Path, help="leave all there")
     given = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="assay-four-"))
+    folder = given.keep or Path(tempfile.mkdtemp(prefix="assay-four-"))
     first = 0.0
+    seconds(folder / "before", given.accelerators[0].partition(",")[0], 1, None, given.device)
     for number, accelerators in enumerate(given.accelerators):
-        took = seconds(folder / str(number), accelerators, given.cells, given.device)
+        took = seconds(folder / str(number), accelerators, given.cells, given.rows, given.device)
         first = first or took
         print(f"| {accelerators} | {took:.1f} s | {first / took:.2f} |", flush=True)
-    shutil.rmtree(folder)
+    if not given.keep:
+        shutil.rmtree(folder)
     return 0
 
 

@@ -118,15 +118,17 @@ def timing_spans(run: Path) -> list[tuple[float, float]]:
     ]
 
 
-def table(report: dict[str, Any], seconds: float, ahead: float) -> str:
+def table(report: dict[str, Any], seconds: float, ahead: float, publishing: float) -> str:
     """Return where the time went, as Markdown.
 
     Args:
         report: Of the run.
         seconds: What all of it took.
         ahead: What was spent before the flow began: digests of weights, tasks and their rows.
+        publishing: What verdicts, plots, report, receipt and history took.
     """
     rows = [("**whole run**", seconds), ("before the flow", ahead), *report["timings"].items()]
+    rows.append(("publish", publishing))
     for name, arm in report["arms"].items():
         rows += [
             (f"{name}: made", arm["checkpoint"].get("made_seconds")),
@@ -134,7 +136,8 @@ def table(report: dict[str, Any], seconds: float, ahead: float) -> str:
             (f"{name}: tasks", arm["speed"]["evaluation_seconds"]),
             (f"{name}: timing", (arm.get("bench") or {}).get("seconds")),
         ]
-    rows.append(("besides", seconds - ahead - sum(report["timings"].values())))
+    besides = seconds - ahead - sum(report["timings"].values()) - publishing
+    rows.append((f"between them, and at the end: {100 * besides / seconds:.1f} %", besides))
     lines = [f"| {stage} | {took:.1f} |" for stage, took in rows if took is not None]
     return "\n".join(["", "| stage | seconds |", "|---|--:|", *lines])
 
@@ -168,22 +171,31 @@ def main() -> int:
     command = [sys.executable, "-m", "deployments", "run", str(file), "--again"]
     changes = [word for one in given.set for word in ("--set", one)]
     page = None
-    flow = began
+    flow = compared = published = began
     with subprocess.Popen(
-        [*command, *changes], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ
+        [*command, *changes],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env=os.environ,
     ) as child:
         assert child.stdout
         for line in child.stdout:
             print(f"{time.time() - began:6.1f} {line}", end="", flush=True)
             if "Beginning flow run" in line:
                 flow = time.time()
+            if "Task run 'compare-" in line and "Finished in" in line:
+                compared = time.time()
+            if "Task run 'publish'" in line and "Finished in" in line:
+                published = time.time()
             if line.startswith("report: "):
                 page = Path(line.removeprefix("report: ").strip())
     ended = time.time()
     if page is None:
         return child.returncode or 1
     report = json.loads(page.with_name("report.json").read_text())
-    print(table(report, ended - began, flow - began))
+    print(table(report, ended - began, flow - began, published - compared))
     spans = timing_spans(page.parent)
     print(
         f"\nThe accelerator was busy {busy.share([(began, ended)]):.0f} % of the time, "
