@@ -6,6 +6,7 @@ import argparse
 import errno
 import json
 import os
+import select
 import sys
 from functools import partial
 from pathlib import Path
@@ -61,6 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"assay: {error}", file=sys.stderr)
         return exit_codes.BAD_INPUT
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return exit_codes.FAILED
         if (plain := _of_the_machine(error)) is None:
             raise
         print(f"assay: {plain}", file=sys.stderr)
@@ -87,6 +90,17 @@ def _carry_out(given: argparse.Namespace) -> int:
     if given.command == "preflight":
         return _preflight(spec)
     return _run(spec, again=given.again)
+
+
+def _nobody_reads() -> bool:
+    """Return whether whoever read what is printed here has gone, as `head` does; be quiet then."""
+    pipe = select.poll()
+    pipe.register(sys.stdout, 0)
+    if not any(event & select.POLLERR for _, event in pipe.poll(0)):
+        return False
+    # Python writes what is left once more when it ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def _of_the_machine(error: Exception) -> AssayError | None:

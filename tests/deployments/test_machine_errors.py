@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 
 import httpx
 import pytest
@@ -21,3 +23,14 @@ def test_a_full_disk_and_a_lost_api_fit_in_one_sentence() -> None:
 @pytest.mark.parametrize("error", [OSError(errno.EACCES, "denied"), ValueError("other")])
 def test_other_errors_keep_their_traceback(error: Exception) -> None:
     assert _of_the_machine(error) is None
+
+
+def test_who_reads_a_few_lines_and_goes_sees_no_traceback() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "deployments", "show", "sample"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as shown:  # fmt: skip
+        assert shown.stdout and shown.stderr
+        shown.stdout.close()
+        assert shown.stderr.read() == ""
+    assert shown.returncode == 1
