@@ -20,7 +20,12 @@ import pytest
 
 from infra.machine import device
 
-H100: dict[str, Any] = {"name": "NVIDIA H100 80GB HBM3", "memory": 81559 * 2**20, "processes": []}
+H100: dict[str, Any] = {
+    "name": "NVIDIA H100 80GB HBM3", "memory": 81559 * 2**20, "processes": [],
+    "watts": 0, "energy": None, "divided": False,
+}  # fmt: skip
+"""`energy` is in millijoules at the time 0 of the clock that all processes share; it grows by
+`watts`."""
 
 _LIBRARY = '''
 import ctypes, json, time
@@ -88,6 +93,23 @@ def processes(handle, count, filled):
     return 0
 
 
+def energy(handle, filled):
+    gpu = number(handle)
+    if gpu["energy"] is None:
+        return UNSUPPORTED
+    spent = gpu["energy"] + int(1000 * gpu["watts"] * time.monotonic())
+    ctypes.cast(filled, POINTER(c_ulonglong))[0] = spent
+    return 0
+
+
+def divided(handle, now, later):
+    if number(handle)["divided"] is None:
+        return UNSUPPORTED
+    for filled in (now, later):
+        ctypes.cast(filled, POINTER(c_uint))[0] = number(handle)["divided"]
+    return 0
+
+
 def count(filled):
     ctypes.cast(filled, POINTER(c_uint))[0] = len(state()["gpus"])
     return 0
@@ -110,6 +132,8 @@ class Library:
         lambda gpu, buffer, size: write(buffer, size, number(gpu)["name"]),
         c_void_p, c_void_p, c_uint)
     nvmlDeviceGetMemoryInfo = function(memory, c_void_p, c_void_p)
+    nvmlDeviceGetTotalEnergyConsumption = function(energy, c_void_p, c_void_p)
+    nvmlDeviceGetMigMode = function(divided, c_void_p, c_void_p, c_void_p)
     nvmlDeviceGetComputeRunningProcesses_v3 = function(processes, c_void_p, c_void_p, c_void_p)
 
 

@@ -30,6 +30,9 @@ _FOLDER_MODE = 0o1777
 _FILE_MODE = 0o644
 """Locking needs reading alone, so another user's file will do."""
 
+GPU = "gpu-"
+"""What the slot of a GPU is called, before its UUID."""
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -66,7 +69,7 @@ def allowed(device: Device, accelerators: str | None) -> tuple[Slot, ...] | None
     if device.kind == "cpu":
         entries = [word.strip() for word in (accelerators or "0").split(",")]
         return tuple(Slot(f"cpu-{entry}", None) for entry in entries if entry.isalnum())
-    return tuple(Slot(f"gpu-{gpu.uuid}", gpu.visible) for gpu in choose_gpus(gpus(), accelerators))
+    return tuple(Slot(f"{GPU}{gpu.uuid}", gpu.visible) for gpu in choose_gpus(gpus(), accelerators))
 
 
 @contextlib.contextmanager

@@ -37,6 +37,10 @@ class Card(Record):
     memory_bytes: int | None
     """None for one that has no memory of its own."""
 
+    energy_millijoules: int | None = None
+    """That the whole board has taken since its driver was loaded. None where the driver does not
+    tell, and of one that is divided (MIG)."""
+
     processes: tuple[Process, ...]
 
 
@@ -53,6 +57,11 @@ class Answer(Record):
     gpus: tuple[Card, ...] = ()
 
 
+def command() -> tuple[str, ...]:
+    """Return what asks the driver, and prints an `Answer`."""
+    return (sys.executable, "-I", str(_QUERY))
+
+
 def ask(seconds: float) -> Answer:
     """Ask the driver.
 
@@ -61,9 +70,8 @@ def ask(seconds: float) -> Answer:
     """
     try:
         query = subprocess.run(
-            [sys.executable, "-I", _QUERY],
-            capture_output=True, text=True, timeout=seconds, check=False,
-        )  # fmt: skip
+            command(), capture_output=True, text=True, timeout=seconds, check=False
+        )
         return Answer.model_validate_json(query.stdout)
     except subprocess.TimeoutExpired:
         return Answer(error=f"no answer within {seconds:g} seconds")

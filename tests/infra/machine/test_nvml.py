@@ -15,10 +15,20 @@ from tests.stand_in_driver import Driver, present
 
 GOLDEN = Path(__file__).with_name("nvml_answer.json")
 LISTED: list[dict[str, Any]] = [
-    {"uuid": "GPU-7a22cc4a", "processes": [(436, 2566 * 2**20), (437, 100)]},
+    {
+        "uuid": "GPU-7a22cc4a",
+        "processes": [(436, 2566 * 2**20), (437, 100)],
+        "energy": 86_400_000_000,
+    },
     {"uuid": "GPU-7b0e1c9f", "lost": True},
-    {"uuid": "GPU-c3a4d1e2", "name": "NVIDIA GB10", "memory": None, "processes": [(436, None)]},
-    {"uuid": "GPU-d3a4d1e2", "processes": None},
+    {
+        "uuid": "GPU-c3a4d1e2",
+        "name": "NVIDIA GB10",
+        "memory": None,
+        "processes": [(436, None)],
+        "divided": None,
+    },
+    {"uuid": "GPU-d3a4d1e2", "processes": None, "energy": 5_000, "divided": True},
 ]
 
 
