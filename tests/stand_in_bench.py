@@ -10,6 +10,7 @@ goes on, `kills-and-ends` fails as one does whose server is gone.
 
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -52,9 +53,15 @@ def main() -> int:
         "some-failed": {"completed": 15, "failed": 1},
         "other-lengths": {"total_input_tokens": 16 * 200, "total_output_tokens": 16 * 8},
     }.get(mode, {})
+    if request["meter"]:
+        result["readings"] = [[reading(request["meter"]), reading(request["meter"])]]
     response["results"] = [result] * (len(kept) - (mode == "few"))
     answered.write_text(json.dumps(response))
     return 0
+
+
+def reading(meter: list[str]) -> str:
+    return subprocess.run(meter, capture_output=True, text=True, check=True).stdout
 
 
 def server(arguments: list[str]) -> psutil.Process:

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from infra.contracts.capability import Capability
 from infra.contracts.records import ServerRecord
 from infra.engines.load import Load
+from infra.machine.energy import Meter
 
 
 class Endpoint(Protocol):
@@ -32,6 +33,10 @@ class Endpoint(Protocol):
     @property
     def can(self) -> frozenset[Capability]:
         """What it can do, as far as that is known before any request."""
+
+    @property
+    def meter(self) -> Meter | None:
+        """What reads the energy of its accelerators; none where nobody knows which are its own."""
 
     def load(self) -> Load | None:
         """Return what it has to do; none if it does not say. May be called from any thread."""

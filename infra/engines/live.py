@@ -36,6 +36,7 @@ from infra.engines.load import Load, Names
 from infra.engines.load import ask as ask_load
 from infra.engines.watchdog import ONE_TOKEN, Watchdog
 from infra.machine import ports
+from infra.machine.energy import Meter, meter_of
 from infra.machine.leases import Lease
 from infra.machine.processes import Child, start
 from infra.machine.ticker import Ticker
@@ -113,6 +114,9 @@ class LiveServer:
     """What it was seen to answer, or every engine of its kind does."""
 
     record: ServerRecord
+    meter: Meter | None
+    """What reads the energy of its accelerators; none without leased ones."""
+
     _manner: Manner = field(repr=False)
     _child: Child = field(repr=False)
     _watchdog: Watchdog = field(repr=False)
@@ -267,6 +271,10 @@ def serve_command(
                 window=window,
                 can=manner.can | {Capability.CHAT} if chat else manner.can,
                 record=record,
+                meter=meter_of(
+                    lease.slots if lease else None,
+                    lambda: [process.pid for process in child.survivors()],
+                ),
                 _manner=manner,
                 _child=child,
                 _watchdog=watchdog,

@@ -72,8 +72,16 @@ def ask(seconds: float) -> Answer:
         query = subprocess.run(
             command(), capture_output=True, text=True, timeout=seconds, check=False
         )
-        return Answer.model_validate_json(query.stdout)
     except subprocess.TimeoutExpired:
         return Answer(error=f"no answer within {seconds:g} seconds")
-    except (OSError, ValidationError):
+    except OSError:
+        return Answer(error="no answer")
+    return understood(query.stdout)
+
+
+def understood(said: str) -> Answer:
+    """Return what `command` has printed."""
+    try:
+        return Answer.model_validate_json(said)
+    except ValidationError:
         return Answer(error="no answer")

@@ -43,6 +43,10 @@ class Address:
             [Capability.COMPLETIONS, Capability.TOKEN_PROMPTS, Capability.ECHO_LOGPROBS]
         )
 
+    @property
+    def meter(self) -> None:
+        """None: nobody knows what it computes on."""
+
     def load(self) -> Load | None:
         """Return what it has to do, if it is an engine whose metrics we know."""
         return ask(

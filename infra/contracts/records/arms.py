@@ -243,6 +243,26 @@ class SpeedPoint(Record):
     """Of each request that was answered, milliseconds to its first token and for each further one;
     none of an answer of one token. Empty where an earlier version timed."""
 
+    joules: float | None = None
+    """That the boards of its accelerators took while all requests were asked, by the driver's
+    counters. None where nobody can tell; see `infra.machine.energy`."""
+
+    @property
+    def joules_per_output_token(self) -> float | None:
+        """Joules over all written tokens: their prompts were read for them, so it is in it."""
+        return self._joules_per(self.output_tokens_per_second)
+
+    @property
+    def joules_per_token(self) -> float | None:
+        """Joules over all tokens, read or written."""
+        return self._joules_per(self.total_tokens_per_second)
+
+    def _joules_per(self, tokens_per_second: float) -> float | None:
+        # What failed took energy as well, and nobody counted its tokens.
+        if self.joules is None or self.failed or not tokens_per_second:
+            return None
+        return self.joules / (tokens_per_second * self.seconds)
+
     def goodput(self, ttft_ms: float | None, tpot_ms: float | None) -> float | None:
         """Return the requests a second that kept an objective (Zhong et al., 2024, DistServe).
 

@@ -26,6 +26,7 @@ from infra.engines.connection import connect
 from infra.engines.endpoint import ServedEndpoint
 from infra.engines.port import Setup
 from infra.engines.timing import Point, Timing, half_width, left_out
+from infra.machine.energy import Tally
 from infra.machine.ticker import Ticker
 from infra.store.content import digest_of
 
@@ -69,9 +70,11 @@ def time_points(
             short = min(point.output_tokens, _WARM_UP_TOKENS)
             warm = point.model_copy(update={"requests": point.concurrency, "output_tokens": short})
             _run(warm, "warm-up", server, vocabulary, progress)
-            started = time.monotonic()
-            answers, failures = _timed(point, server, vocabulary, progress)
-            seconds = time.monotonic() - started
+            tally = Tally(server.meter)
+            with tally.span():
+                started = time.monotonic()
+                answers, failures = _timed(point, server, vocabulary, progress)
+                seconds = time.monotonic() - started
             for text in (*map(str, answers), *failures):
                 print(point.what, text, file=lines)
             if not answers:
@@ -81,7 +84,7 @@ def time_points(
                     cause=failures[0] if failures else "",
                     remedy=f"Read {log}, and the server's log beside it.",
                 )
-            measured.append(_speed(point, answers, len(failures), seconds))
+            measured.append(_speed(point, answers, len(failures), seconds, tally.joules))
             found = _doubts(point, answers, len(failures))
             doubts += [f"{point.what}: {doubt}; see {log}" for doubt in found]
     doubts += left_out(points[len(measured) :], budget_seconds)
@@ -181,7 +184,9 @@ def _events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
             yield json.loads(text)
 
 
-def _speed(point: Point, answers: Sequence[_Answer], failed: int, seconds: float) -> SpeedPoint:
+def _speed(
+    point: Point, answers: Sequence[_Answer], failed: int, seconds: float, joules: float | None
+) -> SpeedPoint:
     times = tuple(
         (
             1000 * answer.first,
@@ -211,6 +216,7 @@ def _speed(point: Point, answers: Sequence[_Answer], failed: int, seconds: float
         seconds=seconds,
         half_width=half_width([answer.whole for answer in answers]),
         answers=times,
+        joules=joules,
     )
 
 

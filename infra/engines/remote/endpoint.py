@@ -89,6 +89,10 @@ class RemoteEndpoint:
         """What it was shown to do."""
         return can_of(self.found)
 
+    @property
+    def meter(self) -> None:
+        """None: what it computes on is not ours to read."""
+
     def load(self) -> Load | None:
         """Return none: what it has to do for others is not ours to follow."""
         return None

@@ -181,7 +181,8 @@ def _key(subject: Subject, command: Sequence[str]) -> str:
         # How it is started and what its log says of memory lie beside the timing.
         code_digest(
             "probes/speed", f"engines/{subject.engine.name}", "engines/timing.py",
-            "machine/device.py", "machine/beside.py",
+            "machine/device.py", "machine/beside.py", "machine/energy.py", "machine/nvml.py",
+            "machine/nvml_query.py",
         ),
         subject.conditions, speed, room, spec.evaluation.concurrency,
         # A processor works for an accelerator too.

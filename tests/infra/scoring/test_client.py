@@ -134,6 +134,10 @@ class Moving:
     def can(self) -> frozenset[Capability]:
         return frozenset()
 
+    @property
+    def meter(self) -> None:
+        return None
+
     def load(self) -> Load | None:
         return self._now.load()
 

@@ -4,20 +4,23 @@
 
 Runs in the server's environment and imports nothing of ours. It may be started before there is a
 request: it loads vLLM, which takes 10 to 20 seconds, and then waits for the file. The request
-(version 3):
+(version 4):
 
-    {"version": 3, "budget_seconds": float or null, "runs": [{"what": text,
-        "arguments": [text, …], "timed": null or
+    {"version": 4, "budget_seconds": float or null, "meter": [text, …] or null,
+        "runs": [{"what": text, "arguments": [text, …], "timed": null or
         {"part": int, "most": int, "precision": float, "seed": int}}, …]}
 
 `arguments` are those of the command line after `vllm bench serve`. A timed run asks `part` requests
 at a time, each part with prompts of its own, until the half-width of the 95 % interval of a
 request's mean time is at most `precision` of that mean, or `most` were asked. Once `budget_seconds`
-have passed since vLLM was loaded no warm-up begins, nor what it is for. The response:
+have passed since vLLM was loaded no warm-up begins, nor what it is for. `meter` is a command that
+prints what the accelerators have taken so far; it is run where no request is asked. The response:
 `results`, of every timed run what the command saves with `--save-result`, over all its parts,
-`half_width`, and as `answers` of each request the milliseconds to its first token and for each
-further one (null of an answer of one token). A run that fails ends all of them, with a traceback
-and exit code 1. Lines on stdout that start with `{"event"` tell of progress.
+`half_width`, as `answers` of each request the milliseconds to its first token and for each further
+one (null of an answer of one token), and as `readings` of each part what the meter printed before
+and after it (none without a meter, or where it cannot be run close enough). A run that fails ends
+all of them, with a traceback and exit code 1. Lines on stdout that start with `{"event"` tell of
+progress.
 
 The command itself would import vLLM again for every run, 10 to 20 seconds each time, and does not
 start at all with the CPU build, whose distribution has another name than it asks for.
@@ -26,12 +29,15 @@ start at all with the CPU build, whose distribution has another name than it ask
 import json
 import math
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
-VERSION = 3
+VERSION = 4
+METER_SECONDS = 5.0
 TWO_SIDED = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 """95 % quantiles of Student's t with 1, 2, … degrees of freedom; the last one for all above."""
 
@@ -67,11 +73,53 @@ def main():
                 return json.loads((Path(folder) / "result.json").read_text(encoding="utf-8"))
 
             if run["timed"]:
-                results.append(timed(ask, **run["timed"]))
+                with metered(serve, request["meter"]) as readings:
+                    results.append({**timed(ask, **run["timed"]), "readings": readings})
             else:
                 ask()
     response = {"version": VERSION, "results": results}
     response_file.write_text(json.dumps(response, indent=2), encoding="utf-8")
+
+
+@contextmanager
+def metered(serve, meter):
+    """Have a meter read right before and after each benchmark of the block, not while it runs.
+
+    Around all of the command one would measure how it loads a tokenizer and makes prompts, which is
+    a second or two of nothing.
+
+    Args:
+        serve: The module of the command, whose `benchmark` asks the requests.
+        meter: Command that prints a reading; none reads nothing.
+    """
+    readings = []
+    benchmark = getattr(serve, "benchmark", None)
+    if meter is None or benchmark is None:
+        yield readings
+        return
+
+    async def between(*given, **named):
+        before = reading(meter)
+        result = await benchmark(*given, **named)
+        readings.append([before, reading(meter)])
+        return result
+
+    serve.benchmark = between
+    try:
+        yield readings
+    finally:
+        serve.benchmark = benchmark
+
+
+def reading(meter):
+    """Return what a meter prints; nothing if it cannot be run."""
+    try:
+        found = subprocess.run(
+            meter, capture_output=True, text=True, timeout=METER_SECONDS, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return found.stdout
 
 
 def timed(ask, part, most, precision, seed):

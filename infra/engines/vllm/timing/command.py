@@ -24,7 +24,7 @@ from infra.machine.processes import describe_exit, start
 from infra.store.content import write_atomically
 
 WORKER = Path(__file__).with_name("bench_serve.py")
-PROTOCOL = 3
+PROTOCOL = 4
 
 _LOOK_SECONDS = 1.0
 _POINT_SECONDS = 3600.0
@@ -67,7 +67,8 @@ def time_points(
     )
     results: list[Result] = []
     if points:
-        asked = request(points, target, budget_seconds)
+        meter = server.meter.command if server.meter else None
+        asked = request(points, target, budget_seconds, meter)
         there = (
             worker(setup, server, folder=folder, log=log) if ahead is None else nullcontext(ahead)
         )
@@ -80,7 +81,7 @@ def time_points(
         for doubt in doubts(point, result)
     ]
     return Timing(
-        points=tuple(speed_point(point, result) for point, result in timed),
+        points=tuple(speed_point(point, result, server.meter) for point, result in timed),
         doubts=(*found, *left_out(points[len(results) :], budget_seconds)),
         command=("vllm", "bench", "serve", *arguments(points[0], target)) if points else (),
     )
@@ -117,9 +118,19 @@ def _measure(
 
 
 def request(
-    points: Sequence[Point], target: Target, budget_seconds: float | None
+    points: Sequence[Point],
+    target: Target,
+    budget_seconds: float | None,
+    meter: Sequence[str] | None = None,
 ) -> dict[str, object]:
-    """Return the worker's request: every point once to warm up, and then to be timed."""
+    """Return the worker's request: every point once to warm up, and then to be timed.
+
+    Args:
+        points: Where to measure.
+        target: Who is timed.
+        budget_seconds: After so many no point begins but the first; none for all.
+        meter: Command that reads what the accelerators have taken; none where nobody can tell.
+    """
     runs: list[dict[str, object]] = []
     for point in points:
         warming = f"warming up, {point.what}"
@@ -136,7 +147,12 @@ def request(
                 },
             },
         ]
-    return {"version": PROTOCOL, "budget_seconds": budget_seconds, "runs": runs}
+    return {
+        "version": PROTOCOL,
+        "budget_seconds": budget_seconds,
+        "meter": None if meter is None else [*meter],
+        "runs": runs,
+    }
 
 
 def _environment(server: ServedEndpoint) -> dict[str, str]:

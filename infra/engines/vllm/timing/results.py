@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from infra.contracts.records import SpeedPoint
 from infra.engines.timing import Point
+from infra.machine.energy import Meter
+from infra.machine.nvml import understood
 
 _OFF = 0.1
 """Share by which lengths may differ from those asked for; texts made of random tokens are not
@@ -40,18 +42,27 @@ class Result(BaseModel):
     answers: tuple[tuple[float, float | None], ...]
     """Of each answered request, milliseconds to the first token and for each further one."""
 
+    readings: tuple[tuple[str, str], ...] = ()
+    """Of each part, what the driver of its accelerators told right before and right after it."""
+
 
 class Response(BaseModel):
     """What the worker leaves."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
-    version: Literal[3]
+    version: Literal[4]
     results: list[Result]
 
 
-def speed_point(point: Point, result: Result) -> SpeedPoint:
-    """Return what was measured at one point."""
+def speed_point(point: Point, result: Result, meter: Meter | None) -> SpeedPoint:
+    """Return what was measured at one point.
+
+    Args:
+        point: Where.
+        result: What the worker measured.
+        meter: Of the server, which still lives.
+    """
     return SpeedPoint(
         input_tokens=point.input_tokens,
         output_tokens=point.output_tokens,
@@ -68,7 +79,17 @@ def speed_point(point: Point, result: Result) -> SpeedPoint:
         seconds=result.duration,
         half_width=result.half_width,
         answers=result.answers,
+        joules=_joules(result, meter),
     )
+
+
+def _joules(result: Result, meter: Meter | None) -> float | None:
+    """Return what all parts took together; none if that of one is not known."""
+    if meter is None or not result.readings:
+        return None
+    parts = [meter.joules(*map(understood, part)) for part in result.readings]
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
 
 
 def doubts(point: Point, result: Result) -> Iterator[str]:

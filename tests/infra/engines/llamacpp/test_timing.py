@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,7 +18,10 @@ from infra.engines.llamacpp.engine import LlamaCpp
 from infra.engines.llamacpp.timing import time_points
 from infra.engines.port import Setup
 from infra.engines.timing import Point
+from infra.machine.accelerators import Slots
 from infra.machine.device import detect
+from infra.machine.energy import Meter, meter_of
+from tests.stand_in_driver import present
 
 POINTS = [
     Point(input_tokens=24, output_tokens=9, concurrency=2, requests=5),
@@ -33,6 +36,11 @@ class Streams:
         self.fault, self.bodies = fault, list[Any]()
         self.base_url, self.headers, self.model = "", {"Authorization": "Bearer key"}, "tiny"
         self.dead = False
+        self.meter: Meter | None = None
+        self.computes: Callable[[], None] = lambda: None
+        """Called for each request, one at a time."""
+
+        self.one = threading.Lock()
 
     def raise_if_dead(self) -> None:
         if self.dead:
@@ -48,7 +56,9 @@ class Streams:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                streams.bodies.append(body)
+                with streams.one:
+                    streams.bodies.append(body)
+                    streams.computes()
                 if streams.fault == "dies":
                     streams.dead = True
                 self.send_response(500 if streams.fault == "refuses" else 200)
@@ -119,6 +129,27 @@ def test_every_point_is_warmed_up_and_then_timed(setup: Setup, tmp_path: Path) -
     point = timing.points[0]
     assert 0 < point.ttft_ms_median <= point.ttft_ms_p99
     assert point.total_tokens_per_second > point.output_tokens_per_second > 0
+
+
+def test_the_energy_of_a_point_is_that_of_its_timed_requests(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = {"uuid": "GPU-1", "energy": 1_000}
+    with present(tmp_path, [gpu], monkeypatch) as driver, Streams().running() as server:
+
+        def compute() -> None:
+            driver.state["gpus"][0]["energy"] += 90_000
+            driver.write()
+
+        server.computes = compute
+        server.meter = meter_of(Slots(("gpu-GPU-1",), (), {}), list)
+        timing = timed(setup, server, tmp_path)
+        server.meter = None
+        without = timed(setup, server, tmp_path)
+    assert [point.joules for point in timing.points] == [5 * 90, 2 * 90], "without the warm-ups"
+    assert timing.points[0].joules_per_output_token == pytest.approx(90 / 9)
+    assert timing.points[0].joules_per_token == pytest.approx(90 / (9 + 24))
+    assert [point.joules for point in without.points] == [None, None]
 
 
 def test_prompts_are_the_same_each_time(setup: Setup, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,12 @@ from infra.contracts.specs import (
     TaskSpec,
 )
 from infra.engines.live import LiveServer
+from infra.machine.energy import Meter
 from infra.probes.speed import BenchProbe
 from tests.conftest import PrintProgress
 from tests.infra.probes.subjects import checkpoint_at, subject_of
 from tests.secret_search import files_with, watched
+from tests.stand_in_driver import present
 
 
 def time_it(server: LiveServer, model: Path, environment: PythonEnvironment, folder: Path) -> None:
@@ -43,12 +46,20 @@ def time_it(server: LiveServer, model: Path, environment: PythonEnvironment, fol
         )
     )
     key = server.api_key.get_secret_value()
-    with watched([], "") as seen:
-        probe.take(server, restarts_left=0)
+    gpu = {"uuid": "GPU-1", "energy": 1_000, "watts": 500}
+    metered = replace(server, meter=Meter(("GPU-1",), list))
+    with (
+        watched([], "") as seen,
+        pytest.MonkeyPatch.context() as patch,
+        present(folder, [gpu], patch),
+    ):
+        probe.take(metered, restarts_left=0)
     bench = probe.found()
     assert bench is not None
     assert [(point.input_tokens, point.concurrency) for point in bench.points] == [(24, 1), (24, 2)]
     for point in bench.points:
+        assert point.joules is not None, "the real command asks where its meter is read"
+        assert point.joules >= 500 * point.seconds
         assert (point.requests, point.failed) == (12, 0), "of two parts"
         assert point.half_width is not None and 0 < point.half_width < 5
         assert 0 < point.ttft_ms_median <= point.ttft_ms_p99

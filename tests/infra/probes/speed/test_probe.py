@@ -19,6 +19,8 @@ from infra.contracts.specs import AwqSpec, EvaluationSpec, ModelSpec, RunSpec
 from infra.engines.live import LiveServer
 from infra.engines.restarts import work_through
 from infra.engines.vllm.timing import command as client
+from infra.machine.accelerators import Slots
+from infra.machine.energy import meter_of
 from infra.probes import speed
 from infra.probes.speed import BenchProbe
 from infra.store.run_folder import RunFolder
@@ -29,6 +31,7 @@ from tests.infra.probes.speed.served import KEY, serving
 from tests.infra.probes.subjects import checkpoint_at, subject_of
 from tests.process_marks import Marked
 from tests.secret_search import files_with
+from tests.stand_in_driver import present
 
 STAND_IN = Path(__file__).parents[3] / "stand_in_bench.py"
 CONFIG = {
@@ -371,6 +374,30 @@ def test_requests_that_failed_and_other_lengths_are_said(stage: Stage) -> None:
     said = "\n".join(stage.said)
     assert "prompts had 200 tokens instead of 128" in said
     assert "answers had 8 tokens instead of 32" in said
+
+
+def test_what_its_accelerators_take_is_kept_beside_the_time(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = {"uuid": "GPU-1", "energy": 1_000, "watts": 500}
+    probe = stage.probe("good", speed={"concurrencies": [1, 4]})
+    with present(stage.folder, [gpu], monkeypatch) as driver:
+        slots = Slots(("gpu-GPU-1",), (), {})
+        server = replace(stage.started(probe), meter=meter_of(slots, list))
+        probe.take(server, restarts_left=0)
+        bench = probe.found()
+        assert bench is not None
+        joules = [point.joules for point in bench.points]
+        assert all(joules)
+        again = stage.probe("good", speed={"concurrencies": [1, 4]}).found()
+        assert again is not None
+        assert [point.joules for point in again.points] == joules
+        driver.holds((17, 1), (18, 1))
+        other = stage.probe("good", conditions="others")
+        other.take(replace(stage.started(other), meter=server.meter), restarts_left=0)
+        bench = other.found()
+        assert bench is not None, "what cannot be told costs no timing"
+        assert bench.points[0].joules is None
 
 
 def test_points_beyond_the_window_are_left_out_which_is_said(stage: Stage) -> None:

@@ -100,6 +100,10 @@ class Completions:
     def can(self) -> frozenset[Capability]:
         return frozenset(Capability)
 
+    @property
+    def meter(self) -> None:
+        return None
+
     def load(self) -> Load | None:
         return ask(self.base_url.removesuffix("/v1"), self.headers, [NAMES])
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
+import json
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -108,3 +112,67 @@ def test_more_requests_than_the_table_has_are_never_taken_for_better_known() -> 
     found, exact = bench.half_width(NOISY), half_width(NOISY)
     assert exact is not None
     assert exact <= found <= 1.15 * exact
+
+
+CLOCK = [sys.executable, "-I", "-c", "import time; print(time.perf_counter())"]
+"""A meter that says when it was read, by the clock that all processes share."""
+
+
+class Serve(SimpleNamespace):
+    """The module of the command, as far as it asks requests: it takes its time around them too."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[float, float]] = []
+        super().__init__(benchmark=self._benchmark)
+
+    async def _benchmark(self, *, seconds: float) -> str:
+        began = time.perf_counter()
+        await asyncio.sleep(seconds)
+        self.spans.append((began, time.perf_counter()))
+        return "measured"
+
+    def main(self, seconds: float = 0.05) -> str:
+        time.sleep(0.05)
+        return asyncio.run(self.benchmark(seconds=seconds))
+
+
+def test_a_meter_is_read_before_and_after_each_part_and_never_within() -> None:
+    serve = Serve()
+    with bench.metered(serve, CLOCK) as readings:
+        said = []
+        for _ in range(2):
+            began = time.perf_counter()
+            said.append(serve.main())
+            loaded = began + 0.05
+            before = float(readings[-1][0])
+            assert before > loaded, "what comes before the requests is not in it"
+    assert said == ["measured"] * 2
+    assert len(readings) == 2
+    for (before, after), (began, ended) in zip(readings, serve.spans, strict=True):
+        assert float(before) < began < ended < float(after)
+    serve.main()
+    assert len(readings) == 2, "afterwards nothing is read"
+
+
+@pytest.mark.parametrize(
+    ("meter", "read"),
+    [(None, []), (["/does/not/exist"], [["", ""]]), (["/bin/false"], [["", ""]])],
+)
+def test_a_meter_that_cannot_be_read_costs_no_measurement(
+    meter: list[str] | None, read: list[list[str]]
+) -> None:
+    serve = Serve()
+    with bench.metered(serve, meter) as readings:
+        assert serve.main() == "measured"
+    assert readings == read
+
+
+def test_a_meter_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "METER_SECONDS", 0.2)
+    assert bench.reading(["sleep", "600"]) == ""
+
+
+def test_a_command_that_asks_in_another_way_is_timed_without() -> None:
+    with bench.metered(SimpleNamespace(), CLOCK) as readings:
+        pass
+    assert json.loads(json.dumps(readings)) == []
