@@ -9,6 +9,7 @@ from infra.contracts import wording
 from infra.contracts.records import CheckpointSummary, MetricComparison, Pair
 from infra.engines.registry import title
 from infra.judging.statistics import RANDOMIZATION
+from infra.report import energy
 from infra.report.text import capitalized
 from infra.report.words import FIDELITY, RECOVERY, holm_over
 
@@ -111,6 +112,7 @@ def speed_note(pair: Pair) -> str:
         f"{engine} {bench.engine_version} on {bench.device}, by `{program}`, {lengths} tokens "
         "an answer, baseline → candidate, both with the flags of the tasks. Times are medians of "
         f"{requests} requests a point; below 1× a time is shorter."
+        f"{_joules(energy.of_points(pair))}"
     )
 
 
@@ -131,8 +133,12 @@ def evaluation_time_note(pair: Pair) -> str:
     at = f" with {count} questions in flight" if count else ""
     return (
         f"The time is that of these tasks{at}, not a benchmark of serving. Reused scores keep the "
-        "time they once took."
+        f"time they once took.{_joules(energy.of_tasks(pair))}"
     )
+
+
+def _joules(told: bool) -> str:
+    return f" {energy.NOTE}" if told else ""
 
 
 def _counts(clusters: Sequence[int]) -> str:

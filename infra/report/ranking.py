@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from infra.contracts import wording
 from infra.contracts.records import ArmResult, Bench, MetricValue, Pair, Report
 from infra.probes.speed.comparing import shortest_prompts
+from infra.report import energy
 from infra.report.changed import changed
 from infra.report.tables import Table
 from infra.suite.metrics import in_points
@@ -42,6 +43,9 @@ class Standing:
     first_token_ms: float | None
     """Median time to the first token, one request at a time or the fewest that were timed."""
 
+    joules_per_right: float | None = None
+    """Energy of a right answer, of all tasks together; none where nobody can tell."""
+
     @property
     def is_baseline(self) -> bool:
         """Whether the others are held against it."""
@@ -64,7 +68,9 @@ def standings(report: Report) -> list[Standing]:
 def table(report: Report) -> Table:
     """Return the ranking as plain cells."""
     rows = []
-    for one in standings(report):
+    found = standings(report)
+    known = any(one.joules_per_right for one in found)
+    for one in found:
         rows.append({
             "Arm": one.name,
             "Verdict": one.status or "-",
@@ -73,6 +79,8 @@ def table(report: Report) -> Table:
             "Loaded": _or_dash(one.memory_bytes, wording.size),
             "Tokens a second": _or_dash(one.tokens_per_second, wording.number),
             "First token, ms": _or_dash(one.first_token_ms, wording.number),
+            **({"Joules a right answer": _or_dash(one.joules_per_right, wording.number)}
+               if known else {}),
             "What": one.what,
         })  # fmt: skip
     return Table("The candidates, ranked", rows)
@@ -146,6 +154,7 @@ def _standing(
         memory_bytes=arm.bench.memory.weights_bytes if arm.bench else None,
         tokens_per_second=written_tokens_per_second(arm.bench),
         first_token_ms=points[0].ttft_ms_median if points else None,
+        joules_per_right=energy.per_right_of_all(arm),
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from infra.contracts import wording
 from infra.contracts.records import (
@@ -22,6 +23,7 @@ from infra.contracts.specs import SpeedSpec
 from infra.judging.comparison import decisive
 from infra.probes.speed import SpeedPair, summary
 from infra.probes.speed.comparing import NOTABLE
+from infra.report import energy
 
 _SIDES: tuple[tuple[Side, str], ...] = (("baseline", "Baseline"), ("candidate", "Candidate"))
 
@@ -214,12 +216,28 @@ def overlap(pair: Pair) -> Table | None:
     return Table("Rows that share words with the calibration set", rows) if rows else None
 
 
+class _Column(NamedTuple):
+    """What a table of measuring points shows in a column."""
+
+    value: Callable[[SpeedPoint], float | None]
+    more_is_better: bool | None = None
+    """None where it says nothing of how good an arm is."""
+
+    worse: str = "slower"
+    """What a candidate is that is clearly worse."""
+
+    optional: bool = False
+    """Whether the column is left out where no point has a value."""
+
+
 def speed(pair: Pair) -> Table | None:
     """Return medians at every point that was timed."""
     return _speed(pair, "Speed, medians", {
-        "First token, ms": (lambda point: point.ttft_ms_median, False),
-        "Each further token, ms": (lambda point: point.tpot_ms_median, False),
-        "Written tokens a second": (lambda point: point.output_tokens_per_second, True),
+        "First token, ms": _Column(lambda point: point.ttft_ms_median, False),
+        "Each further token, ms": _Column(lambda point: point.tpot_ms_median, False),
+        "Written tokens a second": _Column(lambda point: point.output_tokens_per_second, True),
+        "Joules a written token":
+            _Column(lambda point: point.joules_per_output_token, False, "more", optional=True),
         **_goodput(pair.report.spec.speed),
     })  # fmt: skip
 
@@ -231,19 +249,20 @@ def _goodput(spec: SpeedSpec) -> dict[str, _Column]:
         return {}
     limits = [(first, "first token"), (further, "each further")]
     words = ", ".join(f"{what} ≤ {wording.number(ms)} ms" for ms, what in limits if ms is not None)
-    return {
-        f"Goodput, requests a second ({words})": (lambda one: one.goodput(first, further), True)
-    }
+    head = f"Goodput, requests a second ({words})"
+    return {head: _Column(lambda one: one.goodput(first, further), True)}
 
 
 def slowest(pair: Pair) -> Table | None:
     """Return the slowest in a hundred, and what all tokens together come to."""
     return _speed(pair, "Speed, slowest in a hundred requests", {
-        "First token, ms": (lambda point: point.ttft_ms_p99, False),
-        "Each further token, ms": (lambda point: point.tpot_ms_p99, False),
-        "All tokens a second": (lambda point: point.total_tokens_per_second, True),
-        "Requests": (lambda point: point.requests, None),
-        "Failed": (lambda point: point.failed, None),
+        "First token, ms": _Column(lambda point: point.ttft_ms_p99, False),
+        "Each further token, ms": _Column(lambda point: point.tpot_ms_p99, False),
+        "All tokens a second": _Column(lambda point: point.total_tokens_per_second, True),
+        "Joules a token of all":
+            _Column(lambda point: point.joules_per_token, False, "more", optional=True),
+        "Requests": _Column(lambda point: point.requests),
+        "Failed": _Column(lambda point: point.failed),
     })  # fmt: skip
 
 
@@ -262,6 +281,9 @@ def memory(pair: Pair) -> Table:
         None if pair.verdict.stopped_after is not None else took,
         _pair("Documents a second in the tasks", baseline.speed.documents_per_second,
               candidate.speed.documents_per_second, wording.number),
+        *(_pair(f"Joules a right answer of {name}", energy.per_right(scores),
+                energy.per_right(candidate.tasks[name]), wording.number)
+          for name, scores in baseline.tasks.items() if name in candidate.tasks),
     ]  # fmt: skip
     return Table("Size, memory and time", [row for row in rows if row])
 
@@ -295,34 +317,39 @@ def _pair(
     }
 
 
-_Column = tuple[Callable[[SpeedPoint], float | None], bool | None]
-"""What it shows; whether more of it is better, none where it says nothing about speed."""
-
-
 def _speed(pair: Pair, caption: str, columns: dict[str, _Column]) -> Table | None:
     pairs = summary(pair.baseline.bench, pair.candidate.bench)
+    columns = {
+        head: column
+        for head, column in columns.items()
+        if not column.optional or any(any(_values(point, column)) for point in pairs)
+    }
     rows, marked = [], set()
     for place, point in enumerate(pairs):
         row = {
             "Prompt, tokens": f"{point.input_tokens:,}",
             "At a time": f"{point.concurrency:,}",
         }
-        for head, (value, more_is_better) in columns.items():
-            row[head], worse = _beside(point, value, more_is_better)
+        for head, column in columns.items():
+            row[head], worse = _beside(point, column)
             if worse:
                 marked.add((place, head))
         rows.append(row)
     return Table(caption, rows, frozenset(marked)) if rows else None
 
 
-def _beside(
-    pair: SpeedPair, value: Callable[[SpeedPoint], float | None], more_is_better: bool | None
-) -> tuple[str, bool]:
-    """Return `412 → 300 (0.73×)`, and whether the candidate is clearly slower."""
-    baseline, candidate = (value(p) if p else None for p in (pair.baseline, pair.candidate))
+def _values(pair: SpeedPair, column: _Column) -> tuple[float | None, float | None]:
+    """Return what a column shows of the baseline and of the candidate."""
+    baseline, candidate = (column.value(p) if p else None for p in (pair.baseline, pair.candidate))
+    return baseline, candidate
+
+
+def _beside(pair: SpeedPair, column: _Column) -> tuple[str, bool]:
+    """Return `412 → 300 (0.73×)`, and whether the candidate is clearly worse."""
+    baseline, candidate = _values(pair, column)
     text = " → ".join("-" if v is None else wording.number(v) for v in (baseline, candidate))
-    if more_is_better is None or not baseline or candidate is None:
+    if column.more_is_better is None or not baseline or candidate is None:
         return text, False
     ratio = candidate / baseline
-    worse = ratio * (1 + NOTABLE) < 1 if more_is_better else ratio > 1 + NOTABLE
-    return f"{text} ({ratio:.2f}×{', slower' if worse else ''})", worse
+    worse = ratio * (1 + NOTABLE) < 1 if column.more_is_better else ratio > 1 + NOTABLE
+    return f"{text} ({ratio:.2f}×{f', {column.worse}' if worse else ''})", worse

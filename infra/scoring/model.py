@@ -26,6 +26,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from infra.contracts.errors import EvaluationError
 from infra.engines.endpoint import Endpoint
 from infra.engines.remote.endpoint import RemoteEndpoint
+from infra.machine.energy import Tally
 from infra.scoring.address import Address
 from infra.scoring.answers import Answers
 from infra.scoring.batches import batches
@@ -102,6 +103,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         self._identity = identity
         self._answers: Answers | None = None
         self._reads: bool | None = None
+        self._tally = Tally(self._server.meter)
         self._warned = False
         # A BOS before each part would be one too many.
         self._by_lines = (
@@ -146,6 +148,13 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
     def concurrency(self) -> int:
         """The most questions that were in flight."""
         return self._pace.highest
+
+    @property
+    def joules(self) -> float | None:
+        """What the server's accelerators took while it was asked; none where nobody can tell, or
+        where any answer was kept from before.
+        """
+        return self._tally.joules
 
     def close(self) -> None:
         """Close the file of answers. The model may be used again."""
@@ -330,6 +339,8 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         """Return the answer to each question, from the file or from the server."""
         answers = self._open_answers()
         replies = answers.lookup(questions)
+        if replies:
+            self._tally.give_up()
         documents = {owner for question in questions for owner in owners[question]}
         missing = [question for question in questions if question not in replies]
         waiting = Counter(owner for question in missing for owner in set(owners[question]))
@@ -355,11 +366,12 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
                 self.done += finished
                 bar.update(finished)
 
-            self._client.ask(
-                batches(self._ordered(missing), forces=self._client.forces),
-                receive,
-                lambda one: name_of(owners[one][0]),
-            )
+            with self._tally.span():
+                self._client.ask(
+                    batches(self._ordered(missing), forces=self._client.forces),
+                    receive,
+                    lambda one: name_of(owners[one][0]),
+                )
         return replies
 
     def _ordered(self, questions: Sequence[Question]) -> Sequence[Question]:

@@ -160,6 +160,11 @@ class TaskScores(Record):
     submission: SubmissionFile | None = None
     """Of a task whose rows have no labels: it decides nothing."""
 
+    joules: float | None = None
+    """That the boards of the server's accelerators took while its rows were asked, by the driver's
+    counters; of a group as a whole. None where nobody can tell, and where any answer was kept from
+    before; see `infra.machine.energy`."""
+
     reused: bool = False
     """True if an earlier run had already paid for it."""
 

@@ -118,6 +118,8 @@ def evaluate(
         },
         samples=samples.name,
         seconds=round(time.monotonic() - started, 2),
+        # Asked in parts, it would be of a part.
+        joules=model.joules if only is None else None,
     )
 
 

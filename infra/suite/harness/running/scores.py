@@ -52,6 +52,7 @@ def task_scores(
     conditions: Mapping[str, Any],
     samples: str,
     seconds: float,
+    joules: float | None = None,
 ) -> TaskScores:
     """Return the record of one task or group, subtasks and subgroups below it.
 
@@ -64,6 +65,7 @@ def task_scores(
         conditions: Of the evaluation; see `TaskScores`.
         samples: Name of the samples file.
         seconds: Wall time of the whole entry.
+        joules: That asking all of it took; none where nobody can tell.
 
     Raises:
         EvaluationError: A primary metric is no finite number; another one is left out. Or a
@@ -123,6 +125,7 @@ def task_scores(
         subtasks=subtasks,
         samples=samples,
         seconds=seconds,
+        joules=joules,
         truncated=sum(row.truncated for row in own),
         nothing_to_ask=sum(bool(row.doc.get(NOT_ASKED)) for row in own),
         unfinished=sum(row.finish_reason == UNFINISHED for row in own),
