@@ -31,9 +31,12 @@ from infra.engines.live import LiveServer
 from infra.engines.vllm.server import serve, serve_command
 from infra.machine import ports
 from infra.machine.device import detect
+from infra.machine.leases import Lease, lease
 from infra.models.chat_template import has_chat_template
+from infra.store.settings import Settings
 from tests.infra.probes.speed.real import time_it
 from tests.process_marks import Marked, lives
+from tests.stand_in_driver import present
 
 ROOT = Path(__file__).parents[4]
 SERVER = ROOT / "tests" / "servers_for_tests.py"
@@ -61,12 +64,17 @@ class Bench:
         self.port = ports.find_free()
         self.marked = Marked()
         self.heard = Heard()
+        self.python = sys.executable
 
     def serve(
-        self, *faults: str, timeout_seconds: float = 60, chat: bool = True
+        self,
+        *faults: str,
+        timeout_seconds: float = 60,
+        chat: bool = True,
+        lease: Lease | None = None,
     ) -> AbstractContextManager[LiveServer]:
         return serve_command(
-            [sys.executable, "-I", "-u", str(SERVER), str(self.port), "base-1", *faults],
+            [self.python, "-I", "-u", str(SERVER), str(self.port), "base-1", *faults],
             env=self.marked.env | {"VLLM_API_KEY": KEY},
             port=self.port,
             served_name="base-1",
@@ -77,6 +85,7 @@ class Bench:
             timeout_seconds=timeout_seconds,
             log=self.log,
             progress=self.heard,
+            lease=lease,
         )
 
     def refused(self, *faults: str, timeout_seconds: float = 60) -> AssayError:
@@ -275,6 +284,35 @@ def test_chat_templates_are_found_where_tokenizers_keep_them(
     for name, content in files.items():
         (tmp_path / name).write_text(json.dumps(content))
     assert has_chat_template(tmp_path) is has
+
+
+def test_the_energy_of_a_server_is_that_of_its_leased_accelerators(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    settings = Settings(leases=tmp_path / "leases", accelerators="1")
+    gpus = [{"uuid": f"GPU-{name}", "energy": 1_000} for name in "ab"]
+    with (
+        present(tmp_path, gpus, monkeypatch) as driver,
+        lease(detect("cuda"), what="a test", settings=settings, progress=bench.heard) as held,
+        bench.serve(lease=held) as server,
+    ):
+        assert server.meter is not None
+        assert server.meter.uuids == ("GPU-b",)
+        listener = ports.listener(bench.port)
+        assert listener is not None
+        driver.holds((listener.pid, 1), (os.getppid(), 1), gpu=0)  # others, on the other one
+        driver.holds((listener.pid, 1), (listener.ppid(), 1), gpu=1)
+        before = server.meter.read()
+        driver.state["gpus"][1]["energy"] += 7_000
+        driver.write()
+        assert server.meter.joules(before, server.meter.read()) == 7
+        driver.holds((listener.pid, 1), (os.getpid(), 1), gpu=1)
+        assert server.meter.joules(before, server.meter.read()) is None
+        for number in (0, 1):
+            driver.holds(gpu=number)
+    with bench.serve() as server:
+        assert server.meter is None, "nobody knows what it computes on"
 
 
 @pytest.mark.engine

@@ -17,6 +17,7 @@ from infra.contracts.capability import Capability
 from infra.contracts.errors import ServerDied
 from infra.engines.load import Load, ask
 from infra.engines.vllm.metrics import NAMES
+from infra.machine.energy import Meter
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class Completions:
     in_hand: int = 0
     """Prompts that are being answered."""
 
+    meter: Meter | None = None
     most_in_hand: int = 0
 
     @property
@@ -99,10 +101,6 @@ class Completions:
     @property
     def can(self) -> frozenset[Capability]:
         return frozenset(Capability)
-
-    @property
-    def meter(self) -> None:
-        return None
 
     def load(self) -> Load | None:
         return ask(self.base_url.removesuffix("/v1"), self.headers, [NAMES])

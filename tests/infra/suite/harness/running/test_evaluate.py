@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pytest
@@ -12,13 +13,16 @@ from infra.contracts.errors import EvaluationError
 from infra.contracts.progress import Silent
 from infra.contracts.records import TaskScores
 from infra.contracts.specs import EvaluationSpec, TaskSpec
+from infra.machine.energy import Meter
 from infra.store.settings import Settings
 from infra.suite.harness.suite import HarnessSuite, prepare
-from infra.suite.rows import questions_digest, row_of
+from infra.suite.port import AnswerFile
+from infra.suite.rows import Documents, questions_digest, row_of
 from tests.infra.suite.harness import own_tasks
 from tests.infra.suite.harness.completions_server import Completions, serving
 from tests.infra.suite.harness.conftest import Heard, evaluation
 from tests.infra.suite.harness.stock import assert_the_same, stock
+from tests.stand_in_driver import present
 
 KEY = "the-key-of-this-run"
 
@@ -123,6 +127,56 @@ def test_the_record_of_a_task(
     assert first["metrics"].keys() == scores.metrics.keys()
     assert first["truncated"] is True
     assert KEY not in scores.model_dump_json() + (tmp_path / "gsm8k.jsonl").read_text()
+
+
+@pytest.fixture
+def metered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Completions]:
+    """A server that takes 90 joules for each prompt, before it answers."""
+    gpu = {"uuid": "GPU-1", "energy": 1_000}
+    with present(tmp_path, [gpu], monkeypatch) as driver:
+        one = Lock()
+
+        def compute(number: int, body: dict[str, Any]) -> None:
+            with one:
+                driver.state["gpus"][0]["energy"] += 90_000 * len(body["prompt"])
+                driver.write()
+
+        meter = Meter(("GPU-1",), list)
+        with serving(Completions(window=9000, trouble=compute, meter=meter)) as server:
+            yield server
+
+
+def test_the_energy_of_a_task_is_that_of_asking_its_rows(
+    suite: HarnessSuite, ask: Callable[..., TaskScores], metered: Completions
+) -> None:
+    written = ask(suite, "gsm8k", metered)
+    assert written.joules == 90 * len(metered.prompts) == 90 * written.n
+    metered.requests.clear()
+    group = ask(suite, "global_mmlu_en", metered)
+    asked = [prompt for prompt in metered.prompts if len(prompt) > 1]  # one is a trial
+    assert group.joules == 90 * len(asked) > 0
+    assert {part.joules for part in group.subtasks.values()} == {None}, "asked together"
+    metered.meter = None
+    assert ask(suite, "gsm8k", metered).joules is None
+
+
+def test_a_task_with_answers_from_before_has_no_energy_of_its_own(
+    suite: HarnessSuite, tokenizer: Path, tmp_path: Path, metered: Completions
+) -> None:
+    answers = AnswerFile(tmp_path / "answers.sqlite", "one server")
+
+    def joules(only: Documents | None = None) -> float | None:
+        samples = tmp_path / "rows.jsonl"
+        return suite.ask(
+            "gsm8k", metered, tokenizer, samples, Silent(), answers, only=only
+        ).joules  # fmt: skip
+
+    assert joules({"gsm8k": [3]}) is None, "a part of the rows"
+    assert joules() is None, "the others"
+    assert joules() is None, "all are kept"
+    assert len(metered.prompts) == 12
+    answers.path.unlink()
+    assert joules() == 90 * 12
 
 
 def test_the_record_of_a_group(
