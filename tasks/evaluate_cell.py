@@ -44,7 +44,7 @@ from tasks.progress import reported_to_prefect
 DEPLOYMENT = "evaluate-candidates/candidates"
 """Carries out a cell where workers are."""
 
-_POLL_SECONDS = 5.0
+_POLL_SECONDS = 2.0
 _SILENT_SECONDS = 900.0
 """A run that neither logs nor writes for so long is dead. If it is not, its cell is begun twice,
 and both share what is answered."""

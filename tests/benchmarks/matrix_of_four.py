@@ -4,12 +4,12 @@
                                               [--device cuda|cpu] [--keep FOLDER]
 
 ACCELERATORS are values of `ASSAY_ACCELERATORS`, one measure each: `0 0,1` has the matrix carried
-out on the first GPU, and then on both. Each measure has a cache, leases, a Prefect server and a
-worker of its own; the models are copies of the sample that differ in a note alone, so that nothing
-one has answered serves another. Engines keep what they compile for all measures, so a cell is run
-before the first one, and not measured. Prints the seconds of each, and the ratio of the first to
-them. `--rows` has global_mmlu_en ask so many rows, as `whole_run` does: what a run of minutes needs
-to start and end weighs less in one of hours.
+out on the first GPU, and then on both. Each measure has leases, a Prefect server and a worker of
+its own; the models are copies of the sample that differ in a note alone, so that nothing one has
+answered serves another. What engines compile and what is known of tasks is kept for all measures,
+so a cell is run before the first one, and not measured. Prints the seconds of each, and the ratio
+of the first to them. `--rows` has global_mmlu_en ask so many rows, as `whole_run` does: what a run
+of minutes needs to start and end weighs less in one of hours.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def matrix(folder: Path, cells: int, rows: int | None, device: str) -> MatrixSpe
         path = folder / f"model-{number}"
         shutil.copytree(SAMPLE, path)
         config = json.loads((path / "config.json").read_text())
-        (path / "config.json").write_text(json.dumps(config | {"note": number}))
+        (path / "config.json").write_text(json.dumps(config | {"note": [folder.name, number]}))
         models.append(
             MatrixModelSpec(name=f"m{number}", model=ModelSpec(source="local", id=str(path)))
         )
@@ -84,9 +84,10 @@ def matrix(folder: Path, cells: int, rows: int | None, device: str) -> MatrixSpe
 def seconds(folder: Path, accelerators: str, cells: int, rows: int | None, device: str) -> float:
     """Return how long the matrix takes on some accelerators."""
     folder.mkdir(parents=True)
-    cache = folder / "cache"
-    cache.mkdir()
-    (cache / "environments").symlink_to(Settings().environments)
+    cache = folder.parent / "cache"
+    if not cache.is_dir():
+        cache.mkdir()
+        (cache / "environments").symlink_to(Settings().environments)
     spec = folder / "matrix.json"
     spec.write_text(matrix(folder, cells, rows, device).model_dump_json())
     home = folder / "prefect"
@@ -132,11 +133,19 @@ def main() -> int:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--keep", type=Path, help="leave all there")
     given = parser.parse_args()
-    folder = given.keep or Path(tempfile.mkdtemp(prefix="assay-four-"))
+    folder = given.keep.absolute() if given.keep else Path(tempfile.mkdtemp(prefix="assay-four-"))
     first = 0.0
-    seconds(folder / "before", given.accelerators[0].partition(",")[0], 1, None, given.device)
-    for number, accelerators in enumerate(given.accelerators):
-        took = seconds(folder / str(number), accelerators, given.cells, given.rows, given.device)
+    if not (folder / "before").is_dir():
+        alone = given.accelerators[0].partition(",")[0]
+        seconds(folder / "before", alone, 1, None, given.device)
+    for accelerators in given.accelerators:
+        took = seconds(
+            folder / accelerators.replace(",", "-"),
+            accelerators,
+            given.cells,
+            given.rows,
+            given.device,
+        )
         first = first or took
         print(f"| {accelerators} | {took:.1f} s | {first / took:.2f} |", flush=True)
     if not given.keep:
