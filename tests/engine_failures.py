@@ -229,12 +229,11 @@ _LARGE = _ON_CUDA | {"memory_fraction": 0.9}
 
 ON_CUDA: dict[str, Callable[[Stage], int]] = {
     "kv-cache-too-small--cuda": _arguments("--kv-cache-memory-bytes", "4000000", **_ON_CUDA),
-    "no-memory-for-cache--cuda": _spec(**_ON_CUDA | {"memory_fraction": 0.003}),
+    "no-memory-for-cache--cuda": _spec(**_ON_CUDA | {"memory_fraction": 0.0001}),
     "window-too-long--cuda": _spec(max_model_len=4096, **_ON_CUDA),
     "dtype-unsupported--cuda": lambda stage: stage.serve(
         stage.sample(quantization_config=_AWQ), dtype="float32", **_ON_CUDA
     ),
-    "heads-not-divisible--cuda": _spec(tensor_parallel_size=3, **_ON_CUDA),
     "too-few-devices--cuda": _spec(tensor_parallel_size=8, **_ON_CUDA),
     "engine-process-killed--cuda": _spec(
         meanwhile=kill_when("Initializing a V1", inner=True), **_ON_CUDA

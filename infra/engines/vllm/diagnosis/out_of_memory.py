@@ -9,6 +9,8 @@ _OUT_OF_MEMORY = (
     r"can't allocate memory: you tried to allocate (?P<size>\d+ bytes)",
     r"OutOfMemoryError: \w+ out of memory\. Tried to allocate (?P<size>[\d.]+ [KMGT]iB)",
 )
+_WEIGHTS_COME = r"Starting to load model|\bin (?:load_model|create_weights)\b"
+"""Not every version says that it begins with them; that it was at it stands in the trace."""
 _WEIGHTS_ARE_IN = "Loading weights took"
 
 
@@ -55,7 +57,7 @@ MEMORY = (
     Failure(
         name="weights-do-not-fit",
         patterns=_OUT_OF_MEMORY,
-        needs="Starting to load model",
+        needs=_WEIGHTS_COME,
         never=_WEIGHTS_ARE_IN,
         fact="The weights do not fit into memory: {size} more were refused.",
         cause="The model is too large for this device, or others hold its memory.",
@@ -66,7 +68,7 @@ MEMORY = (
     Failure(
         name="no-memory-for-batches",
         patterns=_OUT_OF_MEMORY,
-        needs=rf"\A(?![\s\S]*Starting to load model)|{_WEIGHTS_ARE_IN}",
+        needs=rf"\A(?![\s\S]*(?:{_WEIGHTS_COME}))|{_WEIGHTS_ARE_IN}",
         fact="The engine has no memory for the tokens that it computes at once: {size} more were "
         "refused.",
         cause="It reserves room for as many as it may ever take, beside the weights.",

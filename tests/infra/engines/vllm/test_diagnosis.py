@@ -46,13 +46,18 @@ SAYS: dict[str, tuple[str, str, dict[str, Value] | None]] = {
     "config-unreadable": ("model.revision", "config.json is no JSON", None),
     "disk-full": ("", "disk is full", None),
     "dtype-unsupported": ("serving.dtype", "float32 does not go with awq", None),
+    "dtype-unsupported--cuda": ("serving.dtype", "float32 does not go with auto_awq", None),
     "engine-process-killed": ("serving.memory_fraction", "inner process was killed", None),
     "engine-process-killed--serving": ("serving.memory_fraction", "inner process was killed", None),
+    "engine-process-killed--cuda": ("serving.memory_fraction", "inner process was killed", None),
     "heads-not-divisible": ("serving.tensor_parallel_size", "4 attention heads", None),
     "killed": ("serving.memory_fraction", "killed from outside", None),
     "kv-cache-too-small": (
         "serving.max_model_len", "memory left beside the weights holds 1248 tokens",
         {"serving.max_model_len": 1248},
+    ),
+    "kv-cache-too-small--cuda": (
+        "serving.max_model_len", "one request of 2048 tokens", {"serving.max_model_len": 1296},
     ),
     "kv-cache-too-small--worker": (
         "serving.max_model_len", "one request of 2048 tokens", {"serving.max_model_len": 1568},
@@ -63,8 +68,12 @@ SAYS: dict[str, tuple[str, str, dict[str, Value] | None]] = {
     "memory-fraction-refused": (
         "serving.memory_fraction", "10.34 GiB, but only 7.03", {"serving.memory_fraction": 0.62},
     ),
+    "memory-fraction-refused--cuda": (
+        "serving.memory_fraction", "139.8 GiB, but only 139.29", {"serving.memory_fraction": 0.94},
+    ),
     "no-config": ("model.id", "no config.json that the engine understands in /models", None),
     "no-memory-for-batches": ("serving.extra_args", "30720000000 bytes more", None),
+    "no-memory-for-batches--cuda": ("serving.extra_args", "GiB more were refused", None),
     "no-memory-for-batches--trial": ("serving.extra_args", "as many as it may ever take", None),
     "no-memory-for-cache": ("serving.memory_fraction", "key-value cache", None),
     "no-memory-for-cache--blocks": ("serving.memory_fraction", "key-value cache", None),
@@ -78,13 +87,19 @@ SAYS: dict[str, tuple[str, str, dict[str, Value] | None]] = {
     "tokenizer-unreadable": ("model.revision", "delimiter: line 9267", None),
     "tokenizer-unreadable--kind": ("model.revision", "untagged enum ModelUntagged.", None),
     "too-few-devices": ("serving.tensor_parallel_size", "by 2 devices", None),
+    "too-few-devices--cuda": ("serving.tensor_parallel_size", "by 8 devices", None),
     "too-many-open-files": ("", "as many files", None),
     "weights-do-not-fit": ("serving.tensor_parallel_size", "2199023255552 bytes", None),
+    "weights-do-not-fit--cuda": ("serving.tensor_parallel_size", "2048.00 GiB", None),
     "weights-do-not-fit--worker": ("serving.tensor_parallel_size", "do not fit", None),
     "weights-of-another-shape": ("model.revision", "not those that config.json", None),
     "weights-of-another-shape--layers": ("model.revision", "not those that config.json", None),
     "weights-unreadable": ("model.revision", "incomplete metadata", None),
     "window-too-long": (
+        "serving.max_model_len", "made for 2048 tokens; serving.max_model_len asks for 4096",
+        {"serving.max_model_len": 2048},
+    ),
+    "window-too-long--cuda": (
         "serving.max_model_len", "made for 2048 tokens; serving.max_model_len asks for 4096",
         {"serving.max_model_len": 2048},
     ),
