@@ -1,4 +1,4 @@
-"""What earlier runs of a kind tell about the next one: how many rows flip, how long it takes.
+"""What earlier runs of a kind tell about the next one: how many rows flip.
 
 Read from the history without pandas, since the preflight must be quick, and only the rows that are
 counted. What cannot be read tells nothing: the history itself says what is wrong with it when a run
@@ -7,13 +7,11 @@ is added.
 
 from __future__ import annotations
 
-import itertools
 import math
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
 
 from infra.contracts.errors import HistoryError
 from infra.contracts.specs import BASELINE, CandidateSpec, EndpointSpec
@@ -37,23 +35,6 @@ class Flips:
 
 
 @dataclass(frozen=True)
-class Duration:
-    """How long the arms of a run held an accelerator."""
-
-    run: str
-    """The earlier run that tells it."""
-
-    rows: int
-    """Of all tasks, in one arm."""
-
-    startup_seconds: float
-    """Of all engines together."""
-
-    evaluation_seconds: float
-    """Of all arms together."""
-
-
-@dataclass(frozen=True)
 class Earlier:
     """What earlier runs tell; nothing if there was none."""
 
@@ -62,9 +43,6 @@ class Earlier:
 
     runs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Task → the runs whose rows are counted, newest first."""
-
-    duration: Duration | None = None
-    """Of the newest run of the same tasks."""
 
 
 _ADDED = ("adapter",)
@@ -116,7 +94,6 @@ def learn(
                     task: tuple(dict.fromkeys(row["run_id"] for row in found))
                     for task, found in counted.items()
                 },
-                duration=_duration(rows, set(wanted), recipes),
             )
     except (HistoryError, OSError):
         return Earlier()
@@ -143,16 +120,6 @@ class _Rows:
             statement, [self.label, self.model, task, BASELINE, *recipes]
         )
 
-    def of_run(self, run: str) -> Iterator[sqlite3.Row]:
-        """Return the rows of all arms of a run."""
-        return self.connection.execute(
-            """
-            SELECT arm, task, recipe, n, startup_seconds, documents_per_second FROM history
-            WHERE run_id = ? AND "primary"
-            """,
-            [run],
-        )
-
 
 def _newest(rows: _Rows, task: str, recipes: Collection[str]) -> list[sqlite3.Row]:
     """Return the rows that count for a task, each measurement once, however often it was reused."""
@@ -173,54 +140,6 @@ def _flips(found: Iterable[sqlite3.Row]) -> Flips:
         return sum(int(_number(row, column) or 0) for row in found)
 
     return Flips(rows=total("n"), flipped=total("lost") + total("gained"))
-
-
-def _duration(rows: _Rows, tasks: set[str], recipes: Collection[str]) -> Duration | None:
-    if not tasks:
-        return None
-    runs = (row["run_id"] for row in rows.of_candidates(min(tasks)))
-    for run, _ in itertools.groupby(runs):
-        if found := _duration_of(rows, run, tasks, recipes):
-            return found
-    return None
-
-
-def _duration_of(
-    rows: _Rows, run: str, tasks: set[str], recipes: Collection[str]
-) -> Duration | None:
-    """Return how long the arms took, if the run had these tasks and all of it is there."""
-    arms: dict[str, dict[str, sqlite3.Row]] = {}
-    for row in rows.of_run(run):
-        arms.setdefault(row["arm"] or "", {})[row["task"] or ""] = row
-    if len(arms) < 2 or any(set(of_arm) != tasks for of_arm in arms.values()):
-        return None
-    counts = [_number(row, "n") for row in arms.get(BASELINE, {}).values()]
-    count = sum(number or 0 for number in counts)
-    held = {arm: _held(next(iter(of_arm.values())), count) for arm, of_arm in arms.items()}
-    if None in counts or not count or None in held.values():
-        return None
-    every = {arm: seconds for arm, seconds in held.items() if seconds is not None}
-    baseline = every.pop(BASELINE)
-    made = {next(iter(arms[arm].values()))["recipe"]: seconds for arm, seconds in every.items()}
-    startup, evaluation = zip(*every.values(), strict=True)
-    usual = fmean(startup), fmean(evaluation)
-    candidates = [made.get(recipe, usual) for recipe in recipes] or [*every.values()]
-    startup, evaluation = zip(baseline, *candidates, strict=True)
-    return Duration(
-        run=run,
-        rows=int(count),
-        startup_seconds=sum(startup),
-        evaluation_seconds=sum(evaluation),
-    )
-
-
-def _held(row: sqlite3.Row, rows: float) -> tuple[float, float] | None:
-    """Return the seconds an arm's engine took to start, and those its rows took."""
-    startup = _number(row, "startup_seconds")
-    rate = _number(row, "documents_per_second")
-    # Where the tasks were stopped early every arm has the same rows here, but the baseline
-    # answered all: only the rate is of what is counted.
-    return (startup, rows / rate) if startup is not None and rate else None
 
 
 def _number(row: sqlite3.Row, column: str) -> float | None:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from infra.contracts.records import Power, TaskPower
 from infra.contracts.specs import VerdictSpec
-from infra.judging.earlier_runs import Duration, Earlier
+from infra.judging.earlier_runs import Earlier
 from infra.judging.sequential import room
 from infra.judging.statistics import (
     Asked,
@@ -68,7 +68,6 @@ def plan(
         ValueError: There is no row.
     """
     earlier = earlier or Earlier()
-    total = sum(count * repeats.get(task, 1) for task, count in rows.items())
     learned = [run for task in rows for run in earlier.runs.get(task, ())]
     return _power(
         rows,
@@ -76,7 +75,6 @@ def plan(
         {task: times for task, times in repeats.items() if task in rows},
         verdict,
         () if verdict.flip_rate else tuple(dict.fromkeys(learned)),
-        _minutes(total, earlier.duration),
     )
 
 
@@ -97,7 +95,8 @@ def planned_again(verdict: VerdictSpec, plan: Power) -> Power:
         for task, power in plan.tasks.items()
     }
     rows = {task: power.rows for task, power in plan.tasks.items()}
-    return _power(rows, rates, _repeats(plan), verdict, learned, plan.accelerator_minutes)
+    again = _power(rows, rates, _repeats(plan), verdict, learned)
+    return again.model_copy(update={"accelerator_minutes": plan.accelerator_minutes})
 
 
 def _repeats(plan: Power) -> dict[str, int]:
@@ -110,7 +109,6 @@ def _power(
     repeats: Mapping[str, int],
     verdict: VerdictSpec,
     learned: tuple[str, ...],
-    minutes: float | None,
 ) -> Power:
     total = sum(rows.values())
     if total < 1:
@@ -144,7 +142,6 @@ def _power(
         smallest_drop_points=min(100 * wider * drop, 100.0),
         smallest_margin_points=min(100 * wider * least, 100.0),
         rows_for_margin=needed,
-        accelerator_minutes=minutes,
     )
 
 
@@ -221,10 +218,3 @@ def _flip_rate(task: str, verdict: VerdictSpec, earlier: Earlier, drawn: bool) -
     if flips is None:
         return assumed
     return (flips.flipped + assumed * _BELIEF) / (flips.rows + _BELIEF)
-
-
-def _minutes(rows: int, earlier: Duration | None) -> float | None:
-    """Return the minutes of an earlier run, its evaluation drawn out by the number of rows."""
-    if earlier is None:
-        return None
-    return (earlier.startup_seconds + earlier.evaluation_seconds * rows / earlier.rows) / 60

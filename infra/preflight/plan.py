@@ -8,7 +8,7 @@ from infra.contracts.errors import MarginUnresolvable
 from infra.contracts.progress import Progress
 from infra.contracts.records import Power, TaskPower
 from infra.contracts.specs import EndpointRunSpec, RunSpec, VerdictSpec
-from infra.contracts.wording import counted, duration, listed, points
+from infra.contracts.wording import counted, listed, points
 from infra.judging.planning import planned
 from infra.judging.power import ASSUMED, margin, resolvable_margin, resolves
 from infra.judging.sequential import room
@@ -16,7 +16,7 @@ from infra.judging.statistics import rows_for_margin
 from infra.preflight.findings import Finding, note, ok, problem
 from infra.store.settings import Settings
 
-_POWER, _TASKS, _REPEATS, _TIME = "power", "power by task", "repeats", "expected time"
+_POWER, _TASKS, _REPEATS = "power", "power by task", "repeats"
 _NAMED = 12
 """Tasks that the table names; those that can show least stand first."""
 
@@ -24,7 +24,7 @@ _NAMED = 12
 def look_at(
     spec: RunSpec | EndpointRunSpec, settings: Settings, progress: Progress
 ) -> list[Finding]:
-    """Return what the rows can show, task by task and together, and how long it will take.
+    """Return what the rows can show, task by task and together.
 
     The tasks have to be loaded.
     """
@@ -37,10 +37,6 @@ def look_at(
         found.append(ok(_TASKS, _by_task(power)))
     found += [ok(_REPEATS, said) for name, task in power.tasks.items()
               if (said := _bought(name, task))]  # fmt: skip
-    if power.accelerator_minutes is not None:
-        took = duration(power.accelerator_minutes * 60)
-        whole = ", if it takes all rows" if spec.verdict.early_stop else ""
-        found.append(ok(_TIME, f"about {took} at the accelerator for all tasks, as before{whole}"))
     return found
 
 

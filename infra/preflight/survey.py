@@ -21,6 +21,7 @@ from infra.preflight import (
     capabilities,
     embedding,
     equipment,
+    forecast,
     functions,
     margins,
     passages,
@@ -138,6 +139,8 @@ def _rest(
     if loaded.whole:
         findings += margins.look_at(spec, settings, progress)
         findings += plan.look_at(spec, settings, progress)
+        shapes = {name: one.shape for name, one in found.models.items()}
+        findings += forecast.look_at(spec, there.devices, shapes, settings, progress)
     elif loaded.waiting:
         findings.append(plan.later(spec.judged_verdict, loaded.waiting))
     if whole and elsewhere.rows_on_hubs:

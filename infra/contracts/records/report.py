@@ -55,8 +55,8 @@ class Power(Record):
     rows_for_margin: int
     """Rows that the spec's margin takes."""
 
-    accelerator_minutes: float | None
-    """Expected, all arms; none before there was a run to learn from."""
+    accelerator_minutes: float | None = None
+    """Expected, all arms, in reports of earlier versions."""
 
 
 class Verdict(Record):

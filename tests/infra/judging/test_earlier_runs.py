@@ -1,4 +1,4 @@
-"""What earlier runs tell: flips and minutes, of the candidates that count and of no others."""
+"""What earlier runs tell: flips of the candidates that count and of no others."""
 
 from __future__ import annotations
 
@@ -103,9 +103,6 @@ def test_every_candidate_of_a_run_counts(tmp_path: Path) -> None:
         if (metric.task, metric.primary) == ("gsm8k", True)
     )
     assert earlier.flips["gsm8k"] == Flips(rows=180, flipped=flipped)
-    assert earlier.duration is not None
-    startup = sum(arm.speed.startup_seconds for arm in report.arms.values())
-    assert earlier.duration.startup_seconds == pytest.approx(startup)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +112,6 @@ def test_a_history_that_cannot_be_read_tells_nothing(tmp_path: Path, text: bytes
     if text is not None:
         (tmp_path / history.NAME).write_bytes(text)
     assert learned(tmp_path).flips == {}
-    assert learned(tmp_path).duration is None
 
 
 def test_a_history_of_real_reports_is_understood(tmp_path: Path) -> None:
@@ -131,18 +127,10 @@ def test_a_history_of_real_reports_is_understood(tmp_path: Path) -> None:
         task: metric.lost + metric.gained for task, metric in primary.items()
     }
     assert {flips.rows for flips in earlier.flips.values()} == {60}
-    assert earlier.duration and earlier.duration.run == report.run_id
-    same = plan(dict.fromkeys(tasks, 60), spec.verdict, earlier)
-    twice = plan(dict.fromkeys(tasks, 120), spec.verdict, earlier)
-    startup = sum(arm.speed.startup_seconds for arm in report.arms.values())
-    evaluation = sum(180 / arm.speed.documents_per_second for arm in report.arms.values())
-    assert same.accelerator_minutes == pytest.approx((startup + evaluation) / 60)
-    assert twice.accelerator_minutes == pytest.approx((startup + 2 * evaluation) / 60)
 
 
 def test_a_table_without_a_database_tells_the_same(tmp_path: Path) -> None:
-    run = {"task": "gsm8k", "n": 100, "lost": 8, "gained": 2, "startup_seconds": 30,
-           "documents_per_second": 2}  # fmt: skip
+    run = {"task": "gsm8k", "n": 100, "lost": 8, "gained": 2}
     earlier = learned(write_table(tmp_path, run))
     assert [path.name for path in tmp_path.iterdir()] == ["history.csv"], "looking changes nothing"
     assert earlier.flips == {"gsm8k": Flips(rows=100, flipped=10)}
@@ -162,30 +150,6 @@ def test_candidates_with_the_recipes_count_before_others(tmp_path: Path) -> None
     ):
         earlier = learned(tmp_path, recipes=recipes)
         assert (earlier.flips["gsm8k"], earlier.runs["gsm8k"]) == (flips, runs), recipes
-
-
-def test_minutes_are_of_as_many_candidates_as_are_planned(tmp_path: Path) -> None:
-    common = {
-        "label": "nightly", "model": "m", "task": "gsm8k", "n": 100, "primary": True,
-        "created": "2026-11-01T00:00:00+00:00",
-    }  # fmt: skip
-    rows_of_run = [
-        {**common, "arm": arm, "recipe": recipe, "startup_seconds": startup,
-         "documents_per_second": rate}
-        for arm, recipe, startup, rate in (
-            (BASELINE, None, 10, 1), ("a", "four", 20, 2), ("b", "eight", 30, 4),
-        )
-    ]  # fmt: skip
-    assert history.append("run", rows_of_run, tmp_path) is None
-    for recipes, startup, evaluation in (
-        (["four"], 10 + 20, 100 + 50),
-        (["eight", "four"], 10 + 30 + 20, 100 + 25 + 50),
-        (["eight", "new"], 10 + 30 + 25, 100 + 25 + 37.5),  # as the others on an average
-        ([], 10 + 20 + 30, 100 + 50 + 25),
-    ):
-        duration = learned(tmp_path, recipes=recipes).duration
-        assert duration is not None
-        assert (duration.startup_seconds, duration.evaluation_seconds) == (startup, evaluation)
 
 
 @pytest.mark.parametrize("recipes", [(), ("four",)])
@@ -212,23 +176,6 @@ def test_what_tells_one_change_from_another() -> None:
     assert len({recipe_of(other) for other in others}) == 3
     # As it was while a run had one candidate, all of whose change was its recipe.
     assert recipe_of(four) == digest_of(four.quantization.model_dump(mode="json"))
-
-
-def test_minutes_are_of_the_newest_run_of_the_same_tasks(tmp_path: Path) -> None:
-    times = {"task": "gsm8k", "n": 100, "startup_seconds": 30}
-    write_history(
-        tmp_path,
-        {**times, "evaluation_seconds": 60, "documents_per_second": 100 / 60},
-        # Stopped early: 100 rows are recorded, but the baseline answered more in its 900 s.
-        {**times, "evaluation_seconds": 900, "documents_per_second": 100 / 90},
-        {**times, "evaluation_seconds": 500, "documents_per_second": 0.2, "task": "arc"},
-        {**times, "evaluation_seconds": 90, "documents_per_second": ""},
-    )
-    # Two arms of 30 s and 90 s; half as many rows
-    power = plan({"gsm8k": 50}, VerdictSpec(), learned(tmp_path))
-    assert power.accelerator_minutes == pytest.approx((60 + 90) / 60)
-    both = plan({"gsm8k": 50, "arc": 50}, VerdictSpec(), learned(tmp_path, "gsm8k", "arc"))
-    assert both.accelerator_minutes is None
 
 
 def test_what_history_says_is_in_the_key_of_a_run_where_it_makes_the_margin(

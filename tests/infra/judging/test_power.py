@@ -7,7 +7,7 @@ import pytest
 
 from deployments.recipes import RECIPES
 from infra.contracts.specs import VerdictSpec
-from infra.judging.earlier_runs import Duration, Earlier, Flips
+from infra.judging.earlier_runs import Earlier, Flips
 from infra.judging.power import (
     ALIKE,
     ASSUMED,
@@ -222,11 +222,3 @@ def test_a_plan_with_repeats_is_made_again_and_widened_alike() -> None:
     )  # fmt: skip
     assert learned.flip_rate > ASSUMED_DRAWN
     assert margin(verdict, learned) == margin(verdict, power)
-
-
-def test_how_long_it_takes_counts_repeats() -> None:
-    duration = Duration(run="r", rows=300, startup_seconds=60, evaluation_seconds=300)
-    earlier = Earlier(duration=duration)
-    once = plan(SUITE, VerdictSpec(), earlier).accelerator_minutes
-    again = plan(SUITE, VerdictSpec(), earlier, {"gsm8k": 3}).accelerator_minutes
-    assert (once, again) == (6.0, 1 + 5 * 700 / 300)
