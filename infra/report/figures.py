@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -72,6 +73,15 @@ def image(draw: Callable[[], Figure], palette: Palette, kind: Kind) -> bytes:
         metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
         draw().savefig(stream, format=kind, dpi=144, metadata=metadata)
     return stream.getvalue()
+
+
+def in_dark(svg: bytes) -> bytes:
+    """Return a figure that was drawn in light colours in dark ones: drawing it anew costs more."""
+    colours = {
+        getattr(LIGHT, field.name).encode(): getattr(DARK, field.name).encode()
+        for field in fields(Palette)
+    }
+    return re.sub(rb"#[0-9a-f]{6}\b", lambda found: colours.get(found[0], found[0]), svg)
 
 
 def data_uri(image: bytes, kind: Kind) -> str:

@@ -34,7 +34,7 @@ from infra.report import (
 )
 from infra.report.cards import card_names
 from infra.report.engines import engine_notes
-from infra.report.figures import DARK, LIGHT, data_uri
+from infra.report.figures import data_uri, in_dark
 from infra.report.rows import FLIPS, rows_of
 from infra.report.summary import (
     headline_of,
@@ -254,9 +254,9 @@ def _figures(draw: Callable[..., bytes | None]) -> dict[str, str]:
     """Return the figure for each kind of screen, as `data:` addresses; empty without one."""
     figures = {}
     for layout in _LAYOUTS:
-        for scheme, palette in (("light", LIGHT), ("dark", DARK)):
-            if image := draw(layout=layout, palette=palette):
-                figures[f"{layout}_{scheme}"] = data_uri(image, "svg")
+        if image := draw(layout=layout):
+            figures[f"{layout}_light"] = data_uri(image, "svg")
+            figures[f"{layout}_dark"] = data_uri(in_dark(image), "svg")
     return figures
 
 
