@@ -12,7 +12,6 @@ than chance explains, or power further than three points from the plan.
 from __future__ import annotations
 
 import argparse
-import gc
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -86,10 +85,8 @@ def statuses(
     """Return how often each verdict was given."""
     found: Counter[str] = Counter()
     for _ in range(repeats):
-        gc.freeze()  # statsmodels collects garbage at every call, which takes as long as the rest
         comparison = comparison_of(drawn(rng, flip_rate, drop), spec.confidence)
         found[decide(comparison, spec, what="Quantization").status] += 1
-    gc.unfreeze()
     return {status: found[status] / repeats for status in ("PASS", "FAIL", "INCONCLUSIVE")}
 
 
@@ -112,7 +109,6 @@ def family_statuses(
     each = spec.among(len(drops)).confidence
     found = []
     for _ in range(repeats):
-        gc.freeze()  # see `statuses`
         drawn_tables = drawn_beside_one(rng, flip_rate, drops)
         compared_all = together(
             {str(n): comparison_of(tables, each) for n, tables in enumerate(drawn_tables)}
@@ -123,7 +119,6 @@ def family_statuses(
                 for one in compared_all.values()
             ]
         )
-    gc.unfreeze()
     return found
 
 

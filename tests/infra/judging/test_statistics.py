@@ -6,6 +6,7 @@ import math
 import random
 
 import pytest
+from statsmodels.stats.multitest import multipletests
 
 from infra.judging.statistics import (
     AMOUNTS,
@@ -125,19 +126,19 @@ def test_less_confidence_is_narrower() -> None:
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
 
 
-def test_means_are_scipys_bootstrap() -> None:
+@pytest.mark.parametrize("confidence", [0.95, 0.9])
+def test_means_are_scipys_bootstrap(confidence: float) -> None:
     import numpy as np
     from scipy.stats import bootstrap
 
     chance = random.Random(7)
     differences = [chance.gauss(-0.1, 0.4) for _ in range(150)]
     expected = bootstrap(
-        (np.array(differences),), np.mean, confidence_level=0.95, n_resamples=9_999,
+        (np.array(differences),), np.mean, confidence_level=confidence, n_resamples=9_999,
         batch=100, method="BCa", rng=np.random.default_rng(1987),
     ).confidence_interval  # fmt: skip
-    found = paired_means(differences)
-    assert found == pytest.approx((expected.low, expected.high), abs=1e-12)
-    assert found == paired_means(differences)  # the seed is fixed
+    found = paired_means(differences, confidence)
+    assert found == (expected.low, expected.high)  # to the last digit, and the seed is fixed
     assert found is not None
     assert found[0] < sum(differences) / 150 < found[1]
 
@@ -152,6 +153,10 @@ def test_holms_adjustment() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02], abs=1e-12)
     assert holm([0.4, 0.9]) == pytest.approx([0.8, 0.9])
     assert holm([]) == []
+    chance = random.Random(7)
+    for tests in range(1, 30):
+        p_values = [chance.choice([chance.random() ** 4, 0.0, 0.05, 1.0]) for _ in range(tests)]
+        assert holm(p_values) == list(multipletests(p_values, method="holm")[1])
 
 
 def _effect(counts: tuple[int, int, int, int], confidence: float = 0.95) -> Effect:

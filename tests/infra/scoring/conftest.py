@@ -49,10 +49,10 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def nothing_left_behind(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     threads = set(threading.enumerate())
+    gc.collect()
     gc.freeze()  # looking through what was there before takes most of the time
     yield
     gc.collect()  # what asyncio says of tasks that nobody awaited, it says here
-    gc.unfreeze()
     assert [record for record in caplog.records if record.name.startswith("asyncio")] == []
     others = ("process_request", "TMonitor")  # of the server, and of tqdm
     new = set(threading.enumerate()) - threads
