@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from infra.contracts.progress import Progress, Silent
@@ -90,13 +91,22 @@ def task_key(
             "rows": read,
             "task": task.model_dump(mode="json", exclude={"name", "file"}),
             "conditions": spec.model_dump(mode="json", exclude=_NO_CONDITIONS),
-            "versions": {
-                "python": platform.python_version(),
-                **{name: importlib.metadata.version(name) for name in _LIBRARIES},
-            },
+            "versions": versions(),
             "code": code_digest(*CODE),
         }
     )
+
+
+@cache
+def versions() -> Mapping[str, str]:
+    """Return name → version of Python and of the packages that decide a score.
+
+    Those that this process began with: it imports each once, whatever is installed meanwhile.
+    """
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in _LIBRARIES},
+    }
 
 
 def definition_digest(entry: Entry, spec: EvaluationSpec) -> str:

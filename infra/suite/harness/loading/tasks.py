@@ -107,7 +107,8 @@ def _forget(code: Iterable[Path]) -> None:
     """
     files = {str(file.resolve()) for file in code}
     ours = __name__.partition(".")[0]
-    for name, module in list(sys.modules.items()):
+    # Where there is none, as mostly, thousands of modules are not looked at.
+    for name, module in list(sys.modules.items()) if files else ():
         if name == "__main__" or name.partition(".")[0] == ours:
             continue
         if (place := getattr(module, "__file__", None)) and str(Path(place).resolve()) in files:

@@ -14,6 +14,7 @@ from infra.contracts.progress import Silent
 from infra.contracts.specs import EvaluationSpec, TaskSpec
 from infra.store.settings import Settings
 from infra.suite import kind_of
+from infra.suite.harness import keys
 from infra.suite.own import definition
 from infra.suite.own.definition import load
 from infra.suite.own.kinds import KINDS
@@ -182,6 +183,7 @@ def test_the_key_has_the_packages_that_mark(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = spec_of(write(tmp_path / "r.jsonl", {"question": "q", "schema": {"type": "integer"}}))
+    monkeypatch.setattr(keys, "versions", keys.versions.__wrapped__)  # as another process each
     first, version = key(spec, settings), importlib.metadata.version
 
     for package in ("jsonschema-rs", "sacrebleu"):
