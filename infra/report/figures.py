@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import io
+import pickle
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -44,14 +45,28 @@ DARK = Palette(
 )  # fmt: skip
 
 
-def image(draw: Callable[[], Figure], palette: Palette, kind: Kind) -> bytes:
+def image(draw: partial[Figure], palette: Palette, kind: Kind) -> bytes:
     """Return a figure as an image file.
 
     Args:
-        draw: Makes the figure.
+        draw: Makes the figure; a function of a module, with all that it shows.
         palette: Colours, background included.
         kind: File format.
     """
+    return _drawn(_Order(pickle.dumps(draw), draw), palette, kind)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """A figure to be drawn, told from others by all that it shows."""
+
+    content: bytes
+    draw: partial[Figure] = field(compare=False)
+
+
+@lru_cache(maxsize=64)
+def _drawn(order: _Order, palette: Palette, kind: Kind) -> bytes:
+    """Draw a figure once: a run shows the same in its report's Markdown and as an artifact."""
     import matplotlib as mpl
 
     style = {
@@ -71,15 +86,15 @@ def image(draw: Callable[[], Figure], palette: Palette, kind: Kind) -> bytes:
     with mpl.rc_context(style):
         stream = io.BytesIO()
         metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
-        draw().savefig(stream, format=kind, dpi=144, metadata=metadata)
+        order.draw().savefig(stream, format=kind, dpi=144, metadata=metadata)
     return stream.getvalue()
 
 
 def in_dark(svg: bytes) -> bytes:
     """Return a figure that was drawn in light colours in dark ones: drawing it anew costs more."""
     colours = {
-        getattr(LIGHT, field.name).encode(): getattr(DARK, field.name).encode()
-        for field in fields(Palette)
+        getattr(LIGHT, one.name).encode(): getattr(DARK, one.name).encode()
+        for one in fields(Palette)
     }
     return re.sub(rb"#[0-9a-f]{6}\b", lambda found: colours.get(found[0], found[0]), svg)
 

@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,7 @@ from infra.report.text import capitalized, printable
 from infra.report.words import CHANGES, words
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
     from markupsafe import Markup
 
 _LAYOUTS: tuple[plots.Layout, ...] = ("wide", "narrow")
@@ -84,8 +85,41 @@ def render(report: Report, folder: Path) -> str:
     Raises:
         ComparisonError: The sample rows are not those the report was made from.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
+
+    environment = _environment()
+    several = len(report.pairs) + len(report.failed) != 1
+    candidate = environment.get_template("candidate.html.jinja")
+    return environment.get_template("report.html.jinja").render(
+        report=report,
+        several=several,
+        headline=headline_of(report.verdict),
+        ranking=ranking.table(report),
+        scores=ranking.scores_table(report),
+        tradeoff_figures=_figures(partial(tradeoff_plot.draw, report)) if several else {},
+        tradeoff_text=tradeoff_plot.describe(report),
+        words=words(report),
+        candidates=[
+            Markup(candidate.render(**_of_pair(pair, folder, several=several)))  # noqa: S704
+            for pair in report.pairs
+        ],
+        cards=card_names(report),
+        checkpoints=tables.checkpoints(report),
+        checkpoint_notes={
+            name: prose.checkpoint_notes(arm.checkpoint) for name, arm in report.arms.items()
+        },
+        stages=_stages(report),
+        commands=_commands(report),
+        submissions=submissions.of_arms(report.arms),
+        spec=json.dumps(report.spec.model_dump(mode="json"), indent=2, ensure_ascii=False),
+        prefect_url=report.provenance.get("prefect_url", ""),
+    )
+
+
+@cache
+def _environment() -> Environment:
+    """Return what fills in the templates, which are compiled once."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader("infra.report"),
@@ -115,32 +149,7 @@ def render(report: Report, folder: Path) -> str:
         "shell": shlex.join,
         "web": _is_web_address,
     }
-    several = len(report.pairs) + len(report.failed) != 1
-    candidate = environment.get_template("candidate.html.jinja")
-    return environment.get_template("report.html.jinja").render(
-        report=report,
-        several=several,
-        headline=headline_of(report.verdict),
-        ranking=ranking.table(report),
-        scores=ranking.scores_table(report),
-        tradeoff_figures=_figures(partial(tradeoff_plot.draw, report)) if several else {},
-        tradeoff_text=tradeoff_plot.describe(report),
-        words=words(report),
-        candidates=[
-            Markup(candidate.render(**_of_pair(pair, folder, several=several)))  # noqa: S704
-            for pair in report.pairs
-        ],
-        cards=card_names(report),
-        checkpoints=tables.checkpoints(report),
-        checkpoint_notes={
-            name: prose.checkpoint_notes(arm.checkpoint) for name, arm in report.arms.items()
-        },
-        stages=_stages(report),
-        commands=_commands(report),
-        submissions=submissions.of_arms(report.arms),
-        spec=json.dumps(report.spec.model_dump(mode="json"), indent=2, ensure_ascii=False),
-        prefect_url=report.provenance.get("prefect_url", ""),
-    )
+    return environment
 
 
 def _of_pair(pair: Pair, folder: Path, *, several: bool) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from infra.report.figures import DARK, LIGHT, Palette, image
@@ -29,7 +30,7 @@ _SIZE = 5.2, 3.5
 
 def draw(trend: Trend) -> bytes:
     """Return the chart as SVG, light or dark as its reader's screen is."""
-    return _themed(image(lambda: _figure(trend, _PAINT), _PAINT, "svg").decode()).encode()
+    return _themed(image(partial(_figure, trend, _PAINT), _PAINT, "svg").decode()).encode()
 
 
 def _themed(svg: str) -> str:

@@ -19,7 +19,7 @@ from infra.contracts.records import Adjustment, Report, Restart
 from infra.contracts.specs import ServingChanges
 from infra.judging.gaps.comparing import CLOSEST
 from infra.judging.verdict import decide
-from infra.report import plots
+from infra.report import figures, plots
 from infra.report.html import render
 from infra.report.rows import FLIPS, SAMPLES, own_question, rows_of, split_prompt
 from tests.infra.made_records import with_everything
@@ -262,6 +262,7 @@ def test_without_intervals_or_points(run: tuple[Report, Path]) -> None:
 
 def test_same_report_same_bytes(run: tuple[Report, Path]) -> None:
     report, folder = run
+    figures._drawn.cache_clear()
     assert render(report, folder) == (folder / "report.html").read_text(encoding="utf-8")
     assert reports.artifact_markdown(report) == (folder / "report.md").read_text(encoding="utf-8")
 
