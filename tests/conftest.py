@@ -12,6 +12,7 @@ import pytest
 from infra.contracts.records import PythonEnvironment
 from infra.machine.environments import ensure
 from infra.store.settings import Settings
+from infra.suite.harness.definitions.catalog import catalog
 
 MOMENT = datetime(2026, 1, 1)
 """What chat templates take for now."""
@@ -107,6 +108,12 @@ def own_leases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ASSAY_LEASES", str(tmp_path_factory.mktemp("leases")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def names_of_lm_eval() -> None:
+    """What takes ten seconds to list is found in the user's cache, once for all tests' own."""
+    catalog(settings=Settings())
 
 
 @pytest.fixture

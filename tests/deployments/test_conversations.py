@@ -316,6 +316,7 @@ def test_a_dataset_and_a_model_of_a_hub_that_are_here_are_rendered(
     assert '"source":"huggingface"' in said
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_preflight_as_a_command_is_quick_and_leaves_nothing(bench: Bench) -> None:
     bench.calibration.write_text(lines([{"text": q} for q, _ in PAIRS]))
     done = subprocess.run(

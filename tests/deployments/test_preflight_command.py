@@ -50,6 +50,7 @@ def environment(tmp_path: Path, endpoint: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_nothing_but_the_configured_hub_is_reached_and_nothing_is_downloaded(
     tmp_path: Path,
 ) -> None:

@@ -135,6 +135,7 @@ arms.evaluate(
 """
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_a_killed_driver_leaves_neither_server(
     environment: PythonEnvironment, checkpoint: Checkpoint, rows: Path, tmp_path: Path
 ) -> None:

@@ -144,7 +144,7 @@ def test_whatever_a_definition_depends_on_is_in_its_key(
 
 
 def test_a_module_of_the_users_that_is_installed_nowhere_is_in_the_key(
-    folder: Path, settings: Settings, tmp_path: Path
+    folder: Path, own_cache: Path, tmp_path: Path
 ) -> None:
     """Found by PYTHONPATH, and importing itself in a circle, as packages do."""
     package = tmp_path / "path" / "house_words"
@@ -167,7 +167,7 @@ def test_a_module_of_the_users_that_is_installed_nowhere_is_in_the_key(
         return subprocess.run(
             [sys.executable, "-c", code, str(folder)],
             check=True, capture_output=True, text=True, cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(package.parent), "ASSAY_CACHE": str(tmp_path)},
+            env={**os.environ, "PYTHONPATH": str(package.parent), "ASSAY_CACHE": str(own_cache)},
         ).stdout  # fmt: skip
 
     before = keys()

@@ -174,7 +174,7 @@ def test_all_arms_of_a_process_have_the_very_same_suite(settings: Settings) -> N
 
 
 def test_a_suite_is_checked_once_for_the_same_rows(
-    settings: Settings, rows: Callable[..., Path]
+    own_cache: Path, settings: Settings, rows: Callable[..., Path]
 ) -> None:
     data = rows()
     spec = evaluation(TaskSpec(name="gsm8k", limit=3), data=data)
@@ -192,7 +192,7 @@ print("lm_eval" in sys.modules)
 
     def loaded() -> str:
         return subprocess.run(
-            [sys.executable, "-c", script, spec.model_dump_json(), str(settings.cache)],
+            [sys.executable, "-c", script, spec.model_dump_json(), str(own_cache)],
             capture_output=True, text=True, check=True,
         ).stdout.strip()  # fmt: skip
 

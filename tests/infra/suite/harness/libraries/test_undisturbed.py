@@ -50,10 +50,10 @@ CODE = {
 }
 
 
-def test_lines_keep_time_and_task_after_tasks_are_loaded(tmp_path: Path) -> None:
+def test_lines_keep_time_and_task_after_tasks_are_loaded(tmp_path: Path, own_cache: Path) -> None:
     specs = [house(tmp_path / name, code, name) for name, code in CODE.items()]
     done = subprocess.run(
-        [sys.executable, "-c", LOADS, str(tmp_path / "cache")]
+        [sys.executable, "-c", LOADS, str(own_cache)]
         + [spec.model_dump_json() for spec in specs],
         cwd=ROOT, capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
