@@ -95,9 +95,9 @@ class Bench:
         path.write_text(record.model_copy(update=changed).model_dump_json())
         return path
 
-    def wait_for(self, text: str, times: int = 1) -> None:
-        deadline = time.monotonic() + 60
-        while not self.log.exists() or self.log.read_text().count(text) < times:
+    def wait_for(self, text: str, times: int = 1, log: str = "engine.log") -> None:
+        deadline, file = time.monotonic() + 60, self.folder / log
+        while not file.exists() or file.read_text().count(text) < times:
             assert time.monotonic() < deadline, f"{text!r} never came"
             time.sleep(0.02)
 
@@ -263,14 +263,13 @@ def test_a_killed_driver_of_two_engines_leaves_neither(
 ) -> None:
     monkeypatch.setattr(sys.modules[__name__], "DRIVER", TWO)
     with bench.driver() as driver:
+        bench.wait_for("up", log="second.log")
         records = bench.records()
         assert {record.what for record in records} == {"run 7", "run 7, embedding"}
         if supervisors == "die":
-            os.kill(driver.pid, signal.SIGSTOP)
-            for record in records:
-                assert record.supervisor
-                os.kill(record.supervisor.pid, signal.SIGKILL)
-        driver.kill()
+            kill_together(driver.pid, *[one.supervisor.pid for one in records if one.supervisor])
+        else:
+            driver.kill()
     if supervisors == "die":
         assert len(bench.marked.living()) == 2
         bench.sweep()
