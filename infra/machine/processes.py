@@ -159,7 +159,7 @@ def start(
     log: Path,
     env: Mapping[str, str],
     cwd: Path | None = None,
-    grace_seconds: float = GRACE_SECONDS,
+    grace_seconds: float | None = None,
     lease: Lease | None = None,
 ) -> Iterator[Child]:
     """Start a child that lives as long as the `with` block, and no longer than this process.
@@ -169,7 +169,7 @@ def start(
         log: File that receives all its output; overwritten, its folder is made.
         env: Its whole environment, see `clean_environment`.
         cwd: Its working folder; this process's if not given.
-        grace_seconds: From SIGTERM to SIGKILL.
+        grace_seconds: From SIGTERM to SIGKILL; `GRACE_SECONDS` if not given.
         lease: Accelerators for it, held until the last process of it is gone.
 
     Raises:
@@ -184,12 +184,13 @@ def start(
             f"There is no program {words[0]}.",
             remedy="Install it, or correct the setting that names it.",
         )
+    grace = GRACE_SECONDS if grace_seconds is None else grace_seconds
     mark = lease.record.mark if lease else uuid4().hex
     env = {**env, **(lease.environment if lease else {}), **process_trees.KEEPS_MARK}
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         supervisor = subprocess.Popen(
-            [sys.executable, "-I", "-u", _SUPERVISOR, str(os.getpid()), str(grace_seconds), *words],
+            [sys.executable, "-I", "-u", _SUPERVISOR, str(os.getpid()), str(grace), *words],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -198,7 +199,7 @@ def start(
             start_new_session=True,  # Ctrl-C reaches us alone; we end the tree in order
             pass_fds=lease.slots.descriptors if lease else (),
         )
-    child = Child(log, supervisor, mark, grace_seconds, lease)
+    child = Child(log, supervisor, mark, grace, lease)
     try:
         with beside.member(supervisor.terminate):
             if lease:

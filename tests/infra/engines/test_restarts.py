@@ -122,6 +122,7 @@ def test_a_killed_server_is_started_again_and_the_work_goes_on(bench: Bench) -> 
     assert any("1 of at most 2" in line and "1 answers are kept" in line for line in bench.said)
 
 
+@pytest.mark.usefixtures("short_grace")
 def test_a_hung_server_is_ended_and_started_again(bench: Bench) -> None:
     bench.hang_seconds = 3
     bench.through(stopped, bench.answer)
@@ -182,6 +183,7 @@ def test_what_the_work_itself_gets_wrong_is_not_repeated(bench: Bench) -> None:
     assert bench.starts == 1
 
 
+@pytest.mark.usefixtures("short_grace")
 def test_hung_is_an_error_of_its_own(bench: Bench) -> None:
     bench.hang_seconds = 3
     with pytest.raises(ServerHung, match="hang_timeout_seconds"):

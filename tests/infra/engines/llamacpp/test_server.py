@@ -149,6 +149,7 @@ def test_one_that_computes_nothing_any_more_is_noticed(bench: Bench) -> None:
             server.raise_if_dead()
 
 
+@pytest.mark.usefixtures("short_grace")
 def test_a_server_with_a_stubborn_daemon_leaves_nothing(bench: Bench) -> None:
     with bench.serve("immortal", "daemon"):
         assert len(bench.marked.living()) == 3
@@ -236,6 +237,7 @@ def test_death_during_the_work_is_what_is_raised(real: Serve) -> None:
         httpx.get(server.base_url, timeout=5, trust_env=False).raise_for_status()
 
 
+@pytest.mark.usefixtures("short_grace")
 def test_one_that_is_stopped_is_taken_for_hanging(real: Serve) -> None:
     with pytest.raises(ServerHung), real(hang_timeout_seconds=10) as server:
         server._watchdog._limit = 1.0

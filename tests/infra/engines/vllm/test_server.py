@@ -214,6 +214,7 @@ def test_a_mistake_in_the_work_stays_what_it_is(bench: Bench) -> None:
         print(1 / 0)
 
 
+@pytest.mark.usefixtures("short_grace")
 def test_a_server_with_a_stubborn_daemon_leaves_nothing(bench: Bench) -> None:
     with bench.serve("immortal", "daemon"):
         assert len(bench.marked.living()) == 3
