@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from infra.contracts.records import PythonEnvironment, Report
 from tasks.outcomes import NAMES
-from tests import stand_in_interpreter, tab
+from tests import tab
 from tests.browser import CHROMIUM
 from tests.flows.test_matrix_on_workers import wait_for, worker
 from tests.flows.test_quantize_and_evaluate import processes_of_runs
@@ -89,27 +89,15 @@ def expect_drawn(page: Page, images: str) -> None:
 
 
 @pytest.mark.timeout(2400)
-@pytest.mark.parametrize("engine", ["at once", pytest.param("real", marks=pytest.mark.long)])
 def test_a_run_is_started_from_the_form_and_followed_to_its_report(
-    engine: str,
     prefect: Prefect,
     page: Page,
+    server_environment: PythonEnvironment,
     own_cache: Path,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
 ) -> None:
-    """With nothing answered before; as little as the form can ask for.
-
-    An engine that answers at once shows the same form, run and pages as the real one. A deployed
-    run of that stands in `test_quantize_and_evaluate.py`; below it is started and cancelled.
-    """
+    """On the real engine, with nothing answered before; as little as the form can ask for."""
     monkeypatch.setitem(prefect.env, "ASSAY_CACHE", str(own_cache))
-    if engine == "real":
-        request.getfixturevalue("server_environment")
-    else:
-        python = str(stand_in_interpreter.write(tmp_path))
-        monkeypatch.setitem(prefect.env, "ASSAY_SERVER_PYTHON", python)
     before = prefect.read("flow_runs/filter")
     open_form(prefect, page)
     page.get_by_label("model").fill("qwen")
@@ -119,23 +107,22 @@ def test_a_run_is_started_from_the_form_and_followed_to_its_report(
 
     page.get_by_label("model").fill("sample")
     write(page, "./infra/sample/model-awq", "gpqa_main_zeroshot")
-    label = f"form-{engine.replace(' ', '-')}"
-    page.get_by_label("label").fill(label)
+    page.get_by_label("label").fill("form")
     run = submit(prefect, page)
     with worker(prefect, "one"):
-        expect(page.get_by_text(f"sample · model-awq · {label}").first).to_be_visible()
+        expect(page.get_by_text("sample · model-awq · form").first).to_be_visible()
         followed = page.url
         page.goto("about:blank")  # without a GPU, drawing the run's graph takes half the processor
         ended = ("COMPLETED", "FAILED", "CRASHED")
         wait_for("the end", prefect, lambda: state_of(prefect, run) in ended, 1800)
-    (folder,) = (prefect.home / "runs").glob(f"{label}-*")
+    (folder,) = (prefect.home / "runs").glob("form-*")
     report = Report.model_validate_json((folder / "report.json").read_text())
     page.goto(followed)
     expect(page.get_by_text(NAMES[report.verdict.status], exact=True).first).to_be_visible()
 
     page.get_by_role("tab", name="Artifacts").click()
     expect_drawn(page, "img[src^='data:image']")
-    page.get_by_role("link", name=f"report-{label}").first.click()
+    page.get_by_role("link", name="report-form").first.click()
     page.wait_for_url("**/artifacts/key/*")
     expect(page.get_by_text(report.verdict.status).first).to_be_visible()
     expect_drawn(page, "img[src^='data:image']")
