@@ -43,7 +43,7 @@ def migrated(document: Mapping[str, Any]) -> Document:
     try:
         while isinstance(version := found.get("schema_version"), int) and version in _STEPS:
             found = _STEPS[version](found)
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, LookupError, TypeError, ValueError):
         return dict(document)
     return found
 

@@ -128,15 +128,15 @@ def earlier_arms(runs: Path) -> Iterator[EarlierArm]:
     for path in sorted(runs.glob("*/report.json"), key=_written, reverse=True)[:_REPORTS]:
         try:
             report = Report.model_validate_json(path.read_text(encoding="utf-8"))
-            specs = report.spec.arms
-        except (AssayError, OSError, ValueError):
-            continue  # of an endpoint, or of another version
+            arms = [(name, report.spec.arms[name], arm) for name, arm in report.arms.items()]
+        except (AssayError, LookupError, OSError, ValueError):
+            continue  # of an endpoint, of another version, or damaged
         try:
             inputs = dict(json.loads(path.with_name("inputs.json").read_text(encoding="utf-8")))
         except (OSError, TypeError, ValueError):
             inputs = {}
-        for name, result in report.arms.items():
-            yield EarlierArm(name, specs[name], result, report, inputs)
+        for name, arm, result in arms:
+            yield EarlierArm(name, arm, result, report, inputs)
 
 
 def _written(path: Path) -> int:

@@ -86,6 +86,12 @@ def test_a_broken_report_is_refused_as_one(
         Report.model_validate({**written, field: broken})
 
 
+def test_a_report_that_lacks_nearly_everything_is_refused_as_one() -> None:
+    """Also where its calibration is there, and no checkpoint that it is of."""
+    with pytest.raises(ValidationError):
+        Report.model_validate({"schema_version": 3, "calibration": {"rows": 1}})
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_earlier_runs_are_compared_with_as_they_read_today(
     tmp_path: Path, version: int | str

@@ -102,10 +102,14 @@ def test_the_newest_reports_are_read_and_what_is_none_is_passed_over(there: Mach
     (runs / "run-40" / "report.json").write_text("{")
     (runs / "run-39" / "inputs.json").unlink()
     (runs / "run-38" / "inputs.json").write_text("7")
+    without = json.loads((runs / "run-37" / "report.json").read_text())
+    without["arms"] = {"of no spec": without["arms"][BASELINE]}
+    (runs / "run-37" / "report.json").write_text(json.dumps(without))
+    (runs / "run-36" / "report.json").write_text('{"schema_version": 3, "calibration": {"x": 1}}')
     (runs / "of-an-endpoint").mkdir()
     (runs / "of-an-endpoint" / "report.json").write_text('{"endpoint": {}}')
     found = [one.start for one in earlier_arms(runs)]
-    assert found == [float(seconds) for seconds in range(38, 10, -1)]
+    assert found == [38.0, 37.0, *map(float, range(34, 10, -1))]
     assert [*earlier_arms(runs / "nowhere")] == []
 
 
