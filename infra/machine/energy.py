@@ -44,12 +44,14 @@ class Meter:
         """
         ours = frozenset(self.ours())
         first, then = (self._alone(reading, ours) for reading in (before, after))
-        if first is None or then is None or then < first:  # a driver that was loaded anew
+        if first is None or then is None:
             return None
-        return (then - first) / 1000
+        taken = [after - before for before, after in zip(first, then, strict=True)]
+        # One that went backwards was reset; what another took may be more than it had counted.
+        return sum(taken) / 1000 if min(taken) >= 0 else None
 
-    def _alone(self, reading: Answer, ours: Collection[int]) -> int | None:
-        """Return the sum of the counters, in millijoules; none if one is not the server's alone."""
+    def _alone(self, reading: Answer, ours: Collection[int]) -> list[int] | None:
+        """Return the counters, in millijoules; none if one is not the server's alone."""
         cards = {card.uuid: card for card in reading.gpus}
         found = [
             card.energy_millijoules
@@ -57,7 +59,7 @@ class Meter:
             if (card := cards.get(uuid)) is not None and not _shared(card, ours)
         ]
         known = [one for one in found if one is not None]
-        return sum(known) if len(known) == len(self.uuids) else None
+        return known if len(known) == len(self.uuids) else None
 
 
 def _shared(card: Card, ours: Collection[int]) -> bool:

@@ -114,6 +114,19 @@ def test_a_driver_that_was_loaded_anew_or_fails_tells_nothing(driver: Driver) ->
     assert wanted.joules(Answer(error="no answer"), before) is None
 
 
+def test_a_counter_that_was_reset_tells_nothing_whatever_another_took(driver: Driver) -> None:
+    both = meter("gpu-GPU-7a22cc4a", "gpu-GPU-c3a4d1e2")
+    for gpu in driver.state["gpus"]:
+        gpu["watts"] = 0
+    driver.write()
+    before = both.read()
+    large, small = driver.state["gpus"][:2]
+    large["energy"] += 5_000_000
+    small["energy"] = 0
+    driver.write()
+    assert both.joules(before, both.read()) is None
+
+
 def test_one_span_that_is_not_known_leaves_all_unknown(driver: Driver) -> None:
     tally = Tally(meter("gpu-GPU-7a22cc4a"))
     with tally.span():
