@@ -24,7 +24,14 @@ from pathlib import Path
 from infra.contracts.errors import AssayError
 from infra.contracts.progress import Progress
 from infra.contracts.records import PythonEnvironment
-from infra.contracts.specs import BASELINE, ArmSpec, EvaluationSpec, RunSpec, SpeedSpec
+from infra.contracts.specs import (
+    BASELINE,
+    ArmSpec,
+    EvaluationSpec,
+    RunSpec,
+    ServingSpec,
+    SpeedSpec,
+)
 from infra.contracts.wording import duration, listed
 from infra.engines.registry import engine_of
 from infra.machine.device import Device
@@ -142,9 +149,13 @@ class _Run:
     """Task → its rows, where they are known."""
 
     def served_otherwise(self) -> _Run:
-        """Return the same run, eager instead of compiled or the other way round."""
-        serving = self.spec.baseline.serving
-        turned = serving.model_copy(update={"enforce_eager": not serving.enforce_eager})
+        """Return the same run, eager instead of compiled or the other way round.
+
+        Raises:
+            ValueError: The baseline's engine has one way alone.
+        """
+        serving = self.spec.baseline.serving.model_dump()
+        turned = ServingSpec(**{**serving, "enforce_eager": not serving["enforce_eager"]})
         baseline = self.spec.baseline.model_copy(update={"serving": turned})
         spec = self.spec.model_copy(update={"baseline": baseline})
         arms = {name: replace(self.arms[name], spec=arm) for name, arm in spec.evaluated.items()}
@@ -305,9 +316,14 @@ def _other_way(run: _Run, found: _Forecast) -> Iterator[str]:
     """Return what the other way to serve would take; nothing where that is not known."""
     if all(arm.device.kind == "cpu" for arm in run.arms.values()):
         return  # always eager there
+    if run.spec.baseline_pack is not None:
+        return  # its answers are of one way alone
     eager = run.spec.baseline.serving.enforce_eager
     timed = run.spec.speed.enabled
-    other = run.served_otherwise().forecast()
+    try:
+        other = run.served_otherwise().forecast()
+    except ValueError:
+        return
     if found.parts and other.parts and other.unknown == found.unknown:
         more = other.total.usual - found.total.usual
         amount = f"about {_rough(abs(more))} {'more' if more > 0 else 'less'}"

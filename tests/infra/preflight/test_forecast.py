@@ -63,9 +63,12 @@ def there(tmp_path: Path, settings: Settings) -> Machine:
 
 
 def look_at(machine: Machine, spec: RunSpec, *given: str) -> list[Finding]:
-    wanted = override(spec, given)
+    wanted = override(spec, given) if given else spec
     check_suite(wanted.evaluation, settings=machine.settings, progress=Silent())
-    devices: dict[str, Device | None] = dict.fromkeys(wanted.arms, machine.device)
+    devices: dict[str, Device | None] = {
+        name: detect("cpu") if arm.serving.device == "cpu" else machine.device
+        for name, arm in wanted.arms.items()
+    }
     shapes = dict.fromkeys(wanted.arms, from_name("7B"))
     return forecast.look_at(wanted, devices, shapes, machine.settings, Silent())
 
@@ -255,3 +258,29 @@ def test_the_line_stands_in_the_table(tmp_path: Path, settings: Settings, spec: 
     found = survey(plain, settings=settings, progress=Silent())
     (line,) = [one for one in found if one.name == "expected time"]
     assert line.found.startswith("about 2 min 50 s: making 45 s, baseline 1 min 2 s, ")
+
+
+def test_an_engine_that_has_one_way_is_not_told_of_another(there: Machine, spec: RunSpec) -> None:
+    """It serves the baseline and one candidate; another one is served by vLLM on an accelerator."""
+    document = spec.model_dump(mode="json", exclude={"candidates"})
+    served = {"engine": "llamacpp", "device": "cpu"}
+    mixed = RunSpec.model_validate({
+        **document,
+        "baseline": {"model": document["baseline"]["model"], "serving": served},
+        "candidates": [
+            {"name": "cache", "serving": {"extra_args": ["--cache-type-k", "q8_0"]}},
+            {"name": "other-engine", "serving": {"engine": "vllm", "device": "cuda"}},
+        ],
+    })  # fmt: skip
+    there.ran(mixed, {"other-engine": Took(start=9, each=0.1, timing=9)})
+    assert all("eager" not in part for part in turned(said(there, mixed)))
+
+
+def test_answers_of_a_pack_are_of_one_way(there: Machine, spec: RunSpec) -> None:
+    packed = spec.model_copy(update={"baseline_pack": "pack"})
+    eager = override(spec, ["serving.enforce_eager=true"])
+    timed = {name: replace(one, timing=20) for name, one in COMPILED.items()}
+    there.ran(spec, timed)
+    there.ran(eager, timed)
+    assert len(turned(said(there, spec))) == 2
+    assert turned(said(there, packed)) == []
