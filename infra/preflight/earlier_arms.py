@@ -17,12 +17,12 @@ from typing import Any
 
 from infra.contracts.errors import AssayError
 from infra.contracts.records import ArmResult, PythonEnvironment, Report, TaskScores
-from infra.contracts.specs import ArmSpec
+from infra.contracts.specs import ArmSpec, ModelSpec
 from infra.engines.port import Setup
 from infra.engines.registry import engine_of
 from infra.machine.device import Device
 from infra.models.memory_need import Shape, from_config
-from infra.store.content import digest_file, digest_of
+from infra.store.content import digest_file
 
 EAGER = "serving.enforce_eager"
 
@@ -113,6 +113,15 @@ class EarlierArm:
         answering = sum(scores.seconds for scores in self.asked)
         return max(0.0, whole - server.startup_seconds - answering - (self.timing or 0.0))
 
+    def weights_of(self, model: ModelSpec) -> set[str]:
+        """Return the digests of a model in that run, as it came."""
+        return {
+            self.report.arms[name].checkpoint.digest
+            for name, arm in self.report.spec.arms.items()
+            if name in self.report.arms
+            and (arm.model, arm.quantization, arm.adapter) == (model, None, None)
+        }
+
     @property
     def making(self) -> float | None:
         """Of its checkpoint; none where nothing was made, or in another run."""
@@ -156,6 +165,12 @@ class PlannedArm:
     device: Device
     environment: PythonEnvironment
     """Of its engine."""
+
+    weights: str | None = None
+    """Digest of what the folder of its model holds now; none of one on a hub."""
+
+    adapter: str | None = None
+    """The same of its adapter; none without one."""
 
     @property
     def is_made_here(self) -> bool:
@@ -209,7 +224,11 @@ class PlannedArm:
         parts = ("model", "adapter", "quantization")
         if any(getattr(self.spec, part) != getattr(earlier.spec, part) for part in parts):
             return False
+        if self.weights and self.weights not in earlier.weights_of(self.spec.model):
+            return False
         there = earlier.result.checkpoint
+        if self.adapter and (there.adapter is None or there.adapter.digest != self.adapter):
+            return False
         read = there.calibration.source if there.calibration else None
         return there.path.is_dir() and self._conversations in (read, None)
 
@@ -225,8 +244,8 @@ class PlannedArm:
         except OSError:
             return None  # another line says so
 
-    def identity(self, earlier: EarlierArm) -> str | None:
-        """Return the digest of all that decides its answers, were its checkpoint an earlier arm's.
+    def conditions(self, earlier: EarlierArm) -> list[object] | None:
+        """Return all that decides its answers, were its checkpoint an earlier arm's.
 
         None if that cannot be told.
         """
@@ -237,7 +256,7 @@ class PlannedArm:
             adapter=there.adapter if there.adapter and not there.adapter.merged else None,
         )  # fmt: skip
         try:
-            return digest_of(engine_of(self.spec.serving).conditions(setup, there.identity))
+            return engine_of(self.spec.serving).conditions(setup, there.identity)
         except (AssayError, OSError, ValueError):
             return None
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from infra.contracts.errors import AssayError
-from infra.contracts.progress import Progress
+from infra.contracts.progress import Progress, Silent
 from infra.contracts.records import PythonEnvironment
 from infra.contracts.specs import (
     BASELINE,
@@ -36,11 +36,15 @@ from infra.contracts.wording import duration, listed
 from infra.engines.registry import engine_of
 from infra.machine.device import Device
 from infra.machine.environments import locate
+from infra.models import lora
 from infra.models.memory_need import Shape
+from infra.models.weights import inspect_spec
 from infra.preflight.earlier_arms import EAGER, EarlierArm, PlannedArm, Span, earlier_arms
 from infra.preflight.findings import Finding, ok
+from infra.store.content import digest_of
 from infra.store.run_folder import runs_folder
 from infra.store.settings import Settings
+from infra.store.stored_scores import scores_of
 from infra.suite import kind_of
 
 _NAME = "expected time"
@@ -84,14 +88,16 @@ def look_at(
             if (device := devices[name]) is None:
                 return []
             environment = _environment(arm, device, settings)
-            arms[name] = PlannedArm(name, arm, shapes[name], device, environment)
+            arms[name] = PlannedArm(
+                name, arm, shapes[name], device, environment, *_folders(arm, settings)
+            )
         keys = kind.keys(spec.evaluation, settings=settings)
         times = kind.repeats(spec.evaluation, settings=settings, progress=progress)
         rows = kind.row_counts(spec.evaluation, settings=settings, progress=progress) or {}
     except (AssayError, OSError):
         return []  # other lines say what is wrong
     counts = {task: count * times.get(task, 1) for task, count in rows.items()}
-    run = _Run(spec, arms, before, keys, counts)
+    run = _Run(spec, arms, before, keys, counts, settings)
     found = run.forecast()
     if not found.parts and not found.kept:
         return []
@@ -147,6 +153,9 @@ class _Run:
 
     counts: Mapping[str, int]
     """Task → its rows, where they are known."""
+
+    settings: Settings
+    """Where scores are kept."""
 
     def served_otherwise(self) -> _Run:
         """Return the same run, eager instead of compiled or the other way round.
@@ -243,22 +252,25 @@ class _Run:
     def _kept(self, arm: PlannedArm) -> _Kept:
         """Return what earlier runs left of an arm, as far as that can be told at once."""
         spec, tasks, read, timed = self.spec, set[str](), False, False
-        identities: dict[str, str | None] = {}
+        known: dict[str, list[object] | None] = {}
         for one in self.before:
             then, checkpoint = one.report.spec, one.result.checkpoint
             # Where tasks are stopped early, what is asked depends on all arms together.
             early = spec.verdict.early_stop or then.verdict.early_stop
             if (early and arm.name != BASELINE) or not arm.is_made(one):
                 continue
-            if checkpoint.identity not in identities:
-                identities[checkpoint.identity] = arm.identity(one)
-            if identities[checkpoint.identity] != one.result.identity:
+            if checkpoint.identity not in known:
+                known[checkpoint.identity] = arm.conditions(one)
+            conditions = known[checkpoint.identity]
+            if conditions is None or digest_of(conditions) != one.result.identity:
                 continue
-            asked = one.inputs.get("tasks") or {}
-            tasks |= {
+            found = {
                 task for task, key in self.keys.items()
-                if key and key == asked.get(task) and task in one.result.tasks
+                if key and scores_of(self.settings, key, conditions).is_dir()
             }  # fmt: skip
+            if not found:
+                continue  # of another store, or freed
+            tasks |= found
             read |= one.result.reading is not None and then.fidelity == spec.fidelity
             timed |= one.result.bench is not None and _points(then.speed) == _points(spec.speed)
         whole = len(tasks) == len(self.keys)  # next tokens may be read in the tasks' questions
@@ -272,6 +284,20 @@ class _Run:
 def _environment(arm: ArmSpec, device: Device, settings: Settings) -> PythonEnvironment:
     own = Path(arm.serving.python) if arm.serving.python else None
     return locate(engine_of(arm.serving).environment, device.kind, settings, own)[0]
+
+
+def _folders(arm: ArmSpec, settings: Settings) -> tuple[str | None, str | None]:
+    """Return the digests of folders with its model and its adapter; none of what is on a hub.
+
+    The look at the model has remembered those of large files.
+    """
+    model, adapter = arm.model, arm.adapter
+    return (
+        inspect_spec(model, settings=settings).digest if model.source == "local" else None,
+        lora.inspect_local(adapter, settings=settings, progress=Silent()).digest
+        if adapter and adapter.source == "local"
+        else None,
+    )
 
 
 def _asked(task: str, evaluation: EvaluationSpec) -> object:

@@ -48,11 +48,11 @@ from infra.probes.triage import Look, look_at_ready_made
 from infra.scoring.answers import count_kept
 from infra.scoring.shared_answers import SharedAnswers
 from infra.stages.submissions import submitted
-from infra.store.content import build_once, code_digest, digest_of
+from infra.store.content import build_once, digest_of
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from infra.store.shared import Shared, shared_of
-from infra.store.stored_scores import Stored
+from infra.store.stored_scores import Stored, scores_of
 from infra.suite import kind_of, tasks_with_functions
 from infra.suite.passages.pending import require_retrieved
 from infra.suite.port import AnswerFile, Suite
@@ -64,12 +64,6 @@ PROBES: tuple[type[Probe], ...] = (ReadingProbe, BenchProbe)
 
 REPEAT = "repeat"
 """Suffix of an arm that is evaluated a second time."""
-
-_CODE = (
-    *("stages/arms.py", "probes/subject.py", "store/stored_scores.py"),
-    "models/template_clock.py",
-)
-"""Code that decides which arm gets which questions, by which tokenizer, and what is kept of it."""
 
 _SECOND_ORDER = 2
 """Seed of the order of a repeat's questions."""
@@ -210,12 +204,11 @@ def evaluate(
     variables = spec.evaluation.chat_template_kwargs
     today = today_of(checkpoint.path, variables, run.id) if with_functions else NO_CLOCK
     keys = _keys(found, run.id, {task: [setup.tool_parser, today.stays] for task in with_functions})
-    code = code_digest(*_CODE)
     embedded = kind.embedded(spec.evaluation, settings=settings)
     embeds = _embeds(spec, embedding, run) if embedded else []
     stored = {
         task: Stored(
-            settings.scores / digest_of([key, [*conditions, *more], code])[:32],
+            scores_of(settings, key, [*conditions, *more]),
             shared if found[task] else None,
         )
         for task, key in keys.items()
@@ -226,9 +219,9 @@ def evaluate(
         _, (margin_points, _) = planned(spec.judged_verdict, run.path)
         rounds = early_stop.rounds(baseline, spec.judged_verdict, margin_points, run.path)
         # Scores over a part of the rows must never be taken for whole ones, nor apart.
-        whole = digest_of([keys, [*conditions, *embeds], rounds.identity(), code])[:32]
+        whole = scores_of(settings, [keys, rounds.identity()], [*conditions, *embeds])
         behind = shared if all(found.values()) else None
-        stored |= _together(settings.scores / whole, rounds, behind)
+        stored |= _together(whole, rounds, behind)
     suite: Suite | None = None
     if any(not entry.present for entry in stored.values()):
         # What can be known without an accelerator is known before one is held.

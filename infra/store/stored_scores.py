@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from infra.contracts.records import ServerRecord, TaskScores
-from infra.store.content import Behind, is_there, write_atomically
+from infra.store.content import Behind, code_digest, digest_of, is_there, write_atomically
 from infra.store.run_folder import RunFolder
+from infra.store.settings import Settings
 from infra.store.usage import used
+
+_CODE = (
+    *("stages/arms.py", "probes/subject.py", "store/stored_scores.py"),
+    "models/template_clock.py",
+)
+"""Code that decides which arm gets which questions, by which tokenizer, and what is kept of it."""
+
+
+def scores_of(settings: Settings, key: object, conditions: Sequence[object]) -> Path:
+    """Return the folder of what an arm scores on a task, or on several that are asked together.
+
+    Args:
+        settings: Where scores are kept.
+        key: Digest of all that decides it besides the arm, or those of the tasks.
+        conditions: All that decides what the arm answers.
+    """
+    return settings.scores / digest_of([key, [*conditions], code_digest(*_CODE)])[:32]
 
 
 class Stored:

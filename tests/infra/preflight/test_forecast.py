@@ -14,10 +14,12 @@ from infra.contracts.progress import Silent
 from infra.contracts.specs import BASELINE, RunSpec
 from infra.machine.device import Device, detect
 from infra.models.memory_need import from_name
+from infra.models.weights import inspect_spec
 from infra.preflight import forecast, survey
 from infra.preflight.findings import Finding
-from infra.store.content import digest_file
+from infra.store.content import digest_file, digest_of
 from infra.store.settings import Settings
+from infra.store.stored_scores import scores_of
 from infra.suite import kind_of
 from infra.suite.harness.prepared import check_suite
 from tests.conftest import ROOT
@@ -223,24 +225,40 @@ def test_what_is_kept_already_costs_nothing(there: Machine, spec: RunSpec) -> No
     source = digest_file(Path(spec.calibrations[0].path)).sha256
     cards = {BASELINE: None, CANDIDATE: made.model_copy(update={"source": source})}
 
-    def left(identities: Mapping[str, str | None]) -> None:
+    weights = inspect_spec(spec.baseline.model, settings=there.settings).digest
+
+    def left(identities: Mapping[str, str | None], weights: str = weights) -> None:
         arms = {
             name: result.model_copy(update={
                 "identity": identities[name],
-                "checkpoint": result.checkpoint.model_copy(
-                    update={"path": ROOT / "infra/sample/model", "calibration": cards[name]}
-                ),
+                "checkpoint": result.checkpoint.model_copy(update={
+                    "path": ROOT / "infra/sample/model", "calibration": cards[name],
+                    "digest": weights,
+                }),
             })
             for name, result in report.arms.items()
         }  # fmt: skip
         there.write(report.model_copy(update={"arms": arms}), there.runs[0])
 
+    anew = "about 2 min 50 s: baseline 1 min 20 s, awq"
     left(dict.fromkeys(report.arms, "of other code"))
-    assert said(there, spec).startswith("about 2 min 50 s: baseline 1 min 20 s, awq")
-    left({name: planned(there, spec, name).identity(newest(there, name)) for name in report.arms})
-    assert said(there, spec).split("; ")[0] == (
-        "baseline and awq-4bit-g128: answered by earlier runs already"
-    )
+    assert said(there, spec).startswith(anew)
+    given = {
+        name: planned(there, spec, name).conditions(newest(there, name)) for name in report.arms
+    }
+    identities = {name: digest_of(conditions) for name, conditions in given.items()}
+    left(identities)
+    assert said(there, spec).startswith(anew)  # the store is another one, or was emptied
+    for conditions in given.values():
+        assert conditions is not None
+        for key in keys.values():
+            scores_of(there.settings, key, conditions).mkdir(parents=True, exist_ok=True)
+    already = "baseline and awq-4bit-g128: answered by earlier runs already"
+    assert said(there, spec).split("; ")[0] == already
+    left(identities, "of other weights")
+    assert said(there, spec).startswith("about 3 min 30 s: making 45 s, baseline 1 min 20 s, awq")
+    left(identities)
+    assert said(there, spec).split("; ")[0] == already
     longer = said(there, spec, "candidates.awq-4bit-g128.serving.max_model_len=1024")
     assert longer.startswith("baseline: answered by earlier runs already; no earlier run tells of ")
     # One task is another: a start, its rows and what is read in them; what was timed is there.

@@ -19,7 +19,7 @@ from infra.contracts.specs import (
     VerdictSpec,
 )
 from infra.judging import answered_rows
-from infra.stages import arms
+from infra.store import stored_scores
 from tests.broken_checkpoints import SAMPLE
 from tests.infra.stages.conftest import Evaluate, make_spec
 from tests.infra.suite.harness.conftest import DATA, Heard
@@ -109,7 +109,7 @@ def test_code_that_evaluates_arms_is_in_the_key_however_they_end(
     one(baseline, early_stop=early_stop)
     again = one(baseline, early_stop=early_stop)
     assert all(task.reused for task in again.tasks.values())
-    monkeypatch.setattr(arms, "_CODE", arms._CODE[:-1])
+    monkeypatch.setattr(stored_scores, "_CODE", stored_scores._CODE[:-1])
     other = one(baseline, early_stop=early_stop)
     assert not any(task.reused for task in other.tasks.values())
 
