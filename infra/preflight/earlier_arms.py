@@ -111,7 +111,8 @@ class EarlierArm:
             return None
         whole += timings.get(f"compare-{self.name}", 0.0)
         answering = sum(scores.seconds for scores in self.asked)
-        return max(0.0, whole - server.startup_seconds - answering - (self.timing or 0.0))
+        whole -= self.result.speed.waited_seconds + server.startup_seconds
+        return max(0.0, whole - answering - (self.timing or 0.0))
 
     def weights_of(self, model: ModelSpec) -> set[str]:
         """Return the digests of a model in that run, as it came."""

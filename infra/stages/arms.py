@@ -7,6 +7,7 @@ given, so a run that dies pays again only for the questions that were in flight.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -110,6 +111,9 @@ class _Evaluation:
 
     answers: list[AnswerFile] = field(default_factory=list)
     """Of every server that was started, the newest last."""
+
+    waited: list[float] = field(default_factory=list)
+    """Seconds until it was its turn; empty if nothing had to be asked."""
 
     @property
     def missing(self) -> list[str]:
@@ -286,6 +290,7 @@ def _measure(evaluation: _Evaluation) -> list[str]:
     require_retrieved(subject.spec.evaluation)
     missing = evaluation.missing
     if missing or evaluation.wanted:
+        came = time.monotonic()
         with (
             _alone(evaluation),
             lease(
@@ -296,6 +301,7 @@ def _measure(evaluation: _Evaluation) -> list[str]:
                 progress=subject.progress,
             ) as held,
         ):
+            evaluation.waited.append(time.monotonic() - came)
             # Another run may have answered while this one waited for its turn.
             missing = evaluation.missing
             if missing or evaluation.wanted:
@@ -345,6 +351,7 @@ def _result(evaluation: _Evaluation, missing: list[str]) -> ArmResult:
             startup_seconds=server.startup_seconds,
             evaluation_seconds=round(seconds, 2),
             documents_per_second=documents / seconds if seconds else 0.0,
+            waited_seconds=round(sum(evaluation.waited), 2),
         ),
         triage=evaluation.look.found() if evaluation.look else None,
         not_measured=tuple(probe.left_out for probe in evaluation.probes if probe.left_out),

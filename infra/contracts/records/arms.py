@@ -324,6 +324,8 @@ class ArmSpeed(Record):
     startup_seconds: float
     evaluation_seconds: float
     documents_per_second: float
+    waited_seconds: float = 0.0
+    """Until others had done with the accelerators, or with the same arm."""
 
 
 class ArmResult(Record):

@@ -68,6 +68,21 @@ def test_what_an_arm_took_is_parted(there: Machine) -> None:
     assert newest(there, BASELINE).making is None
 
 
+def test_the_turns_of_other_runs_are_no_part_of_it(there: Machine) -> None:
+    report = there.ran(sample(), TOOK)
+    result = report.arms[CANDIDATE]
+    stage = f"evaluate-{CANDIDATE}"
+    waited = result.speed.model_copy(update={"waited_seconds": 3600.0})
+    there.write(
+        report.model_copy(update={
+            "arms": {CANDIDATE: result.model_copy(update={"speed": waited})},
+            "timings": {**report.timings, stage: report.timings[stage] + 3600},
+        }),
+        there.runs[0],
+    )  # fmt: skip
+    assert newest(there, CANDIDATE).beside == pytest.approx(9)
+
+
 def test_what_another_run_had_paid_for_took_no_time(there: Machine) -> None:
     report = there.ran(sample(), TOOK)
     result = report.arms[CANDIDATE]

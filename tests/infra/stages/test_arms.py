@@ -233,8 +233,10 @@ def test_a_task_that_is_edited_while_an_accelerator_is_awaited_is_not_kept_as_th
             "run", conditions=scored, heard=Editor(code, OTHERWISE, held), settings=settings
         )
     assert code.read_text() == OTHERWISE
+    assert first.speed.waited_seconds > 0
     other = evaluate("later", conditions=scored)
     assert not other.tasks["house_task"].reused
+    assert other.speed.waited_seconds < first.speed.waited_seconds
     code.write_text(SCORED)
     again = evaluate("again", conditions=scored)
     scores = [one.tasks["house_task"].metrics["acc,none"].value for one in (first, other, again)]
