@@ -145,6 +145,7 @@ def _again(
             "n": len(rows),
             "questions": questions_digest(rows),
             "samples": samples,
+            "joules": None,  # that all rows took; what these took nobody has read
             "truncated": sum(bool(row.truncated) for row in rows),
             "unfinished": sum(row.finish_reason == UNFINISHED for row in rows),
             "subtasks": {

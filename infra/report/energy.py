@@ -17,7 +17,7 @@ def per_right(scores: TaskScores) -> float | None:
     """Return the joules of asking all rows of a task over the marks of all rows.
 
     None where nobody can tell, where an earlier run has answered, where rows are not marked from 0
-    to 1, or no answer is right.
+    to 1, more being better, or no answer is right.
     """
     return _ratio([scores])
 
@@ -57,6 +57,8 @@ def _rights(scores: TaskScores) -> float | None:
         metric = leaf.primary_metric
         value = leaf.metrics.get(metric)
         if value is None or is_corpus(value) or not in_points(metric, leaf.name, value):
+            return None
+        if not value.higher_is_better:  # its marks are of what is wrong
             return None
         total += value.value * value.n
     return total

@@ -113,6 +113,19 @@ def test_a_certain_verdict_ends_the_evaluation(
         assert 0 < task.n < made.baseline.tasks[name].n
 
 
+def test_what_all_rows_took_is_not_told_of_a_part_of_them(tmp_path: Path) -> None:
+    made = make_run(tmp_path, rows=600, kept=0.97)
+    verdict = WIDE.model_copy(update={"margin_points": 15.0, "task_margin_points": 80.0})
+    candidate = stopped(made, tmp_path, verdict)
+    tasks = {
+        name: task.model_copy(update={"joules": 600.0})
+        for name, task in made.baseline.tasks.items()
+    }
+    part = beside(made.baseline.model_copy(update={"tasks": tasks}), candidate, tmp_path)
+    assert {task.joules for task in part.tasks.values()} == {None}
+    assert {task.joules for task in tasks.values()} == {600.0}
+
+
 def test_an_uncertain_verdict_takes_all_rows_and_the_limits_of_a_test_that_may_stop(
     tmp_path: Path,
 ) -> None:

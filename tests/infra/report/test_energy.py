@@ -32,6 +32,7 @@ def test_a_right_answer_costs_what_all_rows_cost_over_those_that_are_right() -> 
         {"right": 0.0},
         {"metric": "perplexity,none"},
         {"declared": {"aggregation": "corpus"}},
+        {"declared": {"unit": "points", "higher_is_better": False}},
         {"primary_metric": "gone"},
     ],
 )
