@@ -229,7 +229,9 @@ class _Run:
             (then, scores) for then, scores in found
             if _asked(task, then) == _asked(task, evaluation)
         ]  # fmt: skip
-        each = Span.of(scores.seconds / scores.n for _, scores in asked if not scores.reused)
+        each = Span.of(
+            scores.seconds / scores.n for _, scores in asked if not (scores.reused or scores.kept)
+        )
         as_many = (
             scores.n for then, scores in asked if _limit(task, then) == _limit(task, evaluation)
         )

@@ -117,6 +117,9 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         self.total = 0
         """Documents of all calls."""
 
+        self.kept = 0
+        """Questions that were not asked since their answers were kept from before."""
+
         self.finishes: dict[Whose, str | None] = {}
         """Task, document and asking → why the text ended that was generated (`stop`, `length`, …);
         of several texts that of one that was cut, if any was."""
@@ -339,6 +342,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         """Return the answer to each question, from the file or from the server."""
         answers = self._open_answers()
         replies = answers.lookup(questions)
+        self.kept += len(replies)
         if replies:
             self._tally.give_up()
         documents = {owner for question in questions for owner in owners[question]}

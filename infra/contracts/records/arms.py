@@ -165,6 +165,10 @@ class TaskScores(Record):
     counters; of a group as a whole. None where nobody can tell, and where any answer was kept from
     before; see `infra.machine.energy`."""
 
+    kept: int = 0
+    """Requests that were not sent since their answers were kept from before: `seconds` are those of
+    the others. 0 in scores of earlier versions."""
+
     reused: bool = False
     """True if an earlier run had already paid for it."""
 

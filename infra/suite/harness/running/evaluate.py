@@ -120,6 +120,7 @@ def evaluate(
         seconds=round(time.monotonic() - started, 2),
         # Asked in parts, it would be of a part.
         joules=model.joules if only is None else None,
+        kept=model.kept,
     )
 
 

@@ -53,6 +53,7 @@ def task_scores(
     samples: str,
     seconds: float,
     joules: float | None = None,
+    kept: int = 0,
 ) -> TaskScores:
     """Return the record of one task or group, subtasks and subgroups below it.
 
@@ -66,6 +67,7 @@ def task_scores(
         samples: Name of the samples file.
         seconds: Wall time of the whole entry.
         joules: That asking all of it took; none where nobody can tell.
+        kept: Requests that were not sent for it, of a group as a whole.
 
     Raises:
         EvaluationError: A primary metric is no finite number; another one is left out. Or a
@@ -126,6 +128,7 @@ def task_scores(
         samples=samples,
         seconds=seconds,
         joules=joules,
+        kept=kept,
         truncated=sum(row.truncated for row in own),
         nothing_to_ask=sum(bool(row.doc.get(NOT_ASKED)) for row in own),
         unfinished=sum(row.finish_reason == UNFINISHED for row in own),

@@ -165,18 +165,19 @@ def test_a_task_with_answers_from_before_has_no_energy_of_its_own(
 ) -> None:
     answers = AnswerFile(tmp_path / "answers.sqlite", "one server")
 
-    def joules(only: Documents | None = None) -> float | None:
+    def told(only: Documents | None = None) -> tuple[float | None, int]:
         samples = tmp_path / "rows.jsonl"
-        return suite.ask(
+        scores = suite.ask(
             "gsm8k", metered, tokenizer, samples, Silent(), answers, only=only
-        ).joules  # fmt: skip
+        )  # fmt: skip
+        return scores.joules, scores.kept
 
-    assert joules({"gsm8k": [3]}) is None, "a part of the rows"
-    assert joules() is None, "the others"
-    assert joules() is None, "all are kept"
+    assert told({"gsm8k": [3]}) == (None, 0), "a part of the rows"
+    assert told() == (None, 1), "the others"
+    assert told() == (None, 12), "all are kept"
     assert len(metered.prompts) == 12
     answers.path.unlink()
-    assert joules() == 90 * 12
+    assert told() == (90 * 12, 0)
 
 
 def test_the_record_of_a_group(
