@@ -3,8 +3,8 @@
     python -m tests.read_energy --seconds 2 [-- COMMAND …]
 
 Prints the counters before and after, joules and watts in between, how long a reading took, and who
-computes there by the driver. With a command its whole time is measured, and its processes are told
-from others.
+computes there by the driver. A command is started after the first reading and ended after the
+second; its processes are told from others.
 """
 
 from __future__ import annotations
