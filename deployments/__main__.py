@@ -46,6 +46,19 @@ _QUIET = ("WARNING", "ERROR", "CRITICAL")
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says and return the exit code."""
+    try:
+        try:
+            return _answer(arguments)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # at its end Python would say itself that nobody reads it
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        return exit_codes.FAILED
+
+
+def _answer(arguments: list[str] | None) -> int:
     given = _parser().parse_args(arguments)
     # transformers is here for its tokenizers; that torch is missing is as it should be.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
@@ -62,8 +75,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"assay: {error}", file=sys.stderr)
         return exit_codes.BAD_INPUT
     except Exception as error:
-        if isinstance(error, BrokenPipeError) and _nobody_reads():
-            return exit_codes.FAILED
         if (plain := _of_the_machine(error)) is None:
             raise
         print(f"assay: {plain}", file=sys.stderr)

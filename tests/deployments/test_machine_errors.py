@@ -25,10 +25,15 @@ def test_other_errors_keep_their_traceback(error: Exception) -> None:
     assert _of_the_machine(error) is None
 
 
-def test_who_reads_a_few_lines_and_goes_sees_no_traceback() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["show", "sample"], ["show", "endpoint"]])
+def test_who_reads_a_few_lines_and_goes_sees_no_traceback(
+    arguments: list[str], unbuffered: str
+) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "deployments", "show", "sample"],
+        [sys.executable, "-m", "deployments", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
     ) as shown:  # fmt: skip
         assert shown.stdout and shown.stderr
         shown.stdout.close()
