@@ -20,9 +20,9 @@ from infra.contracts.errors import StoreError
 from infra.contracts.progress import Progress
 from infra.housekeeping.disk import below, remove
 from infra.housekeeping.kinds import GONE
-from infra.housekeeping.plan import Item, Needed, Plan, is_needed, kept_runs, needed, staying
+from infra.housekeeping.plan import Item, Needed, Plan, kept_runs, needed, seen
 from infra.housekeeping.policy import LEASES, LISTS, RUNS
-from infra.housekeeping.runs import Run
+from infra.housekeeping.seen import Seen
 from infra.machine.leases import sweep
 from infra.store.settings import Settings
 from infra.store.usage import FOLDER, gate_closed, lists
@@ -125,9 +125,8 @@ class _Freeing:
         self._look(now)
         assert self._need is not None  # noqa: S101 -- it was looked at
         if item.kind == LISTS:
-            runs = self._staying(now)
             one = next((one for one in lists(self._plan.cache) if one.path == item.path), None)
-            needs = one is not None and is_needed(one, runs, self._plan.runs_folders)
+            needs = one is not None and self._runs(now).needs(one)
             return "needed by now" if needs else ""
         if item.entry is not None:
             return self._need.why(item.entry, self._plan.policy, now)
@@ -143,12 +142,13 @@ class _Freeing:
             return
         plan = self._plan
         self._kept = kept_runs(plan.policy, plan.cache, plan.runs_folders, now)
-        self._need = needed(plan.cache, self._staying(now), plan.runs_folders, self._settings)
+        self._need = needed(plan.cache, self._runs(now), self._settings)
         self._seen = seen
 
-    def _staying(self, now: float) -> list[Run]:
+    def _runs(self, now: float) -> Seen:
         plan = self._plan
-        return staying(plan.policy, plan.cache, plan.runs_folders, now)
+        gone = frozenset(item.path.name for item in plan.items if item.kind == RUNS)
+        return seen(plan.policy, plan.cache, plan.runs_folders, now, gone)
 
     def _sweep(self, items: list[Item]) -> None:
         """End what dead runs left on accelerators, and remove their records."""

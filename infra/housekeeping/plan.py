@@ -16,11 +16,11 @@ from infra.housekeeping import runs as of_runs
 from infra.housekeeping.disk import coming_free, taken
 from infra.housekeeping.kinds import GONE, Entry, entries, links
 from infra.housekeeping.policy import LEASES, LISTS, RUNS, Policy
-from infra.housekeeping.runs import Run
+from infra.housekeeping.seen import Seen, names_of
 from infra.machine import lease_records, process_trees
 from infra.machine.environments import current
 from infra.store.settings import Settings
-from infra.store.usage import Used, lists
+from infra.store.usage import lists
 
 ENVIRONMENTS, CHECKPOINTS = "environments", "checkpoints"
 
@@ -144,18 +144,17 @@ class Needed:
             yield "may be of a kept run that has no list"
 
 
-def needed(cache: Path, kept: Iterable[Run], folders: Iterable[Path], settings: Settings) -> Needed:
+def needed(cache: Path, seen: Seen, settings: Settings) -> Needed:
     """Return what of the store has to stay.
 
     Args:
         cache: The store.
-        kept: Runs that are kept.
-        folders: Those that were looked through for runs.
+        seen: The runs that are kept, and what is seen of others.
         settings: Where leases are.
     """
-    runs = list(kept)
+    runs = seen.staying
     found = lists(cache)
-    staying = [one for one in found if is_needed(one, runs, folders)]
+    staying = [one for one in found if seen.needs(one)]
     listed = {run.name for one in found for run in one.runs}
     in_use = [name for one in staying if one.alive for name in one.names]
     in_use += [path.relative_to(cache).as_posix() for path in _served(settings, cache)]
@@ -179,20 +178,7 @@ def needed(cache: Path, kept: Iterable[Run], folders: Iterable[Path], settings: 
     )
 
 
-def is_needed(one: Used, kept: Iterable[Run], folders: Iterable[Path]) -> bool:
-    """Return whether what a process used has to stay: it lives, or a run of it is kept."""
-    names = {run.path.name for run in kept}
-    looked_through = set(folders)
-    return one.alive or any(
-        run.name in names
-        or (run.parent not in looked_through and (run.is_dir() or not one.here))
-        # Of another machine: whether its folder is still there cannot be seen from here.
-        or (not one.here and not run.parent.is_dir())
-        for run in one.runs
-    )
-
-
-def _ended(run: Run) -> float:
+def _ended(run: of_runs.Run) -> float:
     try:
         return (run.path / "report.json").stat().st_mtime
     except FileNotFoundError:
@@ -245,7 +231,7 @@ def _runs(policy: Policy, cache: Path, folders: Iterable[Path], now: float) -> I
 def _store(
     policy: Policy, settings: Settings, cache: Path, folders: tuple[Path, ...], now: float
 ) -> Iterator[Item]:
-    need = needed(cache, staying(policy, cache, folders, now), folders, settings)
+    need = needed(cache, seen(policy, cache, folders, now), settings)
     for entry in entries(cache):
         why = need.why(entry, policy, now)
         reason = why or _unneeded(entry)
@@ -262,21 +248,35 @@ def _unneeded(entry: Entry) -> str:
     return "no kept run used it"
 
 
-def staying(policy: Policy, cache: Path, folders: Iterable[Path], now: float) -> list[Run]:
-    """Return the runs that are left when those have gone that may."""
+def seen(
+    policy: Policy,
+    cache: Path,
+    folders: tuple[Path, ...],
+    now: float,
+    gone: frozenset[str] = frozenset(),
+) -> Seen:
+    """Return the runs of folders, and which of them are left when those have gone that may.
+
+    Args:
+        policy: What shall be kept.
+        cache: The store.
+        folders: Of runs, absolute.
+        now: In seconds since the epoch.
+        gone: Names of runs that lay there before.
+    """
     kept = kept_runs(policy, cache, folders, now)
     goes = RUNS in policy.kinds
-    return [
-        run for folder in folders for run in of_runs.runs_in(folder) if run.path in kept or not goes
-    ]
+    there = [run for folder in folders for run in of_runs.runs_in(folder)]
+    staying = tuple(run for run in there if run.path in kept or not goes)
+    return Seen(staying, names_of(there) | gone, folders)
 
 
 def _lists(policy: Policy, cache: Path, folders: tuple[Path, ...], now: float) -> Iterator[Item]:
     """Yield the lists of processes that are gone, and of whose runs none is kept."""
-    runs = staying(policy, cache, folders, now)
+    runs = seen(policy, cache, folders, now)
     for one in lists(cache):
         young = not one.here and now - one.changed < policy.seconds
-        if not is_needed(one, runs, folders) and not young:
+        if not runs.needs(one) and not young:
             yield Item(LISTS, one.path, (one.path,), "of runs that go or are gone", True)
 
 

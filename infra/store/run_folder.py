@@ -13,6 +13,7 @@ from infra.contracts.errors import PreflightError
 from infra.contracts.records import Record
 from infra.contracts.specs import EndpointRunSpec, ResultsSpec, RunSpec, Spec
 from infra.store.content import write_atomically
+from infra.store.runs_identity import identify
 from infra.store.settings import Settings
 from infra.store.usage import for_run
 
@@ -100,8 +101,9 @@ def open_run(
     """
     name = f"{spec.results.label}-{created:%Y%m%d-%H%M%S}-{key[:8]}"
     run = RunFolder(id=name, path=runs_folder(spec.results, settings) / name)
-    for_run(run.path)
     try:
+        identify(run.path.parent)
+        for_run(run.path)
         run.write("spec", spec)
         report = run.path / "report.json"
         if report.is_file():  # a retry: what it sealed is about to change

@@ -1,8 +1,9 @@
 """What a process uses of the store, written down before it looks: nobody frees it meanwhile.
 
 Every process has one list in `<store>/uses/`, which it holds locked as long as it lives. A line
-says what it used, or for which run. What a living process used stays, and so does what was used
-for a run that is kept. A process that carries out several runs has used all of it for each of them.
+says what it used, or for which run, in which folder of runs (`infra.store.runs_identity`), or what
+files the process sees. What a living process used stays, and so does what was used for a run that
+is kept. A process that carries out several runs has used all of it for each of them.
 
 Who frees something holds the gate alone, looks at all lists, and moves it away. Who uses something
 passes the gate with its line, and looks afterwards: so either the line is seen, or what it names is
@@ -13,15 +14,18 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import hashlib
 import json
 import os
 import secrets
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from infra.store.runs_identity import identity_of
 
 MARKER = ".assay-store.json"
 """Stands at the top of a store; see `store_format`."""
@@ -29,6 +33,8 @@ MARKER = ".assay-store.json"
 FOLDER = "uses"
 _GATE = ".gate"
 _RUN, _USED = "run", "used"
+_FOLDER, _VIEW = "folder", "view"
+"""Versions without them pass over such lines."""
 
 
 def used(path: Path) -> None:
@@ -44,7 +50,7 @@ def used(path: Path) -> None:
         if root not in _lists:
             _lists[root] = _List(root)
             for run in _runs:
-                _lists[root].add(_RUN, str(run))
+                _lists[root].add_run(run)
         _lists[root].add(_USED, path.relative_to(root).as_posix())
 
 
@@ -58,7 +64,7 @@ def for_run(folder: Path) -> None:
         _runs[folder] = None
         for one in _lists.values():
             with suppress(OSError):
-                one.add(_RUN, str(folder))
+                one.add_run(folder)
 
 
 class _List:
@@ -75,6 +81,13 @@ class _List:
         with suppress(OSError):  # a file system without locks: see `alive`
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         atexit.register(self._end, os.getpid())
+        self.add(_VIEW, _view())
+
+    def add_run(self, folder: Path) -> None:
+        """Add the lines of a run."""
+        if identity := identity_of(folder.parent):
+            self.add(_FOLDER, f"{identity} {folder.parent}")
+        self.add(_RUN, str(folder))
 
     def add(self, what: str, name: str) -> None:
         """Add a line, unless it is there."""
@@ -93,6 +106,20 @@ class _List:
 _lock = threading.RLock()
 _lists: dict[Path, _List] = {}
 _runs: dict[Path, None] = {}
+
+
+def _view() -> str:
+    """Return what tells those who see the same files from all others.
+
+    A name of a host is not enough: containers with the host's network have its name, and machines
+    that were copied have one another's.
+    """
+    said = [socket.gethostname()]
+    with suppress(OSError):
+        said.append(Path("/etc/machine-id").read_text(encoding="utf-8").strip())
+    with suppress(OSError):
+        said.append(str(Path("/proc/self/ns/mnt").readlink()))
+    return hashlib.sha256("\0".join(said).encode()).hexdigest()[:16]
 
 
 @contextmanager
@@ -116,9 +143,13 @@ class Used:
     """Whether the process may live."""
 
     here: bool
-    """Whether it ran on this machine."""
+    """Whether it saw the files that are seen here, by the same paths."""
 
     runs: tuple[Path, ...]
+    folders: Mapping[Path, str]
+    """Folder of runs → its identity. Of one that is missing nobody knows which folder it is: an
+    earlier version wrote the list, or the folder could not be written."""
+
     names: frozenset[str]
     """What it used, relative to the store."""
 
@@ -144,7 +175,7 @@ def gate_closed(cache: Path) -> Iterator[None]:
 
 
 def _read(path: Path) -> Used:
-    lines: dict[str, list[str]] = {_RUN: [], _USED: []}
+    lines: dict[str, list[str]] = {_RUN: [], _USED: [], _FOLDER: [], _VIEW: []}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         with suppress(ValueError, KeyError, TypeError):  # torn: a machine lost its power
             what, name = json.loads(line)
@@ -152,9 +183,12 @@ def _read(path: Path) -> Used:
     return Used(
         path=path,
         alive=_held(path),
-        # Whole: `node` is not `node-2`, of which only the name begins so.
-        here=path.name.rsplit("-", 2)[0] == socket.gethostname(),
+        here=lines[_VIEW] == [_view()],
         runs=tuple(map(Path, lines[_RUN])),
+        folders={
+            Path(folder): identity
+            for identity, _, folder in (line.partition(" ") for line in lines[_FOLDER])
+        },
         names=frozenset(lines[_USED]),
         changed=path.stat().st_mtime,
     )

@@ -182,7 +182,7 @@ def test_a_baseline_that_fails_ends_the_run_before_any_candidate(
     monkeypatch.setenv("ASSAY_SERVER_PYTHON", str(python))
     with pytest.raises(ServerDied):
         run(tmp_path, HALF, READY_MADE)
-    (ended,) = (tmp_path / "runs").iterdir()
+    (ended,) = (tmp_path / "runs").glob("[!.]*")
     assert {log.stem for log in (ended / "logs").glob("server-*")} <= {
         "server-baseline", "server-baseline-2", "server-baseline-3"
     }  # fmt: skip

@@ -13,7 +13,8 @@ from uuid import uuid4
 
 from infra.housekeeping.plan import Plan, planned
 from infra.housekeeping.policy import Policy
-from infra.store import store_format
+from infra.store import store_format, usage
+from infra.store.runs_identity import identify, identity_of
 from infra.store.settings import Settings
 from infra.store.usage import FOLDER
 
@@ -25,7 +26,7 @@ class Made:
 
     def __init__(self, folder: Path) -> None:
         self.cache, self.runs = folder / "cache", folder / "runs"
-        self.runs.mkdir(parents=True)
+        identify(self.runs)
         (folder / "leases").mkdir()
         self.settings = Settings(cache=self.cache, runs=self.runs, leases=folder / "leases")
         store_format.begin(self.cache)
@@ -61,12 +62,25 @@ class Made:
             aged(inner, days)
         return path
 
-    def used(self, run: Path, *names: str, host: str | None = None, days: float = 0) -> Path:
-        """Leave the list of a process that is gone."""
-        host = host or socket.gethostname()
-        path = self.cache / FOLDER / f"{host}-{os.getpid()}-{uuid4().hex[:8]}.jsonl"
+    def used(
+        self, run: Path, *names: str, folder: str | None = None, view: str | None = None,
+        days: float = 0,
+    ) -> Path:  # fmt: skip
+        """Leave the list of a process that is gone.
+
+        Args:
+            run: For which it worked.
+            names: What it used.
+            folder: Identity of the folder of runs; what it has if not given, none if empty.
+            view: What files it saw; those of this process if not given.
+            days: Since when it is gone.
+        """
+        path = self.cache / FOLDER / f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}.jsonl"
         path.parent.mkdir(exist_ok=True)
-        lines = [["used", name] for name in names] + [["run", str(run)]]
+        folder = identity_of(run.parent) if folder is None else folder
+        lines = [["view", usage._view() if view is None else view]]
+        lines += [["folder", f"{folder} {run.parent}"]] if folder else []
+        lines += [*(["used", name] for name in names), ["run", str(run)]]
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
         aged(path, days)
         return path

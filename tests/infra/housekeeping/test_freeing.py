@@ -52,7 +52,7 @@ def made(tmp_path: Path) -> Made:
 def names(made: Made) -> set[str]:
     there = [path for kind in ("scores", "checkpoints", "answers")
              for path in (made.cache / kind).iterdir()]  # fmt: skip
-    return {path.name for path in [*there, *made.runs.iterdir()]}
+    return {path.name for path in [*there, *made.runs.glob("[!.]*")]}
 
 
 def test_it_frees_what_was_said_to_the_byte(made: Made) -> None:
@@ -66,6 +66,24 @@ def test_it_frees_what_was_said_to_the_byte(made: Made) -> None:
     assert plan.bytes > 0
     assert names(made) == {"kept", *kept}
     assert made.plan(keep_runs=1).freed == []
+
+
+def test_what_an_earlier_version_listed_goes_with_its_run_though_others_write_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Made(tmp_path)
+    lost = made.run(days=99)
+    made.entry("scores/lost", days=99)
+    made.used(lost, "scores/lost", folder="", view="", days=99)
+
+    def removed(path: Path) -> int:
+        made.used(made.runs / "another", "scores/other")  # so that all is looked at again
+        return remove(path)
+
+    monkeypatch.setattr(freeing, "remove", removed)
+    freed = free(made.plan(keep_runs=0), made.settings, Silent())
+    assert freed.stayed == {}
+    assert not (made.cache / "scores" / "lost").exists()
 
 
 def test_a_run_that_began_since_keeps_what_it_uses(made: Made) -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from infra.housekeeping.plan import Plan
 from infra.machine import lease_records, process_trees
 from infra.machine.environments import current
 from infra.machine.process_trees import Identity
+from infra.store.runs_identity import identify, identity_of
 from tests.infra.housekeeping.made_store import Made, disk_use, reasons
 
 
@@ -95,23 +95,65 @@ def test_the_store_keeps_what_kept_runs_used_and_nothing_else(made: Made) -> Non
     assert kept_why["young"] == "used within 30 days"
 
 
-def test_a_run_whose_folder_is_gone_needs_nothing_unless_it_is_of_another_machine(
+def test_a_run_whose_folder_is_gone_needs_nothing_unless_others_may_see_it(
     made: Made, tmp_path: Path
 ) -> None:
-    for name in ("here", "there"):
+    run = tmp_path / "removed" / "run"
+    for name in ("here", "there", "unknown"):
         made.entry(f"scores/{name}", days=99)
-    made.used(tmp_path / "removed" / "run", "scores/here", days=99)
-    other = f"{socket.gethostname()}-2"
-    made.used(tmp_path / "removed" / "run", "scores/there", host=other, days=99)
-    assert "here" in goes(made.plan()) and "there" not in goes(made.plan())
+    made.used(run, "scores/here", folder="0a", days=99)
+    made.used(run, "scores/there", folder="0a", view="another", days=99)
+    made.used(run, "scores/unknown", folder="", days=99)
+    plan = made.plan()
+    assert "here" in goes(plan)
+    assert reasons(plan, free=False)["there"] == "a kept run used it"
+    assert reasons(plan, free=False)["unknown"] == "a kept run used it"
+
+
+def test_runs_of_another_machine_at_the_same_path_keep_what_they_used(made: Made) -> None:
+    mine = made.run(days=99)
+    theirs = made.runs / "sample-20260101-000000-0123abcd"
+    for name in ("mine", "theirs", "earlier"):
+        made.entry(f"scores/{name}", days=99)
+    made.used(mine, "scores/mine", days=99)
+    made.used(theirs, "scores/theirs", folder="0a", view="another", days=99)
+    # A machine with the name of this one, whose version said nothing of folders.
+    made.used(theirs, "scores/earlier", folder="", view="", days=99)
+    plan = made.plan(keep_runs=0)
+    assert {"mine", mine.name} <= goes(plan)
+    kept = reasons(plan, free=False)
+    assert kept["theirs"] == kept["earlier"] == "a kept run used it"
+
+
+def test_a_folder_that_several_see_is_the_same_to_all(made: Made, tmp_path: Path) -> None:
+    """Over NFS, at whatever path each has mounted it."""
+    kept, gone = made.run(days=1), "sample-20260101-000000-0123abcd"
+    for name in ("kept", "gone"):
+        made.entry(f"scores/{name}", days=99)
+    folder = identity_of(made.runs)
+    for run, name in ((kept.name, "kept"), (gone, "gone")):
+        path = tmp_path / "mounted" / run
+        made.used(path, f"scores/{name}", folder=folder, view="another", days=99)
+    plan = made.plan()
+    assert "gone" in goes(plan) and "kept" not in goes(plan)
+
+
+def test_lists_of_versions_that_named_no_folder_go_with_runs_that_lie_here(made: Made) -> None:
+    lost = made.run(days=99)
+    made.entry("scores/lost", days=99)
+    listed = made.used(lost, "scores/lost", folder="", view="", days=99)
+    assert goes(made.plan(keep_runs=0)) == {lost.name, "lost", listed.name}
 
 
 def test_a_run_that_lies_elsewhere_keeps_what_it_used(made: Made, tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere" / "run"
-    elsewhere.mkdir(parents=True)
+    elsewhere = tmp_path / "elsewhere"
+    identify(elsewhere)
+    (elsewhere / "run").mkdir()
     made.entry("scores/there", days=99)
-    made.used(elsewhere, "scores/there", days=99)
+    listed = made.used(elsewhere / "run", "scores/there", days=99)
     assert goes(made.plan()) == set()
+    (elsewhere / "run").rmdir()
+    assert goes(made.plan()) == {"there", listed.name}
 
 
 def test_a_run_without_a_list_keeps_what_was_made_before_its_end(made: Made) -> None:

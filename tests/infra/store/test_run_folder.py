@@ -10,6 +10,7 @@ from deployments.recipes import sample
 from infra.contracts.errors import PreflightError
 from infra.contracts.specs import RunSpec
 from infra.store.run_folder import RunFolder, open_run
+from infra.store.runs_identity import identity_of
 from infra.store.settings import Settings
 
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -24,7 +25,9 @@ def test_a_retry_finds_its_folder_again(tmp_path: Path) -> None:
     assert run.id == "sample-20260102-030405-01234567"
     assert RunSpec.model_validate_json((run.path / "spec.json").read_text()) == sample()
     assert opened(tmp_path).path == run.path
+    identity = identity_of(tmp_path)
     assert opened(tmp_path, "9876543210").path != run.path
+    assert identity and identity_of(tmp_path) == identity
 
 
 def test_a_retry_puts_the_sealed_report_aside(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from infra.store import store_format
 from infra.store.content import build_once
-from infra.store.usage import FOLDER, MARKER, Used, gate_closed, lists, used
+from infra.store.runs_identity import identify, identity_of
+from infra.store.usage import FOLDER, MARKER, Used, _view, gate_closed, lists, used
 from tests.conftest import ROOT
 
 USES = """
@@ -57,6 +58,30 @@ def test_what_a_process_used_before_and_after_it_had_a_run_is_of_that_run(store:
     assert found.names == {"checkpoints/abc", "scores/a/b", "scores/last"}
     process.communicate("\n", timeout=60)
     assert not the_one(store).alive
+
+
+def test_a_list_says_which_folder_of_runs_a_run_is_of(store: Path, tmp_path: Path) -> None:
+    identify(tmp_path / "runs")
+    process = started(store, tmp_path / "runs" / "run-1")
+    process.communicate("\n", timeout=60)
+    assert the_one(store).folders == {tmp_path / "runs": identity_of(tmp_path / "runs")}
+
+
+def test_a_host_of_the_same_name_may_see_other_files(store: Path) -> None:
+    started(store, "/somewhere/run-1").communicate("\n", timeout=60)
+    found = the_one(store)
+    assert found.here
+    text = found.path.read_text()
+    # A container that has the host's name and network.
+    other = subprocess.run(
+        ["unshare", "--user", "--mount", sys.executable, "-c",
+         "from infra.store import usage; print(usage._view())"],
+        cwd=ROOT, text=True, capture_output=True, check=False,
+    )  # fmt: skip
+    if other.returncode:
+        pytest.skip("no user namespaces here")
+    found.path.write_text(text.replace(_view(), other.stdout.strip()))
+    assert not the_one(store).here
 
 
 def test_a_process_that_was_killed_is_no_longer_alive(store: Path) -> None:
