@@ -31,8 +31,8 @@ from prefect.logging import get_run_logger
 from infra.contracts.errors import CellFailed
 from infra.contracts.progress import Silent
 from infra.contracts.specs import CellSpec
+from infra.machine.processes import environment_of_a_run, tail
 from infra.machine.processes import run as run_process
-from infra.machine.processes import tail
 from infra.stages.run_key import finished_run, run_key
 from infra.store.content import write_atomically
 from infra.store.run_folder import runs_folder
@@ -103,7 +103,7 @@ def _here(cell: CellSpec, folder: Path) -> Path:
 
         run_process(
             [sys.executable, "-m", "deployments", "run", spec],
-            log=log, env=dict(os.environ), on_line=on_line,
+            log=log, env=environment_of_a_run(), on_line=on_line,
         )  # fmt: skip
     if not pages:
         raise CellFailed(

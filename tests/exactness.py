@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -45,9 +44,6 @@ from tests.infra.scoring.suites import Bench
 ALONE = ("--max-num-seqs", "1", "--no-enable-prefix-caching", "--max-num-batched-tokens", "4096")
 """One request is computed at a time, whole; `max_model_len` must not be more than that."""
 
-_ONE_THREAD = "OMP_NUM_THREADS"
-"""Two threads of attention split a long sum by its length."""
-
 SAMPLE = Path(__file__).parent.parent / "infra" / "sample" / "model"
 
 
@@ -70,15 +66,10 @@ def served_alone(
     model: Path, dtype: str, environment: PythonEnvironment, log: Path
 ) -> Iterator[LiveServer]:
     """Serve a checkpoint so that what an answer is computed with cannot change it, on a CPU."""
-    before = os.environ.get(_ONE_THREAD)
-    os.environ[_ONE_THREAD] = "1"
-    try:
-        with served(model, dtype, environment, log, extra_args=ALONE) as server:
-            yield server
-    finally:
-        del os.environ[_ONE_THREAD]
-        if before is not None:
-            os.environ[_ONE_THREAD] = before
+    # Two threads of attention split a long sum by its length.
+    one_thread = {"OMP_NUM_THREADS": "1"}
+    with served(model, dtype, environment, log, extra_args=ALONE, variables=one_thread) as server:
+        yield server
 
 
 def dtype_for(model: Path, dtype: str) -> Any:

@@ -22,7 +22,9 @@ GOLDEN = Path(__file__).parent / "infra" / "golden" / "bench_response.json"
 
 def main() -> int:
     mode, folder = sys.argv[1], Path(sys.argv[2])
-    (folder / f"bench-{os.getpid()}").write_text(json.dumps(dict(os.environ)))
+    note = folder / f".bench-{os.getpid()}"
+    note.write_text(json.dumps(dict(os.environ)))
+    note.rename(folder / f"bench-{os.getpid()}")
     while not Path(sys.argv[-2]).exists():
         time.sleep(0.01)
     request, answered = json.loads(Path(sys.argv[-2]).read_text()), Path(sys.argv[-1])

@@ -22,13 +22,22 @@ from uuid import uuid4
 
 import psutil
 
+from infra import ENVIRONMENT
 from infra.contracts.errors import ProcessError, ProcessesLeft, ProcessTimedOut
 from infra.machine import beside, process_trees
 from infra.machine.leases import Lease
 from infra.machine.log_lines import LineReader, tail
 from infra.machine.process_trees import AFTER_GRACE_SECONDS, GRACE_SECONDS
 
-__all__ = ["Child", "clean_environment", "describe_exit", "run", "start", "tail"]
+__all__ = [
+    "Child",
+    "clean_environment",
+    "describe_exit",
+    "environment_of_a_run",
+    "run",
+    "start",
+    "tail",
+]
 
 _POLL_SECONDS = 0.1
 _SUPERVISOR = Path(__file__).with_name("supervise.py")
@@ -45,12 +54,10 @@ _KEPT = (
     *("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT", "HF_MODULES_CACHE"),
     "DO_NOT_TRACK",
 )
-_SET_BY_LIBRARIES = frozenset(["KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"])
-"""scikit-learn sets them when it is imported, which one arm may see and the other not."""
-
 _OF_THE_LOADER = frozenset(["LD_LIBRARY_PATH", "LD_PRELOAD"])
-"""Heard when a program begins and never again, so children get what this process began with.
-Libraries change them as well when they are imported (OpenCV does)."""
+"""Heard when a program begins and never again, so children get what this process began with."""
+
+_OF_RUNS = ("ASSAY_", "PREFECT_")
 
 _SECRET_WORDS = frozenset(
     ["TOKEN", "KEY", "APIKEY", "SECRET", "PASSWORD", "PASSWD", "CREDENTIALS", "AUTH"]
@@ -69,26 +76,42 @@ def clean_environment(
     a setting that is missing shows, while a token that leaked does not. `PYTHONPATH` is out,
     because it would mix this environment's packages into the child's.
 
+    Variables are those of the time when this package was loaded: what is set later, whoever does
+    so, reaches no child, and no key.
+
     Args:
         extra: Variables to set, whatever their name.
         keep: Further names to keep, with `*` as a wildcard (`UV_*`); secrets among them too.
         also: Further names to keep unless they are of secrets.
     """
     keep, no_secrets = tuple(keep), (*_KEPT, *also)
-    began = _began_with()
-    loaded = {name: began[name] for name in _OF_THE_LOADER if name in began}
-    ours = {name: value for name, value in os.environ.items() if name not in _OF_THE_LOADER}
     kept = {
         name: value
-        for name, value in (ours | loaded).items()
+        for name, value in _beginning().items()
         if any(fnmatchcase(name, pattern) for pattern in keep)
         or (
             any(fnmatchcase(name, pattern) for pattern in no_secrets)
-            and name not in _SET_BY_LIBRARIES
             and _SECRET_WORDS.isdisjoint(name.upper().split("_"))
         )
     }
     return kept | dict(extra)
+
+
+def environment_of_a_run() -> dict[str, str]:
+    """Return the environment for a run of its own: as this one began, with its secrets.
+
+    Where results are kept and which server hears of them is as it is now: whoever began this run
+    may have started a server for it.
+    """
+    now = {name: value for name, value in os.environ.items() if name.startswith(_OF_RUNS)}
+    return {k: v for k, v in _beginning().items() if not k.startswith(_OF_RUNS)} | now
+
+
+def _beginning() -> dict[str, str]:
+    """Return the variables of which children get some, before anything was loaded."""
+    began = _began_with()
+    loaded = {name: began[name] for name in _OF_THE_LOADER if name in began}
+    return {k: v for k, v in ENVIRONMENT.items() if k not in _OF_THE_LOADER} | loaded
 
 
 def _began_with() -> Mapping[str, str]:

@@ -11,6 +11,7 @@ import pytest
 
 from deployments.families import sample_family
 from flows.evaluate_models import evaluate_models
+from infra import ENVIRONMENT
 from infra.contracts.records.matrix import MatrixReport
 from infra.contracts.specs import MatrixSpec
 from tasks.matrix import turns
@@ -27,6 +28,7 @@ def place(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("ASSAY_CACHE", str(own_cache))
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    monkeypatch.setitem(ENVIRONMENT, "CUDA_VISIBLE_DEVICES", "-1")
 
 
 def carry_out(spec: MatrixSpec) -> tuple[MatrixReport, Path]:

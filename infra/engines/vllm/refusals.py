@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from infra.contracts.errors import Unservable
 from infra.contracts.specs import ServingSpec
+from infra.engines.vllm.command import inherited
 from infra.engines.vllm.stretching import is_stretched, overrides
 from infra.models.memory_need import Shape
+
+_LONGER = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
 
 
 def check(serving: ServingSpec, shape: Shape | None, config: Mapping[str, Any]) -> str | None:
@@ -27,7 +29,7 @@ def check(serving: ServingSpec, shape: Shape | None, config: Mapping[str, Any]) 
     if serving.yarn_factor and config:
         made_for = overrides(config, serving.yarn_factor)["max_position_embeddings"]
     longer = bool(window and made_for and window > made_for) and not is_stretched(config)
-    if longer and not os.environ.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN"):
+    if longer and not (inherited() | serving.variables).get(_LONGER):
         raise Unservable(
             f"serving.max_model_len is {window}, but the model was made for {made_for} tokens"
             + (

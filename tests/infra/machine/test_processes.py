@@ -12,8 +12,16 @@ from pathlib import Path
 import psutil
 import pytest
 
+from infra import ENVIRONMENT
 from infra.contracts.errors import ProcessError, ProcessTimedOut
-from infra.machine.processes import Child, clean_environment, describe_exit, run, start
+from infra.machine.processes import (
+    Child,
+    clean_environment,
+    describe_exit,
+    environment_of_a_run,
+    run,
+    start,
+)
 from tests.process_marks import Marked, lives
 
 ROOT = Path(__file__).parents[3]
@@ -253,7 +261,7 @@ def test_a_clean_environment_holds_what_a_child_needs_and_no_secret(
         "DATABASE_URL": "s", "NVIDIA_API_KEY": "s", "PYTHONPATH": "s", "PYTHONHOME": "s",
     }  # fmt: skip
     for name, value in (needed | unwanted).items():
-        monkeypatch.setenv(name, value)
+        monkeypatch.setitem(ENVIRONMENT, name, value)
     environment = clean_environment()
     assert environment.items() >= needed.items()
     assert not environment.keys() & unwanted.keys()
@@ -275,9 +283,33 @@ def test_what_the_loader_hears_is_what_this_process_began_with(began: str | None
     assert said.stdout.strip() == str(began)
 
 
+def test_what_is_set_after_the_beginning_reaches_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library or a task's code sets a variable between two arms."""
+    monkeypatch.setitem(ENVIRONMENT, "MKL_NUM_THREADS", "3")
+    before = clean_environment()
+    for name in ("TORCH_LOGS", "CUDA_MODULE_LOADING", "KMP_INIT_AT_FORK", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "set meanwhile")
+    monkeypatch.delenv("PATH")
+    assert clean_environment() == before
+
+
+def test_a_run_of_its_own_begins_as_this_one_and_where_results_are_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "HF_TOKEN", "hf_secret")
+    monkeypatch.setitem(ENVIRONMENT, "PREFECT_API_URL", "before")
+    monkeypatch.setenv("TORCH_LOGS", "set meanwhile")
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4200/api")
+    monkeypatch.delenv("ASSAY_LEASES", raising=False)
+    given = environment_of_a_run()
+    assert given["HF_TOKEN"] == "hf_secret"
+    assert given["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
+    assert not {"TORCH_LOGS", "ASSAY_LEASES"} & given.keys()
+
+
 def test_a_clean_environment_takes_what_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("UV_CACHE_DIR", "/uv")
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setitem(ENVIRONMENT, "UV_CACHE_DIR", "/uv")
+    monkeypatch.setitem(ENVIRONMENT, "HOME", "/home/me")
     assert "UV_CACHE_DIR" not in clean_environment()
     environment = clean_environment({"HOME": "/elsewhere", "VLLM_API_KEY": "k"}, keep=["UV_*"])
     assert environment["UV_CACHE_DIR"] == "/uv"
@@ -288,8 +320,8 @@ def test_a_clean_environment_takes_what_it_is_given(monkeypatch: pytest.MonkeyPa
 def test_a_clean_environment_takes_more_than_that_but_no_secrets(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("ENGINE_SAMPLER", "0")
-    monkeypatch.setenv("ENGINE_API_KEY", "s")
+    monkeypatch.setitem(ENVIRONMENT, "ENGINE_SAMPLER", "0")
+    monkeypatch.setitem(ENVIRONMENT, "ENGINE_API_KEY", "s")
     assert "ENGINE_SAMPLER" not in clean_environment()
     environment = clean_environment(also=["ENGINE_*"])
     assert environment["ENGINE_SAMPLER"] == "0"

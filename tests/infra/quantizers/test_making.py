@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
+from infra import ENVIRONMENT
 from infra.contracts.errors import CorruptWeights, QuantizationError, UnsupportedModel
 from infra.contracts.records import Checkpoint, Made, PythonEnvironment, Weights
 from infra.contracts.specs import AwqSpec, CalibrationSpec
@@ -163,10 +164,10 @@ def test_tokens_environment_and_variables_are_in_the_key(
     with monkeypatch.context() as patched:  # what a field that is left out stands for
         patched.setattr(Awq, "in_its_words", lambda self, recipe: {"q_group_size": 64})
         assert key() != before
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setitem(ENVIRONMENT, "OMP_NUM_THREADS", "1")
     assert key() != before
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    monkeypatch.delitem(ENVIRONMENT, "OMP_NUM_THREADS")
+    monkeypatch.setitem(ENVIRONMENT, "CUDA_VISIBLE_DEVICES", "1")
     assert key() == before
 
 

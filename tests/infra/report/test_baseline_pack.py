@@ -12,6 +12,7 @@ import pytest
 
 from deployments.overrides import override
 from deployments.recipes import sample
+from infra import ENVIRONMENT
 from infra.contracts.errors import PackRefused
 from infra.contracts.records import Adapter, ArmResult, Checkpoint, Report, Weights
 from infra.contracts.specs import BASELINE, AdapterSpec, ModelSpec, RunSpec
@@ -172,7 +173,7 @@ def test_variables_that_reach_the_engine_and_cores_are_the_same(
     spec = spec_of(finished)
     baseline_pack.check(pack, spec, settings)
     with monkeypatch.context() as changed:
-        changed.setenv("VLLM_ATTENTION_BACKEND", "TORCH_SDPA")
+        changed.setitem(ENVIRONMENT, "VLLM_ATTENTION_BACKEND", "TORCH_SDPA")
         with pytest.raises(PackRefused, match=r"VLLM_ATTENTION_BACKEND is not set there, and TORC"):
             baseline_pack.check(pack, spec, settings)
     edit(pack, cores=1000)

@@ -9,6 +9,7 @@ import pytest
 
 from deployments.overrides import override
 from deployments.recipes import sample
+from infra import ENVIRONMENT
 from infra.contracts.records import ArmResult
 from infra.contracts.specs import (
     AdapterSpec,
@@ -70,7 +71,7 @@ def test_the_key_sees_the_engines_settings_and_the_texts(
     key = run_key(spec, settings)
     texts.write_text("two")
     other = run_key(spec, settings)
-    monkeypatch.setenv("VLLM_ATTENTION_BACKEND", "TORCH_SDPA")
+    monkeypatch.setitem(ENVIRONMENT, "VLLM_ATTENTION_BACKEND", "TORCH_SDPA")
     assert None not in {key, other}
     assert len({key, other, run_key(spec, settings)}) == 3
     texts.unlink()
@@ -85,7 +86,7 @@ def test_the_key_sees_what_the_engines_settings_name(
     adapter.mkdir()
     plugin.write_text("one")
     (adapter / "weights").write_text("one")
-    monkeypatch.setenv("VLLM_OWN_FILE", str(plugin))
+    monkeypatch.setitem(ENVIRONMENT, "VLLM_OWN_FILE", str(plugin))
     arguments = json.dumps(["--lora-modules", f"own={adapter}"])
     spec = override(spec, [f"serving.extra_args={arguments}"])
     key = run_key(spec, settings)

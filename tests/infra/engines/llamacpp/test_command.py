@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from infra import ENVIRONMENT
 from infra.contracts.records import PythonEnvironment
 from infra.contracts.specs import ServingSpec
 from infra.engines.llamacpp import command as llamacpp_command
@@ -130,10 +131,10 @@ def test_the_users_arguments_come_last() -> None:
 
 
 def test_variables_that_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GGML_CPU_TILED_MM", "0")
-    monkeypatch.setenv("LLAMA_ARG_CTX_SIZE", "5")
-    monkeypatch.setenv("LLAMA_API_KEY", "somebody's")
-    monkeypatch.setenv("VLLM_ATTENTION_BACKEND", "x")
+    monkeypatch.setitem(ENVIRONMENT, "GGML_CPU_TILED_MM", "0")
+    monkeypatch.setitem(ENVIRONMENT, "LLAMA_ARG_CTX_SIZE", "5")
+    monkeypatch.setitem(ENVIRONMENT, "LLAMA_API_KEY", "somebody's")
+    monkeypatch.setitem(ENVIRONMENT, "VLLM_ATTENTION_BACKEND", "x")
     given = inherited()
     assert given["GGML_CPU_TILED_MM"] == "0"
     assert not {"LLAMA_ARG_CTX_SIZE", "LLAMA_API_KEY", "VLLM_ATTENTION_BACKEND"} & given.keys()

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
+from infra import ENVIRONMENT
 from infra.contracts.records import Adapter
 from infra.contracts.specs import ServingSpec
 from infra.contracts.vllm_flags import MERGED, OWNED
@@ -222,8 +223,8 @@ def test_a_cpu_reads_no_prompt_in_parts(model: Path) -> None:
 
 
 def test_the_engines_own_variables_reach_it_but_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VLLM_USE_FLASHINFER_SAMPLER", "0")
-    monkeypatch.setenv("VLLM_API_KEY", "somebody's")
+    monkeypatch.setitem(ENVIRONMENT, "VLLM_USE_FLASHINFER_SAMPLER", "0")
+    monkeypatch.setitem(ENVIRONMENT, "VLLM_API_KEY", "somebody's")
     assert inherited()["VLLM_USE_FLASHINFER_SAMPLER"] == "0"
     assert "VLLM_API_KEY" not in inherited()
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from infra import ENVIRONMENT
 from infra.contracts.errors import Unservable
 from infra.contracts.specs import ServingSpec
 from infra.engines.vllm.refusals import check
@@ -62,5 +63,10 @@ def test_what_it_takes_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert looked(tensor_parallel_size=2)
     assert looked({"rope_scaling": {"rope_type": "yarn"}}, max_model_len=4096)
     assert looked(max_model_len=8192, yarn_factor=4) == "auto, a window of 8192 tokens"
-    monkeypatch.setenv("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "1")
+    monkeypatch.setitem(ENVIRONMENT, "VLLM_ALLOW_LONG_MAX_MODEL_LEN", "1")
     assert looked(max_model_len=4096)
+
+
+def test_what_is_set_for_the_engine_alone_is_heard_too() -> None:
+    allowed = {"VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1"}
+    assert looked(max_model_len=4096, variables=allowed)

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from infra import ENVIRONMENT
 from infra.contracts.errors import ServerDied
 from infra.contracts.records import Bench, PythonEnvironment, Restart
 from infra.contracts.specs import AwqSpec, EvaluationSpec, ModelSpec, RunSpec
@@ -306,8 +307,8 @@ def test_timings_that_are_not_wanted_are_not_taken(stage: Stage) -> None:
 def test_the_key_is_in_the_environment_and_nowhere_else(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setitem(ENVIRONMENT, "HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setitem(ENVIRONMENT, "HF_TOKEN", "hf_secret")
     bench = stage.take(stage.probe("good"))
     (env,) = stage.runs()
     assert env["OPENAI_API_KEY"] == KEY

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from infra import ENVIRONMENT
 from infra.contracts.errors import QuantizationError
 from infra.contracts.progress import Silent
 from infra.contracts.records import PythonEnvironment, Weights
@@ -92,7 +93,7 @@ def test_all_that_decides_a_checkpoint_is_in_its_key(
     versions["llmcompressor"] = "0.15"
     assert key(recipes[0]) != keys[0]
     versions["llmcompressor"] = "0.14.0.1"
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setitem(ENVIRONMENT, "OMP_NUM_THREADS", "1")
     assert key(fp8, None) != key(recipes[0])
     assert key(recipes[0]) != keys[0]
 
