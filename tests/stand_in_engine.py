@@ -10,6 +10,8 @@ came in which order. Where the fuse is there, a reading of a text fails as it sa
     for good  the process ends, and no other comes up
     refuse    it is answered with an error
     wide      a token has a log-probability that no float32 holds
+
+`overwrite N SOURCE TARGET` there has somebody write to TARGET before question N is answered.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import argparse
 import asyncio
 import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -36,6 +39,7 @@ class Engine(Answers):
     def __init__(self, oracle: Oracle, fuse: Path) -> None:
         super().__init__(oracle)
         self.fuse = fuse
+        self.questions = 0
 
     def complete(self, request: dict[str, Any]) -> tuple[int, str]:
         prompts = request["prompt"]
@@ -54,6 +58,8 @@ class Engine(Answers):
         for prompt in prompts:
             print("prompt", "text" if reading else "question", Oracle.state(prompt), flush=True)
         if not reading:
+            self.questions += len(prompts)
+            self._overwrite()
             return super().complete(request)
         choices = [
             {"index": i, "text": "", "prompt_logprobs": self._positions(prompt)}
@@ -63,6 +69,12 @@ class Engine(Answers):
             for entry in choices[0]["prompt_logprobs"][1].values():
                 entry["logprob"] = -1e300
         return 200, json.dumps({"choices": choices})
+
+    def _overwrite(self) -> None:
+        what, *given = self.fuse.read_text().split() if self.fuse.exists() else [""]
+        if what == "overwrite" and self.questions >= int(given[0]):
+            self.fuse.unlink()
+            shutil.copyfile(*given[1:])
 
     def _positions(self, prompt: Sequence[int]) -> list[Any]:
         found: list[Any] = [None]

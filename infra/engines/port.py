@@ -170,6 +170,12 @@ class Engine(Protocol):
     def room(self) -> frozenset[str]:
         """Return the flags whose value makes room: it decides how fast it is, and no number."""
 
+    @property
+    def reads_on(self) -> bool:
+        """Return whether its servers read a model's files as long as they serve, mapped into their
+        memory: who writes to one then changes what is answered.
+        """
+
     def command(self, setup: Setup, concurrency: int | None) -> Sequence[str]:
         """Return the command that would serve a checkpoint now, but for names and places.
 

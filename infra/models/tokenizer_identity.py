@@ -67,13 +67,18 @@ def tokenizer_digest(folder: Path) -> str:
 
     It is had without loading anything; other files may well be the same tokenizer.
     """
-    found = sorted({path for pattern in _FILES for path in folder.glob(pattern)} | code(folder))
     return digest_files(
         [
-            digest_file(path).model_copy(update={"name": path.relative_to(folder).as_posix()})
-            for path in found
+            digest_file(folder / name).model_copy(update={"name": name})
+            for name in tokenizer_names(folder)
         ]
     )
+
+
+def tokenizer_names(folder: Path) -> list[str]:
+    """Return the files of a model's tokenizer and chat template, relative to its folder."""
+    found = sorted({path for pattern in _FILES for path in folder.glob(pattern)} | code(folder))
+    return [path.relative_to(folder).as_posix() for path in found]
 
 
 def identity(folder: Path, *, trust_remote_code: bool = False) -> TokenizerIdentity:

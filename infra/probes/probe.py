@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar
 
@@ -37,6 +38,7 @@ class Probe(ABC):
         self._settings = subject.settings
         self._progress = subject.progress
         self._tries = 0
+        self._require: Callable[[], None] = lambda: None
         self.left_out = ""
         """Why nothing was measured; empty if it was, or was not wanted."""
 
@@ -69,12 +71,20 @@ class Probe(ABC):
         """Prepare to measure, while the block has the server asked other things."""
         return nullcontext()
 
-    def take(self, server: ServedEndpoint, *, restarts_left: int) -> None:
+    def take(
+        self,
+        server: ServedEndpoint,
+        *,
+        restarts_left: int,
+        require: Callable[[], None] = lambda: None,
+    ) -> None:
         """Measure if it has to be. Whatever fails is said, and nothing is kept.
 
         Args:
             server: Serves the arm.
             restarts_left: How often the run may still start it again.
+            require: Raises if what is served may be another model by now; called before anything
+                is kept.
 
         Raises:
             ServerError: The engine died or hung; it is worth another start.
@@ -82,6 +92,7 @@ class Probe(ABC):
         if not self.wanted:
             return
         self._tries += 1
+        self._require = require
         try:
             self._measure(server)
         except (ServerDied, ServerHung) as error:

@@ -39,7 +39,13 @@ class Answers:
     read is put aside. Both are said once.
     """
 
-    def __init__(self, path: Path | None, identity: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        identity: str,
+        say: Callable[[str], None],
+        require: Callable[[], None] = lambda: None,
+    ) -> None:
         """Open the file, or begin it.
 
         Args:
@@ -47,10 +53,13 @@ class Answers:
             identity: All that decides an answer besides the question. If the file is of another
                 identity it is put aside.
             say: Hears what is lost, if anything is.
+            require: Called before answers are written, once they were given: raises if they may be
+                of another model. An engine that maps a file into its memory reads on in it.
         """
         self._path = path
         self._identity = f"{_VERSION} {identity}"
         self._say = say
+        self._require = require
         self._unwritten: list[tuple[bytes, bytes]] = []
         self._complained = False
         self._again = 0.0
@@ -78,11 +87,15 @@ class Answers:
         return found
 
     def keep(self, answered: Iterable[tuple[Question, Reply]]) -> None:
-        """Write answers at once."""
+        """Write answers at once, if they are still those of this identity."""
         if self._file is None:
             return
+        self._require()
         self._unwritten += [(key_of(q), encode(q, reply)) for q, reply in answered]
-        if time.monotonic() < self._again:
+        self._write()
+
+    def _write(self) -> None:
+        if self._file is None or time.monotonic() < self._again:
             return
         try:
             with self._file:
@@ -101,7 +114,7 @@ class Answers:
         """Write what is left and close the file."""
         if self._file is not None:
             self._again = 0.0
-            self.keep(())
+            self._write()
             with suppress(sqlite3.Error):
                 self._file.close()
             self._file = None

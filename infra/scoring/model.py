@@ -59,6 +59,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         num_concurrent: int | str | None = None,
         answers: str | Path | None = None,
         identity: str | None = None,
+        require: Callable[[], None] | None = None,
         server: Endpoint | None = None,
         order: int | str | None = None,
         chat_variables: Mapping[str, Any] | None = None,
@@ -74,6 +75,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             answers: File that keeps every answer, so that a killed run continues where it stopped.
             identity: All that decides an answer besides the question: checkpoint digest, engine
                 version, flags. By default what the server tells of itself.
+            require: Called before answers are kept: raises if they may be of another model by now.
             server: Where requests go, if its address may change; by default `base_url`.
             order: Seed of the order in which questions are asked. By default those that begin alike
                 are asked one after the other, which is quickest; no order changes what is asked.
@@ -101,6 +103,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         self._client = self._make_client(timeout)
         self._answers_at = None if answers in (None, "", "None") else Path(str(answers))
         self._identity = identity
+        self._require = require or (lambda: None)
         self._answers: Answers | None = None
         self._reads: bool | None = None
         self._tally = Tally(self._server.meter)
@@ -403,7 +406,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             identity = ""
             if self._answers_at is not None:
                 identity = self._identity or self._served_identity()
-            self._answers = Answers(self._answers_at, identity, self._say)
+            self._answers = Answers(self._answers_at, identity, self._say, self._require)
         return self._answers
 
     def _served_identity(self) -> str:

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from infra.contracts.errors import EvaluationError, ServerError
 from infra.contracts.progress import Progress
@@ -21,6 +22,7 @@ from infra.contracts.records import (
     ArmSpeed,
     Checkpoint,
     CheckpointSummary,
+    FileDigest,
     PythonEnvironment,
     Restart,
     TaskScores,
@@ -39,7 +41,7 @@ from infra.machine.leases import Lease, lease
 from infra.models import gguf_file, origin, quantization
 from infra.models.parameters import count
 from infra.models.template_clock import DATE, NO_CLOCK, Today, today_of
-from infra.models.tokenizer_identity import tokenizer_digest
+from infra.models.tokenizer_identity import tokenizer_digest, tokenizer_names
 from infra.models.unchanged import Unchanged
 from infra.probes.fidelity import ReadingProbe
 from infra.probes.probe import Probe
@@ -105,6 +107,10 @@ class _Evaluation:
 
     order: int | None
     """Seed of the order of questions; none for the tasks' own."""
+
+    tokenizer_files: tuple[FileDigest, ...] = ()
+    """Of a tokenizer that is the baseline's, as they were when the baseline was; none for its own.
+    """
 
     shared: Shared | None = None
     """What other machines have, and get."""
@@ -247,6 +253,11 @@ def evaluate(
         embedded=embedded,
         embedding=embedding,
         order=_SECOND_ORDER if repeat else None,
+        tokenizer_files=(
+            baseline.checkpoint.tokenizer_files
+            if baseline is not None and tokenizer == baseline.checkpoint.path
+            else ()
+        ),
         shared=shared,
     )
     missing = _measure(evaluation)
@@ -344,6 +355,11 @@ def _result(evaluation: _Evaluation, missing: list[str]) -> ArmResult:
             parameters=count(subject.checkpoint.path, form),
             format=form,
             origin=origin.of(subject.checkpoint.path),
+            tokenizer_files=tuple(
+                file
+                for file in subject.checkpoint.files
+                if file.name in tokenizer_names(subject.checkpoint.path)
+            ),
         ),
         server=server,
         tasks=tasks,
@@ -363,9 +379,8 @@ def _ask(evaluation: _Evaluation, missing: list[str], held: Lease) -> None:
     """Serve the arm, and ask it what is missing; an engine that ends is started again."""
     subject, stored, rounds = evaluation.subject, evaluation.stored, evaluation.rounds
     serving = subject.arm.serving
-    loaded = Unchanged.of(
-        subject.checkpoint, settings=subject.settings, progress=subject.progress
-    )  # fmt: skip
+    loaded = _read_by(evaluation)
+    require = partial(_require, loaded)
 
     @contextmanager
     def served(started_before: int) -> Iterator[ServedEndpoint]:
@@ -379,12 +394,12 @@ def _ask(evaluation: _Evaluation, missing: list[str], held: Lease) -> None:
             progress=subject.progress,
             lease=held,
         ) as server:
-            _require(loaded)
+            require()
             yield server
 
     def work(server: ServedEndpoint, restarts: tuple[Restart, ...]) -> None:
         if evaluation.look:
-            evaluation.look.take(server)
+            evaluation.look.take(server, require)
         in_rounds = rounds.tasks if rounds else ()
         with ExitStack() as meanwhile:
             for probe in evaluation.wanted:
@@ -399,7 +414,8 @@ def _ask(evaluation: _Evaluation, missing: list[str], held: Lease) -> None:
                     last = stored[in_rounds[0]]
                     asking.once(", ".join(in_rounds), last, partial(asking.rounds, rounds))
             for probe in evaluation.wanted:
-                probe.take(server, restarts_left=serving.max_restarts - len(restarts))
+                left = serving.max_restarts - len(restarts)
+                probe.take(server, restarts_left=left, require=require)
 
     try:
         work_through(
@@ -415,6 +431,17 @@ def _ask(evaluation: _Evaluation, missing: list[str], held: Lease) -> None:
         subject.say(f"every score is kept; what was measured beside them is not. {error}")
         for probe in evaluation.wanted:
             probe.leave_out(str(error))
+
+
+def _read_by(evaluation: _Evaluation) -> tuple[Unchanged, ...]:
+    """Return the folders that are served, and that of a tokenizer of the baseline's."""
+    subject = evaluation.subject
+    heard: dict[str, Any] = {"settings": subject.settings, "progress": subject.progress}
+    served = Unchanged.of(subject.checkpoint, **heard)
+    files = evaluation.tokenizer_files
+    if not files:
+        return served
+    return *served, Unchanged(subject.tokenizer, files, what="The baseline's tokenizer", **heard)
 
 
 def _require(loaded: tuple[Unchanged, ...]) -> None:
@@ -470,7 +497,10 @@ class _Asking:
 
     def _file(self, identity: str) -> AnswerFile:
         folder = self._evaluation.subject.settings.answers
-        return AnswerFile(folder / f"{identity[:32]}.sqlite", identity)
+        path = folder / f"{identity[:32]}.sqlite"
+        if not self._evaluation.subject.engine.reads_on:
+            return AnswerFile(path, identity)
+        return AnswerFile(path, identity, partial(_require, self._loaded))
 
     @contextmanager
     def shared(self) -> Iterator[None]:

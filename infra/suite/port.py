@@ -6,8 +6,8 @@ which asks any server, and declares what its metrics are.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +31,9 @@ class AnswerFile:
     path: Path
     identity: str
     """All that decides an answer besides the question: checkpoint, engine, flags."""
+
+    require: Callable[[], None] = field(default=lambda: None, compare=False)
+    """Called before answers are written: raises if they may be of something else by now."""
 
 
 @dataclass(frozen=True)

@@ -260,6 +260,9 @@ class CheckpointSummary(Record):
     adapter: Adapter | None = None
     """What is on top of the model, or was merged into it."""
 
+    tokenizer_files: tuple[FileDigest, ...] = ()
+    """Of its tokenizer and chat template; none in reports of earlier versions."""
+
     calibration: CalibrationCard | None = None
     """What the quantizer saw; none unless it was made here."""
 

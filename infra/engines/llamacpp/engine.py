@@ -91,6 +91,11 @@ class LlamaCpp:
         """Those for its slots and their context."""
         return conditions.ROOM
 
+    @property
+    def reads_on(self) -> bool:
+        """Return that they do: llama.cpp maps the file."""
+        return True
+
     def command(self, setup: Setup, concurrency: int | None) -> Sequence[str]:
         """Return it with as many slots as there is memory for now."""
         return build_command(

@@ -90,6 +90,11 @@ class Vllm:
         """Those for its cache and for sequences."""
         return conditions.ROOM
 
+    @property
+    def reads_on(self) -> bool:
+        """Return that they do not: all weights are copied when it starts."""
+        return False
+
     def command(self, setup: Setup, concurrency: int | None) -> Sequence[str]:
         """Return it with the cache that there is memory for now."""
         return build_command(

@@ -73,6 +73,7 @@ class ReadingProbe(Probe):
             found = read(
                 server, whole.tokens, self._spec.fidelity.top_k, whole.origin, self._tell(count)
             )
+            self._require()
             found.save(folder / _POSITIONS)
             reading = Reading(
                 texts=found.texts,

@@ -108,6 +108,7 @@ class BenchProbe(Probe):
 
     def _measure(self, server: ServedEndpoint) -> None:
         bench = self._timed(server, self._log(self._tries))
+        self._require()
         # As it was started, which may be with other room than when it was looked for.
         kept = self._place(server.record.command)
         write_atomically(kept, bench.model_dump_json(indent=2))

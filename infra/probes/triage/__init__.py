@@ -9,7 +9,7 @@ verdict   what failed checks mean
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -187,8 +187,13 @@ class Look:
         if (found := self.found()) is not None:
             self._stop_if_broken(found.checks)
 
-    def take(self, server: ServedEndpoint) -> None:
+    def take(self, server: ServedEndpoint, require: Callable[[], None] = lambda: None) -> None:
         """Keep the baseline's answers, or judge the candidate by them.
+
+        Args:
+            server: Serves the arm.
+            require: Raises if what is served may be another model by now; called before anything
+                is kept.
 
         Raises:
             BrokenCheckpoint: It is not worth an evaluation.
@@ -197,11 +202,11 @@ class Look:
         if not self._spec.evaluation.triage.enabled:
             return
         if self._subject.is_baseline:
-            self._keep_answers(server)
+            self._keep_answers(server, require)
         else:
-            self._judge(server)
+            self._judge(server, require)
 
-    def _keep_answers(self, server: ServedEndpoint) -> None:
+    def _keep_answers(self, server: ServedEndpoint, require: Callable[[], None]) -> None:
         if unmet(_NEEDS, server.can):
             return
         prompt_ids = self._prompts(server)
@@ -211,11 +216,12 @@ class Look:
         given = answers.ask(server, prompt_ids, self._teller("answering prompts", len(prompt_ids)))
         readings = answers.read(server, given, self._teller("reading answers", len(prompt_ids)))
         baseline = Baseline.of(given, readings)
+        require()
         write_atomically(file, baseline.model_dump_json())
         self._share(file)
         self._progress.say(f"triage: kept the baseline's answers to {len(prompt_ids)} prompts")
 
-    def _judge(self, server: ServedEndpoint) -> None:
+    def _judge(self, server: ServedEndpoint, require: Callable[[], None]) -> None:
         started = time.monotonic()
         before = self._found_on_disk()
         checks = [
@@ -244,6 +250,7 @@ class Look:
                 self._teller("reading prompts", len(prompt_ids)),
             )
             checks.append(served.calibration(served.prompt_logprob(readings), "candidate"))
+        require()
         seconds = time.monotonic() - started + (before.seconds if before else 0.0)
         triage = Triage(checks=tuple(checks), agreement=share, seconds=round(seconds, 2))
         self._run.write(f"{_WHOLE}-{self._subject.name}", triage)

@@ -13,6 +13,7 @@ from infra.contracts.records import ArmResult, Checkpoint, PythonEnvironment
 from infra.contracts.specs import (
     BASELINE,
     ArmSpec,
+    CalibrationSpec,
     CandidateSpec,
     FidelitySpec,
     ModelSpec,
@@ -39,7 +40,28 @@ TASKS = (
     TaskSpec(name="gpqa_main_zeroshot", limit=12),
 )
 
+CONVERSATIONS = CalibrationSpec(
+    path=str(SAMPLE.parent / "data" / "calibration.jsonl"),
+    max_samples=8,
+    min_samples=4,
+    max_sequence_length=256,
+)
 Evaluate = Callable[..., ArmResult]
+
+
+class Overwriter(Heard):
+    """Somebody who writes to a folder while questions are asked."""
+
+    def __init__(self, source: Path, target: Path, during: str = "gsm8k") -> None:
+        super().__init__()
+        self._source, self._target, self.written = source, target, False
+        self._during = during
+
+    def update(self, what: str, done: int, total: int | None, unit: str = "") -> None:
+        super().update(what, done, total, unit)
+        if what == self._during and unit and unit != "s" and not self.written:
+            self.written = True
+            self._target.write_bytes(self._source.read_bytes())
 
 
 @pytest.fixture(scope="session")

@@ -20,9 +20,17 @@ from infra.judging.pairing import paired_rows
 from infra.machine.device import detect
 from infra.machine.leases import lease
 from infra.models.weights import as_it_came, inspect_local
+from infra.scoring.answers import count_kept
 from infra.store.settings import Settings
 from tests.broken_checkpoints import SAMPLE
-from tests.infra.stages.conftest import Evaluate, make_spec, prompts_in, write_template
+from tests.infra.stages.conftest import (
+    CONVERSATIONS,
+    Evaluate,
+    Overwriter,
+    make_spec,
+    prompts_in,
+    write_template,
+)
 from tests.infra.suite.harness.conftest import Heard
 from tests.infra.suite.harness.own_tasks import DEFINITION, write
 
@@ -293,20 +301,6 @@ def test_weights_that_are_overwritten_while_the_engine_loads_them_are_kept_under
     assert not any(task.reused for task in again.tasks.values())
 
 
-class Overwriter(Heard):
-    """Somebody who writes to a folder while questions are asked."""
-
-    def __init__(self, source: Path, target: Path) -> None:
-        super().__init__()
-        self._source, self._target, self.written = source, target, False
-
-    def update(self, what: str, done: int, total: int | None, unit: str = "") -> None:
-        super().update(what, done, total, unit)
-        if (what, unit) == ("gsm8k", "documents") and not self.written:
-            self.written = True
-            self._target.write_bytes(self._source.read_bytes())
-
-
 def test_a_task_whose_model_is_overwritten_while_it_is_asked_is_not_kept(
     evaluate: Evaluate, written_anew: tuple[Checkpoint, Path], tmp_path: Path
 ) -> None:
@@ -317,3 +311,40 @@ def test_a_task_whose_model_is_overwritten_while_it_is_asked_is_not_kept(
     assert heard.written
     kept = tmp_path / "cache" / "scores"
     assert not list(kept.glob("[!.]*"))
+
+
+def test_no_answer_is_kept_that_was_given_after_a_mapped_file_was_overwritten(
+    evaluate: Evaluate, written_anew: tuple[Checkpoint, Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(Vllm, "reads_on", True)
+    model, others = written_anew
+    before = (model.path / "model.safetensors").read_bytes()
+    (tmp_path / "fuse").write_text(f"overwrite 9 {others} {model.path}/model.safetensors")
+    with pytest.raises(CorruptWeights, match="changed since"):
+        evaluate("run", model=model)
+    log = tmp_path / "run" / "logs" / "server-baseline.log"
+    [kept] = (tmp_path / "cache" / "answers").glob("*.sqlite")
+    # It is noticed at once, and costs no more than what was in flight.
+    assert 0 < count_kept(kept) < 9 <= len(prompts_in(log)) < 12
+    (model.path / "model.safetensors").write_bytes(before)
+    evaluate("again", model=model)
+    again = prompts_in(tmp_path / "again" / "logs" / "server-baseline.log")
+    assert set(again) & set(prompts_in(log)[8:]), "what was asked in vain is asked again"
+
+
+@pytest.mark.parametrize(
+    ("what", "kind"),
+    [("fidelity: reading", "readings"), ("triage: answering prompts", "triage")],
+)
+def test_nothing_is_kept_that_was_read_of_a_model_which_was_overwritten_meanwhile(
+    evaluate: Evaluate, written_anew: tuple[Checkpoint, Path], tmp_path: Path, what: str, kind: str
+) -> None:
+    model, others = written_anew
+    heard = Overwriter(others, model.path / "model.safetensors", what)
+    spec = make_spec(conditions={"triage": {"prompts": 8}}, conversations=CONVERSATIONS)
+    with pytest.raises(CorruptWeights, match="changed since"):
+        evaluate("run", model=model, heard=heard, spec=spec)
+    assert heard.written
+    kept = tmp_path / "cache" / kind
+    assert [path for path in kept.glob("*/*") if path.parent.name != "texts"] == []

@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from infra.contracts.capability import Capability
-from infra.contracts.errors import BrokenCheckpoint, CalibrationError
+from infra.contracts.errors import BrokenCheckpoint, CalibrationError, CorruptWeights
 from infra.contracts.records import ArmResult, Checkpoint, Comparison
 from infra.contracts.specs import CalibrationSpec, CandidateSpec, ModelSpec, RunSpec, ServingChanges
 from infra.engines import live
@@ -25,16 +25,18 @@ from infra.models.weights import as_it_came, inspect_local
 from infra.probes.triage import served
 from infra.store.settings import Settings
 from tests.broken_checkpoints import SAMPLE
-from tests.infra.stages.conftest import CACHE, Evaluate, make_spec, prompts_in, write_template
+from tests.infra.stages.conftest import (
+    CACHE,
+    CONVERSATIONS,
+    Evaluate,
+    Overwriter,
+    make_spec,
+    prompts_in,
+    write_template,
+)
 from tests.infra.suite.harness.conftest import Heard
 
 TYPE = CandidateSpec(name="float32", serving=ServingChanges(dtype="float32"))
-CONVERSATIONS = CalibrationSpec(
-    path=str(SAMPLE.parent / "data" / "calibration.jsonl"),
-    max_samples=8,
-    min_samples=4,
-    max_sequence_length=256,
-)
 
 
 def compare(
@@ -201,6 +203,39 @@ def test_whose_template_writes_the_prompts_is_in_the_spec(
         set(prompts_in(run / "logs" / f"server-{which}.log")) for which in ("baseline", name)
     ]
     assert (prompts[0] == prompts[1]) is (tokenizer == "baseline")
+
+
+def test_a_tokenizer_of_the_baselines_that_changes_meanwhile_is_noticed(
+    evaluate: Evaluate, ready_made: Checkpoint, tmp_path: Path
+) -> None:
+    folder, other = tmp_path / "baseline", tmp_path / "other"
+    for copy in (folder, other):
+        shutil.copytree(SAMPLE, copy)
+    write_template(other, "{% for m in messages %}another {{ m.content }}{% endfor %}")
+    model = as_it_came(inspect_local(folder, settings=Settings(cache=tmp_path / "cache")))
+    candidate = CandidateSpec(
+        name="ready-made", model=ModelSpec(source="local", id=str(ready_made.path))
+    )
+    spec = make_spec(candidate, conditions={"chat_template": True, "tokenizer": "baseline"})
+    baseline = evaluate("run", model=model, spec=spec)
+    config = folder / "tokenizer_config.json"
+    before, kept = config.read_bytes(), set((tmp_path / "cache" / "scores").glob("[!.]*"))
+
+    def asked(run: str, heard: Heard) -> ArmResult:
+        return evaluate(
+            run, "ready-made", model=ready_made, spec=spec, baseline=baseline, heard=heard
+        )
+
+    heard = Overwriter(other / config.name, config)
+    with pytest.raises(CorruptWeights, match="baseline's tokenizer changed since") as caught:
+        asked("meanwhile", heard)
+    assert heard.written and config.name in caught.value.fact
+    assert set((tmp_path / "cache" / "scores").glob("[!.]*")) == kept
+    with pytest.raises(CorruptWeights, match="baseline's tokenizer changed since"):
+        asked("before", Heard())
+    assert not (tmp_path / "before" / "logs" / "server-ready-made.log").exists()
+    config.write_bytes(before)
+    assert reused(asked("again", Heard())) == {False}
 
 
 def test_a_broken_ready_made_checkpoint_is_never_served(evaluate: Evaluate, tmp_path: Path) -> None:

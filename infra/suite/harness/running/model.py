@@ -59,6 +59,7 @@ def build_model(
         "seed": spec.seed,
         "answers": answers.path if answers else None,
         "identity": answers.identity if answers else None,
+        "require": answers.require if answers else None,
         "order": order,
         "chat_variables": spec.chat_template_kwargs,
         "say": say,
