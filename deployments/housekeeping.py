@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,11 @@ def add_commands(commands: Any) -> None:
     )  # fmt: skip
     gc.add_argument("--delete", action="store_true", help="free it")
     gc.add_argument(
-        "--keep-days", type=float, default=default.keep_days, metavar="N",
+        "--keep-days", type=_not_negative(float), default=default.keep_days, metavar="N",
         help=f"keep what was used within N days ({default.keep_days:g})",
     )  # fmt: skip
     gc.add_argument(
-        "--keep-runs", type=int, default=default.keep_runs, metavar="N",
+        "--keep-runs", type=_not_negative(int), default=default.keep_runs, metavar="N",
         help=f"keep the newest N finished runs of each label ({default.keep_runs})",
     )  # fmt: skip
     gc.add_argument(
@@ -60,6 +61,19 @@ def add_commands(commands: Any) -> None:
         "doctor", help=text, description=f"{text}. Nothing is changed, and nothing downloaded.",
         epilog="Exit codes: 0 without a problem; 1 with one. What is only worth knowing is a note.",
     )  # fmt: skip
+
+
+def _not_negative(kind: type[float]) -> Callable[[str], float]:
+    """Return what reads a number that is 0 or more: with less everything would go."""
+
+    def number(text: str) -> float:
+        value = kind(text)
+        if not value >= 0:
+            raise argparse.ArgumentTypeError(f"{text} is less than 0, or no number")
+        return value
+
+    number.__name__ = kind.__name__  # argparse names it where a text is no number at all
+    return number
 
 
 def carry_out(given: argparse.Namespace, progress: Progress) -> int:

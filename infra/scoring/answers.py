@@ -32,6 +32,11 @@ _LOOKUP = 500
 """Keys in one query."""
 
 
+def written_as(identity: str) -> str:
+    """Return what answers of an identity are kept under: how they are written counts too."""
+    return f"{_VERSION} {identity}"
+
+
 class Answers:
     """Answers that were given before, and those that are given now.
 
@@ -57,7 +62,7 @@ class Answers:
                 of another model. An engine that maps a file into its memory reads on in it.
         """
         self._path = path
-        self._identity = f"{_VERSION} {identity}"
+        self._identity = written_as(identity)
         self._say = say
         self._require = require
         self._unwritten: list[tuple[bytes, bytes]] = []

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import orjson
 
-from infra.scoring.answers import Answers
+from infra.scoring.answers import Answers, written_as
 from infra.store.shared import Place
 from infra.store.shared.place import without_credentials
 
@@ -146,7 +146,7 @@ class SharedAnswers:
 
     def _write(self, name: str, answers: dict[bytes, bytes]) -> None:
         rows = [[key.hex(), reply.decode()] for key, reply in answers.items()]
-        text = orjson.dumps({"identity": self._identity, "answers": rows})
+        text = orjson.dumps({"identity": written_as(self._identity), "answers": rows})
         self._place.put(f"{self._folder}/{name}", zlib.compress(text))
 
     def _read(self, name: str) -> dict[bytes, bytes]:
@@ -156,7 +156,7 @@ class SharedAnswers:
             return {}
         try:
             held = orjson.loads(zlib.decompress(data))
-            if held["identity"] != self._identity:
+            if held["identity"] != written_as(self._identity):
                 return {}
             return {bytes.fromhex(key): reply.encode() for key, reply in held["answers"]}
         except (zlib.error, ValueError, TypeError, LookupError, AttributeError):

@@ -104,6 +104,19 @@ def test_an_old_layout_is_cleaned_up_with_care(made: Made) -> None:
     assert before.is_dir() and since.is_dir() and exams.is_file() and not orphan.exists()
 
 
+@pytest.mark.parametrize(
+    "given", [("--keep-days", "-1"), ("--keep-days", "nan"), ("--keep-runs", "-1")]
+)
+def test_what_would_free_everything_is_refused(
+    made: Made, capsys: pytest.CaptureFixture[str], given: tuple[str, str]
+) -> None:
+    young = made.entry("scores/young")
+    with pytest.raises(SystemExit) as ended:
+        main(["gc", "--delete", *given])
+    assert ended.value.code == 2 and young.is_dir()
+    assert f"argument {given[0]}: {given[1]} is less than 0" in capsys.readouterr().err
+
+
 def statuses() -> dict[str, tuple[str, str]]:
     return {one.name: (one.status, one.found) for one in look_at_server()}
 
@@ -133,8 +146,10 @@ def register(prefect: Prefect, parameters: dict[str, str]) -> None:
 
     post("work_pools/", name="assay", type="process", base_job_template={})
     flow = post("flows/", name="quantize-and-evaluate")
-    post("deployments/", name="adhoc", flow_id=flow, parameters=parameters,
-         work_pool_name="assay", enforce_parameter_schema=False)  # fmt: skip
+    # More than the server answers at a time, and before it in order.
+    for name in (*(f"a{number:03}" for number in range(200)), "adhoc"):
+        post("deployments/", name=name, flow_id=flow, parameters=parameters,
+             work_pool_name="assay", enforce_parameter_schema=False)  # fmt: skip
 
 
 def test_a_server_that_wants_a_password_is_a_problem_with_a_remedy() -> None:

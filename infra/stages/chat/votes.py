@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -96,6 +97,9 @@ class Preference(Record):
 def keep(path: Path, vote: Vote) -> None:
     """Add a vote to a file, whoever adds to it at the same time.
 
+    Of several votes on one message of a conversation the first counts: two buttons were clicked
+    before the page had heard of either.
+
     Raises:
         AssayError: It cannot be kept.
     """
@@ -107,6 +111,8 @@ def keep(path: Path, vote: Vote) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
             whole = len(_whole(content))
+            if any(_same_message(one, vote) for one in _votes(content[:whole])):
+                return
             if whole < len(content):  # a killed writer or a full disk left half a line
                 os.ftruncate(descriptor, whole)
             if os.write(descriptor, line) != len(line):
@@ -121,6 +127,18 @@ def keep(path: Path, vote: Vote) -> None:
             cause=error.strerror or str(error),
             remedy="Make room, or let this user write to the run's folder; then vote again.",
         ) from error
+
+
+def _same_message(one: Vote, other: Vote) -> bool:
+    return (one.conversation, one.before, one.message) == (
+        other.conversation, other.before, other.message
+    )  # fmt: skip
+
+
+def _votes(content: bytes) -> Iterator[Vote]:
+    for line in content.splitlines():
+        with suppress(ValidationError):  # whoever reads the file says so
+            yield Vote.model_validate_json(line)
 
 
 def read(path: Path) -> list[Vote]:

@@ -89,8 +89,9 @@ class Shared:
             yield
 
     def keep_run(self, folder: Path) -> None:
-        """Put the folder of a finished run there."""
-        self._keep(f"{_RUNS}/{folder.name}", folder)
+        """Put the folder of a finished run there, in place of what it was before a retry."""
+        with self.or_without():
+            entries.replace(self.place, f"{_RUNS}/{folder.name}", folder)
 
     def bring_runs(self, pattern: str, runs: Path) -> list[str]:
         """Bring the finished runs whose folder has such a name; return those that are here now."""
@@ -125,8 +126,9 @@ class Shared:
                 entries.bring(self.place, name, whole, partial)
                 (partial / final.name if whole.is_file else partial).rename(final)
             except entries.Damaged as damage:
+                if not entries.discard(self.place, name, whole):
+                    return self._bring(name, final)  # it was replaced meanwhile
                 self._say(f"{damage} in {self.place.title}; it is not used, and made anew")
-                entries.discard(self.place, name)
                 return False
             finally:
                 shutil.rmtree(partial, ignore_errors=True)

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from infra.scoring import answers
 from infra.scoring.answers import Answers, count_kept
 from infra.scoring.plan import Read
 from infra.scoring.protocol import Question
@@ -22,15 +25,15 @@ def question(number: int) -> Question:
 
 
 def keep(path: Path, *numbers: int) -> None:
-    answers = Answers(path, IDENTITY, print)
-    answers.keep((question(number), {1: (-float(number), True)}) for number in numbers)
-    answers.close()
+    kept = Answers(path, IDENTITY, print)
+    kept.keep((question(number), {1: (-float(number), True)}) for number in numbers)
+    kept.close()
 
 
 def found(path: Path, *numbers: int) -> int:
-    answers = Answers(path, IDENTITY, print)
-    replies = answers.lookup([question(number) for number in numbers])
-    answers.close()
+    kept = Answers(path, IDENTITY, print)
+    replies = kept.lookup([question(number) for number in numbers])
+    kept.close()
     assert all(
         replies[one] == {1: (-float(n), True)} for n in numbers if (one := question(n)) in replies
     )
@@ -82,6 +85,17 @@ def test_damage_and_answers_of_others_are_no_answers(tmp_path: Path) -> None:
         assert machine(store.url, tmp_path / "two.db", said).take() == 1
     assert len(said) == 1
     assert "damaged" in said[0]
+
+
+def test_answers_of_another_version_are_no_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with object_store.serving() as store:
+        with monkeypatch.context() as later:
+            later.setattr(answers, "_VERSION", "99")
+            keep(tmp_path / "one.db", 1)
+            machine(store.url, tmp_path / "one.db").give()
+        assert machine(store.url, tmp_path / "two.db").take() == 0
 
 
 def test_where_the_store_is_away_nothing_is_lost_and_it_is_said_once(tmp_path: Path) -> None:

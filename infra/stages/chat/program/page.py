@@ -42,6 +42,7 @@ class Page:
         self._room = room
         self._names = {"baseline": "baseline", "candidate": request["candidate"]}
         self._rows = request["lost_rows"]
+        self._voted = set()
 
     def blocks(self):
         """Return the page."""
@@ -165,9 +166,14 @@ class Page:
 
     def _voter(self, choice):
         async def vote(now):
+            message = now["id"], len(now["rounds"])
+            if message in self._voted:  # two buttons were clicked before the first was heard
+                return (gr.skip(),) * 4
+            self._voted.add(message)
             try:
                 found = await self._room.keep(talk.ballot(now, choice))
             except VoteLost as error:
+                self._voted.remove(message)
                 raise gr.Error(f"The vote was not kept. {error}", duration=None) from error
             now = talk.voted(now, choice)
             return (

@@ -55,8 +55,17 @@ def test_half_a_line_is_no_vote_and_harms_none(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write('{"conversation": "c", "mess')
     assert read(path) == [made()]
-    keep(path, made("B"))
-    assert read(path) == [made(), made("B")]
+    keep(path, made("B", "Again?"))
+    assert read(path) == [made(), made("B", "Again?")]
+
+
+def test_of_two_votes_on_one_message_the_first_counts(tmp_path: Path) -> None:
+    path = tmp_path / "votes.jsonl"
+    answered = [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Yes?"}]
+    later = made("B", before={"baseline": answered, "candidate": answered})
+    for vote in (made("A"), made("B"), made("tie"), later, made("B", conversation="another")):
+        keep(path, vote)
+    assert read(path) == [made("A"), later, made("B", conversation="another")]
 
 
 def test_a_line_that_is_no_vote_is_named(tmp_path: Path) -> None:
@@ -78,7 +87,7 @@ def test_a_vote_that_cannot_be_kept_is_said(tmp_path: Path) -> None:
 def test_whoever_keeps_a_vote_is_alone_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / "votes.jsonl"
     keep(path, made())
-    other = threading.Thread(target=keep, args=(path, made("B")))
+    other = threading.Thread(target=keep, args=(path, made("B", "Again?")))
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write('{"half": ')  # of a line that is being written
@@ -88,7 +97,7 @@ def test_whoever_keeps_a_vote_is_alone_with_the_file(tmp_path: Path) -> None:
         assert path.read_text().endswith('{"half": ')
         file.truncate(path.stat().st_size - len('{"half": '))
     other.join()
-    assert read(path) == [made(), made("B")]
+    assert read(path) == [made(), made("B", "Again?")]
 
 
 def test_votes_on_something_else_do_not_count() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from infra.store.content import build_once, is_there
 from infra.store.settings import Settings
-from infra.store.shared import Shared, place
+from infra.store.shared import Place, Shared, place
 from infra.store.shared.entries import WHOLE
 from tests import object_store
 from tests.infra.store.shared.conftest import LEASE_SECONDS, Machine
@@ -122,6 +122,44 @@ def test_runs_are_brought_by_name(machines: Two, tmp_path: Path) -> None:
         assert two.shared.bring_runs("nightly-*-aa", tmp_path / "theirs") == ["nightly-1-aa"]
     found = [path.name for path in (tmp_path / "theirs").iterdir() if path.name[0] != "."]
     assert found == ["nightly-1-aa"]
+
+
+def test_a_run_that_was_retried_replaces_what_was_there(machines: Two, tmp_path: Path) -> None:
+    one, two = machines
+    place = one.shared.place
+    run = tmp_path / "runs" / "nightly-1-aa"
+    run.mkdir(parents=True)
+    for text in ("first", "first", "second"):
+        before = place.read(f"entries/runs/{run.name}/{WHOLE}")
+        (run / "report.json").write_text(text)
+        one.shared.keep_run(run)
+        same = before == place.read(f"entries/runs/{run.name}/{WHOLE}")
+        assert same == (text == "first" and before is not None)
+        assert len(place.names(f"entries/runs/{run.name}")) == 2
+    assert two.shared.bring_runs("nightly-*", tmp_path / "theirs") == [run.name]
+    assert (tmp_path / "theirs" / run.name / "report.json").read_text() == "second"
+
+
+def test_what_is_replaced_while_it_is_brought_is_no_damage(
+    machines: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = machines
+    run = tmp_path / "runs" / "nightly-1-aa"
+    run.mkdir(parents=True)
+    (run / "report.json").write_text("first")
+    one.shared.keep_run(run)
+    download = Place.download
+
+    def replaced(self: Place, name: str, file: Path) -> str:
+        monkeypatch.setattr(Place, "download", download)
+        (run / "report.json").write_text("second")
+        one.shared.keep_run(run)
+        return self.download(name, file)
+
+    monkeypatch.setattr(Place, "download", replaced)
+    assert two.shared.bring_runs("nightly-*", tmp_path / "theirs") == [run.name]
+    assert (tmp_path / "theirs" / run.name / "report.json").read_text() == "second"
+    assert two.said == []
 
 
 def test_where_the_store_is_away_a_run_goes_on_and_says_so_once(tmp_path: Path) -> None:
