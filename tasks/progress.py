@@ -31,16 +31,24 @@ class _Bar:
     done: int
     first: int
     started: float = field(default_factory=time.monotonic)
+    updated: float = field(default_factory=time.monotonic)
     reported: int = -1
     shown: int = -1
     artifact: UUID | None = None
     sending: bool = False
     """Whether the API is being called, or will be, with what is done by then."""
 
-    def line(self) -> str:
+    @property
+    def finished(self) -> bool:
+        return self.total is not None and self.done >= self.total
+
+    def how_far(self) -> str:
         text = f"{self.what}: {self.done}"
         text += f"/{self.total}" if self.total is not None else ""
-        text += f" {self.unit}".rstrip()
+        return f"{text} {self.unit}".rstrip()
+
+    def line(self) -> str:
+        text = self.how_far()
         if self.unit == "s":
             return text  # time itself has no rate
         rate = (self.done - self.first) / max(time.monotonic() - self.started, 1e-9)
@@ -77,19 +85,47 @@ class PrefectProgress:
             elif unit != bar.unit:  # it counted seconds, and now knows what there is to do
                 self._bars[what] = _Bar(what, unit, total, done, first=done, artifact=bar.artifact)
             else:
-                bar.done, bar.total = done, total
+                bar.done, bar.total, bar.updated = done, total, time.monotonic()
 
     def pass_on(self, *, log: bool) -> None:
-        """Pass on what changed since the last time."""
+        """Pass on what changed since the last time.
+
+        A step that another one followed is over, though its last count may never have been told:
+        nothing of it is left to wait for.
+        """
         with self._lock:
             changed = [bar for bar in self._bars.values() if bar.done != bar.reported]
+            over = [bar for bar in changed if self._is_over(bar)]
         for bar in changed:
-            finished = bar.total is not None and bar.done >= bar.total
-            if log or finished:
+            if bar.finished or (log and bar not in over):
                 self._logger.info(bar.line())
+            if bar.finished or log:
                 bar.reported = bar.done
             if bar.total:
                 self._send(bar)
+
+    def end(self, *, failed: bool) -> None:
+        """Pass on what is left to be told once all steps are over.
+
+        Args:
+            failed: Whether the last one did not come to its end: then it is said how far it was.
+        """
+        with self._lock:
+            left = [bar for bar in self._bars.values() if failed and not bar.finished]
+            counting = [bar for bar in self._bars.values() if bar.unit != "s"]
+            # An engine that died may have been waited for since.
+            last = max(counting, key=lambda bar: bar.updated, default=None)
+            left = [bar for bar in left if bar is last or not self._is_over(bar)]
+            unfinished = [bar for bar in self._bars.values() if not bar.finished]
+        self.pass_on(log=False)
+        for bar in left:
+            self._logger.info(f"{bar.how_far()} when it ended")
+        for bar in unfinished:
+            if bar.total and bar.done != bar.shown:
+                self._send(bar)
+
+    def _is_over(self, bar: _Bar) -> bool:
+        return any(other.started > bar.updated for other in self._bars.values())
 
     def _send(self, bar: _Bar) -> None:
         with self._lock:
@@ -135,5 +171,7 @@ def reported_to_prefect() -> Iterator[PrefectProgress]:
     try:
         with Ticker(_BEAT_SECONDS, beat):
             yield progress
-    finally:
-        progress.pass_on(log=True)
+    except BaseException:
+        progress.end(failed=True)
+        raise
+    progress.end(failed=False)

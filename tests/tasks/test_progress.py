@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Callable
 
 import pytest
 from prefect import flow, task
@@ -9,6 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.logging import disable_run_logger
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from tasks import progress as progress_of_tasks
 from tasks.news import delivered
 from tasks.progress import PrefectProgress, _Bar, reported_to_prefect
 from tasks.task_page import show
@@ -46,6 +49,49 @@ def test_a_step_that_counted_seconds_counts_what_there_is_as_soon_as_it_knows() 
     with disable_run_logger():
         [found] = step.fn().values()
     assert found.line().startswith("quantizing: 7/28 layers")
+
+
+@pytest.fixture
+def logged(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], list[str]]:
+    """Return a function that returns what was logged; nothing is sent, and no beat comes."""
+    monkeypatch.setattr(progress_of_tasks, "get_run_logger", lambda: logging.getLogger("a run"))
+    monkeypatch.setattr(PrefectProgress, "_send", lambda self, bar: None)
+    monkeypatch.setattr(progress_of_tasks, "_BEAT_SECONDS", 60)
+    caplog.set_level(logging.INFO, "a run")
+    return lambda: [record.getMessage() for record in caplog.records if record.name == "a run"]
+
+
+def test_a_step_that_another_one_followed_has_nothing_left(
+    logged: Callable[[], list[str]],
+) -> None:
+    with reported_to_prefect() as progress:
+        progress.update("timing: short", 0, 32, "requests")
+        progress.update("timing: short", 1, 32, "requests")
+        progress.update("timing: long", 0, 8, "requests")
+        progress.pass_on(log=True)
+        assert logged() == ["timing: long: 0/8 requests"]
+        progress.update("timing: short", 2, 32, "requests")  # both go on, side by side
+        progress.pass_on(log=True)
+        assert logged()[1].startswith("timing: short: 2/32 requests, ")
+        progress.update("timing: long", 8, 8, "requests")
+        progress.update("timing: short", 3, 32, "requests")
+    assert [line.partition(", ")[0] for line in logged()[2:]] == ["timing: long: 8/8 requests"]
+
+
+def test_a_step_that_fails_says_how_far_it_was(logged: Callable[[], list[str]]) -> None:
+    with pytest.raises(ZeroDivisionError), reported_to_prefect() as progress:
+        progress.update("triage", 3, 8, "prompts")
+        progress.update("gsm8k", 0, 100, "documents")
+        progress.update("gsm8k", 31, 100, "documents")
+        progress.pass_on(log=True)
+        progress.update("baseline: loading weights", 4, None, "s")
+        raise ZeroDivisionError
+    assert logged()[0].startswith("gsm8k: 31/100 documents, ")
+    assert logged()[1:] == [
+        "gsm8k: 31/100 documents when it ended", "baseline: loading weights: 4 s when it ended"
+    ]  # fmt: skip
 
 
 @pytest.mark.usefixtures("prefect")
