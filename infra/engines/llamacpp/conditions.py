@@ -7,7 +7,6 @@ computes by itself.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from infra.engines.llamacpp.command import build_command, engine_environment, in
 from infra.engines.llamacpp.program import SCRIPT, beginning
 from infra.engines.named_files import named_files, with_nonces
 from infra.engines.port import Setup
+from infra.machine.cores import count as count_cores
 from infra.machine.deciding import COMPUTING, NOT_COMPUTING, matching
 from infra.store.content import code_digest
 
@@ -54,7 +54,7 @@ def conditions(setup: Setup, digest: str, given: Mapping[str, str] | None = None
         spec=spec,
         device=device,
         concurrency=1,
-        cores=len(os.sched_getaffinity(0)),
+        cores=count_cores(),
         free_memory_bytes=0,
     )
     words = [word for word in command if word not in (*beginning(Path("python")), str(SCRIPT))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -28,6 +27,7 @@ from infra.engines.llamacpp.metrics import NAMES
 from infra.engines.load import Names
 from infra.engines.port import Kernels, Setup, ToolParser
 from infra.engines.timing import Point, Timing, Worker
+from infra.machine.cores import count as count_cores
 from infra.machine.leases import Lease
 from infra.models.memory_need import Shape
 from infra.store.content import digest_of
@@ -106,7 +106,7 @@ class LlamaCpp:
             spec=setup.serving,
             device=setup.device,
             concurrency=concurrency,
-            cores=len(os.sched_getaffinity(0)),
+            cores=count_cores(),
             free_memory_bytes=psutil.virtual_memory().available,
         )
 

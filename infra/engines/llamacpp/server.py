@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 from collections.abc import Iterator
 from functools import partial
@@ -25,6 +24,7 @@ from infra.engines.llamacpp.diagnosis import TABLE
 from infra.engines.llamacpp.metrics import NAMES
 from infra.engines.llamacpp.verification import verify
 from infra.machine import ports
+from infra.machine.cores import count as count_cores
 from infra.machine.device import Device
 from infra.machine.leases import Lease
 from infra.models.chat_template import has_chat_template
@@ -94,7 +94,7 @@ def serve(
         spec=spec,
         device=device,
         concurrency=concurrency,
-        cores=len(os.sched_getaffinity(0)),
+        cores=count_cores(),
         free_memory_bytes=psutil.virtual_memory().available,
     )
     given = {**inherited(), **spec.variables}

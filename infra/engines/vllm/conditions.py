@@ -7,7 +7,6 @@ the answers of the day before. What names or sizes a start, and decides no numbe
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from infra.contracts.specs import ServingSpec
 from infra.engines.named_files import named_files, with_nonces
 from infra.engines.port import Setup
 from infra.engines.vllm.command import build_command, engine_environment, inherited
+from infra.machine.cores import count as count_cores
 from infra.machine.deciding import COMPUTING, NOT_COMPUTING, matching
 from infra.store.content import code_digest, digest_of
 
@@ -60,7 +60,7 @@ def conditions(setup: Setup, digest: str, given: Mapping[str, str] | None = None
     """
     spec, device = setup.serving, setup.device
     given = inherited() if given is None else given
-    cores = len(os.sched_getaffinity(0))
+    cores = count_cores()
     command = build_command(
         python=Path("python"),
         model=setup.checkpoint,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -35,6 +34,7 @@ from infra.engines.vllm.kept import kept
 from infra.engines.vllm.metrics import NAMES
 from infra.engines.vllm.verification import verify, verify_vectors
 from infra.machine import ports
+from infra.machine.cores import count as count_cores
 from infra.machine.device import Device
 from infra.machine.leases import Lease
 from infra.models.chat_template import has_chat_template
@@ -140,7 +140,7 @@ def serve(
                 "the type of its weights; serving.dtype=float16 does without, several times slower"
             )
         env = inherited() | spec.variables
-        env |= engine_environment(device, key, cores=len(os.sched_getaffinity(0)), given=env)
+        env |= engine_environment(device, key, cores=count_cores(), given=env)
         gpus = spec.tensor_parallel_size
         start = partial(serve_command, manner=EMBEDDING) if pooling else serve_command
         with (

@@ -187,5 +187,5 @@ def _key(subject: Subject, command: Sequence[str]) -> str:
         ),
         subject.conditions, speed, room, spec.evaluation.concurrency,
         # A processor works for an accelerator too.
-        len(os.sched_getaffinity(0)), subject.setup.device.driver, platform.node(),
+        len(os.sched_getaffinity(0)), cores.quota(), subject.setup.device.driver, platform.node(),
     ])  # fmt: skip

@@ -75,7 +75,7 @@ def test_the_number_of_cores_decides_in_which_order_is_added_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = key()
-    monkeypatch.setattr(llamacpp_conditions.os, "sched_getaffinity", lambda pid: range(77))
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: range(77))
     assert key() != before
 
 

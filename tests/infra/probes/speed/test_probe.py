@@ -289,6 +289,10 @@ def test_other_processors_beside_the_accelerator_are_timed_anew(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage.take(stage.probe("good"))
+    with monkeypatch.context() as container:
+        container.setattr(speed.cores, "quota", lambda: 1.5)
+        assert not stage.probe("good").present
+    assert stage.probe("good").present
     monkeypatch.setattr(speed.os, "sched_getaffinity", lambda pid: range(77))
     assert not stage.probe("good").present
 
