@@ -71,10 +71,10 @@ class Engine(Answers):
         return 200, json.dumps({"choices": choices})
 
     def _overwrite(self) -> None:
-        what, *given = self.fuse.read_text().split() if self.fuse.exists() else [""]
-        if what == "overwrite" and self.questions >= int(given[0]):
+        mode = self.fuse.read_text() if self.fuse.exists() else ""
+        if mode.startswith("overwrite ") and self.questions >= int(mode.split()[1]):
             self.fuse.unlink()
-            shutil.copyfile(*given[1:])
+            shutil.copyfile(*mode.split()[2:])
 
     def _positions(self, prompt: Sequence[int]) -> list[Any]:
         found: list[Any] = [None]
