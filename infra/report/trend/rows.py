@@ -147,7 +147,7 @@ def _arm(result: ArmResult) -> dict[str, object]:
         "dtype": server.dtype,
         "environment": environment_name(server.command),
         "max_model_len": server.max_model_len,
-        **result.speed.model_dump(),
+        **result.speed.model_dump(exclude={"waited_seconds"}),  # others took it
     }
 
 
