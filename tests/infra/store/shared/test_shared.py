@@ -190,7 +190,7 @@ def build(folder):
         time.sleep(0.05)
     (folder / "done").write_text("x")
 settings = Settings(cache=Path(home), shared=url, shared_lease_seconds=float(lease))
-shared = Shared(place(url), settings, print)
+shared = Shared(place(url), settings, lambda text: print(text, flush=True))
 wait = lambda: print("waiting", flush=True)
 built = build_once(settings.cache / "k", build, behind=shared, on_wait=wait)
 print("built" if built else "found", flush=True)
