@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -141,7 +142,11 @@ def test_the_server_is_looked_at(tmp_path: Path) -> None:
 
 def register(prefect: Prefect, parameters: dict[str, str]) -> None:
     def post(path: str, **body: object) -> str:
-        answer = httpx.post(f"{prefect.url}/{path}", json=body, trust_env=False, timeout=30)
+        for _ in range(10):
+            answer = httpx.post(f"{prefect.url}/{path}", json=body, trust_env=False, timeout=30)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(1)  # its database was locked, as Prefect's own client knows
         return str(answer.raise_for_status().json()["id"])
 
     post("work_pools/", name="assay", type="process", base_job_template={})
