@@ -11,6 +11,7 @@ import pytest
 
 from infra.contracts.records import PythonEnvironment
 from infra.engines.live import LiveServer
+from infra.machine.device import detect
 from infra.suite.harness.suite import HarnessSuite
 from tests import tiny_model
 from tests.exactness import SAMPLE, compare_checkpoint, compare_tokenizers, served, served_alone
@@ -59,6 +60,10 @@ def fleet(
         yield dict(zip(models, pool.map(start, models), strict=True))
 
 
+HALF = "float16" if detect("auto").computes_float16 else "bfloat16"
+"""Type in which checkpoints in float16 are served here."""
+
+
 def require_equal(verdicts: list[Verdict]) -> None:
     print(table(verdicts))
     assert [verdict.name for verdict in verdicts if not verdict.equal] == []
@@ -70,7 +75,7 @@ def require_equal(verdicts: list[Verdict]) -> None:
     [
         ("sample", "float32"),
         # The test below holds a quantized one to stock by its last digit as well.
-        pytest.param("awq", "float16", marks=pytest.mark.long),
+        pytest.param("awq", HALF, marks=pytest.mark.long),
     ],
 )
 def test_scores_and_texts_are_those_of_stock(
