@@ -124,7 +124,25 @@ class Stage:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: LiveServer) -> Iterator[Stage]:
+def free(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets so many GiB of memory be free: what others take meanwhile would resize the cache."""
+    real = psutil.virtual_memory()
+
+    def be(gibibytes: float) -> None:
+        now = real._replace(available=int(gibibytes * 2**30))
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: now)
+
+    be(100)
+    return be
+
+
+@pytest.fixture
+def stage(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    server: LiveServer,
+    free: Callable[[float], None],
+) -> Iterator[Stage]:
     monkeypatch.setattr(client, "_LOOK_SECONDS", 0.1)
     stage = Stage(tmp_path, server)
     yield stage
@@ -214,19 +232,6 @@ def test_other_conditions_are_timed_anew(stage: Stage, other: dict[str, Any]) ->
     stage.take(stage.probe("good"))
     assert stage.probe("good").present
     assert not stage.probe("good", **other).present
-
-
-@pytest.fixture
-def free(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Lets so many GiB of main memory be free."""
-    real = psutil.virtual_memory()
-
-    def be(gibibytes: float) -> None:
-        now = real._replace(available=int(gibibytes * 2**30))
-        monkeypatch.setattr(psutil, "virtual_memory", lambda: now)
-
-    be(100)
-    return be
 
 
 def test_a_server_with_another_cache_is_timed_anew(
