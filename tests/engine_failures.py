@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import socket
 import subprocess
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from tests.failing_engine import UP, Engine, Stage, kill_when
+from tests.failing_engine import UP, Engine, Stage, kill_when, tools_of_engines
 
 _HUGE = {"vocab_size": 2**26, "hidden_size": 2**14, "num_attention_heads": 256}
 """Sizes of an embedding that no machine has room for."""
@@ -29,8 +28,6 @@ _OWN_CODE = {
         "AutoModelForCausalLM": "modeling_own.OwnForCausalLM",
     },
 }
-_TOOLS = ("sh", "lscpu", "uname")
-"""What the engine calls, without a compiler."""
 
 
 def _port_taken(stage: Stage) -> int:
@@ -88,14 +85,9 @@ def _chat_template(stage: Stage) -> int:
 
 
 def _without_compiler(stage: Stage) -> int:
-    tools = stage.folder / "tools"
-    tools.mkdir()
-    for name in _TOOLS:
-        (tools / name).symlink_to(str(shutil.which(name)))
-    env = {"PATH": str(tools), "TORCHINDUCTOR_CACHE_DIR": str(stage.folder / "inductor")}
-    return stage.serve(
-        leave_out="--enforce-eager", env=env | {"VLLM_CACHE_ROOT": str(stage.folder / "vllm")}
-    )
+    cache = str(stage.folder / "inductor")
+    env = {"PATH": tools_of_engines(stage.folder), "TORCHINDUCTOR_CACHE_DIR": cache}
+    return stage.serve(compiled=True, env=env | {"VLLM_CACHE_ROOT": str(stage.folder / "vllm")})
 
 
 def _disk_full(stage: Stage) -> int:
@@ -104,7 +96,7 @@ def _disk_full(stage: Stage) -> int:
     places = ("TMPDIR", "HOME", "XDG_CACHE_HOME", "VLLM_CACHE_ROOT")
     fill = f"mount -t tmpfs -o size=4k tmpfs {full} && head -c 4096 /dev/zero > {full}/filled"
     return stage.serve(
-        leave_out="--enforce-eager", prefix=stage.where(fill), env=dict.fromkeys(places, str(full))
+        compiled=True, prefix=stage.where(fill), env=dict.fromkeys(places, str(full))
     )
 
 

@@ -25,6 +25,7 @@ UP = "Application startup complete"
 _LIMIT_SECONDS = 240
 _AFTERWARDS_SECONDS = 30
 _FREE_MEMORY_BYTES = 8 * 2**30
+_TOOLS = ("sh", "lscpu", "uname")
 
 Engine = subprocess.Popen[bytes]
 
@@ -71,7 +72,7 @@ class Stage:
         *,
         env: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
-        leave_out: str = "",
+        compiled: bool = False,
         own_worker: bool = False,
         meanwhile: Callable[[Engine, Stage], None] = lambda engine, stage: None,
         **spec: Any,
@@ -82,7 +83,7 @@ class Stage:
             model: Folder of the model.
             env: Further variables.
             prefix: Program and arguments to start it with.
-            leave_out: An argument not to pass.
+            compiled: Have it compile the model, which it does on accelerators alone otherwise.
             own_worker: Let the one who computes have a process of its own, as it has on machines
                 with more than two cores.
             meanwhile: Does something to the engine while it runs.
@@ -97,9 +98,12 @@ class Stage:
         baseline = inherited()
         baseline |= engine_environment(device, "unused", cores=2, given=baseline)
         baseline["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(own_worker))
+        if compiled:
+            command = tuple(word for word in command if word != "--enforce-eager")
+            baseline["TORCHDYNAMO_DISABLE"] = "0"
         with self.log.open("wb") as output:
             engine = subprocess.Popen(
-                [*prefix, *(word for word in command if word != leave_out)],
+                [*prefix, *command],
                 env=baseline | dict(env or {}), stdin=subprocess.DEVNULL, stdout=output,
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
@@ -128,6 +132,19 @@ class Stage:
                 return True
             time.sleep(0.05)
         return False
+
+
+def tools_of_engines(folder: Path) -> str:
+    """Make a folder of all programs that the engine calls on a processor, no compiler among them.
+
+    Returns:
+        The folder, as PATH.
+    """
+    tools = folder / "tools"
+    tools.mkdir()
+    for name in _TOOLS:
+        (tools / name).symlink_to(str(shutil.which(name)))
+    return str(tools)
 
 
 def kill_when(text: str, *, inner: bool) -> Callable[[Engine, Stage], None]:

@@ -178,6 +178,10 @@ def engine_environment(
         # On processors with AMX vLLM would round activations to 8 bits in quantized layers alone:
         # another experiment than the weight-only one, and one that differs between machines.
         variables["VLLM_CPU_INT4_W4A8"] = "0"
+        if "TORCHDYNAMO_DISABLE" not in given:
+            # Eager or not, vLLM has torch compile what counts ranks, with a C++ compiler, and for
+            # 15 seconds, when it is first asked for likelihoods. It counts the same without.
+            variables["TORCHDYNAMO_DISABLE"] = "1"
         if cores <= 2 and "VLLM_ENABLE_V1_MULTIPROCESSING" not in given:
             # With one core for the engine a worker of its own only costs a third of the start.
             variables["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"

@@ -38,7 +38,7 @@ MACHINE = (
         patterns=(r"(?P<what>InvalidCxxCompiler|Failed to find C compiler)",),
         fact="The engine could not compile the model for this device: {what}.",
         cause="It needs a C++ compiler for that.",
-        remedy="Set serving.enforce_eager, or install g++.",
+        remedy="Install gcc and g++, or set serving.enforce_eager.",
         field="serving.enforce_eager",
         adjust=eager,
     ),

@@ -189,6 +189,13 @@ def test_a_worker_of_its_own_where_there_are_cores_for_it(
     assert environment["VLLM_CPU_INT4_W4A8"] == "0"
 
 
+def test_nothing_is_compiled_on_a_processor_unless_the_user_wants_it() -> None:
+    assert engine_environment(CPU, "k", cores=2, given={})["TORCHDYNAMO_DISABLE"] == "1"
+    given = {"TORCHDYNAMO_DISABLE": "0"}
+    assert "TORCHDYNAMO_DISABLE" not in engine_environment(CPU, "k", cores=2, given=given)
+    assert "TORCHDYNAMO_DISABLE" not in engine_environment(GPU, "k", cores=2, given={})
+
+
 @pytest.mark.parametrize(
     ("config", "spec", "free", "expected"),
     [

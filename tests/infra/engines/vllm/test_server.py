@@ -17,6 +17,7 @@ import httpx
 import psutil
 import pytest
 
+from infra import ENVIRONMENT
 from infra.contracts.capability import Capability
 from infra.contracts.errors import (
     AssayError,
@@ -34,6 +35,7 @@ from infra.machine.device import detect
 from infra.machine.leases import Lease, lease
 from infra.models.chat_template import has_chat_template
 from infra.store.settings import Settings
+from tests.failing_engine import tools_of_engines
 from tests.infra.probes.speed.real import time_it
 from tests.process_marks import Marked, lives
 from tests.stand_in_driver import present
@@ -317,8 +319,13 @@ def test_the_energy_of_a_server_is_that_of_its_leased_accelerators(
 
 
 @pytest.mark.engine
-def test_the_real_engine(server_environment: PythonEnvironment, tmp_path: Path) -> None:
+def test_the_real_engine(
+    server_environment: PythonEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sample = ROOT / "infra" / "sample" / "model"
+    # A processor's engine needs no compiler, not even where likelihoods are asked for, as at start.
+    monkeypatch.setitem(ENVIRONMENT, "PATH", tools_of_engines(tmp_path))
+    monkeypatch.setitem(ENVIRONMENT, "TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
     log = tmp_path / "server.log"
     others = psutil.Process().children(recursive=True)  # servers that other tests share
     with serve_model(sample, server_environment, log, max_model_len=1024) as server:
