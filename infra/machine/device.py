@@ -146,11 +146,18 @@ def _driver() -> nvml.Answer:
 
 
 def memory_holders() -> dict[int, int]:
-    """Return bytes of GPU memory by process id; empty where no NVIDIA driver answers."""
+    """Return bytes of GPU memory by process id; empty where the NVIDIA driver tells of none.
+
+    Raises:
+        TimeoutError: It does not answer, which says nothing of what is held.
+    """
     held: dict[int, int] = {}
     if not _driver().gpus:
         return held
-    for card in nvml.ask(_HOLDERS_SECONDS).gpus:
+    answer = nvml.ask(_HOLDERS_SECONDS)
+    if answer.late:
+        raise TimeoutError(f"the NVIDIA driver gives {answer.error}")
+    for card in answer.gpus:
         for process in card.processes:
             held[process.pid] = held.get(process.pid, 0) + (process.memory_bytes or 0)
     return held

@@ -199,19 +199,33 @@ def confirm_memory_free(pids: Sequence[int]) -> None:
     """Wait until no GPU holds memory for processes that are gone.
 
     Raises:
-        ProcessesLeft: One still does after some seconds.
+        ProcessesLeft: One still does after some seconds, or its driver does not say.
     """
     deadline = time.monotonic() + _MEMORY_SECONDS
-    while held := {pid: size for pid, size in memory_holders().items() if pid in set(pids)}:
+    while left := _held_for(pids):
         if time.monotonic() > deadline:
             raise ProcessesLeft(
-                f"Processes {', '.join(map(str, held))} are gone, but a GPU still holds "
-                f"{sum(held.values()) // 2**20} MiB for them.",
+                left,
                 cause="The GPU driver hangs.",
                 remedy="Look at `nvidia-smi`; if the memory does not come free, restart the "
                 "machine.",
             )
         time.sleep(_POLL_SECONDS)
+
+
+def _held_for(pids: Sequence[int]) -> str:
+    """Return what a GPU holds for processes that are gone; empty if nothing."""
+    if not pids:
+        return ""
+    gone = ", ".join(map(str, pids))
+    try:
+        held = {pid: size for pid, size in memory_holders().items() if pid in set(pids)}
+    except TimeoutError as error:
+        return f"Processes {gone} are gone, but not surely their memory on a GPU: {error}."
+    if not held:
+        return ""
+    gone, size = ", ".join(map(str, held)), sum(held.values()) // 2**20
+    return f"Processes {gone} are gone, but a GPU still holds {size} MiB for them."
 
 
 def _end(record: LeaseRecord, progress: Progress) -> None:

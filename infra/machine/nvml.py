@@ -51,6 +51,9 @@ class Answer(Record):
     error: str | None
     """Why nothing is known."""
 
+    late: bool = False
+    """It did not come in time."""
+
     driver: str | None = None
     """Version of the driver."""
 
@@ -73,7 +76,7 @@ def ask(seconds: float) -> Answer:
             command(), capture_output=True, text=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired:
-        return Answer(error=f"no answer within {seconds:g} seconds")
+        return Answer(error=f"no answer within {seconds:g} seconds", late=True)
     except OSError:
         return Answer(error="no answer")
     return understood(query.stdout)

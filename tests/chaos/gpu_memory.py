@@ -24,7 +24,8 @@ def seen() -> Iterator[Set[int]]:
 
     def look() -> None:
         while not over.wait(_SECONDS):
-            found.update(memory_holders())
+            with contextlib.suppress(TimeoutError):
+                found.update(memory_holders())
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()

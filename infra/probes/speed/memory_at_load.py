@@ -34,7 +34,9 @@ def at_load(server: ServedEndpoint, device: Device) -> MemoryAtLoad:
 
 def _on_accelerators(server: ServedEndpoint) -> int | None:
     # In a container of its own the driver shows no processes, or none of their memory.
-    held = memory_holders()
+    held: dict[int, int] = {}
+    with contextlib.suppress(TimeoutError):
+        held = memory_holders()
     return sum(held.get(process.pid, 0) for process in _processes(server)) or None
 
 

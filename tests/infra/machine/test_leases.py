@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from infra.contracts.errors import AcceleratorsTaken, PreflightError, ProcessesLeft
-from infra.machine import lease_records, leases, process_trees
+from infra.machine import device, lease_records, leases, process_trees
 from infra.machine.device import Device
 from infra.machine.lease_records import LeaseRecord
 from infra.machine.leases import lease, sweep
@@ -488,6 +488,7 @@ HELD = 2566 * 2**20
 @pytest.fixture
 def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
     """A GPU driver that lists as holding memory whoever is named to it."""
+    monkeypatch.setattr(device, "_HOLDERS_SECONDS", 60)  # it is a process of its own
     with present(tmp_path, [{"uuid": "GPU-1"}], monkeypatch) as driver:
         yield driver
 
@@ -532,6 +533,22 @@ def test_memory_of_a_swept_tree_is_looked_at_too(
                 stack.enter_context(pytest.raises(ProcessesLeft, match="2566 MiB"))
             stack.enter_context(bench.lease(accelerators=accelerator))
             assert fits, "the accelerator was taken all the same"
+
+
+def test_a_driver_that_hangs_says_of_no_accelerator_that_it_is_free(
+    bench: Bench, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "_MEMORY_SECONDS", 0.3)
+    assert device.gpus()
+    monkeypatch.setattr(device, "_HOLDERS_SECONDS", 0.2)
+    driver.write(hangs=600)
+    with stranger(bench, **{MARK: "0" * 32}):
+        bench.write()
+        with pytest.raises(ProcessesLeft, match="not surely their memory"), bench.lease():
+            pytest.fail("the accelerator was taken all the same")
+    driver.write(hangs=0)
+    with bench.lease():
+        pass
 
 
 def test_nobody_waits_for_what_will_not_end(

@@ -68,6 +68,16 @@ def test_a_driver_that_fails_later_holds_nothing_that_was_found(driver: Driver) 
     assert nvml.ask(60).error == "RM has detected an NVML/RM version mismatch."
 
 
+def test_who_holds_memory_is_not_known_of_a_driver_that_hangs(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(gpus()) == 3
+    monkeypatch.setattr(device, "_HOLDERS_SECONDS", 0.2)
+    driver.write(hangs=600)
+    with pytest.raises(TimeoutError, match=r"gives no answer within 0\.2 seconds"):
+        memory_holders()
+
+
 def test_a_driver_that_hangs_is_given_up(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "_LIST_SECONDS", 0.2)
     driver.write(hangs=600)
