@@ -17,6 +17,9 @@ from infra.machine import nvml
 _LIST_SECONDS = 30.0
 """The driver of a machine with eight GPUs may need ten seconds to wake up."""
 _HOLDERS_SECONDS = 5.0
+CONTROL = Path("/dev/nvidiactl")
+"""Is there where an NVIDIA driver is loaded, whether it answers or not."""
+
 _FLOAT16 = {"avx512_fp16", "amx_fp16"}
 """Instructions of x86 processors for sums of products in float16."""
 
@@ -69,7 +72,8 @@ def detect(wanted: Literal["auto", "cuda", "cpu"] = "auto") -> Device:
     """Return the device to use.
 
     Raises:
-        PreflightError: A GPU was asked for and no NVIDIA driver answers.
+        PreflightError: A GPU was asked for and no NVIDIA driver answers; or there may be one, of
+            which its driver does not tell.
     """
     if wanted == "cpu":
         return _processor()
@@ -81,6 +85,14 @@ def detect(wanted: Literal["auto", "cuda", "cpu"] = "auto") -> Device:
             count=len(found),
             memory_bytes=first.memory_bytes,
             driver=first.driver,
+        )
+    if _driver().late or (wanted == "auto" and _driver().error and CONTROL.exists()):
+        raise PreflightError(
+            "Whether this machine has an NVIDIA GPU that computes is not known: its driver does "
+            "not tell.",
+            cause=f"Of the driver NVML says: {_driver().error}.",
+            remedy="Look at `nvidia-smi`; after an update of the driver restart the machine. Or "
+            "set serving.device to 'cpu' for small models.",
         )
     if wanted == "cuda":
         raise PreflightError(

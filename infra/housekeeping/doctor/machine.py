@@ -14,7 +14,7 @@ from infra.contracts.errors import AssayError
 from infra.contracts.specs import ServingSpec
 from infra.housekeeping.doctor.looking import Check
 from infra.machine import environments, nvml, ports
-from infra.machine.device import detect
+from infra.machine.device import CONTROL, detect
 from infra.models.memory_need import GIB, main_memory
 from infra.preflight import interpreters
 from infra.preflight import machine as of_a_run
@@ -58,7 +58,7 @@ def accelerators() -> Finding | str:
         return "; ".join(f"{card.index}: {card.name}, {(card.memory_bytes or 0) / GIB:.0f} GiB, "
                          f"{len(card.processes)} processes" for card in told.gpus)  # fmt: skip
     processor = detect("cpu")
-    if Path("/dev/nvidiactl").exists():
+    if CONTROL.exists():
         raise AssayError(
             "There is an NVIDIA device, but its driver tells of no GPU.",
             cause=told.error or "It lists none.",

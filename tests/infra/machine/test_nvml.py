@@ -9,9 +9,10 @@ from typing import Any
 import psutil
 import pytest
 
+from infra.contracts.errors import PreflightError
 from infra.machine import device, nvml
-from infra.machine.device import Gpu, gpus, memory_holders
-from tests.stand_in_driver import Driver, present
+from infra.machine.device import Gpu, detect, gpus, memory_holders
+from tests.stand_in_driver import Driver, forget, present
 
 GOLDEN = Path(__file__).with_name("nvml_answer.json")
 LISTED: list[dict[str, Any]] = [
@@ -83,6 +84,26 @@ def test_a_driver_that_hangs_is_given_up(driver: Driver, monkeypatch: pytest.Mon
     driver.write(hangs=600)
     assert gpus() == ()
     assert device._driver().error == "no answer within 0.2 seconds"
+    for wanted in ("auto", "cuda"):
+        with pytest.raises(PreflightError, match="its driver does not tell") as caught:
+            detect(wanted)
+        assert caught.value.cause == "Of the driver NVML says: no answer within 0.2 seconds."
+    assert detect("cpu").kind == "cpu"
+
+
+def test_nothing_computes_on_a_processor_because_the_driver_of_a_gpu_fails(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    driver.write(fails=18)
+    assert detect().kind == "cpu", "a driver that is installed may drive nothing"
+    monkeypatch.setattr(device, "CONTROL", tmp_path)
+    with pytest.raises(PreflightError, match="its driver does not tell") as caught:
+        detect()
+    assert "NVML/RM version mismatch" in caught.value.cause
+    driver.write(fails=0)
+    forget()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert detect().kind == "cpu", "a GPU that is hidden is known"
 
 
 def test_an_answer_that_is_none_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
