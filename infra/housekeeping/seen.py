@@ -45,9 +45,12 @@ class Seen:
             # By its path it may be any machine's. A run's name is its own: if one lies here, the
             # list is of this folder.
             return not (run.parent in self.folders and run.name in self.there)
+        there = identity_of(run.parent)
+        if there != identity and run.parent not in self.folders and run.is_dir():
+            return True  # a folder that was copied back or restored may have lost its identity
         if identity in self._identities:
             return False
-        if identity_of(run.parent) == identity:
+        if there == identity:
             return run.is_dir()
         return not one.here  # the folder is gone, or lies where nobody here can look
 

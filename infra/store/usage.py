@@ -36,6 +36,8 @@ _RUN, _USED = "run", "used"
 _FOLDER, _VIEW = "folder", "view"
 """Versions without them pass over such lines."""
 
+_MOUNTS = Path("/proc/self/mountinfo")
+
 
 def used(path: Path) -> None:
     """Write down that this process uses something of the store. Call it before looking for it.
@@ -112,14 +114,25 @@ def _view() -> str:
     """Return what tells those who see the same files from all others.
 
     A name of a host is not enough: containers with the host's network have its name, and machines
-    that were copied have one another's.
+    that were copied have one another's. Nor is the number of a namespace, which another one gets
+    when it is gone: but where the layers of a container's root lie no other says.
     """
     said = [socket.gethostname()]
     with suppress(OSError):
         said.append(Path("/etc/machine-id").read_text(encoding="utf-8").strip())
     with suppress(OSError):
         said.append(str(Path("/proc/self/ns/mnt").readlink()))
+    with suppress(OSError):
+        said += _roots(_MOUNTS.read_text(encoding="utf-8"))
     return hashlib.sha256("\0".join(said).encode()).hexdigest()[:16]
+
+
+def _roots(mounts: str) -> Iterator[str]:
+    """Yield what is mounted as the root: type of the file system, where it lies and its options."""
+    for line in mounts.splitlines():
+        place, _, what = line.partition(" - ")
+        if place.split()[4] == "/":
+            yield what
 
 
 @contextmanager

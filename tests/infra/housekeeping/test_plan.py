@@ -12,7 +12,7 @@ from infra.housekeeping.plan import Plan
 from infra.machine import lease_records, process_trees
 from infra.machine.environments import current
 from infra.machine.process_trees import Identity
-from infra.store.runs_identity import identify, identity_of
+from infra.store.runs_identity import FILE, identify, identity_of
 from tests.infra.housekeeping.made_store import Made, disk_use, reasons
 
 
@@ -154,6 +154,22 @@ def test_a_run_that_lies_elsewhere_keeps_what_it_used(made: Made, tmp_path: Path
     assert goes(made.plan()) == set()
     (elsewhere / "run").rmdir()
     assert goes(made.plan()) == {"there", listed.name}
+
+
+@pytest.mark.parametrize("now", [None, "another", "damaged"])
+def test_a_run_that_lies_elsewhere_needs_no_identity(
+    made: Made, tmp_path: Path, now: str | None
+) -> None:
+    """A folder that was restored from a copy, which leaves the file with it out."""
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "run").mkdir(parents=True)
+    made.entry("scores/there", days=99)
+    made.used(elsewhere / "run", "scores/there", folder="0a", days=99)
+    if now == "another":
+        identify(elsewhere)
+    if now == "damaged":
+        (elsewhere / FILE).write_text("{")
+    assert goes(made.plan()) == set()
 
 
 def test_a_run_without_a_list_keeps_what_was_made_before_its_end(made: Made) -> None:

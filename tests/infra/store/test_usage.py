@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.store import store_format
+from infra.store import store_format, usage
 from infra.store.content import build_once
 from infra.store.runs_identity import identify, identity_of
 from infra.store.usage import FOLDER, MARKER, Used, _view, gate_closed, lists, used
@@ -81,6 +81,20 @@ def test_a_host_of_the_same_name_may_see_other_files(store: Path) -> None:
     if other.returncode:
         pytest.skip("no user namespaces here")
     found.path.write_text(text.replace(_view(), other.stdout.strip()))
+    assert not the_one(store).here
+
+
+def test_a_container_is_told_from_the_one_before_it(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the same name, and the number of its namespace, which was given anew."""
+    started(store, "/somewhere/run-1").communicate("\n", timeout=60)
+    assert the_one(store).here
+    mounts = usage._MOUNTS.read_text()
+    [root] = [line for line in mounts.splitlines() if line.split()[4] == "/"]
+    layers = " - overlay overlay rw,lowerdir=/l/A:/l/B,upperdir=/layers/7/diff,workdir=/layers/7/w"
+    (tmp_path / "mounts").write_text(mounts.replace(root, root.partition(" - ")[0] + layers))
+    monkeypatch.setattr(usage, "_MOUNTS", tmp_path / "mounts")
     assert not the_one(store).here
 
 
