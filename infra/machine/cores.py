@@ -20,8 +20,13 @@ def count() -> int:
     A container that may take the time of two processors (`--cpus=2`) sees all of its machine's, and
     is halted as soon as more threads than these compute.
     """
-    share, there = quota(), len(os.sched_getaffinity(0))
-    return there if share is None else min(there, max(1, int(share)))
+    share = quota()
+    return allowed() if share is None else min(allowed(), max(1, int(share)))
+
+
+def allowed() -> int:
+    """Return how many cores this process may compute on, if at times only."""
+    return len(os.sched_getaffinity(0))
 
 
 def quota() -> float | None:

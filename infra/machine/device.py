@@ -12,7 +12,7 @@ import psutil
 
 from infra.contracts.errors import PreflightError
 from infra.contracts.records import Record
-from infra.machine import nvml
+from infra.machine import cores, nvml
 
 _LIST_SECONDS = 30.0
 """The driver of a machine with eight GPUs may need ten seconds to wake up."""
@@ -46,7 +46,12 @@ class Device(Record):
 
         Their number decides in which order a processor adds up.
         """
-        return len(os.sched_getaffinity(0)) if self.kind == "cpu" else None
+        return cores.allowed() if self.kind == "cpu" else None
+
+    @property
+    def threads(self) -> int | None:
+        """As many of these cores as this process may take the time of; see `cores.count`."""
+        return cores.count() if self.kind == "cpu" else None
 
     @property
     def computes_float16(self) -> bool:

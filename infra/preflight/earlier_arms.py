@@ -194,10 +194,11 @@ class PlannedArm:
 
     def made_like(self, earlier: EarlierArm) -> bool:
         """Return whether an earlier arm's checkpoint was made as this one's is, on this device."""
-        cores = self.device.cores
+        threads = self.device.threads
+        there = earlier.inputs.get("threads") or earlier.inputs.get("cores")
         return (
             earlier.result.server.device == self.device.name
-            and (cores is None or earlier.inputs.get("cores") in (cores, None))
+            and (threads is None or there in (threads, None))
             and _recipe(self.spec) == _recipe(earlier.spec)
             and (self.spec.model.id == earlier.spec.model.id or self._of_one_shape(earlier))
         )

@@ -119,6 +119,15 @@ def _refuse_other_surroundings(
             device.cores,
             "It decides in which order a processor adds up.",
         )
+    if device.threads != (theirs := pack.threads or pack.cores):
+        _refuse(
+            path,
+            "the number of cores whose time may be taken",
+            theirs,
+            device.threads,
+            "It decides in which order a processor adds up. A container's limit of processors "
+            "sets it.",
+        )
 
 
 def adopt(path: Path, spec: RunSpec, run: RunFolder, settings: Settings) -> ArmResult:

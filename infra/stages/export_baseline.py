@@ -58,6 +58,7 @@ def export(report: Path, target: Path) -> BaselinePack:
         variables=inputs.variables,
         named=inputs.named,
         cores=inputs.cores,
+        threads=inputs.threads,
         files=tuple(
             digest_file(folder / name).model_copy(update={"name": name})
             for name in dict.fromkeys(names)

@@ -24,6 +24,7 @@ from infra.conversations import identity as calibration_source
 from infra.engines.embeddings import identity_of
 from infra.engines.registry import engine_of
 from infra.judging.planning import margin_taken
+from infra.machine import cores
 from infra.machine.device import Device, detect
 from infra.machine.environments import locate
 from infra.models import lora, weights
@@ -75,6 +76,9 @@ class RunInputs(Record):
     cores: int | None = None
     """Of the processor that the baseline computes on; none on an accelerator."""
 
+    threads: int | None = None
+    """As many of them as it could take the time of; earlier versions took all."""
+
     commit: str | None
     """Of this checkout, marked if files were changed; none outside of git."""
 
@@ -119,7 +123,8 @@ def run_key(spec: RunSpec, settings: Settings) -> str | None:
     if None in inputs:
         return None
     fields = spec.model_dump(mode="json", exclude={"results"})
-    machine = [platform.node(), platform.python_version()]
+    # A processor works for an accelerator too, and what it may do shows in speed and in threads.
+    machine = [platform.node(), platform.python_version(), cores.allowed(), cores.quota()]
     versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
     return digest_of([fields, inputs, environments, machine, versions, _code()])
 
@@ -129,6 +134,7 @@ def inputs_of(spec: RunSpec, settings: Settings) -> RunInputs:
 
     Files may be edited while it runs: what they hold at its end is not what it used.
     """
+    device = _device(spec.baseline)
     return RunInputs(
         run_key=run_key(spec, settings),
         conversations=tuple(
@@ -138,7 +144,8 @@ def inputs_of(spec: RunSpec, settings: Settings) -> RunInputs:
         engines=_engines(spec, settings),
         variables=dict(engine_of(spec.baseline.serving).variables()),
         named=_named(spec.baseline),
-        cores=_cores(spec.baseline),
+        cores=device.cores if device else None,
+        threads=device.threads if device else None,
         commit=_commit(),
     )
 
@@ -227,9 +234,9 @@ def _named(arm: ArmSpec) -> dict[str, str | None]:
     return dict(engine_of(arm.serving).named(arm.serving))
 
 
-def _cores(arm: ArmSpec) -> int | None:
+def _device(arm: ArmSpec) -> Device | None:
     try:
-        return detect(arm.serving.computes_on).cores
+        return detect(arm.serving.computes_on)
     except AssayError:
         return None  # the preflight says what is wrong
 

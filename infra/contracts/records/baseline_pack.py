@@ -45,5 +45,8 @@ class BaselinePack(Record):
     cores: int | None
     """Of the processor that it computed on; none on an accelerator."""
 
+    threads: int | None = None
+    """As many of them as it could take the time of; packs of earlier versions took all."""
+
     files: tuple[FileDigest, ...]
     """Rows and readings."""

@@ -7,7 +7,6 @@ comparing        both arms side by side
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections.abc import Iterator, Sequence
@@ -187,5 +186,5 @@ def _key(subject: Subject, command: Sequence[str]) -> str:
         ),
         subject.conditions, speed, room, spec.evaluation.concurrency,
         # A processor works for an accelerator too.
-        len(os.sched_getaffinity(0)), cores.quota(), subject.setup.device.driver, platform.node(),
+        cores.allowed(), cores.quota(), subject.setup.device.driver, platform.node(),
     ])  # fmt: skip

@@ -173,6 +173,9 @@ def test_on_a_processor_all_is_eager_and_the_cores_count(
     arm = planned(machine, sample(), BASELINE)
     assert arm.like(one)
     assert not arm.like(replace(one, inputs={"cores": 1024}))
+    # As many of them, but in a container that could take the time of few.
+    assert not arm.like(replace(one, inputs={**one.inputs, "threads": 1024}))
+    assert arm.like(replace(one, inputs={"cores": 1024, "threads": machine.device.threads}))
     assert arm.like(replace(one, inputs={}))  # of an earlier version, which did not say
 
 

@@ -17,6 +17,7 @@ from infra.contracts.errors import PackRefused
 from infra.contracts.records import Adapter, ArmResult, Checkpoint, Report, Weights
 from infra.contracts.specs import BASELINE, AdapterSpec, ModelSpec, RunSpec
 from infra.machine.device import detect
+from infra.machine import cores
 from infra.report import baseline_pack
 from infra.stages.export_baseline import export
 from infra.stages.run_key import INPUTS, inputs_of
@@ -178,6 +179,23 @@ def test_variables_that_reach_the_engine_and_cores_are_the_same(
             baseline_pack.check(pack, spec, settings)
     edit(pack, cores=1000)
     with pytest.raises(PackRefused, match="the number of cores is"):
+        baseline_pack.check(pack, spec, settings)
+
+
+@pytest.mark.parametrize("here", [None, 1])
+def test_a_container_that_may_take_less_of_its_cores_is_refused(
+    finished: Path, pack: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, here: int | None
+) -> None:
+    spec = spec_of(finished)
+    assert baseline_pack.read(pack).threads == cores.count()
+    if here:  # this process is the one with the limit
+        edit(pack, threads=None)  # an earlier version wrote it
+        monkeypatch.setattr(cores, "allowed", lambda: 64)
+        edit(pack, cores=64)
+        monkeypatch.setattr(cores, "quota", lambda: 1.0)
+    else:
+        edit(pack, threads=1000)
+    with pytest.raises(PackRefused, match="the number of cores whose time may be taken is"):
         baseline_pack.check(pack, spec, settings)
 
 

@@ -22,6 +22,7 @@ from infra.contracts.specs import (
 )
 from infra.conversations import identity as calibration_source
 from infra.engines import named_files
+from infra.machine import cores
 from infra.models import template_clock
 from infra.models.chat_template import text_for_tools
 from infra.stages.run_key import finished_run, inputs_of, key_of_finished, run_key
@@ -76,6 +77,24 @@ def test_the_key_sees_the_engines_settings_and_the_texts(
     assert len({key, other, run_key(spec, settings)}) == 3
     texts.unlink()
     assert run_key(spec, settings) is None
+
+
+def test_the_key_sees_how_many_cores_there_are_and_how_much_of_their_time(
+    tmp_path: Path, spec: RunSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """llama.cpp computes in as many threads, and what is timed is as fast."""
+    settings = Settings(cache=tmp_path / "cache")
+    monkeypatch.setattr(cores, "allowed", lambda: 64)
+    monkeypatch.setattr(cores, "quota", lambda: None)
+    keys = [run_key(spec, settings)]
+    assert inputs_of(spec, settings).threads == 64
+    monkeypatch.setattr(cores, "quota", lambda: 2.0)
+    keys.append(run_key(spec, settings))
+    assert (found := inputs_of(spec, settings)).threads == 2
+    assert found.cores == 64
+    monkeypatch.setattr(cores, "allowed", lambda: 32)
+    keys.append(run_key(spec, settings))
+    assert len({*keys, None}) == 4
 
 
 def test_the_key_sees_what_the_engines_settings_name(
