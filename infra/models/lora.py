@@ -19,11 +19,11 @@ from infra.contracts.records import Adapter, Checkpoint, FileDigest, Weights
 from infra.contracts.specs import AdapterSpec
 from infra.models import safetensors_header
 from infra.models.adapters import CONFIG
+from infra.models.file_digests import cached_digests, hash_files
 from infra.models.hubs.hub import Repository
 from infra.models.hubs.snapshots import fetch_snapshot
 from infra.models.place import in_folder
 from infra.store.content import build_once, digest_files, digest_of
-from infra.store.file_digests import cached_digests, hash_files
 from infra.store.settings import Settings
 
 WEIGHTS = "adapter_model.safetensors"

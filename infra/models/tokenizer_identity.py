@@ -77,8 +77,14 @@ def tokenizer_digest(folder: Path) -> str:
 
 def tokenizer_names(folder: Path) -> list[str]:
     """Return the files of a model's tokenizer and chat template, relative to its folder."""
-    found = sorted({path for pattern in _FILES for path in folder.glob(pattern)} | code(folder))
-    return [path.relative_to(folder).as_posix() for path in found]
+    names = (path.relative_to(folder).as_posix() for path in code(folder))
+    return sorted({*names, *tokenizer_texts(folder)})
+
+
+def tokenizer_texts(folder: Path) -> list[str]:
+    """Return those of them that are no code."""
+    found = {path for pattern in _FILES for path in folder.glob(pattern)}
+    return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
 def identity(folder: Path, *, trust_remote_code: bool = False) -> TokenizerIdentity:

@@ -13,8 +13,10 @@ from typing import Self
 from infra.contracts.errors import CorruptWeights
 from infra.contracts.progress import Progress
 from infra.contracts.records import Checkpoint, FileDigest, Weights
+from infra.models.file_digests import changed, hash_files, of_another_size
+from infra.models.files import is_read_beside
+from infra.models.tokenizer_identity import tokenizer_texts
 from infra.store.content import Mark, digest_of, mark
-from infra.store.file_digests import changed, hash_files, of_another_size
 from infra.store.settings import Settings
 
 
@@ -27,6 +29,7 @@ class Unchanged:
         files: Sequence[FileDigest],
         *,
         what: str,
+        tokenizes: bool = True,
         settings: Settings,
         progress: Progress,
     ) -> None:
@@ -39,6 +42,7 @@ class Unchanged:
             folder: Where they are.
             files: What they were.
             what: The model, for people.
+            tokenizes: Whether its tokenizer is loaded from there: files may not come to it either.
             settings: Where digests are remembered.
             progress: Hears of bytes.
 
@@ -46,7 +50,7 @@ class Unchanged:
             CorruptWeights: A file is not what it was.
         """
         self._folder, self._files, self._what = folder, files, what
-        self._progress = progress
+        self._tokenizes, self._progress = tokenizes, progress
         store = settings.cache.resolve()
         ours = all((folder / file.name).resolve().is_relative_to(store) for file in files)
         memory = settings.weights / "local" / f"{digest_of(str(folder))}.json"
@@ -55,6 +59,7 @@ class Unchanged:
                 of_another_size(folder, files) if ours else
                 changed(folder, files, memory, progress)
             )  # fmt: skip
+            self._refuse(self._added())
             self._marks = {file.name: self._look(file) for file in files}
         except OSError as error:
             raise self._unreadable(error) from error
@@ -67,10 +72,10 @@ class Unchanged:
         what = model.model if isinstance(model, Checkpoint) else model.id
         found = [cls(model.path, model.files, what=what, settings=settings, progress=progress)]
         if isinstance(model, Checkpoint) and (adapter := model.applied):
-            name = f"adapter {adapter.id}"
             found.append(
-                cls(adapter.path, adapter.files, what=name, settings=settings, progress=progress)
-            )
+                cls(adapter.path, adapter.files, what=f"adapter {adapter.id}", tokenizes=False,
+                    settings=settings, progress=progress)
+            )  # fmt: skip
         return tuple(found)
 
     def require(self) -> None:
@@ -82,7 +87,7 @@ class Unchanged:
             CorruptWeights: A file is not what it was.
         """
         try:
-            self._refuse(of_another_size(self._folder, self._files))
+            self._refuse(of_another_size(self._folder, self._files) | self._added())
             other = {
                 file.name: (file.sha256, seen)
                 for file in self._files
@@ -96,6 +101,16 @@ class Unchanged:
             if hashed[name][0] != sha256
         })  # fmt: skip
         self._marks |= {name: seen for name, (_, seen) in other.items()}
+
+    def _added(self) -> dict[str, str]:
+        """Return files of the tokenizer that are new: who loads it takes whatever there is.
+
+        Code is loaded where a configuration names it, which would be another one then.
+        """
+        if not self._tokenizes:
+            return {}
+        there = filter(is_read_beside, tokenizer_texts(self._folder))
+        return dict.fromkeys({*there} - {file.name for file in self._files}, "was added")
 
     def _look(self, file: FileDigest) -> Mark:
         return mark((self._folder / file.name).stat())

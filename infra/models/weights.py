@@ -14,6 +14,7 @@ from infra.contracts.progress import Progress, Silent
 from infra.contracts.records import Checkpoint, FileDigest, Weights
 from infra.contracts.specs import ModelSpec
 from infra.models import quantization
+from infra.models.file_digests import cached_digests
 from infra.models.files import choose, is_weight, refuse_adapter_alone
 from infra.models.folder import ModelFolder, inspect
 from infra.models.hubs.hub import Repository, Source
@@ -21,7 +22,6 @@ from infra.models.hubs.snapshots import fetch_snapshot
 from infra.models.place import in_folder, on_hub
 from infra.models.view import view
 from infra.store.content import digest_files, digest_of
-from infra.store.file_digests import cached_digests
 from infra.store.settings import Settings
 
 

@@ -32,6 +32,7 @@ from infra.machine.deciding import matching
 from infra.machine.device import Device, detect
 from infra.machine.leases import lease
 from infra.machine.processes import clean_environment
+from infra.models.file_digests import hash_files, of_another_size
 from infra.models.files import is_weight
 from infra.models.unchanged import Unchanged
 from infra.quantizers.worker import PROTOCOL, Request, Response, Samples, Worker
@@ -43,7 +44,6 @@ from infra.store.content import (
     digest_of,
     write_atomically,
 )
-from infra.store.file_digests import hash_files, of_another_size
 from infra.store.settings import Settings
 from infra.store.shared import shared_of
 from infra.store.usage import used

@@ -20,10 +20,10 @@ from infra.contracts.errors import AssayError, WeightsError
 from infra.contracts.progress import Progress
 from infra.contracts.records import FileDigest, Record
 from infra.machine.ticker import Ticker
+from infra.models.file_digests import Remembered, changed, hash_files, tell_bytes
 from infra.models.hubs.hub import Hub, Listing, RemoteFile, Repository, connect, raise_corrupt
 from infra.models.hubs.revisions import Resolved, ask, remember, resolve
 from infra.store.content import build_once, write_atomically
-from infra.store.file_digests import Remembered, changed, hash_files, tell_bytes
 from infra.store.usage import used
 
 CARD = ".card.md"

@@ -16,6 +16,7 @@ from infra.contracts.errors import UnsafeWeights, WeightsError
 from infra.contracts.progress import Progress
 from infra.contracts.records import Check, Quantization
 from infra.models import quantization as quantizations
+from infra.models.file_digests import tell_bytes
 from infra.models.files import choose, is_weight
 from infra.models.place import in_folder
 from infra.probes.triage import completeness
@@ -33,7 +34,6 @@ from infra.probes.triage.layers import Layer, Layers, Scales, layers_of, look_at
 from infra.probes.triage.likeness import NOTHING_ALIKE, Likeness, compare, sampled_rows
 from infra.probes.triage.targets import Schemes, Targets
 from infra.probes.triage.tensors import Tensor, count_not_finite, tensors_of
-from infra.store.file_digests import tell_bytes
 
 MOST_SPREAD = 1000
 """Largest scale of a layer, in medians of it. A scale is a fifteenth of what a group of weights

@@ -15,6 +15,7 @@ from infra.contracts.progress import Progress
 from infra.contracts.records import Check
 from infra.models import gguf_file
 from infra.models import quantization as quantizations
+from infra.models.file_digests import tell_bytes
 from infra.models.gguf_file import WHOLE, GgufFile
 from infra.probes.triage import completeness, gguf_layers
 from infra.probes.triage.findings import (
@@ -29,7 +30,6 @@ from infra.probes.triage.findings import (
 from infra.probes.triage.layers import layers_of
 from infra.probes.triage.likeness import Likeness
 from infra.probes.triage.tensors import Tensor, tensors_of
-from infra.store.file_digests import tell_bytes
 
 MOST_ZERO = 0.01
 """Share of a matrix's blocks that may be all zero: rows of padding."""

@@ -75,6 +75,24 @@ def test_what_is_written_while_it_is_loaded_is_refused(
         one.require()
 
 
+@pytest.mark.parametrize("name", ["chat_template.jinja", "added_tokens.json"])
+def test_a_file_that_comes_to_the_tokenizer_is_refused(
+    folder: Path, settings: Settings, name: str
+) -> None:
+    model = checkpoint(folder, settings)
+    (folder / "tokenizer_of_others.py").write_text("print('nobody asked for it')")
+    (folder / "trainer_state.json").write_text("{}")
+    [one] = looked_at(model, settings)
+    one.require()
+    (folder / name).write_text("{}")
+    with pytest.raises(CorruptWeights, match=f"{name} was added"):
+        one.require()
+    with pytest.raises(CorruptWeights, match=f"{name} was added"):  # before it is loaded
+        looked_at(model, settings)
+    [one] = looked_at(checkpoint(folder, settings), settings)
+    one.require()
+
+
 def test_another_file_in_its_place_and_none_are_refused(folder: Path, settings: Settings) -> None:
     [one] = looked_at(checkpoint(folder, settings), settings)
     file = weights_file(folder)
@@ -123,7 +141,9 @@ def test_an_adapter_beside_the_model_is_watched_too(
         digest=digest_files(files), size_bytes=7, rank=8, base_model=None, merged=False,
     )  # fmt: skip
     model = checkpoint(folder, settings).model_copy(update={"adapter": adapter})
+    (place / "tokenizer.json").write_text("{}")  # as peft leaves it there, for nobody here
     _, beside = looked_at(model, settings)
+    beside.require()
     flip(place / "adapter_model.safetensors")
     with pytest.raises(CorruptWeights, match="adapter tuned changed"):
         beside.require()

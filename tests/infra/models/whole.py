@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from infra.contracts.progress import Silent
 from infra.contracts.records import Weights
-from infra.store.file_digests import hash_files
+from infra.models.file_digests import hash_files
 
 
 def require_whole(weights: Weights) -> None:

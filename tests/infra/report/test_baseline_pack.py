@@ -16,8 +16,8 @@ from infra import ENVIRONMENT
 from infra.contracts.errors import PackRefused
 from infra.contracts.records import Adapter, ArmResult, Checkpoint, Report, Weights
 from infra.contracts.specs import BASELINE, AdapterSpec, ModelSpec, RunSpec
-from infra.machine.device import detect
 from infra.machine import cores
+from infra.machine.device import detect
 from infra.report import baseline_pack
 from infra.stages.export_baseline import export
 from infra.stages.run_key import INPUTS, inputs_of
@@ -184,7 +184,11 @@ def test_variables_that_reach_the_engine_and_cores_are_the_same(
 
 @pytest.mark.parametrize("here", [None, 1])
 def test_a_container_that_may_take_less_of_its_cores_is_refused(
-    finished: Path, pack: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, here: int | None
+    finished: Path,
+    pack: Path,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    here: int | None,
 ) -> None:
     spec = spec_of(finished)
     assert baseline_pack.read(pack).threads == cores.count()

@@ -205,9 +205,11 @@ def test_whose_template_writes_the_prompts_is_in_the_spec(
     assert (prompts[0] == prompts[1]) is (tokenizer == "baseline")
 
 
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "chat_template.jinja"])
 def test_a_tokenizer_of_the_baselines_that_changes_meanwhile_is_noticed(
-    evaluate: Evaluate, ready_made: Checkpoint, tmp_path: Path
+    evaluate: Evaluate, ready_made: Checkpoint, tmp_path: Path, name: str
 ) -> None:
+    """A file of it is written, or one that was not there comes to it."""
     folder, other = tmp_path / "baseline", tmp_path / "other"
     for copy in (folder, other):
         shutil.copytree(SAMPLE, copy)
@@ -218,8 +220,10 @@ def test_a_tokenizer_of_the_baselines_that_changes_meanwhile_is_noticed(
     )
     spec = make_spec(candidate, conditions={"chat_template": True, "tokenizer": "baseline"})
     baseline = evaluate("run", model=model, spec=spec)
-    config = folder / "tokenizer_config.json"
-    before, kept = config.read_bytes(), set((tmp_path / "cache" / "scores").glob("[!.]*"))
+    (other / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    config = folder / name
+    before = config.read_bytes() if config.exists() else None
+    kept = set((tmp_path / "cache" / "scores").glob("[!.]*"))
 
     def asked(run: str, heard: Heard) -> ArmResult:
         return evaluate(
@@ -234,7 +238,7 @@ def test_a_tokenizer_of_the_baselines_that_changes_meanwhile_is_noticed(
     with pytest.raises(CorruptWeights, match="baseline's tokenizer changed since"):
         asked("before", Heard())
     assert not (tmp_path / "before" / "logs" / "server-ready-made.log").exists()
-    config.write_bytes(before)
+    config.unlink() if before is None else config.write_bytes(before)
     assert reused(asked("again", Heard())) == {False}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from typing import Any
 
 from infra.contracts.progress import Progress
 from infra.contracts.records import FileDigest
+from infra.machine import cores
 from infra.store.content import Mark, is_settled, mark, write_atomically
 from infra.store.usage import used
 
@@ -57,8 +57,7 @@ def hash_files(
         return sha256.hexdigest(), blob.hexdigest() if name in git else ""
 
     # A digest is computed without the interpreter's lock, each on a core of its own.
-    readers = min(_READERS, len(os.sched_getaffinity(0)))
-    with ThreadPoolExecutor(readers) as pool:
+    with ThreadPoolExecutor(min(_READERS, cores.count())) as pool:
         try:
             return dict(zip(names, pool.map(read, names), strict=True))
         finally:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from infra.contracts.progress import Silent
-from infra.store.file_digests import cached_digests, hash_files
+from infra.machine import cores
+from infra.models.file_digests import cached_digests, hash_files
 
 _SIZE = 9_000_000
 
@@ -107,6 +109,22 @@ def test_what_was_read_of_all_files_only_grows(folder: Path) -> None:
     hash_files(folder, many(folder, 4, 3 * _SIZE), Heard(), git=())
     assert seen == sorted(seen)
     assert seen[-1] == 4 * 3 * _SIZE // 1_000_000
+
+
+@pytest.mark.parametrize("share", [1.0, 2.0])
+def test_a_container_reads_as_many_at_a_time_as_it_may_compute(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    monkeypatch.setattr(cores, "allowed", lambda: 64)
+    monkeypatch.setattr(cores, "quota", lambda: share)
+    reading: set[int] = set()
+
+    class Heard(Silent):
+        def update(self, what: str, done: int, total: int | None, unit: str = "") -> None:
+            reading.add(threading.get_ident())
+
+    hash_files(folder, many(folder, 8, 3 * _SIZE), Heard())
+    assert 1 <= len(reading) <= share
 
 
 def test_ctrl_c_waits_for_no_file(folder: Path) -> None:
