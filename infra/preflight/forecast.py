@@ -44,7 +44,7 @@ from infra.preflight.findings import Finding, ok
 from infra.store.content import digest_of
 from infra.store.run_folder import runs_folder
 from infra.store.settings import Settings
-from infra.store.stored_scores import scores_of
+from infra.store.stored_scores import REPEATED, scores_of
 from infra.suite import kind_of
 
 _NAME = "expected time"
@@ -187,14 +187,17 @@ class _Run:
             self._serving(arm, self._kept(arm), found)
         if self.spec.evaluation.noise_floor:
             # Neither looked at nor timed, and nothing of it is taken from the first time.
-            self._serving(self.arms[BASELINE], None, found)
+            again = self._kept(self.arms[BASELINE], repeat=True)
+            self._serving(self.arms[BASELINE], again, found, repeat=True)
         return found
 
-    def _serving(self, arm: PlannedArm, kept: _Kept | None, found: _Forecast) -> None:
-        """Add what serving an arm takes; with None it is the baseline, asked a second time."""
-        name = arm.name if kept else f"{arm.name} again"
-        missing = [task for task in self.keys if not kept or task not in kept.tasks]
-        if kept and not missing and kept.read and kept.timed:
+    def _serving(
+        self, arm: PlannedArm, kept: _Kept, found: _Forecast, *, repeat: bool = False
+    ) -> None:
+        """Add what serving an arm takes; a repeat is asked the tasks alone, a second time."""
+        name = f"{arm.name} again" if repeat else arm.name
+        missing = [task for task in self.keys if task not in kept.tasks]
+        if not missing and (repeat or (kept.read and kept.timed)):
             found.kept.append(name)
             return
         alike = [earlier for earlier in self.before if arm.like(earlier)]
@@ -211,7 +214,7 @@ class _Run:
                 rows += count
                 found.asking += each.usual * count
         found.rows = max(found.rows, rows)
-        if kept:
+        if not repeat:
             parts |= self._beside(alike, timed=kept.timed)
         found.parts[name] = sum((span for span in parts.values() if span), Span())
         if unknown := [what for what, span in parts.items() if span is None]:
@@ -251,9 +254,10 @@ class _Run:
             )
         return found
 
-    def _kept(self, arm: PlannedArm) -> _Kept:
+    def _kept(self, arm: PlannedArm, *, repeat: bool = False) -> _Kept:
         """Return what earlier runs left of an arm, as far as that can be told at once."""
         spec, tasks, read, timed = self.spec, set[str](), False, False
+        again = [REPEATED] if repeat else []
         known: dict[str, list[object] | None] = {}
         for one in self.before:
             then, checkpoint = one.report.spec, one.result.checkpoint
@@ -268,7 +272,7 @@ class _Run:
                 continue
             found = {
                 task for task, key in self.keys.items()
-                if key and scores_of(self.settings, key, conditions).is_dir()
+                if key and scores_of(self.settings, key, [*conditions, *again]).is_dir()
             }  # fmt: skip
             if not found:
                 continue  # of another store, or freed

@@ -55,7 +55,7 @@ from infra.store.content import build_once, digest_of
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from infra.store.shared import Shared, shared_of
-from infra.store.stored_scores import Stored, scores_of
+from infra.store.stored_scores import REPEATED, Stored, scores_of
 from infra.suite import kind_of, tasks_with_functions
 from infra.suite.passages.pending import require_retrieved
 from infra.suite.port import AnswerFile, Suite
@@ -186,7 +186,7 @@ def evaluate(
         if baseline.checkpoint.digest != checkpoint.origin:
             conditions.append({"tokenizer": baseline.checkpoint.digest})
     if repeat:
-        conditions.append({"repeat": True})
+        conditions.append(REPEATED)
     ready_made = checkpoint.made is None and (
         checkpoint.quantization_config is not None or gguf_file.find(checkpoint.path) is not None
     )

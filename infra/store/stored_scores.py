@@ -19,6 +19,10 @@ _CODE = (
 """Code that decides which arm gets which questions, by which tokenizer, and what is kept of it."""
 
 
+REPEATED = {"repeat": True}
+"""Among the conditions of an arm that is asked a second time: nothing is taken from the first."""
+
+
 def scores_of(settings: Settings, key: object, conditions: Sequence[object]) -> Path:
     """Return the folder of what an arm scores on a task, or on several that are asked together.
 

@@ -19,7 +19,7 @@ from infra.preflight import forecast, survey
 from infra.preflight.findings import Finding
 from infra.store.content import digest_file, digest_of
 from infra.store.settings import Settings
-from infra.store.stored_scores import scores_of
+from infra.store.stored_scores import REPEATED, scores_of
 from infra.suite import kind_of
 from infra.suite.harness.prepared import check_suite
 from tests.conftest import ROOT
@@ -255,6 +255,12 @@ def test_what_is_kept_already_costs_nothing(there: Machine, spec: RunSpec) -> No
             scores_of(there.settings, key, conditions).mkdir(parents=True, exist_ok=True)
     already = "baseline and awq-4bit-g128: answered by earlier runs already"
     assert said(there, spec).split("; ")[0] == already
+    repeated = "evaluation.noise_floor=true"
+    assert said(there, spec, repeated).startswith("about 57 s: baseline again 57 s; baseline and ")
+    assert given[BASELINE] is not None
+    for key in keys.values():
+        scores_of(there.settings, key, [*given[BASELINE], REPEATED]).mkdir(parents=True)
+    assert said(there, spec, repeated).startswith("baseline, awq-4bit-g128 and baseline again: ")
     left(identities, "of other weights")
     assert said(there, spec).startswith("about 3 min 30 s: making 45 s, baseline 1 min 20 s, awq")
     left(identities)
