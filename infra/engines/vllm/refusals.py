@@ -12,6 +12,8 @@ from infra.engines.vllm.stretching import is_stretched, overrides
 from infra.models.memory_need import Shape
 
 _LONGER = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
+_YES = ("1", "true")
+"""As the engine reads its variables."""
 
 
 def check(serving: ServingSpec, shape: Shape | None, config: Mapping[str, Any]) -> str | None:
@@ -23,13 +25,15 @@ def check(serving: ServingSpec, shape: Shape | None, config: Mapping[str, Any]) 
         raise Unservable(
             f"The model's {shape.heads} attention heads cannot be shared by "
             f"serving.tensor_parallel_size={parts}.",
-            remedy="Set serving.tensor_parallel_size to a divisor of the heads: 1, 2, 4 or 8.",
+            remedy="Set serving.tensor_parallel_size to a divisor of the heads: "
+            f"{', '.join(str(n) for n in range(1, parts + 1) if shape.heads % n == 0)}.",
         )
     window, made_for = serving.max_model_len, shape.window
     if serving.yarn_factor and config:
         made_for = overrides(config, serving.yarn_factor)["max_position_embeddings"]
     longer = bool(window and made_for and window > made_for) and not is_stretched(config)
-    if longer and not (inherited() | serving.variables).get(_LONGER):
+    said = (inherited() | serving.variables).get(_LONGER, "")
+    if longer and said.strip().lower() not in _YES:
         raise Unservable(
             f"serving.max_model_len is {window}, but the model was made for {made_for} tokens"
             + (

@@ -67,6 +67,19 @@ def test_what_it_takes_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert looked(max_model_len=4096)
 
 
+@pytest.mark.parametrize("said", ["0", "False", ""])
+def test_it_is_heard_as_the_engine_hears_it(said: str) -> None:
+    with pytest.raises(Unservable):
+        looked(max_model_len=4096, variables={"VLLM_ALLOW_LONG_MAX_MODEL_LEN": said})
+
+
+def test_what_is_said_to_divide_the_heads_does() -> None:
+    with pytest.raises(Unservable) as caught:
+        looked(tensor_parallel_size=4)
+    assert caught.value.remedy.endswith(": 1, 2, 3.")
+    assert looked(tensor_parallel_size=3)
+
+
 def test_what_is_set_for_the_engine_alone_is_heard_too() -> None:
     allowed = {"VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1"}
     assert looked(max_model_len=4096, variables=allowed)
