@@ -24,9 +24,6 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _POSTGRES = 5432
 """Port of PostgreSQL, unless somebody chose another."""
 
-_PAGE = 200
-"""The most that the server answers at a time."""
-
 _DECLARED = Path(__file__).parents[1] / "prefect.yaml"
 
 
@@ -83,14 +80,11 @@ def _get(client: httpx.Client, path: str) -> Any:
 
 
 def _all(client: httpx.Client, path: str) -> list[dict[str, Any]]:
-    """Return all that a filter finds: the server answers by the page."""
+    """Return all that a filter finds: the server answers by the page, and says how long one is."""
     found: list[dict[str, Any]] = []
-    while True:
-        asked = {"limit": _PAGE, "offset": len(found)}
-        page = client.post(path, json=asked).raise_for_status().json()
+    while page := client.post(path, json={"offset": len(found)}).raise_for_status().json():
         found += page
-        if len(page) < _PAGE:
-            return found
+    return found
 
 
 def _server(client: httpx.Client, said: str) -> Finding:
