@@ -136,7 +136,7 @@ class Rounds:
             for task in self.tasks
         }
         total = sum(len(documents) for parts in numbers.values() for documents in parts.values())
-        seconds = dict.fromkeys(self.tasks, 0.0)
+        seconds, kept = dict.fromkeys(self.tasks, 0.0), dict[str, int]()
         found: dict[str, TaskScores] = {}
         for share in SHARES:
             wanted = {task: _first(parts, share) for task, parts in numbers.items()}
@@ -147,9 +147,11 @@ class Rounds:
             for task, documents in wanted.items():
                 scores = ask(task, documents, samples(task))
                 seconds[task] += scores.seconds
+                kept.setdefault(task, scores.kept)  # later rounds find what was asked before them
                 found[task] = scores.model_copy(
-                    update={"samples": str(samples(task)), "seconds": round(seconds[task], 2)}
-                )
+                    update={"samples": str(samples(task)), "seconds": round(seconds[task], 2),
+                            "kept": kept[task]}
+                )  # fmt: skip
             if rows == total:
                 break
             verdict = self._judge({**whole, **found})

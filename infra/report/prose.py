@@ -131,9 +131,13 @@ def evaluation_time_note(pair: Pair) -> str:
     """Return what the times of the evaluation are, and are not."""
     count = pair.candidate.server.concurrency
     at = f" with {count} questions in flight" if count else ""
+    kept = "" if pair.baseline.asked_whole and pair.candidate.asked_whole else (
+        " It is not told of an arm of which answers were kept before it was asked: the others "
+        "alone took time."
+    )  # fmt: skip
     return (
         f"The time is that of these tasks{at}, not a benchmark of serving. Reused scores keep the "
-        f"time they once took.{_joules(energy.of_tasks(pair))}"
+        f"time they once took.{kept}{_joules(energy.of_tasks(pair))}"
     )
 
 

@@ -167,7 +167,8 @@ class TaskScores(Record):
 
     kept: int = 0
     """Requests that were not sent since their answers were kept from before: `seconds` are those of
-    the others. 0 in scores of earlier versions."""
+    the others. Where tasks are stopped early, in the first round alone. 0 in scores of earlier
+    versions."""
 
     reused: bool = False
     """True if an earlier run had already paid for it."""
@@ -354,3 +355,8 @@ class ArmResult(Record):
 
     not_measured: tuple[str, ...] = ()
     """What was asked for and could not be had beside the scores, each with the reason."""
+
+    @property
+    def asked_whole(self) -> bool:
+        """Whether its tasks took the time that all their rows take: no answer was kept before."""
+        return not any(task.kept for task in self.tasks.values())

@@ -147,7 +147,9 @@ def _arm(result: ArmResult) -> dict[str, object]:
         "dtype": server.dtype,
         "environment": environment_name(server.command),
         "max_model_len": server.max_model_len,
-        **result.speed.model_dump(exclude={"waited_seconds"}),  # others took it
+        "startup_seconds": result.speed.startup_seconds,
+        "evaluation_seconds": result.speed.evaluation_seconds if result.asked_whole else None,
+        "documents_per_second": result.speed.documents_per_second if result.asked_whole else None,
     }
 
 

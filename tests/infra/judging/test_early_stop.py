@@ -162,6 +162,23 @@ def test_rounds_are_samples_in_proportion_and_each_holds_the_one_before(tmp_path
         assert sum(map(len, rounds[-1].values())) == scores.n
 
 
+@pytest.mark.parametrize("before", [0, 7])
+def test_what_an_earlier_round_asked_was_not_kept_before(tmp_path: Path, before: int) -> None:
+    made = make_run(tmp_path, rows=600)
+    rounds = early_stop.rounds(made.baseline, TIGHT, TIGHT.margin_points, tmp_path)
+    asked = dict.fromkeys(made.baseline.tasks, before)
+    answer = from_rows(made, tmp_path)
+
+    def ask(task: str, documents: early_stop.Documents, samples: Path) -> TaskScores:
+        scores = answer(task, documents, samples).model_copy(update={"kept": asked[task]})
+        asked[task] = scores.n
+        return scores
+
+    found = rounds.ask(ask, {}, lambda task: tmp_path / f"{task}.jsonl", Silent())
+    assert all(asked[task] == made.baseline.tasks[task].n for task in found)  # in several rounds
+    assert {scores.kept for scores in found.values()} == {before}
+
+
 def test_every_row_comes_early_equally_often() -> None:
     places = [early_stop._places(f"part {number}", 7) for number in range(4000)]
     for document in range(7):

@@ -24,9 +24,10 @@ from infra.contracts.specs import (
 )
 from infra.judging import gaps
 from infra.judging.verdict import decide
-from infra.report import speed_plot, tables
+from infra.report import prose, speed_plot, tables
 from infra.report.html import render
 from infra.report.summary import summarize
+from infra.report.trend.rows import rows_of
 from tests.infra.made_records import make_bench, with_everything
 from tests.infra.made_runs import GROUP, make_run, of_pair
 from tests.infra.report.test_report import Page
@@ -44,6 +45,37 @@ def full(bare: tuple[Report, Path]) -> tuple[Report, Path]:
     found = gaps.compare(report.baseline, report.arms["quantized"], folder, 0.95)
     comparison = report.pairs[0].comparison.model_copy(update={"gaps": found})
     return with_everything(of_pair(report, comparison=comparison)), folder
+
+
+@pytest.mark.parametrize("arm", ["baseline", "quantized"])
+def test_the_time_of_a_part_of_the_answers_is_not_told(full: tuple[Report, Path], arm: str) -> None:
+    """An arm that was killed and went on, or whose task was asked more rows of."""
+    report, _ = full
+    result = report.arms[arm]
+    tasks = {**result.tasks, "gsm8k": result.tasks["gsm8k"].model_copy(update={"kept": 3})}
+    part = result.model_copy(update={"tasks": tasks})
+    known = report.model_copy(update={"arms": {**report.arms, arm: part}})
+
+    def told(report: Report) -> dict[str, list[str]]:
+        [pair] = report.pairs
+        rows = {row[""]: row for row in tables.memory(pair).rows}
+        return {
+            name: [rows[name][column] for column in ("Baseline", "Candidate", "Ratio")]
+            for name in ("Evaluation", "Documents a second in the tasks")
+        }
+
+    before, after = told(report), told(known)
+    place = ["baseline", "quantized"].index(arm)
+    for name, cells in after.items():
+        assert cells[place] == cells[2] == "-" != before[name][place]
+        assert cells[1 - place] == before[name][1 - place]
+    [pair] = known.pairs
+    said = "not told of an arm of which answers were kept"
+    assert said in prose.evaluation_time_note(pair)
+    assert said not in prose.evaluation_time_note(report.pairs[0])
+    times = ("evaluation_seconds", "documents_per_second")
+    for row in rows_of(known):
+        assert all((row[time] is None) == (row["arm"] == arm) for time in times)
 
 
 def _drop(**fields: Any) -> Callable[[Report], Report]:
