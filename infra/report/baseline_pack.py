@@ -119,11 +119,11 @@ def _refuse_other_surroundings(
             device.cores,
             "It decides in which order a processor adds up.",
         )
-    if device.threads != (theirs := pack.threads or pack.cores):
+    if device.threads != (took := pack.threads or pack.cores):
         _refuse(
             path,
             "the number of cores whose time may be taken",
-            theirs,
+            took,
             device.threads,
             "It decides in which order a processor adds up. A container's limit of processors "
             "sets it.",

@@ -270,9 +270,11 @@ def memory(pair: Pair) -> Table:
     """Return what both arms take, and how long they took."""
     baseline, candidate = pair.baseline, pair.candidate
     # The baseline answered all rows; its time stands beside that of a part.
-    one, other = (arm.speed if arm.asked_whole else None for arm in (baseline, candidate))
-    took = _pair("Evaluation", one and one.evaluation_seconds, other and other.evaluation_seconds,
-                 wording.duration)  # fmt: skip
+    spent, pace = (
+        [getattr(arm.speed, field) if arm.asked_whole else None for arm in (baseline, candidate)]
+        for field in ("evaluation_seconds", "documents_per_second")
+    )
+    took = _pair("Evaluation", spent[0], spent[1], wording.duration)
     rows = [
         _pair("Weights on disk", baseline.checkpoint.size_bytes, candidate.checkpoint.size_bytes,
               wording.size),
@@ -280,8 +282,7 @@ def memory(pair: Pair) -> Table:
         _pair("Engine start", baseline.speed.startup_seconds, candidate.speed.startup_seconds,
               wording.duration),
         None if pair.verdict.stopped_after is not None else took,
-        _pair("Documents a second in the tasks", one and one.documents_per_second,
-              other and other.documents_per_second, wording.number),
+        _pair("Documents a second in the tasks", pace[0], pace[1], wording.number),
         *(_pair(f"Joules a right answer of {name}", energy.per_right(scores),
                 energy.per_right(candidate.tasks[name]), wording.number)
           for name, scores in baseline.tasks.items() if name in candidate.tasks),
