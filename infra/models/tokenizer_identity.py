@@ -84,7 +84,11 @@ def tokenizer_names(folder: Path) -> list[str]:
 def tokenizer_texts(folder: Path) -> list[str]:
     """Return those of them that are no code."""
     found = {path for pattern in _FILES for path in folder.glob(pattern)}
-    return sorted(path.relative_to(folder).as_posix() for path in found)
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in found
+        if path.is_file() and not path.name.startswith(".")
+    )
 
 
 def identity(folder: Path, *, trust_remote_code: bool = False) -> TokenizerIdentity:

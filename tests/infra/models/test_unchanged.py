@@ -79,6 +79,8 @@ def test_what_is_written_while_it_is_loaded_is_refused(
 def test_a_file_that_comes_to_the_tokenizer_is_refused(
     folder: Path, settings: Settings, name: str
 ) -> None:
+    (folder / "._tokenizer.model").write_bytes(b"as another system leaves it beside each file")
+    (folder / "trained.model").mkdir()
     model = checkpoint(folder, settings)
     (folder / "tokenizer_of_others.py").write_text("print('nobody asked for it')")
     (folder / "trainer_state.json").write_text("{}")
