@@ -11,7 +11,8 @@ _OUT_OF_MEMORY = (
 )
 _WEIGHTS_COME = r"Starting to load model|\bin (?:load_model|create_weights)\b"
 """Not every version says that it begins with them; that it was at it stands in the trace."""
-_WEIGHTS_ARE_IN = "Loading weights took"
+_WEIGHTS_ARE_IN = r"(?:Loading weights|Model loading) took"
+"""Those that are no plain files are read by others, of whom some say the second alone."""
 
 
 MEMORY = (

@@ -165,6 +165,16 @@ def test_no_other_entry_matches_a_captured_log(name: str) -> None:
     assert matching == {name.partition("--")[0]}
 
 
+def test_weights_that_another_loader_has_read_are_in() -> None:
+    """As with `--load-format runai_streamer`, whose loader does not say how long it took."""
+    code, text = captured("no-memory-for-batches--cuda")
+    text, lines = re.subn(r"\n.*Loading weights took.*", "\nStarting to load model", text)
+    assert lines == 1
+    found = diagnose(TABLE, text, code)
+    assert found is not None
+    assert found.name == "no-memory-for-batches"
+
+
 @pytest.mark.parametrize("failure", TABLE.failures, ids=lambda failure: failure.name)
 def test_the_field_to_change_exists(failure: Any) -> None:
     names = [word.strip(",.") for word in failure.remedy.split() if word.startswith("serving.")]
