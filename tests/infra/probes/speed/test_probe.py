@@ -298,7 +298,7 @@ def test_other_processors_beside_the_accelerator_are_timed_anew(
         container.setattr(speed.cores, "quota", lambda: 1.5)
         assert not stage.probe("good").present
     assert stage.probe("good").present
-    monkeypatch.setattr(speed.os, "sched_getaffinity", lambda pid: range(77))
+    monkeypatch.setattr(speed.cores, "allowed", lambda: 77)
     assert not stage.probe("good").present
 
 
