@@ -155,8 +155,13 @@ def _pools(client: httpx.Client) -> list[Finding]:
 
 
 def _deployments(client: httpx.Client) -> list[Finding]:
-    there = {one["name"]: one for one in _all(client, "/deployments/filter")}
     declared = _declared()
+    # Of another project's flow a deployment may have the same name.
+    there = {
+        one["name"]: one
+        for one in _all(client, "/deployments/filter")
+        if one["entrypoint"] == declared.get(one["name"], {}).get("entrypoint")
+    }
     missing = [name for name in declared if name not in there]
     if len(missing) == len(declared):
         return [Finding(name="deployments", status="note", found="none is registered",

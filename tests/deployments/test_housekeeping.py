@@ -158,7 +158,11 @@ def register(prefect: Prefect, parameters: dict[str, str]) -> None:
     # More than the server answers at a time, and before it in order.
     for name in (*(f"a{number}" for number in range(5)), "adhoc"):
         post("deployments/", name=name, flow_id=flow, parameters=parameters,
+             entrypoint="flows/quantize_and_evaluate.py:quantize_and_evaluate",
              work_pool_name="assay", enforce_parameter_schema=False)  # fmt: skip
+    theirs = post("flows/", name="of another project")
+    post("deployments/", name="nightly", flow_id=theirs, entrypoint="jobs/nightly.py:load",
+         parameters={"rows": 5}, enforce_parameter_schema=False)  # fmt: skip
 
 
 def test_a_server_that_wants_a_password_is_a_problem_with_a_remedy() -> None:
