@@ -44,7 +44,7 @@ from infra.preflight.findings import Finding, ok
 from infra.store.content import digest_of
 from infra.store.run_folder import runs_folder
 from infra.store.settings import Settings
-from infra.store.stored_scores import REPEATED, scores_of
+from infra.store.stored_scores import REPEATED, scores_of, tokenized
 from infra.suite import kind_of
 
 _NAME = "expected time"
@@ -268,6 +268,8 @@ class _Run:
             if checkpoint.identity not in known:
                 known[checkpoint.identity] = arm.conditions(one)
             conditions = known[checkpoint.identity]
+            if conditions and digest_of(conditions) != one.result.identity:
+                conditions = [*conditions, *self._tokenized(one)]
             if conditions is None or digest_of(conditions) != one.result.identity:
                 continue
             found = {
@@ -285,6 +287,21 @@ class _Run:
             not spec.fidelity.enabled or (read and whole),
             timed or not spec.speed.enabled,
         )
+
+    def _tokenized(self, one: EarlierArm) -> list[object]:
+        """Return what the tokenizer of a baseline that stayed as it was adds to the conditions of
+        an earlier arm; nothing where another wrote its prompts.
+        """
+        specs = (self.spec, one.report.spec)
+        baseline = self.arms.get(BASELINE)
+        if baseline is None or any(spec.evaluation.tokenizer != "baseline" for spec in specs):
+            return []
+        return [
+            tokenized(earlier.result.checkpoint.digest)
+            for earlier in self.before
+            if earlier.report is one.report and earlier.name == BASELINE
+            if baseline.is_made(earlier)
+        ]  # fmt: skip
 
 
 def _environment(arm: ArmSpec, device: Device, settings: Settings) -> PythonEnvironment:

@@ -55,7 +55,7 @@ from infra.store.content import build_once, digest_of
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from infra.store.shared import Shared, shared_of
-from infra.store.stored_scores import REPEATED, Stored, scores_of
+from infra.store.stored_scores import REPEATED, Stored, scores_of, tokenized
 from infra.suite import kind_of, tasks_with_functions
 from infra.suite.passages.pending import require_retrieved
 from infra.suite.port import AnswerFile, Suite
@@ -184,7 +184,7 @@ def evaluate(
     if baseline is not None and spec.evaluation.tokenizer == "baseline":
         tokenizer = baseline.checkpoint.path
         if baseline.checkpoint.digest != checkpoint.origin:
-            conditions.append({"tokenizer": baseline.checkpoint.digest})
+            conditions.append(tokenized(baseline.checkpoint.digest))
     if repeat:
         conditions.append(REPEATED)
     ready_made = checkpoint.made is None and (

@@ -23,6 +23,13 @@ REPEATED = {"repeat": True}
 """Among the conditions of an arm that is asked a second time: nothing is taken from the first."""
 
 
+def tokenized(baseline: str) -> dict[str, str]:
+    """Return what is among the conditions of an arm whose prompts the baseline's tokenizer writes,
+    where that comes from another model: this one, by its digest.
+    """
+    return {"tokenizer": baseline}
+
+
 def scores_of(settings: Settings, key: object, conditions: Sequence[object]) -> Path:
     """Return the folder of what an arm scores on a task, or on several that are asked together.
 

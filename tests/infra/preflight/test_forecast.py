@@ -19,7 +19,7 @@ from infra.preflight import forecast, survey
 from infra.preflight.findings import Finding
 from infra.store.content import digest_file, digest_of
 from infra.store.settings import Settings
-from infra.store.stored_scores import REPEATED, scores_of
+from infra.store.stored_scores import REPEATED, scores_of, tokenized
 from infra.suite import kind_of
 from infra.suite.harness.prepared import check_suite
 from tests.conftest import ROOT
@@ -261,6 +261,22 @@ def test_what_is_kept_already_costs_nothing(there: Machine, spec: RunSpec) -> No
     for key in keys.values():
         scores_of(there.settings, key, [*given[BASELINE], REPEATED]).mkdir(parents=True)
     assert said(there, spec, repeated).startswith("baseline, awq-4bit-g128 and baseline again: ")
+    prompts = ["evaluation.tokenizer=baseline"]
+    other = override(spec, prompts)
+    others = kind_of(other.evaluation).keys(other.evaluation, settings=there.settings)
+    both = given[CANDIDATE]
+    assert both is not None
+    by_another = [*both, tokenized(weights)]
+    for key in others.values():
+        scores_of(there.settings, key, by_another).mkdir(parents=True)
+        scores_of(there.settings, key, given[BASELINE]).mkdir(parents=True)
+    report = report.model_copy(update={"spec": other})
+    others_identities = {**identities, CANDIDATE: digest_of(by_another)}
+    left(others_identities)
+    assert said(there, spec, *prompts).split("; ")[0] == already
+    left(others_identities, "of other weights")
+    assert not said(there, spec, *prompts).startswith(already)
+    report = report.model_copy(update={"spec": spec})
     left(identities, "of other weights")
     assert said(there, spec).startswith("about 3 min 30 s: making 45 s, baseline 1 min 20 s, awq")
     left(identities)
