@@ -172,7 +172,10 @@ def needed(cache: Path, seen: Seen, settings: Settings) -> Needed:
     return Needed(
         in_use=_and_above(in_use),
         by_runs=_and_above(by_runs),
-        before=max((_ended(run) for run in runs if run.path.name not in listed), default=0.0),
+        before=max(
+            (_ended(run) for run in runs if run.path.name not in listed and run.was_here),
+            default=0.0,
+        ),
         linked=frozenset(links(cache)),
         last=last,
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 from infra.housekeeping.kinds import GONE
 from infra.housekeeping.policy import Policy
+from infra.store.shared import BROUGHT
 from infra.store.usage import Used
 
 _NAME = re.compile(r"(?P<label>[a-z0-9][a-z0-9-]*)-(?P<moment>\d{8}-\d{6})-[0-9a-f]{8}")
@@ -29,6 +30,11 @@ class Run:
     """When it began, in seconds since the epoch."""
 
     finished: bool
+
+    @property
+    def was_here(self) -> bool:
+        """Whether it was carried out here, and not brought from where another machine left it."""
+        return not (self.path / BROUGHT).exists()
 
     @property
     def touched(self) -> float:

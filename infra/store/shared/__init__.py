@@ -28,9 +28,12 @@ from infra.store.settings import Settings
 from infra.store.shared import entries, locks
 from infra.store.shared.place import Place, place, without_credentials
 
-__all__ = ["Place", "Shared", "place", "shared_of"]
+__all__ = ["BROUGHT", "Place", "Shared", "place", "shared_of"]
 
 _RUNS = "runs"
+
+BROUGHT = ".brought"
+"""Stands in the folder of a run that another machine carried out: it used nothing of the cache."""
 
 
 class Shared:
@@ -98,9 +101,12 @@ class Shared:
         here = []
         with self.or_without():
             for name in fnmatch.filter(self.place.names(f"entries/{_RUNS}"), pattern):
+                folder = runs / name
                 runs.mkdir(parents=True, exist_ok=True)
                 with FileLock(runs / ".shared.lock"):
-                    if (runs / name).exists() or self._bring(f"{_RUNS}/{name}", runs / name):
+                    if not folder.exists() and self._bring(f"{_RUNS}/{name}", folder):
+                        (folder / BROUGHT).touch()
+                    if folder.exists():
                         here.append(name)
         return here
 

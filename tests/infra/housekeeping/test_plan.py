@@ -13,6 +13,7 @@ from infra.machine import lease_records, process_trees
 from infra.machine.environments import current
 from infra.machine.process_trees import Identity
 from infra.store.runs_identity import FILE, identify, identity_of
+from infra.store.shared import BROUGHT
 from tests.infra.housekeeping.made_store import Made, disk_use, reasons
 
 
@@ -185,6 +186,17 @@ def test_a_run_without_a_list_keeps_what_was_made_before_its_end(made: Made) -> 
     plan = made.plan(keep_runs=1)
     assert goes(plan) == {"orphaned", "after"}
     assert reasons(plan, free=False)["before"] == "may be of a kept run that has no list"
+
+
+def test_a_run_that_was_brought_from_elsewhere_used_nothing_here(made: Made) -> None:
+    run = made.run(days=50)
+    made.entry("scores/before", days=60)
+    assert goes(made.plan(keep_runs=1)) == set()
+    (run / BROUGHT).touch()
+    assert goes(made.plan(keep_runs=1)) == {"before"}
+    # It ran here as well: its list in the store tells of it.
+    made.used(run, "scores/before", days=50)
+    assert goes(made.plan(keep_runs=1)) == set()
 
 
 def test_environments_stay_by_their_lock(made: Made) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from infra.store.content import build_once, is_there
 from infra.store.settings import Settings
-from infra.store.shared import Place, Shared, place
+from infra.store.shared import BROUGHT, Place, Shared, place
 from infra.store.shared.entries import WHOLE
 from tests import object_store
 from tests.infra.store.shared.conftest import LEASE_SECONDS, Machine
@@ -138,6 +138,9 @@ def test_a_run_that_was_retried_replaces_what_was_there(machines: Two, tmp_path:
         assert len(place.names(f"entries/runs/{run.name}")) == 2
     assert two.shared.bring_runs("nightly-*", tmp_path / "theirs") == [run.name]
     assert (tmp_path / "theirs" / run.name / "report.json").read_text() == "second"
+    assert (tmp_path / "theirs" / run.name / BROUGHT).is_file()
+    assert two.shared.bring_runs("nightly-*", tmp_path / "runs") == [run.name]
+    assert not (run / BROUGHT).exists()  # it was here
 
 
 def test_what_is_replaced_while_it_is_brought_is_no_damage(
