@@ -81,6 +81,14 @@ def check(path: Path, spec: RunSpec, settings: Settings) -> BaselinePack:
     if environment.digest != pack.engine:
         version = f"{title(pack.result.server.engine)} {pack.result.server.version}"
         _refuse(path, "the engine", version, f"the environment {environment.name}")
+    if (ours := engine_of(serving).code) != pack.code:
+        _refuse(
+            path,
+            "the code that serves and asks",
+            pack.code[:12] or "unknown",
+            ours[:12],
+            "Another version of Assay evaluated the baseline.",
+        )
     if device.name not in pack.result.server.device:
         _refuse(path, "the device", pack.result.server.device, device.name)
     _refuse_other_surroundings(path, pack, serving, device)

@@ -38,7 +38,8 @@ def export(report: Path, target: Path) -> BaselinePack:
     found = Report.model_validate_json((folder / "report.json").read_text(encoding="utf-8"))
     inputs = _inputs(folder)
     tasks = {name: key for name, key in inputs.tasks.items() if key}
-    if inputs.engines.get(BASELINE) is None or tasks.keys() != found.baseline.tasks.keys():
+    known = inputs.engines.get(BASELINE) and inputs.code
+    if not known or tasks.keys() != found.baseline.tasks.keys():
         raise PackRefused(
             f"The run in {folder} did not keep what identifies its tasks and its engine.",
             cause="An earlier version of Assay made it, or its rows could not be identified.",
@@ -55,6 +56,7 @@ def export(report: Path, target: Path) -> BaselinePack:
         result=found.baseline,
         tasks=tasks,
         engine=inputs.engines[BASELINE],
+        code=inputs.code,
         variables=inputs.variables,
         named=inputs.named,
         cores=inputs.cores,

@@ -67,6 +67,10 @@ class RunInputs(Record):
     engines: dict[str, str] = Field(default_factory=dict)
     """Arm → digest of the environment that its engine runs in."""
 
+    code: str = ""
+    """Digest of the code that serves the baseline, asks it and reads what it answers. Empty in runs
+    of earlier versions."""
+
     variables: dict[str, str] = Field(default_factory=dict)
     """Variables of this process that reach the baseline's engine and may change an answer."""
 
@@ -142,6 +146,7 @@ def inputs_of(spec: RunSpec, settings: Settings) -> RunInputs:
         ),
         tasks=_task_keys(spec, settings),
         engines=_engines(spec, settings),
+        code=engine_of(spec.baseline.serving).code,
         variables=dict(engine_of(spec.baseline.serving).variables()),
         named=_named(spec.baseline),
         cores=device.cores if device else None,

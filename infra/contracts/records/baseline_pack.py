@@ -36,6 +36,10 @@ class BaselinePack(Record):
     engine: str
     """Digest of the environment that the engine ran in."""
 
+    code: str = ""
+    """Digest of Assay's own code that served it, asked it and read what it answered. Empty in packs
+    of earlier versions, of which nobody knows."""
+
     variables: dict[str, str]
     """Variables that reached the engine from outside and may have changed an answer."""
 

@@ -203,6 +203,18 @@ def test_a_container_that_may_take_less_of_its_cores_is_refused(
         baseline_pack.check(pack, spec, settings)
 
 
+@pytest.mark.parametrize("code", ["0" * 64, ""])
+def test_what_another_version_served_and_asked_is_refused(
+    finished: Path, pack: Path, settings: Settings, code: str
+) -> None:
+    spec = spec_of(finished)
+    baseline_pack.check(pack, spec, settings)
+    edit(pack, code=code)
+    with pytest.raises(PackRefused, match="the code that serves and asks is ") as caught:
+        baseline_pack.check(pack, spec, settings)
+    assert "Another version of Assay" in caught.value.cause
+
+
 def test_a_file_that_was_changed_or_cut_out_is_refused(
     finished: Path, pack: Path, tmp_path: Path, settings: Settings
 ) -> None:
