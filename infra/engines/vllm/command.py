@@ -182,9 +182,12 @@ def engine_environment(
             # Eager or not, vLLM has torch compile what counts ranks, with a C++ compiler, and for
             # 15 seconds, when it is first asked for likelihoods. It counts the same without.
             variables["TORCHDYNAMO_DISABLE"] = "1"
-        if cores <= 2 and "VLLM_ENABLE_V1_MULTIPROCESSING" not in given:
+        if cores <= 2:
             # With one core for the engine a worker of its own only costs a third of the start.
-            variables["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+            # Without one vLLM leaves no core to whoever asks: two threads that spin while they
+            # wait for each other then take up to ten times as long as the one it would compute on.
+            of_one = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": "1"}
+            variables |= {name: value for name, value in of_one.items() if name not in given}
     return variables
 
 

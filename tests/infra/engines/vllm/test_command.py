@@ -178,14 +178,20 @@ def test_the_key_is_in_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cores", "given", "value"),
-    [(2, {}, "0"), (3, {}, None), (2, {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}, None)],
+    ("cores", "given", "worker", "threads"),
+    [
+        (2, {}, "0", "1"),
+        (3, {}, None, None),
+        (2, {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}, None, "1"),
+        (2, {"OMP_NUM_THREADS": "2"}, "0", None),
+    ],
 )
 def test_a_worker_of_its_own_where_there_are_cores_for_it(
-    cores: int, given: dict[str, str], value: str | None
+    cores: int, given: dict[str, str], worker: str | None, threads: str | None
 ) -> None:
     environment = engine_environment(CPU, "k", cores=cores, given=given)
-    assert environment.get("VLLM_ENABLE_V1_MULTIPROCESSING") == value
+    assert environment.get("VLLM_ENABLE_V1_MULTIPROCESSING") == worker
+    assert environment.get("OMP_NUM_THREADS") == threads
     assert environment["VLLM_CPU_INT4_W4A8"] == "0"
 
 
