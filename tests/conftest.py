@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from infra.contracts.records import PythonEnvironment
 from infra.machine.environments import ensure
@@ -114,6 +116,21 @@ def own_leases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def names_of_lm_eval() -> None:
     """What takes ten seconds to list is found in the user's cache, once for all tests' own."""
     catalog(settings=Settings())
+
+
+@pytest.fixture(scope="session")
+def prefect_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of a Prefect server with all deployments, made once for all processes."""
+    from tests.prefect_server import write_database
+
+    base = tmp_path_factory.getbasetemp()
+    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    file = folder / "prefect.db"
+    with FileLock(folder / "prefect.lock"):
+        if not file.exists():
+            write_database(file.with_suffix(".new"))
+            file.with_suffix(".new").rename(file)
+    return file
 
 
 @pytest.fixture

@@ -1,21 +1,28 @@
-"""A Prefect server of the tests' own, and the commands a user gives it."""
+"""Prefect servers of the tests' own, their databases, and the commands a user gives them."""
 
 from __future__ import annotations
 
+import getpass
 import os
+import shutil
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir, mkdtemp
 from typing import Any
 
 import httpx
+import pytest
 
 from infra.machine import ports
 
 ROOT = Path(__file__).parent.parent
 PREFECT = ROOT / ".venv" / "bin" / "prefect"
+DATABASE = "prefect.db"
+"""Its file, in the home of a server."""
 
 
 class Prefect:
@@ -48,13 +55,61 @@ class Prefect:
         return answer.json() if answer.content else None
 
 
+def kept_of_torch() -> dict[str, str]:
+    """Return what lets torch find again what processor this is, whatever `TMPDIR` is.
+
+    It compiles to find out, ten seconds in all, and keeps that in the folder of temporary files.
+    """
+    name = "TORCHINDUCTOR_CACHE_DIR"
+    return {name: os.environ.get(name, f"{gettempdir()}/torchinductor_{getpass.getuser()}")}
+
+
+def write_database(file: Path) -> None:
+    """Write the database of a server that knows the work pool and all deployments.
+
+    To migrate an empty one and to register them takes half a minute of a core.
+    """
+    with TemporaryDirectory(prefix="prefect-") as name:
+        with prefect_server(Path(name)) as server:
+            server.call("work-pool", "create", "assay", "--type", "process")
+            server.call("--no-prompt", "deploy", "--all")
+        with (
+            closing(sqlite3.connect(Path(name) / DATABASE)) as written,
+            closing(sqlite3.connect(file)) as copy,
+        ):
+            written.backup(copy)  # with what still lies in its log
+
+
 @contextmanager
-def prefect_server(home: Path, port: int | None = None, **variables: str) -> Iterator[Prefect]:
+def prefect_harness(database: Path) -> Iterator[None]:
+    """Let flows of this process run against a server of Prefect's own for tests.
+
+    Args:
+        database: What it begins with.
+    """
+    from prefect.testing import utilities
+
+    def filled() -> str:
+        folder = mkdtemp()
+        shutil.copy(database, Path(folder) / "prefect-test.db")
+        return folder
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utilities, "mkdtemp", filled)
+        with utilities.prefect_test_harness(server_startup_timeout=180):
+            yield
+
+
+@contextmanager
+def prefect_server(
+    home: Path, port: int | None = None, database: Path | None = None, **variables: str
+) -> Iterator[Prefect]:
     """Run a server as long as the block.
 
     Args:
         home: Folder of its database; one that was used before goes on where it stopped.
         port: Where it listens; None takes a free one.
+        database: What it begins with; None for an empty one.
         variables: Of the server alone.
     """
     if port is None:
@@ -67,8 +122,12 @@ def prefect_server(home: Path, port: int | None = None, **variables: str) -> Ite
         "DO_NOT_TRACK": "1",
         "ASSAY_PROJECT": str(ROOT),
         "PREFECT_SERVER_UI_API_URL": url,  # where its pages ask; the default's port is another
+        "PREFECT_WORKER_QUERY_SECONDS": "2",  # by default a worker looks for runs every ten
+        **kept_of_torch(),
     }
     env.pop("PREFECT_API_URL", None)
+    if database:
+        shutil.copy(database, home / DATABASE)
     with (home / "server.log").open("wb") as log:
         server = subprocess.Popen(
             [str(PREFECT), "server", "start", "--host", "127.0.0.1", "--port", str(port)],

@@ -28,6 +28,7 @@ from tests.prefect_server import ROOT, Prefect, prefect_server
 QUICK = {
     "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "1",
     "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "1",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
     "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
 }
 EMIT = """
@@ -86,16 +87,12 @@ def receiving() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="module")
-def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
+def prefect(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Iterator[Prefect]:
     home = tmp_path_factory.mktemp("prefect")
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         for name, value in QUICK.items():
             patch.setenv(name, value)
-        server = stack.enter_context(prefect_server(home))
-        server.call("work-pool", "create", "assay", "--type", "process")
-        for name in ("nightly", "note"):
-            server.call("--no-prompt", "deploy", "--name", name)
-        yield server
+        yield stack.enter_context(prefect_server(home, database=prefect_database))
 
 
 def _notify(prefect: Prefect, *arguments: str, stdin: str | None = None) -> str:

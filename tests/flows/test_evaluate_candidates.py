@@ -36,16 +36,14 @@ PARAMETERS: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
+def prefect(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Iterator[Prefect]:
     home = tmp_path_factory.mktemp("prefect")
-    with prefect_server(home) as server:
+    with prefect_server(home, database=prefect_database) as server:
         server.env |= {
             "ASSAY_CACHE": str(home / "cache"), "ASSAY_RUNS": str(home / "runs"),
             "ASSAY_SERVER_PYTHON": str(stand_in_interpreter.write(home)),
             "CUDA_VISIBLE_DEVICES": "-1",
         }  # fmt: skip
-        server.call("work-pool", "create", "assay", "--type", "process")
-        server.call("--no-prompt", "deploy", "--name", NAME.partition("/")[2])
         yield server
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import yaml
-from prefect.testing.utilities import prefect_test_harness
 from prefect.utilities.callables import parameter_schema
 
 from deployments.__main__ import main
@@ -25,11 +24,12 @@ from tests.deployments.test_bad_endpoints import GSM8K, given
 from tests.embedding_endpoint import embedding
 from tests.foreign_endpoint import KEY, NAME, SAMPLE, Foreign, foreign, right_on_all_but, serving
 from tests.infra.suite.own.test_documents import COSTS, NONE, files
+from tests.prefect_server import prefect_harness
 
 
 @pytest.fixture(scope="module")
-def prefect() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=150):
+def prefect(prefect_database: Path) -> Iterator[None]:
+    with prefect_harness(prefect_database):
         yield
 
 

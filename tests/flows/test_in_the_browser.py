@@ -27,17 +27,15 @@ _PATIENCE = 240_000
 
 
 @pytest.fixture(scope="module")
-def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
+def prefect(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Iterator[Prefect]:
     home = tmp_path_factory.mktemp("prefect")
-    with prefect_server(home) as server:
+    with prefect_server(home, database=prefect_database) as server:
         server.env |= {
             "TMPDIR": str(home),  # by which its runs' processes are found
             "ASSAY_RUNS": str(home / "runs"),
             "ASSAY_LEASES": str(home / "leases"),
             "CUDA_VISIBLE_DEVICES": "-1",
         }
-        server.call("work-pool", "create", "assay", "--type", "process")
-        server.call("--no-prompt", "deploy", "--name", "quick")
         yield server
 
 

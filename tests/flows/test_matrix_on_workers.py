@@ -46,7 +46,9 @@ def leave_dead(prefect: Prefect, spec: MatrixSpec, cache: Path) -> str:
     """Leave the run of a cell as a worker does that is killed: it runs for ever."""
     key = run_key(spec.cells[0].run, Settings(cache=cache))
     assert key is not None
-    (deployment,) = prefect.read("deployments/filter")
+    (deployment,) = prefect.read(
+        "deployments/filter", deployments={"name": {"any_": ["candidates"]}}
+    )
     run = prefect.read(f"deployments/{deployment['id']}/create_flow_run", tags=[_tag(key)])
     state = {"type": "RUNNING", "name": "Running"}
     prefect.read(f"flow_runs/{run['id']}/set_state", state=state, force=True)
@@ -80,15 +82,13 @@ def wait_for(what: str, prefect: Prefect, reached: Any, seconds: float = 400) ->
 
 
 def test_cells_run_side_by_side_and_a_matrix_that_was_killed_starts_none_twice(
-    own_cache: Path, tmp_path: Path
+    own_cache: Path, prefect_database: Path, tmp_path: Path
 ) -> None:
     spec = small_matrix.make(tmp_path)
     home = tmp_path / "prefect"
     home.mkdir()
-    with prefect_server(home) as prefect, ExitStack() as workers:
+    with prefect_server(home, database=prefect_database) as prefect, ExitStack() as workers:
         prefect.env |= {"ASSAY_CACHE": str(own_cache), "CUDA_VISIBLE_DEVICES": "-1"}
-        prefect.call("work-pool", "create", "assay", "--type", "process")
-        prefect.call("--no-prompt", "deploy", "--name", "candidates")
         (home / "matrix.json").write_text(spec.model_dump_json())
         dead = leave_dead(prefect, spec, own_cache)
         command = [str(PREFECT.with_name("python")), "-m", "deployments", "run"]

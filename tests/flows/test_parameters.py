@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,15 +31,13 @@ GSM8K = {"tasks": [{"name": "gsm8k", "num_fewshot": 5, "limit": 12}]}
 
 
 @pytest.fixture(scope="module")
-def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
+def prefect(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Iterator[Prefect]:
     home = tmp_path_factory.mktemp("prefect")
-    with prefect_server(home) as server:
+    with prefect_server(home, database=prefect_database) as server:
         server.env |= {
             "ASSAY_CACHE": str(home / "cache"), "ASSAY_RUNS": str(home / "runs"),
             "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(home / "hf"),
         }  # fmt: skip
-        server.call("work-pool", "create", "assay", "--type", "process")
-        server.call("--no-prompt", "deploy", "--all")
         yield server
 
 

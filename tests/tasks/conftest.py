@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
-from prefect.testing.utilities import prefect_test_harness
 
 from tests.api_proxy import ENDS, ApiProxy, api_proxy
+from tests.prefect_server import prefect_harness
 
 
 @pytest.fixture(scope="package")
@@ -20,8 +21,8 @@ def beyond_prefect() -> Iterator[ExitStack]:
 
 
 @pytest.fixture(scope="package")
-def prefect(beyond_prefect: ExitStack) -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=150):
+def prefect(beyond_prefect: ExitStack, prefect_database: Path) -> Iterator[None]:
+    with prefect_harness(prefect_database):
         yield
 
 

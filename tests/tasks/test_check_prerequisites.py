@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from prefect import flow
-from prefect.testing.utilities import prefect_test_harness
 
 from deployments.recipes import sample
 from infra.contracts.errors import PreflightError
@@ -26,10 +25,7 @@ from tests.conftest import ROOT
 CALIBRATION = ROOT / "infra" / "sample" / "data" / "calibration.jsonl"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def prefect() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=180):
-        yield
+pytestmark = pytest.mark.usefixtures("prefect")
 
 
 @flow
