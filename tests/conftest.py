@@ -16,6 +16,8 @@ from infra.machine.environments import ensure
 from infra.store.settings import Settings
 from infra.suite.harness.definitions.catalog import catalog
 
+pytest_plugins = ["tests.shared_servers"]
+
 MOMENT = datetime(2026, 1, 1)
 """What chat templates take for now."""
 

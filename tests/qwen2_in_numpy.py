@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file
+from threadpoolctl import ThreadpoolController
 
 Array = np.ndarray[Any, Any]
 
@@ -23,9 +25,17 @@ class Qwen2:
         self._config = json.loads((folder / "config.json").read_text())
         stored = load_file(folder / "model.safetensors")
         self._weights = {name: one.astype(np.float64) for name, one in stored.items()}
+        self._threads = ThreadpoolController()
+        # What continues the same tokens is asked for again and again.
+        self._kept = lru_cache(maxsize=1)(self._computed)
 
     def logprobs(self, tokens: Sequence[int]) -> Array:
         """Return log-probabilities of what follows each of the tokens: position by token."""
+        # Threads that spin while they wait for each other take many times as long beside others.
+        with self._threads.limit(limits=1):
+            return self._kept(tuple(tokens))
+
+    def _computed(self, tokens: tuple[int, ...]) -> Array:
         config = self._config
         hidden = self._weights["model.embed_tokens.weight"][list(tokens)]
         for layer in range(config["num_hidden_layers"]):
@@ -39,7 +49,7 @@ class Qwen2:
 
     def continuation(self, context: Sequence[int], rest: Sequence[int]) -> tuple[float, bool]:
         """Return the log-likelihood of tokens after others, and whether they are the likeliest."""
-        found = self.logprobs([*context, *rest])[len(context) - 1 : -1]
+        found = self.logprobs([*context, *rest[:-1]])[len(context) - 1 :]
         terms = [found[place, token] for place, token in enumerate(rest)]
         return float(sum(terms)), [int(row.argmax()) for row in found] == list(rest)
 

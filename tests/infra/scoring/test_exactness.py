@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +10,14 @@ from infra.engines.live import LiveServer
 from infra.machine.device import detect
 from infra.suite.harness.suite import HarnessSuite
 from tests import tiny_model
-from tests.exactness import SAMPLE, compare_checkpoint, compare_tokenizers, served, served_alone
+from tests.exactness import SAMPLE, compare_checkpoint, compare_tokenizers, served
 from tests.infra.scoring import checkpoints, suites
 from tests.infra.scoring.comparison import LIMITS, Request, Verdict, compare, table
 from tests.infra.scoring.suites import Bench
+from tests.shared_servers import Served
 
 DOCUMENTS = 2
 WINDOW = 512
-
-
-@dataclass(frozen=True)
-class Served:
-    """A checkpoint and its server."""
-
-    model: Path
-    server: LiveServer
 
 
 @pytest.fixture(scope="module")
@@ -36,28 +25,6 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> HarnessSuite:
     # One of the tasks that think aloud is enough: lm-eval takes half a second to mark an answer.
     tasks = [task for task in suites.TASKS if task.name != "gpqa_main_cot_n_shot"]
     return suites.load_suite(tmp_path_factory.mktemp("suite"), tasks)
-
-
-@pytest.fixture(scope="module")
-def fleet(
-    server_environment: PythonEnvironment, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Served]]:
-    """The sample model, its AWQ checkpoint and a tiny model, each served for all tests here."""
-    work = tmp_path_factory.mktemp("fleet")
-    models = {
-        "sample": SAMPLE,
-        "awq": checkpoints.write_awq(SAMPLE, work / "awq"),
-        "tiny": tiny_model.write(work / "tiny"),
-    }
-    # Side by side: a start is mostly imports on one core.
-    with ExitStack() as stack, ThreadPoolExecutor() as pool:
-
-        def start(name: str) -> Served:
-            log = work / f"{name}.log"
-            running = served(models[name], "float32", server_environment, log)
-            return Served(models[name], stack.enter_context(running))
-
-        yield dict(zip(models, pool.map(start, models), strict=True))
 
 
 HALF = "float16" if detect("auto").computes_float16 else "bfloat16"
@@ -69,41 +36,46 @@ def require_equal(verdicts: list[Verdict]) -> None:
     assert [verdict.name for verdict in verdicts if not verdict.equal] == []
 
 
-@pytest.mark.engine
-@pytest.mark.parametrize(
-    ("name", "dtype"),
-    [
-        ("sample", "float32"),
-        # The test below holds a quantized one to stock by its last digit as well.
-        pytest.param("awq", HALF, marks=pytest.mark.long),
-    ],
-)
-def test_scores_and_texts_are_those_of_stock(
-    fleet: dict[str, Served], suite: HarnessSuite, name: str, dtype: str
+def require_scores_of_stock(
+    server: LiveServer, model: Path, suite: HarnessSuite, dtype: str
 ) -> None:
-    one = fleet[name]
-    assert one.server.record.dtype == dtype
-    verdicts = list(compare_checkpoint(one.server, one.model, suite, DOCUMENTS, WINDOW))
+    assert server.record.dtype == dtype
+    verdicts = list(compare_checkpoint(server, model, suite, DOCUMENTS, WINDOW))
     require_equal(verdicts)
     assert {"gsm8k, chat", "long endings", "rolling"} <= {verdict.name for verdict in verdicts}
 
 
 @pytest.mark.engine
-def test_quantized_scores_are_those_of_stock_to_the_last_digit_where_every_sum_has_one_order(
-    server_environment: PythonEnvironment, tmp_path: Path
+def test_scores_and_texts_are_those_of_stock(sample_server: Served, suite: HarnessSuite) -> None:
+    require_scores_of_stock(sample_server.server, sample_server.model, suite, "float32")
+
+
+@pytest.mark.long
+@pytest.mark.engine
+def test_quantized_scores_are_those_of_stock_as_every_run_serves_them(
+    server_environment: PythonEnvironment, suite: HarnessSuite, tmp_path: Path
 ) -> None:
+    """The next test holds a quantized one to stock by its last digit."""
     model = checkpoints.write_awq(SAMPLE, tmp_path / "awq")
-    with served_alone(model, "float32", server_environment, tmp_path / "server.log") as server:
-        bench = Bench(server, model, LIMITS["float32"], window=WINDOW)
-        verdicts = list(suites.by_hand(bench))
+    with served(model, "float32", server_environment, tmp_path / "server.log") as server:
+        require_scores_of_stock(server, model, suite, HALF)
+
+
+@pytest.mark.engine
+def test_quantized_scores_are_those_of_stock_to_the_last_digit_where_every_sum_has_one_order(
+    awq_server: Served,
+) -> None:
+    bench = Bench(awq_server.server, awq_server.model, LIMITS["float32"], window=WINDOW)
+    verdicts = list(suites.by_hand(bench))
     require_equal(verdicts)
     assert {"longer than the window", "long endings", "rolling"} <= {v.name for v in verdicts}
 
 
 @pytest.mark.engine
-def test_whatever_the_tokenizer_does(fleet: dict[str, Served], tmp_path: Path) -> None:
-    one = fleet["tiny"]
-    require_equal(list(compare_tokenizers(one.server, one.model, tmp_path)))
+def test_whatever_the_tokenizer_does(server_environment: PythonEnvironment, tmp_path: Path) -> None:
+    model = tiny_model.write(tmp_path / "tiny")
+    with served(model, "float32", server_environment, tmp_path / "server.log") as server:
+        require_equal(list(compare_tokenizers(server, model, tmp_path)))
 
 
 class Decided:

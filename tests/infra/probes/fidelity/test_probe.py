@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,10 +21,9 @@ from infra.engines.live import LiveServer
 from infra.probes.fidelity import ReadingProbe, compare
 from infra.probes.fidelity.positions import Positions
 from tests.broken_checkpoints import SAMPLE
-from tests.exactness import served
 from tests.infra.probes.subjects import checkpoint_at, subject_of
-from tests.infra.scoring.checkpoints import write_awq
 from tests.infra.suite.harness.conftest import evaluation
+from tests.shared_servers import Served
 
 pytestmark = pytest.mark.engine
 
@@ -53,11 +49,14 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def bench(
-    server_environment: PythonEnvironment, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Bench]:
+    server_environment: PythonEnvironment,
+    sample_server: Served,
+    awq_server: Served,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Bench:
     work = tmp_path_factory.mktemp("fidelity")
     (work / "texts.txt").write_text(TEXTS)
-    models = {"baseline": SAMPLE, "awq-4bit-g128": write_awq(SAMPLE, work / "awq")}
+    arms = {"baseline": sample_server, "awq-4bit-g128": awq_server}
     spec = RunSpec.short(
         model=ModelSpec(source="local", id=str(SAMPLE)),
         quantization=AwqSpec(
@@ -67,35 +66,25 @@ def bench(
         fidelity=FidelitySpec(texts=str(work / "texts.txt"), documents=4, max_tokens=48),
     )
 
-    def reading(arm: str, server: LiveServer, folder: Path = work) -> Reading:
+    def reading(arm: str, folder: Path = work) -> Reading:
         subject = subject_of(
-            spec, checkpoint_at(models[arm], arm), folder, arm, conditions=[arm],
+            spec, checkpoint_at(arms[arm].model, arm), folder, arm, conditions=[arm],
             environment=server_environment,
         )  # fmt: skip
         probe = ReadingProbe(subject)
         assert not probe.present
         assert probe.found() is None
-        probe.take(server, restarts_left=0)
+        probe.take(arms[arm].server, restarts_left=0)
         assert probe.present
         found = probe.found()
         assert found is not None
         return found
 
-    # Side by side: a start is mostly imports on one core.
-    with ExitStack() as stack, ThreadPoolExecutor() as pool:
-
-        def start(arm: str) -> LiveServer:
-            log = work / f"{arm}.log"
-            return stack.enter_context(
-                served(models[arm], "float16", server_environment, log, max_model_len=128)
-            )
-
-        servers = dict(zip(models, pool.map(start, models), strict=True))
-        readings = {arm: reading(arm, servers[arm]) for arm in models}
-        repeat = reading("baseline", servers["baseline"], work / "repeat")
-        file = (work / "repeat" / "run" / repeat.file).relative_to(work)
-        readings["repeat"] = repeat.model_copy(update={"file": f"../{file}"})
-        yield Bench(work / "run", servers, readings)
+    readings = {arm: reading(arm) for arm in arms}
+    repeat = reading("baseline", work / "repeat")
+    file = (work / "repeat" / "run" / repeat.file).relative_to(work)
+    readings["repeat"] = repeat.model_copy(update={"file": f"../{file}"})
+    return Bench(work / "run", {arm: one.server for arm, one in arms.items()}, readings)
 
 
 def test_a_model_follows_itself(bench: Bench) -> None:

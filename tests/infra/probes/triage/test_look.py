@@ -21,10 +21,11 @@ from infra.probes.subject import Subject
 from infra.probes.triage import Look, look_at_files, served
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
-from tests.broken_checkpoints import SAMPLE, spoil, write_garbage
+from tests.broken_checkpoints import spoil, write_garbage
 from tests.exactness import served as serve_for_test
 from tests.infra.probes.subjects import result_of, subject_of
 from tests.infra.probes.triage.conftest import CANDIDATE, make_spec
+from tests.shared_servers import Served
 
 pytestmark = pytest.mark.engine
 
@@ -62,11 +63,11 @@ def bench(
     weights: Weights,
     checkpoint: Checkpoint,
     server_environment: PythonEnvironment,
+    sample_server: Served,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Bench]:
     work = tmp_path_factory.mktemp("triage")
     folders = {
-        "baseline": SAMPLE,
         "sound": checkpoint.path,
         "swapped": spoil(checkpoint.path, work / "swapped", "layers swapped"),
     }
@@ -80,6 +81,7 @@ def bench(
             return stack.enter_context(running)
 
         servers = dict(zip(folders, pool.map(start, folders), strict=True))
+        servers["baseline"] = sample_server.server
         found = Bench(servers, Settings(cache=work / "cache"), weights, checkpoint, work)
         garbage = write_garbage(work / "garbage.jsonl", 40)
         for spec in (make_spec(), make_spec(garbage)):

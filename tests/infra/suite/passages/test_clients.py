@@ -18,8 +18,8 @@ from infra.engines.port import Setup
 from infra.engines.registry import engine_of
 from infra.machine.device import detect
 from tests.conftest import ROOT, PrintProgress
-from tests.infra.engines.vllm.test_server import serve_model
 from tests.infra.suite.passages.clients import ASKED, QUESTION, TEXTS
+from tests.shared_servers import Served
 
 CLIENTS = Path(__file__).with_name("clients.py")
 SAMPLE = ROOT / "infra" / "sample" / "model"
@@ -43,16 +43,14 @@ def plain(server: LiveServer, path: str, body: dict[str, Any]) -> Any:
 
 @pytest.mark.engine
 def test_prompts_and_chats_are_answered_as_they_are_without_a_library(
-    server_environment: PythonEnvironment,
-    documents_environment: PythonEnvironment,
-    tmp_path: Path,
+    sample_server: Served, documents_environment: PythonEnvironment
 ) -> None:
-    with serve_model(SAMPLE, server_environment, tmp_path / "log", max_model_len=512) as server:
-        found = asked("llm", server, documents_environment)
-        short = {"temperature": 0.0, "max_tokens": 8}
-        completion = plain(server, "/completions", {"prompt": QUESTION, **short})
-        turn = [{"role": "user", "content": QUESTION}]
-        chat = plain(server, "/chat/completions", {"messages": turn, **short})
+    server = sample_server.server
+    found = asked("llm", server, documents_environment)
+    short = {"temperature": 0.0, "max_tokens": 8}
+    completion = plain(server, "/completions", {"prompt": QUESTION, **short})
+    turn = [{"role": "user", "content": QUESTION}]
+    chat = plain(server, "/chat/completions", {"messages": turn, **short})
     said = chat["choices"][0]["message"]["content"]
     expected = {"completion": completion["choices"][0]["text"], "chat": said, "streamed": said}
     assert said and expected["completion"]
