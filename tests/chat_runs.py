@@ -9,7 +9,15 @@ import sys
 from pathlib import Path
 
 from infra.contracts.records import Report
-from infra.contracts.specs import BASELINE, ArmSpec, CandidateSpec, ModelSpec, RunSpec, ServingSpec
+from infra.contracts.specs import (
+    BASELINE,
+    ArmSpec,
+    CandidateSpec,
+    ModelSpec,
+    RunSpec,
+    ServingChanges,
+    ServingSpec,
+)
 from infra.models.weights import as_it_came, inspect_local
 from infra.report.receipt import sealed
 from infra.store.settings import Settings
@@ -27,6 +35,7 @@ def finished(
     baseline: Path = SAMPLE,
     candidate: Path = AWQ,
     serving: ServingSpec = VLLM,
+    changes: ServingChanges | None = None,
 ) -> Report:
     """Write a run with made-up rows of two models that are there.
 
@@ -35,13 +44,18 @@ def finished(
         baseline: Folder of the one model.
         candidate: Of the other.
         serving: How both were served.
+        changes: What was otherwise for the candidate.
     """
     folder.mkdir(parents=True)
     made = make_run(folder, rows=30, run_id=folder.name)
     spec = RunSpec(
         baseline=ArmSpec(model=ModelSpec(source="local", id=str(baseline)), serving=serving),
         candidates=(
-            CandidateSpec(name=CANDIDATE, model=ModelSpec(source="local", id=str(candidate))),
+            CandidateSpec(
+                name=CANDIDATE,
+                model=ModelSpec(source="local", id=str(candidate)),
+                serving=changes,
+            ),
         ),
         evaluation=made.spec.evaluation,
         results=made.spec.results,

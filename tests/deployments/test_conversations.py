@@ -59,7 +59,8 @@ class Bench:
     def says(self, *more: str) -> tuple[int, str]:
         """Return the exit code, and what is said of the conversations, on one line."""
         given = [f"model.id={self.model}", f"quantization.calibration.path={self.calibration}",
-                 "quantization.calibration.max_sequence_length=512", *more]  # fmt: skip
+                 "quantization.calibration.max_sequence_length=512",
+                 'evaluation.tasks=[{"name": "gsm8k"}]', *more]  # fmt: skip
         code = main(["preflight", "sample", *(word for one in given for word in ("--set", one))])
         said = self._capsys.readouterr()
         assert said.err == ""

@@ -19,6 +19,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from infra.contracts.records import PythonEnvironment
+from infra.contracts.specs import ServingChanges
 from infra.report.receipt.contents import check_files
 from infra.stages.chat.votes import read
 from tests import chat_runs, sample_gguf, tab
@@ -106,10 +107,15 @@ def say(page: Page, text: str) -> None:
 
 @in_a_browser
 def test_both_answer_side_by_side_and_a_vote_is_kept(
-    tmp_path: Path, server_environment: PythonEnvironment, chat_environment: PythonEnvironment
+    tmp_path: Path,
+    server_environment: PythonEnvironment,
+    llamacpp_environment: PythonEnvironment,
+    chat_environment: PythonEnvironment,
 ) -> None:
+    """The baseline on vLLM, the candidate on llama.cpp."""
     run = tmp_path / "run-1"
-    report = chat_runs.finished(run)
+    half = sample_gguf.write(tmp_path / "half", half=True)
+    report = chat_runs.finished(run, candidate=half, changes=ServingChanges(engine="llamacpp"))
     with chat_of(run, "--blind") as chat, tab.opened() as page:
         page.set_default_timeout(PATIENCE)
         expect.set_options(timeout=PATIENCE)
