@@ -15,6 +15,7 @@ from infra.contracts.records import PythonEnvironment
 from infra.machine.environments import ensure
 from infra.store.settings import Settings
 from infra.suite.harness.definitions.catalog import catalog
+from tests.prefect_server import Databases, write_databases
 
 pytest_plugins = ["tests.shared_servers"]
 
@@ -121,18 +122,12 @@ def names_of_lm_eval() -> None:
 
 
 @pytest.fixture(scope="session")
-def prefect_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The database of a Prefect server with all deployments, made once for all processes."""
-    from tests.prefect_server import write_database
-
+def prefect_databases(tmp_path_factory: pytest.TempPathFactory) -> Databases:
+    """What Prefect servers begin with, made once for all processes."""
     base = tmp_path_factory.getbasetemp()
     folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    file = folder / "prefect.db"
     with FileLock(folder / "prefect.lock"):
-        if not file.exists():
-            write_database(file.with_suffix(".new"))
-            file.with_suffix(".new").rename(file)
-    return file
+        return write_databases(folder)
 
 
 @pytest.fixture

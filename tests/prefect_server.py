@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir, mkdtemp
 from typing import Any
@@ -64,20 +65,36 @@ def kept_of_torch() -> dict[str, str]:
     return {name: os.environ.get(name, f"{gettempdir()}/torchinductor_{getpass.getuser()}")}
 
 
-def write_database(file: Path) -> None:
-    """Write the database of a server that knows the work pool and all deployments.
+@dataclass(frozen=True)
+class Databases:
+    """What servers begin with, of their present form: to make one takes many seconds of a core."""
 
-    To migrate an empty one and to register them takes half a minute of a core.
-    """
+    empty: Path
+    registered: Path
+    """It knows the work pool and all deployments."""
+
+
+def write_databases(folder: Path) -> Databases:
+    """Write both, unless they are there."""
+    found = Databases(folder / "empty.db", folder / "registered.db")
+    if found.registered.exists():
+        return found
     with TemporaryDirectory(prefix="prefect-") as name:
         with prefect_server(Path(name)) as server:
+            _copy(Path(name) / DATABASE, found.empty)
             server.call("work-pool", "create", "assay", "--type", "process")
             server.call("--no-prompt", "deploy", "--all")
-        with (
-            closing(sqlite3.connect(Path(name) / DATABASE)) as written,
-            closing(sqlite3.connect(file)) as copy,
-        ):
-            written.backup(copy)  # with what still lies in its log
+        _copy(Path(name) / DATABASE, found.registered)
+    return found
+
+
+def _copy(database: Path, file: Path) -> None:
+    """Copy one with what still lies in its log; the copy is there when it is whole."""
+    new = file.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with closing(sqlite3.connect(database)) as written, closing(sqlite3.connect(new)) as copy:
+        written.backup(copy)
+    new.rename(file)
 
 
 @contextmanager

@@ -42,6 +42,7 @@ from infra.machine.processes import Child, start
 from infra.machine.ticker import Ticker
 
 _POLL_SECONDS = 0.25
+_FIRST_POLL_SECONDS = 0.05
 _FIRST_ANSWER_SECONDS = 60.0
 """The first question may take this long, even if the start used up its time."""
 _HEARTBEAT_SECONDS = 2.0
@@ -322,6 +323,7 @@ def _await_ready(
     deadline: float,
 ) -> int:
     """Wait until our server lists our model, and return the window that it says it has."""
+    pause = _FIRST_POLL_SECONDS
     while True:
         if (code := child.poll()) is not None:
             raise died(manner.table, child.log, code)
@@ -333,7 +335,8 @@ def _await_ready(
             raise _another(child, port, served_name, models)
         if time.monotonic() > deadline:
             raise not_ready(manner.table, child.log)
-        child.wait(_POLL_SECONDS)
+        child.wait(pause)
+        pause = min(1.2 * pause, _POLL_SECONDS)
 
 
 def _another(

@@ -15,6 +15,7 @@ from infra.contracts.errors import AssayError, PreflightError
 from infra.preflight import refuse
 from infra.preflight.findings import note, ok, problem
 from tests.conftest import ROOT
+from tests.prefect_server import DATABASE, Databases
 
 
 def environment(tmp_path: Path, cache: Path) -> dict[str, str]:
@@ -27,7 +28,11 @@ def environment(tmp_path: Path, cache: Path) -> dict[str, str]:
 
 
 @pytest.mark.e2e
-def test_what_a_machine_loses_during_a_run_is_no_bad_input(tmp_path: Path, own_cache: Path) -> None:
+def test_what_a_machine_loses_during_a_run_is_no_bad_input(
+    tmp_path: Path, own_cache: Path, prefect_databases: Databases
+) -> None:
+    (tmp_path / "prefect").mkdir()
+    shutil.copy(prefect_databases.empty, tmp_path / "prefect" / DATABASE)
     with subprocess.Popen(
         [sys.executable, "-m", "deployments", "run", "sample"],
         cwd=ROOT, env=environment(tmp_path, own_cache), text=True,

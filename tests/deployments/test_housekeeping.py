@@ -19,7 +19,7 @@ from infra.report import receipt
 from infra.store.usage import FOLDER
 from tests.infra.housekeeping.made_store import Made, aged, disk_use
 from tests.infra.report.receipt.earlier import unpacked
-from tests.prefect_server import Prefect, prefect_server
+from tests.prefect_server import Databases, Prefect, prefect_server
 
 
 @pytest.fixture
@@ -122,10 +122,10 @@ def statuses() -> dict[str, tuple[str, str]]:
     return {one.name: (one.status, one.found) for one in look_at_server()}
 
 
-def test_the_server_is_looked_at(tmp_path: Path) -> None:
+def test_the_server_is_looked_at(tmp_path: Path, prefect_databases: Databases) -> None:
     page = {"PREFECT_SERVER_API_DEFAULT_LIMIT": "5"}  # a server refuses to be asked for more
     with (
-        prefect_server(tmp_path, **page) as prefect,
+        prefect_server(tmp_path, database=prefect_databases.empty, **page) as prefect,
         temporary_settings({PREFECT_API_URL: prefect.url}),
     ):
         found = statuses()

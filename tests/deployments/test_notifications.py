@@ -26,7 +26,7 @@ from deployments.__main__ import main
 from infra.contracts.records import Alert
 from infra.report.trend import alerts
 from tests.infra.made_runs import make_run, of_pair
-from tests.prefect_server import ROOT, Prefect, prefect_server
+from tests.prefect_server import ROOT, Databases, Prefect, prefect_server
 
 QUICK = {
     "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "1",
@@ -90,12 +90,14 @@ def receiving() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="module")
-def prefect(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Iterator[Prefect]:
+def prefect(
+    tmp_path_factory: pytest.TempPathFactory, prefect_databases: Databases
+) -> Iterator[Prefect]:
     home = tmp_path_factory.mktemp("prefect")
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         for name, value in QUICK.items():
             patch.setenv(name, value)
-        yield stack.enter_context(prefect_server(home, database=prefect_database))
+        yield stack.enter_context(prefect_server(home, database=prefect_databases.registered))
 
 
 def _notify(prefect: Prefect, *arguments: str, stdin: str | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from tests.chaos.world import await_that
 from tests.conftest import ROOT
+from tests.prefect_server import DATABASE, Databases
 
 DRIVER = """
 import sys, time
@@ -43,6 +45,12 @@ def driver(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         running.kill()
 
 
+@pytest.fixture
+def begun(tmp_path: Path, prefect_databases: Databases) -> None:
+    """Let the server find its database; another test has it make one."""
+    shutil.copy(prefect_databases.empty, tmp_path / DATABASE)
+
+
 def address(driver: subprocess.Popen[str]) -> str:
     assert driver.stdout
     url = driver.stdout.readline().strip().removesuffix("/")
@@ -69,7 +77,7 @@ def test_ctrl_c_in_a_terminal_ends_the_run_first_and_then_its_server(
     await_that(lambda: gone(url), 30, "the end of the server")
 
 
-def test_a_server_does_not_outlive_a_killed_run(driver: subprocess.Popen[str]) -> None:
+def test_a_server_does_not_outlive_a_killed_run(begun: None, driver: subprocess.Popen[str]) -> None:
     url = address(driver)
     driver.kill()
     await_that(lambda: gone(url), 30, "the end of the server")

@@ -15,7 +15,7 @@ import pytest
 
 from infra.contracts.records import Report
 from tests import stand_in_interpreter
-from tests.prefect_server import Prefect, prefect_server
+from tests.prefect_server import Databases, Prefect, prefect_server
 
 pytestmark = pytest.mark.e2e
 NAME = "evaluate-candidates/candidates"
@@ -36,9 +36,11 @@ PARAMETERS: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def prefect(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Iterator[Prefect]:
+def prefect(
+    tmp_path_factory: pytest.TempPathFactory, prefect_databases: Databases
+) -> Iterator[Prefect]:
     home = tmp_path_factory.mktemp("prefect")
-    with prefect_server(home, database=prefect_database) as server:
+    with prefect_server(home, database=prefect_databases.registered) as server:
         server.env |= {
             "ASSAY_CACHE": str(home / "cache"), "ASSAY_RUNS": str(home / "runs"),
             "ASSAY_SERVER_PYTHON": str(stand_in_interpreter.write(home)),

@@ -24,12 +24,12 @@ from tests.deployments.test_bad_endpoints import GSM8K, given
 from tests.embedding_endpoint import embedding
 from tests.foreign_endpoint import KEY, NAME, SAMPLE, Foreign, foreign, right_on_all_but, serving
 from tests.infra.suite.own.test_documents import COSTS, NONE, files
-from tests.prefect_server import prefect_harness
+from tests.prefect_server import Databases, prefect_harness
 
 
 @pytest.fixture(scope="module")
-def prefect(prefect_database: Path) -> Iterator[None]:
-    with prefect_harness(prefect_database):
+def prefect(prefect_databases: Databases) -> Iterator[None]:
+    with prefect_harness(prefect_databases.empty):
         yield
 
 

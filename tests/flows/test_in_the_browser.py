@@ -14,7 +14,7 @@ from tests import tab
 from tests.browser import CHROMIUM
 from tests.flows.test_matrix_on_workers import wait_for, worker
 from tests.flows.test_quantize_and_evaluate import processes_of_runs
-from tests.prefect_server import Prefect, prefect_server
+from tests.prefect_server import Databases, Prefect, prefect_server
 
 pytestmark = [
     pytest.mark.e2e,
@@ -27,9 +27,11 @@ _PATIENCE = 240_000
 
 
 @pytest.fixture(scope="module")
-def prefect(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Iterator[Prefect]:
+def prefect(
+    tmp_path_factory: pytest.TempPathFactory, prefect_databases: Databases
+) -> Iterator[Prefect]:
     home = tmp_path_factory.mktemp("prefect")
-    with prefect_server(home, database=prefect_database) as server:
+    with prefect_server(home, database=prefect_databases.registered) as server:
         server.env |= {
             "TMPDIR": str(home),  # by which its runs' processes are found
             "ASSAY_RUNS": str(home / "runs"),

@@ -18,7 +18,7 @@ from infra.stages.run_key import run_key
 from infra.store.settings import Settings
 from tasks.evaluate_cell import _tag
 from tests import small_matrix
-from tests.prefect_server import PREFECT, ROOT, Prefect, prefect_server
+from tests.prefect_server import PREFECT, ROOT, Databases, Prefect, prefect_server
 
 pytestmark = pytest.mark.e2e
 
@@ -82,12 +82,15 @@ def wait_for(what: str, prefect: Prefect, reached: Any, seconds: float = 400) ->
 
 
 def test_cells_run_side_by_side_and_a_matrix_that_was_killed_starts_none_twice(
-    own_cache: Path, prefect_database: Path, tmp_path: Path
+    own_cache: Path, prefect_databases: Databases, tmp_path: Path
 ) -> None:
     spec = small_matrix.make(tmp_path)
     home = tmp_path / "prefect"
     home.mkdir()
-    with prefect_server(home, database=prefect_database) as prefect, ExitStack() as workers:
+    with (
+        prefect_server(home, database=prefect_databases.registered) as prefect,
+        ExitStack() as workers,
+    ):
         prefect.env |= {"ASSAY_CACHE": str(own_cache), "CUDA_VISIBLE_DEVICES": "-1"}
         (home / "matrix.json").write_text(spec.model_dump_json())
         dead = leave_dead(prefect, spec, own_cache)

@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,15 +24,17 @@ from flows.evaluate_models import evaluate_models
 from flows.quantize_and_evaluate import quantize_and_evaluate
 from infra.contracts.specs import EndpointRunSpec, MatrixSpec, RunSpec
 from infra.preflight.replaced import replaced
-from tests.prefect_server import ROOT, Prefect, prefect_server
+from tests.prefect_server import ROOT, Databases, Prefect, prefect_server
 
 GSM8K = {"tasks": [{"name": "gsm8k", "num_fewshot": 5, "limit": 12}]}
 
 
 @pytest.fixture(scope="module")
-def prefect(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Iterator[Prefect]:
+def prefect(
+    tmp_path_factory: pytest.TempPathFactory, prefect_databases: Databases
+) -> Iterator[Prefect]:
     home = tmp_path_factory.mktemp("prefect")
-    with prefect_server(home, database=prefect_database) as server:
+    with prefect_server(home, database=prefect_databases.registered) as server:
         server.env |= {
             "ASSAY_CACHE": str(home / "cache"), "ASSAY_RUNS": str(home / "runs"),
             "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(home / "hf"),

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from infra.contracts.records import PythonEnvironment, Report
-from tests.prefect_server import ROOT, Prefect, prefect_server
+from tests.prefect_server import ROOT, Databases, Prefect, prefect_server
 from tests.secret_search import files_with, watched
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engine]
@@ -29,8 +29,11 @@ CANDIDATE = "awq-4bit-g128"
 
 
 @pytest.fixture(scope="module")
-def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
-    with prefect_server(tmp_path_factory.mktemp("prefect")) as server:
+def prefect(
+    tmp_path_factory: pytest.TempPathFactory, prefect_databases: Databases
+) -> Iterator[Prefect]:
+    home = tmp_path_factory.mktemp("prefect")
+    with prefect_server(home, database=prefect_databases.empty) as server:
         server.env["TMPDIR"] = str(server.home)  # by which its runs' processes are found
         server.env |= {name: value for name, value in SECRETS.items() if name != "HF_TOKEN"}
         yield server

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
 from tests.api_proxy import ENDS, ApiProxy, api_proxy
-from tests.prefect_server import prefect_harness
+from tests.prefect_server import Databases, prefect_harness
 
 
 @pytest.fixture(scope="package")
@@ -21,8 +20,8 @@ def beyond_prefect() -> Iterator[ExitStack]:
 
 
 @pytest.fixture(scope="package")
-def prefect(beyond_prefect: ExitStack, prefect_database: Path) -> Iterator[None]:
-    with prefect_harness(prefect_database):
+def prefect(beyond_prefect: ExitStack, prefect_databases: Databases) -> Iterator[None]:
+    with prefect_harness(prefect_databases.empty):
         yield
 
 

@@ -8,15 +8,16 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 from tests.infra.suite.harness.definitions.test_task_faults import house
+from tests.prefect_server import Databases
 
 LOADS = """
 import sys
 from pathlib import Path
 from prefect import flow, task
-from prefect.testing.utilities import prefect_test_harness
 from infra.contracts.specs import EvaluationSpec
 from infra.store.settings import Settings
 from tasks.progress import reported_to_prefect
+from tests.prefect_server import prefect_harness
 
 @task(name="load")
 def load(spec, cache):
@@ -31,8 +32,8 @@ def loading(specs, cache):
     for spec in specs:
         load.with_options(task_run_name=spec.tasks[0].name)(spec, cache)
 
-with prefect_test_harness(server_startup_timeout=150):
-    loading([EvaluationSpec.model_validate_json(spec) for spec in sys.argv[2:]], sys.argv[1])
+with prefect_harness(Path(sys.argv[1])):
+    loading([EvaluationSpec.model_validate_json(spec) for spec in sys.argv[3:]], sys.argv[2])
 """
 
 CODE = {
@@ -50,10 +51,12 @@ CODE = {
 }
 
 
-def test_lines_keep_time_and_task_after_tasks_are_loaded(tmp_path: Path, own_cache: Path) -> None:
+def test_lines_keep_time_and_task_after_tasks_are_loaded(
+    tmp_path: Path, own_cache: Path, prefect_databases: Databases
+) -> None:
     specs = [house(tmp_path / name, code, name) for name, code in CODE.items()]
     done = subprocess.run(
-        [sys.executable, "-c", LOADS, str(own_cache)]
+        [sys.executable, "-c", LOADS, str(prefect_databases.empty), str(own_cache)]
         + [spec.model_dump_json() for spec in specs],
         cwd=ROOT, capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
