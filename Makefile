@@ -89,9 +89,12 @@ check: $(VENV)/.ready  ## Lint, types, layers
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports
 
 .PHONY: test
-test: check  ## Everything CI runs: checks, unit tests, true end-to-end runs
-	@# Reordered, files with the fewest tests come last: whole runs, all beside each other.
-	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" --durations=25 --durations-min=15
+test: $(VENV)/.ready  ## Everything CI runs: checks, unit tests, true end-to-end runs
+	@# Types are checked on one core while tests are collected. Not reordered: `tests/shared_servers.py`
+	@# has the order.
+	@$(MAKE) --no-print-directory check & checks=$$!; failed=0; \
+	  $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" --durations=25 --durations-min=15 || failed=$$?; \
+	  wait $$checks || failed=$$?; exit $$failed
 
 .PHONY: test-long
 test-long: $(VENV)/.ready  ## Tests that take minutes and guard little that others do not

@@ -15,16 +15,21 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
+from infra import ENVIRONMENT
 from infra.contracts.records import PythonEnvironment
 from infra.engines.live import LiveServer
 
 _FILES = (
+    "tests/infra/engines/vllm/test_server.py",
     "tests/infra/probes/fidelity/test_probe.py",
     "tests/infra/probes/triage/test_look.py",
     "tests/infra/scoring/test_exactness.py",
     "tests/infra/suite/passages/test_clients.py",
 )
 _running = ExitStack()
+
+WINDOW = 1920
+"""Of the first: less than the model takes by itself."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +38,26 @@ class Served:
 
     model: Path
     server: LiveServer
+    log: Path
+    window: int
+    """Tokens that it was told to take."""
 
 
 @pytest.fixture(scope="session")
 def sample_server(
     server_environment: PythonEnvironment, tmp_path_factory: pytest.TempPathFactory
 ) -> Served:
-    """The sample model in float32."""
+    """The sample model in float32, where there is no compiler."""
     from tests.exactness import SAMPLE, served
+    from tests.failing_engine import tools_of_engines
 
-    log = tmp_path_factory.mktemp("sample") / "server.log"
-    running = served(SAMPLE, "float32", server_environment, log)
-    return Served(SAMPLE, _running.enter_context(running))
+    work = tmp_path_factory.mktemp("sample")
+    log = work / "server.log"
+    running = served(SAMPLE, "float32", server_environment, log, max_model_len=WINDOW)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ENVIRONMENT, "PATH", tools_of_engines(work))
+        patch.setitem(ENVIRONMENT, "TORCHINDUCTOR_CACHE_DIR", str(work / "inductor"))
+        return Served(SAMPLE, _running.enter_context(running), log, WINDOW)
 
 
 @pytest.fixture(scope="session")
@@ -57,8 +70,9 @@ def awq_server(
 
     work = tmp_path_factory.mktemp("awq")
     model = write_awq(SAMPLE, work / "awq")
-    running = served_alone(model, "float32", server_environment, work / "server.log")
-    return Served(model, _running.enter_context(running))
+    log = work / "server.log"
+    running = served_alone(model, "float32", server_environment, log)
+    return Served(model, _running.enter_context(running), log, 2048)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -107,7 +107,18 @@ def test_every_command_is_listed_and_every_listed_one_is_named() -> None:
     assert set(COMMANDS) - set(found) == set()
 
 
-@pytest.mark.parametrize("command", [one for one, shown in COMMANDS.items() if shown])
+_LISTS_ALL = "{} ls tasks{}"
+"""Takes twenty seconds of a core, and is typed below as a user reads it."""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(one, marks=pytest.mark.long if one == _LISTS_ALL else ())
+        for one, shown in COMMANDS.items()
+        if shown
+    ],
+)
 def test_the_command_works(command: str, tmp_path: Path) -> None:
     if command.startswith("git lfs") and shutil.which("git-lfs") is None:
         pytest.skip("Git LFS is not installed")

@@ -49,7 +49,13 @@ def prefect(
         yield server
 
 
+@pytest.mark.long
 def test_the_deployment_ranks_its_candidates_on_one_page(prefect: Prefect) -> None:
+    """Workers carry the deployment out in `test_matrix_on_workers.py` as well.
+
+    Several candidates beside each other are in `tests/tasks/test_evaluation.py`, and what the
+    deployment says of its own in `tests/test_structure.py`.
+    """
     given = [
         word for name, value in PARAMETERS.items()
         for word in ("--param", f"{name}={json.dumps(value)}")

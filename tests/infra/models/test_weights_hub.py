@@ -28,6 +28,7 @@ from infra.contracts.specs import ModelSpec
 from infra.models import origin
 from infra.models.remote_weights import RemoteSize, remote_size
 from infra.models.weights import fetch, fetch_dataset
+from infra.store import content
 from infra.store.settings import Settings
 from tests.infra.models.whole import require_whole
 from tests.stub_hub import PASS, Repo, StubHub, model_files, running, safetensors
@@ -202,14 +203,15 @@ def test_a_file_that_goes_bad_later_is_downloaded_anew(
 
 
 def test_a_file_edited_at_its_size_and_time_is_downloaded_anew(
-    hub: StubHub, settings: Settings, source: str
+    hub: StubHub, settings: Settings, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(content, "_SETTLED_NS", 100_000_000)  # as in life, but sooner
     first = get(source, settings)
-    time.sleep(2.1)
+    time.sleep(0.2)
     assert get(source, settings) == first  # its digests are remembered by now
     path = first.path / "model.safetensors"
-    stat, content = path.stat(), path.read_bytes()
-    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    stat, whole = path.stat(), path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     hub.served.clear()
     assert get(source, settings) == first
@@ -217,10 +219,13 @@ def test_a_file_edited_at_its_size_and_time_is_downloaded_anew(
     require_whole(first)
 
 
-def test_a_whole_snapshot_is_not_read_again(hub: StubHub, settings: Settings, source: str) -> None:
+def test_a_whole_snapshot_is_not_read_again(
+    hub: StubHub, settings: Settings, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content, "_SETTLED_NS", 100_000_000)
     hub.repos["models/some/model"] = large(source)
     get(source, settings)
-    time.sleep(2.1)
+    time.sleep(0.2)
     get(source, settings)
     before = _read_bytes()
     get(source, settings)

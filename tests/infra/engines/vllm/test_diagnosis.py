@@ -395,10 +395,12 @@ def test_what_goes_wrong_in_the_block_is_not_adjusted(bench: Bench) -> None:
     assert len(bench.specs) == 1
 
 
+@pytest.mark.long
 @pytest.mark.engine
 def test_the_real_engine_comes_up_adjusted(
     server_environment: PythonEnvironment, tmp_path: Path
 ) -> None:
+    """What it wrote is read above, and that whatever serves is started again is shown there."""
     spec = ServingSpec(device="cpu", adjust=True, extra_args=("--kv-cache-memory-bytes", "4000000"))
     heard = Heard()
     with serve(

@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
-from infra import ENVIRONMENT
 from infra.contracts.capability import Capability
 from infra.contracts.errors import (
     AssayError,
@@ -35,9 +33,9 @@ from infra.machine.device import detect
 from infra.machine.leases import Lease, lease
 from infra.models.chat_template import has_chat_template
 from infra.store.settings import Settings
-from tests.failing_engine import tools_of_engines
 from tests.infra.probes.speed.real import time_it
-from tests.process_marks import Marked, lives
+from tests.process_marks import Marked
+from tests.shared_servers import Served
 from tests.stand_in_driver import present
 
 ROOT = Path(__file__).parents[4]
@@ -320,28 +318,25 @@ def test_the_energy_of_a_server_is_that_of_its_leased_accelerators(
 
 @pytest.mark.engine
 def test_the_real_engine(
-    server_environment: PythonEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sample_server: Served, server_environment: PythonEnvironment, tmp_path: Path
 ) -> None:
-    sample = ROOT / "infra" / "sample" / "model"
-    # A processor's engine needs no compiler, not even where likelihoods are asked for, as at start.
-    monkeypatch.setitem(ENVIRONMENT, "PATH", tools_of_engines(tmp_path))
-    monkeypatch.setitem(ENVIRONMENT, "TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
-    log = tmp_path / "server.log"
-    others = psutil.Process().children(recursive=True)  # servers that other tests share
-    with serve_model(sample, server_environment, log, max_model_len=1024) as server:
-        assert re.fullmatch(r"\d+\.\d+\.\d+.*", server.record.version)
-        assert server.record.kernel is None
-        assert server.record.dtype in ("bfloat16", "float16", "float32")
-        assert server.window == 1024
-        assert server.api_key.get_secret_value() not in log.read_text()
-        children = psutil.Process().children(recursive=True)
-        processes = [child for child in children if child not in others]
-        assert len(processes) >= 3  # supervisor, API server, engine
-        time_it(server, sample, server_environment, tmp_path)
-        load = server.load()
-        assert load is not None
-        assert (load.running, load.waiting, load.preemptions) == (0, 0, 0)
-        assert load.cache is not None
-        assert load.computed > 8 * (24 + 4)  # tokens of what was timed
-        assert server.can >= {Capability.CHOSEN_LOGPROBS, Capability.PROMPT_LOGPROBS}
-    assert not [process for process in processes if lives(process)]
+    """Its end is seen where an embedding engine ends, and where runs are killed.
+
+    A processor's engine needs no compiler, not even where likelihoods are asked for: this one has
+    none.
+    """
+    server, model = sample_server.server, sample_server.model
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", server.record.version)
+    assert server.record.kernel is None
+    assert server.record.dtype == "float32"
+    assert server.window == sample_server.window
+    assert server.api_key.get_secret_value() not in sample_server.log.read_text()
+    before = server.load()
+    time_it(server, model, server_environment, tmp_path)
+    load = server.load()
+    assert before is not None and load is not None
+    assert (load.running, load.waiting) == (0, 0)
+    assert load.preemptions == before.preemptions
+    assert load.cache is not None
+    assert load.computed > before.computed + 8 * (24 + 4)  # tokens of what was timed
+    assert server.can >= {Capability.CHOSEN_LOGPROBS, Capability.PROMPT_LOGPROBS}
