@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import shutil
 import sqlite3
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir, mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import httpx
@@ -54,15 +53,6 @@ class Prefect:
             time.sleep(1)  # its database is locked: Prefect's own clients ask again as well
         answer.raise_for_status()
         return answer.json() if answer.content else None
-
-
-def kept_of_torch() -> dict[str, str]:
-    """Return what lets torch find again what processor this is, whatever `TMPDIR` is.
-
-    It compiles to find out, ten seconds in all, and keeps that in the folder of temporary files.
-    """
-    name = "TORCHINDUCTOR_CACHE_DIR"
-    return {name: os.environ.get(name, f"{gettempdir()}/torchinductor_{getpass.getuser()}")}
 
 
 @dataclass(frozen=True)
@@ -140,7 +130,6 @@ def prefect_server(
         "ASSAY_PROJECT": str(ROOT),
         "PREFECT_SERVER_UI_API_URL": url,  # where its pages ask; the default's port is another
         "PREFECT_WORKER_QUERY_SECONDS": "2",  # by default a worker looks for runs every ten
-        **kept_of_torch(),
     }
     env.pop("PREFECT_API_URL", None)
     if database:

@@ -33,7 +33,7 @@ from infra.machine.lease_records import LeaseRecord
 from infra.store.settings import Settings
 from tests.chaos.checkpoints import Checkpoints
 from tests.chaos.subjects import VLLM, Device, Subject
-from tests.prefect_server import ROOT, Prefect, kept_of_torch
+from tests.prefect_server import ROOT, Prefect
 from tests.process_marks import lives
 
 CONCURRENCY = 4
@@ -108,7 +108,6 @@ class World:
             "ASSAY_RUNS": str(self.runs),
             "ASSAY_LEASES": str(self.leases),
             "TMPDIR": str(self.temporary),
-            **kept_of_torch(),
             "VLLM_ENABLE_V1_MULTIPROCESSING": str(int(self.engine_child)),
             "PREFECT_CLIENT_MAX_RETRIES": "2",
         }
