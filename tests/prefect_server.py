@@ -45,6 +45,9 @@ class Prefect:
         assert done.returncode == 0, done.stdout
         return done.stdout
 
+    def delete(self, path: str) -> None:
+        httpx.delete(f"{self.url}/{path}", trust_env=False, timeout=60).raise_for_status()
+
     def read(self, path: str, **query: Any) -> Any:
         while True:
             answer = httpx.post(f"{self.url}/{path}", json=query, trust_env=False, timeout=60)

@@ -179,7 +179,7 @@ def test_each_kind_of_news_arrives(prefect: Prefect, tmp_path: Path) -> None:
         assert webhook.told("team").keys() == {"fail"}, "only of runs that name it"
         assert len(webhook.came) == len(kinds) + 1, "each once"
 
-        prefect.call("flow-run", "delete", waiting["id"])  # which the worker would take as well
+        prefect.delete(f"flow_runs/{waiting['id']}")  # which the worker would take as well
         _await("the note", lambda: _notes_wait(prefect), prefect)
         prefect.call("worker", "start", "--pool", "assay", "--run-once", timeout=180)
         (line,) = notes.read_text().splitlines()

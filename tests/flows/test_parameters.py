@@ -56,7 +56,7 @@ def test_the_command_of_the_readme_changes_a_single_field(prefect: Prefect) -> N
 @pytest.mark.e2e
 def test_a_run_that_was_given_a_whole_object_says_what_it_lost(prefect: Prefect) -> None:
     for run in prefect.read("flow_runs/filter"):
-        prefect.call("flow-run", "delete", run["id"])
+        prefect.delete(f"flow_runs/{run['id']}")
     prefect.call(
         "deployment", "run", "quantize-and-evaluate/adhoc",
         "--param", f"evaluation={json.dumps(GSM8K)}",
