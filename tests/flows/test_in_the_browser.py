@@ -159,7 +159,10 @@ def test_a_run_that_is_cancelled_leaves_nothing(
         page.get_by_role("button", name="Open menu").click()
         page.get_by_role("menuitem", name="Cancel").click()
         page.get_by_role("button", name="Cancel Flow Run").click()
+        wait_for("the request", prefect, lambda: state_of(prefect, run).startswith("CANCEL"))
+        leave(page)
         wait_for("the end", prefect, lambda: state_of(prefect, run) == "CANCELLED")
         wait_for("nothing", prefect, lambda: processes_of_runs(prefect) == [])
         assert list(leases.glob("*.json")) == []
+    page.goto(followed)
     expect(page.get_by_text("Cancelled", exact=True).first).to_be_visible()
