@@ -116,9 +116,12 @@ def test_a_run_is_started_from_the_form_and_followed_to_its_report(
     write(page, "./infra/sample/model-awq", "gpqa_main_zeroshot")
     page.get_by_label("label").fill("form")
     run = submit(prefect, page)
+    followed = leave(page)
     with worker(prefect, "one"):
+        wait_for("a step", prefect, lambda: prefect.read("task_runs/filter"))
+        page.goto(followed)
         expect(page.get_by_text("sample · model-awq · form").first).to_be_visible()
-        followed = leave(page)
+        leave(page)
         ended = ("COMPLETED", "FAILED", "CRASHED")
         wait_for("the end", prefect, lambda: state_of(prefect, run) in ended, 1800)
     (folder,) = (prefect.home / "runs").glob("form-*")
