@@ -14,6 +14,9 @@ import argparse
 import os
 import signal
 import sys
+import time
+
+_LOG_SECONDS = 0.5
 
 TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 """Of the key-value cache."""
@@ -30,6 +33,8 @@ def main():
     try:
         server = xllamacpp.Server(settings(xllamacpp, arguments))
     except (RuntimeError, ValueError) as error:
+        # A thread of llama.cpp's writes its log, where the reason stands; it has no way to flush.
+        time.sleep(_LOG_SECONDS)
         sys.exit(f"error: {error}")
     # The library would catch them, and wait for requests that are under way.
     for number in (signal.SIGTERM, signal.SIGINT):
