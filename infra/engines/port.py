@@ -167,12 +167,6 @@ class Engine(Protocol):
         """
 
     @property
-    def code(self) -> str:
-        """Return the digest of Assay's own code that serves with it, asks it, and reads what it
-        answers: what stands for its commands where there is no model to make one for.
-        """
-
-    @property
     def room(self) -> frozenset[str]:
         """Return the flags whose value makes room: it decides how fast it is, and no number."""
 

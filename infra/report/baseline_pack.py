@@ -25,7 +25,7 @@ from infra.engines.registry import engine_of, title
 from infra.machine.device import Device, detect
 from infra.machine.environments import locate
 from infra.models import lora
-from infra.store.content import digest_file
+from infra.store.content import code_digest, digest_file
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from infra.suite import kind_of
@@ -34,6 +34,13 @@ PACK = "pack.json"
 """Name of what a pack says of itself."""
 _FREE = {"concurrency", "triage", "noise_floor", "include_path", "datasets"}
 """Of the evaluation: decides no answer, or is in the digests of the tasks."""
+
+_CODE = (
+    *("engines", "scoring", "probes", "stages/arms.py", "store/stored_scores.py"),
+    "models/template_clock.py",
+    *("contracts/capability.py", "contracts/vllm_flags.py", "machine/device.py"),
+)
+"""Code that serves, asks, reads and times. What makes questions and marks is in their digests."""
 
 
 def read(path: Path) -> BaselinePack:
@@ -81,7 +88,7 @@ def check(path: Path, spec: RunSpec, settings: Settings) -> BaselinePack:
     if environment.digest != pack.engine:
         version = f"{title(pack.result.server.engine)} {pack.result.server.version}"
         _refuse(path, "the engine", version, f"the environment {environment.name}")
-    if (ours := engine_of(serving).code) != pack.code:
+    if (ours := code()) != pack.code:
         _refuse(
             path,
             "the code that serves and asks",
@@ -93,6 +100,14 @@ def check(path: Path, spec: RunSpec, settings: Settings) -> BaselinePack:
         _refuse(path, "the device", pack.result.server.device, device.name)
     _refuse_other_surroundings(path, pack, serving, device)
     return pack
+
+
+def code() -> str:
+    """Return the digest of the code on which it depends what a baseline answers, and how fast.
+
+    It stands for flags and variables of ours as well: without the model nobody can tell them.
+    """
+    return code_digest(*_CODE)
 
 
 def _refuse_other_surroundings(

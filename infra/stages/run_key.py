@@ -31,6 +31,7 @@ from infra.models import lora, weights
 from infra.models.hubs.hub import COMMIT
 from infra.models.template_clock import today_of
 from infra.quantizers import programs_of
+from infra.report import baseline_pack
 from infra.report.receipt.contents import check_seal, check_values
 from infra.report.receipt.sealing import load
 from infra.store.content import digest_file, digest_files, digest_of
@@ -68,8 +69,7 @@ class RunInputs(Record):
     """Arm → digest of the environment that its engine runs in."""
 
     code: str = ""
-    """Digest of the code that serves the baseline, asks it and reads what it answers. Empty in runs
-    of earlier versions."""
+    """See `infra.report.baseline_pack.code`. Empty in runs of earlier versions."""
 
     variables: dict[str, str] = Field(default_factory=dict)
     """Variables of this process that reach the baseline's engine and may change an answer."""
@@ -146,7 +146,7 @@ def inputs_of(spec: RunSpec, settings: Settings) -> RunInputs:
         ),
         tasks=_task_keys(spec, settings),
         engines=_engines(spec, settings),
-        code=engine_of(spec.baseline.serving).code,
+        code=baseline_pack.code(),
         variables=dict(engine_of(spec.baseline.serving).variables()),
         named=_named(spec.baseline),
         cores=device.cores if device else None,

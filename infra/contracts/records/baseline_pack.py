@@ -37,8 +37,8 @@ class BaselinePack(Record):
     """Digest of the environment that the engine ran in."""
 
     code: str = ""
-    """Digest of Assay's own code that served it, asked it and read what it answered. Empty in packs
-    of earlier versions, of which nobody knows."""
+    """Digest of Assay's own code that served it, asked it, read what it answered and timed it.
+    Empty in packs of earlier versions, of which nobody knows."""
 
     variables: dict[str, str]
     """Variables that reached the engine from outside and may have changed an answer."""

@@ -35,9 +35,6 @@ CODE = (
 )
 """Code that serves, asks, reads what is answered, and says of a server what it can do."""
 
-COMMAND = ("engines/llamacpp/command.py", "engines/llamacpp/program.py")
-"""Code that decides on flags and variables."""
-
 
 def conditions(setup: Setup, digest: str, given: Mapping[str, str] | None = None) -> list[object]:
     """Return all that decides what a checkpoint answers, and the code that asks it.

@@ -30,7 +30,7 @@ from infra.engines.timing import Point, Timing, Worker
 from infra.machine.cores import count as count_cores
 from infra.machine.leases import Lease
 from infra.models.memory_need import Shape
-from infra.store.content import code_digest, digest_of
+from infra.store.content import digest_of
 
 
 class LlamaCpp:
@@ -85,11 +85,6 @@ class LlamaCpp:
     def named(self, serving: ServingSpec) -> Mapping[str, str | None]:
         """Look for files behind its flags and in variables."""
         return conditions.named(serving)
-
-    @property
-    def code(self) -> str:
-        """That of its conditions, and of its command."""
-        return code_digest(*conditions.CODE, *conditions.COMMAND)
 
     @property
     def room(self) -> frozenset[str]:

@@ -43,9 +43,6 @@ CODE = (
 )
 """Code that asks, reads what is answered, and says of a server what it can do."""
 
-COMMAND = ("engines/vllm/command.py", "engines/vllm/stretching.py", "machine/device.py")
-"""Code that decides on flags and variables."""
-
 _MEMORY = "serving.memory_fraction"
 """Makes room, and decides no number."""
 

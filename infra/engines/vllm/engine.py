@@ -30,7 +30,6 @@ from infra.engines.vllm.kernels import KERNELS
 from infra.engines.vllm.metrics import NAMES
 from infra.machine.leases import Lease
 from infra.models.memory_need import Shape
-from infra.store.content import code_digest
 
 
 class Vllm:
@@ -85,11 +84,6 @@ class Vllm:
     def named(self, serving: ServingSpec) -> Mapping[str, str | None]:
         """Look for files behind its flags and in variables."""
         return conditions.named(serving)
-
-    @property
-    def code(self) -> str:
-        """That of its conditions, and of its command."""
-        return code_digest(*conditions.CODE, *conditions.COMMAND)
 
     @property
     def room(self) -> frozenset[str]:
