@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Iterable
 from uuid import uuid4
 
 import psutil
@@ -17,6 +18,15 @@ def lives(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
+
+
+def command_lines(processes: Iterable[psutil.Process]) -> list[str]:
+    """Return the command lines of those that live: any may end while it is looked at."""
+    found = []
+    for process in processes:
+        with contextlib.suppress(psutil.Error, OSError):
+            found.append(" ".join(process.cmdline()))
+    return found
 
 
 class Marked:

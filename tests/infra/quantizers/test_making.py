@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import shutil
@@ -32,6 +31,7 @@ from infra.quantizers.merging import Merge
 from infra.store.settings import Settings
 from tests import tiny_model, two_models
 from tests.conftest import MOMENT
+from tests.process_marks import command_lines
 
 ROOT = Path(__file__).parents[3]
 STAND_IN = ROOT / "tests" / "stand_in_quantizer.py"
@@ -354,14 +354,9 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-def processes_of(bench: Bench) -> list[list[str]]:
+def processes_of(bench: Bench) -> list[str]:
     """Driver, supervisor and worker all have a path of the bench on their command line."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if str(bench.folder) in " ".join(process.cmdline()):
-                found.append(process.cmdline())
-    return found
+    return [line for line in command_lines(psutil.process_iter()) if str(bench.folder) in line]
 
 
 DRIVER = """

@@ -24,7 +24,7 @@ from tests import embedding_endpoint
 from tests.conftest import ROOT, PrintProgress
 from tests.infra.stages.conftest import SAMPLE_MODEL, Evaluate, make_spec, prompts_in
 from tests.infra.suite.own.test_retrieval import question, written
-from tests.process_marks import lives
+from tests.process_marks import command_lines, lives
 
 SAMPLES = 2
 
@@ -157,7 +157,7 @@ def test_a_killed_driver_leaves_neither_server(
             assert time.monotonic() < deadline
             time.sleep(0.1)
         below = psutil.Process(driver.pid).children(recursive=True)
-        words = [" ".join(one.cmdline()) for one in below]
+        words = command_lines(below)
         assert any("stand_in_engine" in one and "supervise" not in one for one in words)
         assert any("embedding_endpoint" in one and "supervise" not in one for one in words)
         assert len(list(leases.glob("*.json"))) == 2

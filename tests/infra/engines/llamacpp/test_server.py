@@ -33,7 +33,7 @@ from infra.engines.llamacpp.server import serve, serve_command
 from infra.machine import ports
 from infra.machine.device import detect
 from tests.conftest import ROOT
-from tests.process_marks import Marked, lives
+from tests.process_marks import Marked, command_lines, lives
 
 LIAR = Path(__file__).with_name("lying_server.py")
 KEY = "secret-key-of-the-test"
@@ -276,7 +276,7 @@ def test_a_driver_that_is_killed_leaves_nothing(
         assert driver.stdout is not None
         supervisor = psutil.Process(int(driver.stdout.readline()))
         tree = [supervisor, *supervisor.children(recursive=True)]
-        assert any(str(SCRIPT) in process.cmdline() for process in tree[1:])
+        assert any(str(SCRIPT) in line for line in command_lines(tree[1:]))
         driver.kill()
     _, left = psutil.wait_procs(tree, timeout=30)
     assert not [process for process in left if lives(process)]

@@ -30,7 +30,7 @@ from tests.chaos.world import await_that
 from tests.infra.engines.llamacpp.test_timing import Streams
 from tests.infra.probes.speed.served import KEY, serving
 from tests.infra.probes.subjects import checkpoint_at, subject_of
-from tests.process_marks import Marked
+from tests.process_marks import Marked, command_lines
 from tests.secret_search import files_with
 from tests.stand_in_driver import present
 
@@ -170,8 +170,10 @@ def test_what_was_started_ahead_and_never_asked_ends_with_the_tasks(
     monkeypatch.setattr(speed, "_spares_cores", lambda device: True)
     with pytest.raises(ZeroDivisionError), stage.probe("good").ahead(stage.server):
         await_that(stage.runs, 10, "what times")
+        below = psutil.Process().children(recursive=True)
+        assert any(str(STAND_IN) in line for line in command_lines(below))
         raise ZeroDivisionError
-    assert not [p for p in psutil.process_iter() if str(STAND_IN) in " ".join(p.cmdline())]
+    assert not [line for line in command_lines(below) if str(STAND_IN) in line]
 
 
 def test_what_cannot_be_started_ahead_costs_no_score(

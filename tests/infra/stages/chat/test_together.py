@@ -25,6 +25,7 @@ from infra.stages.chat.votes import read
 from tests import chat_runs, sample_gguf, tab
 from tests.browser import CHROMIUM
 from tests.conftest import ROOT
+from tests.process_marks import command_lines, lives
 
 pytestmark = pytest.mark.engine
 in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
@@ -63,8 +64,8 @@ class Chat:
         """Wait for the end and return the exit code, after a look at what is left."""
         code = self.process.wait(120)
         deadline = time.monotonic() + 60
-        while left := [one for one in self.tree if one.is_running()]:
-            assert time.monotonic() < deadline, [one.cmdline() for one in left]
+        while left := [one for one in self.tree if lives(one)]:
+            assert time.monotonic() < deadline, command_lines(left)
             time.sleep(0.1)
         return code
 
