@@ -11,7 +11,7 @@ import pytest
 
 from infra.contracts.progress import Silent
 from infra.store.settings import Settings
-from infra.suite.harness.definitions.index import Name, index
+from infra.suite.harness.definitions.index import Name, entries, index
 from tests.conftest import ROOT
 from tests.infra.suite.harness.conftest import Heard
 
@@ -45,6 +45,37 @@ def edited(folder: Path, tmp_path: Path) -> Path:
     copy = shutil.copytree(folder, tmp_path / "tasks")
     time.sleep(2.1)
     return copy
+
+
+@pytest.fixture
+def intricate(tmp_path: Path) -> Path:
+    """Return definitions that include each other in every way, some of them in vain."""
+    root = tmp_path / "intricate"
+    (root / "below").mkdir(parents=True)
+    (tmp_path / "elsewhere.yaml").write_text("include: ../common\ntask: not this\ntag: far\n")
+    for name, text in {
+        "common": "tag: common\ndataset_path: json\ntask_list: [no]\n",
+        "nested": "include: common\ndoc_to_text: '{{question}}'\nmetric_list: [{metric: acc}]\n",
+        "first.yaml": "include: nested\ntask: first\n",
+        "second.yaml": "include: [nested, below/other]\ntask: second\nclass: !function a.B\n",
+        "third.yaml": f"include: {root}/below/../nested\ntask: third\ntag: [own, common]\n",
+        "below/other": "group: by-inclusion\ntask: [first]\nfunction: !function code.f\n",
+        "below/fourth.yaml": "include: ../nested\ntask: fourth\ntask_list: [{task: kept}]\n",
+        "below/code_of_two.yaml": "include: other\n",
+        "twice.yaml": "include: [common, nested]\ntask: twice\n",
+        "itself.yaml": "include: itself.yaml\ntask: itself\n",
+        "round.yaml": "include: about\ntask: round\n",
+        "about": "include: round.yaml\n",
+        "missing.yaml": "include: nowhere\ntask: missing\n",
+        "list.yaml": "[1, 2]\n",
+        "number.yaml": "include: 3\ntask: number\n",
+        "nothing.yaml": "include: common\n",
+        "same_name.yaml": "include: nested\ntask: first\n",
+    }.items():
+        (root / name).write_text(text)
+    (root / "linked.yaml").symlink_to(root / "below" / "fourth.yaml")
+    (root / "outside.yaml").symlink_to(tmp_path / "elsewhere.yaml")
+    return root
 
 
 def wanted(folder: Path) -> dict[str, Name]:
@@ -116,3 +147,36 @@ def test_a_remembered_one_is_read_without_lm_eval(folder: Path, settings: Settin
         [sys.executable, "-c", code, str(folder)], check=True, cwd=ROOT,
         env={**os.environ, "ASSAY_CACHE": str(settings.cache)},
     )  # fmt: skip
+
+
+def test_it_is_what_lm_eval_finds(intricate: Path, folder: Path) -> None:
+    from lm_eval.tasks._index import TaskIndex
+
+    for root in (intricate, folder):
+        assert list(entries(root).items()) == list(TaskIndex.build([root]).items())
+    found = entries(intricate)
+    assert found["second"].cfg["function"] == str(intricate / "below" / "code.f")
+    assert {"first", "second", "third", "fourth", "by-inclusion", "own", "common"} == set(found)
+
+
+@pytest.mark.long
+def test_it_is_what_lm_eval_finds_in_its_own_definitions() -> None:
+    import lm_eval.tasks
+    from lm_eval.tasks._index import TaskIndex
+
+    root = Path(lm_eval.tasks.__file__).parent
+    assert list(entries(root).items()) == list(TaskIndex.build([root]).items())
+
+
+def test_what_many_include_is_parsed_once(intricate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lm_eval.tasks import _yaml_loader
+
+    parsed, load = [], _yaml_loader.load_yaml
+
+    def counted(path: Path, **how: bool) -> dict[str, object]:
+        parsed.append(path)
+        return load(path, **how)
+
+    monkeypatch.setattr(_yaml_loader, "load_yaml", counted)
+    entries(intricate)
+    assert parsed.count(intricate / "nested") == parsed.count(intricate / "common") == 1
