@@ -61,7 +61,7 @@ def begin(progress: Progress) -> Callable[[], None]:
     def ready() -> None:
         if (started := start_once()) is not None:
             _await(*started, progress)
-            _hand_over(*started)
+            _hand_over(started[1])
 
     return ready
 
@@ -124,11 +124,12 @@ def _listens(child: Child, port: int) -> bool:
     return process is None or process.pid in {one.pid for one in child.survivors()}
 
 
-def _hand_over(child: Child, port: int) -> None:
-    """Have Prefect take it for the one that it would start."""
-    from prefect.server.api.server import SubprocessASGIServer
+def _hand_over(port: int) -> None:
+    """Have Prefect's clients in this process ask it, as if it were configured.
 
-    server = SubprocessASGIServer()
-    server.port, server.running = port, True
-    # Prefect asks whether there is one; it ends those alone that it started.
-    server.server_process = child  # type: ignore[assignment]
+    Left to themselves they import Prefect's server, 2 s of every run, to see whether it runs.
+    Variables stay as they are: this server is nobody else's.
+    """
+    from prefect.settings import get_current_settings
+
+    get_current_settings().api.url = f"http://127.0.0.1:{port}/api"
