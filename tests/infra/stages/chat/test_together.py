@@ -144,11 +144,13 @@ def test_both_answer_side_by_side_and_a_vote_is_kept(
         texts = answers.locator(".text").all_inner_texts()
         assert "baseline" not in page.locator("#current").inner_html()
 
-        # Both before the page hears of either: the first counts.
+        # Both before the page hears of either: the one that arrives first counts, and is shown.
         page.evaluate(
             "for (const one of ['a', 'b']) document.getElementById(`vote-${one}`).click()"
         )
-        expect(page.locator("#current .foot")).to_contain_text("Your vote: A, ")
+        foot = page.locator("#current .foot")
+        expect(foot).to_contain_text("Your vote: ")
+        shown = foot.inner_text()
         page.reload()
         expect(page.locator("#preference")).to_contain_text("1 vote:")
         assert hosts == {"127.0.0.1"}
@@ -157,6 +159,9 @@ def test_both_answer_side_by_side_and_a_vote_is_kept(
         assert chat.ended() == 0
         assert chat.leases() == []
     [vote] = read(run / "chat" / "votes.jsonl")
+    assert vote.preferred is not None
+    name = {"baseline": "baseline", "candidate": chat_runs.CANDIDATE}[vote.preferred]
+    assert shown.strip() == f"Your vote: {vote.vote}, {name}."
     assert vote.message == "How many apples are there?"
     assert [vote.answers[vote.sides[place]].strip() for place in ("A", "B")] == [
         text.strip() for text in texts
