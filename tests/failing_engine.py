@@ -93,7 +93,7 @@ class Stage:
         command = build_command(
             python=self.python, model=model, served_name="sample", port=self.port,
             spec=ServingSpec(**spec), device=device, concurrency=4,
-            free_memory_bytes=_FREE_MEMORY_BYTES,
+            free_memory_bytes=_FREE_MEMORY_BYTES, cores=2,
         )  # fmt: skip
         baseline = inherited()
         baseline |= engine_environment(device, "unused", cores=2, given=baseline)

@@ -73,6 +73,7 @@ def conditions(setup: Setup, digest: str, given: Mapping[str, str] | None = None
         adapter=setup.adapter,
         pooling=setup.pooling,
         free_memory_bytes=0,
+        cores=cores,
     )
     given = {**given, **spec.variables}
     variables = {**given, **engine_environment(device, _KEY, cores=cores, given=given)}

@@ -28,6 +28,7 @@ from infra.engines.vllm.command import (
 )
 from infra.engines.vllm.kernels import KERNELS
 from infra.engines.vllm.metrics import NAMES
+from infra.machine.cores import count as count_cores
 from infra.machine.leases import Lease
 from infra.models.memory_need import Shape
 
@@ -110,6 +111,7 @@ class Vllm:
             pooling=setup.pooling,
             tool_parser=setup.tool_parser,
             free_memory_bytes=psutil.virtual_memory().available,
+            cores=count_cores(),
         )
 
     def memory_share(self, serving: ServingSpec) -> float:

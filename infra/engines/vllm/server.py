@@ -133,6 +133,7 @@ def serve(
             pooling=pooling,
             tool_parser=tool_parser,
             free_memory_bytes=psutil.virtual_memory().available,
+            cores=count_cores(),
         )
         if pooling is None and (computed := dtype(path, spec, device)) != spec.dtype:
             progress.say(

@@ -29,12 +29,14 @@ def model(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def command(model: Path, where: Device, concurrency: int = 32, **spec: Any) -> list[str]:
+def command(
+    model: Path, where: Device, concurrency: int | None = 32, cores: int = 2, **spec: Any
+) -> list[str]:
     return list(
         build_command(
             python=Path("/env/bin/python"), model=model, served_name="base-1", port=20001,
             spec=ServingSpec(**spec), device=where, concurrency=concurrency,
-            free_memory_bytes=20 * GIB,
+            free_memory_bytes=20 * GIB, cores=cores,
         )
     )  # fmt: skip
 
@@ -59,7 +61,7 @@ def test_an_adapter_answers_under_the_name_that_is_asked_for(
     )  # fmt: skip
     built = build_command(
         python=Path("python"), model=model, served_name="tuned-1", port=1, spec=ServingSpec(),
-        device=GPU, concurrency=8, adapter=adapter, free_memory_bytes=GIB,
+        device=GPU, concurrency=8, adapter=adapter, free_memory_bytes=GIB, cores=2,
     )  # fmt: skip
     text = " ".join(built)
     assert "--served-model-name tuned-1-without-adapter" in text
@@ -72,6 +74,17 @@ def test_on_a_cpu_nothing_is_compiled_and_the_cache_is_sized(model: Path) -> Non
     assert "--enforce-eager" in built
     assert "--gpu-memory-utilization" not in built
     assert built[built.index("--kv-cache-memory-bytes") + 1] == str(6 * GIB)
+
+
+@pytest.mark.parametrize(("cores", "windows"), [(1, 16), (2, 32), (8, 128), (64, 128)])
+def test_without_a_stated_concurrency_the_cache_is_for_what_the_cores_compute(
+    model: Path, cores: int, windows: int
+) -> None:
+    built = command(model, CPU, None, cores, max_model_len=512)
+    a_token = 57_344
+    size = a_token * 2 * windows * (512 + 32)
+    assert built[built.index("--kv-cache-memory-bytes") + 1] == str(min(size, 6 * GIB))
+    assert "--max-num-seqs" not in built
 
 
 def test_a_cache_by_what_is_free_comes_in_steps(model: Path) -> None:
@@ -107,7 +120,7 @@ def test_a_processor_computes_in_a_type_that_it_has_instructions_for(
         built = build_command(
             python=Path("python"), model=model, served_name="base-1", port=1,
             spec=ServingSpec(dtype=asked), device=where, concurrency=8, pooling=pooling,
-            free_memory_bytes=GIB,
+            free_memory_bytes=GIB, cores=2,
         )  # fmt: skip
         assert built[built.index("--dtype") + 1] == expected
 
@@ -143,7 +156,7 @@ def test_every_flag_is_the_users_or_ours_but_never_both(model: Path, device: Dev
         built = build_command(
             python=Path("/env/bin/python"), model=model, served_name="base-1", port=20001,
             spec=ServingSpec(**spec), device=device, concurrency=512, trust_remote_code=True,
-            logprobs=100, free_memory_bytes=20 * GIB,
+            logprobs=100, free_memory_bytes=20 * GIB, cores=2,
         )  # fmt: skip
         return [part for part in built[5:] if part.startswith("--")]
 
@@ -164,7 +177,7 @@ def test_likely_tokens_are_raised_above_the_default_only(
     built = build_command(
         python=Path("/env/bin/python"), model=model, served_name="base-1", port=20001,
         spec=ServingSpec(), device=GPU, concurrency=None, logprobs=logprobs,
-        free_memory_bytes=20 * GIB,
+        free_memory_bytes=20 * GIB, cores=2,
     )  # fmt: skip
     assert (f"--max-logprobs {logprobs}" in " ".join(built)) is raised
 
