@@ -15,6 +15,7 @@ from infra.contracts.specs import EndpointRunSpec, ResultsSpec, RunSpec, Spec
 from infra.store.content import write_atomically
 from infra.store.runs_identity import identify
 from infra.store.settings import Settings
+from infra.store.shared import BROUGHT
 from infra.store.usage import for_run
 
 
@@ -105,6 +106,7 @@ def open_run(
         identify(run.path.parent)
         for_run(run.path)
         run.write("spec", spec)
+        (run.path / BROUGHT).unlink(missing_ok=True)  # what another machine began goes on here
         report = run.path / "report.json"
         if report.is_file():  # a retry: what it sealed is about to change
             report.replace(run.path / "report-before-retry.json")

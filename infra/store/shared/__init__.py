@@ -33,7 +33,8 @@ __all__ = ["BROUGHT", "Place", "Shared", "place", "shared_of"]
 _RUNS = "runs"
 
 BROUGHT = ".brought"
-"""Stands in the folder of a run that another machine carried out: it used nothing of the cache."""
+"""Stands in the folder of a run that another machine carried out: it used nothing of this cache.
+It says which upload it is: after a retry there is another one."""
 
 
 class Shared:
@@ -97,18 +98,35 @@ class Shared:
             entries.replace(self.place, f"{_RUNS}/{folder.name}", folder)
 
     def bring_runs(self, pattern: str, runs: Path) -> list[str]:
-        """Bring the finished runs whose folder has such a name; return those that are here now."""
+        """Bring the finished runs whose folder has such a name; return those that are here now.
+
+        What was carried out here stays as it is; what was brought before it was retried elsewhere
+        is brought anew.
+        """
         here = []
         with self.or_without():
             for name in fnmatch.filter(self.place.names(f"entries/{_RUNS}"), pattern):
-                folder = runs / name
+                folder, before = runs / name, runs / f".{name}.before"
                 runs.mkdir(parents=True, exist_ok=True)
                 with FileLock(runs / ".shared.lock"):
-                    if not folder.exists() and self._bring(f"{_RUNS}/{name}", folder):
-                        (folder / BROUGHT).touch()
+                    if self._was_retried(f"{_RUNS}/{name}", folder):
+                        shutil.rmtree(before, ignore_errors=True)
+                        folder.rename(before)
+                    if not folder.exists():
+                        self._bring(f"{_RUNS}/{name}", folder, mark=BROUGHT)
+                    if not folder.exists() and before.exists():
+                        before.rename(folder)
+                    shutil.rmtree(before, ignore_errors=True)
                     if folder.exists():
                         here.append(name)
         return here
+
+    def _was_retried(self, name: str, folder: Path) -> bool:
+        mark = folder / BROUGHT
+        if not mark.is_file():
+            return False
+        whole = entries.find(self.place, name)
+        return whole is not None and whole.upload != mark.read_text(encoding="utf-8")
 
     def keep_finished(self, key: str, run: str) -> None:
         """Say which run is the finished one of a key."""
@@ -121,7 +139,7 @@ class Shared:
             if (run := self.place.read(f"finished/{key}")) is not None:
                 self.bring_runs(run.decode(), runs)
 
-    def _bring(self, name: str, final: Path) -> bool:
+    def _bring(self, name: str, final: Path, *, mark: str | None = None) -> bool:
         partial = final.parent / f".{final.name}.partial"
         with self.or_without():
             if (whole := entries.find(self.place, name)) is None:
@@ -130,10 +148,12 @@ class Shared:
             partial.mkdir(parents=True)
             try:
                 entries.bring(self.place, name, whole, partial)
+                if mark:
+                    (partial / mark).write_text(whole.upload, encoding="utf-8")
                 (partial / final.name if whole.is_file else partial).rename(final)
             except entries.Damaged as damage:
                 if not entries.discard(self.place, name, whole):
-                    return self._bring(name, final)  # it was replaced meanwhile
+                    return self._bring(name, final, mark=mark)  # it was replaced meanwhile
                 self._say(f"{damage} in {self.place.title}; it is not used, and made anew")
                 return False
             finally:

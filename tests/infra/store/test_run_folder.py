@@ -12,6 +12,7 @@ from infra.contracts.specs import RunSpec
 from infra.store.run_folder import RunFolder, open_run
 from infra.store.runs_identity import identity_of
 from infra.store.settings import Settings
+from infra.store.shared import BROUGHT
 
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -36,6 +37,13 @@ def test_a_retry_puts_the_sealed_report_aside(tmp_path: Path) -> None:
     assert opened(tmp_path).path == run.path
     assert not (run.path / "report.json").exists()
     assert (run.path / "report-before-retry.json").read_text() == "sealed"
+
+
+def test_a_run_that_goes_on_here_is_no_other_machines(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    (run.path / BROUGHT).write_text("upload")
+    opened(tmp_path)
+    assert not (run.path / BROUGHT).exists()
 
 
 def test_only_finished_stages_are_recorded_in_order(tmp_path: Path) -> None:

@@ -143,6 +143,48 @@ def test_a_run_that_was_retried_replaces_what_was_there(machines: Two, tmp_path:
     assert not (run / BROUGHT).exists()  # it was here
 
 
+def test_a_run_that_is_retried_after_it_was_brought_is_brought_anew(
+    machines: Two, tmp_path: Path
+) -> None:
+    one, two = machines
+    run, theirs = tmp_path / "runs" / "nightly-1-aa", tmp_path / "theirs"
+    run.mkdir(parents=True)
+    (run / "of-the-first-try").touch()
+
+    def leave(text: str) -> None:
+        (run / "report.json").write_text(text)
+        one.shared.keep_run(run)
+
+    def brought() -> str:
+        assert two.shared.bring_runs("nightly-*", theirs) == [run.name]
+        assert [path.name for path in theirs.iterdir() if path.name != ".shared.lock"] == [run.name]
+        return (theirs / run.name / "report.json").read_text()
+
+    leave("first")
+    assert brought() == "first"
+    folder = (theirs / run.name).stat().st_ino
+    assert brought() == "first"
+    assert (theirs / run.name).stat().st_ino == folder
+    (run / "of-the-first-try").unlink()
+    leave("second")
+    assert brought() == "second"
+    assert not (theirs / run.name / "of-the-first-try").exists()
+
+    # One that is damaged there costs no copy that is here.
+    leave("third")
+    (upload,) = (
+        name for name in one.shared.place.names(f"entries/runs/{run.name}") if name != WHOLE
+    )
+    one.shared.place.put(f"entries/runs/{run.name}/{upload}/report.json", b"damaged")
+    assert brought() == "second"
+    assert len(two.said) == 1
+
+    # What goes on here is this machine's.
+    (theirs / run.name / BROUGHT).unlink()
+    leave("fourth")
+    assert brought() == "second"
+
+
 def test_what_is_replaced_while_it_is_brought_is_no_damage(
     machines: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
