@@ -52,17 +52,20 @@ def intricate(tmp_path: Path) -> Path:
     """Return definitions that include each other in every way, some of them in vain."""
     root = tmp_path / "intricate"
     (root / "below").mkdir(parents=True)
-    (tmp_path / "elsewhere.yaml").write_text("include: ../common\ntask: not this\ntag: far\n")
+    (tmp_path / "elsewhere.yaml").write_text("include: intricate/common\ntask: afar\ntag: far\n")
     for name, text in {
         "common": "tag: common\ndataset_path: json\ntask_list: [no]\n",
         "nested": "include: common\ndoc_to_text: '{{question}}'\nmetric_list: [{metric: acc}]\n",
         "first.yaml": "include: nested\ntask: first\n",
         "second.yaml": "include: [nested, below/other]\ntask: second\nclass: !function a.B\n",
         "third.yaml": f"include: {root}/below/../nested\ntask: third\ntag: [own, common]\n",
-        "below/other": "group: by-inclusion\ntask: [first]\nfunction: !function code.f\n",
+        "below/other": "group: included\ntask: [first]\ntag: other\nfunction: !function code.f\n",
         "below/fourth.yaml": "include: ../nested\ntask: fourth\ntask_list: [{task: kept}]\n",
         "below/code_of_two.yaml": "include: other\n",
         "twice.yaml": "include: [common, nested]\ntask: twice\n",
+        "spelled.yaml": "include: [common, below/../common]\ntask: spelled\n",
+        "before.yaml": "include: own_list.yaml\ntask: before\n",
+        "own_list.yaml": "task: listed\ntask_list: [{task: kept}]\n",
         "itself.yaml": "include: itself.yaml\ntask: itself\n",
         "round.yaml": "include: about\ntask: round\n",
         "about": "include: round.yaml\n",
@@ -73,7 +76,7 @@ def intricate(tmp_path: Path) -> Path:
         "same_name.yaml": "include: nested\ntask: first\n",
     }.items():
         (root / name).write_text(text)
-    (root / "linked.yaml").symlink_to(root / "below" / "fourth.yaml")
+    (root / "a_link.yaml").symlink_to(root / "below" / "fourth.yaml")
     (root / "outside.yaml").symlink_to(tmp_path / "elsewhere.yaml")
     return root
 
@@ -156,7 +159,11 @@ def test_it_is_what_lm_eval_finds(intricate: Path, folder: Path) -> None:
         assert list(entries(root).items()) == list(TaskIndex.build([root]).items())
     found = entries(intricate)
     assert found["second"].cfg["function"] == str(intricate / "below" / "code.f")
-    assert {"first", "second", "third", "fourth", "by-inclusion", "own", "common"} == set(found)
+    assert found["fourth"].yaml_path == intricate / "a_link.yaml"
+    assert set(found) == {
+        *("first", "second", "third", "fourth", "afar", "before", "listed", "included"),
+        *("own", "common", "other", "far"),
+    }
 
 
 @pytest.mark.long
