@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 from tests.prefect_server import DATABASE, Databases
 
 DRIVER = """
-import sys, time
+import os, sys, time
 from deployments import prefect_here
 from infra.contracts.progress import Silent
 
@@ -27,6 +27,7 @@ ready()
 from prefect.client.orchestration import get_client
 client = get_client(sync_client=True)
 assert "prefect.server.api.server" not in sys.modules, "seconds of imports for nothing"
+assert "PREFECT_API_URL" not in os.environ, "what is started here would ask a server of ours"
 print(client.api_url, flush=True)
 try:
     time.sleep(600)
