@@ -33,6 +33,7 @@ from websockets.typing import Subprotocol
 from infra.store.settings import Settings
 from tests.composed import Composed, composed_server
 from tests.secret_search import files_with
+from tests.temporary_folders import of_everybody
 
 OPEN = {("GET", "/health"), ("GET", "/ready")}
 """What answers anybody, for those who watch over containers."""
@@ -192,7 +193,7 @@ def leaks(stack: Composed) -> list[str]:
 @contextlib.contextmanager
 def _folder() -> Iterator[Path]:
     """Return a folder that is kept should anything fail."""
-    folder = Path(tempfile.mkdtemp(prefix="composed-"))
+    folder = Path(tempfile.mkdtemp(prefix="composed-", dir=of_everybody()))
     folder.chmod(0o755)
     try:
         yield folder

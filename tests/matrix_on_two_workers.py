@@ -54,6 +54,7 @@ from tests import sample_gguf
 from tests.conftest import shared_cache
 from tests.postgresql import PROGRAMS, postgresql
 from tests.prefect_server import PREFECT, ROOT, Prefect, prefect_server
+from tests.temporary_folders import of_everybody
 
 LABEL = "two-workers"
 CACHES = ("q8_0", "q5_1", "q4_0")
@@ -277,7 +278,7 @@ def main() -> int:
         print("PostgreSQL is not installed")
         return 2
     os.umask(0o022)
-    folder = Path(tempfile.mkdtemp(prefix="assay-workers-"))
+    folder = Path(tempfile.mkdtemp(prefix="assay-workers-", dir=of_everybody()))
     folder.chmod(0o755)  # PostgreSQL's own user has to reach its folder
     shared = given.shared or (folder / "shared").as_uri()
     try:

@@ -11,6 +11,7 @@ import pytest
 from tests.composed import Composed, composed_server
 from tests.composed_server import leaks, plant, strangers_are_refused
 from tests.postgresql import PROGRAMS
+from tests.temporary_folders import of_everybody
 
 pytestmark = [
     pytest.mark.e2e,
@@ -21,7 +22,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Composed]:
     # Another than pytest's own: PostgreSQL's user enters it.
-    with TemporaryDirectory(prefix="composed-") as name:
+    with TemporaryDirectory(prefix="composed-", dir=of_everybody()) as name:
         Path(name).chmod(0o755)
         with composed_server(Path(name)) as stack:
             yield stack

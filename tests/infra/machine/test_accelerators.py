@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -16,6 +17,7 @@ from infra.machine import accelerators
 from infra.machine.accelerators import Slot, Slots, allowed, take
 from infra.machine.device import Device, Gpu, choose_gpus, detect
 from tests.stand_in_driver import Driver
+from tests.temporary_folders import of_everybody
 
 ROOT = Path(__file__).parents[3]
 CPU = Device(kind="cpu", name="a processor", count=1, memory_bytes=1)
@@ -290,8 +292,7 @@ def as_somebody_else() -> Iterator[None]:
 def test_another_user_waits_too_and_gets_it_afterwards() -> None:
     # Not below the test's own folder, which nobody else may enter.
     with ExitStack() as stack:
-        name = subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True)
-        folder = Path(name.stdout.strip())
+        folder = Path(tempfile.mkdtemp(dir=of_everybody()))
         stack.callback(subprocess.run, ["rm", "-r", str(folder)], check=True)
         folder.chmod(0o755)
         leases = folder / "leases"
