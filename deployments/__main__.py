@@ -83,8 +83,6 @@ def _answer(arguments: list[str] | None) -> int:
 
 def _carry_out(given: argparse.Namespace) -> int:
     chosen = _spec(given)
-    if given.command != "show":
-        prefect_here.is_configured()
     if isinstance(chosen, MatrixSpec):
         return carry_out_matrix(
             chosen,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from contextlib import suppress
@@ -10,7 +11,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from deployments import prefect_here
 from infra.contracts.errors import PrefectUnreachable, SpecError
 from infra.contracts.progress import Progress
 
@@ -69,7 +69,7 @@ def carry_out(given: argparse.Namespace, progress: Progress) -> int:
     waits = [timedelta(hours=hours) for hours in (given.start_within, given.verdict_within)]
     if min(waits) < _SHORTEST:
         raise SpecError(f"Prefect waits {_SHORTEST.seconds} s at least for what does not come.")
-    if not prefect_here.is_configured():
+    if not os.environ.get("PREFECT_API_URL"):
         raise PrefectUnreachable(
             "No Prefect server is configured, so nobody would watch the runs.",
             remedy="`make ui` starts one. Set PREFECT_API_URL to it.",

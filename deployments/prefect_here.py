@@ -25,7 +25,6 @@ from infra.contracts.progress import Progress
 from infra.machine import cores, ports
 from infra.machine.processes import Child, describe_exit, start, tail
 
-_URL = "PREFECT_API_URL"
 _TIMEOUT = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
 _DEFAULTS = {
     _TIMEOUT: "120",
@@ -43,19 +42,6 @@ _GRACE_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
 
 
-def is_configured() -> bool:
-    """Return whether there is a server, by `PREFECT_API_URL` or by Prefect's active profile.
-
-    One that the profile names is named by the variable from then on, where all others look.
-    """
-    if not os.environ.get(_URL):
-        from prefect.settings import get_current_settings
-
-        if url := get_current_settings().api.url:
-            os.environ[_URL] = str(url)
-    return bool(os.environ.get(_URL))
-
-
 def begin(progress: Progress) -> Callable[[], None]:
     """Start it, unless one is configured; return what waits until it answers.
 
@@ -65,11 +51,7 @@ def begin(progress: Progress) -> Callable[[], None]:
 
     Args:
         progress: Hears that it is waited for.
-
-    Raises:
-        PreflightError: None is configured, and the active profile lets none be started.
     """
-    _require_one()
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     start_once = cache(_start)
@@ -84,27 +66,13 @@ def begin(progress: Progress) -> Callable[[], None]:
     return ready
 
 
-def _require_one() -> None:
-    if is_configured():
-        return
-    from prefect.settings import get_current_settings
-
-    if not get_current_settings().server.ephemeral.enabled:
-        raise PreflightError(
-            "No Prefect server is configured, and Prefect's active profile lets none be started.",
-            cause="It names no PREFECT_API_URL and does not set PREFECT_SERVER_EPHEMERAL_ENABLED.",
-            remedy="Set PREFECT_API_URL to a server that runs (`make ui` starts one), or "
-            "PREFECT_SERVER_EPHEMERAL_ENABLED=true for one that comes with the run.",
-        )
-
-
 def _start() -> tuple[Child, int] | None:
     """Return the server's process and its port; none where a server is configured."""
     from prefect.settings import get_current_settings
 
-    if is_configured():
-        return None
     settings = get_current_settings()
+    if settings.api.url or not settings.server.ephemeral.enabled:
+        return None
     stack = ExitStack()
     # Registered before Prefect registers what sends its last news: that runs first.
     atexit.register(stack.close)

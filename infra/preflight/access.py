@@ -98,7 +98,7 @@ def prefect_api(url: str) -> Finding | str:
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         raise PrefectUnreachable(
             f"The Prefect API at {shown} does not answer ({type(error).__name__}).",
-            cause="PREFECT_API_URL names it, a variable or a line of Prefect's active profile.",
+            cause="PREFECT_API_URL names it.",
             remedy="Start it (`make ui`), correct PREFECT_API_URL, or unset it for a run that "
             "needs no server.",
         ) from error

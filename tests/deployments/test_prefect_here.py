@@ -114,48 +114,6 @@ def test_none_is_started_where_one_is_configured() -> None:
     assert said.stdout.strip() == "[]"
 
 
-def profile(home: Path, **values: str) -> dict[str, str]:
-    """Write a profile of the user's own, and return the variables of one who set none."""
-    lines = ['active = "mine"', "[profiles.mine]", *(f'{k} = "{v}"' for k, v in values.items())]
-    (home / "profiles.toml").write_text("\n".join(lines))
-    env = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
-    return env | {"PREFECT_HOME": str(home)}
-
-
-def begun_in(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    code = (
-        "import os; os.sched_getaffinity = lambda _: range(2);"
-        "from deployments import prefect_here; from infra.contracts.progress import Silent;"
-        "prefect_here.begin(Silent()); print(os.environ.get('PREFECT_API_URL'))"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, env=env
-    )
-
-
-def test_a_server_that_the_profile_names_is_the_configured_one(tmp_path: Path) -> None:
-    url = "http://127.0.0.1:1/api"
-    env = profile(tmp_path, PREFECT_API_URL=url)
-    assert begun_in(env).stdout.strip() == url
-    said = subprocess.run(
-        [sys.executable, "-m", "deployments", "preflight", "sample"],
-        cwd=ROOT, capture_output=True, text=True, check=False, env=env,
-    )  # fmt: skip
-    assert said.returncode == 2
-    assert "The Prefect API at 127.0.0.1:1 does not answer" in said.stdout
-
-
-def test_a_profile_that_lets_none_be_started_is_said_before_anything_is_done(
-    tmp_path: Path,
-) -> None:
-    env = profile(tmp_path, PREFECT_UI_URL="http://127.0.0.1:1")
-    said = begun_in(env)
-    assert "No Prefect server is configured, and Prefect's active profile" in said.stderr
-    for remedy in ({"PREFECT_API_URL": "http://127.0.0.1:1/api"},
-                   {"PREFECT_SERVER_EPHEMERAL_ENABLED": "true"}):  # fmt: skip
-        assert begun_in(env | remedy).returncode == 0
-
-
 def test_a_server_that_cannot_start_is_said_with_its_last_words(tmp_path: Path) -> None:
     code = (
         "from deployments import prefect_here; from infra.contracts.progress import Silent;"
