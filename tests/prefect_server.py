@@ -49,11 +49,19 @@ class Prefect:
         httpx.delete(f"{self.url}/{path}", trust_env=False, timeout=60).raise_for_status()
 
     def read(self, path: str, **query: Any) -> Any:
+        tries = 5
         while True:
-            answer = httpx.post(f"{self.url}/{path}", json=query, trust_env=False, timeout=60)
+            # Where its database is locked it says so after a minute, or stays away as long: Prefect's
+            # own clients ask again as well.
+            try:
+                answer = httpx.post(f"{self.url}/{path}", json=query, trust_env=False, timeout=90)
+            except httpx.ReadTimeout:
+                if not (tries := tries - 1):
+                    raise
+                continue
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 break
-            time.sleep(1)  # its database is locked: Prefect's own clients ask again as well
+            time.sleep(1)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 

@@ -98,10 +98,14 @@ def test_cells_run_side_by_side_and_a_matrix_that_was_killed_starts_none_twice(
 
         def start() -> subprocess.Popen[bytes]:
             with (home / "matrix.log").open("ab") as log:
-                return subprocess.Popen(
+                started = subprocess.Popen(
                     [*command, str(home / "matrix.json")], cwd=ROOT, env=prefect.env,
                     stdout=log, stderr=subprocess.STDOUT,
                 )  # fmt: skip
+            # Last first: whatever fails here, no process is left to a test that counts its own.
+            workers.callback(started.wait)
+            workers.callback(started.kill)
+            return started
 
         killed = start()
         wait_for("cells", prefect, lambda: len(cells_of(prefect, dead)) == 2)
