@@ -51,8 +51,8 @@ class Prefect:
     def read(self, path: str, **query: Any) -> Any:
         tries = 5
         while True:
-            # Where its database is locked it says so after a minute, or stays away as long: Prefect's
-            # own clients ask again as well.
+            # Where its database is locked it says so after a minute, or says nothing for as long:
+            # Prefect's own clients ask again as well.
             try:
                 answer = httpx.post(f"{self.url}/{path}", json=query, trust_env=False, timeout=90)
             except httpx.ReadTimeout:
