@@ -114,6 +114,9 @@ def prefect_harness(database: Path) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(utilities, "mkdtemp", filled)
+        # Prefect's may be taken by any connection before it is bound; its server then ends, and is
+        # waited for in vain.
+        patch.setattr(utilities, "_find_available_port", ports.find_free)
         with utilities.prefect_test_harness(server_startup_timeout=180):
             yield
 

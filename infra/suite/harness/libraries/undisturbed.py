@@ -77,9 +77,15 @@ def _logging() -> Iterator[None]:
         logging.getLoggerClass(),
         logging.getLogRecordFactory(),
     )
+    # `dictConfig` flushes and closes all that logging lists, under logging's own lock. Prefect's
+    # handler then waits for a thread that may want to log itself: for 5 seconds, or for ever.
+    listed: list[Any] = logging._handlerList  # type: ignore[attr-defined]
+    ours = listed[:]
+    listed.clear()
     try:
         yield
     finally:
+        listed[:] = ours + [one for one in listed if one not in ours]
         for logger, level, off, propagate, its_handlers, filters in before:
             logger.handlers, logger.filters = its_handlers, filters
             logger.disabled, logger.propagate = off, propagate

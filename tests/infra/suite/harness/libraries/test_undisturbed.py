@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import logging.config
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from infra.suite.harness.libraries.undisturbed import undisturbed
 from tests.conftest import ROOT
 from tests.infra.suite.harness.definitions.test_task_faults import house
 from tests.prefect_server import Databases
@@ -70,6 +75,26 @@ def test_lines_keep_time_and_task_after_tasks_are_loaded(
     for said in ("a printed line", "another"):
         (found,) = [line for line in lines if line.endswith(said)]
         assert found[12:] == f" | INFO    | Task run 'prints' - prints: {said}"
+
+
+@pytest.mark.parametrize("named", [None, "ours"])
+def test_no_handler_is_flushed_or_closed_by_who_sets_up_logging(named: str | None) -> None:
+    class Heard(logging.Handler):
+        ended = 0
+
+        def flush(self) -> None:
+            self.ended += 1
+
+        close = flush
+
+    handler = Heard()
+    handler.name = named
+    with undisturbed():
+        logging.config.dictConfig({"version": 1, "disable_existing_loggers": False})
+        new = logging.Handler()
+    assert handler.ended == 0
+    listed = [reference() for reference in logging._handlerList]  # type: ignore[attr-defined]
+    assert listed.count(handler) == listed.count(new) == 1
 
 
 def test_everything_else_is_put_back(tmp_path: Path) -> None:
