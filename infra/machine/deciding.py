@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 COMPUTING = (
-    *("TORCH*", "PYTORCH_*", "TRITON_*", "CUDA_*", "NVIDIA_*", "NCCL_*"),
+    *("TORCH*", "PYTORCH_*", "TRITON_*", "CUDA_*", "NVIDIA_*"),
+    *("NCCL_*", "NVSHMEM_*"),
     *("OMP_*", "KMP_*", "GOMP_*", "MKL_*", "OPENBLAS_*", "LD_PRELOAD", "LD_LIBRARY_PATH"),
 )
 """Variables of the libraries that compute, and of those that are loaded in their place."""
