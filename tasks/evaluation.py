@@ -28,8 +28,9 @@ from infra.engines.registry import engine_of
 from infra.machine.beside import Beside
 from infra.models import lora
 from infra.models.weights import as_it_came
-from infra.quantizers import programs_of, quantizer_of
+from infra.quantizers import makers_of, programs_of, quantizer_of
 from infra.report.baseline_pack import require_same_origin
+from infra.stages.loading import load, loading
 from infra.stages.side_by_side import side_by_side
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
@@ -70,7 +71,7 @@ def evaluate(spec: RunSpec) -> Path:
     asked = parts.cut()
     failed: dict[str, AssayError] = {}
     made: dict[str, Callable[[], Checkpoint]] = {}
-    with Beside() if side_by_side(spec, Settings()) else nullcontext() as beside:
+    with loading(), Beside() if side_by_side(spec, Settings()) else nullcontext() as beside:
         for name, arm in spec.evaluated.items():
             with _or_failed(name, spec, failed):
                 made[name] = parts.making(name, arm, None if name == BASELINE else beside)
@@ -176,9 +177,19 @@ class _Parts:
         """Make what an arm serves, here and now or beside; return what returns it then."""
         self._fetched(name, arm)  # in this thread: who shares a model's weights waits for one
         if beside is None:
+            if makers_of(arm):
+                self._load_first()
             checkpoint = self.checkpoint(name, arm)
             return lambda: checkpoint
         return beside.start(partial(self.checkpoint, name, arm)).result
+
+    def _load_first(self) -> None:
+        """Have the engine of the first arm loaded while something is made, if it is built."""
+        name, arm = next(iter(self._spec.evaluated.items()))
+        build = self._builds[_server(arm)]
+        if build.state.is_completed():
+            model = self._fetched(name, arm).path
+            load(name, model, spec=self._spec, environment=build.result(), run=self._run)
 
     def checkpoint(self, name: str, arm: ArmSpec) -> Checkpoint:
         """Return what an arm serves: its model as it came, or what is made of it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,7 +38,8 @@ from infra.engines.watchdog import ONE_TOKEN, Watchdog
 from infra.machine import ports
 from infra.machine.energy import Meter, meter_of
 from infra.machine.leases import Lease
-from infra.machine.processes import Child, start
+from infra.machine.preloaded import begun
+from infra.machine.processes import Child
 from infra.machine.ticker import Ticker
 
 _POLL_SECONDS = 0.25
@@ -193,6 +194,9 @@ def serve_command(
     log: Path,
     progress: Progress,
     lease: Lease | None = None,
+    loads: Sequence[str] = (),
+    arguments: Sequence[str] = (),
+    secrets: Collection[str] = (),
 ) -> Iterator[LiveServer]:
     """Run a command that should become an OpenAI-compatible server, while the block runs.
 
@@ -211,6 +215,9 @@ def serve_command(
         log: File that receives the engine's output; overwritten.
         progress: Hears the stage at least every two seconds.
         lease: The accelerators to use. Without one the server may disturb others.
+        loads: What loads for it ahead, and the `arguments` that is told; see `preloaded.begun`.
+        arguments: See `loads`.
+        secrets: Variables of `env` that nothing is loaded with.
 
     Raises:
         PortTaken: Another process listens on the port.
@@ -219,17 +226,22 @@ def serve_command(
         ServerNotReady: The time passed first.
         ServerUnverified: It answers, but not as the evaluation needs.
     """
-    started = time.monotonic()
-    deadline = started + timeout_seconds
+    deadline = time.monotonic() + timeout_seconds
     root = f"http://127.0.0.1:{port}"
 
-    def news() -> None:
-        seconds = int(time.monotonic() - started)
-        progress.update(f"{served_name}: {manner.stage(log)}", seconds, None, "s")
+    started = time.monotonic()
 
-    with start(command, log=log, env=env, lease=lease) as child:
+    def tell(doing: str) -> None:
+        progress.update(f"{served_name}: {doing}", int(time.monotonic() - started), None, "s")
+
+    with begun(
+        loads, command, arguments, env=env, secrets=secrets, log=log, lease=lease,
+        on_wait=lambda: tell("loading"),
+    ) as (child, loaded_seconds):  # fmt: skip
+        # What an engine takes to start is its own time, whenever it was spent.
+        started = time.monotonic() - loaded_seconds
         with (
-            Ticker(_HEARTBEAT_SECONDS, news),
+            Ticker(_HEARTBEAT_SECONDS, lambda: tell(manner.stage(log))),
             httpx.Client(
                 base_url=root, headers={"Authorization": f"Bearer {api_key}"}, trust_env=False
             ) as client,

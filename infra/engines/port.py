@@ -19,6 +19,7 @@ from infra.engines.load import Names
 from infra.engines.timing import Point, Timing, Worker
 from infra.machine.device import Device
 from infra.machine.leases import Lease
+from infra.machine.preloaded import Preloading
 from infra.models.memory_need import Shape
 
 
@@ -199,6 +200,15 @@ class Engine(Protocol):
             serving: How the spec serves it.
             window: Tokens of prompt and answer together, as it was served.
             arguments: Further ones of the engine that belong to the model.
+        """
+
+    def load(self, setup: Setup, ahead: Preloading, log: Path) -> None:
+        """Have the engine loaded for a server that will be wanted soon, if it takes long to load.
+
+        Args:
+            setup: What will be served. Its folder may be one of the same configuration.
+            ahead: What the run has loaded.
+            log: Receives all that is printed meanwhile; overwritten.
         """
 
     def ahead(

@@ -49,15 +49,16 @@ class Lease:
         return self.slots.environment
 
     @contextlib.contextmanager
-    def beside(self, what: str) -> Iterator[Lease]:
+    def beside(self, what: str, mark: str | None = None) -> Iterator[Lease]:
         """Hold the same accelerators for one process more, with a record of its own.
 
         Args:
             what: What for, for people.
+            mark: Of a process that runs already; none for one that will be started.
         """
         record = self.record.model_copy(
             update={
-                "mark": uuid4().hex, "what": what, "started": datetime.now().astimezone(),
+                "mark": mark or uuid4().hex, "what": what, "started": datetime.now().astimezone(),
                 "supervisor": None, "command": (), "log": "",
             }
         )  # fmt: skip

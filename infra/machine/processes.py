@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
@@ -34,6 +34,7 @@ __all__ = [
     "clean_environment",
     "describe_exit",
     "environment_of_a_run",
+    "handed_over",
     "run",
     "start",
     "tail",
@@ -142,6 +143,11 @@ class Child:
     _lease: Lease | None
 
     @property
+    def mark(self) -> str:
+        """What tells its processes; see `process_trees.MARK`."""
+        return self._mark
+
+    @property
     def pid(self) -> int:
         """Process id of the supervisor: the ancestor of the whole tree."""
         return self._supervisor.pid
@@ -185,6 +191,7 @@ def start(
     cwd: Path | None = None,
     grace_seconds: float | None = None,
     lease: Lease | None = None,
+    descriptors: Sequence[int] = (),
 ) -> Iterator[Child]:
     """Start a child that lives as long as the `with` block, and no longer than this process.
 
@@ -195,6 +202,7 @@ def start(
         cwd: Its working folder; this process's if not given.
         grace_seconds: From SIGTERM to SIGKILL; `GRACE_SECONDS` if not given.
         lease: Accelerators for it, held until the last process of it is gone.
+        descriptors: Of open files that it inherits under the same numbers.
 
     Raises:
         ProcessError: There is no such program.
@@ -221,14 +229,45 @@ def start(
             env=env | {process_trees.MARK: mark},
             cwd=cwd,
             start_new_session=True,  # Ctrl-C reaches us alone; we end the tree in order
-            pass_fds=lease.slots.descriptors if lease else (),
+            pass_fds=(*descriptors, *(lease.slots.descriptors if lease else ())),
         )
     child = Child(log, supervisor, mark, grace, lease)
+    with _until_the_end(child, words), beside.member(supervisor.terminate):
+        yield child
+
+
+@contextlib.contextmanager
+def handed_over(
+    child: Child, command: Sequence[str], *, log: Path, lease: Lease | None
+) -> Iterator[Child]:
+    """Let a child that waits have accelerators, and end it with the `with` block.
+
+    It was started without any. What makes it go on must be sent within the block, with the locks of
+    the accelerators: then it holds them as long as it lives, as one that was started with them.
+
+    Args:
+        child: It runs, and computes nothing.
+        command: What it will be, for people; no secret in it.
+        log: File that receives its output from now on.
+        lease: Accelerators for it.
+
+    Raises:
+        ProcessesLeft: As of `start`.
+    """
+    held = lease.beside(lease.record.what, mark=child.mark) if lease else contextlib.nullcontext()
+    with held as own:
+        taken = replace(child, log=log, _lease=own)
+        with _until_the_end(taken, command):
+            yield taken
+
+
+@contextlib.contextmanager
+def _until_the_end(child: Child, command: Sequence[str]) -> Iterator[None]:
+    """Write down that it holds its accelerators, and end it with the block."""
     try:
-        with beside.member(supervisor.terminate):
-            if lease:
-                lease.begun(child.pid, words, log)
-            yield child
+        if child._lease:
+            child._lease.begun(child.pid, command, child.log)
+        yield
     except BaseException as error:
         try:
             child.stop()

@@ -50,6 +50,7 @@ from infra.probes.subject import Subject
 from infra.probes.triage import Look, look_at_ready_made
 from infra.scoring.answers import count_kept
 from infra.scoring.shared_answers import SharedAnswers
+from infra.stages.loading import load_next
 from infra.stages.submissions import submitted
 from infra.store.content import build_once, digest_of
 from infra.store.run_folder import RunFolder
@@ -398,6 +399,10 @@ def _ask(evaluation: _Evaluation, missing: list[str], held: Lease) -> None:
             yield server
 
     def work(server: ServedEndpoint, restarts: tuple[Restart, ...]) -> None:
+        load_next(
+            subject.name, evaluation.look is None, subject.setup.checkpoint,
+            spec=subject.spec, environment=subject.setup.environment, run=subject.run,
+        )  # fmt: skip
         if evaluation.look:
             evaluation.look.take(server, require)
         in_rounds = rounds.tasks if rounds else ()

@@ -29,6 +29,7 @@ from infra.engines.port import Kernels, Setup, ToolParser
 from infra.engines.timing import Point, Timing, Worker
 from infra.machine.cores import count as count_cores
 from infra.machine.leases import Lease
+from infra.machine.preloaded import Preloading
 from infra.models.memory_need import Shape
 from infra.store.content import digest_of
 
@@ -120,6 +121,9 @@ class LlamaCpp:
         """Return its own command."""
         command = ["llama-server", "--model", f"{model}/{WEIGHTS}", "--ctx-size", str(window)]
         return [*command, "--parallel", "1", *numbers(serving), *arguments]
+
+    def load(self, setup: Setup, ahead: Preloading, log: Path) -> None:
+        """Load nothing: it starts in a second."""
 
     def ahead(
         self, setup: Setup, server: ServedEndpoint, *, folder: Path, log: Path

@@ -15,8 +15,14 @@ from infra.engines.vllm.stretching import overrides
 from infra.machine.device import Device
 from infra.machine.processes import clean_environment
 
+SERVER = "vllm.entrypoints.openai.api_server"
+"""The module that serves."""
+
 VARIABLES = "VLLM_"
 """Its own variables begin so."""
+
+KEY = "VLLM_API_KEY"
+"""Variable of the key that requests must carry."""
 
 GPU_MEMORY_FRACTION = 0.9
 _POOLED = {"mean": "MEAN", "last": "LAST", "cls": "CLS"}
@@ -76,7 +82,7 @@ def build_command(
     """
     users = flag_names(spec.extra_args)  # of `MERGED` flags the user's replace ours
     # The module, not the `vllm` command: that one does not start with the CPU build.
-    command = [str(python), "-I", "-u", "-m", "vllm.entrypoints.openai.api_server"]
+    command = [str(python), "-I", "-u", "-m", SERVER]
     bare = served_name if adapter is None else f"{served_name}{_WITHOUT_ADAPTER}"
     command += ["--model", str(model), "--served-model-name", bare]
     if adapter is not None:
@@ -173,7 +179,7 @@ def engine_environment(
         given: Variables that are set already; the user's own choices among them stay.
     """
     variables = {
-        "VLLM_API_KEY": api_key,
+        KEY: api_key,
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",

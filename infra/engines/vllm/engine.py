@@ -30,6 +30,7 @@ from infra.engines.vllm.kernels import KERNELS
 from infra.engines.vllm.metrics import NAMES
 from infra.machine.cores import count as count_cores
 from infra.machine.leases import Lease
+from infra.machine.preloaded import Preloading
 from infra.models.memory_need import Shape
 
 
@@ -126,6 +127,15 @@ class Vllm:
         if serving.tensor_parallel_size > 1:
             command += ["--tensor-parallel-size", str(serving.tensor_parallel_size)]
         return [*command, *arguments]
+
+    def load(self, setup: Setup, ahead: Preloading, log: Path) -> None:
+        """Import it, which takes ten seconds."""
+        from infra.engines.vllm.server import load_ahead
+
+        load_ahead(
+            ahead, setup.checkpoint,
+            spec=setup.serving, environment=setup.environment, device=setup.device, log=log,
+        )  # fmt: skip
 
     def ahead(
         self, setup: Setup, server: ServedEndpoint, *, folder: Path, log: Path

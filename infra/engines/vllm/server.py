@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +24,8 @@ from infra.engines.live import Described, LiveServer, Manner
 from infra.engines.vllm import log as vllm_log
 from infra.engines.vllm.command import (
     DEFAULT_LOGPROBS,
+    KEY,
+    SERVER,
     build_command,
     dtype,
     engine_environment,
@@ -37,7 +40,10 @@ from infra.machine import ports
 from infra.machine.cores import count as count_cores
 from infra.machine.device import Device
 from infra.machine.leases import Lease
+from infra.machine.preloaded import Preloading
 from infra.models.chat_template import has_chat_template
+
+_LOADER = Path(__file__).with_name("loaded.py")
 
 
 def _window(model: Mapping[str, Any], models: Sequence[Mapping[str, Any]]) -> int | None:
@@ -140,8 +146,7 @@ def serve(
                 f"{arm} is served in {computed}: {device.name} has no instructions for float16, "
                 "the type of its weights; serving.dtype=float16 does without, several times slower"
             )
-        env = inherited() | spec.variables
-        env |= engine_environment(device, key, cores=count_cores(), given=env)
+        env = _environment(spec, device, key)
         gpus = spec.tensor_parallel_size
         start = partial(serve_command, manner=EMBEDDING) if pooling else serve_command
         with (
@@ -160,6 +165,9 @@ def serve(
                 log=log,
                 progress=progress,
                 lease=lease,
+                loads=loader(environment.python, path),
+                arguments=command[command.index(SERVER) + 1 :],
+                secrets=[KEY],
             ) as server,
         ):
             found = {"adjustments": adjustments, "tool_parser": tool_parser}
@@ -168,3 +176,39 @@ def serve(
 
     with adjusting(spec, once, progress) as server:
         yield server
+
+
+def load_ahead(
+    ahead: Preloading,
+    model: Path,
+    *,
+    spec: ServingSpec,
+    environment: PythonEnvironment,
+    device: Device,
+    log: Path,
+) -> None:
+    """Have vLLM loaded for a server that will be wanted soon; see `infra.machine.preloaded`.
+
+    Args:
+        ahead: What the run has loaded.
+        model: A folder with the config.json of the model.
+        spec: How it will be served.
+        environment: Interpreter with vLLM.
+        device: What to compute on.
+        log: File that receives what is printed meanwhile.
+    """
+    env = _environment(spec, device, "")
+    del env[KEY]
+    with kept(environment, env) as places:
+        ahead.begin(loader(environment.python, model), env=env | places, log=log)
+
+
+def loader(python: Path, model: Path) -> list[str]:
+    """Return the program and the arguments that load vLLM for a model."""
+    named = json.loads((model / "config.json").read_text(encoding="utf-8")).get("architectures")
+    return [str(python), "-I", "-u", str(_LOADER), *map(str, named or ())]
+
+
+def _environment(spec: ServingSpec, device: Device, key: str) -> dict[str, str]:
+    env = inherited() | spec.variables
+    return env | engine_environment(device, key, cores=count_cores(), given=env)

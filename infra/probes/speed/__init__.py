@@ -21,6 +21,7 @@ from infra.engines.timing import Point, Worker
 from infra.machine import cores
 from infra.machine.beside import wait_alone
 from infra.machine.device import Device
+from infra.machine.preloaded import settle
 from infra.probes.probe import Probe
 from infra.probes.speed import memory_at_load as memory
 from infra.probes.speed import plan
@@ -115,6 +116,7 @@ class BenchProbe(Probe):
 
     def _timed(self, server: ServedEndpoint, log: Path) -> Bench:
         wait_alone(self._progress)
+        settle(self._progress)
         started = time.monotonic()
         at_load = memory.at_load(server, self._subject.setup.device)
         points = self._fitting(server.window)

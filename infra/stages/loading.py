@@ -1,0 +1,77 @@
+"""Has the engine of the arm that comes next loaded while something else is done for the run.
+
+Only for an accelerator, and where cores are to spare: elsewhere what loads would take the time of
+what is made or asked meanwhile.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from infra.contracts.records import PythonEnvironment
+from infra.contracts.specs import BASELINE, RunSpec
+from infra.engines.port import Setup
+from infra.engines.registry import engine_of
+from infra.machine import cores, preloaded
+from infra.machine.device import detect
+from infra.machine.preloaded import Preloading
+from infra.store.run_folder import RunFolder
+
+
+def loading() -> AbstractContextManager[object]:
+    """Let engines be loaded ahead while the block runs, where that slows nothing."""
+    return Preloading() if cores.to_spare() else nullcontext()
+
+
+def load(
+    name: str, model: Path, *, spec: RunSpec, environment: PythonEnvironment, run: RunFolder
+) -> None:
+    """Have the engine of an arm loaded.
+
+    Args:
+        name: Of the arm.
+        model: Folder with its config.json, or one of the same architecture.
+        spec: The run.
+        environment: Interpreter with the engine.
+        run: Receives the log.
+    """
+    serving = spec.arms[name].serving
+    device = detect(serving.computes_on)
+    ahead = preloaded.here()
+    if ahead is not None and device.kind != "cpu":
+        setup = Setup(model, serving, environment, device)
+        engine_of(serving).load(setup, ahead, run.log(f"loading-{name}"))
+
+
+def load_next(
+    name: str,
+    repeat: bool,
+    model: Path,
+    *,
+    spec: RunSpec,
+    environment: PythonEnvironment,
+    run: RunFolder,
+) -> None:
+    """Have the engine loaded of whoever comes after an arm, if that is served from the same place.
+
+    Args:
+        name: Of the arm that is asked now.
+        repeat: Whether it is asked a second time.
+        model: Its folder; the next one may have another, with which nothing is taken.
+        spec: The run.
+        environment: Its interpreter with the engine.
+        run: Receives the log.
+    """
+    names = [*spec.evaluated]
+    follower = name
+    if name != BASELINE or repeat or not spec.evaluation.noise_floor:
+        later = names[names.index(name) + 1 :]
+        if not later:
+            return
+        follower = later[0]
+    one, other = (spec.arms[arm].serving for arm in (name, follower))
+    if (one.python, one.computes_on, engine_of(one)) == (
+        other.python, other.computes_on, engine_of(other),
+    ):  # fmt: skip
+        load(follower, model, spec=spec, environment=environment, run=run)
