@@ -52,6 +52,9 @@ from tasks.quantize import quantize
 from tasks.retrieve_passages import with_passages
 from tasks.run_names import name_run
 
+_LOOK_SECONDS = 1.0
+"""As long as an environment takes that is there already."""
+
 
 def evaluate(spec: RunSpec) -> Path:
     """Carry out a run inside a flow; return the report's path, in the state of its verdict.
@@ -187,6 +190,7 @@ class _Parts:
         """Have the engine of the first arm loaded while something is made, if it is built."""
         name, arm = next(iter(self._spec.evaluated.items()))
         build = self._builds[_server(arm)]
+        build.wait(_LOOK_SECONDS)
         if build.state.is_completed():
             model = self._fetched(name, arm).path
             load(name, model, spec=self._spec, environment=build.result(), run=self._run)

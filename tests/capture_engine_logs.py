@@ -28,7 +28,9 @@ LOGS = Path(__file__).parent / "infra" / "engine_logs"
 _FRAMES = 6
 _HEAD = re.compile(r"(?:\([^)]*pid=\d+\) ?)?(?:[A-Z]+ [\d-]+ [\d:]+ \[[^]]*\] ?)?")
 _FRAME = re.compile(r' *File ".*", line \d+')
-_NOISE = re.compile(r"[█▀▄]|Initializing a V1 LLM engine|nanobind|^ - (leaked|\.\.\.)")
+_NOISE = re.compile(
+    r"[█▀▄]|Initializing a V1 LLM engine|dump_input.py|nanobind|^ - (leaked|\.\.\.)"
+)
 _PYTHON = re.compile(r"/[\w/.-]+(?=/lib/python3\.\d+/(?!site-packages))")
 
 

@@ -17,9 +17,15 @@ from xdist.scheduler import LoadFileScheduling
 
 from infra import ENVIRONMENT
 from infra.contracts.records import PythonEnvironment
+from infra.contracts.specs import ServingSpec
 from infra.engines.live import LiveServer
+from infra.engines.port import Setup
+from infra.engines.registry import engine_of
+from infra.machine.device import detect
+from infra.machine.preloaded import Preloading
 
 _FILES = (
+    "tests/infra/engines/vllm/test_loaded.py",
     "tests/infra/engines/vllm/test_server.py",
     "tests/infra/probes/fidelity/test_probe.py",
     "tests/infra/probes/triage/test_look.py",
@@ -47,16 +53,18 @@ class Served:
 def sample_server(
     server_environment: PythonEnvironment, tmp_path_factory: pytest.TempPathFactory
 ) -> Served:
-    """The sample model in float32, where there is no compiler."""
+    """The sample model in float32, where there is no compiler, by an engine loaded ahead."""
     from tests.exactness import SAMPLE, served
     from tests.failing_engine import tools_of_engines
 
     work = tmp_path_factory.mktemp("sample")
     log = work / "server.log"
     running = served(SAMPLE, "float32", server_environment, log, max_model_len=WINDOW)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, Preloading() as ahead:
         patch.setitem(ENVIRONMENT, "PATH", tools_of_engines(work))
         patch.setitem(ENVIRONMENT, "TORCHINDUCTOR_CACHE_DIR", str(work / "inductor"))
+        setup = Setup(SAMPLE, ServingSpec(), server_environment, detect("auto"))
+        engine_of(setup.serving).load(setup, ahead, work / "loading.log")
         return Served(SAMPLE, _running.enter_context(running), log, WINDOW)
 
 

@@ -51,15 +51,14 @@ def uses_gpu() -> bool:
 def main() -> int:
     """Load, wait, serve."""
     began = time.monotonic()
-    channel = socket.socket(fileno=int(sys.argv[-1]))
-    channel.set_inheritable(False)
-    load(sys.argv[1:-1])
-    if uses_gpu():
-        print("loading has used the GPU driver; a server is started as ever", flush=True)
-        return 1
-    channel.send(f"{time.monotonic() - began:.2f}".encode())
-    message, locks, _, _ = socket.recv_fds(channel, MOST_BYTES, MOST_LOCKS)
-    channel.close()
+    with socket.socket(fileno=int(sys.argv[-1])) as channel:
+        channel.set_inheritable(False)
+        load(sys.argv[1:-1])
+        if uses_gpu():
+            print("loading has used the GPU driver; a server is started as ever", flush=True)
+            return 1
+        channel.send(f"{time.monotonic() - began:.2f}".encode())
+        message, locks, _, _ = socket.recv_fds(channel, MOST_BYTES, MOST_LOCKS)
     if not message:
         return 0
     for lock in locks:  # by whatever it starts too

@@ -72,9 +72,10 @@ MEMORY = (
         needs=rf"\A(?![\s\S]*(?:{_WEIGHTS_COME}))|{_WEIGHTS_ARE_IN}",
         fact="The engine has no memory for the tokens that it computes at once: {size} more were "
         "refused.",
-        cause="It reserves room for as many as it may ever take, beside the weights.",
-        remedy='Put "--max-num-batched-tokens", "2048" into serving.extra_args, or a smaller '
-        "number where it stands there already.",
+        cause="It reserves room for as many as it may ever take, beside the weights; while it "
+        "answers, another program on the device may take what is left.",
+        remedy='End other users of the device, or put "--max-num-batched-tokens", "2048" into '
+        "serving.extra_args, or a smaller number where it stands there already.",
         field="serving.extra_args",
     ),
     Failure(

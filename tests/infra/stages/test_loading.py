@@ -1,0 +1,105 @@
+"""Which engine is loaded while something else is done for a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments.recipes import sample
+from infra.contracts.records import PythonEnvironment
+from infra.contracts.specs import BASELINE, RunSpec
+from infra.machine.device import Device
+from infra.machine.preloaded import Preloading, here
+from infra.stages import loading as module
+from infra.stages.loading import load, load_next, loading
+from infra.store.run_folder import RunFolder
+
+ROOT = Path(__file__).parents[3]
+MODEL = ROOT / "infra" / "sample" / "model"
+GPU = Device(kind="cuda", name="a GPU", count=1, memory_bytes=2**37)
+CPU = Device(kind="cpu", name="a processor", count=1, memory_bytes=2**34)
+ENVIRONMENT = PythonEnvironment(
+    name="vllm", python=Path("/nowhere/bin/python"), digest="0", provided=True
+)
+
+
+class Asked:
+    """What a run wants to have loaded, on a machine with a GPU."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+        self.begun: list[tuple[str, str]] = []
+        self.spec = sample()
+
+    def begin(self, command: list[str], *, env: dict[str, str], log: Path) -> None:
+        assert command[0] == str(ENVIRONMENT.python) and "VLLM_API_KEY" not in env
+        self.begun.append((log.stem, env.get("VLLM_WORKER_MULTIPROC_METHOD", "")))
+
+    def more(self, **changes: Any) -> RunSpec:
+        """Return the sample with a second candidate, which is served in another way."""
+        fields = self.spec.model_dump(mode="json", exclude_defaults=True)
+        second = {**fields["candidates"][0], "name": "second"}
+        fields["candidates"].append({**second, **changes})
+        return RunSpec.model_validate(fields)
+
+    def load_next(self, name: str, spec: RunSpec, *, repeat: bool = False) -> list[str]:
+        self.begun.clear()
+        load_next(name, repeat, MODEL, spec=spec, environment=ENVIRONMENT, run=self.run)
+        return [stem.removeprefix("loading-") for stem, _ in self.begun]
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
+    found = Asked(RunFolder(id="r", path=tmp_path))
+    monkeypatch.setattr(module, "detect", lambda _: GPU)
+    monkeypatch.setattr(module.cores, "to_spare", lambda: True)
+    monkeypatch.setattr(Preloading, "begin", found.begin)
+    return found
+
+
+def test_the_arm_that_comes_next_is_loaded(asked: Asked) -> None:
+    spec = asked.more()
+    first, second = (one.name for one in spec.candidates)
+    with loading():
+        assert asked.load_next(BASELINE, spec) == [first]
+        assert asked.load_next(first, spec) == [second]
+        assert asked.load_next(second, spec) == []
+
+
+def test_a_repeat_of_the_baseline_comes_before_the_candidates(asked: Asked) -> None:
+    noisy = asked.spec.evaluation.model_copy(update={"noise_floor": True})
+    spec = asked.spec.model_copy(update={"evaluation": noisy})
+    with loading():
+        assert asked.load_next(BASELINE, spec) == [BASELINE]
+        assert asked.load_next(BASELINE, spec, repeat=True) == [spec.candidates[0].name]
+
+
+def test_it_is_loaded_with_the_variables_that_it_is_served_with(asked: Asked) -> None:
+    fork = {"VLLM_WORKER_MULTIPROC_METHOD": "fork"}
+    serving = asked.spec.baseline.serving.model_copy(update={"variables": fork})
+    baseline = asked.spec.baseline.model_copy(update={"serving": serving})
+    spec = asked.spec.model_copy(update={"baseline": baseline})
+    with loading():
+        load(BASELINE, MODEL, spec=spec, environment=ENVIRONMENT, run=asked.run)
+    assert asked.begun == [("loading-baseline", "fork")]
+
+
+def test_an_engine_of_another_place_is_not_loaded(asked: Asked) -> None:
+    other = asked.spec.baseline.serving.model_copy(update={"python": "/other/bin/python"})
+    spec = asked.more(serving=other.model_dump(mode="json", exclude_defaults=True))
+    with loading():
+        assert asked.load_next(spec.candidates[0].name, spec) == []
+
+
+def test_nothing_is_loaded_where_it_would_slow_what_is_done(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert asked.load_next(BASELINE, asked.spec) == [], "the run loads nothing ahead"
+    with loading():
+        monkeypatch.setattr(module, "detect", lambda _: CPU)
+        assert asked.load_next(BASELINE, asked.spec) == []
+    monkeypatch.setattr(module.cores, "to_spare", lambda: False)
+    with loading():
+        assert here() is None
