@@ -7,8 +7,8 @@ MODEL is a folder; where there is none, a checkpoint of Qwen2.5-7B's shape is wr
 with random weights. The run is that of the sample with all its 1,040 rows, AutoAWQ, fidelity and
 timing at four points. Prints every stage, and how busy the accelerator was, looked at each second.
 `--further` adds a second candidate, with groups of 64: after a run without it, the seconds are
-those of one candidate more. `--rows` has global_mmlu_en ask so many rows instead of 400, the
-sample's with a number before each question: with 14,042, the size of MMLU, a GPU has work.
+those of one candidate more. `--rows` has global_mmlu_en ask so many rows instead of 400, each as
+long as one of MMLU's and with five worked examples: with 14,042, the size of MMLU, a GPU has work.
 `--set` goes on to `python -m deployments run`, whose cache and runs folder count as always.
 """
 
@@ -37,6 +37,9 @@ from infra.store.settings import Settings
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 MMLU = "CohereLabs/Global-MMLU-Lite"
+_CHARACTERS = 300
+"""Of a question of MMLU, on average; the sample's have 43."""
+_SHOTS = 5
 
 
 class Busy(threading.Thread):
@@ -67,24 +70,26 @@ class Busy(threading.Thread):
 
 
 def more_rows(folder: Path, rows: int) -> Path:
-    """Write the sample's rows of global_mmlu_en again and again, each with another number.
+    """Write rows of global_mmlu_en that are as long as MMLU's: the sample's questions, joined.
 
     Args:
         folder: Receives the dataset; what is there goes.
-        rows: How many.
+        rows: How many, besides those of worked examples.
     """
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(ROOT / "infra" / "sample" / "data" / MMLU, folder)
-    file = folder / "en" / "test.jsonl"
-    there = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    with file.open("w", encoding="utf-8") as stream:
-        for number in range(rows):
-            row = there[number % len(there)]
-            numbered = {
-                "sample_id": f"{row['sample_id']}/{number}",
-                "question": f"{number + 1}. {row['question']}",
-            }
-            stream.write(json.dumps(row | numbered, ensure_ascii=False) + "\n")
+    for part, count in (("test", rows), ("dev", None)):
+        file = folder / "en" / f"{part}.jsonl"
+        there = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        with file.open("w", encoding="utf-8") as stream:
+            for number in range(count or len(there)):
+                row = there[number % len(there)]
+                question, at = f"{number + 1}.", number
+                while len(question) < _CHARACTERS:
+                    question += f" {there[at % len(there)]['question']}"
+                    at += 1
+                numbered = {"sample_id": f"{row['sample_id']}/{number}", "question": question}
+                stream.write(json.dumps(row | numbered, ensure_ascii=False) + "\n")
     return folder
 
 
@@ -164,6 +169,8 @@ def main() -> int:
     if given.rows:
         place = more_rows(given.out / "whole-run-rows", given.rows)
         spec["evaluation"]["datasets"][MMLU]["path"] = str(place)
+        [task] = [one for one in spec["evaluation"]["tasks"] if one["name"] == "global_mmlu_en"]
+        task["num_fewshot"] = _SHOTS
     file.write_text(json.dumps(spec, indent=2))
     busy = Busy()
     busy.start()
