@@ -11,6 +11,8 @@ from uuid import uuid4
 import psutil
 
 NAME = "ASSAY_TEST_MARK"
+INHERITED = "LC_ASSAY_TEST_MARK"
+"""One that engines and quantizers inherit too, whose environment is cleaned."""
 
 
 def lives(process: psutil.Process) -> bool:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.process_marks import INHERITED
+
 _LOOK_SECONDS = 0.25
 _KEY = "VLLM_API_KEY"
 
@@ -24,12 +26,12 @@ class Seen:
         self.environments: dict[str, set[str]] = {}
         """Name of a watched variable → its values in the environments of processes."""
 
-    def look(self, variables: Iterable[str], temporary: str) -> None:
+    def look(self, variables: Iterable[str], mark: str) -> None:
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 self.commands.add(" ".join(process.cmdline()))
                 found = process.environ()
-                if found.get("TMPDIR") != temporary:
+                if found.get(INHERITED) != mark:
                     continue
                 if _KEY in found:
                     self.keys.add(found[_KEY])
@@ -39,18 +41,18 @@ class Seen:
 
 
 @contextmanager
-def watched(variables: Iterable[str], temporary: str) -> Iterator[Seen]:
+def watched(variables: Iterable[str], mark: str) -> Iterator[Seen]:
     """Watch command lines of the machine until the block ends, and environments.
 
     Args:
         variables: What to look for in environments.
-        temporary: TMPDIR of the processes whose environments count.
+        mark: What the processes carry whose environments count, as `INHERITED`.
     """
     seen, done = Seen(), threading.Event()
 
     def watch() -> None:
         while not done.wait(_LOOK_SECONDS):
-            seen.look(variables, temporary)
+            seen.look(variables, mark)
 
     thread = threading.Thread(target=watch, name="process list")
     thread.start()

@@ -23,7 +23,7 @@ import psutil
 
 from infra.contracts.errors import PreflightError, ProcessesLeft
 from infra.contracts.progress import Progress
-from infra.machine import accelerators, beside, lease_records, process_trees
+from infra.machine import accelerators, beside, lease_records, process_trees, temporary_folder
 from infra.machine.accelerators import Slots
 from infra.machine.device import Device, memory_holders
 from infra.machine.lease_records import LeaseRecord
@@ -168,6 +168,8 @@ def sweep(
 ) -> list[tuple[LeaseRecord, ProcessesLeft]]:
     """End what dead runs left behind, and return what could not be ended.
 
+    Temporary folders that lost their supervisor go too.
+
     Any number of sweeps may run at once.
 
     Args:
@@ -193,6 +195,7 @@ def sweep(
             left.append((record, error))
         else:
             path.unlink(missing_ok=True)
+    temporary_folder.sweep()
     return left
 
 

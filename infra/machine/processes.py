@@ -24,7 +24,7 @@ import psutil
 
 from infra import ENVIRONMENT
 from infra.contracts.errors import ProcessError, ProcessesLeft, ProcessTimedOut
-from infra.machine import beside, process_trees
+from infra.machine import beside, process_trees, temporary_folder
 from infra.machine.leases import Lease
 from infra.machine.log_lines import LineReader, tail
 from infra.machine.process_trees import AFTER_GRACE_SECONDS, GRACE_SECONDS
@@ -178,6 +178,8 @@ class Child:
             self._supervisor.kill()
             self._supervisor.wait()
         process_trees.kill(self.survivors)  # finds some only if the supervisor itself was killed
+        if self._supervisor.returncode < 0:
+            temporary_folder.sweep()
         if self._lease:
             self._lease.ended(pids)
 

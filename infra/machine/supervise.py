@@ -6,7 +6,8 @@ Standard library only, Linux only. It stands between the driver and the command 
 can clean up after its own SIGKILL: the supervisor waits on the driver (a pidfd, which no recycled
 process id can fool) and on the command. When either ends, or when the supervisor has to stop,
 the whole tree goes: TERM to the command, after the grace KILL to every descendant. Being a child
-subreaper it stays the ancestor of those that called setsid() and lost their parent.
+subreaper it stays the ancestor of those that called setsid() and lost their parent. The tree has a
+temporary folder of its own, which goes last.
 
 Exits with the command's exit code, 128 + n if signal n ended it, 127 if it could not be started.
 """
@@ -21,11 +22,17 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))  # with -I nothing of it is found otherwise
+import temporary_folder
+
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 KILL_SECONDS = 5.0
 """How long SIGKILL is repeated; what it leaves hangs in the kernel."""
+TRACKER_SECONDS = 1.0
+"""For Python's resource trackers, to remove shared memory and semaphores of whoever was killed."""
+TRACKER = b"multiprocessing.resource_tracker"
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -56,9 +63,10 @@ class Tree:
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 # The name in parentheses may hold anything; state and parent follow it.
-                state, parent = (entry / "stat").read_bytes().rpartition(b")")[2].split()[:2]
-                if state not in b"ZX":
-                    children.setdefault(int(parent), []).append(int(entry.name))
+                fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
+                # A main thread that has ended is a zombie, and parent, until the others have too.
+                if fields[0] not in b"ZX" or int(fields[17]) > 1:
+                    children.setdefault(int(fields[1]), []).append(int(entry.name))
         found: set[int] = set()
         border = [os.getpid()]
         while border:
@@ -78,10 +86,12 @@ class Tree:
                     terminated.add(pid)
             time.sleep(0.05)
             self.reap()
+        spared = time.monotonic() + TRACKER_SECONDS
         deadline = time.monotonic() + KILL_SECONDS
         while (members := self.members()) and time.monotonic() < deadline:
             for pid in members:
-                send(pid, signal.SIGKILL)
+                if time.monotonic() > spared or not tracks(pid):
+                    send(pid, signal.SIGKILL)
             time.sleep(0.02)
             self.reap()
         self.reap()
@@ -94,6 +104,13 @@ def end_with_parent() -> None:
     SIGKILL would leave behind. Those who do not listen are swept by the next run.
     """
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+def tracks(pid: int) -> bool:
+    """Tell whether a process removes what others leave in `/dev/shm`, and then ends by itself."""
+    with contextlib.suppress(OSError):
+        return TRACKER in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 def send(pid: int, number: int) -> None:
@@ -118,22 +135,23 @@ def main() -> int:
         return 1
     if os.getppid() != parent:  # the driver died before the pidfd was open
         return 1
-    try:
-        tree = Tree(command)
-    except OSError as error:
-        print(f"cannot start {command[0]}: {error.strerror}", file=sys.stderr)
-        return 127
-    poll = select.poll()
-    poll.register(driver, select.POLLIN)
-    poll.register(wake, select.POLLIN)
-    while tree.exit_code is None and not stops:
-        ready = {fd for fd, _ in poll.poll()}
-        if driver in ready:
-            break
-        with contextlib.suppress(BlockingIOError):
-            os.read(wake, 4096)
-        tree.reap()
-    tree.stop(grace)
+    with temporary_folder.own():
+        try:
+            tree = Tree(command)
+        except OSError as error:
+            print(f"cannot start {command[0]}: {error.strerror}", file=sys.stderr)
+            return 127
+        poll = select.poll()
+        poll.register(driver, select.POLLIN)
+        poll.register(wake, select.POLLIN)
+        while tree.exit_code is None and not stops:
+            ready = {fd for fd, _ in poll.poll()}
+            if driver in ready:
+                break
+            with contextlib.suppress(BlockingIOError):
+                os.read(wake, 4096)
+            tree.reap()
+        tree.stop(grace)
     return 137 if tree.exit_code is None else tree.exit_code
 
 

@@ -284,6 +284,8 @@ def _run_again(world: World, row: Row) -> None:
                 row.problems.append(f"the next run did not time {arm}")
     if records := world.records():
         row.problems.append(f"records are left: {records}")
+    if folders := world.folders():
+        row.problems.append(f"temporary files are left: {folders}")
     partial = [path.name for path in world.cache.glob("*/.*.partial")]
     if partial:
         row.problems.append(f"half-written after a good run: {partial}")

@@ -62,11 +62,14 @@ def test_a_run_is_killed_whole_then_its_server_is_killed_and_nothing_is_left_or_
     assert world.slots_free()
     assert world.flaws() == []
     assert len(world.records()) == 1
+    (left,) = world.folders()
+    assert any(path.is_socket() for path in left.iterdir())
     kept = world.answers.count()
     assert ENOUGH <= kept < DOCUMENTS
 
     begin(world, "again")
     assert len(world.records()) == 1  # the next run swept the other
+    assert left not in world.folders()
     engine = await_that(world.engine, SECONDS, "an engine")
     doomed = engine.tree
     engine.api.kill()
@@ -84,5 +87,6 @@ def test_a_run_is_killed_whole_then_its_server_is_killed_and_nothing_is_left_or_
     assert world.answers.paid_twice() == 0
     assert world.processes() == []
     assert world.records() == []
+    assert world.folders() == []
     assert world.slots_free()
     assert world.flaws() == []

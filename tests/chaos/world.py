@@ -1,7 +1,7 @@
 """One machine as a run sees it: cache, runs, locks, Prefect; and what is seen of it from outside.
 
-Every process of a run inherits the world's own TMPDIR, whatever session or parent it has: that is
-how it is found, and it is none of the marks that the code under test uses.
+Every process of a run inherits the world's own mark, whatever session or parent it has: that is how
+it is found, and it is none of the marks that the code under test uses.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from infra.store.settings import Settings
 from tests.chaos.checkpoints import Checkpoints
 from tests.chaos.subjects import VLLM, Device, Subject
 from tests.prefect_server import ROOT, Prefect
-from tests.process_marks import lives
+from tests.process_marks import INHERITED, lives
 
 CONCURRENCY = 4
 _LOADING_BYTES = 400 * 2**20
@@ -108,6 +108,7 @@ class World:
             "ASSAY_RUNS": str(self.runs),
             "ASSAY_LEASES": str(self.leases),
             "TMPDIR": str(self.temporary),
+            INHERITED: str(self.folder),
             "VLLM_ENABLE_V1_MULTIPROCESSING": str(int(self.engine_child)),
             "PREFECT_CLIENT_MAX_RETRIES": "2",
         }
@@ -182,7 +183,7 @@ class World:
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
-                if process.environ().get("TMPDIR") == str(self.temporary) and lives(process):
+                if process.environ().get(INHERITED) == str(self.folder) and lives(process):
                     found.append(process)
         self.known.update(process.pid for process in found)
         return found
@@ -231,6 +232,11 @@ class World:
             with contextlib.suppress(OSError, ValueError):
                 found.append(LeaseRecord.model_validate_json(path.read_text()))
         return found
+
+    def folders(self) -> list[Path]:
+        """The temporary folders of what runs now, or did, and sockets that lie in none."""
+        lie = self.temporary.iterdir()
+        return [path for path in lie if path.name.startswith("assay-") or path.is_socket()]
 
     def port(self) -> int | None:
         """The port that the engine was given to listen on."""

@@ -15,6 +15,7 @@ from tests.browser import CHROMIUM
 from tests.flows.test_matrix_on_workers import wait_for, worker
 from tests.flows.test_quantize_and_evaluate import processes_of_runs
 from tests.prefect_server import Databases, Prefect, prefect_server
+from tests.process_marks import INHERITED
 
 pytestmark = [
     pytest.mark.e2e,
@@ -33,7 +34,7 @@ def prefect(
     home = tmp_path_factory.mktemp("prefect")
     with prefect_server(home, database=prefect_databases.registered) as server:
         server.env |= {
-            "TMPDIR": str(home),  # by which its runs' processes are found
+            INHERITED: str(home),  # by which its runs' processes are found
             "ASSAY_RUNS": str(home / "runs"),
             "ASSAY_LEASES": str(home / "leases"),
             "CUDA_VISIBLE_DEVICES": "-1",

@@ -17,6 +17,7 @@ import pytest
 
 from infra.contracts.records import PythonEnvironment, Report
 from tests.prefect_server import ROOT, Databases, Prefect, prefect_server
+from tests.process_marks import INHERITED
 from tests.secret_search import files_with, watched
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engine]
@@ -34,7 +35,7 @@ def prefect(
 ) -> Iterator[Prefect]:
     home = tmp_path_factory.mktemp("prefect")
     with prefect_server(home, database=prefect_databases.empty) as server:
-        server.env["TMPDIR"] = str(server.home)  # by which its runs' processes are found
+        server.env[INHERITED] = str(server.home)  # by which its runs' processes are found
         server.env |= {name: value for name, value in SECRETS.items() if name != "HF_TOKEN"}
         yield server
 
@@ -109,7 +110,7 @@ def test_a_deployed_run_does_it_all_and_the_next_one_reuses_it(
     assert {"adhoc", "candidates", "endpoint", "matrix", "nightly", "quick"} <= set(deployments)
     assert [s["active"] for s in deployments["nightly"]["schedules"]] == [False]
 
-    with watched(SECRETS, prefect.env["TMPDIR"]) as seen:
+    with watched(SECRETS, prefect.env[INHERITED]) as seen:
         first = run_deployment(prefect, runs=runs, cache=own_cache, seconds=800)
     assert first["state_type"] == "COMPLETED", first["state"]
     assert first["state_name"] in ("Passed", "Regressed", "Inconclusive")
@@ -234,6 +235,6 @@ def processes_of_runs(prefect: Prefect) -> list[list[str]]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             env = process.environ()
-            if "ASSAY_PROCESS_TREE" in env and env.get("TMPDIR") == prefect.env["TMPDIR"]:
+            if "ASSAY_PROCESS_TREE" in env and env.get(INHERITED) == prefect.env[INHERITED]:
                 found.append(process.cmdline())
     return found

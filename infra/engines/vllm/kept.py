@@ -9,7 +9,10 @@ environment.
 from __future__ import annotations
 
 import fcntl
+import getpass
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,9 +25,10 @@ FOLDER = "engine-cache"
 _PLACES = {
     "VLLM_CACHE_ROOT": "vllm",
     "TRITON_CACHE_DIR": "triton",
+    "TORCHINDUCTOR_CACHE_DIR": "inductor",
     "FLASHINFER_WORKSPACE_BASE": "flashinfer",
 }
-_PARTS = ("vllm/*/*", "triton/*", "flashinfer/*/*")
+_PARTS = ("vllm/*/*", "triton/*", "inductor/*/*", "flashinfer/*/*")
 """What is removed as a whole."""
 
 MOST_BYTES = 20 * 2**30
@@ -43,13 +47,13 @@ def kept(environment: PythonEnvironment, given: Mapping[str, str]) -> Iterator[d
     """
     folder = environment.python.parent.parent / FOLDER
     if environment.provided:
-        yield {}
+        yield _of_torch(given)
         return
     try:
         folder.mkdir(exist_ok=True)
         lock = (folder / "lock").open("a+b")
-    except OSError:  # another user's: everything is compiled anew
-        yield {}
+    except OSError:  # another user's: most is compiled anew
+        yield _of_torch(given)
         return
     with lock:
         with suppress(BlockingIOError):
@@ -58,6 +62,20 @@ def kept(environment: PythonEnvironment, given: Mapping[str, str]) -> Iterator[d
             trim(folder, MOST_BYTES)
         fcntl.flock(lock, fcntl.LOCK_SH)
         yield {name: str(folder / place) for name, place in _PLACES.items() if name not in given}
+
+
+def _of_torch(given: Mapping[str, str]) -> dict[str, str]:
+    """Return where torch keeps what it compiles if nobody says where.
+
+    That is in the temporary folder, and a server has one of its own, which goes with it.
+    """
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # it has no name
+        user = f"uid_{os.getuid()}"
+    folder = Path(given.get("TMPDIR") or tempfile.gettempdir(), f"torchinductor_{user}")
+    name = "TORCHINDUCTOR_CACHE_DIR"
+    return {} if name in given else {name: str(folder)}
 
 
 def trim(folder: Path, most_bytes: int) -> int:

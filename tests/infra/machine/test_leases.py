@@ -5,11 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
@@ -300,6 +302,22 @@ def test_an_engine_without_driver_and_supervisor_keeps_its_slot_until_it_is_swep
             assert bench.marked.living() == []
     assert "run 7" in bench.heard.lines[0]
     assert bench.records() == []
+
+
+def test_a_temporary_folder_without_driver_and_supervisor_goes_before_a_lease_begins(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TemporaryDirectory(prefix="t-", dir="/tmp") as temporary:
+        monkeypatch.setattr(tempfile, "tempdir", temporary)
+        bench.marked.env["TMPDIR"] = temporary
+        with bench.driver() as driver:
+            (used,) = Path(temporary).iterdir()
+            (record,) = bench.records()
+            assert record.supervisor
+            kill_together(driver.pid, record.supervisor.pid)
+            with bench.lease():
+                assert not used.exists()
+        assert list(Path(temporary).iterdir()) == []
 
 
 def kill_together(*pids: int) -> None:

@@ -189,6 +189,64 @@ def test_a_process_that_forgot_its_environment_is_found_by_its_session(
     assert marked.living() == []
 
 
+TRACKED = (
+    "import signal, sys, time\n"
+    "from multiprocessing import get_context\n"
+    "from multiprocessing.shared_memory import SharedMemory\n"
+    "def work(name):\n"
+    "    memory, semaphore = SharedMemory(name), get_context('spawn').Semaphore()\n"
+    "    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    "    print('/dev/shm/' + name, '/dev/shm/sem.' + semaphore._semlock.name[1:], flush=True)\n"
+    "    time.sleep(600)\n"
+    "if __name__ == '__main__':\n"
+    "    memory = SharedMemory(create=True, size=4096)\n"
+    "    if 'stubborn' in sys.argv: signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    "    get_context('spawn').Process(target=work, args=(memory.name,)).start()\n"
+    "    time.sleep(600)\n"
+)
+"""Has shared memory and a semaphore, as engines do, that Python's resource tracker knows."""
+
+
+@pytest.mark.parametrize("manner", ["polite", "stubborn"])
+def test_who_is_killed_leaves_no_shared_memory(
+    marked: Marked, log: Path, tmp_path: Path, manner: str
+) -> None:
+    script = tmp_path / "tracked.py"
+    script.write_text(TRACKED)
+    command = [sys.executable, "-I", script, manner]
+    with start(command, log=log, env=marked.env, grace_seconds=0.5):
+        wait_for(log, "\n")
+        memory, semaphore = map(Path, log.read_text().split())
+        assert memory.exists() and semaphore.exists()
+    assert not memory.exists() and not semaphore.exists()
+    assert marked.living() == []
+
+
+def test_what_a_command_started_may_end_in_order_though_its_main_thread_has(
+    marked: Marked, log: Path
+) -> None:
+    """The threads of an engine take a while to end, and until then its children are still its."""
+    polite = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), sys.exit('saved')))\n"
+        "print('up', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    threaded = (
+        "import ctypes, subprocess, sys, threading, time\n"
+        f"subprocess.Popen([sys.executable, '-I', '-c', {polite!r}])\n"
+        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        "ctypes.CDLL(None).pthread_exit(None)\n"
+    )
+    with start([sys.executable, "-I", "-c", threaded], log=log, env=marked.env) as child:
+        wait_for(log, "up")
+        (main,) = psutil.Process(child.pid).children()
+        while main.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+    assert log.read_text() == "up\nsaved\n"
+    assert marked.living() == []
+
+
 def test_a_stopped_supervisor_is_not_waited_for_for_ever(marked: Marked, log: Path) -> None:
     # The supervisor gets the grace and some seconds on top; less than none keeps the test short.
     with start(["sleep", "600"], log=log, env=marked.env, grace_seconds=-6.5) as child:
