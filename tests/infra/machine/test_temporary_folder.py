@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ import pytest
 
 from infra.machine import temporary_folder
 from infra.machine.processes import run, start
-from infra.machine.temporary_folder import sweep
+from infra.machine.temporary_folder import own, sweep
 from tests.process_marks import Marked
 
 ROOT = Path(__file__).parents[3]
@@ -208,6 +209,25 @@ def test_many_begin_and_end_while_others_sweep(bench: Bench, swept: Path) -> Non
         finally:
             sweeper.kill()
     sweep()
+    assert list(swept.iterdir()) == []
+
+
+def test_one_that_is_swept_before_it_is_locked_is_made_anew(
+    swept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock, gone = fcntl.flock, []
+
+    def late(descriptor: int, operation: int) -> None:
+        if not gone:
+            (path,) = swept.iterdir()
+            path.rmdir()
+            gone.append(path)
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    monkeypatch.setenv("TMPDIR", str(swept))  # and as it was, afterwards
+    with own():
+        assert list(swept.iterdir()) == [Path(os.environ["TMPDIR"])] != gone
     assert list(swept.iterdir()) == []
 
 
