@@ -35,6 +35,7 @@ from infra.contracts.progress import Progress, Silent
 from infra.contracts.specs import EndpointRunSpec, MatrixSpec, RunSpec
 from infra.store import store_format
 from infra.store.settings import Settings
+from tasks.prefect_api import surveyed_api
 
 _FURTHER = (own_tasks, pipelines, notifying, trying, housekeeping, ahead, shared_runs)
 """Modules with commands of their own."""
@@ -217,7 +218,7 @@ class _Terminal:
 def _preflight(spec: RunSpec) -> int:
     from infra.preflight import problems, survey, table
 
-    findings = survey(spec, settings=Settings(), progress=Silent())
+    findings = survey(spec, settings=Settings(), progress=Silent(), configured=surveyed_api)
     print(table(findings))
     return exit_codes.BAD_INPUT if problems(findings) else 0
 
@@ -248,7 +249,9 @@ def _run(spec: RunSpec, *, again: bool) -> int:
         )
     prefect_ready = prefect_here.begin(terminal)
     # Before Prefect is even waited for: bad input shall cost seconds.
-    findings = survey(spec, settings=settings, progress=terminal, fetch_rows=True)
+    findings = survey(
+        spec, settings=settings, progress=terminal, configured=surveyed_api, fetch_rows=True
+    )
     refuse(findings)
     key = run_key(spec, settings)  # known now, also where it depends on what was loaded
 

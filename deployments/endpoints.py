@@ -22,6 +22,7 @@ from infra.contracts.specs import (
 )
 from infra.store import store_format
 from infra.store.settings import Settings
+from tasks.prefect_api import surveyed_api
 
 
 def endpoint() -> EndpointRunSpec:
@@ -75,7 +76,9 @@ def _preflight(spec: EndpointRunSpec) -> int:
     from infra.preflight import problems, table
     from infra.preflight.endpoint import survey_endpoint
 
-    findings = survey_endpoint(spec, settings=Settings(), progress=Silent()).findings
+    findings = survey_endpoint(
+        spec, settings=Settings(), progress=Silent(), configured=surveyed_api
+    ).findings
     print(table(findings))
     return exit_codes.BAD_INPUT if problems(findings) else 0
 
@@ -87,7 +90,9 @@ def _run(spec: EndpointRunSpec, progress: Progress) -> int:
     settings = Settings()
     store_format.begin(settings.cache)
     prefect_ready = prefect_here.begin(progress)
-    survey = survey_endpoint(spec, settings=settings, progress=progress, fetch_rows=True)
+    survey = survey_endpoint(
+        spec, settings=settings, progress=progress, configured=surveyed_api, fetch_rows=True
+    )
     refuse(survey.findings)
     prefect_ready()
     from flows.evaluate_endpoint import evaluate_endpoint

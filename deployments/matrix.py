@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from deployments import prefect_here
 from deployments.overrides import override_matrix
@@ -13,6 +14,7 @@ from infra.contracts.errors import AssayError, SpecError
 from infra.contracts.progress import Progress, Silent
 from infra.contracts.specs import MatrixSpec
 from infra.store.settings import Settings
+from tasks.prefect_api import configured_api, surveyed_api
 
 
 def carry_out(
@@ -56,14 +58,17 @@ def _preflight(spec: MatrixSpec) -> int:
 
     code = 0
     for cell in spec.cells:
-        findings = survey(cell.run, settings=Settings(), progress=Silent())
+        findings = survey(cell.run, settings=Settings(), progress=Silent(), configured=surveyed_api)
         print(f"{cell.name}\n{table(findings)}\n")
         code = exit_codes.BAD_INPUT if problems(findings) else code
     return code
 
 
 def _run(spec: MatrixSpec, progress: Progress) -> int:
-    prefect_here.begin(progress)()
+    prefect_ready = prefect_here.begin(progress)
+    # No worker asks a server that this run brings along.
+    where: Literal["auto", "here"] = "auto" if configured_api() else "here"
+    prefect_ready()
     from flows.evaluate_models import evaluate_models
 
     try:
@@ -77,6 +82,7 @@ def _run(spec: MatrixSpec, progress: Progress) -> int:
             speed=spec.speed,
             verdict=spec.verdict,
             results=spec.results,
+            where=where,
         )
     except AssayError as error:
         print(f"assay: {error}", file=sys.stderr)

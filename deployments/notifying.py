@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from infra.contracts.errors import PrefectUnreachable, SpecError
 from infra.contracts.progress import Progress
+from tasks.prefect_api import configured_api, ui_address
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -69,7 +69,7 @@ def carry_out(given: argparse.Namespace, progress: Progress) -> int:
     waits = [timedelta(hours=hours) for hours in (given.start_within, given.verdict_within)]
     if min(waits) < _SHORTEST:
         raise SpecError(f"Prefect waits {_SHORTEST.seconds} s at least for what does not come.")
-    if not os.environ.get("PREFECT_API_URL"):
+    if configured_api() is None:
         raise PrefectUnreachable(
             "No Prefect server is configured, so nobody would watch the runs.",
             remedy="`make ui` starts one. Set PREFECT_API_URL to it.",
@@ -78,8 +78,6 @@ def carry_out(given: argparse.Namespace, progress: Progress) -> int:
         progress.say(f"{given.name}: {_remove(given.name)} automations removed")
         _remove_address(given.name)
         return 0
-    from prefect.settings import PREFECT_UI_URL
-
     from deployments.notifications import automations
 
     url = sys.stdin.readline().strip() if given.webhook == "-" else given.webhook
@@ -92,7 +90,7 @@ def carry_out(given: argparse.Namespace, progress: Progress) -> int:
         webhook=_block(given.name, url) if url else None,
         start_within=waits[0],
         verdict_within=waits[1],
-        ui=PREFECT_UI_URL.value() or "",
+        ui=ui_address(),
     )
     _remove(given.name)
     if not url:

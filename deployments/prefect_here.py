@@ -24,6 +24,7 @@ from infra.contracts.errors import PreflightError
 from infra.contracts.progress import Progress
 from infra.machine import cores, ports
 from infra.machine.processes import Child, describe_exit, start, tail
+from tasks.prefect_api import surveyed_api
 
 _TIMEOUT = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
 _DEFAULTS = {
@@ -51,9 +52,13 @@ def begin(progress: Progress) -> Callable[[], None]:
 
     Args:
         progress: Hears that it is waited for.
+
+    Raises:
+        PreflightError: None is configured, and Prefect's settings let none be started.
     """
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    surveyed_api()
     start_once = cache(_start)
     if cores.to_spare():
         start_once()
@@ -71,7 +76,7 @@ def _start() -> tuple[Child, int] | None:
     from prefect.settings import get_current_settings
 
     settings = get_current_settings()
-    if settings.api.url or not settings.server.ephemeral.enabled:
+    if settings.api.url:
         return None
     stack = ExitStack()
     # Registered before Prefect registers what sends its last news: that runs first.

@@ -13,14 +13,14 @@ import httpx
 import psutil
 import yaml
 
-from infra.contracts.errors import AssayError, PrefectUnreachable
+from infra.contracts.errors import AssayError, PrefectUnreachable, PreflightError
 from infra.housekeeping.doctor.elsewhere import clock_beside
 from infra.machine import ports
-from infra.preflight.access import prefect_api
 from infra.preflight.findings import Finding, note, ok, problem
+from infra.preflight.prefect_api import answers
+from tasks.prefect_api import required_api
 
 _SECONDS = 4.0
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _POSTGRES = 5432
 """Port of PostgreSQL, unless somebody chose another."""
 
@@ -29,29 +29,21 @@ _DECLARED = Path(__file__).parents[1] / "prefect.yaml"
 
 def look_at_server() -> list[Finding]:
     """Say all that matters of the configured server."""
-    from prefect.settings import get_current_settings
-
-    api = get_current_settings().api
-    if not api.url:
-        text = "none is configured: each run from the command line brings one of its own along"
-        return [ok("Prefect server", text)]
     try:
-        said = prefect_api(api.url)
-    except PrefectUnreachable as error:
+        if (api := required_api()) is None:
+            text = "none is configured: each run from the command line brings one of its own along"
+            return [ok("Prefect server", text)]
+        answer = answers(api)
+    except (PreflightError, PrefectUnreachable) as error:
         return [problem("Prefect server", error)]
-    headers, auth = {}, None
-    if api.key:
-        headers["Authorization"] = f"Bearer {api.key.get_secret_value()}"
-    elif api.auth_string:
-        user, _, password = api.auth_string.get_secret_value().partition(":")
-        auth = httpx.BasicAuth(user, password)
-    loopback = httpx.URL(api.url).host in _LOOPBACK
-    with httpx.Client(
-        base_url=api.url, headers=headers, auth=auth, timeout=_SECONDS, trust_env=not loopback
-    ) as client:
+    said = answer if isinstance(answer, str) else answer.found
+    with api.client(_SECONDS) as client:
         try:
-            findings = [_server(client, said if isinstance(said, str) else said.found)]
-            findings += [_database(client), *_pools(client), *_deployments(client)]
+            if api.cloud:  # which shows neither its version nor its database
+                findings = [ok("Prefect Cloud", said)]
+            else:
+                findings = [_server(client, said), _database(client, here=api.is_here)]
+            findings += [*_pools(client), *_deployments(client)]
         except httpx.HTTPStatusError as error:
             return [problem("Prefect server", _refused(error))]
         except httpx.HTTPError as error:
@@ -103,10 +95,10 @@ def _server(client: httpx.Client, said: str) -> Finding:
     return ok("Prefect server", f"{said}, version {theirs}{clock}")
 
 
-def _database(client: httpx.Client) -> Finding:
+def _database(client: httpx.Client, *, here: bool) -> Finding:
     database = _get(client, "/admin/settings").get("server", {}).get("database", {})
     driver = str(database.get("driver") or "")
-    kind = driver.partition("+")[0] or _open_at(client.base_url)
+    kind = driver.partition("+")[0] or (_open_at(client.base_url) if here else "")
     if kind == "postgresql":
         return ok("Prefect database", "PostgreSQL")
     if kind == "sqlite":
@@ -117,7 +109,7 @@ def _database(client: httpx.Client) -> Finding:
 
 def _open_at(url: httpx.URL) -> str:
     """Return the kind of database that a server of this machine has open; empty if unknown."""
-    if url.host not in _LOOPBACK or (process := ports.listener(url.port or 80)) is None:
+    if (process := ports.listener(url.port or 80)) is None:
         return ""
     with suppress(psutil.Error):
         if any(one.raddr and one.raddr.port == _POSTGRES for one in process.net_connections()):

@@ -15,6 +15,7 @@ from infra.store.run_folder import RunFolder, open_run
 from infra.store.settings import Settings
 from tasks.check_prerequisites import end_with_worker
 from tasks.news import delivered
+from tasks.prefect_api import configured_api
 from tasks.progress import reported_to_prefect
 from tasks.task_page import show
 
@@ -38,7 +39,12 @@ def check_endpoint(spec: EndpointRunSpec) -> tuple[RunFolder, Found, str | None]
     store_format.begin(settings.cache)
     with reported_to_prefect() as progress:
         survey = surveyed_before(spec, settings) or survey_endpoint(
-            spec, settings=settings, progress=progress, fetch_rows=True
+            spec,
+            settings=settings,
+            progress=progress,
+            configured=configured_api,
+            fetch_rows=True,
+            in_flow=True,
         )
         progress.say(f"preflight\n{table(survey.findings)}")
         show(f"```text\n{table(survey.findings)}\n```", "What the run needs, and what is there")

@@ -23,6 +23,7 @@ from infra.store import store_format
 from infra.store.run_folder import RunFolder, open_run
 from infra.store.settings import Settings
 from tasks.news import delivered
+from tasks.prefect_api import configured_api
 from tasks.progress import reported_to_prefect
 from tasks.task_page import show
 
@@ -43,7 +44,12 @@ def check_prerequisites(spec: RunSpec) -> RunFolder:
     store_format.begin(settings.cache)
     with reported_to_prefect() as progress:
         findings = found_before(lambda: (spec, settings, run_key(spec, settings))) or survey(
-            spec, settings=settings, progress=progress, fetch_rows=True, in_flow=True
+            spec,
+            settings=settings,
+            progress=progress,
+            configured=configured_api,
+            fetch_rows=True,
+            in_flow=True,
         )
         findings += replaced(_deployed(), spec)
         progress.say(f"preflight\n{table(findings)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import time
@@ -39,6 +38,7 @@ from infra.store.run_folder import runs_folder
 from infra.store.settings import Settings
 from infra.store.shared import shared_of
 from tasks.outcomes import outcome
+from tasks.prefect_api import configured_api
 from tasks.progress import reported_to_prefect
 
 DEPLOYMENT = "evaluate-candidates/candidates"
@@ -77,7 +77,7 @@ def evaluate_cell(cell: CellSpec, folder: Path, *, deployed: bool, turn: int = 0
 
 def workers_wait() -> bool:
     """Return whether the Prefect server knows the deployment that carries out cells."""
-    if not os.environ.get("PREFECT_API_URL"):
+    if configured_api() is None:
         return False
     with get_client(sync_client=True) as client:
         try:

@@ -14,7 +14,6 @@ from prefect.events import emit_event
 from prefect.events.related import tags_as_related_resources
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
-from prefect.settings import PREFECT_UI_URL
 
 from infra import report
 from infra.contracts.records import ArmResult, Comparison, Report
@@ -26,6 +25,7 @@ from infra.store import history
 from infra.store.run_folder import RunFolder, runs_folder
 from infra.store.settings import Settings
 from tasks.outcomes import Published
+from tasks.prefect_api import ui_address
 from tasks.progress import reported_to_prefect
 
 _LOCAL_UI = "http://127.0.0.1:4200"
@@ -132,4 +132,4 @@ def _run_page() -> str:
 
 def _ui() -> str:
     """Return where the Prefect UI is: on the configured server, or where `make ui` shows it."""
-    return PREFECT_UI_URL.value() or _LOCAL_UI
+    return ui_address() or _LOCAL_UI

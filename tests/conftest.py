@@ -42,6 +42,18 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture
+def no_prefect_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let no Prefect server be configured, whatever one's variables and profile name."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    with temporary_settings(
+        updates={"server.ephemeral.enabled": True}, restore_defaults={PREFECT_API_URL}
+    ):
+        yield
+
+
 class PrintProgress:
     """Progress for tests: pytest shows it when a test fails."""
 

@@ -56,6 +56,8 @@ COMMANDS = {
     "make verify": "make -C {root} -n verify REPORT=.",
     "make deploy": "make -C {root} -n deploy",
     "prefect deployment ls": "{bin}/prefect deployment ls --help",
+    "prefect config view": "{bin}/prefect config view",
+    "prefect cloud login": "{bin}/prefect cloud login --help",
     "git lfs pull": "git lfs version",
     "ulimit -n 65536": "ulimit -n $(ulimit -Hn)",
     "ps -o pid,stat,wchan,cmd -p {}": "ps -o pid,stat,wchan,cmd -p $$",

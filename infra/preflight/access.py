@@ -1,20 +1,16 @@
-"""What is elsewhere: models and rows on a hub, the Prefect API. Asked for, never downloaded.
+"""What is on a hub: models and rows. Asked for, never downloaded.
 
-Nobody but the configured hubs and the configured API is asked, each with a short patience.
+Nobody but the configured hubs is asked, each with a short patience.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import ssl
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import httpx
-
-from infra.contracts.errors import GatedRepository, HubUnreachable, PrefectUnreachable
+from infra.contracts.errors import GatedRepository, HubUnreachable
 from infra.contracts.progress import Silent
 from infra.contracts.specs import CalibrationSpec, DatasetSpec, ModelSpec
 from infra.models.hubs.hub import Listing, Repository, Source, connect, site
@@ -77,40 +73,6 @@ def conversations(spec: CalibrationSpec, settings: Settings) -> tuple[str, bool]
     source: Source = "modelscope" if spec.source == "modelscope" else "huggingface"
     found = _on_a_hub(source, spec.path, spec.revision, settings)
     return found, found.endswith(_HERE)
-
-
-def prefect_api(url: str) -> Finding | str:
-    """Check that the configured Prefect API answers.
-
-    Raises:
-        PrefectUnreachable: It does not.
-    """
-    trusted = os.environ.get("PREFECT_API_SSL_CERT_FILE")
-    shown = "that address"
-    try:
-        parts = urlsplit(url)
-        shown = parts.netloc.rpartition("@")[2] or shown
-        loopback = parts.hostname in ("127.0.0.1", "localhost", "::1")  # which no proxy reaches
-        verify = ssl.create_default_context(cafile=trusted) if trusted else True
-        answer = httpx.get(
-            f"{url.rstrip('/')}/health", timeout=SECONDS, verify=verify, trust_env=not loopback
-        )
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        raise PrefectUnreachable(
-            f"The Prefect API at {shown} does not answer ({type(error).__name__}).",
-            cause="PREFECT_API_URL names it.",
-            remedy="Start it (`make ui`), correct PREFECT_API_URL, or unset it for a run that "
-            "needs no server.",
-        ) from error
-    if answer.is_success:
-        return f"{shown} answers"
-    if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-        return note("Prefect API", f"{shown} answers HTTP {answer.status_code} without a key")
-    raise PrefectUnreachable(
-        f"{shown} answers HTTP {answer.status_code} at PREFECT_API_URL/health.",
-        cause="It is no Prefect API, or one in trouble.",
-        remedy="Set PREFECT_API_URL to the address that ends with /api.",
-    )
 
 
 def hubs(

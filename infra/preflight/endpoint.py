@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -36,10 +36,11 @@ from infra.judging.endpoint import (
 from infra.models import tokenizer as tokenizers
 from infra.models.tokenizer_alone import fetch_tokenizer
 from infra.models.tokenizer_identity import tokenizer_digest
-from infra.preflight import access, embedding, margins, passages, plan, suite
+from infra.preflight import embedding, margins, passages, plan, prefect_api, suite
 from infra.preflight.findings import Finding, look, note, ok, problem, problems
 from infra.preflight.handover import VALID_SECONDS
 from infra.preflight.outlook import outlook_of
+from infra.preflight.prefect_api import PrefectApi
 from infra.report import receipt
 from infra.scoring.frame import encoder, frame
 from infra.store.settings import Settings
@@ -71,7 +72,9 @@ def survey_endpoint(
     *,
     settings: Settings,
     progress: Progress,
+    configured: Callable[[], PrefectApi | None],
     fetch_rows: bool = False,
+    in_flow: bool = False,
 ) -> Survey:
     """Look at everything the evaluation of an endpoint needs, and say what was found.
 
@@ -81,13 +84,16 @@ def survey_endpoint(
         spec: The run.
         settings: Where things are kept.
         progress: Hears about what takes long.
+        configured: Returns the Prefect API that records the run; none where it brings one along.
         fetch_rows: If nothing is missing, also load tasks whose rows are on a hub.
+        in_flow: Prefect carries the run out, so its API was reached: a slow answer refuses nobody.
     """
     whole = Survey()
     say = whole.findings
     with ThreadPoolExecutor(_THREADS) as pool:
         tasks = suite.read(spec.evaluation, settings, progress)
         requests = suite.ask_for_rows(tasks, settings, pool)
+        say.append(prefect_api.looking(configured, in_flow=in_flow)())
         say += _tokenizer(spec, whole, settings, progress)
         if not problems(say):
             say += _found_out(spec, whole, progress)
@@ -379,12 +385,7 @@ def surveyed_before(spec: EndpointRunSpec, settings: Settings) -> Survey | None:
     return given[2] if given[:2] == (spec, settings) else None
 
 
-def prefect_finding(url: str) -> Finding:
-    """Look whether a configured Prefect API answers."""
-    return look("Prefect API", lambda: access.prefect_api(url))
-
-
 __all__: Sequence[str] = (
-    "Survey", "prefect_finding", "rehearse", "suite_of", "survey_endpoint", "survey_handed_over",
+    "Survey", "rehearse", "suite_of", "survey_endpoint", "survey_handed_over",
     "surveyed_before", "tokenizing",
 )  # fmt: skip

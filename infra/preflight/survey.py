@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from infra.contracts.errors import AssayError
 from infra.contracts.progress import Progress
 from infra.contracts.specs import BASELINE, EvaluationSpec, RunSpec
 from infra.models.hubs.hub import connect
@@ -26,12 +24,14 @@ from infra.preflight import (
     margins,
     passages,
     plan,
+    prefect_api,
     suite,
 )
 from infra.preflight.arms import Arms, Models, Talks, conversations_of
 from infra.preflight.equipment import Equipment
-from infra.preflight.findings import Finding, look, note, problems
+from infra.preflight.findings import Finding, look, problems
 from infra.preflight.lines import Lines
+from infra.preflight.prefect_api import PrefectApi
 from infra.report import baseline_pack
 from infra.store.settings import Settings
 from infra.suite import cutting
@@ -44,6 +44,7 @@ def survey(
     *,
     settings: Settings,
     progress: Progress,
+    configured: Callable[[], PrefectApi | None],
     fetch_rows: bool = False,
     in_flow: bool = False,
 ) -> list[Finding]:
@@ -53,12 +54,13 @@ def survey(
         spec: The run.
         settings: Where things are kept.
         progress: Hears about what takes long.
+        configured: Returns the Prefect API that records the run; none where it brings one along.
         fetch_rows: If nothing is missing, also load the tasks whose rows are on a hub, which
             downloads them. Without it nothing is downloaded.
         in_flow: Prefect carries the run out, so its API was reached: a slow answer refuses nobody.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
-        elsewhere = _Elsewhere.ask(spec, settings, progress, pool, in_flow=in_flow)
+        elsewhere = _Elsewhere.ask(spec, settings, progress, pool, configured, in_flow=in_flow)
         there = equipment.look_at(spec, settings)
         with _usable(settings, there) as usable:
             return [*there.findings, *_rest(spec, elsewhere, there, usable, progress, fetch_rows)]
@@ -77,7 +79,14 @@ class _Elsewhere:
 
     @classmethod
     def ask(
-        cls, spec: RunSpec, settings: Settings, progress: Progress, pool: Executor, *, in_flow: bool
+        cls,
+        spec: RunSpec,
+        settings: Settings,
+        progress: Progress,
+        pool: Executor,
+        configured: Callable[[], PrefectApi | None],
+        *,
+        in_flow: bool,
     ) -> _Elsewhere:
         """Ask hubs and the Prefect API."""
         tasks = suite.read(spec.evaluation, settings, progress)
@@ -89,7 +98,7 @@ class _Elsewhere:
             places,
         ):
             connect(hub)  # imports its client: two threads must not do that at once
-        api = pool.submit(look, "Prefect API", _given_api if in_flow else _prefect_api)
+        api = pool.submit(prefect_api.looking(configured, in_flow=in_flow))
         models, talks = arms.ask(spec, settings, pool)
         return cls(
             tasks=tasks,
@@ -191,19 +200,6 @@ def _cut(
         loaded.part, model.folder, model.window, settings=settings, progress=progress,
         trust_remote_code=spec.arms[name].model.trust_remote_code,
     )  # fmt: skip
-
-
-def _prefect_api() -> Finding | str:
-    if url := os.environ.get("PREFECT_API_URL"):
-        return access.prefect_api(url)
-    return "PREFECT_API_URL is not set: Prefect starts a server for the run"
-
-
-def _given_api() -> Finding | str:
-    try:
-        return _prefect_api()
-    except AssayError as error:
-        return note("Prefect API", error.fact)
 
 
 @contextmanager

@@ -28,12 +28,11 @@ def given(url: str, **changes: Any) -> dict[str, Any]:
 @pytest.fixture
 def run(
     own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], no_prefect_server: None,
 ) -> Any:  # fmt: skip
     monkeypatch.setenv("ASSAY_CACHE", str(own_cache))
     monkeypatch.setenv("ASSAY_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("THEIR_KEY", KEY)
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
 
     def refused(spec: dict[str, Any]) -> str:
         path = tmp_path / "spec.json"

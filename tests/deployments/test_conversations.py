@@ -79,13 +79,13 @@ def _worst(table: str) -> str:
 
 @pytest.fixture
 def bench(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Bench:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    no_prefect_server: None,
+) -> Bench:  # fmt: skip
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("ASSAY_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
     return Bench(tmp_path, capsys)
 
 

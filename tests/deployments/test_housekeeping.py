@@ -11,7 +11,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_KEY,
+    PREFECT_API_URL,
+    PREFECT_CLOUD_API_URL,
+    temporary_settings,
+)
 
 from deployments.__main__ import _Terminal, main
 from deployments.server_checks import look_at_server
@@ -182,6 +187,46 @@ def test_a_server_that_wants_a_password_is_a_problem_with_a_remedy() -> None:
             [found] = look_at_server()
         http.shutdown()
     assert found.status == "problem" and "PREFECT_API_AUTH_STRING" in found.remedy
+
+
+def test_of_prefect_cloud_only_what_it_shows_is_asked() -> None:
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            asked.append(self.path)
+            known = self.headers["Authorization"] == "Bearer pnu_known"
+            said = b"[]" if known else b"{}"
+            self.send_response(200 if known else 401)
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        cloud = f"http://127.0.0.1:{http.server_port}/api"
+        url = f"{cloud}/accounts/a/workspaces/b"
+        named = {PREFECT_CLOUD_API_URL: cloud, PREFECT_API_URL: url}
+        with temporary_settings(named | {PREFECT_API_KEY: "pnu_known"}):
+            found = statuses()
+        with temporary_settings(named | {PREFECT_API_KEY: "pnu_other"}):
+            [refused] = look_at_server()
+        http.shutdown()
+    assert found["Prefect Cloud"] == ("ok", f"127.0.0.1:{http.server_port} answers")
+    assert found["work pool assay"] == ("note", "not registered")
+    workspace = "/api/accounts/a/workspaces/b"
+    assert set(asked) == {
+        "/api/me/workspaces", f"{workspace}/work_pools/filter", f"{workspace}/deployments/filter"
+    }  # fmt: skip
+    assert refused.status == "problem" and "prefect cloud login" in refused.remedy
+    assert "pnu_" not in repr(refused)
 
 
 @pytest.mark.parametrize(("level", "news"), [("", True), ("DEBUG", True), ("warning", False)])

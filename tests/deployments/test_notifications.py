@@ -207,7 +207,6 @@ def test_what_is_refused_leaves_what_was_told_before(
 
     before = there()
     assert len(before) == 6
-    monkeypatch.setenv("PREFECT_API_URL", prefect.url)
     with temporary_settings({PREFECT_API_URL: prefect.url}):
         for address in ("", "ftp://somewhere", "http://"):
             monkeypatch.setattr(sys, "stdin", io.StringIO(f"{address}\n"))

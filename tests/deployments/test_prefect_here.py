@@ -114,6 +114,47 @@ def test_none_is_started_where_one_is_configured() -> None:
     assert said.stdout.strip() == "[]"
 
 
+def with_profile(home: Path, cache: Path, *lines: str) -> dict[str, str]:
+    """Write a profile of the user's own; return the variables of somebody who sets none."""
+    (home / "profiles.toml").write_text("\n".join(['active = "mine"', "[profiles.mine]", *lines]))
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    return env | {"PREFECT_HOME": str(home), "ASSAY_CACHE": str(cache)}
+
+
+def refused(command: str, env: dict[str, str]) -> str:
+    said = subprocess.run(
+        [sys.executable, "-m", "deployments", command, "sample"], cwd=ROOT, env=env,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    lines = " ".join((said.stdout + said.stderr).split())
+    assert said.returncode == 2, lines
+    assert lines.count("remedy:") == 1 and "Traceback" not in lines, lines
+    return lines
+
+
+@pytest.mark.parametrize("command", ["run", "preflight"])
+def test_a_server_that_the_profile_names_is_asked_before_anything_is_spent(
+    tmp_path: Path, own_cache: Path, command: str
+) -> None:
+    env = with_profile(
+        tmp_path,
+        own_cache,
+        'PREFECT_API_URL = "http://127.0.0.1:1/api"',
+        'PREFECT_API_KEY = "pnu_mine"',
+    )
+    said = refused(command, env)
+    assert "The Prefect API at 127.0.0.1:1 does not answer" in said
+    assert "pnu_mine" not in said
+
+
+@pytest.mark.parametrize("command", ["run", "preflight"])
+def test_settings_that_let_none_be_started_are_said_before_anything_is_spent(
+    tmp_path: Path, own_cache: Path, command: str
+) -> None:
+    said = refused(command, with_profile(tmp_path, own_cache))
+    assert "No Prefect server is configured, and Prefect's settings let none be started" in said
+
+
 def test_a_server_that_cannot_start_is_said_with_its_last_words(tmp_path: Path) -> None:
     code = (
         "from deployments import prefect_here; from infra.contracts.progress import Silent;"

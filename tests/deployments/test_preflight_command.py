@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nltk.data
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.__main__ import main
 from tests import stub_hub
@@ -89,12 +90,12 @@ def test_nothing_but_the_configured_hub_is_reached_and_nothing_is_downloaded(
     assert statuses["power"] == statuses["prompts"] == "note", done.stdout
 
 
+@pytest.mark.usefixtures("no_prefect_server")
 def test_the_sample_lacks_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in environment(tmp_path, "http://127.0.0.1:9").items():
         monkeypatch.setenv(name, value)
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.chdir(ROOT)
     assert main(["preflight", "sample"]) == 0
     said = capsys.readouterr()
@@ -107,12 +108,12 @@ def test_the_sample_lacks_nothing(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.usefixtures("no_prefect_server")
 def test_of_several_candidates_each_is_looked_at_and_what_they_share_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in environment(tmp_path, "http://127.0.0.1:9").items():
         monkeypatch.setenv(name, value)
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.chdir(ROOT)
     assert main(["preflight", "sample-candidates"]) == 0
     said = capsys.readouterr()
@@ -136,9 +137,9 @@ def test_without_hubs_and_gpu_every_problem_is_in_the_table(
     for name, value in environment(tmp_path, "http://127.0.0.1:9").items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("HF_TOKEN")
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     model = "model.id=Qwen/Qwen2.5-32B-Instruct-AWQ"
-    assert main(["preflight", "qwen2.5-7b-instruct", "--set", model]) == 2
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        assert main(["preflight", "qwen2.5-7b-instruct", "--set", model]) == 2
     said = " ".join(capsys.readouterr().out.split())
     for part in (
         "No NVIDIA GPU",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from infra.stages.run_key import run_key
 from infra.store.settings import Settings
 from tasks.evaluate_cell import _tag
 from tests import small_matrix
-from tests.prefect_server import PREFECT, ROOT, Databases, Prefect, prefect_server
+from tests.chaos.world import await_that
+from tests.prefect_server import DATABASE, PREFECT, ROOT, Databases, Prefect, prefect_server
 
 pytestmark = pytest.mark.e2e
 
@@ -40,6 +43,15 @@ def worker(prefect: Prefect, name: str) -> Iterator[None]:
         except subprocess.TimeoutExpired:  # it ends itself by SIGINT, which a shell may ignore
             running.kill()
             running.wait(60)
+
+
+def named_by_a_profile(prefect: Prefect, home: Path) -> dict[str, str]:
+    """Return the variables of a user whose active profile names the server."""
+    home.mkdir()
+    profile = f'active = "mine"\n[profiles.mine]\nPREFECT_API_URL = "{prefect.url}"\n'
+    (home / "profiles.toml").write_text(profile)
+    variables = {k: v for k, v in prefect.env.items() if k != "PREFECT_API_URL"}
+    return variables | {"PREFECT_HOME": str(home)}
 
 
 def leave_dead(prefect: Prefect, spec: MatrixSpec, cache: Path) -> str:
@@ -96,10 +108,10 @@ def test_cells_run_side_by_side_and_a_matrix_that_was_killed_starts_none_twice(
         dead = leave_dead(prefect, spec, own_cache)
         command = [str(PREFECT.with_name("python")), "-m", "deployments", "run"]
 
-        def start() -> subprocess.Popen[bytes]:
+        def start(env: dict[str, str]) -> subprocess.Popen[bytes]:
             with (home / "matrix.log").open("ab") as log:
                 started = subprocess.Popen(
-                    [*command, str(home / "matrix.json")], cwd=ROOT, env=prefect.env,
+                    [*command, str(home / "matrix.json")], cwd=ROOT, env=env,
                     stdout=log, stderr=subprocess.STDOUT,
                 )  # fmt: skip
             # Last first: whatever fails here, no process is left to a test that counts its own.
@@ -107,14 +119,14 @@ def test_cells_run_side_by_side_and_a_matrix_that_was_killed_starts_none_twice(
             workers.callback(started.kill)
             return started
 
-        killed = start()
+        killed = start(prefect.env)
         wait_for("cells", prefect, lambda: len(cells_of(prefect, dead)) == 2)
         lost = cells_of(prefect, dead)[0]["id"]
         crash(prefect, lost)
         wait_for("another worker's turn", prefect, lambda: len(cells_of(prefect, dead)) == 3)
         killed.send_signal(signal.SIGKILL)
         killed.wait(60)
-        second = start()
+        second = start(named_by_a_profile(prefect, tmp_path / "user"))
         # Neither ends before both run, however long a worker takes to come.
         held = tmp_path / "python.held"
         held.touch()
@@ -134,3 +146,30 @@ def test_cells_run_side_by_side_and_a_matrix_that_was_killed_starts_none_twice(
     ]  # fmt: skip
     assert (report.failed, report.waiting) == ({}, ())
     assert len(list((tmp_path / "runs").glob("small-2*"))) == 2
+
+
+def test_no_worker_is_waited_for_that_asks_another_server(
+    own_cache: Path, prefect_databases: Databases, tmp_path: Path
+) -> None:
+    """Of a database that was used before, the server that a run brings along knows deployments."""
+    spec = tmp_path / "matrix.json"
+    spec.write_text(small_matrix.make(tmp_path).model_dump_json())
+    home = tmp_path / "prefect"
+    home.mkdir()
+    shutil.copy(prefect_databases.registered, home / DATABASE)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    env |= {"PREFECT_HOME": str(home), "DO_NOT_TRACK": "1", "CUDA_VISIBLE_DEVICES": "-1"}
+    log = home / "matrix.log"
+    with log.open("wb") as output, subprocess.Popen(
+        [str(PREFECT.with_name("python")), "-m", "deployments", "run", str(spec)], cwd=ROOT,
+        env=env | {"ASSAY_CACHE": str(own_cache)}, stdout=output, stderr=subprocess.STDOUT,
+    ) as run:  # fmt: skip
+        try:
+            begun = tmp_path / "runs" / "small-matrix" / "cells"
+            await_that(lambda: begun.exists() or run.poll() is not None, 120, "a cell that runs")
+            assert run.poll() is None, log.read_text()
+        finally:
+            run.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                run.wait(30)
+            run.kill()  # one that waits for a worker goes on waiting

@@ -20,6 +20,7 @@ from infra.stages.run_key import run_key
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 from tasks.check_prerequisites import check_prerequisites
+from tasks.prefect_api import configured_api
 from tests.conftest import ROOT
 
 CALIBRATION = ROOT / "infra" / "sample" / "data" / "calibration.jsonl"
@@ -58,7 +59,9 @@ def looked_at(spec: RunSpec) -> tuple[list[Finding], tuple[object, ...]]:
     """Survey as the command line does, and return what it hands over."""
     settings = Settings()
     content = (spec, settings, run_key(spec, settings))
-    return survey(spec, settings=settings, progress=Silent(), fetch_rows=True), content
+    return survey(
+        spec, settings=settings, progress=Silent(), configured=configured_api, fetch_rows=True
+    ), content
 
 
 @pytest.fixture

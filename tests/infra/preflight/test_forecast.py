@@ -47,7 +47,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def settings(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.chdir(ROOT)
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
     return Settings(cache=cache, runs=tmp_path / "runs")
 
 
@@ -295,7 +294,7 @@ def test_the_line_stands_in_the_table(tmp_path: Path, settings: Settings, spec: 
     plain = override(spec, [UNTIMED, "serving.device=cpu"])
     machine = Machine(tmp_path, settings, detect("cpu"))
     machine.ran(plain, COMPILED)
-    found = survey(plain, settings=settings, progress=Silent())
+    found = survey(plain, settings=settings, progress=Silent(), configured=lambda: None)
     (line,) = [one for one in found if one.name == "expected time"]
     assert line.found.startswith("about 2 min 50 s: making 45 s, baseline 1 min 2 s, ")
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,7 +17,6 @@ from infra.contracts.errors import (
     AssayError,
     EnvironmentBuildError,
     NotEnough,
-    PrefectUnreachable,
     PreflightError,
 )
 from infra.contracts.progress import Silent
@@ -314,45 +310,6 @@ def test_rows_from_another_hub_are_requested_there(
         access.rows(source("x", DatasetSpec(path="org/none", source="modelscope")), settings)
 
 
-# The Prefect API
-
-
-@contextmanager
-def answering(status: int) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status if self.path == "/api/health" else 404)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://me:secret@127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def test_the_prefect_api_says_whether_it_is_well() -> None:
-    with answering(200) as url:
-        found = access.prefect_api(f"{url}/api")
-        assert isinstance(found, str) and "secret" not in found
-        with pytest.raises(PrefectUnreachable, match="HTTP 404") as error:
-            access.prefect_api(url)
-        assert "secret" not in str(error.value)
-    with answering(401) as url:
-        unkeyed = access.prefect_api(f"{url}/api")
-        assert isinstance(unkeyed, Finding) and unkeyed.status == "note"
-    with pytest.raises(PrefectUnreachable, match="does not answer"):
-        access.prefect_api(f"{url}/api")
-
-
 # What the run can show
 
 
@@ -458,7 +415,9 @@ def test_rows_that_are_not_here_are_planned_later(
 ) -> None:
     rows = {"README.md": b"# Rows", "data/test.parquet": b"PAR1"}
     hub.repos["datasets/openai/gsm8k"] = stub_hub.Repo(rows)
-    findings = preflight.survey(spec(id="m", source="local"), settings=settings, progress=Silent())
+    findings = preflight.survey(
+        spec(id="m", source="local"), settings=settings, progress=Silent(), configured=lambda: None
+    )
     (said,) = [one for one in findings if one.name == "power"]
     assert said.status == "note"
     assert "gsm8k are downloaded" in said.found and "takes 6,183 rows" in said.found

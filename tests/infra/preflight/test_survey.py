@@ -45,7 +45,6 @@ CACHE = CandidateSpec(
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.chdir(ROOT)
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
     cache = tmp_path / "cache"
     cache.mkdir()
     shared = Settings().environments
@@ -70,7 +69,7 @@ def recipe(name: str, group_size: int, talks: CalibrationSpec = TALKS) -> Candid
 
 
 def survey(spec: RunSpec, settings: Settings) -> dict[str, Finding]:
-    found = preflight.survey(spec, settings=settings, progress=Silent())
+    found = preflight.survey(spec, settings=settings, progress=Silent(), configured=lambda: None)
     lines = {finding.name: finding for finding in found}
     assert len(lines) == len(found), [finding.name for finding in found]
     return lines

@@ -79,11 +79,11 @@ def test_code_of_ones_own_that_fails(code: str, says: str, tmp_path: Path) -> No
         check_code(leaf(NAME, folder))
 
 
+@pytest.mark.usefixtures("no_prefect_server")
 def test_preflight_says_so_before_rows_are_downloaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
     tasks = 'evaluation.tasks=[{"name": "20_newsgroups"}]'
     assert main(["preflight", "sample", "--set", tasks]) == 2
     said = " ".join(capsys.readouterr().out.split())

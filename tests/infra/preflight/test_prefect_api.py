@@ -1,0 +1,87 @@
+"""Whether a Prefect API answers, and what is said of it; nothing that lets in is ever shown."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from infra.contracts.errors import PrefectUnreachable, PreflightError
+from infra.preflight.findings import Finding
+from infra.preflight.prefect_api import PrefectApi, answers, looking
+
+KEY = "pnu_of-nobody"
+
+
+@contextmanager
+def answering(status: int) -> Iterator[str]:
+    """Answer a server's question so, and Prefect Cloud's where the key is its own."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            known = self.headers.get("Authorization") == f"Bearer {KEY}"
+            cloud = 200 if known else 401
+            said = {"/api/health": status, "/cloud/me/workspaces": cloud}.get(self.path, 404)
+            self.send_response(said)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://me:secret@127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_the_prefect_api_says_whether_it_is_well() -> None:
+    with answering(200) as url:
+        found = answers(PrefectApi(f"{url}/api"))
+        assert isinstance(found, str) and "secret" not in found
+        with pytest.raises(PrefectUnreachable, match="HTTP 404") as error:
+            answers(PrefectApi(url))
+        assert "secret" not in str(error.value)
+    with answering(401) as url:
+        unkeyed = answers(PrefectApi(f"{url}/api"))
+        assert isinstance(unkeyed, Finding) and unkeyed.status == "note"
+    gone = PrefectApi(f"{url}/api")
+    with pytest.raises(PrefectUnreachable, match="does not answer"):
+        answers(gone)
+    assert "secret" not in repr(gone)
+
+
+def test_prefect_cloud_is_asked_about_the_key() -> None:
+    with answering(404) as server:
+        url = server.replace("me:secret@", "") + "/cloud"
+        known = PrefectApi(f"{url}/accounts/a", {"Authorization": f"Bearer {KEY}"}, cloud=url)
+        assert KEY not in repr(known)
+        assert answers(known) == f"{known.host} answers"
+        unknown = PrefectApi(f"{url}/accounts/a", {"Authorization": "Bearer other"}, cloud=url)
+        with pytest.raises(PrefectUnreachable, match="refuses the key") as refused:
+            answers(unknown)
+        assert "prefect cloud login" in refused.value.remedy
+        with pytest.raises(PrefectUnreachable, match="answers HTTP 404"):
+            answers(PrefectApi(f"{url}/accounts/a", cloud=f"{url}/elsewhere"))
+
+
+def test_what_is_configured_is_found_out_at_once_and_said_of_each_case() -> None:
+    def none_can_be() -> PrefectApi:
+        raise PreflightError("None is configured.", remedy="Configure one.")
+
+    absent = PrefectApi("http://127.0.0.1:9/api")
+    assert looking(none_can_be, in_flow=False)().status == "problem"
+    assert looking(lambda: None, in_flow=False)().status == "ok"
+    assert looking(lambda: absent, in_flow=False)().status == "problem"
+    assert looking(lambda: absent, in_flow=True)().status == "note"
+    asked: list[int] = []
+    looking(lambda: asked.append(threading.get_ident()), in_flow=False)  # type: ignore[arg-type,func-returns-value]
+    assert asked == [threading.get_ident()]
