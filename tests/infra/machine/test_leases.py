@@ -388,7 +388,7 @@ def stranger(bench: Bench, **environment: str) -> Iterator[psutil.Process]:
         ["sleep", "600"], start_new_session=True, env=bench.marked.env | environment
     ) as popen:
         process = psutil.Process(popen.pid)
-        while process.name() != "sleep":
+        while process.name() != "sleep" or not process.environ():  # its name comes first
             time.sleep(0.01)
         try:
             yield process
