@@ -229,8 +229,10 @@ def begun(
     """
     with contextlib.ExitStack() as stack:
         found = here()
+        # All else stays as it is there: its temporary folder is its own.
+        told = {name: env[name] for name in secrets}
         there = found and stack.enter_context(
-            found.taken(loads, env={k: v for k, v in env.items() if k not in secrets})
+            found.taken(loads, env={k: v for k, v in env.items() if k not in told})
         )
         child, seconds = None, 0.0
         # Told now, one that comes to nothing would take the server with it.
@@ -241,7 +243,7 @@ def begun(
             # It may have ended just now.
             with contextlib.suppress(OSError):
                 child = stack.enter_context(
-                    there.go_on(command, arguments, env=env, log=log, lease=lease)
+                    there.go_on(command, arguments, env=told, log=log, lease=lease)
                 )
         if child is None:
             child, seconds = stack.enter_context(start(command, log=log, env=env, lease=lease)), 0.0

@@ -116,7 +116,7 @@ def test_what_was_loaded_goes_on_with_what_it_is_told(bench: Bench) -> None:
             heard = bench.heard()
             assert seconds == 1.5
             assert heard["told"]["arguments"] == ["--port", "1"]
-            assert heard["told"]["environment"]["SECRET"] == "hidden"
+            assert heard["told"]["environment"] == {"SECRET": "hidden"}, "TMPDIR is its own"
             (process,) = psutil.Process(child.pid).children()
             assert process.pid == heard["pid"]
             assert "hidden" not in " ".join([*process.cmdline(), *process.environ().values()])
