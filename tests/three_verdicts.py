@@ -28,6 +28,7 @@ from infra.contracts.specs import (
     VerdictSpec,
 )
 from infra.judging import comparison
+from infra.judging.pairing import RunRows
 from infra.judging.verdict import decide
 from infra.machine.device import detect
 from infra.machine.environments import ensure
@@ -128,7 +129,7 @@ def main() -> None:
             one.name: evaluation.result(one.name, baseline=baseline) for one in spec.candidates
         }
         for what, other in others.items():
-            found = comparison.compare(baseline, other, work, verdict.confidence)
+            found = comparison.compare(baseline, other, RunRows(work), verdict.confidence)
             judged = decide(found, verdict, what=what)
             print(f"\n{judged.headline}")
             for reason in judged.reasons:

@@ -15,7 +15,7 @@ from typing import Any
 from infra.contracts.errors import ComparisonError
 from infra.contracts.records import ArmResult, Comparison, MetricValue, Pooled, TaskScores
 from infra.judging.asked import by_question
-from infra.judging.pairing import RowPair, paired_rows
+from infra.judging.pairing import RowPair, RunRows
 from infra.judging.sequential import pooled_so_far
 from infra.store.content import write_atomically
 from infra.suite.metrics import is_corpus
@@ -51,7 +51,7 @@ def answered_of(baseline: ArmResult, candidate: ArmResult, folder: Path, into: s
 
 
 def pooled(
-    baseline: ArmResult, candidate: ArmResult, found: Comparison, folder: Path
+    baseline: ArmResult, candidate: ArmResult, found: Comparison, run: RunRows
 ) -> Pooled | None:
     """Return the effect over all rows, for a verdict that may be looked at before the last row.
 
@@ -63,7 +63,7 @@ def pooled(
         baseline: The arm as it came, over the rows that were answered.
         candidate: The arm that was quantized.
         found: The comparison of both.
-        folder: The run's folder.
+        run: The rows of both.
 
     Returns:
         The effect over the tasks that the comparison pools; none if it pools none.
@@ -77,7 +77,7 @@ def pooled(
     rows = [
         step
         for task in fixed.tasks
-        for step in steps(baseline.tasks[task], candidate.tasks[task], folder)
+        for step in steps(baseline.tasks[task], candidate.tasks[task], run)
     ]
     anytime = pooled_so_far(rows, fixed.tasks, fixed.confidence)
     return anytime.model_copy(
@@ -213,7 +213,7 @@ def _stderr(metric: str, rows: Sequence[Row]) -> float | None:
     return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
-def steps(baseline: TaskScores, candidate: TaskScores, folder: Path) -> Iterator[float]:
+def steps(baseline: TaskScores, candidate: TaskScores, run: RunRows) -> Iterator[float]:
     """Yield candidate minus baseline of each question of a task: -1, 0 or 1, good is up.
 
     Of one that is asked several times, the mean.
@@ -223,7 +223,7 @@ def steps(baseline: TaskScores, candidate: TaskScores, folder: Path) -> Iterator
     """
     metric = baseline.primary_metric
     better = 1 if baseline.metrics[metric].higher_is_better else -1
-    pairs = paired_rows(baseline, candidate, folder)
+    pairs = run.paired(baseline, candidate)
     for asked in by_question(pairs) or [[pair] for pair in pairs]:
         found = [_step(pair, baseline.name, metric) for pair in asked]
         yield better * sum(found) / len(found)

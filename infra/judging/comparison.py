@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from statistics import fmean
 from typing import Literal, Protocol, TypeAlias
 
@@ -26,7 +25,7 @@ from infra.judging import statistics
 from infra.judging.asked import by_question
 from infra.judging.chance import Guessing, guessing, recovery
 from infra.judging.corpus import corpus_effect
-from infra.judging.pairing import RowPair, paired_rows, same_tokenizer
+from infra.judging.pairing import RowPair, RunRows, same_tokenizer
 from infra.judging.statistics import Effect
 from infra.suite.metrics import in_points, is_corpus
 from infra.suite.rows import Row
@@ -86,7 +85,7 @@ class Compared:
 def compare(
     baseline: ArmResult,
     candidate: ArmResult,
-    folder: Path,
+    rows: RunRows,
     confidence: float = statistics.CONFIDENCE,
     rules: Rules | None = None,
     margins: Mapping[str, float] | None = None,
@@ -98,7 +97,7 @@ def compare(
     Args:
         baseline: The arm as it came.
         candidate: The arm that is held against it.
-        folder: The run's folder, which holds the sample rows of both.
+        rows: Of both arms.
         confidence: Of every interval; see `VerdictSpec`.
         rules: Of another version, for a report that it made; none takes this one's.
         margins: Those by metric, as `VerdictSpec` has them. A primary metric without points that
@@ -108,7 +107,7 @@ def compare(
     Raises:
         ComparisonError: The arms were not evaluated alike; names the task and the field.
     """
-    found = compare_tasks(baseline.tasks, candidate.tasks, folder, confidence, rules, margins)
+    found = compare_tasks(baseline.tasks, candidate.tasks, rows, confidence, rules, margins)
     size_ratio = candidate.checkpoint.size_bytes / baseline.checkpoint.size_bytes
     return Comparison(**dict(found), size_ratio=size_ratio)
 
@@ -116,7 +115,7 @@ def compare(
 def compare_tasks(
     baseline: Mapping[str, TaskScores],
     candidate: Mapping[str, TaskScores],
-    folder: Path,
+    rows: RunRows,
     confidence: float = statistics.CONFIDENCE,
     rules: Rules | None = None,
     margins: Mapping[str, float] | None = None,
@@ -126,7 +125,7 @@ def compare_tasks(
     Args:
         baseline: Task → what the one arm scored.
         candidate: The same of the arm that is held against it.
-        folder: See `compare`, as the others.
+        rows: Of both arms.
         confidence: Of every interval.
         rules: Of another version.
         margins: Those by metric.
@@ -145,7 +144,7 @@ def compare_tasks(
     compared: list[Compared] = []
     differ: dict[str, int] = {}
     for name, scores in baseline.items():
-        pairs = paired_rows(scores, candidate[name], folder)
+        pairs = rows.paired(scores, candidate[name])
         if not same_tokenizer(scores, candidate[name]):
             differ[name] = sum(
                 pair.baseline.prompt_hash != pair.candidate.prompt_hash for pair in pairs
@@ -155,7 +154,7 @@ def compare_tasks(
 
 
 def compare_against(
-    name: str, arms: Mapping[str, ArmResult], spec: RunSpec, folder: Path
+    name: str, arms: Mapping[str, ArmResult], spec: RunSpec, rows: RunRows
 ) -> Comparison | None:
     """Return a candidate beside the other one that it is held against as well.
 
@@ -163,7 +162,7 @@ def compare_against(
         name: Of the candidate.
         arms: Every arm that has a result.
         spec: The run.
-        folder: The run's folder, which holds the sample rows of both.
+        rows: Of the arms.
 
     Returns:
         The comparison; none if it is held against no other, or that has no result.
@@ -175,7 +174,7 @@ def compare_against(
     if other is None or other not in arms:
         return None
     verdict = spec.judged_verdict
-    return compare(arms[other], arms[name], folder, verdict.confidence, margins=verdict.margins)
+    return compare(arms[other], arms[name], rows, verdict.confidence, margins=verdict.margins)
 
 
 def combine(compared: Sequence[Compared], confidence: float) -> RowComparison:
@@ -233,7 +232,7 @@ def _pooled(compared: Sequence[Compared], confidence: float) -> Pooled | None:
 def _compare_task(
     baseline: TaskScores,
     candidate: TaskScores,
-    pairs: list[RowPair],
+    pairs: Sequence[RowPair],
     parent: str | None,
     how: _How,
 ) -> Iterator[Compared]:
@@ -241,7 +240,8 @@ def _compare_task(
     for metric in sorted(both, key=lambda name: name != baseline.primary_metric):
         yield _compare_metric(baseline, candidate, metric, pairs, parent, how)
     for name, subtask in baseline.subtasks.items():
-        members = [pair for pair in pairs if pair.baseline.task in _leaves(subtask)]
+        leaves = _leaves(subtask)
+        members = [pair for pair in pairs if pair.baseline.task in leaves]
         yield from _compare_task(subtask, candidate.subtasks[name], members, baseline.name, how)
 
 
@@ -255,7 +255,7 @@ def _compare_metric(
     baseline: TaskScores,
     candidate: TaskScores,
     metric: str,
-    pairs: list[RowPair],
+    pairs: Sequence[RowPair],
     parent: str | None,
     how: _How,
 ) -> Compared:
@@ -318,13 +318,14 @@ def _compare_metric(
         changed=sum(pair.differs(metric) for pair in pairs),
         primary=primary,
     )
-    documents = frozenset(pair.baseline.question for pair in pairs)
-    return Compared(compared, found, documents if decides(compared) else frozenset())
+    if not decides(compared):
+        return Compared(compared, found)
+    return Compared(compared, found, frozenset(pair.baseline.question for pair in pairs))
 
 
 def _carrying(
-    metric: str, values: tuple[MetricValue, MetricValue], pairs: list[RowPair]
-) -> list[RowPair]:
+    metric: str, values: tuple[MetricValue, MetricValue], pairs: Sequence[RowPair]
+) -> Sequence[RowPair]:
     """Return the pairs that a metric is of: some of them, where both arms declare to be of these.
 
     Whether a row carries it must not depend on what was answered: a metric of other rows in the

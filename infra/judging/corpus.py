@@ -18,7 +18,7 @@ from infra.judging.statistics import CORPUS, Effect, paired_totals, randomizatio
 from infra.judging.statistics.totals import Score
 
 if TYPE_CHECKING:
-    from infra.judging.statistics.totals import Array
+    from infra.judging.statistics.accelerated import Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ from infra.contracts.progress import Progress
 from infra.contracts.records import ArmResult, TaskScores, Verdict
 from infra.contracts.specs import VerdictSpec
 from infra.judging import answered_rows, comparison
+from infra.judging.pairing import RunRows
 from infra.judging.sequential import lower_limits
 from infra.judging.verdict import decide
 from infra.store.content import code_digest, digest_file, digest_of
@@ -166,13 +167,16 @@ class Rounds:
         other = self.baseline.model_copy(update={"tasks": dict(tasks)})
         with TemporaryDirectory(prefix="assay-round-") as name:
             baseline = answered_rows.answered_of(self.baseline, other, self.run, into=name)
+            rows = RunRows(self.run)
             found = comparison.compare(
-                baseline, other, self.run, self.verdict.confidence, margins=self.verdict.margins
+                baseline, other, rows, self.verdict.confidence, margins=self.verdict.margins
             )
-            pooled = answered_rows.pooled(baseline, other, found, self.run)
+            pooled = answered_rows.pooled(baseline, other, found, rows)
             if pooled is None:
                 return None
-            guarded = all(self._within(baseline.tasks[t], other.tasks[t]) for t in pooled.tasks)
+            guarded = all(
+                self._within(baseline.tasks[task], other.tasks[task], rows) for task in pooled.tasks
+            )
         verdict = decide(
             found.model_copy(update={"pooled": pooled}),
             self.verdict,
@@ -185,9 +189,9 @@ class Rounds:
         certain = guarded if verdict.status == "PASS" else verdict.status == "FAIL" and lost
         return verdict if certain else None
 
-    def _within(self, baseline: TaskScores, candidate: TaskScores) -> bool:
+    def _within(self, baseline: TaskScores, candidate: TaskScores, rows: RunRows) -> bool:
         """Return whether so few rows say enough about one task."""
-        limit = lower_limits([*answered_rows.steps(baseline, candidate, self.run)], _GUARD)[-1]
+        limit = lower_limits([*answered_rows.steps(baseline, candidate, rows)], _GUARD)[-1]
         own = self.verdict.own_margin(baseline.name, baseline.primary_metric)
         return bool(100 * limit > -(self.verdict.task_margin_points if own is None else own))
 

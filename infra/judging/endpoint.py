@@ -17,7 +17,7 @@ from infra.contracts.records.endpoint import EarlierRun, EndpointReport, Interva
 from infra.contracts.specs import EndpointRunSpec, EvaluationSpec
 from infra.judging import power
 from infra.judging.comparison import Rules, compare_tasks
-from infra.judging.pairing import paired_rows
+from infra.judging.pairing import RunRows, paired_rows
 from infra.judging.statistics import CONFIDENCE
 from infra.judging.statistics.alone import mean_alone
 from infra.judging.verdict import decide
@@ -198,8 +198,8 @@ def compared(
     """
     verdict = spec.judged_verdict
     return compare_tasks(
-        _with_tokenizer(baseline), _with_tokenizer(endpoint), folder, verdict.confidence, rules,
-        verdict.margins,
+        _with_tokenizer(baseline), _with_tokenizer(endpoint), RunRows(folder), verdict.confidence,
+        rules, verdict.margins,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,13 +14,17 @@ from infra.contracts.records import ArmResult, Comparison, TaskScores
 from infra.contracts.specs import BASELINE, RunSpec
 from infra.conversations.calibration import load_tokenizer
 from infra.judging import answered_rows, comparison, functions, gaps, noise, reliability, repeats
-from infra.judging.pairing import same_tokenizer
+from infra.judging.pairing import RunRows, same_tokenizer, uncollected
+from infra.machine.ticker import Ticker
 from infra.models.tokenizer_differences import differences
 from infra.models.tokenizer_identity import identity
 from infra.probes import fidelity
 from infra.probes.fidelity.lengths import lengths
 
 _Part = TypeVar("_Part")
+
+_PATIENCE = 2.0
+"""Seconds after which it is told what is being done, and how long it took so far."""
 
 
 def compare(
@@ -43,56 +48,55 @@ def compare(
         repeat: The baseline, evaluated a second time, where a noise floor is wanted.
         spec: The run.
         folder: The run's folder, which holds rows and readings of all of them.
-        progress: Hears what is left out.
+        progress: Hears what is left out, and what takes longer than two seconds.
 
     Raises:
         ComparisonError: The arms were not evaluated alike.
     """
-    whole = baseline
-    if spec.verdict.early_stop:
-        baseline = answered_rows.answered_of(
-            whole, candidate, folder, answered_rows.SAMPLES.format(name)
+    began, now = time.monotonic(), "scores"
+
+    def tell() -> None:
+        what = f"comparing {name} with the baseline: {now}"
+        progress.update(what, round(time.monotonic() - began), None, "s")
+
+    with Ticker(_PATIENCE, tell), uncollected():
+        whole, rows, confidence = baseline, RunRows(folder), spec.judged_verdict.confidence
+        if spec.verdict.early_stop:
+            baseline = answered_rows.answered_of(
+                whole, candidate, folder, answered_rows.SAMPLES.format(name)
+            )
+        scores = comparison.compare(
+            baseline, candidate, rows, confidence, margins=spec.verdict.margins
         )
-    scores = comparison.compare(
-        baseline, candidate, folder, spec.judged_verdict.confidence, margins=spec.verdict.margins
-    )
-    if spec.verdict.early_stop:
-        pooled = answered_rows.pooled(baseline, candidate, scores, folder)
-        scores = scores.model_copy(update={"pooled": pooled})
-    for arm, result in ((BASELINE, baseline), (name, candidate)):
-        for task, metric in _left_out(result.tasks.values()):
-            progress.say(f"{task}: {metric} is no number in {arm} and is not compared")
-    own = baseline.checkpoint.path  # of a baseline from elsewhere there may be no folder here
-    tokenizer = load_tokenizer(
-        own if own.is_dir() else candidate.checkpoint.path,
-        trust_remote_code=spec.baseline.model.trust_remote_code,
-    )
-    return scores.model_copy(
-        update={
-            "noise": (
-                _optional("no noise floor", partial(noise.floor, whole, repeat, folder), progress)
-                if repeat
-                else None
-            ),
-            "reliability": reliability.compare(baseline, candidate, folder),
-            "functions": functions.compare(
-                baseline, candidate, folder, spec.judged_verdict.confidence
-            ),
-            "repeats": repeats.compare(baseline, candidate, folder, spec.judged_verdict.confidence),
-            "gaps": gaps.compare(baseline, candidate, folder, spec.judged_verdict.confidence),
-            "fidelity": (
-                _optional(
-                    "no fidelity",
-                    partial(fidelity.compare, baseline.reading, candidate.reading, folder),
-                    progress,
-                )
-                if baseline.reading and candidate.reading
-                else None
-            ),
-            "lengths": lengths(baseline, candidate, folder, tokenizer),
-            "tokenizer_differs": _tokenizers(baseline, candidate, name, spec),
+        if spec.verdict.early_stop:
+            pooled = answered_rows.pooled(baseline, candidate, scores, rows)
+            scores = scores.model_copy(update={"pooled": pooled})
+        for arm, result in ((BASELINE, baseline), (name, candidate)):
+            for task, metric in _left_out(result.tasks.values()):
+                progress.say(f"{task}: {metric} is no number in {arm} and is not compared")
+        own = baseline.checkpoint.path  # of a baseline from elsewhere there may be no folder here
+        tokenizer = load_tokenizer(
+            own if own.is_dir() else candidate.checkpoint.path,
+            trust_remote_code=spec.baseline.model.trust_remote_code,
+        )
+        parts: dict[str, Callable[[], object]] = {
+            "reliability": partial(reliability.compare, baseline, candidate, rows),
+            "functions": partial(functions.compare, baseline, candidate, rows, confidence),
+            "repeats": partial(repeats.compare, baseline, candidate, rows, confidence),
+            "gaps": partial(gaps.compare, baseline, candidate, rows, confidence),
+            "lengths": partial(lengths, baseline, candidate, rows.of, tokenizer),
+            "tokenizer_differs": partial(_tokenizers, baseline, candidate, name, spec),
         }
-    )
+        if repeat:
+            floor = partial(noise.floor, whole, repeat, rows)
+            parts["noise"] = partial(_optional, "no noise floor", floor, progress)
+        if baseline.reading and candidate.reading:
+            near = partial(fidelity.compare, baseline.reading, candidate.reading, folder)
+            parts["fidelity"] = partial(_optional, "no fidelity", near, progress)
+        found = {}
+        for now, make in parts.items():
+            found[now] = make()
+    return scores.model_copy(update=found)
 
 
 def _tokenizers(

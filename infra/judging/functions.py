@@ -8,27 +8,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import fmean
 
 from infra.contracts.records import ArmResult
 from infra.contracts.records.functions import CallPart, FunctionCalls, OfferedFunctions
 from infra.judging import statistics
 from infra.judging.asked import by_question
-from infra.judging.pairing import RowPair, paired_rows
+from infra.judging.pairing import RowPair, RunRows
 from infra.scoring.ways import ASKS, TOOLS
-from infra.suite.rows import read_rows
 
 
 def compare(
-    baseline: ArmResult, candidate: ArmResult, folder: Path, confidence: float
+    baseline: ArmResult, candidate: ArmResult, rows: RunRows, confidence: float
 ) -> dict[str, FunctionCalls]:
     """Return both arms beside each other, for each task with functions.
 
     Args:
         baseline: The arm as it came.
         candidate: The arm that is held against it.
-        folder: The run's folder, which holds the sample rows of both.
+        rows: Of both arms.
         confidence: Of every interval.
 
     Raises:
@@ -36,10 +34,10 @@ def compare(
     """
     found = {}
     for name, task in baseline.tasks.items():
-        first = next(read_rows(folder / task.samples, name), None)
+        first = next(iter(rows.of(task)), None)
         if first is None or first.doc.get(ASKS) != TOOLS:
             continue
-        pairs = paired_rows(task, candidate.tasks[name], folder)
+        pairs = rows.paired(task, candidate.tasks[name])
         found[name] = calls_of(pairs, task.primary_metric, confidence)
     return found
 

@@ -6,20 +6,18 @@ equal tokens may change places. Flips between baseline and candidate are read be
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from infra.contracts.errors import ComparisonError
 from infra.contracts.records import ArmResult, NoiseFloor, NoiseTask, TaskScores
-from infra.judging.pairing import paired_rows
+from infra.judging.pairing import RunRows
 
 
-def floor(baseline: ArmResult, repeat: ArmResult, folder: Path) -> NoiseFloor:
+def floor(baseline: ArmResult, repeat: ArmResult, rows: RunRows) -> NoiseFloor:
     """Return how the rows of the baseline and of its repeat differ.
 
     Args:
         baseline: The first evaluation.
         repeat: The second one.
-        folder: The run's folder, which holds the sample rows of both.
+        rows: Of both.
 
     Raises:
         ComparisonError: They are of different models, or of different tasks.
@@ -39,15 +37,15 @@ def floor(baseline: ArmResult, repeat: ArmResult, folder: Path) -> NoiseFloor:
         )
     return NoiseFloor(
         tasks={
-            name: _of_task(scores, repeat.tasks[name], folder)
+            name: _of_task(scores, repeat.tasks[name], rows)
             for name, scores in baseline.tasks.items()
         }
     )
 
 
-def _of_task(first: TaskScores, second: TaskScores, folder: Path) -> NoiseTask:
+def _of_task(first: TaskScores, second: TaskScores, rows: RunRows) -> NoiseTask:
     metric = first.primary_metric
-    pairs = paired_rows(first, second, folder)
+    pairs = rows.paired(first, second)
     better = 1 if first.metrics[metric].higher_is_better else -1
     steps = [
         better * (other - one)

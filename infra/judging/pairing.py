@@ -7,7 +7,10 @@ the arms have tokenizers of their own.
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -36,8 +39,81 @@ class RowPair:
         )
 
 
-def paired_rows(baseline: TaskScores, candidate: TaskScores, folder: Path) -> list[RowPair]:
-    """Return the rows of one task in both arms, joined, in the baseline's order.
+class RunRows:
+    """The rows of a run's arms: each file is read once, and each two arms are joined once.
+
+    All that is compared of two arms goes over the same rows. They are held as long as this is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Read nothing yet.
+
+        Args:
+            folder: The run's folder; `samples` is below it.
+        """
+        self._folder = folder
+        self._read: dict[str, list[Row]] = {}
+        self._joined: dict[tuple[str, str, bool], list[RowPair]] = {}
+
+    def of(self, scores: TaskScores) -> Sequence[Row]:
+        """Return the rows of one task in one arm, in the order of the file.
+
+        Raises:
+            ComparisonError: They cannot be read.
+        """
+        if scores.samples not in self._read:
+            with uncollected():
+                path = self._folder / scores.samples
+                self._read[scores.samples] = [*read_rows(path, scores.name)]
+        return self._read[scores.samples]
+
+    def paired(self, baseline: TaskScores, candidate: TaskScores) -> Sequence[RowPair]:
+        """Return the rows of one task in both arms, joined, in the baseline's order.
+
+        Args:
+            baseline: Scores of the one arm.
+            candidate: Scores of the other.
+
+        Raises:
+            ComparisonError: The arms differ in a condition, or a row has no partner.
+        """
+        words_count = same_tokenizer(baseline, candidate)
+        _require_same_conditions(baseline, candidate, words_count)
+        key = baseline.samples, candidate.samples, words_count
+        if key not in self._joined:
+            self._joined[key] = self._join(baseline, candidate, words_count)
+        if words_count and baseline.questions != candidate.questions:
+            _refuse(baseline.name, "questions", baseline.questions, candidate.questions)
+        return self._joined[key]
+
+    def _join(
+        self, baseline: TaskScores, candidate: TaskScores, words_count: bool
+    ) -> list[RowPair]:
+        left, right = (
+            _keyed(scores, self.of(scores), words_count) for scores in (baseline, candidate)
+        )
+        if left.keys() != right.keys():
+            _refuse_rows(baseline.name, left, right, words_count)
+        return [RowPair(row, right[key]) for key, row in left.items()]
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Look for no garbage while the block runs.
+
+    Among rows there is none, and looking through all that they hold takes longer than to read them.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def paired_rows(baseline: TaskScores, candidate: TaskScores, folder: Path) -> Sequence[RowPair]:
+    """Return the rows of one task in both arms, of which nothing else is wanted.
 
     Args:
         baseline: Scores of the one arm.
@@ -47,15 +123,7 @@ def paired_rows(baseline: TaskScores, candidate: TaskScores, folder: Path) -> li
     Raises:
         ComparisonError: The arms differ in a condition, or a row has no partner.
     """
-    words_count = same_tokenizer(baseline, candidate)
-    _require_same_conditions(baseline, candidate, words_count)
-    left = _keyed(baseline, folder, words_count)
-    right = _keyed(candidate, folder, words_count)
-    if left.keys() != right.keys():
-        _refuse_rows(baseline.name, left, right, words_count)
-    if words_count and baseline.questions != candidate.questions:
-        _refuse(baseline.name, "questions", baseline.questions, candidate.questions)
-    return [RowPair(row, right[key]) for key, row in left.items()]
+    return RunRows(folder).paired(baseline, candidate)
 
 
 def same_tokenizer(baseline: TaskScores, candidate: TaskScores) -> bool:
@@ -97,17 +165,17 @@ def _require_same_conditions(
 _Key: TypeAlias = tuple[Any, ...]
 
 
-def _keyed(scores: TaskScores, folder: Path, words_count: bool) -> dict[_Key, Row]:
+def _keyed(scores: TaskScores, read: Iterable[Row], words_count: bool) -> dict[_Key, Row]:
     """Return the rows by what identifies them; that of a document that comes twice is its turn.
 
     Args:
         scores: Of the task.
-        folder: The run's folder.
+        read: Its rows.
         words_count: Whether the words of the prompt belong to what identifies a row.
     """
     turns: Counter[_Key] = Counter()
     rows = {}
-    for row in read_rows(folder / scores.samples, scores.name):
+    for row in read:
         words = row.prompt_hash if words_count else ""
         key = (row.task, row.doc_hash, words, row.target_hash, row.repeat)
         rows[*key, turns[key]] = row

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 from infra.contracts.records import ArmResult, TaskScores
 from infra.contracts.records.reliability import (
@@ -21,7 +20,8 @@ from infra.contracts.records.reliability import (
     TaskReliability,
 )
 from infra.judging.choices import named_right
-from infra.suite.rows import Row, choice_likelihoods, read_rows
+from infra.judging.pairing import RunRows
+from infra.suite.rows import Row, choice_likelihoods
 
 _JUDGED = ("acc", "log_loss")
 """Metrics that take choices by their probabilities alone."""
@@ -30,20 +30,20 @@ _ORDERS = ("ab", "ba")
 _FIRST, _SECOND = 0, 1
 
 
-def compare(baseline: ArmResult, candidate: ArmResult, folder: Path) -> dict[str, TaskReliability]:
+def compare(baseline: ArmResult, candidate: ArmResult, rows: RunRows) -> dict[str, TaskReliability]:
     """Return how sure and how right both arms are, for each task that is judged by probabilities.
 
     Args:
         baseline: The arm as it came.
         candidate: The arm that is held against it.
-        folder: The run's folder, which holds the sample rows of both.
+        rows: Of both arms.
 
     Raises:
         ComparisonError: The rows cannot be read.
     """
     found = {}
     for name, task in baseline.tasks.items():
-        sides = [_side(one, folder) for one in (task, candidate.tasks[name])]
+        sides = [_side(one, rows) for one in (task, candidate.tasks[name])]
         if all(sides):
             (one, places), (other, other_places) = sides  # type: ignore[misc]
             found[name] = TaskReliability(
@@ -55,11 +55,11 @@ def compare(baseline: ArmResult, candidate: ArmResult, folder: Path) -> dict[str
     return found
 
 
-def _side(task: TaskScores, folder: Path) -> tuple[Reliability, Positions | None] | None:
+def _side(task: TaskScores, run: RunRows) -> tuple[Reliability, Positions | None] | None:
     name, _, filter_name = task.primary_metric.partition(",")
     if name not in _JUDGED:
         return None
-    rows = list(read_rows(folder / task.samples, task.name))
+    rows = run.of(task)
     found = [_shares(row, filter_name) for row in rows]
     if not rows or not all(found):
         return None

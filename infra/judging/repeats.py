@@ -10,27 +10,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 from infra.contracts.records import ArmResult, TaskScores
 from infra.contracts.records.repeats import PassAt, Steadiness, TaskRepeats
 from infra.judging import statistics
 from infra.judging.asked import by_question
-from infra.judging.pairing import RowPair, paired_rows
+from infra.judging.pairing import RowPair, RunRows
 
 _EACH = 4
 """Up to so many k are all told; beyond, those twice as large as the one before, and the last."""
 
 
 def compare(
-    baseline: ArmResult, candidate: ArmResult, folder: Path, confidence: float
+    baseline: ArmResult, candidate: ArmResult, rows: RunRows, confidence: float
 ) -> dict[str, TaskRepeats]:
     """Return what both arms show of each task whose questions are asked several times.
 
     Args:
         baseline: The arm as it came.
         candidate: The arm that is held against it.
-        folder: The run's folder, which holds the sample rows of both.
+        rows: Of both arms.
         confidence: Of the intervals, two-sided.
 
     Raises:
@@ -40,7 +39,7 @@ def compare(
     for name, scores in baseline.tasks.items():
         if "sampling" not in scores.conditions:
             continue
-        asked = by_question(paired_rows(scores, candidate.tasks[name], folder))
+        asked = by_question(rows.paired(scores, candidate.tasks[name]))
         if asked and (of := _of_task(scores, asked, confidence)) is not None:
             found[name] = of
     return found

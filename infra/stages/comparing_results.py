@@ -15,6 +15,7 @@ from infra.contracts.records import RowComparison, TaskScores, Verdict
 from infra.contracts.records.verdict_file import VerdictFile
 from infra.contracts.specs import VerdictSpec
 from infra.judging.comparison import compare_tasks
+from infra.judging.pairing import RunRows
 from infra.judging.statistics.effects import binary_effect
 from infra.judging.statistics.paired import PairedCounts
 from infra.judging.verdict import decide
@@ -99,7 +100,9 @@ def compare_results(
             )
             for arm, results, others in zip(_ARMS, found, reversed(found), strict=True)
         )
-        comparison = compare_tasks(one, other, Path(folder), spec.confidence, margins=spec.margins)
+        comparison = compare_tasks(
+            one, other, RunRows(Path(folder)), spec.confidence, margins=spec.margins
+        )
     verdict = decide(comparison, spec, what=name)
     _require_enough(comparison, verdict, spec)
     sources = [result.source for results in found for result in results.values()]

@@ -23,6 +23,7 @@ from infra.conversations import overlap
 from infra.judging import answered_rows, gate
 from infra.judging.comparison import change_name, compare_against
 from infra.judging.family import together
+from infra.judging.pairing import RunRows
 from infra.judging.power import planned
 from infra.judging.verdict import decide
 from infra.machine.device import detect
@@ -116,7 +117,7 @@ def _judged(
         comparison=comparison,
         verdict=verdict_of(name, comparison, spec, margin, baseline),
         answered=answered,
-        against=compare_against(name, arms, spec, run.path),
+        against=compare_against(name, arms, spec, RunRows(run.path)),
         overlap=overlap.of_run(
             {
                 name: (row.doc for row in read_rows(run.path / scores.samples, name))

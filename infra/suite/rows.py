@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -32,7 +33,7 @@ Documents: TypeAlias = Mapping[str, Collection[int]]
 """Task without subtasks → numbers of the documents to evaluate, at least one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Row:
     """One document, answered by one arm."""
 
@@ -67,13 +68,13 @@ class Row:
     repeat: int | None = None
     """Which of its repeats, from 0; none of a question that is asked once."""
 
-    @property
+    @cached_property
     def subject(self) -> tuple[str, str]:
         """What the question is about, as finely as the rows say."""
         named = (self.doc[column] for column in _SUBJECTS if self.doc.get(column))
         return self.task, str(next(named, ""))
 
-    @property
+    @cached_property
     def question(self) -> str:
         """Return what tells a question in whatever task, and in whatever words, it is asked."""
         return question_of(self.doc, self.doc_hash)
@@ -92,8 +93,10 @@ class Row:
         value = self.metrics.get(metric)
         if not isinstance(value, int | float):
             return None
-        ends = (end for end in (0.0, 1.0) if abs(value - end) <= _FLOAT_NOISE)
-        return next(ends, float(value))
+        for end in (0.0, 1.0):
+            if abs(value - end) <= _FLOAT_NOISE:
+                return end
+        return float(value)
 
     def answer(self, metric: str) -> Any:
         """Return what a metric judged: a text, or the index of the likeliest choice."""
@@ -106,7 +109,8 @@ class Row:
 _OPTIONAL = ("finish_reason", "repeat")
 """What rows of earlier versions do not have."""
 
-_REQUIRED = tuple(name for name in Row.__slots__ if name not in _OPTIONAL)
+_COLUMNS = tuple(field.name for field in fields(Row))
+_REQUIRED = tuple(name for name in _COLUMNS if name not in _OPTIONAL)
 
 
 def question_of(doc: Mapping[str, Any], doc_hash: str) -> str:
@@ -132,10 +136,9 @@ def choice_likelihoods(filtered: Any) -> list[float] | None:
     """Return the choices' log-likelihoods (nats), or none if this is no multiple choice."""
     if not isinstance(filtered, list) or not filtered:
         return None
-    if not all(isinstance(item, list) and len(item) == 2 for item in filtered):
-        return None
-    if not all(isinstance(greedy, bool) for _, greedy in filtered):
-        return None
+    for item in filtered:
+        if not isinstance(item, list) or len(item) != 2 or not isinstance(item[1], bool):
+            return None
     return [float(likelihood) for likelihood, _ in filtered]
 
 
@@ -154,7 +157,7 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 
 
 def _columns(row: Row) -> tuple[str, ...]:
-    return Row.__slots__ if row.repeat is not None else Row.__slots__[:-1]
+    return _COLUMNS if row.repeat is not None else _COLUMNS[:-1]
 
 
 def row_of(value: Mapping[str, Any]) -> Row:

@@ -11,6 +11,7 @@ from infra.contracts.records import ArmResult, MetricValue, Report
 from infra.contracts.specs import VerdictSpec
 from infra.judging.comparison import change_name, compare
 from infra.judging.family import together
+from infra.judging.pairing import RunRows
 from infra.judging.verdict import decide
 from tests.infra.made_runs import make_row, make_run, of_pair, score, write_rows
 
@@ -49,7 +50,7 @@ def judged(made: Report, folder: Path) -> Report:
     """Return a run of one candidate, compared and judged once more."""
     spec = made.spec.judged_verdict
     found = compare(
-        made.arms["baseline"], made.arms["quantized"], folder, spec.confidence,
+        made.arms["baseline"], made.arms["quantized"], RunRows(folder), spec.confidence,
         margins=spec.margins,
     )  # fmt: skip
     found = together({"quantized": found})["quantized"]

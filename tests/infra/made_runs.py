@@ -40,6 +40,7 @@ from infra.contracts.specs import (
 from infra.judging import gaps, gate, repeats
 from infra.judging.comparison import change_name, compare, compare_against
 from infra.judging.family import together
+from infra.judging.pairing import RunRows
 from infra.judging.verdict import decide
 from infra.store.content import digest_of
 from infra.suite.rows import questions_digest, row_of
@@ -107,14 +108,14 @@ def make_run(
     confidence = spec.judged_verdict.confidence
     compared = together(
         {
-            name: compare(arms["baseline"], arm, folder, confidence).model_copy(
+            name: compare(arms["baseline"], arm, RunRows(folder), confidence).model_copy(
                 update={
                     **(
-                        {"gaps": gaps.compare(arms["baseline"], arm, folder, confidence)}
+                        {"gaps": gaps.compare(arms["baseline"], arm, RunRows(folder), confidence)}
                         if with_gaps
                         else {}
                     ),
-                    "repeats": repeats.compare(arms["baseline"], arm, folder, confidence),
+                    "repeats": repeats.compare(arms["baseline"], arm, RunRows(folder), confidence),
                 }
             )
             for name, arm in arms.items()
@@ -127,7 +128,7 @@ def make_run(
             verdict=decide(
                 comparison, spec.verdict, candidates=candidates, what=change_name(spec, name)
             ),
-            against=compare_against(name, arms, spec, folder),
+            against=compare_against(name, arms, spec, RunRows(folder)),
         )
         for name, comparison in compared.items()
     }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 from infra.contracts.records import (
     ArmResult,
@@ -23,7 +24,7 @@ from infra.judging import statistics
 from infra.judging.choices import UNITS
 from infra.judging.gaps.predicting import Chance, chances, slope
 from infra.judging.gaps.reading import ChoiceRow, ahead, choice_rows
-from infra.judging.pairing import paired_rows
+from infra.judging.pairing import RunRows
 
 CLOSEST = 20
 """Rows kept of every task."""
@@ -40,38 +41,31 @@ class _Read:
 
 
 def compare(
-    baseline: ArmResult, candidate: ArmResult, folder: Path, confidence: float
+    baseline: ArmResult, candidate: ArmResult, run: RunRows, confidence: float
 ) -> ChoiceGaps | None:
     """Return how close choices are in both arms; none if no task takes the best of its choices.
 
     Args:
         baseline: The arm as it came.
         candidate: The arm that is held against it.
-        folder: The run's folder, which holds the sample rows of both.
+        run: The rows of both.
         confidence: Of every interval and range.
 
     Raises:
         ComparisonError: The arms were not evaluated alike; names the task and the field.
     """
     read: dict[str, _Read] = {}
-    tasks: dict[str, TaskGaps] = {}
+    metrics: dict[str, str] = {}
     for name, scores in baseline.tasks.items():
         metric = _metric(scores)
-        pairs = paired_rows(scores, candidate.tasks[name], folder) if metric else []
+        pairs = run.paired(scores, candidate.tasks[name]) if metric else []
         rows, left_out = choice_rows(pairs, metric)
-        if not rows:
-            continue
-        one = _Read(rows, left_out, chances(rows), UNITS[metric.partition(",")[0]])
-        read[name] = one
-        tasks[name] = TaskGaps(
-            **dict(_gaps(one, confidence)), metric=metric, slope=slope(rows), closest=_closest(one)
-        )
-    if not tasks:
+        if rows:
+            metrics[name] = metric
+            unit = UNITS[metric.partition(",")[0]]
+            read[name] = _Read(rows, left_out, chances(rows), unit)
+    if not read:
         return None
-    if len(tasks) == 1:
-        [alone] = tasks.values()
-        fields = {field: getattr(alone, field) for field in Gaps.model_fields}
-        return ChoiceGaps(confidence=confidence, tasks=tasks, whole=Gaps(**fields))
     units = {one.unit for one in read.values()}
     together = _Read(
         rows=[row for one in read.values() for row in one.rows],
@@ -79,7 +73,17 @@ def compare(
         chances=[chance for one in read.values() for chance in one.chances],
         unit=units.pop() if len(units) == 1 else "",
     )
-    return ChoiceGaps(confidence=confidence, tasks=tasks, whole=_gaps(together, confidence))
+    # Nearly all of the time is numpy's, which computes side by side.
+    with ThreadPoolExecutor() as pool:
+        wanted = [*read.values(), *([together] if len(read) > 1 else [])]
+        found = [*pool.map(partial(_gaps, confidence=confidence), wanted)]
+    tasks = {
+        name: TaskGaps(
+            **dict(of), metric=metrics[name], slope=slope(one.rows), closest=_closest(one)
+        )
+        for (name, one), of in zip(read.items(), found, strict=False)
+    }
+    return ChoiceGaps(confidence=confidence, tasks=tasks, whole=found[-1])
 
 
 def _metric(scores: TaskScores) -> str:

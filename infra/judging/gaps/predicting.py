@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -21,6 +22,9 @@ FEWEST = 10
 _MOST = 10_000
 """Rows whose noise is taken, evenly spaced over the task: time grows with their number. Of tasks of
 more than twice as many rows the range is a little too narrow."""
+
+_AT_A_TIME = 2**15
+"""Rows by noises that are looked at together."""
 
 _ROUNDING = 1e-9
 """Of what a choice is worth: ties are no flips, on no machine."""
@@ -136,40 +140,42 @@ def _counts(
 
     count = len(rows[0].baseline)
     a = np.array(factors)
-    b = np.array([_centred(row.baseline) for row in rows]).T
-    # Noise that is spread less than a row's gap changes nothing there: rows in the order of their
-    # gaps, and of each noise only those that it can reach.
+    line = a * np.array([_centred(row.baseline) for row in rows]).T
     reach = a * np.array([row.gap for row in rows])
-    order = np.argsort(reach, kind="stable")
-    a, b, reach = a[order], b[:, order], reach[order]
-    slack = float(np.abs(a - factor).max())
-    own = {places[n]: at for at, n in enumerate(order)}
-    ordered = [rows[n] for n in order]
-    pick, every = np.array([row.pick for row in ordered]), np.arange(len(rows))
-    right = np.array([[choice in (row.right or ()) for row in ordered] for choice in range(count)])
-    was_right = np.array([row.was_right for row in ordered])
+    at = np.full(len(everyone), -1)
+    at[[*places]] = np.arange(len(rows))
+    own = at[[*partners]]
+    other = np.array([_centred(everyone[j].baseline[:count]) for j in partners]).T
+    noisy = np.array([_centred(everyone[j].candidate[:count]) for j in partners]).T
+    noise, slack = noisy - factor * other, np.abs(a - factor).max() * np.ptp(other, axis=0)
     changed, flips = np.zeros(len(rows)), np.zeros(len(rows))
-    line = a * b
-    for j in partners:
-        other = np.array(_centred(everyone[j].baseline[:count]))
-        noisy = np.array(_centred(everyone[j].candidate[:count]))
-        spread = np.ptp(noisy - factor * other) + slack * np.ptp(other) + _ROUNDING
-        n = int(np.searchsorted(reach, spread, side="right"))
-        # a b_i + e_j, where e_j is what is left of j's c by the a that is without i.
-        worth = line[:, :n] + (noisy[:, None] - a[:n] * other[:, None])
-        moved = np.flatnonzero(worth.max(axis=0) - worth[pick[:n], every[:n]] > _ROUNDING)
-        moved = moved[moved != own.get(j, -1)]
-        changed[moved] += 1
-        # What is right by another choice than the baseline's answer, or by none, has flipped.
-        lead = _ahead(worth[:, moved], right[:, moved])
-        flips[moved] += np.where(was_right[moved], lead < -_ROUNDING, lead > _ROUNDING)
-    back = np.argsort(order, kind="stable")
-    return changed[back], flips[back]
+    for (pick, right, was_right), members in _alike(rows).items():
+        # Noise that lifts no choice above the answer by a row's gap changes nothing there: rows in
+        # the order of their gaps, and of each noise only those that it can reach.
+        mine = np.array(members)[np.argsort(reach[members], kind="stable")]
+        spread = noise.max(axis=0) - noise[pick] + slack + _ROUNDING
+        reached = np.searchsorted(reach[mine], spread, side="right")
+        order = np.argsort(-reached, kind="stable")
+        while len(order) and (most := reached[order[0]]):
+            near = mine[:most]
+            taken, order = np.split(order, [max(1, _AT_A_TIME // most)])
+            # a b_i + e_j, where e_j is what is left of j's c by the a that is without i.
+            worth = line[:, None, near] + (noisy[:, taken, None] - a[near] * other[:, taken, None])
+            moved = worth.max(axis=0) - worth[pick] > _ROUNDING
+            moved &= own[taken, None] != near
+            changed[near] += moved.sum(axis=0)
+            if 0 < len(right) < count:
+                # What is right by another choice than the baseline's answer has flipped.
+                best, rest = worth[[*right]], np.delete(worth, right, axis=0)
+                lead = best.max(axis=0) - rest.max(axis=0)
+                moved &= lead < -_ROUNDING if was_right else lead > _ROUNDING
+                flips[near] += moved.sum(axis=0)
+    return changed, flips
 
 
-def _ahead(worth: Array, some: NDArray[np.bool_]) -> Array:
-    """Return as `reading.ahead`, column by column."""
-    import numpy as np
-
-    best = np.where(some, worth, -np.inf).max(axis=0)
-    return np.asarray(best - np.where(some, -np.inf, worth).max(axis=0))
+def _alike(rows: Sequence[ChoiceRow]) -> dict[tuple[int, tuple[int, ...], bool], list[int]]:
+    """Return the places of rows that were answered alike, and have the same right choices."""
+    found = defaultdict[tuple[int, tuple[int, ...], bool], list[int]](list)
+    for place, row in enumerate(rows):
+        found[row.pick, tuple(sorted(row.right or ())), row.was_right].append(place)
+    return found

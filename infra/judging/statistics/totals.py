@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from infra.judging.statistics.accelerated import RESAMPLES, accelerated_limits
 
-    Array: TypeAlias = NDArray[np.float64]
+if TYPE_CHECKING:
+    from infra.judging.statistics.accelerated import Array
 
 Score: TypeAlias = Callable[["Array"], "Array"]
 """Totals, along the last axis → what they score."""
@@ -22,7 +21,6 @@ RANDOMIZATION = (
     "paired randomization test (Fisher 1935, Pitman 1937), arms swapped within rows 9,999 times"
 )
 
-RESAMPLES = 9_999
 _FEWEST = 10
 _SEED = 1937
 """Fixed, so that the same rows always give the same numbers."""
@@ -44,11 +42,9 @@ def paired_totals(
 ) -> list[tuple[float, float]] | None:
     """Return bootstrap intervals for the other arm's score minus the one's.
 
-    Rows are drawn with both arms' parts, and the scores made of what was drawn: bias-corrected and
-    accelerated, B. Efron (1987), "Better bootstrap confidence intervals", Journal of the American
-    Statistical Association 82, 171-185; for corpus scores P. Koehn (2004), "Statistical
-    significance tests for machine translation evaluation", EMNLP. As SciPy's, whose jackknife takes
-    the square of the rows in time; totals without one row are found at once.
+    Rows are drawn with both arms' parts, and the scores made of what was drawn: for corpus scores
+    P. Koehn (2004), "Statistical significance tests for machine translation evaluation", EMNLP.
+    Bias-corrected and accelerated, see `accelerated_limits`.
 
     Args:
         one: A line for each row: its parts of the totals.
@@ -61,7 +57,6 @@ def paired_totals(
         spread.
     """
     import numpy as np
-    from scipy.stats import norm
 
     rows, width = one.shape
     if rows < _FEWEST:
@@ -81,19 +76,14 @@ def paired_totals(
     found, observed = differences(drawn), differences(both.sum(axis=0))
     without_one = differences(both.sum(axis=0) - both)
     pull = without_one.mean() - without_one
-    spread = float((pull**2).sum())
-    if spread == 0 or not np.isfinite(found).all() or not np.isfinite(without_one).all():
+    if not pull.any() or not np.isfinite(found).all() or not np.isfinite(without_one).all():
         return None
-    bias = norm.ppf(((found < observed).mean() + (found <= observed).mean()) / 2)
-    acceleration = float((pull**3).sum()) / (6 * spread**1.5)
     limits = []
     for confidence in confidences:
-        tails = bias + norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
-        places = norm.cdf(bias + tails / (1 - acceleration * tails))
-        if not np.isfinite(places).all():
+        ends = accelerated_limits(found, float(observed), pull, confidence)
+        if ends is None:
             return None
-        low, high = np.quantile(found, places)
-        limits.append((float(low), float(high)))
+        limits.append(ends)
     return limits if all(low < high for low, high in limits) else None
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from statistics import fmean, median
-from typing import Any
+from typing import Any, TypeAlias
 
 from infra.contracts.records import AnswerLengths, ArmResult, Side, TaskScores, TokensPerRight
 from infra.scoring.ways import texts_of
 from infra.suite.metrics import in_points
-from infra.suite.rows import read_rows
+from infra.suite.rows import Row
 
 _AT_A_TIME = 1024
 """Answers that are made into tokens at a time."""
@@ -20,9 +19,11 @@ _AT_A_TIME = 1024
 _DRAWS, _SEED, _TAIL = 2000, 20260101, 0.025
 """Of the bootstrap, and the share beyond each end of its interval: 95 % lie within."""
 
+RowsOf: TypeAlias = Callable[[TaskScores], Iterable[Row]]
+
 
 def lengths(
-    baseline: ArmResult, candidate: ArmResult, folder: Path, tokenizer: Any
+    baseline: ArmResult, candidate: ArmResult, rows_of: RowsOf, tokenizer: Any
 ) -> dict[str, dict[Side, AnswerLengths]]:
     """Return the lengths of both arms' answers, of every task that lets the model write.
 
@@ -32,25 +33,25 @@ def lengths(
     Args:
         baseline: The arm as it came.
         candidate: The arm that is held against it.
-        folder: The run's folder, which holds the sample rows of both.
+        rows_of: Returns the rows of a task in one arm.
         tokenizer: Of the model; both arms have the same.
     """
     arms: dict[Side, ArmResult] = {"baseline": baseline, "candidate": candidate}
     found: dict[str, dict[Side, AnswerLengths]] = {}
     for arm, result in arms.items():
         for name, scores in result.tasks.items():
-            if measured := _measured(scores, folder, tokenizer):
+            if measured := _measured(scores, rows_of(scores), tokenizer):
                 found.setdefault(name, {})[arm] = measured
     return found
 
 
-def _measured(scores: TaskScores, folder: Path, tokenizer: Any) -> AnswerLengths | None:
+def _measured(scores: TaskScores, rows: Iterable[Row], tokenizer: Any) -> AnswerLengths | None:
     texts: list[str] = []
     marks: list[float | None] = []
     written_of: list[int] = []
     questions: list[tuple[str, int]] = []
     endless = 0
-    for row in read_rows(folder / scores.samples, scores.name):
+    for row in rows:
         written = [text for one in _written(row.responses) for text in texts_of(row.doc, one)]
         texts += written
         endless += bool(written and row.truncated)

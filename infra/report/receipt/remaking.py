@@ -14,6 +14,7 @@ from infra.contracts.specs import BASELINE
 from infra.judging import answered_rows, functions, gaps, gate, noise, reliability, repeats
 from infra.judging.comparison import Rules, change_name, compare, compare_against, decides
 from infra.judging.family import together
+from infra.judging.pairing import RunRows
 from infra.judging.verdict import decide
 from infra.probes import fidelity
 from infra.report.receipt.checks import Checked, checked, counted
@@ -88,7 +89,7 @@ def check_comparison(report: Report, folder: Path) -> tuple[Checked, Again]:
 def _against(pair: Pair, folder: Path) -> Iterator[str]:
     """Yield where a candidate beside another one is not what their rows give."""
     try:
-        again = compare_against(pair.name, pair.report.arms, pair.spec, folder)
+        again = compare_against(pair.name, pair.report.arms, pair.spec, RunRows(folder))
     except NOT_MADE as error:
         yield f"{pair.name}: beside {pair.change.against} it cannot be made again: {error!r:.300}"
     else:
@@ -98,6 +99,7 @@ def _against(pair: Pair, folder: Path) -> Iterator[str]:
 
 def _compared(pair: Pair, folder: Path, rules: Rules | None) -> Comparison:
     baseline, candidate = pair.baseline, pair.candidate
+    rows = RunRows(folder)
     found: dict[str, Any] = {}
     if pair.comparison.noise is not None:
         # Of tasks that were stopped early the pair holds the rows that both arms answered.
@@ -107,22 +109,22 @@ def _compared(pair: Pair, folder: Path, rules: Rules | None) -> Comparison:
         repeat = _arm(folder, _REPEAT)
         if repeat is None:
             raise FileNotFoundError(f"the repeat of the baseline, {_REPEAT[0]}")
-        found["noise"] = noise.floor(first, repeat, folder)
+        found["noise"] = noise.floor(first, repeat, rows)
     # Without one although both were read: the readings could not be compared, which was said.
     if pair.comparison.fidelity and baseline.reading and candidate.reading:
         found["fidelity"] = fidelity.compare(baseline.reading, candidate.reading, folder)
     spec = pair.spec.judged_verdict
     if pair.comparison.reliability:
-        found["reliability"] = reliability.compare(baseline, candidate, folder)
+        found["reliability"] = reliability.compare(baseline, candidate, rows)
     if pair.comparison.functions:
-        found["functions"] = functions.compare(baseline, candidate, folder, spec.confidence)
+        found["functions"] = functions.compare(baseline, candidate, rows, spec.confidence)
     if pair.comparison.repeats:
-        found["repeats"] = repeats.compare(baseline, candidate, folder, spec.confidence)
+        found["repeats"] = repeats.compare(baseline, candidate, rows, spec.confidence)
     if pair.comparison.gaps is not None:  # earlier versions had none
-        found["gaps"] = gaps.compare(baseline, candidate, folder, spec.confidence)
-    scores = compare(baseline, candidate, folder, spec.confidence, rules, spec.margins)
+        found["gaps"] = gaps.compare(baseline, candidate, rows, spec.confidence)
+    scores = compare(baseline, candidate, rows, spec.confidence, rules, spec.margins)
     if pair.spec.verdict.early_stop:
-        found["pooled"] = answered_rows.pooled(baseline, candidate, scores, folder)
+        found["pooled"] = answered_rows.pooled(baseline, candidate, scores, rows)
     return scores.model_copy(update=found)
 
 

@@ -19,6 +19,7 @@ from infra.contracts.records import (
 )
 from infra.contracts.specs import VerdictSpec
 from infra.judging.comparison import compare, decisive, effect
+from infra.judging.pairing import RunRows
 from infra.judging.statistics import TANGO, PairedCounts, paired_proportions
 from infra.judging.verdict import decide
 from infra.suite import rows as suite_rows
@@ -63,7 +64,7 @@ def _arms_of(
         path = f"samples/{'baseline' if arm is arms[0] else 'candidate'}/t.jsonl"
         write_rows(folder / path, rows)
         results.append(arm.model_copy(update={"tasks": {"t": score("t", rows, path)}}))
-    return compare(results[0], results[1], folder)
+    return compare(results[0], results[1], RunRows(folder))
 
 
 def _rows(
@@ -99,7 +100,7 @@ def test_lower_is_better(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> N
         value = scores.metrics["f1,none"].model_copy(update={"higher_is_better": False})
         scores = scores.model_copy(update={"metrics": {"f1,none": value}})
         results.append(arm.model_copy(update={"tasks": {"t": scores}}))
-    comparison = compare(results[0], results[1], tmp_path)
+    comparison = compare(results[0], results[1], RunRows(tmp_path))
     metric = comparison.metrics[0]
     assert (metric.lost, metric.gained) == (15, 5)
     assert metric.low is not None
@@ -133,7 +134,7 @@ def test_a_score_that_is_no_mean_of_rows_has_no_interval(
         **candidate.tasks["gsm8k"].metrics,
         "exact_match,strict-match": value.model_copy(update={"value": value.value + 1e-3}),
     }
-    comparison = compare(baseline, _task(candidate, "gsm8k", metrics=metrics), tmp_path)
+    comparison = compare(baseline, _task(candidate, "gsm8k", metrics=metrics), RunRows(tmp_path))
     metric = comparison.metrics[0]
     assert (metric.task, metric.low, metric.high, metric.p_value) == ("gsm8k", None, None, None)
     assert "not the mean" in metric.method
@@ -151,7 +152,7 @@ def test_rows_without_a_number_have_no_interval(
 
     for arm in arms:
         _edit(tmp_path, arm.tasks["gsm8k"], bleu)
-    metric = compare(*arms, tmp_path).metrics[0]
+    metric = compare(*arms, RunRows(tmp_path)).metrics[0]
     assert metric.low is None
     assert metric.unit == "value"
     assert (metric.lost, metric.gained) == (0, 0)
@@ -176,7 +177,7 @@ def test_a_metric_of_some_rows_is_compared_on_these(
                            aggregation="mean")  # fmt: skip
         scores = scores.model_copy(update={"metrics": {**scores.metrics, "part,none": part}})
         results.append(arm.model_copy(update={"tasks": {"t": scores}}))
-    found = {one.metric: one for one in compare(results[0], results[1], tmp_path).metrics}
+    found = {one.metric: one for one in compare(results[0], results[1], RunRows(tmp_path)).metrics}
     whole, part_of_it = found["right,none"], found["part,none"]
     assert whole.pairs == 90
     assert (part_of_it.pairs, part_of_it.low is not None) == ((30, True) if same else (90, False))
@@ -188,7 +189,7 @@ def test_a_metric_of_some_rows_is_compared_on_these(
 
 def test_identical_arms(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
     baseline, _ = arms
-    comparison = compare(baseline, baseline, tmp_path)
+    comparison = compare(baseline, baseline, RunRows(tmp_path))
     for metric in comparison.metrics:
         assert (metric.difference, metric.lost, metric.gained, metric.changed) == (0, 0, 0, 0)
         assert metric.low is not None
@@ -233,7 +234,7 @@ def test_lower_is_better_counts_as_a_loss_in_all(
         value = scores.metrics["f1,none"].model_copy(update={"higher_is_better": False})
         scores = scores.model_copy(update={"metrics": {"f1,none": value}})
         results.append(arm.model_copy(update={"tasks": {"t": scores}}))
-    comparison = compare(results[0], results[1], tmp_path)
+    comparison = compare(results[0], results[1], RunRows(tmp_path))
     assert comparison.pooled is not None
     assert comparison.pooled.difference == pytest.approx(-0.25)
     assert comparison.pooled.high < 0
@@ -244,7 +245,7 @@ def test_the_same_questions_in_two_tasks_are_one_evidence(
     tmp_path: Path, arms: tuple[ArmResult, ArmResult]
 ) -> None:
     baseline, candidate = arms
-    alone = compare(baseline, candidate, tmp_path)
+    alone = compare(baseline, candidate, RunRows(tmp_path))
     name = "gpqa_main_zeroshot"
     twice = [
         arm.model_copy(update={"tasks": {
@@ -253,7 +254,7 @@ def test_the_same_questions_in_two_tasks_are_one_evidence(
         }})
         for arm in arms
     ]  # fmt: skip
-    pooled = compare(*twice, tmp_path).pooled
+    pooled = compare(*twice, RunRows(tmp_path)).pooled
     single = next(metric for metric in alone.metrics if metric.task == name)
     assert pooled is not None
     assert pooled.rows == 2 * single.pairs
@@ -283,7 +284,7 @@ def test_the_same_questions_in_other_documents_are_one_evidence(
                 write_rows(tmp_path / path, rows)
                 tasks[task] = score(task, rows, path)
             results.append(arm.model_copy(update={"tasks": tasks}))
-        return compare(results[0], results[1], tmp_path)
+        return compare(results[0], results[1], RunRows(tmp_path))
 
     same, other = together("Which is number {}? "), together("Which is not number {}?")
     task = same.metrics[0]
@@ -321,14 +322,17 @@ def test_a_pass_over_other_tasks_says_nothing_of_one_that_breaks_what_is_declare
     tmp_path: Path, arms: tuple[ArmResult, ArmResult]
 ) -> None:
     wide = VerdictSpec(margin_points=40, task_margin_points=50)
-    assert decide(compare(arms[0], arms[0], tmp_path), wide, what="Quantization").status == "PASS"
+    assert (
+        decide(compare(arms[0], arms[0], RunRows(tmp_path)), wide, what="Quantization").status
+        == "PASS"
+    )
 
     def beyond(rows: list[Row]) -> None:
         rows[7]["metrics"]["exact_match,strict-match"] = 1.01
 
     name, metric = "gsm8k", "exact_match,strict-match"
     _edit(tmp_path, arms[0].tasks[name], beyond)
-    found = compare(arms[0], arms[0], tmp_path)
+    found = compare(arms[0], arms[0], RunRows(tmp_path))
     assert found.pooled is not None
     assert name not in found.pooled.tasks
     verdict = decide(found, wide, what="Quantization")
@@ -360,7 +364,7 @@ def test_a_unit_that_is_declared_counts_in_whichever_arm(
         if place in declared:
             scores = _declared(scores, unit="points", aggregation="mean")
         pair.append(arm.model_copy(update={"tasks": {"t": scores}}))
-    found = compare(pair[0], pair[1], tmp_path)
+    found = compare(pair[0], pair[1], RunRows(tmp_path))
     assert found.metrics[0].unit == "points"
     assert found.pooled is not None
 
@@ -379,7 +383,7 @@ def test_a_score_of_all_rows_together_is_no_mean_even_where_it_equals_one(
         write_rows(tmp_path / f"{place}.jsonl", rows)
         scores = _declared(score("t", rows, f"{place}.jsonl"), unit="points", aggregation="corpus")
         pair.append(arm.model_copy(update={"tasks": {"t": scores}}))
-    metric = compare(pair[0], pair[1], tmp_path).metrics[0]
+    metric = compare(pair[0], pair[1], RunRows(tmp_path)).metrics[0]
     assert metric.low is None
     assert "by its definition" in metric.method
 
@@ -396,7 +400,7 @@ def test_arms_that_declare_a_metric_in_other_ways_are_refused(
         for arm, value in zip(arms, (one, other), strict=True)
     )
     with pytest.raises(ComparisonError, match=f"gsm8k differs in {field} of exact_match"):
-        compare(baseline, candidate, tmp_path)
+        compare(baseline, candidate, RunRows(tmp_path))
 
 
 @pytest.mark.parametrize(("right", "status"), [(0.5, "INCONCLUSIVE"), (0.95, "PASS")])
@@ -452,7 +456,7 @@ def test_subjects_are_clusters(tmp_path: Path, arms: tuple[ArmResult, ArmResult]
 
 
 def test_above_chance(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
-    comparison = compare(*arms, tmp_path)
+    comparison = compare(*arms, RunRows(tmp_path))
     for metric in decisive(comparison):
         baseline, candidate = metric.baseline.value, metric.candidate.value
         guess = 0.0 if metric.task == "gsm8k" else 0.25
@@ -464,7 +468,7 @@ def test_above_chance(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None
 
 
 def test_another_confidence(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
-    usual, less = compare(*arms, tmp_path), compare(*arms, tmp_path, 0.8)
+    usual, less = compare(*arms, RunRows(tmp_path)), compare(*arms, RunRows(tmp_path), 0.8)
     assert usual.pooled is not None
     assert less.pooled is not None
     assert less.pooled.confidence == less.metrics[0].confidence == 0.8
@@ -484,11 +488,11 @@ def test_rows_of_other_conditions_are_refused(
         "fewshot_as_multiturn": False, "system_instruction": None, "seed": 1234,
     }  # fmt: skip
     baseline = _task(arms[0], "gsm8k", conditions=alike)
-    compare(baseline, _task(arms[1], "gsm8k", conditions=alike), tmp_path)
-    compare(baseline, arms[1], tmp_path)  # scores kept by an earlier version
+    compare(baseline, _task(arms[1], "gsm8k", conditions=alike), RunRows(tmp_path))
+    compare(baseline, arms[1], RunRows(tmp_path))  # scores kept by an earlier version
     other = _task(arms[1], "gsm8k", conditions={**alike, field: value}, n=10)
     with pytest.raises(ComparisonError, match=f"gsm8k differs in {field}: ") as refused:
-        compare(baseline, other, tmp_path)
+        compare(baseline, other, RunRows(tmp_path))
     assert refused.value.field == field
 
 
@@ -510,7 +514,7 @@ def test_other_conditions_are_refused(
     baseline, candidate = arms
     other = 99 if field in ("num_fewshot", "n") else "other"
     with pytest.raises(ComparisonError) as refused:
-        compare(baseline, _task(candidate, "gsm8k", **{field: other}), tmp_path)
+        compare(baseline, _task(candidate, "gsm8k", **{field: other}), RunRows(tmp_path))
     assert refused.value.task == "gsm8k"
     assert refused.value.field == field
     assert f"gsm8k differs in {field}" in str(refused.value)
@@ -524,7 +528,7 @@ def test_subtask_of_another_version_is_refused(
     name = f"{GROUP}_stem"
     subtasks[name] = subtasks[name].model_copy(update={"version": "2.0"})
     with pytest.raises(ComparisonError, match=f"{name} differs in version"):
-        compare(baseline, _task(candidate, GROUP, subtasks=subtasks), tmp_path)
+        compare(baseline, _task(candidate, GROUP, subtasks=subtasks), RunRows(tmp_path))
 
 
 @pytest.mark.parametrize("field", ["doc_hash", "prompt_hash", "target_hash"])
@@ -533,7 +537,7 @@ def test_another_row_is_refused(
 ) -> None:
     _edit(tmp_path, arms[1].tasks["gsm8k"], lambda rows: rows[7].update({field: "f" * 64}))
     with pytest.raises(ComparisonError, match=f"gsm8k differs in {field} of document 7") as refused:
-        compare(*arms, tmp_path)
+        compare(*arms, RunRows(tmp_path))
     assert refused.value.field == field
 
 
@@ -554,16 +558,20 @@ def _in_other_words(rows: list[Row]) -> None:
 def test_the_same_questions_in_other_words_are_compared_where_tokenizers_differ(
     tmp_path: Path, arms: tuple[ArmResult, ArmResult]
 ) -> None:
-    as_before = compare(*arms, tmp_path)
+    as_before = compare(*arms, RunRows(tmp_path))
     _edit(tmp_path, arms[1].tasks["gsm8k"], _in_other_words)
     other = _task(arms[1], "gsm8k", questions="of other prompts")
-    found = compare(_with_tokenizer(arms[0], "one"), _with_tokenizer(other, "another"), tmp_path)
+    found = compare(
+        _with_tokenizer(arms[0], "one"), _with_tokenizer(other, "another"), RunRows(tmp_path)
+    )
     assert found.prompts_differ == {"gsm8k": 5, GROUP: 0, "gpqa_main_zeroshot": 0}
     assert found.metrics == as_before.metrics
     assert found.pooled == as_before.pooled
     for one, another in (("one", "one"), ("", "another"), ("one", "")):  # the same, or not known
         with pytest.raises(ComparisonError, match="gsm8k differs in prompt_hash of document 0"):
-            compare(_with_tokenizer(arms[0], one), _with_tokenizer(other, another), tmp_path)
+            compare(
+                _with_tokenizer(arms[0], one), _with_tokenizer(other, another), RunRows(tmp_path)
+            )
 
 
 @pytest.mark.parametrize("field", ["doc_hash", "target_hash"])
@@ -576,7 +584,9 @@ def test_another_question_is_refused_whoever_wrote_the_prompts(
 
     _edit(tmp_path, arms[1].tasks["gsm8k"], change)
     with pytest.raises(ComparisonError, match=f"gsm8k differs in {field} of document 3"):
-        compare(_with_tokenizer(arms[0], "one"), _with_tokenizer(arms[1], "another"), tmp_path)
+        compare(
+            _with_tokenizer(arms[0], "one"), _with_tokenizer(arms[1], "another"), RunRows(tmp_path)
+        )
 
 
 def test_a_tokenizer_decides_how_its_prompts_begin_and_no_other_condition(
@@ -585,11 +595,11 @@ def test_a_tokenizer_decides_how_its_prompts_begin_and_no_other_condition(
     plain = {"prompts_begin_with": "no BOS", "seed": 1234}
     own = {**plain, "prompts_begin_with": "<s>"}
     one = _with_tokenizer(arms[0], "one", **plain)
-    compare(one, _with_tokenizer(arms[1], "another", **own), tmp_path)
+    compare(one, _with_tokenizer(arms[1], "another", **own), RunRows(tmp_path))
     with pytest.raises(ComparisonError, match="differs in prompts_begin_with"):
-        compare(one, _with_tokenizer(arms[1], "one", **own), tmp_path)
+        compare(one, _with_tokenizer(arms[1], "one", **own), RunRows(tmp_path))
     with pytest.raises(ComparisonError, match="differs in seed"):
-        compare(one, _with_tokenizer(arms[1], "another", **{**own, "seed": 1}), tmp_path)
+        compare(one, _with_tokenizer(arms[1], "another", **{**own, "seed": 1}), RunRows(tmp_path))
 
 
 @pytest.mark.parametrize(("arm", "change", "message"), [
@@ -602,20 +612,20 @@ def test_rows_cut_or_changed_are_refused(
 ) -> None:
     _edit(tmp_path, arms[arm].tasks["gsm8k"], change)
     with pytest.raises(ComparisonError, match=message):
-        compare(*arms, tmp_path)
+        compare(*arms, RunRows(tmp_path))
 
 
 def test_half_a_line_is_refused(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
     path = tmp_path / arms[0].tasks["gsm8k"].samples
     path.write_text(path.read_text()[:-200])
     with pytest.raises(ComparisonError, match=r"Line 36 of .* is not a row of gsm8k"):
-        compare(*arms, tmp_path)
+        compare(*arms, RunRows(tmp_path))
 
 
 def test_missing_samples_are_refused(tmp_path: Path, arms: tuple[ArmResult, ArmResult]) -> None:
     (tmp_path / arms[0].tasks["gsm8k"].samples).unlink()
     with pytest.raises(ComparisonError, match="cannot be read"):
-        compare(*arms, tmp_path)
+        compare(*arms, RunRows(tmp_path))
 
 
 def test_rows_as_the_evaluation_writes_them(
@@ -663,4 +673,4 @@ def test_other_tasks_are_refused(tmp_path: Path, arms: tuple[ArmResult, ArmResul
     baseline, candidate = arms
     fewer = candidate.model_copy(update={"tasks": {"gsm8k": candidate.tasks["gsm8k"]}})
     with pytest.raises(ComparisonError, match="asked different tasks"):
-        compare(baseline, fewer, tmp_path)
+        compare(baseline, fewer, RunRows(tmp_path))

@@ -19,6 +19,7 @@ from infra.contracts.progress import Silent
 from infra.contracts.records import ArmResult, Judgement, Pair, Report, TaskScores
 from infra.contracts.specs import TaskSpec, VerdictSpec
 from infra.judging import answered_rows, comparison, early_stop, evidence
+from infra.judging.pairing import RunRows
 from infra.judging.sequential import lower_limits
 from infra.judging.verdict import decide
 from infra.report import receipt
@@ -78,8 +79,8 @@ def judged(made: Report, candidate: ArmResult, folder: Path, verdict: VerdictSpe
     """Return the report as compare and publish make it."""
     spec = made.spec.model_copy(update={"verdict": verdict})
     baseline = beside(made.baseline, candidate, folder)
-    found = comparison.compare(baseline, candidate, folder, verdict.confidence)
-    pooled = answered_rows.pooled(baseline, candidate, found, folder)
+    found = comparison.compare(baseline, candidate, RunRows(folder), verdict.confidence)
+    pooled = answered_rows.pooled(baseline, candidate, found, RunRows(folder))
     assert pooled is not None
     found = found.model_copy(update={"pooled": pooled})
     decided = decide(found, verdict, what="Quantization", stopped_after=pooled.rows,
@@ -213,7 +214,7 @@ def test_a_pass_waits_until_each_task_has_rows_enough(tmp_path: Path) -> None:
     assert pair.verdict.status == "PASS"
     assert sum(task.n for task in candidate.tasks.values()) < 900
     for name, task in pair.baseline.tasks.items():
-        steps = [*answered_rows.steps(task, candidate.tasks[name], tmp_path)]
+        steps = [*answered_rows.steps(task, candidate.tasks[name], RunRows(tmp_path))]
         assert lower_limits(steps, 0.5)[-1] > -0.24
 
 
@@ -227,7 +228,7 @@ def test_a_margin_of_one_metric_is_kept_to_before_a_pass_ends_it(tmp_path: Path)
         pair = judged(made, candidate, tmp_path, verdict)
         assert pair.verdict.status == "PASS"
         baseline = pair.baseline.tasks["gsm8k"]
-        steps = [*answered_rows.steps(baseline, candidate.tasks["gsm8k"], tmp_path)]
+        steps = [*answered_rows.steps(baseline, candidate.tasks["gsm8k"], RunRows(tmp_path))]
         limits.append(lower_limits(steps, 0.5)[-1])
         rows.append(sum(task.n for task in candidate.tasks.values()))
     # So few rows did not show that gsm8k keeps it.
@@ -245,7 +246,7 @@ def test_a_limit_for_a_fixed_number_of_rows_that_is_wider_counts(tmp_path: Path)
     assert fixed is not None
     wide = fixed.model_copy(update={"low": -0.9, "high": 0.8, "bound": -0.7})
     found = made.pairs[0].comparison.model_copy(update={"pooled": wide})
-    pooled = answered_rows.pooled(baseline, candidate, found, tmp_path)
+    pooled = answered_rows.pooled(baseline, candidate, found, RunRows(tmp_path))
     assert pooled is not None
     assert (pooled.low, pooled.high, pooled.bound) == (-0.9, 0.8, -0.7)
 
@@ -375,7 +376,7 @@ def test_a_share_in_the_candidate_is_no_row_of_the_test(tmp_path: Path) -> None:
     write_rows(path, rows)
     with pytest.raises(ComparisonError, match="neither right nor wrong"):
         answered_rows.pooled(
-            made.baseline, made.arms["quantized"], made.pairs[0].comparison, tmp_path
+            made.baseline, made.arms["quantized"], made.pairs[0].comparison, RunRows(tmp_path)
         )
 
 

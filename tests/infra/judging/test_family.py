@@ -9,6 +9,7 @@ import pytest
 from infra.contracts.records import Comparison, MetricComparison, Report
 from infra.judging.comparison import compare, decides
 from infra.judging.family import together
+from infra.judging.pairing import RunRows
 from infra.judging.statistics import holm
 from infra.judging.verdict import decide
 from tests.infra.made_runs import make_run
@@ -20,7 +21,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, dict[str, Co
     folder = tmp_path_factory.mktemp("run")
     report = make_run(folder, rows=120, kept=0.7, candidates=4)
     names = [name for name in report.arms if name != "baseline"]
-    return report, {name: compare(report.baseline, report.arms[name], folder) for name in names}
+    return report, {
+        name: compare(report.baseline, report.arms[name], RunRows(folder)) for name in names
+    }
 
 
 def primary(comparison: Comparison) -> list[MetricComparison]:
@@ -115,10 +118,10 @@ def test_one_of_many_needs_more_to_be_shown_worse_on_a_task(tmp_path: Path) -> N
     many = 1 + int((1 - spec.confidence) / gsm8k.p_adjusted)
     same = report.arms["quantized"]
     even = {
-        f"c{number}": compare(same, same, tmp_path, spec.among(many).confidence)
+        f"c{number}": compare(same, same, RunRows(tmp_path), spec.among(many).confidence)
         for number in range(many - 1)
     }
-    again = compare(report.baseline, same, tmp_path, spec.among(many).confidence)
+    again = compare(report.baseline, same, RunRows(tmp_path), spec.among(many).confidence)
     # Had nobody counted the others:
     assert decide(again, tight, what="Quantization", candidates=many).status == "FAIL"
     found = together({"quantized": again, **even})["quantized"]

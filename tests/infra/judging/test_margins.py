@@ -18,7 +18,7 @@ from infra.contracts.specs import VerdictSpec
 from infra.judging.comparison import compare, decisive
 from infra.judging.corpus import aggregation_of, corpus_effect
 from infra.judging.family import together
-from infra.judging.pairing import RowPair
+from infra.judging.pairing import RowPair, RunRows
 from infra.judging.statistics import (
     CORPUS,
     mean_of,
@@ -177,10 +177,14 @@ def test_questions_that_are_asked_again_are_drawn_whole() -> None:
 
 def test_only_a_margin_gives_a_test_and_it_joins_those_of_all_tasks(tmp_path: Path) -> None:
     baseline, candidate = arms_of(make_wikitext(tmp_path, {}, worse=0.05))
-    plain = compare(baseline, candidate, tmp_path)
-    assert compare(baseline, candidate, tmp_path, margins={"acc": 1.0, "nll": 2.0}) == plain
-    held = compare(baseline, candidate, tmp_path, margins={"word_perplexity": 1.0})
-    assert held == compare(baseline, candidate, tmp_path, margins={f"{TASK}/word_perplexity": 1.0})
+    plain = compare(baseline, candidate, RunRows(tmp_path))
+    assert (
+        compare(baseline, candidate, RunRows(tmp_path), margins={"acc": 1.0, "nll": 2.0}) == plain
+    )
+    held = compare(baseline, candidate, RunRows(tmp_path), margins={"word_perplexity": 1.0})
+    assert held == compare(
+        baseline, candidate, RunRows(tmp_path), margins={f"{TASK}/word_perplexity": 1.0}
+    )
     for one, other in zip(plain.metrics, held.metrics, strict=True):
         if one.task != TASK:
             assert one.model_copy(update={"p_adjusted": other.p_adjusted}) == other

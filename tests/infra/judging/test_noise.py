@@ -10,6 +10,7 @@ import pytest
 from infra.contracts.errors import ComparisonError
 from infra.contracts.records import ArmResult, NoiseTask
 from infra.judging import noise
+from infra.judging.pairing import RunRows
 from tests.infra.made_runs import GROUP, Row, make_run
 
 
@@ -37,7 +38,7 @@ def nothing(name: str, place: int, row: Row) -> None:
 
 
 def test_an_equal_repeat_has_no_noise(tmp_path: Path, baseline: ArmResult) -> None:
-    found = noise.floor(baseline, repeat(tmp_path, baseline, nothing), tmp_path)
+    found = noise.floor(baseline, repeat(tmp_path, baseline, nothing), RunRows(tmp_path))
     assert found.tasks == dict.fromkeys(
         ["gsm8k", GROUP, "gpqa_main_zeroshot"], NoiseTask(rows=60, changed=0, lost=0, gained=0)
     )
@@ -57,7 +58,7 @@ def test_flips_and_other_answers_are_counted(tmp_path: Path, baseline: ArmResult
     metric = baseline.tasks["gsm8k"].primary_metric
     right = sum(json.loads(line)["metrics"][metric] == 1.0 for line in before)
     assert 0 < right < 10
-    found = noise.floor(baseline, repeat(tmp_path, baseline, change), tmp_path)
+    found = noise.floor(baseline, repeat(tmp_path, baseline, change), RunRows(tmp_path))
     assert found.tasks["gsm8k"] == NoiseTask(rows=60, changed=15, lost=right, gained=10 - right)
     assert found.tasks[GROUP].changed == 0
 
@@ -81,8 +82,8 @@ def test_where_less_is_better_less_is_gained(tmp_path: Path, baseline: ArmResult
         row["metrics"] = dict.fromkeys(row["metrics"], 0.0)
 
     second = repeat(tmp_path, baseline, change)
-    plain = noise.floor(baseline, second, tmp_path).tasks[GROUP]
-    other = noise.floor(turned(baseline), turned(second), tmp_path).tasks[GROUP]
+    plain = noise.floor(baseline, second, RunRows(tmp_path)).tasks[GROUP]
+    other = noise.floor(turned(baseline), turned(second), RunRows(tmp_path)).tasks[GROUP]
     assert plain.lost > 0
     assert (other.lost, other.gained) == (plain.gained, plain.lost) == (0, plain.lost)
 
@@ -92,8 +93,8 @@ def test_a_repeat_of_another_model_or_of_other_tasks_is_refused(
 ) -> None:
     other = make_run(tmp_path / "other", rows=60).arms["quantized"]
     with pytest.raises(ComparisonError, match="different models"):
-        noise.floor(baseline, other, tmp_path)
+        noise.floor(baseline, other, RunRows(tmp_path))
     fewer = repeat(tmp_path, baseline, nothing)
     fewer = fewer.model_copy(update={"tasks": {"gsm8k": fewer.tasks["gsm8k"]}})
     with pytest.raises(ComparisonError, match="different tasks"):
-        noise.floor(baseline, fewer, tmp_path)
+        noise.floor(baseline, fewer, RunRows(tmp_path))

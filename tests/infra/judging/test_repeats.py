@@ -15,6 +15,7 @@ from infra.contracts.records import Report, TaskScores
 from infra.contracts.specs import VerdictSpec
 from infra.judging import answered_rows, early_stop
 from infra.judging.comparison import compare
+from infra.judging.pairing import RunRows
 from infra.judging.repeats import pass_at, told
 from infra.judging.statistics import question_limits
 from infra.judging.verdict import decide
@@ -155,7 +156,7 @@ def test_an_arm_that_may_stop_early_is_asked_whole_questions(run: tuple[Report, 
     assert found["gsm8k"].n == TIMES * len(asked[-1])
     assert "of 40 rows" in heard.said[0]
     one, other = marks(run)
-    steps = answered_rows.steps(baseline.tasks["gsm8k"], candidate.tasks["gsm8k"], folder)
+    steps = answered_rows.steps(baseline.tasks["gsm8k"], candidate.tasks["gsm8k"], RunRows(folder))
     assert [*steps] == pytest.approx((other - one).mean(axis=1).tolist(), abs=1e-12)
 
 
@@ -165,7 +166,7 @@ def test_what_would_make_it_conclusive_is_told_in_questions(tmp_path: Path) -> N
         arm.model_copy(update={"tasks": {"gsm8k": arm.tasks["gsm8k"]}})
         for arm in (made.baseline, made.arms["quantized"])
     ]
-    alone = compare(arms[0], arms[1], tmp_path)
+    alone = compare(arms[0], arms[1], RunRows(tmp_path))
     verdict = decide(alone, VerdictSpec(margin_points=2.0), what="It")
     assert alone.pooled is not None
     assert verdict.status == "INCONCLUSIVE"

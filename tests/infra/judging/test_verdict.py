@@ -11,6 +11,7 @@ import pytest
 from infra.contracts.records import Comparison, MetricComparison, Pooled, Verdict
 from infra.contracts.specs import VerdictSpec
 from infra.judging.comparison import compare
+from infra.judging.pairing import RunRows
 from infra.judging.statistics import PairedCounts, paired_power
 from infra.judging.verdict import decide
 from tests.infra.made_runs import make_run
@@ -256,7 +257,7 @@ def test_three_verdicts(tables: dict[str, tuple[int, int, int, int]], status: st
 
 def test_real_rows_of_base_against_itself(tmp_path: Path) -> None:
     baseline = make_run(tmp_path, rows=300).arms["baseline"]
-    verdict = decide(compare(baseline, baseline, tmp_path), SPEC, what="Nothing")
+    verdict = decide(compare(baseline, baseline, RunRows(tmp_path)), SPEC, what="Nothing")
     assert verdict.status == "PASS"
     assert verdict.headline.startswith("PASS: Nothing makes no difference (95 % interval −0.")
 

@@ -12,6 +12,7 @@ from infra.contracts import wording
 from infra.contracts.records import Report
 from infra.contracts.records.reliability import Positions
 from infra.judging import reliability
+from infra.judging.pairing import RunRows
 from infra.report import receipt, reliability_plot, reliability_tables
 from infra.report.html import render
 from tests.infra.made_runs import make_run, of_pair
@@ -27,7 +28,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Path]:
     folder.mkdir()
     made = with_checkpoints(make_run(folder, rows=60), folder)
     [pair] = made.pairs
-    found = reliability.compare(pair.baseline, pair.candidate, folder)
+    found = reliability.compare(pair.baseline, pair.candidate, RunRows(folder))
     comparison = pair.comparison.model_copy(update={"reliability": found})
     return of_pair(made, comparison=comparison), folder
 

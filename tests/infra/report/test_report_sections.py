@@ -23,6 +23,7 @@ from infra.contracts.specs import (
     VerdictSpec,
 )
 from infra.judging import gaps
+from infra.judging.pairing import RunRows
 from infra.judging.verdict import decide
 from infra.report import prose, speed_plot, tables
 from infra.report.html import render
@@ -42,7 +43,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Path]:
 @pytest.fixture(scope="module")
 def full(bare: tuple[Report, Path]) -> tuple[Report, Path]:
     report, folder = bare
-    found = gaps.compare(report.baseline, report.arms["quantized"], folder, 0.95)
+    found = gaps.compare(report.baseline, report.arms["quantized"], RunRows(folder), 0.95)
     comparison = report.pairs[0].comparison.model_copy(update={"gaps": found})
     return with_everything(of_pair(report, comparison=comparison)), folder
 

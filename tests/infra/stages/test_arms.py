@@ -16,7 +16,7 @@ from infra.contracts.records import Checkpoint
 from infra.contracts.specs import TaskSpec
 from infra.engines.vllm.engine import Vllm
 from infra.judging import noise
-from infra.judging.pairing import paired_rows
+from infra.judging.pairing import RunRows, paired_rows
 from infra.machine.device import detect
 from infra.machine.leases import lease
 from infra.models.weights import as_it_came, inspect_local
@@ -59,7 +59,7 @@ def test_a_repeat_answers_everything_again_in_another_order(
         assert rows[0] == rows[1]
         assert not second.tasks[name].reused
         assert second.tasks[name].samples == f"samples/baseline-repeat/{name}.jsonl"
-    assert {task.changed for task in noise.floor(first, second, run).tasks.values()} == {0}
+    assert {task.changed for task in noise.floor(first, second, RunRows(run)).tasks.values()} == {0}
     # It is neither read with nor looked at.
     assert first.reading is not None
     assert (second.reading, second.triage, second.bench) == (None, None, None)

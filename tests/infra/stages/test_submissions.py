@@ -12,6 +12,7 @@ import pytest
 from infra.contracts.records import ArmResult
 from infra.contracts.specs import TaskSpec
 from infra.judging.comparison import compare, decisive
+from infra.judging.pairing import RunRows
 from infra.suite.rows import choice_likelihoods, read_rows
 from tests.infra.stages.conftest import Evaluate
 
@@ -56,7 +57,7 @@ def test_each_row_of_the_file_is_a_line_with_both_orders_averaged(
 
 
 def test_rows_without_labels_decide_nothing(arm: ArmResult, tmp_path: Path) -> None:
-    comparison = compare(arm, arm, tmp_path / "run")
+    comparison = compare(arm, arm, RunRows(tmp_path / "run"))
     assert [metric.task for metric in decisive(comparison)] == ["gsm8k"]
     assert {metric.metric for metric in comparison.metrics if metric.task == "to-judge"} == {
         "entropy,none"

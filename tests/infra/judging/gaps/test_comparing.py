@@ -11,6 +11,7 @@ import pytest
 from infra.contracts.records import ArmResult, ChoiceGaps
 from infra.judging import gaps
 from infra.judging.gaps.comparing import CLOSEST
+from infra.judging.pairing import RunRows
 from infra.judging.statistics import BOOTSTRAP, paired_means
 from tests.infra.made_runs import Row, make_row, make_run, score, write_rows
 
@@ -46,7 +47,7 @@ def made(
             write_rows(folder / path, rows)
             scores[name] = score(name, rows, path)
         results.append(arm.model_copy(update={"tasks": scores}))
-    return gaps.compare(results[0], results[1], folder, 0.95)
+    return gaps.compare(results[0], results[1], RunRows(folder), 0.95)
 
 
 def _row(task: str, number: int, worth: list[float], metric: str) -> Row:
@@ -139,7 +140,7 @@ def test_beside_a_loss_the_gap_is_that_of_the_best_choice(tmp_path: Path, arms: 
         scores = score("t", rows, f"{place}.jsonl")
         assert scores.primary_metric == "log_loss,none"
         results.append(arm.model_copy(update={"tasks": {"t": scores}}))
-    found = gaps.compare(results[0], results[1], tmp_path, 0.95)
+    found = gaps.compare(results[0], results[1], RunRows(tmp_path), 0.95)
     assert found is not None
     assert (found.tasks["t"].metric, found.tasks["t"].rows) == ("acc,none", 12)
 

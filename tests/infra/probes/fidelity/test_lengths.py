@@ -9,6 +9,7 @@ import pytest
 
 from infra.contracts.records import ArmResult
 from infra.conversations.calibration import load_tokenizer
+from infra.judging.pairing import RunRows
 from infra.probes.fidelity import lengths as module
 from infra.probes.fidelity.lengths import lengths, per_right
 from tests.broken_checkpoints import SAMPLE
@@ -39,7 +40,7 @@ def test_written_answers_are_counted_in_tokens(
     short, long = "It is 7.", "It is 7. " * 20
     rewrite(tmp_path, baseline, "gsm8k", [[[short]]], 0)
     rewrite(tmp_path, candidate, "gsm8k", [[[short]], [[short]], [[short]], [[long]]], 6)
-    found = lengths(baseline, candidate, tmp_path, tokenizer)
+    found = lengths(baseline, candidate, RunRows(tmp_path).of, tokenizer)
     one, other = (len(tokenizer(text)["input_ids"]) for text in (short, long))
     assert one < other
     assert found.keys() == {"gsm8k"}  # all others choose
@@ -66,7 +67,7 @@ def test_a_question_that_is_asked_again_is_drawn_whole(tmp_path: Path, tokenizer
         rows = [json.loads(line) for line in file.read_text().splitlines()]
         again = [{**row, "repeat": turn} for row in rows for turn in range(times)]
         file.write_text("".join(json.dumps(row) + "\n" for row in again))
-        found = lengths(arms["baseline"], arms["quantized"], folder, tokenizer)
+        found = lengths(arms["baseline"], arms["quantized"], RunRows(folder).of, tokenizer)
         costs.append(found["gsm8k"]["baseline"].per_right)
     # The same answers once more show nothing.
     assert costs[0] == costs[1] is not None
@@ -75,7 +76,7 @@ def test_a_question_that_is_asked_again_is_drawn_whole(tmp_path: Path, tokenizer
 def test_an_empty_answer_has_no_tokens(tmp_path: Path, tokenizer: Any) -> None:
     arms = make_run(tmp_path, rows=10).arms
     rewrite(tmp_path, arms["baseline"], "gsm8k", [[[""]]], 0)
-    found = lengths(arms["baseline"], arms["quantized"], tmp_path, tokenizer)
+    found = lengths(arms["baseline"], arms["quantized"], RunRows(tmp_path).of, tokenizer)
     assert (found["gsm8k"]["baseline"].answers, found["gsm8k"]["baseline"].tokens_mean) == (10, 0)
 
 

@@ -15,6 +15,7 @@ from infra import report
 from infra.contracts.errors import ReceiptError
 from infra.contracts.records import ArmResult, MetricValue, Report
 from infra.judging.noise import floor
+from infra.judging.pairing import RunRows
 from infra.report import receipt
 from infra.report.receipt.contents import check_seal, check_values
 from infra.report.receipt.sealing import leaves
@@ -385,7 +386,7 @@ def test_the_noise_floor_is_made_again(run: Path) -> None:
     baseline = written.arms["baseline"]
     again: ArmResult = baseline.model_copy()
     (run / "arm-baseline-repeat.json").write_text(again.model_dump_json())
-    noise = floor(baseline, again, run)
+    noise = floor(baseline, again, RunRows(run))
     [pair] = written.pairs
     seal(of_pair(written, comparison=pair.comparison.model_copy(update={"noise": noise})), run)
     assert "comparison" not in wrong(run)
