@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,10 @@ import pytest
 
 from infra.contracts.errors import ComparisonError
 from infra.contracts.records import ArmResult, Comparison, Reading
-from infra.judging import evidence
+from infra.judging import evidence, pairing
 from infra.probes.fidelity.positions import Positions
 from infra.report.receipt.remaking import check_comparison
+from infra.suite.rows import Row, read_rows
 from tests.broken_checkpoints import SAMPLE
 from tests.infra.made_runs import make_run, of_pair
 from tests.infra.suite.harness.conftest import Heard
@@ -67,6 +70,32 @@ def test_all_parts_are_there(run: Run) -> None:
     assert found.gaps is not None
     assert [*found.gaps.tasks] == ["global_mmlu_en", "gpqa_main_zeroshot"]
     assert run.heard.said == []
+
+
+def test_each_file_of_rows_is_read_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: Counter[Path] = Counter()
+
+    def counted(path: Path, task: str) -> Iterator[Row]:
+        read[path] += 1
+        return read_rows(path, task)
+
+    monkeypatch.setattr(pairing, "read_rows", counted)
+    run.compare()
+    assert read == Counter(
+        run.folder / scores.samples for arm in run.arms.values() for scores in arm.tasks.values()
+    )
+
+
+def test_what_takes_long_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.compare()
+    assert run.heard.updates == []
+    monkeypatch.setattr(evidence, "_PATIENCE", 0.0005)
+    run.compare(run.arms["baseline"])
+    parts = {what.partition(": ")[2] for what, *_ in run.heard.updates}
+    assert {"scores", "gaps"} <= parts
+    for what, seconds, total, unit in run.heard.updates:
+        assert what.startswith("comparing quantized with the baseline: ")
+        assert (seconds >= 0, total, unit) == (True, None, "s")
 
 
 def test_a_shorter_text_costs_the_fidelity_alone(run: Run) -> None:

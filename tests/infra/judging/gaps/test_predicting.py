@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from infra.judging.gaps import predicting
 from infra.judging.gaps.predicting import FEWEST, Chance, chances, slope
 from infra.judging.gaps.reading import ChoiceRow, ahead
 from infra.judging.statistics import poisson_binomial_limits
@@ -96,9 +97,25 @@ def brute(rows: Sequence[ChoiceRow]) -> list[Chance | None]:
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("left", [1.0, 0.4, -0.5])
-def test_it_is_the_formula(seed: int, left: float) -> None:
+@pytest.mark.parametrize("at_a_time", [20, 2**15])
+def test_it_is_the_formula(
+    seed: int, left: float, at_a_time: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However the rows are sorted and passed over: -0.5 is a candidate that likes the worst."""
+    monkeypatch.setattr(predicting, "_AT_A_TIME", at_a_time)
     rows = draw(random.Random(seed), 40, noise=0.8, left=left, choices=(2, 4, 5))
+    assert chances(rows) == brute(rows)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_it_is_the_formula_where_choices_are_worth_the_same(seed: int) -> None:
+    drawn = draw(random.Random(seed), 40, noise=2.0)
+    rows = [
+        choice_row(*([float(round(one)) for one in arm] for arm in (row.baseline, row.candidate)),
+                   min(row.right or ()), number)
+        for number, row in enumerate(drawn)
+    ]  # fmt: skip
+    assert any(len({*row.baseline}) < len(row.baseline) for row in rows)
     assert chances(rows) == brute(rows)
 
 
