@@ -81,7 +81,8 @@ class RunRows:
         _require_same_conditions(baseline, candidate, words_count)
         key = baseline.samples, candidate.samples, words_count
         if key not in self._joined:
-            self._joined[key] = self._join(baseline, candidate, words_count)
+            with uncollected():
+                self._joined[key] = self._join(baseline, candidate, words_count)
         if words_count and baseline.questions != candidate.questions:
             _refuse(baseline.name, "questions", baseline.questions, candidate.questions)
         return self._joined[key]

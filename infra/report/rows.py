@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from infra.contracts.records import CloseRow, Pair, TaskScores
-from infra.judging.pairing import RowPair, paired_rows
+from infra.judging.pairing import RowPair, paired_rows, uncollected
 from infra.suite.rows import Row, choice_likelihoods
 
 SAMPLES = 10
@@ -105,6 +105,7 @@ class TaskRows:
     """Arm → address of its samples file, relative to the page."""
 
 
+@uncollected()
 def rows_of(pair: Pair, folder: Path) -> list[TaskRows]:
     """Return the rows to show of every task.
 

@@ -14,7 +14,7 @@ from infra.contracts.specs import BASELINE
 from infra.judging import answered_rows, functions, gaps, gate, noise, reliability, repeats
 from infra.judging.comparison import Rules, change_name, compare, compare_against, decides
 from infra.judging.family import together
-from infra.judging.pairing import RunRows
+from infra.judging.pairing import RunRows, uncollected
 from infra.judging.verdict import decide
 from infra.probes import fidelity
 from infra.report.receipt.checks import Checked, checked, counted
@@ -97,6 +97,7 @@ def _against(pair: Pair, folder: Path) -> Iterator[str]:
         yield from unequal(f"judged.{pair.name}.against", plain(reported), plain(again))
 
 
+@uncollected()
 def _compared(pair: Pair, folder: Path, rules: Rules | None) -> Comparison:
     baseline, candidate = pair.baseline, pair.candidate
     rows = RunRows(folder)

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from infra.contracts.errors import ComparisonError
 from infra.contracts.records import Report, TaskScores
+from infra.judging.pairing import uncollected
 from infra.report.receipt.checks import Checked, checked, counted
 from infra.report.receipt.comparing import close
 from infra.suite.rows import UNFINISHED, Row, questions_digest, read_rows
@@ -28,6 +29,7 @@ def tasks_of(report: Report) -> Reported:
     return arms | answered
 
 
+@uncollected()
 def check_scores(reported: Reported, folder: Path) -> Checked:
     """Return which scores, counts and digests of questions do not follow from the rows."""
     wrong: list[str] = []
