@@ -1,6 +1,7 @@
 """Paired statistics: two arms answered the same rows, so each row is its own control.
 
 paired     intervals and tests of one task's rows
+accelerated  bootstrap limits of scores whose jackknife is found at once
 clustered  the same for rows that come in subjects
 effects    which of them, and what they give
 pooling    one effect over several tasks
