@@ -56,7 +56,7 @@ def compare(
     began, now = time.monotonic(), "scores"
 
     def tell() -> None:
-        what = f"comparing {name} with the baseline: {now}"
+        what = f"comparing {name} with the baseline: {now.replace('_', ' ')}"
         progress.update(what, round(time.monotonic() - began), None, "s")
 
     with Ticker(_PATIENCE, tell), uncollected():
