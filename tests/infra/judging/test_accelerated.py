@@ -102,3 +102,11 @@ def test_a_score_beyond_all_resamples_has_no_ends() -> None:
     found, pulls = np.arange(100.0), np.array([1.0, -1.0, 3.0])
     assert accelerated_limits(found, 50.5, pulls, 0.9) is not None
     assert accelerated_limits(found, 200.0, pulls, 0.9) is None
+
+
+def test_rows_that_differ_by_their_rounding_alone_have_no_interval() -> None:
+    """No width would claim certainty, and whether SciPy found one was chance."""
+    rows = [0.1 + step - step for step in (0.0, 0.2, 0.7, 1.1, 2.3, 3.7)] * 5
+    assert len({*rows}) > 1
+    assert paired_means(rows) is None
+    assert mean_alone(rows) is None
