@@ -1,6 +1,6 @@
 """Has the engine of the arm that comes next loaded while something else is done for the run.
 
-Only for an accelerator, and where cores are to spare: elsewhere what loads would take the time of
+Only for an accelerator, and where cores and memory are to spare: elsewhere what loads would take the time of
 what is made or asked meanwhile.
 """
 
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+
+import psutil
 
 from infra.contracts.records import PythonEnvironment
 from infra.contracts.specs import BASELINE, RunSpec
@@ -19,9 +21,14 @@ from infra.machine.preloaded import Preloading
 from infra.store.run_folder import RunFolder
 
 
+_MEMORY_BYTES = 16 * 2**30
+"""Of main memory. What waits holds one to two gigabytes of it, beside what makes a checkpoint."""
+
+
 def loading() -> AbstractContextManager[object]:
     """Let engines be loaded ahead while the block runs, where that slows nothing."""
-    return Preloading() if cores.to_spare() else nullcontext()
+    spare = cores.to_spare() and psutil.virtual_memory().total >= _MEMORY_BYTES
+    return Preloading() if spare else nullcontext()
 
 
 def load(

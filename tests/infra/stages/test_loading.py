@@ -55,6 +55,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
     found = Asked(RunFolder(id="r", path=tmp_path))
     monkeypatch.setattr(module, "detect", lambda _: GPU)
     monkeypatch.setattr(module.cores, "to_spare", lambda: True)
+    monkeypatch.setattr(module, "_MEMORY_BYTES", 1)
     monkeypatch.setattr(Preloading, "begin", found.begin)
     return found
 
@@ -100,6 +101,10 @@ def test_nothing_is_loaded_where_it_would_slow_what_is_done(
     with loading():
         monkeypatch.setattr(module, "detect", lambda _: CPU)
         assert asked.load_next(BASELINE, asked.spec) == []
+    monkeypatch.setattr(module, "_MEMORY_BYTES", 2**60)
+    with loading():
+        assert here() is None
+    monkeypatch.setattr(module, "_MEMORY_BYTES", 1)
     monkeypatch.setattr(module.cores, "to_spare", lambda: False)
     with loading():
         assert here() is None
