@@ -1,7 +1,7 @@
 """Has the engine of the arm that comes next loaded while something else is done for the run.
 
-Only for an accelerator, and where cores and memory are to spare: elsewhere what loads would take the time of
-what is made or asked meanwhile.
+Only for an accelerator, and where cores and memory are to spare: elsewhere what loads would take
+the time of what is made or asked meanwhile.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from infra.machine import cores, preloaded
 from infra.machine.device import detect
 from infra.machine.preloaded import Preloading
 from infra.store.run_folder import RunFolder
-
 
 _MEMORY_BYTES = 16 * 2**30
 """Of main memory. What waits holds one to two gigabytes of it, beside what makes a checkpoint."""
