@@ -240,10 +240,10 @@ class World:
 
     def port(self) -> int | None:
         """The port that the engine was given to listen on."""
-        for process in self.processes():
-            with contextlib.suppress(psutil.Error):
-                if found := re.search(r"--port (\d+)", " ".join(process.cmdline())):
-                    return int(found[1])
+        # Not the process's own words: what loaded ahead was told the port later.
+        for record in self.records():
+            if found := re.search(r"--port (\d+)", " ".join(record.command)):
+                return int(found[1])
         return None
 
     def phases(self) -> set[str]:
@@ -263,7 +263,9 @@ class World:
         return int(load.running + load.waiting) if load else self.concurrency
 
     def _load(self) -> Load | None:
-        return ask_load(f"http://127.0.0.1:{self.port()}", {}, [NAMES])
+        if (port := self.port()) is None:
+            return None
+        return ask_load(f"http://127.0.0.1:{port}", {}, [NAMES])
 
     @property
     def answers(self) -> Answers:
