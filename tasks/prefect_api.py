@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
-from pydantic_settings import SettingsError
 
 from infra.contracts.errors import PreflightError
 
@@ -30,6 +29,8 @@ _VARIABLES = (
     "PREFECT_SERVER_EPHEMERAL_ENABLED",
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE",
 )
+_SAY_MORE = frozenset(["PREFECT_CLIENT_CUSTOM_HEADERS", "PREFECT_CLOUD_API_URL"])
+"""What lets its user in at a gateway, and where Prefect Cloud is."""
 
 
 def configured_api() -> PrefectApi | None:
@@ -67,18 +68,19 @@ def surveyed_api() -> PrefectApi | None:
     """Return the API for a look whether it is well; else as `required_api`.
 
     A server says so to everybody. Of one that a variable names, which comes before all else that
-    Prefect reads, Prefect need not be imported, which takes half a second of every preflight.
+    Prefect reads, Prefect need not be imported, which takes half a second of every preflight;
+    unless it is reached through TLS or a gateway, of which Prefect's settings say more.
 
     Raises:
         PreflightError: As `required_api`.
     """
-    url = os.environ.get("PREFECT_API_URL")
-    of_cloud = "PREFECT_CLOUD_API_URL" in os.environ or ".prefect.cloud/" in (url or "")
-    if not url or of_cloud or "prefect.context" in sys.modules:
+    url = os.environ.get("PREFECT_API_URL", "")
+    told_more = not _SAY_MORE.isdisjoint(os.environ) or "prefect.context" in sys.modules
+    if not url.startswith("http://") or told_more:
         return required_api()
     from infra.preflight.prefect_api import PrefectApi
 
-    return PrefectApi(url, certificates=os.environ.get("PREFECT_API_SSL_CERT_FILE"))
+    return PrefectApi(url)
 
 
 def ui_address() -> str:
@@ -117,7 +119,7 @@ def _settings() -> Settings:
         from prefect.settings import get_current_settings
 
         return get_current_settings()
-    except (ValidationError, SettingsError) as error:
+    except (ValueError, OSError) as error:  # it lets through what reading a profile raises
         said = [str(error)]
         if isinstance(error, ValidationError):  # which would show values, and some are secrets
             said = [": ".join([*map(str, one["loc"]), one["msg"]]) for one in error.errors()]

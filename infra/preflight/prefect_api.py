@@ -33,7 +33,7 @@ class PrefectApi:
     """File of the authorities that are trusted; none for those of this machine."""
 
     verified: bool = True
-    """Whether it has to show who it is."""
+    """Whether it has to show who it is; if not, no certificates are looked at."""
 
     cloud: str | None = None
     """Address of Prefect Cloud, where a key is asked about; none for a server."""
@@ -66,7 +66,7 @@ class PrefectApi:
             base_url=self.url,
             headers=dict(self.headers),
             timeout=seconds,
-            verify=ssl.create_default_context(cafile=trusted) if trusted else self.verified,
+            verify=self.verified and (not trusted or ssl.create_default_context(cafile=trusted)),
             trust_env=not self.is_here,
         )
 

@@ -21,13 +21,14 @@ CLOUD = "https://api.prefect.cloud/api"
 SCRIPT = """
 import json, os, sys
 before = dict(os.environ)
+from infra.contracts.errors import AssayError
 from tasks.prefect_api import configured_api, required_api
 api = None
 try:
     required = required_api()
     api = configured_api()
     required = required == api
-except Exception as error:
+except AssayError as error:
     required = str(error)
 assert dict(os.environ) == before, "what is started here would have more than it needs"
 print(json.dumps([api and [api.url, dict(api.headers), api.cloud], required,
@@ -81,6 +82,29 @@ def test_a_server_of_a_variable_is_looked_at_without_prefect(
         check=True,
     )  # fmt: skip
     assert said.stdout.split() == [url, str(imported), str(imported)]
+
+
+@pytest.mark.parametrize(
+    ("url", "more"),
+    [
+        ("https://127.0.0.1:1/api", {"PREFECT_API_TLS_INSECURE_SKIP_VERIFY": "true"}),
+        (URL, {"PREFECT_CLIENT_CUSTOM_HEADERS": json.dumps({"Gate": KEY})}),
+    ],
+)
+def test_what_prefect_needs_to_reach_it_is_used_for_the_look_too(
+    url: str, more: dict[str, str], tmp_path: Path
+) -> None:
+    script = (
+        "from tasks.prefect_api import configured_api, surveyed_api;"
+        "api = surveyed_api(); assert api == configured_api();"
+        "print(api.verified, dict(api.headers))"
+    )
+    env = told_nothing(tmp_path / "home") | {"PREFECT_API_URL": url} | more
+    said = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert said.stdout.strip() in ("False {}", f"True {{'Gate': '{KEY}'}}")
 
 
 def test_prefects_own_command_is_heard(tmp_path: Path) -> None:
@@ -155,5 +179,8 @@ def test_settings_that_let_no_server_be_started_are_said_with_remedies_that_work
     said = str(found(broken, tmp_path)[1])
     assert "Prefect cannot read its settings: Value error, Invalid IPv6 URL" in said
     assert "remedy: Correct" in said and KEY not in said
+    (tmp_path / "home" / "profiles.toml").write_text(f'[profiles.mine]\nPREFECT_API_KEY = "{KEY}')
+    said = str(found(env, tmp_path)[1])
+    assert "Prefect cannot read its settings" in said and KEY not in said
     forbidden = {"PREFECT_SERVER_EPHEMERAL_ENABLED": "false"}
     assert "let none be started" in str(found(told_nothing(tmp_path) | forbidden, tmp_path)[1])

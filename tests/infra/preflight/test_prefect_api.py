@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
+import certifi
 import pytest
 
 from infra.contracts.errors import PrefectUnreachable, PreflightError
@@ -17,8 +22,13 @@ KEY = "pnu_of-nobody"
 
 
 @contextmanager
-def answering(status: int) -> Iterator[str]:
-    """Answer a server's question so, and Prefect Cloud's where the key is its own."""
+def answering(status: int, shown: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Answer a server's question so, and Prefect Cloud's where the key is its own.
+
+    Args:
+        status: Of the answer.
+        shown: What it shows of itself, through TLS.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -33,10 +43,12 @@ def answering(status: int) -> Iterator[str]:
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
+    if shown:
+        server.socket = shown.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield f"http://me:secret@127.0.0.1:{server.server_port}"
+        yield f"{'https' if shown else 'http'}://me:secret@127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()
@@ -57,6 +69,26 @@ def test_the_prefect_api_says_whether_it_is_well() -> None:
     with pytest.raises(PrefectUnreachable, match="does not answer"):
         answers(gone)
     assert "secret" not in repr(gone)
+
+
+def test_who_need_not_show_who_it_is_is_reached_without_a_certificate_that_is_trusted(
+    tmp_path: Path,
+) -> None:
+    own = tmp_path / "own.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=nobody",
+         "-keyout", own, "-out", tmp_path / "certificate.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    shown = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    shown.load_cert_chain(tmp_path / "certificate.pem", own)
+    trusted = ssl.get_default_verify_paths().cafile or certifi.where()
+    with answering(200, shown) as url:
+        for certificates in (None, trusted):
+            api = PrefectApi(f"{url}/api", certificates=certificates, verified=False)
+            assert answers(api) == f"{api.host} answers"
+            with pytest.raises(PrefectUnreachable, match="does not answer"):
+                answers(replace(api, verified=True))
 
 
 def test_prefect_cloud_is_asked_about_the_key() -> None:
