@@ -29,6 +29,8 @@ from infra.machine.processes import Child, handed_over, start
 _SAID_BYTES = 64
 """A program says for how many seconds it has loaded, when it waits."""
 
+_HOLD = b"hold"
+
 _LOADING_SECONDS = 120.0
 """As long as whoever must not be disturbed waits for one that loads."""
 _LOOK_SECONDS = 1.0
@@ -48,7 +50,7 @@ class Preloaded:
         """Wait at most so long; tell whether it has loaded, or has ended."""
         if not self._gone and self._seconds is None:
             self._gone = self.child.poll() is not None
-            if not self._gone and select.select([self._channel], [], [], seconds)[0]:
+            if not self._gone and _readable(self._channel, seconds):
                 try:
                     self._seconds = float(self._channel.recv(_SAID_BYTES))
                 except (OSError, ValueError):  # nothing: it has closed its end
@@ -106,7 +108,16 @@ class Preloaded:
         with handed_over(self.child, command, log=log, lease=lease) as child:
             # The record of its accelerators is written before it hears of them.
             socket.send_fds(self._channel, [json.dumps(told).encode()], [*locks])
+            # Its supervisor has that end of the channel too: what nobody reads there holds them
+            # until it is gone, also for those of the tree that inherited none.
+            socket.send_fds(self._channel, [_HOLD], [*locks])
             yield child
+
+
+def _readable(channel: socket.socket, seconds: float) -> bool:
+    poll = select.poll()  # `select` refuses numbers from 1024 on
+    poll.register(channel, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 class Preloading:

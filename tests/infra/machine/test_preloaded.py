@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -31,7 +33,7 @@ ROOT = Path(__file__).parents[3]
 CPU = Device(kind="cpu", name="a processor", count=1, memory_bytes=1)
 
 PROGRAM = """
-import json, os, signal, socket, sys, time
+import json, os, signal, socket, subprocess, sys, time
 channel = socket.socket(fileno=int(sys.argv[-1]))
 print("loading", flush=True)
 if "stubborn" in sys.argv: signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -45,6 +47,13 @@ held = [os.path.basename(os.readlink(f"/proc/self/fd/{lock}")) for lock in locks
 with open(told["log"], "a") as log:
     print(json.dumps({"pid": os.getpid(), "told": told, "held": held}), file=log)
 if "leaves" in sys.argv: sys.exit(5)
+if "works" in sys.argv:
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True)"
+    worker = subprocess.Popen(
+        [sys.executable, "-I", "-c", deaf + "; time.sleep(600)"], stdout=subprocess.PIPE
+    )
+    worker.stdout.readline()
+    with open(told["log"], "a") as log: print("works", file=log)
 time.sleep(600)
 """
 """As `infra/engines/vllm/loaded.py`, without vLLM."""
@@ -81,6 +90,14 @@ class Bench:
 
     def lease(self) -> AbstractContextManager[Lease]:
         return lease(CPU, what="a test", settings=self.settings, progress=Silent())
+
+    def unswept(self, wait_seconds: float) -> AbstractContextManager[object]:
+        """Take the accelerator as another user, who may end nobody's processes."""
+        return leases.accelerators.take(
+            leases.accelerators.allowed(CPU, None) or (), 1, folder=self.settings.leases,
+            wait_seconds=wait_seconds, prepare=lambda: None, on_wait=lambda _: None,
+            holders=lambda: "",
+        )  # fmt: skip
 
     def records(self) -> list[LeaseRecord]:
         paths = self.settings.leases.glob("*.json")
@@ -127,6 +144,20 @@ def test_what_was_loaded_goes_on_with_what_it_is_told(bench: Bench) -> None:
             assert bench.written() == "plain hidden\n"
 
 
+def test_it_is_heard_beside_any_number_of_open_files(bench: Bench) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, limits[1]), limits[1]))
+    with contextlib.ExitStack() as files:
+        files.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        while files.enter_context(Path(os.devnull).open()).fileno() < 1024:
+            pass
+        with Preloading() as ahead:
+            bench.begin(ahead)
+            ahead.settle(Silent())
+            with bench.begun() as (_, seconds):
+                assert seconds == 1.5
+
+
 def test_it_holds_the_accelerators_from_then_on(bench: Bench) -> None:
     with Preloading() as ahead:
         bench.begin(ahead)
@@ -147,8 +178,10 @@ DRIVER = """
 import os, sys, time
 from pathlib import Path
 from infra.contracts.progress import Silent
+from infra.machine import processes
 from infra.machine.preloaded import Preloading
 from tests.infra.machine.test_preloaded import Bench
+processes.GRACE_SECONDS = 2
 bench = Bench(Path(sys.argv[1]))
 bench.env |= {name: os.environ[name] for name in bench.env if name in os.environ}
 with Preloading() as ahead:
@@ -177,6 +210,23 @@ def test_nothing_outlives_a_killed_driver(bench: Bench, tmp_path: Path, doing: s
         pass
 
 
+def test_the_accelerators_of_a_killed_driver_stay_taken_as_long_as_a_worker_lives(
+    bench: Bench, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", DRIVER, str(tmp_path), "goes on", "works"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=bench.marked.env, stdout=subprocess.PIPE
+    ) as driver:
+        assert driver.stdout
+        driver.stdout.readline()
+        while "works" not in bench.written():
+            time.sleep(0.02)
+        driver.kill()
+    with bench.unswept(wait_seconds=60):
+        # Only who supervised them may still be there, for a moment.
+        assert [one for one in bench.marked.living() if "supervise.py" not in str(one)] == []
+
+
 def test_what_lost_its_supervisor_too_is_swept(bench: Bench, tmp_path: Path) -> None:
     command = [sys.executable, "-c", DRIVER, str(tmp_path), "goes on", "stubborn"]
     with subprocess.Popen(
@@ -189,12 +239,8 @@ def test_what_lost_its_supervisor_too_is_swept(bench: Bench, tmp_path: Path) -> 
         os.kill(supervisor, signal.SIGKILL)
         driver.kill()
     assert len(bench.marked.living()) == 1, "it listens to nobody"
-    with pytest.raises(AcceleratorsTaken):
-        taken = leases.accelerators.take(
-            leases.accelerators.allowed(CPU, None) or (), 1, folder=bench.settings.leases,
-            wait_seconds=0, prepare=lambda: None, on_wait=lambda _: None, holders=lambda: "",
-        )  # fmt: skip
-        taken.__enter__()
+    with pytest.raises(AcceleratorsTaken), bench.unswept(wait_seconds=0):
+        pytest.fail("the accelerator was taken twice")
     assert sweep(bench.settings, Silent()) == []
     assert bench.marked.living() == []
     assert bench.records() == []
