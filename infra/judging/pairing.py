@@ -22,6 +22,8 @@ from infra.suite.rows import Row, read_rows
 _HASHES = ("doc_hash", "prompt_hash", "target_hash")
 _OF_THE_TOKENIZER = ("prompts_begin_with",)
 """Conditions that each tokenizer decides by itself."""
+_MOST_BYTES = 2**30
+"""Of files whose rows are held; in memory they take up to some times as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class RowPair:
 class RunRows:
     """The rows of a run's arms: each file is read once, and each two arms are joined once.
 
-    All that is compared of two arms goes over the same rows. They are held as long as this is.
+    All that is compared of two arms goes over the same rows. They are held as long as this is, up
+    to a gigabyte of files: rows of long documents are read whenever they are asked for.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,6 +56,7 @@ class RunRows:
         """
         self._folder = folder
         self._read: dict[str, list[Row]] = {}
+        self._bytes = 0
         self._joined: dict[tuple[str, str, bool], list[RowPair]] = {}
 
     def of(self, scores: TaskScores) -> Sequence[Row]:
@@ -61,11 +65,15 @@ class RunRows:
         Raises:
             ComparisonError: They cannot be read.
         """
-        if scores.samples not in self._read:
-            with uncollected():
-                path = self._folder / scores.samples
-                self._read[scores.samples] = [*read_rows(path, scores.name)]
-        return self._read[scores.samples]
+        if (held := self._read.get(scores.samples)) is not None:
+            return held
+        path = self._folder / scores.samples
+        with uncollected():
+            rows = [*read_rows(path, scores.name)]
+        if self._bytes + (size := path.stat().st_size) <= _MOST_BYTES:
+            self._read[scores.samples] = rows
+            self._bytes += size
+        return rows
 
     def paired(self, baseline: TaskScores, candidate: TaskScores) -> Sequence[RowPair]:
         """Return the rows of one task in both arms, joined, in the baseline's order.
@@ -80,12 +88,14 @@ class RunRows:
         words_count = same_tokenizer(baseline, candidate)
         _require_same_conditions(baseline, candidate, words_count)
         key = baseline.samples, candidate.samples, words_count
-        if key not in self._joined:
+        if (pairs := self._joined.get(key)) is None:
             with uncollected():
-                self._joined[key] = self._join(baseline, candidate, words_count)
+                pairs = self._join(baseline, candidate, words_count)
+            if baseline.samples in self._read and candidate.samples in self._read:
+                self._joined[key] = pairs
         if words_count and baseline.questions != candidate.questions:
             _refuse(baseline.name, "questions", baseline.questions, candidate.questions)
-        return self._joined[key]
+        return pairs
 
     def _join(
         self, baseline: TaskScores, candidate: TaskScores, words_count: bool

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.contracts.errors import ComparisonError
+from infra.judging import pairing
 from infra.judging.pairing import RunRows, paired_rows, uncollected
 from tests.infra.made_runs import make_run
 
@@ -24,6 +25,24 @@ def test_what_was_read_is_not_read_again(tmp_path: Path) -> None:
     assert rows.of(baseline) == [pair.baseline for pair in pairs]
     with pytest.raises(ComparisonError, match="cannot be read"):
         RunRows(tmp_path).of(baseline)
+
+
+def test_of_large_files_no_more_is_held_than_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arms = make_run(tmp_path, rows=20).arms
+    baseline, candidate = (arms[name].tasks["gsm8k"] for name in ("baseline", "quantized"))
+    monkeypatch.setattr(pairing, "_MOST_BYTES", (tmp_path / baseline.samples).stat().st_size)
+    rows = RunRows(tmp_path)
+    pairs = rows.paired(baseline, candidate)
+    assert rows.paired(baseline, candidate) == pairs
+    (tmp_path / baseline.samples).unlink()
+    assert rows.paired(baseline, candidate) == pairs
+    (tmp_path / candidate.samples).unlink()
+    assert rows.of(baseline) == [pair.baseline for pair in pairs]
+    for ask in (rows.of, lambda scores: rows.paired(baseline, scores)):
+        with pytest.raises(ComparisonError, match="cannot be read"):
+            ask(candidate)
 
 
 def test_arms_that_were_joined_are_held_against_each_other_again(tmp_path: Path) -> None:
