@@ -112,7 +112,8 @@ def answers(api: PrefectApi) -> Finding | str:
             remedy="Start it (`make ui`); or correct PREFECT_API_URL, or unset it for a run that "
             "needs no server: `prefect config view` says where it is set.",
         ) from error
-    if answer.is_success:
+    page = "html" in answer.headers.get("Content-Type", "")  # of a gateway, or of something else
+    if answer.is_success and not page:
         return f"{api.host} answers"
     if api.cloud:
         raise _of_cloud(api, answer.status_code)
@@ -120,7 +121,8 @@ def answers(api: PrefectApi) -> Finding | str:
         unkeyed = "" if "Authorization" in api.headers else " without a key"
         return note(NAME, f"{api.host} answers HTTP {answer.status_code}{unkeyed}")
     raise PrefectUnreachable(
-        f"{api.host} answers HTTP {answer.status_code} at PREFECT_API_URL/health.",
+        f"{api.host} answers {'with a page, ' * page}HTTP {answer.status_code} at "
+        "PREFECT_API_URL/health.",
         cause="It is no Prefect API, or one in trouble.",
         remedy="Set PREFECT_API_URL to the address that ends with /api.",
     )

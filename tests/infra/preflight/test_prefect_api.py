@@ -34,8 +34,12 @@ def answering(status: int, shown: ssl.SSLContext | None = None) -> Iterator[str]
         def do_GET(self) -> None:
             known = self.headers.get("Authorization") == f"Bearer {KEY}"
             cloud = 200 if known else 401
-            said = {"/api/health": status, "/cloud/me/workspaces": cloud}.get(self.path, 404)
+            said = {"/api/health": status, "/page/health": 200, "/cloud/me/workspaces": cloud}.get(
+                self.path, 404
+            )
             self.send_response(said)
+            if self.path.startswith("/page"):
+                self.send_header("Content-Type", "text/html; charset=utf-8")
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -62,6 +66,8 @@ def test_the_prefect_api_says_whether_it_is_well() -> None:
         with pytest.raises(PrefectUnreachable, match="HTTP 404") as error:
             answers(PrefectApi(url))
         assert "secret" not in str(error.value)
+        with pytest.raises(PrefectUnreachable, match="answers with a page, HTTP 200"):
+            answers(PrefectApi(f"{url}/page"))
     with answering(401) as url:
         unkeyed = answers(PrefectApi(f"{url}/api"))
         assert isinstance(unkeyed, Finding) and unkeyed.status == "note"
