@@ -16,7 +16,7 @@ from infra.contracts.specs import BASELINE, RunSpec
 from infra.engines.port import Setup
 from infra.engines.registry import engine_of
 from infra.machine import cores, preloaded
-from infra.machine.device import detect
+from infra.machine.device import detect, gpus
 from infra.machine.preloaded import Preloading
 from infra.store.run_folder import RunFolder
 
@@ -45,7 +45,9 @@ def load(
     serving = spec.arms[name].serving
     device = detect(serving.computes_on)
     ahead = preloaded.here()
-    if ahead is not None and device.kind != "cpu":
+    # Which GPU it gets is not known yet; what it looks up of one must be true of each.
+    alike = len({gpu.name for gpu in gpus()}) <= 1
+    if ahead is not None and device.kind != "cpu" and alike:
         setup = Setup(model, serving, environment, device)
         engine_of(serving).load(setup, ahead, run.log(f"loading-{name}"))
 

@@ -10,7 +10,7 @@ import pytest
 from deployments.recipes import sample
 from infra.contracts.records import PythonEnvironment
 from infra.contracts.specs import BASELINE, RunSpec
-from infra.machine.device import Device
+from infra.machine.device import Device, Gpu
 from infra.machine.preloaded import Preloading, here
 from infra.stages import loading as module
 from infra.stages.loading import load, load_next, loading
@@ -92,6 +92,17 @@ def test_an_engine_of_another_place_is_not_loaded(asked: Asked) -> None:
     spec = asked.more(serving=other.model_dump(mode="json", exclude_defaults=True))
     with loading():
         assert asked.load_next(spec.candidates[0].name, spec) == []
+
+
+@pytest.mark.parametrize(("names", "loaded"), [(("H200", "H200"), True), (("H200", "L4"), False)])
+def test_nothing_is_loaded_for_one_of_unlike_gpus(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], loaded: bool
+) -> None:
+    there = [Gpu(uuid=str(n), visible=str(n), name=name, memory_bytes=1, driver="1")
+             for n, name in enumerate(names)]  # fmt: skip
+    monkeypatch.setattr(module, "gpus", lambda: there)
+    with loading():
+        assert bool(asked.load_next(BASELINE, asked.spec)) is loaded
 
 
 def test_nothing_is_loaded_where_it_would_slow_what_is_done(
