@@ -204,9 +204,15 @@ def load_ahead(
 
 
 def loader(python: Path, model: Path) -> list[str]:
-    """Return the program and the arguments that load vLLM for a model."""
-    named = json.loads((model / "config.json").read_text(encoding="utf-8")).get("architectures")
-    return [str(python), "-I", "-u", str(_LOADER), *map(str, named or ())]
+    """Return the program and the arguments that load vLLM for a model.
+
+    What is wrong with its config.json the engine says, when it serves it.
+    """
+    named: list[str] = []
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+        named = [name for name in config["architectures"] if isinstance(name, str)]
+    return [str(python), "-I", "-u", str(_LOADER), *named]
 
 
 def _environment(spec: ServingSpec, device: Device, key: str) -> dict[str, str]:

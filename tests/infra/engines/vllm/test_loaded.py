@@ -13,6 +13,7 @@ import pytest
 
 from infra.engines.vllm import loaded
 from infra.engines.vllm.command import KEY, SERVER
+from infra.engines.vllm.server import loader
 from tests.shared_servers import Served
 
 LOADER = Path(loaded.__file__)
@@ -50,3 +51,19 @@ def test_it_ends_where_loading_has_used_the_gpu_driver(
 
 def test_without_a_gpu_there_is_no_driver_to_use() -> None:
     assert not loaded.uses_gpu()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [None, "", "{", "[]", "7", "{}", '{"architectures": null}', '{"architectures": 7}', "\xff"],
+)
+def test_a_config_that_cannot_be_read_is_left_to_the_engine(
+    tmp_path: Path, written: str | None
+) -> None:
+    if written is not None:
+        (tmp_path / "config.json").write_bytes(written.encode("latin-1"))
+    assert loader(Path("python"), tmp_path) == ["python", "-I", "-u", str(LOADER)]
+    named = tmp_path / "named"
+    named.mkdir()
+    (named / "config.json").write_text('{"architectures": ["A", 7]}')
+    assert loader(Path("python"), named)[-1] == "A"
