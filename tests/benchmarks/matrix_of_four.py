@@ -8,8 +8,8 @@ out on the first GPU, and then on both. Each measure has leases, a Prefect serve
 its own; the models are copies of the sample that differ in a note alone, so that nothing one has
 answered serves another. What engines compile and what is known of tasks is kept for all measures,
 so a cell is run before the first one, and not measured. Prints the seconds of each, and the ratio
-of the first to them. `--rows` has global_mmlu_en ask so many rows, as `whole_run` does: what a run
-of minutes needs to start and end weighs less in one of hours.
+of the first to them. `--rows` has global_mmlu_en ask so many rows, as long as MMLU's: what a run of
+minutes needs to start and end weighs less in one of hours.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
 """Where the time of a whole run goes, from weights on disk to the verdict, on one accelerator.
 
     python -m tests.benchmarks.whole_run MODEL [--layers N] [--out FOLDER] [--further]
-                                         [--rows N] [--set FIELD=VALUE …]
+                                         [--full] [--set FIELD=VALUE …]
 
 MODEL is a folder; where there is none, a checkpoint of Qwen2.5-7B's shape is written there first,
 with random weights. The run is that of the sample with all its 1,040 rows, AutoAWQ, fidelity and
 timing at four points. Prints every stage, and how busy the accelerator was, looked at each second.
 `--further` adds a second candidate, with groups of 64: after a run without it, the seconds are
-those of one candidate more. `--rows` has global_mmlu_en ask so many rows instead of 400, each as
-long as one of MMLU's and with five worked examples: with 14,042, the size of MMLU, a GPU has work.
+those of one candidate more. `--full` asks as much as the published datasets do, with which a GPU
+has work: 14,042 questions as long as MMLU's with five worked examples, and 1,319 problems of gsm8k
+answered in 256 tokens.
 `--set` goes on to `python -m deployments run`, whose cache and runs folder count as always.
 """
 
@@ -37,9 +38,13 @@ from infra.store.settings import Settings
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 MMLU = "CohereLabs/Global-MMLU-Lite"
+_GSM8K = "openai/gsm8k"
 _CHARACTERS = 300
 """Of a question of MMLU, on average; the sample's have 43."""
 _SHOTS = 5
+_ROWS = {"gsm8k": 1319, "global_mmlu_en": 14042}
+"""Of GSM8K's and MMLU's test parts."""
+_ANSWER_TOKENS = 256
 
 
 class Busy(threading.Thread):
@@ -91,6 +96,43 @@ def more_rows(folder: Path, rows: int) -> Path:
                 numbered = {"sample_id": f"{row['sample_id']}/{number}", "question": question}
                 stream.write(json.dumps(row | numbered, ensure_ascii=False) + "\n")
     return folder
+
+
+def more_problems(folder: Path, rows: int) -> Path:
+    """Write problems of gsm8k, none of them twice: the sample's, numbered.
+
+    Args:
+        folder: Receives the dataset; what is there goes.
+        rows: How many, besides those of worked examples.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ROOT / "infra" / "sample" / "data" / _GSM8K, folder)
+    file = folder / "main" / "test.jsonl"
+    there = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    with file.open("w", encoding="utf-8") as stream:
+        for number in range(rows):
+            row = there[number % len(there)]
+            numbered = {"question": f"{number + 1}. {row['question']}"}
+            stream.write(json.dumps(row | numbered, ensure_ascii=False) + "\n")
+    return folder
+
+
+def ask_in_full(spec: dict[str, Any], folder: Path) -> None:
+    """Have a run ask as many rows as GSM8K and MMLU have, as long as theirs.
+
+    Args:
+        spec: Of the run; changed.
+        folder: Receives the rows.
+    """
+    places = {
+        _GSM8K: more_problems(folder / "gsm8k", _ROWS["gsm8k"]),
+        MMLU: more_rows(folder / "mmlu", _ROWS["global_mmlu_en"]),
+    }
+    for dataset, place in places.items():
+        spec["evaluation"]["datasets"][dataset]["path"] = str(place)
+    tasks = {task["name"]: task for task in spec["evaluation"]["tasks"]}
+    tasks["gsm8k"]["max_gen_toks"] = _ANSWER_TOKENS
+    tasks["global_mmlu_en"]["num_fewshot"] = _SHOTS
 
 
 def spec_of(model: Path, *, further: bool) -> dict[str, Any]:
@@ -154,7 +196,7 @@ def main() -> int:
     parser.add_argument("--layers", type=int, default=28)
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--further", action="store_true", help="a second candidate")
-    parser.add_argument("--rows", type=int, help="of global_mmlu_en")
+    parser.add_argument("--full", action="store_true", help="as many rows as GSM8K and MMLU have")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
     given = parser.parse_args()
     if not (given.model / "config.json").is_file():
@@ -166,11 +208,8 @@ def main() -> int:
         subprocess.run([str(word) for word in words], check=True)
     file = given.out / "whole-run.json"
     spec = spec_of(given.model.resolve(), further=given.further)
-    if given.rows:
-        place = more_rows(given.out / "whole-run-rows", given.rows)
-        spec["evaluation"]["datasets"][MMLU]["path"] = str(place)
-        [task] = [one for one in spec["evaluation"]["tasks"] if one["name"] == "global_mmlu_en"]
-        task["num_fewshot"] = _SHOTS
+    if given.full:
+        ask_in_full(spec, given.out / "whole-run-rows")
     file.write_text(json.dumps(spec, indent=2))
     busy = Busy()
     busy.start()
