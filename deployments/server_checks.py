@@ -24,6 +24,9 @@ _SECONDS = 4.0
 _POSTGRES = 5432
 """Port of PostgreSQL, unless somebody chose another."""
 
+_OF_SOMETHING_ELSE = (ValueError, LookupError, TypeError, AttributeError)
+"""What reading an answer raises that is no JSON, or JSON of another shape."""
+
 _DECLARED = Path(__file__).parents[1] / "prefect.yaml"
 
 
@@ -50,6 +53,12 @@ def look_at_server() -> list[Finding]:
             return [problem("Prefect server", AssayError(
                 f"It answers no more ({type(error).__name__}).", remedy="Look into its log.",
             ))]  # fmt: skip
+        except _OF_SOMETHING_ELSE as error:
+            return [problem("Prefect server", AssayError(
+                f"It answers what no Prefect server does ({type(error).__name__}).",
+                cause="It is something else, or of another version.",
+                remedy="Set PREFECT_API_URL to a server's address that ends with /api.",
+            ))]  # fmt: skip
     return findings
 
 
@@ -74,8 +83,12 @@ def _get(client: httpx.Client, path: str) -> Any:
 def _all(client: httpx.Client, path: str) -> list[dict[str, Any]]:
     """Return all that a filter finds: the server answers by the page, and says how long one is."""
     found: list[dict[str, Any]] = []
+    last: object = None
     while page := client.post(path, json={"offset": len(found)}).raise_for_status().json():
+        if page == last or not all(isinstance(one, dict) for one in page):
+            raise ValueError(f"{path} lists nothing, or without end")
         found += page
+        last = page
     return found
 
 

@@ -22,6 +22,10 @@ from tasks.news import pass_on
 _BEAT_SECONDS = 2.0
 _LOG_EVERY_BEATS = 3
 
+_FEW, _MANY = 5, 100
+"""With fewer than this finished of so many, the rate says little: a thousand questions that are
+asked at a time come back together, and the first of them after a while."""
+
 
 @dataclass
 class _Bar:
@@ -54,9 +58,13 @@ class _Bar:
         rate = (self.done - self.first) / max(time.monotonic() - self.started, 1e-9)
         if rate > 0:
             text += f", {rate:.3g}/s"
-            if self.total is not None and self.done < self.total:
+            if self.total is not None and self.done < self.total and not self._too_few(self.total):
                 text += f", {duration((self.total - self.done) / rate)} left"
         return text
+
+    def _too_few(self, total: int) -> bool:
+        """Return whether nobody can say yet how long the rest will take."""
+        return total >= _MANY and self.done - self.first < _FEW
 
 
 class PrefectProgress:

@@ -189,6 +189,31 @@ def test_a_server_that_wants_a_password_is_a_problem_with_a_remedy() -> None:
     assert found.status == "problem" and "PREFECT_API_AUTH_STRING" in found.remedy
 
 
+@pytest.mark.parametrize("said", [b"ok", b'{"status": "up"}', b"[1]"])
+def test_what_answers_as_no_prefect_server_does_is_one_problem(said: bytes) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{http.server_port}/api"
+        with temporary_settings({PREFECT_API_URL: url}):
+            [found] = look_at_server()
+        http.shutdown()
+    assert found.status == "problem" and "PREFECT_API_URL" in found.remedy
+
+
 def test_of_prefect_cloud_only_what_it_shows_is_asked() -> None:
     asked: list[str] = []
 

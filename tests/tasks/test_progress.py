@@ -29,6 +29,8 @@ def bar(unit: str, done: int, total: int | None, *, first: int = 0, seconds: flo
         ({"unit": "requests", "done": 20, "total": 100}, "gsm8k: 20/100 requests, 2/s, 40 s left"),
         ({"unit": "requests", "done": 20, "total": 7280}, "gsm8k: 20/7280 requests, 2/s, 1 h left"),
         ({"unit": "requests", "done": 100, "total": 100}, "gsm8k: 100/100 requests, 10/s"),
+        ({"unit": "rows", "done": 1, "total": 1319}, "gsm8k: 1/1319 rows, 0.1/s"),
+        ({"unit": "layers", "done": 2, "total": 28}, "gsm8k: 2/28 layers, 0.2/s, 2 min 10 s left"),
         ({"unit": "MB", "done": 70, "total": None, "first": 20}, "gsm8k: 70 MB, 5/s"),
         ({"unit": "s", "done": 44, "total": None}, "gsm8k: 44 s"),
     ],
