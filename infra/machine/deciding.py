@@ -16,8 +16,9 @@ NOT_COMPUTING = (
     "*_CACHE_DIR",
     *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES"),
     "NVIDIA_DRIVER_CAPABILITIES",
+    "NCCL_SOCKET_IFNAME",
 )
-"""Of these, places, and which of equal devices is taken."""
+"""Of these, places, which of equal devices is taken, and where its processes find each other."""
 
 
 def matching(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,9 @@ _CPU_BLOCK_TOKENS = 32
 so the default of 128 would have every read compute a hundred tokens anew."""
 DEFAULT_LOGPROBS = 20
 """Likeliest tokens that a question may ask for by default of the engine."""
+_INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+"""Variables of the network interface on which an engine's processes find each other."""
+_LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 _GIBIBYTE = 2**30
 _WITHOUT_ADAPTER = "-without-adapter"
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -184,6 +188,8 @@ def engine_environment(
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
     }
+    # They would listen, and ask for no key, where the machine's name leads: mostly on the network.
+    variables |= {name: _LOOPBACK for name in _INTERFACES if name not in given}
     if device.kind == "cpu":
         # On processors with AMX vLLM would round activations to 8 bits in quantized layers alone:
         # another experiment than the weight-only one, and one that differs between machines.

@@ -190,6 +190,13 @@ def test_the_key_is_in_the_environment() -> None:
     assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in environment
 
 
+@pytest.mark.parametrize("name", ["GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"])
+def test_the_processes_of_an_engine_find_each_other_on_this_machine_alone(name: str) -> None:
+    for kind in (CPU, GPU):
+        assert engine_environment(kind, "k", cores=2, given={})[name] in ("lo", "lo0")
+        assert name not in engine_environment(kind, "k", cores=2, given={name: "eth0"})
+
+
 @pytest.mark.parametrize(
     ("cores", "given", "worker", "threads"),
     [

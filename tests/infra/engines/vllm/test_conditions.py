@@ -150,6 +150,7 @@ def test_folders_of_the_machines_libraries_are_not_looked_at(tmp_path: Path) -> 
         {"startup_timeout_seconds": 60},
         {"max_restarts": 0},
         {"given": {"PATH": "/bin", "HOME": "/home/ada", "CUDA_VISIBLE_DEVICES": "1"}},
+        {"given": {"GLOO_SOCKET_IFNAME": "eth0", "NCCL_SOCKET_IFNAME": "eth0"}},
         {"given": {"VLLM_API_KEY": "secret", "VLLM_CACHE_ROOT": "/tmp", "TRITON_CACHE_DIR": "/t"}},
         {"device": GPU.model_copy(update={"count": 1, "driver": "581"})},
     ],

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from infra.contracts.capability import Capability
@@ -316,6 +317,18 @@ def test_the_energy_of_a_server_is_that_of_its_leased_accelerators(
         assert server.meter is None, "nobody knows what it computes on"
 
 
+def listening(server: LiveServer) -> set[str]:
+    """Return the addresses on which the processes of a server can be reached."""
+    process = ports.listener(httpx.URL(server.base_url).port or 80)
+    assert process is not None
+    return {
+        one.laddr.ip
+        for member in [process, *process.children(recursive=True)]
+        for one in member.net_connections("inet")
+        if one.status == psutil.CONN_LISTEN
+    }
+
+
 @pytest.mark.engine
 def test_the_real_engine(
     sample_server: Served, server_environment: PythonEnvironment, tmp_path: Path
@@ -331,6 +344,7 @@ def test_the_real_engine(
     assert server.record.dtype == "float32"
     assert server.window == sample_server.window
     assert server.api_key.get_secret_value() not in sample_server.log.read_text()
+    assert listening(server) == {"127.0.0.1"}
     before = server.load()
     time_it(server, model, server_environment, tmp_path)
     load = server.load()
