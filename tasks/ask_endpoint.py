@@ -20,7 +20,7 @@ from infra.stages import endpoint, sharing
 from infra.store.run_folder import RunFolder, runs_folder
 from infra.store.settings import Settings
 from tasks.outcomes import Published
-from tasks.progress import reported_to_prefect
+from tasks.progress import reported_to_prefect, timed
 
 
 @task(name="ask-endpoint", task_run_name="ask-endpoint")
@@ -45,7 +45,8 @@ def ask_endpoint(
             run=run, created=flow_run.scheduled_start_time, settings=Settings(), progress=progress,
             asked=asked,
         )  # fmt: skip
-    page = report.write(finished, folder=run.path)
+    with timed("writing the report"):
+        page = report.write(finished, folder=run.path)
     logger = get_run_logger()
     # The report stands. Whatever else cannot be shown must not turn its verdict into a failure.
     for show in (partial(_remember, runs=runs_folder(spec.results, Settings())), _show):

@@ -183,3 +183,17 @@ def reported_to_prefect() -> Iterator[PrefectProgress]:
         progress.end(failed=True)
         raise
     progress.end(failed=False)
+
+
+@contextmanager
+def timed(what: str) -> Iterator[PrefectProgress]:
+    """Tell for how long the block has been at something whose end nobody can foresee."""
+    began = time.monotonic()
+    with (
+        reported_to_prefect() as progress,
+        Ticker(
+            _BEAT_SECONDS,
+            lambda: progress.update(what, round(time.monotonic() - began), None, "s"),
+        ),
+    ):
+        yield progress

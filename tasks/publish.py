@@ -26,7 +26,7 @@ from infra.store.run_folder import RunFolder, runs_folder
 from infra.store.settings import Settings
 from tasks.outcomes import Published
 from tasks.prefect_api import ui_address
-from tasks.progress import reported_to_prefect
+from tasks.progress import timed
 
 _LOCAL_UI = "http://127.0.0.1:4200"
 """Where `make ui` shows the runs of this machine's own Prefect database."""
@@ -52,21 +52,23 @@ def publish(
     Returns:
         The report's path, and its verdict if there was a candidate.
     """
-    finished = publishing.assemble(
-        arms, compared, failed, spec, run, settings=Settings(), prefect_url=_run_page()
-    )
-    path = report.write(finished, folder=run.path)
+    with timed("writing the report"):
+        finished = publishing.assemble(
+            arms, compared, failed, spec, run, settings=Settings(), prefect_url=_run_page()
+        )
+        path = report.write(finished, folder=run.path)
     _log(finished, path)
     # The report stands. Whatever else cannot be shown now must not turn its verdict into a failure.
     runs = runs_folder(spec.results, Settings())
-    for show in (partial(_remember, runs=runs), _emit, partial(_chart, runs=runs), _show):
-        try:
-            show(finished)
-        except Exception as error:
-            get_run_logger().warning(f"The report is written, but not shown everywhere: {error}")
-            if isinstance(error, httpx.TransportError):
-                break  # it was waited for the Prefect API long enough
-    with reported_to_prefect() as progress:
+    with timed("history, and the pages in Prefect") as progress:
+        for show in (partial(_remember, runs=runs), _emit, partial(_chart, runs=runs), _show):
+            try:
+                show(finished)
+            except Exception as error:
+                why = f"The report is written, but not shown everywhere: {error}"
+                get_run_logger().warning(why)
+                if isinstance(error, httpx.TransportError):
+                    break  # it was waited for the Prefect API long enough
         sharing.leave(run, spec.results, Settings(), progress, finished)
     return Published(path, finished.verdict if finished.spec.candidates else None)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 from prefect import flow, task
@@ -13,7 +14,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tasks import progress as progress_of_tasks
 from tasks.news import delivered
-from tasks.progress import PrefectProgress, _Bar, reported_to_prefect
+from tasks.progress import PrefectProgress, _Bar, reported_to_prefect, timed
 from tasks.task_page import show
 from tests.api_proxy import api_proxy
 
@@ -96,26 +97,40 @@ def test_a_step_that_fails_says_how_far_it_was(logged: Callable[[], list[str]]) 
     ]  # fmt: skip
 
 
+def test_what_nobody_can_foresee_says_for_how_long_it_has_gone_on(
+    logged: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress_of_tasks, "_BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(progress_of_tasks, "_LOG_EVERY_BEATS", 1)
+    with timed("writing the report"):
+        while not any(line.endswith(" 1 s") for line in logged()):
+            time.sleep(0.05)
+    assert logged()[0] == "writing the report: 0 s"
+
+
 @pytest.mark.usefixtures("prefect")
-def test_a_step_does_not_wait_for_the_api_and_its_bar_arrives_when_it_is_back() -> None:
-    with api_proxy(PREFECT_API_URL.value() or "") as proxy:
+def test_a_step_does_not_wait_for_the_api_and_its_bar_arrives_when_it_is_back(
+    beyond_prefect: ExitStack,
+) -> None:
+    # Log lines and events that were to be sent through it are waited for when the server ends.
+    proxy = beyond_prefect.enter_context(api_proxy(PREFECT_API_URL.value() or ""))
 
-        @task
-        def step() -> None:
-            create_progress_artifact(0.0)  # the client has been connected, as that of a run has
-            proxy.leave()
-            with reported_to_prefect() as progress:
-                progress.update("rows", 10, 10, "rows")
-            show("What it gave.", "a page")
-            proxy.come_back()
-            delivered(120)
+    @task
+    def step() -> None:
+        create_progress_artifact(0.0)  # the client has been connected, as that of a run has
+        proxy.leave()
+        with reported_to_prefect() as progress:
+            progress.update("rows", 10, 10, "rows")
+        show("What it gave.", "a page")
+        proxy.come_back()
+        delivered(120)
 
-        @flow
-        def steps() -> None:
-            step()
+    @flow
+    def steps() -> None:
+        step()
 
-        with temporary_settings({PREFECT_API_URL: proxy.url}):
-            steps()
+    with temporary_settings({PREFECT_API_URL: proxy.url}):
+        steps()
     with get_client(sync_client=True) as client:
         found = {one.description: one.data for one in client.read_artifacts()}
     assert found["rows"] == 100
