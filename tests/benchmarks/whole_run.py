@@ -25,7 +25,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -34,6 +34,8 @@ from deployments.recipes import sample
 from infra.machine.device import detect, gpus
 from infra.machine.environments import locate
 from infra.store.settings import Settings
+
+Row = dict[str, Any]
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -81,20 +83,18 @@ def more_rows(folder: Path, rows: int) -> Path:
         folder: Receives the dataset; what is there goes.
         rows: How many, besides those of worked examples.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(ROOT / "infra" / "sample" / "data" / MMLU, folder)
-    for part, count in (("test", rows), ("dev", None)):
-        file = folder / "en" / f"{part}.jsonl"
-        there = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        with file.open("w", encoding="utf-8") as stream:
-            for number in range(count or len(there)):
-                row = there[number % len(there)]
-                question, at = f"{number + 1}.", number
-                while len(question) < _CHARACTERS:
-                    question += f" {there[at % len(there)]['question']}"
-                    at += 1
-                numbered = {"sample_id": f"{row['sample_id']}/{number}", "question": question}
-                stream.write(json.dumps(row | numbered, ensure_ascii=False) + "\n")
+
+    def question(there: list[Row], number: int) -> Row:
+        text, at = f"{number + 1}.", number
+        while len(text) < _CHARACTERS:
+            text += f" {there[at % len(there)]['question']}"
+            at += 1
+        name = there[number % len(there)]["sample_id"]
+        return {"sample_id": f"{name}/{number}", "question": text}
+
+    _copy(MMLU, folder)
+    _enlarge(folder / "en" / "test.jsonl", rows, question)
+    _enlarge(folder / "en" / "dev.jsonl", None, question)
     return folder
 
 
@@ -105,16 +105,27 @@ def more_problems(folder: Path, rows: int) -> Path:
         folder: Receives the dataset; what is there goes.
         rows: How many, besides those of worked examples.
     """
+
+    def problem(there: list[Row], number: int) -> Row:
+        return {"question": f"{number + 1}. {there[number % len(there)]['question']}"}
+
+    _copy(_GSM8K, folder)
+    _enlarge(folder / "main" / "test.jsonl", rows, problem)
+    return folder
+
+
+def _copy(dataset: str, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(ROOT / "infra" / "sample" / "data" / _GSM8K, folder)
-    file = folder / "main" / "test.jsonl"
+    shutil.copytree(ROOT / "infra" / "sample" / "data" / dataset, folder)
+
+
+def _enlarge(file: Path, rows: int | None, change: Callable[[list[Row], int], Row]) -> None:
+    """Write so many rows, or as many as before: those there, again and again, each changed."""
     there = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     with file.open("w", encoding="utf-8") as stream:
-        for number in range(rows):
-            row = there[number % len(there)]
-            numbered = {"question": f"{number + 1}. {row['question']}"}
-            stream.write(json.dumps(row | numbered, ensure_ascii=False) + "\n")
-    return folder
+        for number in range(rows or len(there)):
+            row = there[number % len(there)] | change(there, number)
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def ask_in_full(spec: dict[str, Any], folder: Path) -> None:

@@ -6,6 +6,8 @@ import re
 import shutil
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -170,31 +172,15 @@ def register(prefect: Prefect, parameters: dict[str, str]) -> None:
          parameters={"rows": 5}, enforce_parameter_schema=False)  # fmt: skip
 
 
-def test_a_server_that_wants_a_password_is_a_problem_with_a_remedy() -> None:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200 if self.path.endswith("/health") else 401)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+@contextmanager
+def answering(answer: Callable[[BaseHTTPRequestHandler], tuple[int, bytes]]) -> Iterator[str]:
+    """Serve what returns a status and a body for each request; return the address."""
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{http.server_port}/api"
-        with temporary_settings({PREFECT_API_URL: url}):
-            [found] = look_at_server()
-        http.shutdown()
-    assert found.status == "problem" and "PREFECT_API_AUTH_STRING" in found.remedy
-
-
-@pytest.mark.parametrize("said", [b"ok", b'{"status": "up"}', b"[1]"])
-def test_what_answers_as_no_prefect_server_does_is_one_problem(said: bytes) -> None:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.send_response(200)
+            status, said = answer(self)
+            self.send_response(status)
             self.send_header("Content-Length", str(len(said)))
             self.end_headers()
             self.wfile.write(said)
@@ -207,44 +193,44 @@ def test_what_answers_as_no_prefect_server_does_is_one_problem(said: bytes) -> N
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         threading.Thread(target=http.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{http.server_port}/api"
-        with temporary_settings({PREFECT_API_URL: url}):
-            [found] = look_at_server()
-        http.shutdown()
+        try:
+            yield f"http://127.0.0.1:{http.server_port}/api"
+        finally:
+            http.shutdown()
+
+
+def test_a_server_that_wants_a_password_is_a_problem_with_a_remedy() -> None:
+    with (
+        answering(lambda asked: (200 if asked.path.endswith("/health") else 401, b"")) as url,
+        temporary_settings({PREFECT_API_URL: url}),
+    ):
+        [found] = look_at_server()
+    assert found.status == "problem" and "PREFECT_API_AUTH_STRING" in found.remedy
+
+
+@pytest.mark.parametrize("said", [b"ok", b'{"status": "up"}', b"[1]"])
+def test_what_answers_as_no_prefect_server_does_is_one_problem(said: bytes) -> None:
+    with answering(lambda _: (200, said)) as url, temporary_settings({PREFECT_API_URL: url}):
+        [found] = look_at_server()
     assert found.status == "problem" and "PREFECT_API_URL" in found.remedy
 
 
 def test_of_prefect_cloud_only_what_it_shows_is_asked() -> None:
     asked: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            asked.append(self.path)
-            known = self.headers["Authorization"] == "Bearer pnu_known"
-            said = b"[]" if known else b"{}"
-            self.send_response(200 if known else 401)
-            self.send_header("Content-Length", str(len(said)))
-            self.end_headers()
-            self.wfile.write(said)
+    def answer(request: BaseHTTPRequestHandler) -> tuple[int, bytes]:
+        asked.append(request.path)
+        known = request.headers["Authorization"] == "Bearer pnu_known"
+        return (200, b"[]") if known else (401, b"{}")
 
-        def do_POST(self) -> None:
-            self.do_GET()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        cloud = f"http://127.0.0.1:{http.server_port}/api"
+    with answering(answer) as cloud:
         url = f"{cloud}/accounts/a/workspaces/b"
         named = {PREFECT_CLOUD_API_URL: cloud, PREFECT_API_URL: url}
         with temporary_settings(named | {PREFECT_API_KEY: "pnu_known"}):
             found = statuses()
         with temporary_settings(named | {PREFECT_API_KEY: "pnu_other"}):
             [refused] = look_at_server()
-        http.shutdown()
-    assert found["Prefect Cloud"] == ("ok", f"127.0.0.1:{http.server_port} answers")
+    assert found["Prefect Cloud"] == ("ok", f"{httpx.URL(cloud).netloc.decode()} answers")
     assert found["work pool assay"] == ("note", "not registered")
     workspace = "/api/accounts/a/workspaces/b"
     assert set(asked) == {
