@@ -100,6 +100,8 @@ class Client:
         self._timeout = timeout
         self._say = say
         self._last_success = 0.0
+        # Of its own: what task code draws from the shared generator is seeded.
+        self._jitter = random.Random()  # noqa: S311 -- not for secrets
         self.counts = Counts()
 
     @property
@@ -258,7 +260,7 @@ class Client:
                 pause = min(_FIRST_PAUSE * 2**tries, _LONGEST_PAUSE)
                 tries += 1
                 wait = min(error.wait, self.longest_wait)
-                await asyncio.sleep(max(wait, pause * random.uniform(0.5, 1.5)))  # noqa: S311
+                await asyncio.sleep(max(wait, pause * self._jitter.uniform(0.5, 1.5)))
 
     async def _post(self, session: aiohttp.ClientSession, body: dict[str, Any]) -> Any:
         self.counts.requests += 1

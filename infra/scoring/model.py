@@ -12,7 +12,8 @@ import json
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,16 @@ from infra.scoring.pace import Pace
 from infra.scoring.plan import Score, plan
 from infra.scoring.protocol import ChatGeneration, Generation, Question, Reply
 from infra.scoring.sampling import document_of, seeds, turn_of
-from infra.scoring.tokens import WIDTH, NothingBefore, Packed, count, pack, pack_texts, split_pairs
+from infra.scoring.tokens import (
+    WIDTH,
+    Encoded,
+    NothingBefore,
+    Packed,
+    count,
+    pack,
+    pack_texts,
+    split_pairs,
+)
 from infra.scoring.ways import answered, guiding
 
 Whose = tuple[str, int, int]
@@ -114,6 +124,12 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             and not self.add_bos_token
             and splits_at_lines(self.tokenizer)
         )
+        self.encoded = Encoded()
+        """What need not be encoded any more; see `encode_ahead`."""
+
+        self.meanwhile: Callable[[], AbstractContextManager[object]] = nullcontext
+        """What is done while answers are awaited; it must leave the model as it is."""
+
         self.done = 0
         """Documents answered, of all calls."""
 
@@ -146,6 +162,11 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         )
 
     @property
+    def server(self) -> Endpoint:
+        """Where requests go."""
+        return self._server
+
+    @property
     def counts(self) -> Counts:
         """What was sent so far."""
         return self._client.counts
@@ -174,7 +195,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         """Return log-likelihood (nats) of each continuation, and whether it is the greedy one."""
         pairs = [request.args for request in requests]
         try:
-            split = split_pairs(pairs, self._encode, self.prefix_token_id, self._encode_alone)
+            split = self._split(pairs)
         except NothingBefore as error:
             raise EvaluationError(
                 f"{name_of(whose_is(requests[error.place]))} cannot be scored: {error}.",
@@ -238,7 +259,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
                 f"{requests[0].task_name} asks with images.",
                 remedy="Take a task of texts alone; assay-completions sends tokens.",
             )
-        packed = pack_texts((request.args[0] for request in requests), self._encode)
+        packed = self._packed([request.args[0] for request in requests])
         settings: dict[tuple[str, int | None, str], str] = {}
         generations: list[Generation] = []
         owners: dict[Question, list[Whose]] = {}
@@ -373,7 +394,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
                 self.done += finished
                 bar.update(finished)
 
-            with self._tally.span():
+            with self.meanwhile(), self._tally.span():
                 self._client.ask(
                     batches(self._ordered(missing), forces=self._client.forces),
                     receive,
@@ -425,6 +446,32 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
                     "checkpoint, engine and flags; or leave `answers` out.",
                 ) from None
         return json.dumps([version, model.get("root"), model.get("max_model_len"), self.model])
+
+    def encode_ahead(self, requests: Iterable[Any]) -> Encoded:
+        """Return the tokens of requests of lm-eval, for `encoded` of a model that is asked them.
+
+        Raises:
+            NothingBefore: As `split_pairs`.
+        """
+        texts, pairs = [], []
+        for request in requests:
+            if request.request_type == "generate_until":
+                texts.append(request.args[0])
+            elif request.request_type == "loglikelihood":
+                pairs.append(request.args)
+        split = self._split(pairs)
+        return Encoded(self._packed(texts), dict(zip(pairs, split, strict=True)))
+
+    def _packed(self, texts: Sequence[str]) -> Mapping[str, Packed]:
+        """Return each distinct text with its tokens."""
+        known = self.encoded.texts
+        return known if known and known.keys() >= {*texts} else pack_texts(texts, self._encode)
+
+    def _split(self, pairs: Sequence[tuple[str, str]]) -> Sequence[tuple[Packed, Packed]]:
+        known = self.encoded.pairs
+        if known and known.keys() >= {*pairs}:
+            return [known[pair] for pair in pairs]
+        return split_pairs(pairs, self._encode, self.prefix_token_id, self._encode_alone)
 
     def _encode_alone(self, texts: Sequence[str]) -> Sequence[Sequence[int]]:
         """Return the tokens of what follows an empty context."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import array
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -54,6 +55,15 @@ def pack_texts(texts: Iterable[str], encode: Encode) -> dict[str, Packed]:
     if not distinct:
         return {}
     return {text: pack(ids) for text, ids in zip(distinct, encode(distinct), strict=True)}
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Texts and pairs whose tokens are known."""
+
+    texts: Mapping[str, Packed] = field(default_factory=dict)
+    pairs: Mapping[tuple[str, str], tuple[Packed, Packed]] = field(default_factory=dict)
+    """Context and continuation → the tokens of both, as `split_pairs` splits them."""
 
 
 class NothingBefore(ValueError):

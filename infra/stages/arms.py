@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -412,8 +413,10 @@ def _ask(evaluation: _Evaluation, missing: list[str], held: Lease) -> None:
             with _embedder(evaluation, held) as embedder, ExitStack() as sharing:
                 asking = _Asking(evaluation, server, restarts, embedder, loaded)
                 sharing.enter_context(asking.shared())
-                for task in (task for task in missing if task not in in_rounds):
-                    asking.once(task, stored[task], partial(asking.task, task))
+                whole = [task for task in missing if task not in in_rounds]
+                for task, following in zip_longest(whole, whole[1:]):
+                    ask = partial(asking.task, task, following)
+                    asking.once(task, stored[task], ask)
                 if rounds and not stored[in_rounds[0]].present:
                     # Last, since the verdict after each round is about all tasks.
                     last = stored[in_rounds[0]]
@@ -515,9 +518,9 @@ class _Asking:
                 stack.enter_context(one.given())
             yield
 
-    def task(self, task: str, folder: Path) -> None:
-        """Ask all rows of a task."""
-        scores = self._scores(task, None, folder / Stored.SAMPLES)
+    def task(self, task: str, following: str | None, folder: Path) -> None:
+        """Ask all rows of a task; another may follow."""
+        scores = self._scores(task, None, folder / Stored.SAMPLES, following)
         _require(self._loaded)
         Stored(folder).keep(scores, self._record, self._log)
 
@@ -553,7 +556,9 @@ class _Asking:
             behind=stored.behind,
         )
 
-    def _scores(self, task: str, only: Documents | None, samples: Path) -> TaskScores:
+    def _scores(
+        self, task: str, only: Documents | None, samples: Path, following: str | None = None
+    ) -> TaskScores:
         evaluation, subject = self._evaluation, self._evaluation.subject
         if task in evaluation.with_functions:
             self._require_today(task)
@@ -570,6 +575,7 @@ class _Asking:
             only=only,
             trust_remote_code=subject.trusts_tokenizer,
             embedder=self._embedder,
+            following=following,
         )
         written: dict[str, object] = {"tokenizer": tokenizer_digest(subject.tokenizer)}
         if task in evaluation.with_functions and evaluation.today.stays:

@@ -116,6 +116,7 @@ class Suite(Protocol):
         only: Documents | None = None,
         trust_remote_code: bool = False,
         embedder: Embedder | None = None,
+        following: str | None = None,
     ) -> TaskScores:
         """Ask the served model one task or group, and mark the answers.
 
@@ -134,6 +135,8 @@ class Suite(Protocol):
             only: Documents to evaluate, in the words they have among all others; None asks all.
             trust_remote_code: Allow a tokenizer that is code of the repository.
             embedder: Makes vectors of texts, for tasks that need some.
+            following: What the same server is asked next, if that is known: its questions may be
+                put together while the answers to these are awaited.
 
         Raises:
             EvaluationError: The server died or refused, or a prompt does not fit its window.

@@ -6,7 +6,7 @@ import random
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from infra.suite.harness.questions.question import Questions, first_questions
 from infra.suite.harness.remembered import Facts, remember
 from infra.suite.harness.rows.redirecting import place, prepared_folder, write_definitions
 from infra.suite.harness.rows.sources import Rows, find_rows
+from infra.suite.harness.running.ahead import Ahead
 from infra.suite.harness.running.evaluate import evaluate
 from infra.suite.metrics import Metric
 from infra.suite.port import AnswerFile
@@ -47,6 +48,8 @@ class HarnessSuite:
 
     questions: tuple[Questions, ...]
     """The first questions of each task, as they are put to any model."""
+
+    _ahead: Ahead = field(default_factory=Ahead, init=False, repr=False, compare=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -85,6 +88,7 @@ class HarnessSuite:
         only: Documents | None = None,
         trust_remote_code: bool = False,
         embedder: Embedder | None = None,
+        following: str | None = None,
     ) -> TaskScores:
         """Ask the served model one task or group, as lm-eval does, and mark the answers.
 
@@ -96,6 +100,7 @@ class HarnessSuite:
         return evaluate(
             self.parts[name], self.spec, self.rows, server, tokenizer_path, samples, progress,
             answers, order=order, only=only, trust_remote_code=trust_remote_code, embedder=embedder,
+            ahead=self._ahead, following=self.parts[following] if following else None,
         )  # fmt: skip
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import random
 import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -20,14 +21,13 @@ from infra.engines.endpoint import Endpoint
 from infra.suite.harness.libraries.quiet import quiet, ticking
 from infra.suite.harness.part import Part
 from infra.suite.harness.rows.sources import Rows
+from infra.suite.harness.running.ahead import Ahead
 from infra.suite.harness.running.narrowing import narrowed
 from infra.suite.harness.running.samples import sample_rows
 from infra.suite.harness.running.scores import task_scores
+from infra.suite.harness.running.seeds import seeded
 from infra.suite.port import AnswerFile
 from infra.suite.rows import Documents, write_rows
-
-_PYTHON_SEED, _NUMPY_SEED = 0, 1234
-"""As lm-eval's `simple_evaluate` sets them."""
 
 
 def evaluate(
@@ -44,6 +44,8 @@ def evaluate(
     only: Documents | None = None,
     trust_remote_code: bool = False,
     embedder: Embedder | None = None,
+    ahead: Ahead,
+    following: Part | None = None,
 ) -> TaskScores:
     """Ask one part of a suite and return its scores; see `infra.suite.port.Suite.ask`."""
     name, sampling = part.entry.name, part.line.sampling
@@ -52,7 +54,7 @@ def evaluate(
     with quiet():
         from lm_eval import evaluator
 
-        from infra.suite.harness.running.model import build_model
+        from infra.suite.harness.running.model import ServedModel, build_model
         from infra.suite.harness.running.ranked import ranked
         from infra.suite.harness.running.repeats import repeated
 
@@ -67,26 +69,24 @@ def evaluate(
                 trust_remote_code=trust_remote_code,
                 say=progress.say,
             )
-        for task in part.tasks.values():
-            task.set_fewshot_seed(spec.seed)
+        put = partial(_put, spec=spec)
+        if following is not None and isinstance(model, ServedModel):
+            model.meanwhile = partial(ahead.put_together, following, model, spec.seed, put)
+        # Else lm-eval looks for images in all that was asked and answered, for seconds.
+        evaluator.LMEVAL_HASHMM = any(map(_may_hold_images, part.tasks.values()))
         with (
-            _seeded(),
+            seeded(),
             closing(model),
             ticking(progress, name, lambda: (model.done, model.total or None), "documents"),
             _explained(name, server),
+            ahead.used(part, model) as put_together,
             narrowed(part.tasks, only),
             repeated(part.tasks, times),
             ranked(part, embedder, spec.seed),
         ):
-            results = evaluator.evaluate(
-                model,
-                part.loaded,
-                limit=part.line.limit,
-                log_samples=True,
-                system_instruction=spec.system_instruction,
-                apply_chat_template=spec.chat_template,
-                fewshot_as_multiturn=spec.fewshot_as_multiturn,
-            )
+            for task in part.tasks.values() if not put_together else ():
+                task.set_fewshot_seed(spec.seed)
+            results = put(model, part)
     progress.update(name, model.done, model.total, "documents")
     rows = sample_rows(results["samples"], model.finishes, spec.thinking, times)
     write_rows(samples, rows)
@@ -122,6 +122,26 @@ def evaluate(
         joules=model.joules if only is None else None,
         kept=model.kept,
     )
+
+
+def _put(model: Any, part: Part, spec: EvaluationSpec) -> Any:
+    """Have lm-eval ask a model one part, and mark its answers."""
+    from lm_eval import evaluator
+
+    return evaluator.evaluate(
+        model,
+        part.loaded,
+        limit=part.line.limit,
+        log_samples=True,
+        system_instruction=spec.system_instruction,
+        apply_chat_template=spec.chat_template,
+        fewshot_as_multiturn=spec.fewshot_as_multiturn,
+    )
+
+
+def _may_hold_images(task: Any) -> bool:
+    features = getattr(task.eval_docs, "features", None)
+    return features is None or "Image" in str(features)
 
 
 @contextmanager
@@ -169,21 +189,6 @@ def _where(error: Exception) -> tuple[str, str]:
         if isinstance(owner := frame.f_locals.get("self"), Task):
             task = str(owner.config.task)
     return task, place
-
-
-@contextmanager
-def _seeded() -> Iterator[None]:
-    """Set the generators as the stock command line does, and put them back."""
-    import numpy as np
-
-    before = random.getstate(), np.random.get_state()
-    random.seed(_PYTHON_SEED)
-    np.random.seed(_NUMPY_SEED)
-    try:
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
 
 
 def _unanswered() -> tuple[type[Exception], ...]:

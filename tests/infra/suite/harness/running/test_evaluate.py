@@ -376,3 +376,24 @@ def test_arms_under_other_conditions_are_not_compared(
     before = {name: value for name, value in one.conditions.items() if name not in new}
     old = one.model_copy(update={"conditions": before})
     assert len(paired_rows(old, one, tmp_path)) == len(paired_rows(one, old, tmp_path)) == 2
+
+
+def test_a_picture_beside_a_question_is_kept_as_its_digest(tokenizer: Path, tmp_path: Path) -> None:
+    from datasets import Dataset, Features, Image, Value
+    from PIL import Image as Pictures
+
+    definition = own_tasks.DEFINITION.replace("rows.jsonl", "rows.parquet").replace(
+        "dataset_path: json", "dataset_path: parquet"
+    )
+    definition = definition.replace("{{choices}}", "{{[q, q ~ '!']}}").replace("{{gold}}", "0")
+    folder = own_tasks.write(tmp_path / "own", definition)
+    picture = Pictures.new("RGB", (4, 4), "red")
+    features = Features({"q": Value("string"), "picture": Image()})
+    rows = {"q": ["What is red?"], "picture": [picture]}
+    Dataset.from_dict(rows, features).to_parquet(folder / "rows.parquet")
+    suite = prepare(own_tasks.own(folder), settings=Settings(cache=tmp_path / "c"),
+                    progress=Silent())  # fmt: skip
+    with serving(Completions()) as server:
+        suite.ask(own_tasks.NAME, server, tokenizer, tmp_path / "rows.jsonl", Silent())
+    [row] = lines(tmp_path / "rows.jsonl")
+    assert len(row["doc"]["picture"]) == 64
