@@ -40,6 +40,8 @@ _PHRASES = (
 
 _RIGHT, _WRONG, _IRRELEVANT = (0.0, True), (-100.0, False), (-1.0, False)
 _QUOTED = 5
+_FEW = 8
+"""Documents of each task, of rows that were found to be marked right before."""
 
 
 class Oracle(LM):  # type: ignore[misc]
@@ -68,8 +70,14 @@ class Oracle(LM):  # type: ignore[misc]
         return [0.0 for _ in requests]
 
 
-def check_marking(part: Part, spec: EvaluationSpec) -> list[str]:
+def check_marking(part: Part, spec: EvaluationSpec, *, known: bool = False) -> list[str]:
     """Run an oracle over one entry of a suite, by lm-eval's own path.
+
+    Args:
+        part: The entry, loaded.
+        spec: The suite.
+        known: The same rows were found to be marked right before: a few are marked once more, since
+            what is installed besides may be gone.
 
     Returns:
         A note for each task whose right answers this oracle does not have.
@@ -86,16 +94,19 @@ def check_marking(part: Part, spec: EvaluationSpec) -> list[str]:
         else:
             phrases[name] = phrase
     tasks = {name: part.tasks[name] for name in phrases}
-    if tasks:
+    if tasks and known:
+        _marked(tasks, Oracle(tasks, phrases), min(_FEW, part.line.limit or _FEW), spec)
+    elif tasks:
         _run(tasks, Oracle(tasks, phrases), part.line.limit, spec)
     return notes
 
 
-def _run(tasks: dict[str, Task], oracle: Oracle, limit: int | None, spec: EvaluationSpec) -> None:
+def _marked(tasks: dict[str, Task], oracle: Oracle, limit: int | None, spec: EvaluationSpec) -> Any:
+    """Return what lm-eval makes of the oracle's answers."""
     for task in tasks.values():
         task.set_fewshot_seed(spec.seed)
     try:
-        results = evaluate(
+        return evaluate(
             oracle, {"tasks": tasks, "groups": {}}, limit=limit, bootstrap_iters=0, log_samples=True
         )
     except Exception as error:  # of a task's own code, on a row of another shape
@@ -107,6 +118,10 @@ def _run(tasks: dict[str, Task], oracle: Oracle, limit: int | None, spec: Evalua
             cause="A field is empty or of another type than in the original dataset.",
             remedy="Mend the row, or leave the task out.",
         ) from error
+
+
+def _run(tasks: dict[str, Task], oracle: Oracle, limit: int | None, spec: EvaluationSpec) -> None:
+    results = _marked(tasks, oracle, limit, spec)
     for name, task in tasks.items():
         result = results["results"][name]
         metric = primary_metric(task.aggregation(), metric_keys(result))

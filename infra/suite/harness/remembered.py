@@ -61,7 +61,12 @@ def was_checked(spec: EvaluationSpec, settings: Settings, progress: Progress) ->
 
     Where nobody can tell whether the rows are still these, they have not.
     """
-    kept = _kept(task_keys(spec, settings, progress), settings)
+    return keys_checked(task_keys(spec, settings, progress), settings)
+
+
+def keys_checked(keys: Mapping[str, str | None], settings: Settings) -> bool:
+    """Return the same for the keys of the tasks."""
+    kept = _kept(keys, settings)
     return kept is not None and kept.is_file()
 
 

@@ -22,7 +22,7 @@ from infra.suite.harness.libraries.quiet import quiet, ticking
 from infra.suite.harness.metrics import declared, first_metric, metric_names, without_points
 from infra.suite.harness.part import Part, configure, rows_marked
 from infra.suite.harness.questions.question import Questions, first_questions
-from infra.suite.harness.remembered import Facts, remember
+from infra.suite.harness.remembered import Facts, keys_checked, remember
 from infra.suite.harness.rows.redirecting import place, prepared_folder, write_definitions
 from infra.suite.harness.rows.sources import Rows, find_rows
 from infra.suite.harness.running.ahead import Ahead
@@ -140,6 +140,7 @@ def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> 
         progress.say(f"no task of this run reads {unused}; they read {', '.join(sorted(read))}")
     keys = {name: task_key(entry, line, rows, spec) for name, (entry, line) in lines.items()}
     digests = {name: definition_digest(entry, spec) for name, entry in entries.items()}
+    known = keys_checked(keys, settings)
     definitions = write_definitions(entries.values(), rows, settings)
     progress.say(f"loading {', '.join(entries)}")
     started = time.monotonic()
@@ -173,7 +174,7 @@ def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> 
             note for name, part in parts.items() if (note := without_points(name, part.loaded))
         ]
         for number, part in enumerate(parts.values(), 1):
-            notes += check_marking(part, spec)
+            notes += check_marking(part, spec, known=known)
             progress.update("marking checked", number, len(parts), "parts")
     for note in notes:
         progress.say(note)

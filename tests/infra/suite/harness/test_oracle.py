@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from lm_eval.api.instance import Instance
 from lm_eval.evaluator import evaluate, simple_evaluate
 from lm_eval.tasks import TaskManager
 from lm_eval.utils import hash_string
@@ -16,10 +17,12 @@ from infra.contracts.specs import TaskSpec
 from infra.store.settings import Settings
 from infra.suite.harness.keys import suite_entries
 from infra.suite.harness.libraries.quiet import quiet
+from infra.suite.harness.oracle import Oracle
 from infra.suite.harness.rows.redirecting import write_definitions
 from infra.suite.harness.rows.sources import find_rows
 from infra.suite.harness.suite import HarnessSuite, prepare
 from infra.suite.rows import question_of
+from tests.infra.suite.harness import own_tasks
 from tests.infra.suite.harness.conftest import DATA, evaluation
 from tests.infra.suite.harness.raw_oracle import RawOracle
 
@@ -170,3 +173,34 @@ def test_a_crammer_needs_the_right_files() -> None:
         f"(A) {row['Incorrect Answer 1']}\n(B) {row['Correct Answer']}\n(C) x\n(D) y\nAnswer:"
     )
     assert RawOracle(DATA).answer(prompt) == "(B)"
+
+
+def test_rows_that_were_marked_right_before_are_marked_in_part(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marked: list[int] = []
+    answer = Oracle.loglikelihood
+
+    def count(self: Oracle, requests: list[Instance]) -> list[tuple[float, bool]]:
+        marked.append(len({one.doc_id for one in requests}))
+        return answer(self, requests)
+
+    monkeypatch.setattr(Oracle, "loglikelihood", count)
+    folder = own_tasks.write(tmp_path / "own")
+    own_tasks.write_rows(folder / "rows.jsonl", own_tasks.rows(count=40))
+    first = prepare(own_tasks.own(folder), settings=settings, progress=Silent())
+    again = prepare(own_tasks.own(folder), settings=settings, progress=Silent())
+    assert marked == [40, 8]
+    assert (again.notes, again.questions) == (first.notes, first.questions)
+    wrong = [*own_tasks.rows(count=40), {"q": "What?", "choices": ["1", "2"], "gold": 7}]
+    own_tasks.write_rows(folder / "rows.jsonl", wrong)
+    with pytest.raises(MarkingError, match="An oracle scores"):
+        prepare(own_tasks.own(folder), settings=settings, progress=Silent())
+
+    def fail(self: Oracle, requests: list[Instance]) -> list[tuple[float, bool]]:
+        raise LookupError("no such package")
+
+    own_tasks.write_rows(folder / "rows.jsonl", own_tasks.rows(count=40))
+    monkeypatch.setattr(Oracle, "loglikelihood", fail)
+    with pytest.raises(DatasetError, match="cannot be asked or marked: LookupError"):
+        prepare(own_tasks.own(folder), settings=settings, progress=Silent())
