@@ -65,8 +65,8 @@ _DECIDING = (
     "contracts", "judging/answered_rows.py", "judging/asked.py", "judging/chance.py",
     "judging/choices.py", "judging/comparison.py", "judging/corpus.py", "judging/early_stop.py",
     "judging/labels.py", "judging/pairing.py", "judging/sequential.py", "judging/statistics",
-    "judging/verdict", "scoring/ways.py", "store/content.py", "store/runs_identity.py",
-    "store/usage.py", "suite/metrics.py", "suite/rows.py",
+    "judging/verdict", "machine/garbage.py", "scoring/ways.py", "store/content.py",
+    "store/runs_identity.py", "store/usage.py", "suite/metrics.py", "suite/rows.py",
 )  # fmt: skip
 """Files and folders whose change may move the end: all that this one comes to import."""
 

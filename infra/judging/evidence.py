@@ -14,7 +14,8 @@ from infra.contracts.records import ArmResult, Comparison, TaskScores
 from infra.contracts.specs import BASELINE, RunSpec
 from infra.conversations.calibration import load_tokenizer
 from infra.judging import answered_rows, comparison, functions, gaps, noise, reliability, repeats
-from infra.judging.pairing import RunRows, same_tokenizer, uncollected
+from infra.judging.pairing import RunRows, same_tokenizer
+from infra.machine.garbage import uncollected
 from infra.machine.ticker import Ticker
 from infra.models.tokenizer_differences import differences
 from infra.models.tokenizer_identity import identity

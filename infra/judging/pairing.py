@@ -7,16 +7,15 @@ the arms have tokenizers of their own.
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from infra.contracts.errors import ComparisonError
 from infra.contracts.records import TaskScores
+from infra.machine.garbage import uncollected
 from infra.suite.rows import Row, read_rows
 
 _HASHES = ("doc_hash", "prompt_hash", "target_hash")
@@ -106,21 +105,6 @@ class RunRows:
         if left.keys() != right.keys():
             _refuse_rows(baseline.name, left, right, words_count)
         return [RowPair(row, right[key]) for key, row in left.items()]
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Look for no garbage while the block runs.
-
-    Among rows there is none, and looking through all that they hold takes longer than to read them.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def paired_rows(baseline: TaskScores, candidate: TaskScores, folder: Path) -> Sequence[RowPair]:

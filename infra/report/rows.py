@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import quote
 
 from infra.contracts.records import CloseRow, Pair, TaskScores
-from infra.judging.pairing import RowPair, paired_rows, uncollected
+from infra.judging.pairing import RowPair, paired_rows
+from infra.machine.garbage import uncollected
 from infra.suite.rows import Row, choice_likelihoods
 
 SAMPLES = 10

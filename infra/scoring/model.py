@@ -28,6 +28,7 @@ from infra.contracts.errors import EvaluationError
 from infra.engines.endpoint import Endpoint
 from infra.engines.remote.endpoint import RemoteEndpoint
 from infra.machine.energy import Tally
+from infra.machine.garbage import collected
 from infra.scoring.address import Address
 from infra.scoring.answers import Answers
 from infra.scoring.batches import batches
@@ -394,7 +395,7 @@ class AssayCompletions(LocalCompletionsAPI):  # type: ignore[misc]
                 self.done += finished
                 bar.update(finished)
 
-            with self.meanwhile(), self._tally.span():
+            with collected(), self.meanwhile(), self._tally.span():
                 self._client.ask(
                     batches(self._ordered(missing), forces=self._client.forces),
                     receive,

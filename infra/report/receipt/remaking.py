@@ -14,8 +14,9 @@ from infra.contracts.specs import BASELINE
 from infra.judging import answered_rows, functions, gaps, gate, noise, reliability, repeats
 from infra.judging.comparison import Rules, change_name, compare, compare_against, decides
 from infra.judging.family import together
-from infra.judging.pairing import RunRows, uncollected
+from infra.judging.pairing import RunRows
 from infra.judging.verdict import decide
+from infra.machine.garbage import uncollected
 from infra.probes import fidelity
 from infra.report.receipt.checks import Checked, checked, counted
 from infra.report.receipt.comparing import plain, reworded, unequal

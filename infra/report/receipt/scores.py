@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from infra.contracts.errors import ComparisonError
 from infra.contracts.records import Report, TaskScores
-from infra.judging.pairing import uncollected
+from infra.machine.garbage import uncollected
 from infra.report.receipt.checks import Checked, checked, counted
 from infra.report.receipt.comparing import close
 from infra.suite.rows import UNFINISHED, Row, questions_digest, read_rows

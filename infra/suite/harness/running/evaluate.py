@@ -18,6 +18,7 @@ from infra.contracts.records import TaskScores
 from infra.contracts.specs import EvaluationSpec
 from infra.engines.embeddings import Embedder
 from infra.engines.endpoint import Endpoint
+from infra.machine.garbage import uncollected
 from infra.suite.harness.libraries.quiet import quiet, ticking
 from infra.suite.harness.part import Part
 from infra.suite.harness.rows.sources import Rows
@@ -75,6 +76,7 @@ def evaluate(
         # Else lm-eval looks for images in all that was asked and answered, for seconds.
         evaluator.LMEVAL_HASHMM = any(map(_may_hold_images, part.tasks.values()))
         with (
+            uncollected(),
             seeded(),
             closing(model),
             ticking(progress, name, lambda: (model.done, model.total or None), "documents"),
@@ -87,6 +89,8 @@ def evaluate(
             for task in part.tasks.values() if not put_together else ():
                 task.set_fewshot_seed(spec.seed)
             results = put(model, part)
+        for task in part.tasks.values():
+            task._instances = None  # they hold all prompts
     progress.update(name, model.done, model.total, "documents")
     rows = sample_rows(results["samples"], model.finishes, spec.thinking, times)
     write_rows(samples, rows)
