@@ -302,7 +302,8 @@ def _measure(evaluation: _Evaluation) -> list[str]:
     subject = evaluation.subject
     require_retrieved(subject.spec.evaluation)
     missing = evaluation.missing
-    if missing or evaluation.wanted:
+    # Whether a probe has to ask is known by its texts: they are chosen before an accelerator waits.
+    if evaluation.wanted or missing:
         came = time.monotonic()
         with (
             _alone(evaluation),

@@ -251,6 +251,25 @@ def test_a_task_that_is_edited_while_an_accelerator_is_awaited_is_not_kept_as_th
     assert scores == [0.5, 1.0, 0.5]
 
 
+def test_the_texts_to_be_read_are_chosen_before_an_accelerator_is_awaited(
+    evaluate: Evaluate, tmp_path: Path
+) -> None:
+    texts = tmp_path / "cache" / "readings" / "texts"
+    settings = Settings(cache=tmp_path / "cache", accelerators="0", leases=tmp_path / "leases")
+    there = []
+
+    class Waiting(Heard):
+        def update(self, what: str, done: int, total: int | None, unit: str = "") -> None:
+            if not there and what.startswith("waiting for an accelerator"):
+                there.extend(texts.glob("*.json"))
+                held.close()
+
+    with ExitStack() as held:
+        held.enter_context(lease(detect("cpu"), what="other", settings=settings, progress=Heard()))
+        evaluate("run", heard=Waiting(), settings=settings)
+    assert len(there) == 1
+
+
 def test_arms_that_are_scored_by_different_code_are_not_compared(
     evaluate: Evaluate, scored: dict[str, Any], tmp_path: Path
 ) -> None:
