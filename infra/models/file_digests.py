@@ -14,7 +14,7 @@ from typing import Any
 from infra.contracts.progress import Progress
 from infra.contracts.records import FileDigest
 from infra.machine import cores
-from infra.store.content import Mark, is_settled, mark, write_atomically
+from infra.store.content import Mark, files_below, is_settled, mark, write_atomically
 from infra.store.usage import used
 
 _CHUNK = 8 * 1024 * 1024
@@ -62,6 +62,18 @@ def hash_files(
             return dict(zip(names, pool.map(read, names), strict=True))
         finally:
             ended.set()  # an error or Ctrl-C waits for no file that is still being read
+
+
+def digests_below(
+    folder: Path, progress: Progress, *, skip: Collection[str] = ()
+) -> tuple[FileDigest, ...]:
+    """Return what `digest_folder` does of large files: side by side, and it is told."""
+    names = files_below(folder, skip)
+    hashed = hash_files(folder, names, progress)
+    return tuple(
+        FileDigest(name=name, size=(folder / name).stat().st_size, sha256=hashed[name][0])
+        for name in names
+    )
 
 
 def of_another_size(folder: Path, files: Sequence[FileDigest]) -> dict[str, str]:

@@ -32,7 +32,7 @@ from infra.machine.deciding import matching
 from infra.machine.device import Device, detect
 from infra.machine.leases import lease
 from infra.machine.processes import clean_environment
-from infra.models.file_digests import hash_files, of_another_size
+from infra.models.file_digests import digests_below, hash_files, of_another_size
 from infra.models.files import is_weight
 from infra.models.unchanged import Unchanged
 from infra.quantizers.worker import PROTOCOL, Request, Response, Samples, Worker
@@ -40,7 +40,6 @@ from infra.store.content import (
     build_once,
     code_digest,
     digest_files,
-    digest_folder,
     digest_of,
     write_atomically,
 )
@@ -180,7 +179,7 @@ class MadeByWorker(ABC, Generic[RecipeT]):
             _complete(partial, weights, response.quantization_config, self.saved_dtype(weights))
             for one in loaded:
                 one.require()
-            record = _record(final, partial, weights, recipe, samples, response)
+            record = _record(final, partial, weights, recipe, samples, response, progress)
             write_atomically(partial / MANIFEST, record.model_dump_json(indent=2) + "\n")
             progress.say(f"quantized in {response.seconds:.0f} s, {record.size_bytes / 1e6:.1f} MB")
 
@@ -321,8 +320,9 @@ def _record(
     recipe: Recipe,
     samples: Calibration | None,
     response: Response,
+    progress: Progress,
 ) -> Checkpoint:
-    files = digest_folder(partial, skip=[MANIFEST])
+    files = digests_below(partial, progress, skip=[MANIFEST])
     return Checkpoint(
         path=final,
         digest=digest_files(files),

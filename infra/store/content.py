@@ -70,15 +70,25 @@ def is_settled(mark: Mark) -> bool:
     return time.time_ns() - mark[-1] > _SETTLED_NS
 
 
+def files_below(folder: Path, skip: Iterable[str] = ()) -> list[str]:
+    """Return the names of the files below a folder, sorted, without hidden files and `skip`."""
+    skipped = set(skip)
+    names = (
+        path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()
+    )
+    return [
+        name
+        for name in names
+        if name not in skipped and not any(part[0] == "." for part in name.split("/"))
+    ]
+
+
 def digest_folder(folder: Path, skip: Iterable[str] = ()) -> tuple[FileDigest, ...]:
     """Return the digest of every file below a folder, without hidden files and `skip`."""
-    skipped = set(skip)
-    found = []
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in skipped and not any(p[0] == "." for p in name.split("/")):
-            found.append(digest_file(path).model_copy(update={"name": name}))
-    return tuple(found)
+    return tuple(
+        digest_file(folder / name).model_copy(update={"name": name})
+        for name in files_below(folder, skip)
+    )
 
 
 def digest_files(files: Iterable[FileDigest]) -> str:

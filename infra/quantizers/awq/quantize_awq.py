@@ -93,7 +93,7 @@ def quantize(request, progress):
     model.model.half()
     model.model.config.torch_dtype = torch.float16
     saving.check_finite(model.model, "float16")
-    model.save_quantized(request["output"], safetensors=True)
+    model.save_quantized(request["output"], safetensors=True, shard_size=saving.SHARD)
     for file in Path(request["output"]).glob("*.safetensors"):
         saving.settle(file)
     return {

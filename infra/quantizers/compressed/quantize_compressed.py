@@ -268,7 +268,7 @@ def quantize(request, progress):
     finish(model, dtype)
     # The model's own may hold what transformers reads but does not write; it is copied as it is.
     model.generation_config = GenerationConfig()
-    model.save_pretrained(output)
+    model.save_pretrained(output, max_shard_size=saving.SHARD)
     for file in output.iterdir():
         if file.suffix == ".safetensors":
             saving.settle(file)

@@ -52,7 +52,7 @@ def merge(request, progress):
     saving.check_finite(merged, "its type")
     progress.tell("saving")
     output = Path(request["output"])
-    merged.save_pretrained(output)
+    merged.save_pretrained(output, max_shard_size=saving.SHARD)
     for file in output.iterdir():
         if file.name == ".request.json":
             continue

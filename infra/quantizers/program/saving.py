@@ -3,6 +3,9 @@
 import json
 import os
 
+SHARD = "1GB"
+"""The most that one file holds: digests are computed, and files read, side by side."""
+
 
 class NotFiniteError(Exception):
     """A tensor of the result is infinite or not a number."""
