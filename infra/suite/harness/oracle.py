@@ -40,8 +40,6 @@ _PHRASES = (
 
 _RIGHT, _WRONG, _IRRELEVANT = (0.0, True), (-100.0, False), (-1.0, False)
 _QUOTED = 5
-_FEW = 8
-"""Documents of each task, of rows that were found to be marked right before."""
 
 
 class Oracle(LM):  # type: ignore[misc]
@@ -76,8 +74,7 @@ def check_marking(part: Part, spec: EvaluationSpec, *, known: bool = False) -> l
     Args:
         part: The entry, loaded.
         spec: The suite.
-        known: The same rows were found to be marked right before: a few are marked once more, since
-            what is installed besides may be gone.
+        known: It was found right before, and nothing that decides it has changed: it is not run.
 
     Returns:
         A note for each task whose right answers this oracle does not have.
@@ -94,19 +91,16 @@ def check_marking(part: Part, spec: EvaluationSpec, *, known: bool = False) -> l
         else:
             phrases[name] = phrase
     tasks = {name: part.tasks[name] for name in phrases}
-    if tasks and known:
-        _marked(tasks, Oracle(tasks, phrases), min(_FEW, part.line.limit or _FEW), spec)
-    elif tasks:
+    if tasks and not known:
         _run(tasks, Oracle(tasks, phrases), part.line.limit, spec)
     return notes
 
 
-def _marked(tasks: dict[str, Task], oracle: Oracle, limit: int | None, spec: EvaluationSpec) -> Any:
-    """Return what lm-eval makes of the oracle's answers."""
+def _run(tasks: dict[str, Task], oracle: Oracle, limit: int | None, spec: EvaluationSpec) -> None:
     for task in tasks.values():
         task.set_fewshot_seed(spec.seed)
     try:
-        return evaluate(
+        results = evaluate(
             oracle, {"tasks": tasks, "groups": {}}, limit=limit, bootstrap_iters=0, log_samples=True
         )
     except Exception as error:  # of a task's own code, on a row of another shape
@@ -118,10 +112,6 @@ def _marked(tasks: dict[str, Task], oracle: Oracle, limit: int | None, spec: Eva
             cause="A field is empty or of another type than in the original dataset.",
             remedy="Mend the row, or leave the task out.",
         ) from error
-
-
-def _run(tasks: dict[str, Task], oracle: Oracle, limit: int | None, spec: EvaluationSpec) -> None:
-    results = _marked(tasks, oracle, limit, spec)
     for name, task in tasks.items():
         result = results["results"][name]
         metric = primary_metric(task.aggregation(), metric_keys(result))

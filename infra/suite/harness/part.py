@@ -30,6 +30,9 @@ class Part:
     loaded: dict[str, Any]
     """What `lm_eval.evaluator.evaluate` takes: `tasks` and `groups` by name."""
 
+    coded: bool = False
+    """Whether code of the user's own puts or marks its questions."""
+
     @property
     def tasks(self) -> dict[str, Any]:
         """lm-eval's tasks by name."""

@@ -5,7 +5,9 @@ Imports no lm-eval.
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from pydantic import Field
@@ -35,6 +37,9 @@ class Facts(Record):
     """Task or group → its first metric, without filter, and what is declared of it; without those
     that have none. Empty in what earlier versions remember."""
 
+    packages: str = ""
+    """Digest of what was installed; empty in what earlier versions remember."""
+
 
 _of_this_process: dict[str, Facts] = {}
 """By the suite's spec: what this process has loaded, also of rows whose content is unknown."""
@@ -61,20 +66,37 @@ def was_checked(spec: EvaluationSpec, settings: Settings, progress: Progress) ->
 
     Where nobody can tell whether the rows are still these, they have not.
     """
-    return keys_checked(task_keys(spec, settings, progress), settings)
-
-
-def keys_checked(keys: Mapping[str, str | None], settings: Settings) -> bool:
-    """Return the same for the keys of the tasks."""
-    kept = _kept(keys, settings)
+    kept = _kept(task_keys(spec, settings, progress), settings)
     return kept is not None and kept.is_file()
+
+
+def still_right(keys: Mapping[str, str | None], settings: Settings) -> bool:
+    """Return whether tasks were found to be marked right with just the packages there are now.
+
+    A metric may import any of them, and the keys name some alone.
+    """
+    facts = _facts(keys, settings)
+    return facts is not None and facts.packages == packages()
+
+
+@cache
+def packages() -> str:
+    """Return the digest of the names and versions of all packages that are installed."""
+    found = importlib.metadata.distributions()
+    return digest_of(sorted({f"{one.name} {one.version}" for one in found}))
 
 
 def remembered(spec: EvaluationSpec, settings: Settings, progress: Progress) -> Facts | None:
     """Return what is remembered of a suite; none if it has not been loaded."""
-    kept = _kept(task_keys(spec, settings, progress), settings)
-    if kept is None:
+    keys = task_keys(spec, settings, progress)
+    if None in keys.values():
         return _of_this_process.get(spec.model_dump_json())
+    return _facts(keys, settings)
+
+
+def _facts(keys: Mapping[str, str | None], settings: Settings) -> Facts | None:
+    if (kept := _kept(keys, settings)) is None:
+        return None
     try:
         return Facts.model_validate_json(kept.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -22,7 +22,7 @@ from infra.suite.harness.libraries.quiet import quiet, ticking
 from infra.suite.harness.metrics import declared, first_metric, metric_names, without_points
 from infra.suite.harness.part import Part, configure, rows_marked
 from infra.suite.harness.questions.question import Questions, first_questions
-from infra.suite.harness.remembered import Facts, keys_checked, remember
+from infra.suite.harness.remembered import Facts, packages, remember, still_right
 from infra.suite.harness.rows.redirecting import place, prepared_folder, write_definitions
 from infra.suite.harness.rows.sources import Rows, find_rows
 from infra.suite.harness.running.ahead import Ahead
@@ -100,8 +100,16 @@ class HarnessSuite:
         return evaluate(
             self.parts[name], self.spec, self.rows, server, tokenizer_path, samples, progress,
             answers, order=order, only=only, trust_remote_code=trust_remote_code, embedder=embedder,
-            ahead=self._ahead, following=self.parts[following] if following else None,
+            ahead=self._ahead, following=self._may_be_put_ahead(following),
         )  # fmt: skip
+
+    def _may_be_put_ahead(self, name: str | None) -> Part | None:
+        """Return a part whose questions are the same wherever and whenever they are put together.
+
+        Code of the user's own may keep a state, or belong to the main thread.
+        """
+        part = self.parts[name] if name else None
+        return None if part is None or part.coded else part
 
 
 def _first_metrics(parts: Mapping[str, Part]) -> dict[str, tuple[str, Metric]]:
@@ -140,7 +148,7 @@ def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> 
         progress.say(f"no task of this run reads {unused}; they read {', '.join(sorted(read))}")
     keys = {name: task_key(entry, line, rows, spec) for name, (entry, line) in lines.items()}
     digests = {name: definition_digest(entry, spec) for name, entry in entries.items()}
-    known = keys_checked(keys, settings)
+    known = still_right(keys, settings)
     definitions = write_definitions(entries.values(), rows, settings)
     progress.say(f"loading {', '.join(entries)}")
     started = time.monotonic()
@@ -163,7 +171,7 @@ def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> 
             if definition_digest(entry, spec) != digests[name]:
                 raise changed_meanwhile(f"The definition of {name}, or code that it names,")
         parts = {
-            name: Part(entry, lines[name][1], digests[name], loaded[name])
+            name: Part(entry, lines[name][1], digests[name], loaded[name], bool(code[name]))
             for name, entry in entries.items()
         }
         notes = [note for part in parts.values() for note in configure(part, spec.thinking)]
@@ -174,7 +182,7 @@ def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> 
             note for name, part in parts.items() if (note := without_points(name, part.loaded))
         ]
         for number, part in enumerate(parts.values(), 1):
-            notes += check_marking(part, spec, known=known)
+            notes += check_marking(part, spec, known=known and not part.coded)
             progress.update("marking checked", number, len(parts), "parts")
     for note in notes:
         progress.say(note)
@@ -184,6 +192,7 @@ def prepare(spec: EvaluationSpec, *, settings: Settings, progress: Progress) -> 
         questions=tuple(questions),
         rows=counts,
         first_metrics=_first_metrics(parts),
+        packages=packages(),
     )
     remember(facts, spec, keys, settings)
     return HarnessSuite(spec, parts, rows, keys, definitions, facts.notes, facts.questions)

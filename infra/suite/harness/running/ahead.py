@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,7 @@ class Ahead:
     def __init__(self) -> None:
         """Hold nothing."""
         self._held: _Questions | None = None
+        self._tried: tuple[Part, Endpoint] | None = None
 
     @contextmanager
     def used(self, part: Part, model: ServedModel) -> Iterator[bool]:
@@ -62,7 +64,7 @@ class Ahead:
         Yields:
             Whether it was.
         """
-        held, self._held = self._held, None
+        held, self._held, self._tried = self._held, None, None
         if held is None or held.part is not part or held.server is not model.server:
             yield False
             return
@@ -79,7 +81,7 @@ class Ahead:
     def put_together(self, part: Part, model: ServedModel, seed: int, put: Put) -> Iterator[None]:
         """Put a part together while the block runs, and await its end.
 
-        What goes wrong is not told: it comes again when the part is asked.
+        What goes wrong is not told: it comes again when the part is asked. It is tried once.
 
         Args:
             part: What is asked next.
@@ -87,23 +89,29 @@ class Ahead:
             seed: Of worked examples.
             put: See `Put`.
         """
-        held = self._held
-        if held is not None and held.part is part and held.server is model.server:
+        tried, self._tried = self._tried, (part, model.server)
+        if tried is not None and tried[0] is part and tried[1] is model.server:
             yield
             return
-        self._held, wanted = None, threading.Event()
+        self._held, wanted, ended = None, threading.Event(), threading.Event()
         wanted.set()
-        thread = threading.Thread(
-            target=self._put_together, args=(part, model, seed, put, wanted), daemon=True
-        )
-        thread.start()
+
+        def work() -> None:
+            try:
+                self._put_together(part, model, seed, put, wanted)
+            finally:
+                ended.set()
+
+        # With the context of this thread: how numbers are written may be a part of it.
+        threading.Thread(target=copy_context().run, args=(work,), daemon=True).start()
         try:
             yield
+            ended.wait()
         except BaseException:
             wanted.clear()
             raise
         finally:
-            thread.join()
+            ended.wait()  # and not `join`, after which Ctrl-C would take a live thread for ended
 
     def _put_together(
         self, part: Part, model: ServedModel, seed: int, put: Put, wanted: threading.Event
@@ -117,7 +125,7 @@ class Ahead:
                 requests = {name: task.instances for name, task in part.tasks.items()}
                 encoded = model.encode_ahead([one for some in requests.values() for one in some])
                 self._held = _Questions(part, model.server, requests, encoded, numbers())
-        except (Exception, SystemExit, _NotWanted):  # whatever the task's code raises
+        except BaseException:  # whatever the task's code raises
             return
 
 

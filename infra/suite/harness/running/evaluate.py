@@ -71,10 +71,10 @@ def evaluate(
                 say=progress.say,
             )
         put = partial(_put, spec=spec)
-        if following is not None and isinstance(model, ServedModel):
+        if following is not None and following is not part and isinstance(model, ServedModel):
             model.meanwhile = partial(ahead.put_together, following, model, spec.seed, put)
         # Else lm-eval looks for images in all that was asked and answered, for seconds.
-        evaluator.LMEVAL_HASHMM = any(map(_may_hold_images, part.tasks.values()))
+        evaluator.LMEVAL_HASHMM = part.coded or any(map(_may_hold_images, part.tasks.values()))
         with (
             uncollected(),
             seeded(),

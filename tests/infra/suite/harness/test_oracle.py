@@ -15,6 +15,7 @@ from infra.contracts.errors import DatasetError, EvaluationError, MarkingError
 from infra.contracts.progress import Silent
 from infra.contracts.specs import TaskSpec
 from infra.store.settings import Settings
+from infra.suite.harness import remembered
 from infra.suite.harness.keys import suite_entries
 from infra.suite.harness.libraries.quiet import quiet
 from infra.suite.harness.oracle import Oracle
@@ -175,7 +176,7 @@ def test_a_crammer_needs_the_right_files() -> None:
     assert RawOracle(DATA).answer(prompt) == "(B)"
 
 
-def test_rows_that_were_marked_right_before_are_marked_in_part(
+def test_rows_are_marked_once_as_long_as_nothing_that_decides_it_changes(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     marked: list[int] = []
@@ -185,22 +186,31 @@ def test_rows_that_were_marked_right_before_are_marked_in_part(
         marked.append(len({one.doc_id for one in requests}))
         return answer(self, requests)
 
+    def load() -> HarnessSuite:
+        return prepare(own_tasks.own(folder), settings=settings, progress=Silent())
+
     monkeypatch.setattr(Oracle, "loglikelihood", count)
     folder = own_tasks.write(tmp_path / "own")
-    own_tasks.write_rows(folder / "rows.jsonl", own_tasks.rows(count=40))
-    first = prepare(own_tasks.own(folder), settings=settings, progress=Silent())
-    again = prepare(own_tasks.own(folder), settings=settings, progress=Silent())
-    assert marked == [40, 8]
+    first, again = load(), load()
+    assert marked == [6]
     assert (again.notes, again.questions) == (first.notes, first.questions)
-    wrong = [*own_tasks.rows(count=40), {"q": "What?", "choices": ["1", "2"], "gold": 7}]
+    monkeypatch.setattr(remembered, "packages", lambda: "one more is installed")
+    load()
+    assert marked == [6, 6]
+    wrong = [*own_tasks.rows(), {"q": "What?", "choices": ["1", "2"], "gold": 7}]
     own_tasks.write_rows(folder / "rows.jsonl", wrong)
     with pytest.raises(MarkingError, match="An oracle scores"):
-        prepare(own_tasks.own(folder), settings=settings, progress=Silent())
+        load()
 
-    def fail(self: Oracle, requests: list[Instance]) -> list[tuple[float, bool]]:
-        raise LookupError("no such package")
 
-    own_tasks.write_rows(folder / "rows.jsonl", own_tasks.rows(count=40))
-    monkeypatch.setattr(Oracle, "loglikelihood", fail)
-    with pytest.raises(DatasetError, match="cannot be asked or marked: LookupError"):
-        prepare(own_tasks.own(folder), settings=settings, progress=Silent())
+def test_code_of_the_user_s_own_is_tried_each_time(tmp_path: Path, settings: Settings) -> None:
+    """It may keep a state, which would be another one where it was not tried."""
+    state = "import itertools\n\nWAYS = itertools.cycle('abcde')\n\ndef ask(doc):\n"
+    state += "    return f\"{next(WAYS)} {doc['q']}\"\n"
+    folder = own_tasks.write(tmp_path / "own", own_tasks.CODED, utils_py=state)
+    first, again = (
+        prepare(own_tasks.own(folder), settings=settings, progress=Silent()) for _ in range(2)
+    )
+    assert first.keys == again.keys
+    one, other = (list(suite.texts(0)[0]) for suite in (first, again))
+    assert one == other

@@ -1,7 +1,14 @@
 from __future__ import annotations
 
+import decimal
 import json
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -13,6 +20,9 @@ from infra.contracts.progress import Silent
 from infra.contracts.specs import TaskSpec
 from infra.contracts.specs.evaluation import SamplingSpec
 from infra.store.settings import Settings
+from infra.suite.harness.libraries.quiet import quiet
+from infra.suite.harness.running.evaluate import _put
+from infra.suite.harness.running.model import ServedModel, build_model
 from infra.suite.harness.suite import HarnessSuite, prepare
 from tests.infra.suite.harness import own_tasks
 from tests.infra.suite.harness.completions_server import Completions, Status, serving
@@ -46,13 +56,18 @@ DEFINITION = own_tasks.CODED.replace('"{{gold}}"', "!function utils.right")
 
 @pytest.fixture
 def load(tmp_path: Path) -> Callable[..., HarnessSuite]:
-    def load(*tasks: TaskSpec, utils: str = DRAWS, rows: int = 6, **fields: Any) -> HarnessSuite:
+    def load(
+        *tasks: TaskSpec, utils: str = DRAWS, rows: int = 6, coded: bool = False, **fields: Any
+    ) -> HarnessSuite:
         folder = own_tasks.write(tmp_path / "own", DEFINITION, utils_py=utils)
         another = DEFINITION.replace(own_tasks.NAME, ANOTHER)
         (folder / f"{ANOTHER}.yaml").write_text(another)
         own_tasks.write_rows(folder / "rows.jsonl", own_tasks.rows(count=rows))
         spec = evaluation(*tasks, include_path=str(folder), **fields)
         suite = prepare(spec, settings=Settings(cache=tmp_path / "cache"), progress=Silent())
+        if not coded:  # as if it were lm-eval's: what the user's own draws is another matter
+            parts = {name: replace(part, coded=False) for name, part in suite.parts.items()}
+            suite = replace(suite, parts=parts)
         drawn(tmp_path).unlink(missing_ok=True)
         return suite
 
@@ -115,8 +130,6 @@ def test_a_task_is_put_together_while_the_answers_to_another_are_awaited(
 
 
 def _appears(path: Path) -> bool:
-    import time
-
     end = time.monotonic() + 60
     while not path.is_file() and time.monotonic() < end:
         time.sleep(0.01)
@@ -179,3 +192,81 @@ def test_what_fails_ahead_is_told_when_it_is_asked(
         assert scores.n == 3
         with pytest.raises(EvaluationError, match="house_task could not be put or marked: Key"):
             suite.ask(own_tasks.NAME, server, tokenizer, tmp_path / "2", Silent())
+
+
+def test_what_fails_ahead_is_tried_once(
+    load: Callable[..., HarnessSuite], tokenizer: Path, tmp_path: Path, capfd: Any
+) -> None:
+    failing = DRAWS.replace(
+        "def ask(doc):",
+        "def ask(doc):\n    tried = DRAWN.with_name('tried.log')\n    if tried.is_file():\n"
+        "        tried.write_text(tried.read_text() + 'x')\n        raise GeneratorExit",
+    )
+    suite = load(FIRST, TaskSpec(name=own_tasks.NAME), utils=failing)
+    (tried := tmp_path / "own" / "tried.log").touch()
+    ahead, put = suite._ahead, partial(_put, spec=suite.spec)
+    with serving(Completions()) as server, quiet():
+        model = build_model(server, tokenizer, suite.spec, answers=None, say=print)
+        assert isinstance(model, ServedModel)
+        for _ in range(3):  # as a part that asks in three ways
+            with ahead.put_together(suite.parts[own_tasks.NAME], model, 0, put):
+                pass
+    assert tried.read_text() == "x"
+    assert capfd.readouterr().err == ""
+
+
+def test_code_of_the_user_s_own_is_not_put_ahead(
+    load: Callable[..., HarnessSuite], tokenizer: Path, tmp_path: Path
+) -> None:
+    suite = load(FIRST, TaskSpec(name=own_tasks.NAME), coded=True)
+    with serving(Completions()) as server:
+        suite.ask(FIRST.name, server, tokenizer, tmp_path / "1", Silent(),
+                  following=own_tasks.NAME)  # fmt: skip
+    assert not drawn(tmp_path).exists()
+
+
+CONTEXT = """\
+import decimal
+
+decimal.getcontext().prec = 50
+
+def right(doc):
+    return doc["gold"]
+
+def ask(doc):
+    return f"{decimal.Decimal(1) / 7} Question: {doc['q']}"
+"""
+
+
+def test_the_context_of_the_thread_is_the_same(
+    load: Callable[..., HarnessSuite], tokenizer: Path, tmp_path: Path
+) -> None:
+    precision = decimal.getcontext().prec
+    try:
+        suite = load(FIRST, TaskSpec(name=own_tasks.NAME), utils=CONTEXT)
+        one = asked(suite, tokenizer, tmp_path / "one", ahead=False)
+        assert asked(suite, tokenizer, tmp_path / "other", ahead=True) == one
+    finally:
+        decimal.getcontext().prec = precision
+
+
+def test_nothing_goes_on_after_ctrl_c(
+    load: Callable[..., HarnessSuite], tokenizer: Path, tmp_path: Path
+) -> None:
+    """Which comes when the last answer is there, and the next task is still put together."""
+    slowly = DRAWS.replace(
+        "def ask(doc):",
+        "def ask(doc):\n    import time\n"
+        "    time.sleep(0.05 if DRAWN.with_name('slow.log').is_file() else 0)",
+    )
+    suite = load(FIRST, TaskSpec(name=own_tasks.NAME), utils=slowly, rows=200)
+    (tmp_path / "own" / "slow.log").touch()
+    interrupt = threading.Timer(3, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with serving(Completions()) as server, pytest.raises(KeyboardInterrupt):
+        interrupt.start()
+        suite.ask(FIRST.name, server, tokenizer, tmp_path / "1", Silent(),
+                  following=own_tasks.NAME)  # fmt: skip
+    lines = drawn(tmp_path).read_text()
+    time.sleep(0.5)
+    assert 0 < len(lines.splitlines()) < 200
+    assert drawn(tmp_path).read_text() == lines
