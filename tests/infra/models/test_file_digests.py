@@ -13,7 +13,8 @@ import pytest
 
 from infra.contracts.progress import Silent
 from infra.machine import cores
-from infra.models.file_digests import cached_digests, hash_files
+from infra.models.file_digests import cached_digests, digests_below, hash_files
+from infra.store.content import digest_folder
 
 _SIZE = 9_000_000
 
@@ -141,3 +142,12 @@ def test_ctrl_c_waits_for_no_file(folder: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         hash_files(folder, names, Impatient())
     assert max(seen) < 2 * 20 * _SIZE // 1_000_000
+
+
+def test_digests_side_by_side_are_those_of_one_after_the_other(folder: Path) -> None:
+    (folder / "deeper").mkdir()
+    for name in ("b", "a", ".hidden", "manifest.json", "deeper/c", "deeper/.hidden"):
+        (folder / name).write_text(name)
+    found = digests_below(folder, Silent(), skip=["manifest.json"])
+    assert found == digest_folder(folder, skip=["manifest.json"])
+    assert [one.name for one in found] == ["a", "b", "deeper/c", "file"]

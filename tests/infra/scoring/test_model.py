@@ -114,6 +114,30 @@ def test_another_order_asks_the_same_and_answers_the_same(
         assert len(orders) == 3 or len(plain[1][part]) < 4
 
 
+def test_what_was_encoded_ahead_is_not_encoded_again_and_asks_the_same(
+    server: Completions, model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead = model(server)
+    asked = [made for made in everything(ahead) if made.kind != "loglikelihood_rolling"]
+    encode, encoded = AssayCompletions.tok_encode, []
+    monkeypatch.setattr(
+        AssayCompletions,
+        "tok_encode",
+        lambda self, text, **options: encoded.append(text) or encode(self, text, **options),
+    )
+    for made in asked:
+        plain, knowing = model(server), model(server)
+        knowing.encoded = ahead.encode_ahead(made.instances())
+        sent = []
+        for one in (plain, knowing):
+            encoded.clear()
+            server.requests.clear()
+            getattr(one, made.kind)(made.instances(), disable_tqdm=True)
+            sent.append(sorted(json.dumps(body, sort_keys=True) for body in server.requests))
+        assert sent[0] == sent[1], made.name
+        assert encoded == [], made.name
+
+
 def test_equal_questions_are_sent_once_and_answered_each(
     server: Completions, model: Callable[..., Any]
 ) -> None:
