@@ -9,6 +9,7 @@ been put together by itself.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
@@ -56,23 +57,27 @@ class Ahead:
         """Hold nothing."""
         self._held: _Questions | None = None
         self._tried: tuple[Part, Endpoint] | None = None
+        self.awaited = 0.0
+        """Seconds that the part asked last waited, with all its answers, for the next one."""
 
     @contextmanager
-    def used(self, part: Part, model: ServedModel) -> Iterator[bool]:
+    def used(self, part: Part, model: ServedModel) -> Iterator[float | None]:
         """Let a part that was put together for a model's server be asked as it is.
 
         Yields:
-            Whether it was.
+            For how many seconds the part before it had to wait for that; none if it was not put
+            together.
         """
         held, self._held, self._tried = self._held, None, None
+        awaited, self.awaited = self.awaited, 0.0
         if held is None or held.part is not part or held.server is not model.server:
-            yield False
+            yield None
             return
         try:
             for name, task in part.tasks.items():
                 task.build_all_requests = _giving(task, held.requests[name], held.numbers)
             model.encoded = held.encoded
-            yield True
+            yield awaited
         finally:
             for task in part.tasks.values():
                 task.__dict__.pop("build_all_requests", None)
@@ -106,7 +111,9 @@ class Ahead:
         threading.Thread(target=copy_context().run, args=(work,), daemon=True).start()
         try:
             yield
+            began = time.monotonic()
             ended.wait()
+            self.awaited += time.monotonic() - began
         except BaseException:
             wanted.clear()
             raise

@@ -81,12 +81,12 @@ def evaluate(
             closing(model),
             ticking(progress, name, lambda: (model.done, model.total or None), "documents"),
             _explained(name, server),
-            ahead.used(part, model) as put_together,
+            ahead.used(part, model) as awaited,
             narrowed(part.tasks, only),
             repeated(part.tasks, times),
             ranked(part, embedder, spec.seed),
         ):
-            for task in part.tasks.values() if not put_together else ():
+            for task in part.tasks.values() if awaited is None else ():
                 task.set_fewshot_seed(spec.seed)
             results = put(model, part)
         for task in part.tasks.values():
@@ -121,7 +121,8 @@ def evaluate(
             **({"embedding": embedder.identity[:16]} if embedder and part.embeds else {}),
         },
         samples=samples.name,
-        seconds=round(time.monotonic() - started, 2),
+        # Where another task waited for this one, it is this one's time.
+        seconds=round(time.monotonic() - started + (awaited or 0) - ahead.awaited, 2),
         # Asked in parts, it would be of a part.
         joules=model.joules if only is None else None,
         kept=model.kept,

@@ -270,3 +270,27 @@ def test_nothing_goes_on_after_ctrl_c(
     time.sleep(0.5)
     assert 0 < len(lines.splitlines()) < 200
     assert drawn(tmp_path).read_text() == lines
+
+
+def test_where_another_task_waits_for_one_it_is_that_one_s_time(
+    load: Callable[..., HarnessSuite], tokenizer: Path, tmp_path: Path
+) -> None:
+    slowly = DRAWS.replace(
+        "def ask(doc):",
+        "def ask(doc):\n    import time\n"
+        "    time.sleep(0.3 if DRAWN.with_name('slow.log').is_file() else 0)",
+    )
+    suite = load(FIRST, TaskSpec(name=own_tasks.NAME), utils=slowly)
+    (slow := tmp_path / "own" / "slow.log").touch()
+    ahead, put = suite._ahead, partial(_put, spec=suite.spec)
+    with serving(Completions()) as server:
+        with quiet():
+            model = build_model(server, tokenizer, suite.spec, answers=None, say=print)
+            assert isinstance(model, ServedModel)
+            with ahead.put_together(suite.parts[own_tasks.NAME], model, 0, put):
+                pass  # a task whose answers are there at once waits for all six questions
+        slow.unlink()
+        assert (awaited := ahead.awaited) >= 6 * 0.3
+        scores = suite.ask(own_tasks.NAME, server, tokenizer, tmp_path / "2", Silent())
+    assert scores.seconds >= round(awaited, 2)
+    assert ahead.awaited == 0
