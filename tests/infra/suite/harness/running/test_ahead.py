@@ -110,6 +110,26 @@ def test_questions_and_rows_are_those_of_tasks_put_together_one_by_one(
     assert sorted(drawn(tmp_path).read_text().splitlines()) == sorted(numbers)
 
 
+def slowly(seconds: float) -> str:
+    """Return code that takes so long for each question, while there is a file."""
+    return DRAWS.replace(
+        "def ask(doc):",
+        "def ask(doc):\n    import time\n"
+        f"    time.sleep({seconds} if DRAWN.with_name('slow.log').is_file() else 0)",
+    )
+
+
+def put_ahead(suite: HarnessSuite, server: Completions, tokenizer: Path, times: int = 1) -> None:
+    """Put the user's task together as beside one whose answers are there at once."""
+    part, put = suite.parts[own_tasks.NAME], partial(_put, spec=suite.spec)
+    with quiet():
+        model = build_model(server, tokenizer, suite.spec, answers=None, say=print)
+        assert isinstance(model, ServedModel)
+        for _ in range(times):
+            with suite._ahead.put_together(part, model, suite.spec.seed, put):
+                pass
+
+
 FIRST = TaskSpec(name="gpqa_main_zeroshot", limit=3)
 
 
@@ -157,12 +177,7 @@ def test_it_is_put_together_anew_for_another_server(
 def test_nobody_waits_for_questions_that_are_not_asked_any_more(
     load: Callable[..., HarnessSuite], tokenizer: Path, tmp_path: Path
 ) -> None:
-    slowly = DRAWS.replace(
-        "def ask(doc):",
-        "def ask(doc):\n    import time\n"
-        "    time.sleep(0.1 if DRAWN.with_name('slow.log').is_file() else 0)",
-    )
-    suite = load(FIRST, TaskSpec(name=own_tasks.NAME), utils=slowly, rows=100)
+    suite = load(FIRST, TaskSpec(name=own_tasks.NAME), utils=slowly(0.1), rows=100)
     (slow := tmp_path / "own" / "slow.log").touch()
     refusing = Completions(trouble=lambda number, body: Status(400) if number > 1 else None)
     with serving(refusing) as server, pytest.raises(EvaluationError, match="could not be asked"):
@@ -204,13 +219,8 @@ def test_what_fails_ahead_is_tried_once(
     )
     suite = load(FIRST, TaskSpec(name=own_tasks.NAME), utils=failing)
     (tried := tmp_path / "own" / "tried.log").touch()
-    ahead, put = suite._ahead, partial(_put, spec=suite.spec)
-    with serving(Completions()) as server, quiet():
-        model = build_model(server, tokenizer, suite.spec, answers=None, say=print)
-        assert isinstance(model, ServedModel)
-        for _ in range(3):  # as a part that asks in three ways
-            with ahead.put_together(suite.parts[own_tasks.NAME], model, 0, put):
-                pass
+    with serving(Completions()) as server:
+        put_ahead(suite, server, tokenizer, times=3)  # as beside a part that asks in three ways
     assert tried.read_text() == "x"
     assert capfd.readouterr().err == ""
 
@@ -254,12 +264,7 @@ def test_nothing_goes_on_after_ctrl_c(
     load: Callable[..., HarnessSuite], tokenizer: Path, tmp_path: Path
 ) -> None:
     """Which comes when the last answer is there, and the next task is still put together."""
-    slowly = DRAWS.replace(
-        "def ask(doc):",
-        "def ask(doc):\n    import time\n"
-        "    time.sleep(0.05 if DRAWN.with_name('slow.log').is_file() else 0)",
-    )
-    suite = load(FIRST, TaskSpec(name=own_tasks.NAME), utils=slowly, rows=200)
+    suite = load(FIRST, TaskSpec(name=own_tasks.NAME), utils=slowly(0.05), rows=200)
     (tmp_path / "own" / "slow.log").touch()
     interrupt = threading.Timer(3, lambda: os.kill(os.getpid(), signal.SIGINT))
     with serving(Completions()) as server, pytest.raises(KeyboardInterrupt):
@@ -275,22 +280,12 @@ def test_nothing_goes_on_after_ctrl_c(
 def test_where_another_task_waits_for_one_it_is_that_one_s_time(
     load: Callable[..., HarnessSuite], tokenizer: Path, tmp_path: Path
 ) -> None:
-    slowly = DRAWS.replace(
-        "def ask(doc):",
-        "def ask(doc):\n    import time\n"
-        "    time.sleep(0.3 if DRAWN.with_name('slow.log').is_file() else 0)",
-    )
-    suite = load(FIRST, TaskSpec(name=own_tasks.NAME), utils=slowly)
+    suite = load(FIRST, TaskSpec(name=own_tasks.NAME), utils=slowly(0.3))
     (slow := tmp_path / "own" / "slow.log").touch()
-    ahead, put = suite._ahead, partial(_put, spec=suite.spec)
     with serving(Completions()) as server:
-        with quiet():
-            model = build_model(server, tokenizer, suite.spec, answers=None, say=print)
-            assert isinstance(model, ServedModel)
-            with ahead.put_together(suite.parts[own_tasks.NAME], model, 0, put):
-                pass  # a task whose answers are there at once waits for all six questions
+        put_ahead(suite, server, tokenizer)
         slow.unlink()
-        assert (awaited := ahead.awaited) >= 6 * 0.3
+        assert (awaited := suite._ahead.awaited) >= 6 * 0.3
         scores = suite.ask(own_tasks.NAME, server, tokenizer, tmp_path / "2", Silent())
     assert scores.seconds >= round(awaited, 2)
-    assert ahead.awaited == 0
+    assert suite._ahead.awaited == 0
