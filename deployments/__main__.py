@@ -8,8 +8,10 @@ import json
 import os
 import select
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from deployments import (
     ahead,
@@ -224,8 +226,8 @@ def _preflight(spec: RunSpec) -> int:
 
 
 def _run(spec: RunSpec, *, again: bool) -> int:
-    from infra.preflight import handed_over, refuse, survey
-    from infra.stages.run_key import finished_run, run_key
+    from infra.stages.loading import load_first, loading
+    from infra.stages.run_key import finished_run
 
     settings = Settings()
     store_format.begin(settings.cache)
@@ -247,7 +249,18 @@ def _run(spec: RunSpec, *, again: bool) -> int:
             f"report names them. To ask everything anew, set ASSAY_CACHE to another folder than "
             f"{settings.cache}."
         )
-    prefect_ready = prefect_here.begin(terminal)
+    with loading(), TemporaryDirectory() as folder:
+        # Both take longer than the look at the run that they wait for.
+        load_first(spec, settings, Path(folder) / "loading.log")
+        return _carry_out_run(spec, settings, terminal, prefect_here.begin(terminal))
+
+
+def _carry_out_run(
+    spec: RunSpec, settings: Settings, terminal: Progress, prefect_ready: Callable[[], None]
+) -> int:
+    from infra.preflight import handed_over, refuse, survey
+    from infra.stages.run_key import run_key
+
     # Before Prefect is even waited for: bad input shall cost seconds.
     findings = survey(
         spec, settings=settings, progress=terminal, configured=surveyed_api, fetch_rows=True

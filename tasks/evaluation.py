@@ -193,7 +193,8 @@ class _Parts:
         build.wait(_LOOK_SECONDS)
         if build.state.is_completed():
             model = self._fetched(name, arm).path
-            load(name, model, spec=self._spec, environment=build.result(), run=self._run)
+            log = self._run.log(f"loading-{name}")
+            load(name, model, spec=self._spec, environment=build.result(), log=log)
 
     def checkpoint(self, name: str, arm: ArmSpec) -> Checkpoint:
         """Return what an arm serves: its model as it came, or what is made of it."""

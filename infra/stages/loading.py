@@ -6,32 +6,59 @@ the time of what is made or asked meanwhile.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 import psutil
 
+from infra.contracts.errors import AssayError
 from infra.contracts.records import PythonEnvironment
 from infra.contracts.specs import BASELINE, RunSpec
 from infra.engines.port import Setup
 from infra.engines.registry import engine_of
 from infra.machine import cores, preloaded
 from infra.machine.device import detect, gpus
+from infra.machine.environments import locate
 from infra.machine.preloaded import Preloading
 from infra.store.run_folder import RunFolder
+from infra.store.settings import Settings
 
 _MEMORY_BYTES = 16 * 2**30
 """Of main memory. What waits holds one to two gigabytes of it, beside what makes a checkpoint."""
 
 
 def loading() -> AbstractContextManager[object]:
-    """Let engines be loaded ahead while the block runs, where that slows nothing."""
+    """Let engines be loaded ahead while the block runs, or one around it, if that slows nothing."""
     spare = cores.to_spare() and psutil.virtual_memory().total >= _MEMORY_BYTES
-    return Preloading() if spare else nullcontext()
+    return Preloading() if spare and not preloaded.here() else nullcontext()
+
+
+def load_first(spec: RunSpec, settings: Settings, log: Path) -> None:
+    """Have the engine of the first arm loaded while a run is looked at, if all of it is here.
+
+    What is wrong with the engine or the model is said by who looks at the run.
+
+    Args:
+        spec: The run.
+        settings: Where environments are.
+        log: File that receives what is printed meanwhile.
+    """
+    name, arm = next(iter(spec.evaluated.items()))
+    model = Path(arm.model.id).expanduser()
+    if preloaded.here() is None or arm.model.source != "local" or not model.is_dir():
+        return
+    serving = arm.serving
+    with suppress(AssayError):
+        device = detect(serving.computes_on)
+        program = engine_of(serving).environment
+        own = Path(serving.python) if serving.python else None
+        environment, there = locate(program, device.kind, settings, own)
+        if there:
+            load(name, model, spec=spec, environment=environment, log=log)
 
 
 def load(
-    name: str, model: Path, *, spec: RunSpec, environment: PythonEnvironment, run: RunFolder
+    name: str, model: Path, *, spec: RunSpec, environment: PythonEnvironment, log: Path
 ) -> None:
     """Have the engine of an arm loaded.
 
@@ -40,7 +67,7 @@ def load(
         model: Folder with its config.json, or one of the same architecture.
         spec: The run.
         environment: Interpreter with the engine.
-        run: Receives the log.
+        log: File that receives what is printed meanwhile.
     """
     serving = spec.arms[name].serving
     device = detect(serving.computes_on)
@@ -49,7 +76,7 @@ def load(
     alike = len({gpu.name for gpu in gpus()}) <= 1
     if ahead is not None and device.kind != "cpu" and alike:
         setup = Setup(model, serving, environment, device)
-        engine_of(serving).load(setup, ahead, run.log(f"loading-{name}"))
+        engine_of(serving).load(setup, ahead, log)
 
 
 def load_next(
@@ -82,4 +109,5 @@ def load_next(
     if (one.python, one.computes_on, engine_of(one)) == (
         other.python, other.computes_on, engine_of(other),
     ):  # fmt: skip
-        load(follower, model, spec=spec, environment=environment, run=run)
+        log = run.log(f"loading-{follower}")
+        load(follower, model, spec=spec, environment=environment, log=log)

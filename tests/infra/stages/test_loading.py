@@ -11,10 +11,12 @@ from deployments.recipes import sample
 from infra.contracts.records import PythonEnvironment
 from infra.contracts.specs import BASELINE, RunSpec
 from infra.machine.device import Device, Gpu
+from infra.machine.environments import locate
 from infra.machine.preloaded import Preloading, here
 from infra.stages import loading as module
-from infra.stages.loading import load, load_next, loading
+from infra.stages.loading import load, load_first, load_next, loading
 from infra.store.run_folder import RunFolder
+from infra.store.settings import Settings
 
 ROOT = Path(__file__).parents[3]
 MODEL = ROOT / "infra" / "sample" / "model"
@@ -32,9 +34,10 @@ class Asked:
         self.run = run
         self.begun: list[tuple[str, str]] = []
         self.spec = sample()
+        self.python = ENVIRONMENT.python
 
     def begin(self, command: list[str], *, env: dict[str, str], log: Path) -> None:
-        assert command[0] == str(ENVIRONMENT.python) and "VLLM_API_KEY" not in env
+        assert command[0] == str(self.python) and "VLLM_API_KEY" not in env
         self.begun.append((log.stem, env.get("VLLM_WORKER_MULTIPROC_METHOD", "")))
 
     def more(self, **changes: Any) -> RunSpec:
@@ -83,8 +86,62 @@ def test_it_is_loaded_with_the_variables_that_it_is_served_with(asked: Asked) ->
     baseline = asked.spec.baseline.model_copy(update={"serving": serving})
     spec = asked.spec.model_copy(update={"baseline": baseline})
     with loading():
-        load(BASELINE, MODEL, spec=spec, environment=ENVIRONMENT, run=asked.run)
+        log = asked.run.log("loading-baseline")
+        load(BASELINE, MODEL, spec=spec, environment=ENVIRONMENT, log=log)
     assert asked.begun == [("loading-baseline", "fork")]
+
+
+@pytest.mark.parametrize(
+    ("model", "built", "loaded"),
+    [
+        ({"source": "local", "id": str(MODEL)}, True, ["loading"]),
+        ({"source": "local", "id": str(MODEL)}, False, []),
+        ({"source": "local", "id": "/nowhere/model"}, True, []),
+        ({"source": "huggingface", "id": "a/model", "revision": "main"}, True, []),
+    ],
+)
+def test_the_first_arm_is_loaded_while_a_run_is_looked_at_if_all_of_it_is_here(
+    asked: Asked,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: dict[str, str],
+    built: bool,
+    loaded: list[str],
+) -> None:
+    fields = asked.spec.model_dump(mode="json", exclude_defaults=True)
+    fields["baseline"]["model"] = model
+    monkeypatch.chdir(tmp_path)
+    Path("a/model").mkdir(parents=True)
+    settings = Settings(cache=tmp_path)
+    environment, _ = locate("vllm", "cuda", settings)
+    asked.python = environment.python
+    if built:
+        environment.python.parent.mkdir(parents=True)
+    log = tmp_path / "loading.log"
+    load_first(RunSpec.model_validate(fields), settings, log)
+    assert asked.begun == [], "the run loads nothing ahead"
+    with loading():
+        load_first(RunSpec.model_validate(fields), settings, log)
+    assert [stem for stem, _ in asked.begun] == loaded
+
+
+def test_what_an_interpreter_of_the_users_lacks_is_not_said_before_the_run_is_looked_at(
+    asked: Asked, tmp_path: Path
+) -> None:
+    serving = asked.spec.baseline.serving.model_copy(update={"python": "/nowhere/bin/python"})
+    baseline = asked.spec.baseline.model_copy(update={"serving": serving})
+    spec = asked.spec.model_copy(update={"baseline": baseline})
+    with loading():
+        load_first(spec, Settings(cache=tmp_path), tmp_path / "loading.log")
+    assert asked.begun == []
+
+
+def test_a_run_within_goes_on_with_what_was_loaded_before_it(asked: Asked) -> None:
+    with loading():
+        found = here()
+        with loading():
+            assert here() is found is not None
+        assert here() is found
 
 
 def test_an_engine_of_another_place_is_not_loaded(asked: Asked) -> None:
