@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from deployments import (
     ahead,
@@ -226,7 +225,7 @@ def _preflight(spec: RunSpec) -> int:
 
 
 def _run(spec: RunSpec, *, again: bool) -> int:
-    from infra.stages.loading import load_first, loading
+    from infra.stages.loading import loading_first
     from infra.stages.run_key import finished_run
 
     settings = Settings()
@@ -249,13 +248,12 @@ def _run(spec: RunSpec, *, again: bool) -> int:
             f"report names them. To ask everything anew, set ASSAY_CACHE to another folder than "
             f"{settings.cache}."
         )
-    with loading(), TemporaryDirectory() as folder:
-        # Both take longer than the look at the run that they wait for.
-        load_first(spec, settings, Path(folder) / "loading.log")
-        return _carry_out_run(spec, settings, terminal, prefect_here.begin(terminal))
+    prefect_ready = prefect_here.begin(terminal)
+    with loading_first(spec, settings):
+        return _look_and_run(spec, settings, terminal, prefect_ready)
 
 
-def _carry_out_run(
+def _look_and_run(
     spec: RunSpec, settings: Settings, terminal: Progress, prefect_ready: Callable[[], None]
 ) -> int:
     from infra.preflight import handed_over, refuse, survey

@@ -30,7 +30,7 @@ from infra.models import lora
 from infra.models.weights import as_it_came
 from infra.quantizers import makers_of, programs_of, quantizer_of
 from infra.report.baseline_pack import require_same_origin
-from infra.stages.loading import load, loading
+from infra.stages.loading import load, loading_first
 from infra.stages.side_by_side import side_by_side
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
@@ -67,14 +67,18 @@ def evaluate(spec: RunSpec) -> Path:
         AssayError: The run cannot be carried out, or no candidate came to a result.
     """
     name_run(spec)
-    order = Order()
+    with loading_first(spec, Settings()):
+        return _evaluated(spec, Order())
+
+
+def _evaluated(spec: RunSpec, order: Order) -> Path:
     run = check_prerequisites(spec)
     parts = _Parts(spec, run, order)
     parts.retrieved()
     asked = parts.cut()
     failed: dict[str, AssayError] = {}
     made: dict[str, Callable[[], Checkpoint]] = {}
-    with loading(), Beside() if side_by_side(spec, Settings()) else nullcontext() as beside:
+    with Beside() if side_by_side(spec, Settings()) else nullcontext() as beside:
         for name, arm in spec.evaluated.items():
             with _or_failed(name, spec, failed):
                 made[name] = parts.making(name, arm, None if name == BASELINE else beside)

@@ -6,8 +6,10 @@ the time of what is made or asked meanwhile.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 
@@ -33,19 +35,27 @@ def loading() -> AbstractContextManager[object]:
     return Preloading() if spare and not preloaded.here() else nullcontext()
 
 
-def load_first(spec: RunSpec, settings: Settings, log: Path) -> None:
-    """Have the engine of the first arm loaded while a run is looked at, if all of it is here.
+@contextmanager
+def loading_first(spec: RunSpec, settings: Settings) -> Iterator[None]:
+    """Let engines be loaded ahead while the block runs: at once that of a run's first arm.
 
-    What is wrong with the engine or the model is said by who looks at the run.
+    It is loaded while the run is looked at, if the engine and the model are here. What is wrong
+    with either is said by who looks at the run.
 
     Args:
         spec: The run.
         settings: Where environments are.
-        log: File that receives what is printed meanwhile.
     """
+    with loading() as ahead, TemporaryDirectory() as logs:
+        if ahead is not None:
+            _load_first(spec, settings, Path(logs) / "loading.log")
+        yield
+
+
+def _load_first(spec: RunSpec, settings: Settings, log: Path) -> None:
     name, arm = next(iter(spec.evaluated.items()))
     model = Path(arm.model.id).expanduser()
-    if preloaded.here() is None or arm.model.source != "local" or not model.is_dir():
+    if arm.model.source != "local" or not model.is_dir():
         return
     serving = arm.serving
     with suppress(AssayError):

@@ -25,6 +25,8 @@ from infra.contracts.specs import (
     TaskSpec,
     VerdictSpec,
 )
+from infra.stages import loading
+from tasks import evaluation
 from tests import stand_in_interpreter
 from tests.conftest import ROOT
 from tests.tasks.test_order import lines
@@ -196,6 +198,24 @@ def test_a_candidate_that_is_not_there_is_refused_before_anything_starts(tmp_pat
     with pytest.raises(PreflightError, match="no weights"):
         run(tmp_path, HALF, CandidateSpec(name="lost", model=model))
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_first_engine_loads_while_the_run_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+
+    def refuse(_: object) -> None:
+        assert loaded == ["baseline"]
+        raise PreflightError("Nothing else is looked at here.")
+
+    monkeypatch.setattr(loading.cores, "to_spare", lambda: True)
+    monkeypatch.setattr(loading, "_MEMORY_BYTES", 1)
+    monkeypatch.setattr(loading, "load", lambda name, *_, **__: loaded.append(name))
+    monkeypatch.setattr(evaluation, "check_prerequisites", refuse)
+    with pytest.raises(PreflightError):
+        run(tmp_path, HALF)
+    assert loaded == ["baseline"]
 
 
 def test_a_gate_that_nobody_passes_ends_the_run_as_failed(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from infra.machine.device import Device, Gpu
 from infra.machine.environments import locate
 from infra.machine.preloaded import Preloading, here
 from infra.stages import loading as module
-from infra.stages.loading import load, load_first, load_next, loading
+from infra.stages.loading import load, load_next, loading, loading_first
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 
@@ -117,12 +117,8 @@ def test_the_first_arm_is_loaded_while_a_run_is_looked_at_if_all_of_it_is_here(
     asked.python = environment.python
     if built:
         environment.python.parent.mkdir(parents=True)
-    log = tmp_path / "loading.log"
-    load_first(RunSpec.model_validate(fields), settings, log)
-    assert asked.begun == [], "the run loads nothing ahead"
-    with loading():
-        load_first(RunSpec.model_validate(fields), settings, log)
-    assert [stem for stem, _ in asked.begun] == loaded
+    with loading_first(RunSpec.model_validate(fields), settings):
+        assert [stem for stem, _ in asked.begun] == loaded
 
 
 def test_what_an_interpreter_of_the_users_lacks_is_not_said_before_the_run_is_looked_at(
@@ -131,17 +127,22 @@ def test_what_an_interpreter_of_the_users_lacks_is_not_said_before_the_run_is_lo
     serving = asked.spec.baseline.serving.model_copy(update={"python": "/nowhere/bin/python"})
     baseline = asked.spec.baseline.model_copy(update={"serving": serving})
     spec = asked.spec.model_copy(update={"baseline": baseline})
-    with loading():
-        load_first(spec, Settings(cache=tmp_path), tmp_path / "loading.log")
-    assert asked.begun == []
+    with loading_first(spec, Settings(cache=tmp_path)):
+        assert asked.begun == []
 
 
-def test_a_run_within_goes_on_with_what_was_loaded_before_it(asked: Asked) -> None:
-    with loading():
+def test_a_flow_goes_on_with_what_was_loaded_before_it(asked: Asked, tmp_path: Path) -> None:
+    settings = Settings(cache=tmp_path)
+    environment, _ = locate("vllm", "cuda", settings)
+    asked.python = environment.python
+    environment.python.parent.mkdir(parents=True)
+    with loading_first(asked.spec, settings):
         found = here()
-        with loading():
+        with loading_first(asked.spec, settings):
             assert here() is found is not None
         assert here() is found
+    assert here() is None
+    assert len(asked.begun) == 1
 
 
 def test_an_engine_of_another_place_is_not_loaded(asked: Asked) -> None:
