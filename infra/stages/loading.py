@@ -6,10 +6,10 @@ the time of what is made or asked meanwhile.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import psutil
 
@@ -46,13 +46,13 @@ def loading_first(spec: RunSpec, settings: Settings) -> Iterator[None]:
         spec: The run.
         settings: Where environments are.
     """
-    with loading() as ahead, TemporaryDirectory() as logs:
+    with loading() as ahead:
         if ahead is not None:
-            _load_first(spec, settings, Path(logs) / "loading.log")
+            _load_first(spec, settings)
         yield
 
 
-def _load_first(spec: RunSpec, settings: Settings, log: Path) -> None:
+def _load_first(spec: RunSpec, settings: Settings) -> None:
     name, arm = next(iter(spec.evaluated.items()))
     model = Path(arm.model.id).expanduser()
     if arm.model.source != "local" or not model.is_dir():
@@ -64,7 +64,8 @@ def _load_first(spec: RunSpec, settings: Settings, log: Path) -> None:
         own = Path(serving.python) if serving.python else None
         environment, there = locate(program, device.kind, settings, own)
         if there:
-            load(name, model, spec=spec, environment=environment, log=log)
+            # The run has no folder yet, and what goes wrong goes wrong again where it is served.
+            load(name, model, spec=spec, environment=environment, log=Path(os.devnull))
 
 
 def load(

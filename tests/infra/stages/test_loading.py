@@ -94,7 +94,7 @@ def test_it_is_loaded_with_the_variables_that_it_is_served_with(asked: Asked) ->
 @pytest.mark.parametrize(
     ("model", "built", "loaded"),
     [
-        ({"source": "local", "id": str(MODEL)}, True, ["loading"]),
+        ({"source": "local", "id": str(MODEL)}, True, ["null"]),
         ({"source": "local", "id": str(MODEL)}, False, []),
         ({"source": "local", "id": "/nowhere/model"}, True, []),
         ({"source": "huggingface", "id": "a/model", "revision": "main"}, True, []),
