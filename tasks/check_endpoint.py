@@ -10,10 +10,9 @@ from infra.contracts.specs.endpoint_run import EndpointRunSpec
 from infra.judging.planning import planned
 from infra.preflight import refuse, table
 from infra.preflight.endpoint import survey_endpoint, surveyed_before
-from infra.store import store_format
 from infra.store.run_folder import RunFolder, open_run
 from infra.store.settings import Settings
-from tasks.check_prerequisites import end_with_worker
+from tasks.check_prerequisites import begin_run
 from tasks.news import delivered
 from tasks.prefect_api import configured_api
 from tasks.progress import reported_to_prefect
@@ -34,9 +33,7 @@ def check_endpoint(spec: EndpointRunSpec) -> tuple[RunFolder, Found, str | None]
         PreflightError: Something is missing; every problem is named at once.
     """
     settings = Settings()
-    if not settings.outlive_worker:
-        end_with_worker()
-    store_format.begin(settings.cache)
+    begin_run(settings)
     with reported_to_prefect() as progress:
         survey = surveyed_before(spec, settings) or survey_endpoint(
             spec,

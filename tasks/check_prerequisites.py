@@ -39,9 +39,6 @@ def check_prerequisites(spec: RunSpec) -> RunFolder:
         PreflightError: Something is missing; every problem is named at once.
     """
     settings = Settings()
-    if not settings.outlive_worker:
-        end_with_worker()
-    store_format.begin(settings.cache)
     with reported_to_prefect() as progress:
         findings = found_before(lambda: (spec, settings, run_key(spec, settings))) or survey(
             spec,
@@ -71,6 +68,17 @@ def _deployed() -> dict[str, Any]:
     with suppress(PrefectException, httpx.HTTPError), get_client(sync_client=True) as client:
         return dict(client.read_deployment(deployment.id).parameters)
     return {}
+
+
+def begin_run(settings: Settings) -> None:
+    """Tie this run to its worker, unless it shall outlive it, and to the store as it is now.
+
+    Raises:
+        AssayError: A newer version has written to the store.
+    """
+    if not settings.outlive_worker:
+        end_with_worker()
+    store_format.begin(settings.cache)
 
 
 def end_with_worker() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -33,7 +34,7 @@ from infra.contracts.specs import CellSpec
 from infra.machine.processes import environment_of_a_run, tail
 from infra.machine.processes import run as run_process
 from infra.stages.run_key import finished_run, run_key
-from infra.store.content import write_atomically
+from infra.store.content import write_atomically, written_ns
 from infra.store.run_folder import runs_folder
 from infra.store.settings import Settings
 from infra.store.shared import shared_of
@@ -171,15 +172,24 @@ def _under_way(cell: CellSpec, key: str) -> FlowRun | None:
         for run in found:
             if run.state_type is not StateType.RUNNING:
                 return run
-            heard = [path.stat().st_mtime for path in _files(cell, run, "**/*")]
+            heard = [_last_written(cell, run)]
             logs = client.read_logs(
                 LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])),
                 limit=1, sort=LogSort.TIMESTAMP_DESC,
             )  # fmt: skip
             heard += [log.timestamp.timestamp() for log in logs]
-            if heard and time.time() - max(heard) < _SILENT_SECONDS:
+            if time.time() - max(heard) < _SILENT_SECONDS:
                 return run
     return None
+
+
+def _last_written(cell: CellSpec, run: FlowRun) -> float:
+    """Return when a file of a cell's run was last written, since the epoch; 0 if there is none."""
+    times = [0]
+    for its in _files(cell, run, ""):
+        for folder, _, names in os.walk(its):  # it passes over what is removed meanwhile
+            times += [written_ns(Path(folder, name)) for name in names]
+    return max(times) / 1e9
 
 
 def _tag(key: str) -> str:

@@ -25,6 +25,7 @@ from infra.contracts.specs import BASELINE, ArmSpec, RunSpec
 from infra.contracts.specs.embedding import EMBEDDING_PLACES
 from infra.contracts.specs.places import errors_placed
 from infra.engines.registry import engine_of
+from infra.machine import preloaded
 from infra.machine.beside import Beside
 from infra.models import lora
 from infra.models.weights import as_it_came
@@ -38,7 +39,7 @@ from infra.suite import cutting
 from infra.suite.passages.pending import PROGRAM, pending
 from tasks.adopt_baseline import adopt_baseline
 from tasks.build_environment import build_environment
-from tasks.check_prerequisites import check_prerequisites
+from tasks.check_prerequisites import begin_run, check_prerequisites
 from tasks.compare import compare
 from tasks.cut_texts import cut_texts
 from tasks.evaluate_arm import evaluate_arm
@@ -67,7 +68,9 @@ def evaluate(spec: RunSpec) -> Path:
         AssayError: The run cannot be carried out, or no candidate came to a result.
     """
     name_run(spec)
-    with loading_first(spec, Settings()):
+    settings = Settings()
+    begin_run(settings)
+    with loading_first(spec, settings):
         return _evaluated(spec, Order())
 
 
@@ -100,6 +103,8 @@ def _evaluated(spec: RunSpec, order: Order) -> Path:
                     name, arms[BASELINE], result, repeat, asked, run
                 )
                 arms[name] = result
+    if (loaded := preloaded.here()) is not None:
+        loaded.drop()  # nothing is served any more
     if failed and not compared:
         raise next(iter(failed.values()))
     reasons = {name: str(error) for name, error in failed.items()}

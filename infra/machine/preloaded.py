@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from infra.contracts.errors import AssayError
+from infra.contracts.errors import AssayError, ProcessesLeft
 from infra.contracts.progress import Progress
 from infra.machine.leases import Lease
 from infra.machine.processes import Child, handed_over, start
@@ -132,9 +132,14 @@ class Preloading:
         self._token = _preloading.set(self)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         _preloading.reset(self._token)
-        self._drop()
+        try:
+            self.drop()
+        except ProcessesLeft as left:
+            if error is None:
+                raise
+            error.add_note(str(left))
 
     def begin(self, command: Sequence[str], *, env: Mapping[str, str], log: Path) -> None:
         """Start a process that loads, unless the same is there; another one ends.
@@ -147,7 +152,7 @@ class Preloading:
         wanted = [*command], {**env}
         if self._there and self._wanted == wanted and self._there.lives:
             return
-        self._drop()
+        self.drop()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._stack.enter_context(ours)
         number = theirs.fileno()
@@ -185,11 +190,16 @@ class Preloading:
         while self._there and not self._there.settled(_LOOK_SECONDS):
             seconds = int(self._there.seconds)
             if seconds > _LOADING_SECONDS:
-                self._drop()
+                self.drop()
                 return
             progress.update("waiting for an engine that loads", seconds, None, "s")
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
+        """End what was started and not taken.
+
+        Raises:
+            ProcessesLeft: Something survived the end.
+        """
         self._there = None
         self._stack.close()
 

@@ -22,7 +22,7 @@ from infra.engines.port import Setup
 from infra.engines.registry import engine_of
 from infra.machine.device import Device
 from infra.models.memory_need import Shape, from_config
-from infra.store.content import digest_file
+from infra.store.content import digest_file, written_ns
 
 EAGER = "serving.enforce_eager"
 
@@ -135,7 +135,7 @@ class EarlierArm:
 
 def earlier_arms(runs: Path) -> Iterator[EarlierArm]:
     """Return the arms of the newest runs in a folder, newest first."""
-    for path in sorted(runs.glob("*/report.json"), key=_written, reverse=True)[:_REPORTS]:
+    for path in sorted(runs.glob("*/report.json"), key=written_ns, reverse=True)[:_REPORTS]:
         try:
             report = Report.model_validate_json(path.read_text(encoding="utf-8"))
             arms = [(name, report.spec.arms[name], arm) for name, arm in report.arms.items()]
@@ -147,13 +147,6 @@ def earlier_arms(runs: Path) -> Iterator[EarlierArm]:
             inputs = {}
         for name, arm, result in arms:
             yield EarlierArm(name, arm, result, report, inputs)
-
-
-def _written(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0  # removed meanwhile
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
-import psutil
-
-from infra.contracts.errors import AssayError
 from infra.contracts.records import PythonEnvironment
 from infra.contracts.specs import BASELINE, RunSpec
 from infra.engines.port import Setup
@@ -22,25 +19,30 @@ from infra.machine import cores, preloaded
 from infra.machine.device import detect, gpus
 from infra.machine.environments import locate
 from infra.machine.preloaded import Preloading
+from infra.models.memory_need import main_memory
 from infra.store.run_folder import RunFolder
 from infra.store.settings import Settings
 
 _MEMORY_BYTES = 16 * 2**30
 """Of main memory. What waits holds one to two gigabytes of it, beside what makes a checkpoint."""
+_FREE_BYTES = _MEMORY_BYTES // 2
+"""Of it, when a run begins: many may wait for the same accelerator, each with what it loaded."""
 
 
 def loading() -> AbstractContextManager[object]:
     """Let engines be loaded ahead while the block runs, or one around it, if that slows nothing."""
-    spare = cores.to_spare() and psutil.virtual_memory().total >= _MEMORY_BYTES
-    return Preloading() if spare and not preloaded.here() else nullcontext()
+    if preloaded.here() or not cores.to_spare():
+        return nullcontext()
+    total, free = main_memory()
+    return Preloading() if total >= _MEMORY_BYTES and free >= _FREE_BYTES else nullcontext()
 
 
 @contextmanager
 def loading_first(spec: RunSpec, settings: Settings) -> Iterator[None]:
     """Let engines be loaded ahead while the block runs: at once that of a run's first arm.
 
-    It is loaded while the run is looked at, if the engine and the model are here. What is wrong
-    with either is said by who looks at the run.
+    It is loaded while the run is looked at, if Assay has built the engine and the model is a local
+    one. What is wrong with either is said by who looks at the run.
 
     Args:
         spec: The run.
@@ -48,24 +50,27 @@ def loading_first(spec: RunSpec, settings: Settings) -> Iterator[None]:
     """
     with loading() as ahead:
         if ahead is not None:
-            _load_first(spec, settings)
+            # Nothing depends on it, and whatever fails here is looked at next.
+            with suppress(Exception):
+                _load_first(spec, settings)
         yield
 
 
 def _load_first(spec: RunSpec, settings: Settings) -> None:
     name, arm = next(iter(spec.evaluated.items()))
-    model = Path(arm.model.id).expanduser()
-    if arm.model.source != "local" or not model.is_dir():
+    serving, model = arm.serving, Path(arm.model.id).expanduser()
+    program = engine_of(serving).environment
+    # An interpreter of the user's own would be asked for its packages first, for up to minutes.
+    own = serving.python or settings.interpreters.get(program)
+    if own or arm.model.source != "local" or not model.is_dir():
         return
-    serving = arm.serving
-    with suppress(AssayError):
-        device = detect(serving.computes_on)
-        program = engine_of(serving).environment
-        own = Path(serving.python) if serving.python else None
-        environment, there = locate(program, device.kind, settings, own)
-        if there:
-            # The run has no folder yet, and what goes wrong goes wrong again where it is served.
-            load(name, model, spec=spec, environment=environment, log=Path(os.devnull))
+    device = detect(serving.computes_on)
+    if device.kind == "cpu":
+        return
+    environment, there = locate(program, device.kind, settings)
+    if there:
+        # The run has no folder yet. The next engine that it loads says in its log what hinders it.
+        load(name, model, spec=spec, environment=environment, log=Path(os.devnull))
 
 
 def load(

@@ -34,7 +34,7 @@ from infra.quantizers import programs_of
 from infra.report import baseline_pack
 from infra.report.receipt.contents import check_seal, check_values
 from infra.report.receipt.sealing import load
-from infra.store.content import digest_file, digest_files, digest_of
+from infra.store.content import digest_file, digest_files, digest_of, written_ns
 from infra.store.run_folder import runs_folder
 from infra.store.settings import Settings
 from infra.store.shared import shared_of
@@ -189,12 +189,12 @@ def shared_key(key: str, spec: RunSpec) -> str:
 
 def _newest(key: str, spec: RunSpec, folder: Path) -> tuple[Report, Path] | None:
     pattern = f"{spec.results.label}-*/report.json"
-    for path in sorted(folder.glob(pattern), key=lambda p: p.stat().st_mtime_ns, reverse=True):
+    for path in sorted(folder.glob(pattern), key=written_ns, reverse=True):
         page = path.with_name("report.html")
         try:
             report = Report.model_validate_json(path.read_text(encoding="utf-8"))
-        except ValueError:
-            continue  # written by another version
+        except (FileNotFoundError, ValueError):
+            continue  # removed meanwhile, or written by another version
         if report.provenance.get("run_key") == key and page.is_file() and _whole(report, path):
             if not _as_sealed(path):
                 continue  # somebody changed it: its verdict counts no more

@@ -70,6 +70,17 @@ def is_settled(mark: Mark) -> bool:
     return time.time_ns() - mark[-1] > _SETTLED_NS
 
 
+def written_ns(path: Path) -> int:
+    """Return when a file was last written, in nanoseconds since the epoch; 0 if it is gone.
+
+    Others write and remove at any time where several runs keep something.
+    """
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
 def files_below(folder: Path, skip: Iterable[str] = ()) -> list[str]:
     """Return the names of the files below a folder, sorted, without hidden files and `skip`."""
     skipped = set(skip)

@@ -25,6 +25,7 @@ from infra.contracts.specs import (
     TaskSpec,
     VerdictSpec,
 )
+from infra.machine.preloaded import Preloading
 from infra.stages import loading
 from tasks import evaluation
 from tests import stand_in_interpreter
@@ -203,19 +204,38 @@ def test_a_candidate_that_is_not_there_is_refused_before_anything_starts(tmp_pat
 def test_the_first_engine_loads_while_the_run_is_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded: list[str] = []
+    done: list[str] = []
 
     def refuse(_: object) -> None:
-        assert loaded == ["baseline"]
+        assert done == ["begun", "loaded"]
         raise PreflightError("Nothing else is looked at here.")
 
     monkeypatch.setattr(loading.cores, "to_spare", lambda: True)
-    monkeypatch.setattr(loading, "_MEMORY_BYTES", 1)
-    monkeypatch.setattr(loading, "load", lambda name, *_, **__: loaded.append(name))
+    monkeypatch.setattr(loading, "main_memory", lambda: (2**37, 2**36))
+    monkeypatch.setattr(loading, "_load_first", lambda *_: done.append("loaded"))
+    monkeypatch.setattr(evaluation, "begin_run", lambda _: done.append("begun"))
     monkeypatch.setattr(evaluation, "check_prerequisites", refuse)
     with pytest.raises(PreflightError):
         run(tmp_path, HALF)
-    assert loaded == ["baseline"]
+    assert done == ["begun", "loaded"]
+
+
+def test_what_was_loaded_and_never_served_ends_before_the_report_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def published(*_: object, **__: object) -> None:
+        done.append("published")
+        raise PreflightError("Nothing is published here.")
+
+    monkeypatch.setattr(loading.cores, "to_spare", lambda: True)
+    monkeypatch.setattr(loading, "main_memory", lambda: (2**37, 2**36))
+    monkeypatch.setattr(Preloading, "drop", lambda _: done.append("dropped"))
+    monkeypatch.setattr(evaluation, "publish", published)
+    with pytest.raises(PreflightError):
+        run(tmp_path)
+    assert done == ["dropped", "published", "dropped"]
 
 
 def test_a_gate_that_nobody_passes_ends_the_run_as_failed(tmp_path: Path) -> None:

@@ -56,8 +56,8 @@ def kept(environment: PythonEnvironment, given: Mapping[str, str]) -> Iterator[d
         yield _of_torch(given)
         return
     with lock:
-        with suppress(BlockingIOError):
-            # Nobody else is at it.
+        # Nobody else is at it but one that loads: what it writes meanwhile is trimmed next time.
+        with suppress(BlockingIOError, FileNotFoundError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             trim(folder, MOST_BYTES)
         fcntl.flock(lock, fcntl.LOCK_SH)

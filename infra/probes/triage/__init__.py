@@ -29,7 +29,7 @@ from infra.probes.triage import answers, files, gguf_look, served
 from infra.probes.triage.prompts import prompts
 from infra.probes.triage.served import Baseline
 from infra.probes.triage.verdict import stop_if_broken
-from infra.store.content import code_digest, digest_of, is_there, write_atomically
+from infra.store.content import code_digest, digest_of, is_there, write_atomically, written_ns
 from infra.store.run_folder import RunFolder
 from infra.store.usage import used
 
@@ -284,7 +284,7 @@ class Look:
         exact = self._answers_to(prompt_ids)
         is_there(exact, self._subject.behind)
         files = self._baseline_answers.glob("*.json")
-        kept = sorted(files, key=lambda path: path.stat().st_mtime_ns)
+        kept = sorted(files, key=written_ns)
         file = exact if exact in kept else kept[-1] if kept else None
         if file is None:
             return None, False

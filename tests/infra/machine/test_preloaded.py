@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from infra.contracts.errors import AcceleratorsTaken
+from infra.contracts.errors import AcceleratorsTaken, ProcessesLeft
 from infra.contracts.progress import Silent
 from infra.machine import leases, preloaded
 from infra.machine.device import Device
@@ -290,6 +290,23 @@ def test_what_is_not_taken_ends_with_the_run(bench: Bench) -> None:
         ahead.settle(Silent())
         assert len(bench.marked.living()) == 2
     assert bench.marked.living() == []
+
+
+def test_what_survives_its_end_is_said_beside_what_went_wrong_before(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(child: Child) -> None:
+        ended(child)
+        raise ProcessesLeft("One survived SIGKILL.")
+
+    ended = Child.stop
+    monkeypatch.setattr(Child, "stop", stop)
+    with pytest.raises(ValueError, match="the run is refused") as refused, Preloading() as ahead:
+        bench.begin(ahead)
+        raise ValueError("the run is refused")
+    assert refused.value.__notes__ == ["One survived SIGKILL."]
+    with pytest.raises(ProcessesLeft), Preloading() as ahead:
+        bench.begin(ahead)
 
 
 def test_what_times_waits_for_what_loads(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

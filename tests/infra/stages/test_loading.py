@@ -58,7 +58,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
     found = Asked(RunFolder(id="r", path=tmp_path))
     monkeypatch.setattr(module, "detect", lambda _: GPU)
     monkeypatch.setattr(module.cores, "to_spare", lambda: True)
-    monkeypatch.setattr(module, "_MEMORY_BYTES", 1)
+    monkeypatch.setattr(module, "main_memory", lambda: (2**37, 2**36))
     monkeypatch.setattr(Preloading, "begin", found.begin)
     return found
 
@@ -121,13 +121,40 @@ def test_the_first_arm_is_loaded_while_a_run_is_looked_at_if_all_of_it_is_here(
         assert [stem for stem, _ in asked.begun] == loaded
 
 
-def test_what_an_interpreter_of_the_users_lacks_is_not_said_before_the_run_is_looked_at(
-    asked: Asked, tmp_path: Path
+@pytest.mark.parametrize("own", ["of the run", "of the machine"])
+def test_an_interpreter_of_the_users_is_not_asked_before_the_run_is_looked_at(
+    asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str
 ) -> None:
-    serving = asked.spec.baseline.serving.model_copy(update={"python": "/nowhere/bin/python"})
-    baseline = asked.spec.baseline.model_copy(update={"serving": serving})
-    spec = asked.spec.model_copy(update={"baseline": baseline})
-    with loading_first(spec, Settings(cache=tmp_path)):
+    python = Path("/nowhere/bin/python")
+    settings, spec = Settings(cache=tmp_path), asked.spec
+    if own == "of the run":
+        serving = spec.baseline.serving.model_copy(update={"python": str(python)})
+        baseline = spec.baseline.model_copy(update={"serving": serving})
+        spec = spec.model_copy(update={"baseline": baseline})
+    else:
+        settings.interpreters["vllm"] = python
+    monkeypatch.setattr(module, "locate", lambda *_: pytest.fail("it is asked"))
+    with loading_first(spec, settings):
+        assert asked.begun == []
+
+
+def test_nothing_is_located_for_a_processor(
+    asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "detect", lambda _: CPU)
+    monkeypatch.setattr(module, "locate", lambda *_: pytest.fail("it is located"))
+    with loading_first(asked.spec, Settings(cache=tmp_path)):
+        assert asked.begun == []
+
+
+def test_what_fails_before_the_run_is_looked_at_is_left_to_who_looks(
+    asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def torn(*_: object) -> None:
+        b"\xff".decode()
+
+    monkeypatch.setattr(module, "locate", torn)
+    with loading_first(asked.spec, Settings(cache=tmp_path)):
         assert asked.begun == []
 
 
@@ -170,10 +197,11 @@ def test_nothing_is_loaded_where_it_would_slow_what_is_done(
     with loading():
         monkeypatch.setattr(module, "detect", lambda _: CPU)
         assert asked.load_next(BASELINE, asked.spec) == []
-    monkeypatch.setattr(module, "_MEMORY_BYTES", 2**60)
-    with loading():
-        assert here() is None
-    monkeypatch.setattr(module, "_MEMORY_BYTES", 1)
+    for memory in ((2**33, 2**33), (2**37, 2**32)):
+        monkeypatch.setattr(module, "main_memory", lambda found=memory: found)
+        with loading():
+            assert here() is None
+    monkeypatch.setattr(module, "main_memory", lambda: (2**37, 2**36))
     monkeypatch.setattr(module.cores, "to_spare", lambda: False)
     with loading():
         assert here() is None

@@ -20,6 +20,7 @@ from infra.store.content import (
     digest_of,
     replacing,
     write_atomically,
+    written_ns,
 )
 
 
@@ -203,3 +204,11 @@ def test_two_writers_of_a_file_do_not_write_to_the_same_partial_one(tmp_path: Pa
         assert file.read_text() == "second"
     assert file.read_text() == "first"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_that_is_gone_was_never_written(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    assert written_ns(file) == 0
+    file.write_text("x")
+    os.utime(file, ns=(5, 7))
+    assert written_ns(file) == 7

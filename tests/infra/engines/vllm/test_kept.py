@@ -81,3 +81,14 @@ def test_nothing_is_removed_while_another_engine_runs(
             assert old.exists()
     with kept(environment(tmp_path), {}) as places:
         assert places and not old.exists()
+
+
+def test_what_is_written_while_it_is_trimmed_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        raise FileNotFoundError("a file that was just replaced")
+
+    monkeypatch.setattr(module, "trim", gone)
+    with kept(environment(tmp_path), {}) as places:
+        assert places
