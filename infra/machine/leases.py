@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -101,7 +101,13 @@ class Lease:
 
 @contextlib.contextmanager
 def lease(
-    device: Device, *, count: int = 1, what: str, settings: Settings, progress: Progress
+    device: Device,
+    *,
+    count: int = 1,
+    what: str,
+    settings: Settings,
+    progress: Progress,
+    on_wait: Callable[[float], None] = lambda seconds: None,
 ) -> Iterator[Lease]:
     """Hold accelerators while the block runs; before that, end what dead runs left behind.
 
@@ -113,6 +119,7 @@ def lease(
         what: What for, for people who have to wait: `run sample-1, base`.
         settings: Where leases are kept, which accelerators may be taken, how long to wait.
         progress: Hears who holds the accelerators, as long as they are taken.
+        on_wait: Hears every second for how long it was waited.
 
     Raises:
         AcceleratorsTaken: They were not free in time.
@@ -130,17 +137,18 @@ def lease(
         names = [slot.name for slot in wanted or ()]
         return "; ".join(lease_records.holders(folder, names)) or "a program of this machine"
 
-    def on_wait(seconds: float) -> None:
+    def waiting(seconds: float) -> None:
         beside.require_going()
         lost = {name for record, _ in left for name in record.slots}
         if len([slot for slot in wanted or () if slot.name not in lost]) < count:
             raise left[0][1]  # whatever holds them will not end
         progress.update(f"waiting for an accelerator, held by {holders()}", int(seconds), None, "s")
+        on_wait(seconds)
 
     taken = accelerators.take(
         wanted or (), count if wanted is not None else 0,
         folder=folder, wait_seconds=settings.slot_wait_seconds,
-        prepare=prepare, on_wait=on_wait, holders=holders,
+        prepare=prepare, on_wait=waiting, holders=holders,
     )  # fmt: skip
     with taken as slots:
         # Again: an engine may have lost driver and supervisor just now, and with them its slot.

@@ -34,6 +34,8 @@ _HOLD = b"hold"
 _LOADING_SECONDS = 120.0
 """As long as whoever must not be disturbed waits for one that loads."""
 _LOOK_SECONDS = 1.0
+_WAITING_SECONDS = 60.0
+"""As long as a run that waits for an accelerator keeps what it loaded: many may wait for it."""
 
 
 @dataclass
@@ -210,6 +212,16 @@ _preloading: ContextVar[Preloading | None] = ContextVar("preloading", default=No
 def here() -> Preloading | None:
     """Return what this run has loaded for its next server; none where nothing may load ahead."""
     return _preloading.get()
+
+
+def let_go(seconds: float) -> None:
+    """End what this run has loaded if it waits long for an accelerator: loading again costs less.
+
+    Args:
+        seconds: For how long it has waited.
+    """
+    if seconds > _WAITING_SECONDS and (found := here()) is not None:
+        found.drop()
 
 
 def settle(progress: Progress) -> None:

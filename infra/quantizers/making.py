@@ -31,6 +31,7 @@ from infra.conversations.calibration import Calibration
 from infra.machine.deciding import matching
 from infra.machine.device import Device, detect
 from infra.machine.leases import lease
+from infra.machine.preloaded import let_go
 from infra.machine.processes import clean_environment
 from infra.models.file_digests import digests_below, hash_files, of_another_size
 from infra.models.files import is_weight
@@ -164,7 +165,9 @@ class MadeByWorker(ABC, Generic[RecipeT]):
 
         def build(partial: Path) -> None:
             what = f"quantizing {weights.id}"
-            with lease(device, what=what, settings=settings, progress=progress) as held:
+            with lease(
+                device, what=what, settings=settings, progress=progress, on_wait=let_go
+            ) as held:
                 progress.say(f"quantizing {weights.id} with {self.title}")
                 loaded = Unchanged.of(weights, settings=settings, progress=progress)
                 response = self.worker.ask(

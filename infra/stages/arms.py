@@ -37,6 +37,7 @@ from infra.engines.registry import engine_of
 from infra.engines.restarts import work_through
 from infra.judging import early_stop
 from infra.judging.power import planned
+from infra.machine import preloaded
 from infra.machine.device import detect
 from infra.machine.leases import Lease, lease
 from infra.models import gguf_file, origin, quantization
@@ -313,6 +314,7 @@ def _measure(evaluation: _Evaluation) -> list[str]:
                 what=f"run {subject.run.id}, {evaluation.name}",
                 settings=subject.settings,
                 progress=subject.progress,
+                on_wait=preloaded.let_go,
             ) as held,
         ):
             evaluation.waited.append(time.monotonic() - came)

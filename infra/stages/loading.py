@@ -26,7 +26,7 @@ from infra.store.settings import Settings
 _MEMORY_BYTES = 16 * 2**30
 """Of main memory. What waits holds one to two gigabytes of it, beside what makes a checkpoint."""
 _FREE_BYTES = _MEMORY_BYTES // 2
-"""Of it, when a run begins: many may wait for the same accelerator, each with what it loaded."""
+"""Of it, when a run begins, beside what others have loaded."""
 
 
 def loading() -> AbstractContextManager[object]:

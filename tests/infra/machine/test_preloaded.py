@@ -292,6 +292,17 @@ def test_what_is_not_taken_ends_with_the_run(bench: Bench) -> None:
     assert bench.marked.living() == []
 
 
+def test_who_waits_for_a_moment_keeps_what_is_loaded(bench: Bench) -> None:
+    preloaded.let_go(1000.0)  # a run that loads nothing
+    with Preloading() as ahead:
+        bench.begin(ahead)
+        preloaded.let_go(59.0)
+        assert ahead._there
+        preloaded.let_go(61.0)
+        assert ahead._there is None
+        assert bench.marked.living() == []
+
+
 def test_what_survives_its_end_is_said_beside_what_went_wrong_before(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ import textwrap
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from infra.contracts.errors import CorruptWeights, QuantizationError, Unsupporte
 from infra.contracts.records import Checkpoint, Made, PythonEnvironment, Weights
 from infra.contracts.specs import AwqSpec, CalibrationSpec
 from infra.conversations import calibration
+from infra.machine import preloaded
 from infra.machine.device import Device, detect
+from infra.machine.leases import lease
 from infra.models.weights import inspect_local
 from infra.quantizers import making
 from infra.quantizers.awq import Awq
@@ -493,3 +496,20 @@ def test_what_computes_on_the_processor_takes_no_accelerator(
         for name in ("some-cuda", "some-cpu")
     }
     assert [*found.values()] == ["auto", "cpu", "cpu", "cpu", "cpu", "cpu"]
+
+
+def test_what_was_loaded_ends_where_an_accelerator_is_awaited_for_long(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.settings = Settings(
+        cache=bench.folder / "cache",
+        leases=bench.folder / "leases",
+        accelerators="0",
+        slot_wait_seconds=60,
+    )
+    monkeypatch.setattr(preloaded, "_WAITING_SECONDS", 0)
+    with ExitStack() as held, preloaded.Preloading():
+        taken = lease(detect("cpu"), what="other", settings=bench.settings, progress=Heard())
+        held.enter_context(taken)
+        monkeypatch.setattr(preloaded.Preloading, "drop", lambda _: held.close())
+        assert bench.quantize()[0].files

@@ -17,8 +17,10 @@ from infra.contracts.specs import TaskSpec
 from infra.engines.vllm.engine import Vllm
 from infra.judging import noise
 from infra.judging.pairing import RunRows, paired_rows
+from infra.machine import preloaded
 from infra.machine.device import detect
 from infra.machine.leases import lease
+from infra.machine.preloaded import Preloading
 from infra.models.weights import as_it_came, inspect_local
 from infra.scoring.answers import count_kept
 from infra.store.settings import Settings
@@ -268,6 +270,19 @@ def test_the_texts_to_be_read_are_chosen_before_an_accelerator_is_awaited(
         held.enter_context(lease(detect("cpu"), what="other", settings=settings, progress=Heard()))
         evaluate("run", heard=Waiting(), settings=settings)
     assert len(there) == 1
+
+
+def test_what_was_loaded_ends_where_an_accelerator_is_awaited_for_long(
+    evaluate: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(
+        cache=tmp_path / "cache", accelerators="0", leases=tmp_path / "leases", slot_wait_seconds=60
+    )
+    monkeypatch.setattr(preloaded, "_WAITING_SECONDS", 0)
+    with ExitStack() as held, Preloading():
+        held.enter_context(lease(detect("cpu"), what="other", settings=settings, progress=Heard()))
+        monkeypatch.setattr(Preloading, "drop", lambda _: held.close())
+        assert evaluate("run", settings=settings).tasks
 
 
 def test_arms_that_are_scored_by_different_code_are_not_compared(
