@@ -71,13 +71,13 @@ def is_settled(mark: Mark) -> bool:
 
 
 def written_ns(path: Path) -> int:
-    """Return when a file was last written, in nanoseconds since the epoch; 0 if it is gone.
+    """Return when a file was last written, in nanoseconds since the epoch; 0 if nobody can tell.
 
     Others write and remove at any time where several runs keep something.
     """
     try:
         return path.stat().st_mtime_ns
-    except FileNotFoundError:
+    except OSError:
         return 0
 
 
