@@ -201,6 +201,14 @@ def test_a_candidate_that_is_not_there_is_refused_before_anything_starts(tmp_pat
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.fixture
+def spare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with cores and memory to load ahead on."""
+    monkeypatch.setattr(loading.cores, "to_spare", lambda: True)
+    monkeypatch.setattr(loading, "main_memory", lambda: (2**37, 2**36))
+
+
+@pytest.mark.usefixtures("spare")
 def test_the_first_engine_loads_while_the_run_is_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,8 +218,6 @@ def test_the_first_engine_loads_while_the_run_is_looked_at(
         assert done == ["begun", "loaded"]
         raise PreflightError("Nothing else is looked at here.")
 
-    monkeypatch.setattr(loading.cores, "to_spare", lambda: True)
-    monkeypatch.setattr(loading, "main_memory", lambda: (2**37, 2**36))
     monkeypatch.setattr(loading, "_load_first", lambda *_: done.append("loaded"))
     monkeypatch.setattr(evaluation, "begin_run", lambda _: done.append("begun"))
     monkeypatch.setattr(evaluation, "check_prerequisites", refuse)
@@ -220,6 +226,7 @@ def test_the_first_engine_loads_while_the_run_is_looked_at(
     assert done == ["begun", "loaded"]
 
 
+@pytest.mark.usefixtures("spare")
 def test_what_was_loaded_and_never_served_ends_before_the_report_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,8 +236,6 @@ def test_what_was_loaded_and_never_served_ends_before_the_report_is_made(
         done.append("published")
         raise PreflightError("Nothing is published here.")
 
-    monkeypatch.setattr(loading.cores, "to_spare", lambda: True)
-    monkeypatch.setattr(loading, "main_memory", lambda: (2**37, 2**36))
     monkeypatch.setattr(Preloading, "drop", lambda _: done.append("dropped"))
     monkeypatch.setattr(evaluation, "publish", published)
     with pytest.raises(PreflightError):

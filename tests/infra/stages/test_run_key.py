@@ -25,6 +25,7 @@ from infra.engines import named_files
 from infra.machine import cores
 from infra.models import template_clock
 from infra.models.chat_template import text_for_tools
+from infra.stages import run_key as stages_run_key
 from infra.stages.run_key import finished_run, inputs_of, key_of_finished, run_key
 from infra.store.settings import Settings
 from infra.suite.own.tools import KIND
@@ -239,6 +240,22 @@ def test_an_unfinished_or_foreign_report_is_not_taken_for_the_run(
     (folder / "report.html").write_text("")
     (folder / "report.json").write_text("{}")
     assert finished_run(spec, settings) is None
+
+
+def test_a_report_that_is_removed_while_it_is_looked_for_is_not_there(
+    tmp_path: Path, spec: RunSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def removed(path: Path) -> int:
+        path.unlink()
+        return 0
+
+    settings = Settings(cache=tmp_path / "cache", runs=tmp_path / "runs")
+    folder = tmp_path / "runs" / "sample-1"
+    folder.mkdir(parents=True)
+    (folder / "report.json").write_text("{}")
+    monkeypatch.setattr(stages_run_key, "written_ns", removed)
+    assert finished_run(spec, settings) is None
+    assert not (folder / "report.json").exists()
 
 
 def conversations(file: Path, text: str = "lamps") -> CalibrationSpec:

@@ -190,16 +190,21 @@ def test_nobody_waits_for_questions_that_are_not_asked_any_more(
     assert scores.n == 100
 
 
+def failing(file: str, *lines: str) -> str:
+    """Return code that asks, and does as these lines say once a file is there.
+
+    Loading it puts questions as well, and these go well.
+    """
+    told = "".join(f"\n        {line}" for line in lines)
+    begin = f"def ask(doc):\n    if (file := DRAWN.with_name({file!r})).is_file():"
+    return DRAWS.replace("def ask(doc):", begin + told)
+
+
 def test_what_fails_ahead_is_told_when_it_is_asked(
     load: Callable[..., HarnessSuite], tokenizer: Path, tmp_path: Path
 ) -> None:
-    # Loading it puts questions as well, and these go well.
-    failing = DRAWS.replace(
-        "def ask(doc):",
-        "def ask(doc):\n    if DRAWN.with_name('fail.log').is_file():\n"
-        "        raise KeyError('no such key')",
-    )
-    suite = load(FIRST, TaskSpec(name=own_tasks.NAME), utils=failing)
+    code = failing("fail.log", "raise KeyError('no such key')")
+    suite = load(FIRST, TaskSpec(name=own_tasks.NAME), utils=code)
     (tmp_path / "own" / "fail.log").touch()
     with serving(Completions()) as server:
         scores = suite.ask(FIRST.name, server, tokenizer, tmp_path / "1", Silent(),
@@ -212,12 +217,8 @@ def test_what_fails_ahead_is_told_when_it_is_asked(
 def test_what_fails_ahead_is_tried_once(
     load: Callable[..., HarnessSuite], tokenizer: Path, tmp_path: Path, capfd: Any
 ) -> None:
-    failing = DRAWS.replace(
-        "def ask(doc):",
-        "def ask(doc):\n    tried = DRAWN.with_name('tried.log')\n    if tried.is_file():\n"
-        "        tried.write_text(tried.read_text() + 'x')\n        raise GeneratorExit",
-    )
-    suite = load(FIRST, TaskSpec(name=own_tasks.NAME), utils=failing)
+    code = failing("tried.log", "file.write_text(file.read_text() + 'x')", "raise GeneratorExit")
+    suite = load(FIRST, TaskSpec(name=own_tasks.NAME), utils=code)
     (tried := tmp_path / "own" / "tried.log").touch()
     with serving(Completions()) as server:
         put_ahead(suite, server, tokenizer, times=3)  # as beside a part that asks in three ways
