@@ -16,7 +16,8 @@ RUN := $(VENV)/bin/python
 RECIPE ?= sample
 REPEATS ?= 1
 GPU_CASES := flow-kill flow-int cancelled worker-kill server-kill engine-kill awq-flow-kill awq-quantizer-kill \
-  starting-flow-kill starting-engine-kill loading-flow-kill loading-engine-kill timing-flow-kill timing-engine-kill
+  ahead-flow-kill ahead-flow-int ahead-loader-kill starting-flow-kill starting-engine-kill \
+  loading-flow-kill loading-engine-kill timing-flow-kill timing-engine-kill
 POOL ?= assay
 ALL_DEPLOYMENTS = $(shell sed -n 's/^  - name: //p' prefect.yaml)
 

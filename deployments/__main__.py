@@ -34,6 +34,7 @@ from infra.contracts.commands import PYTHON
 from infra.contracts.errors import AssayError, NotPassed, PreflightError, SpecError
 from infra.contracts.progress import Progress, Silent
 from infra.contracts.specs import EndpointRunSpec, MatrixSpec, RunSpec
+from infra.machine import interrupts
 from infra.store import store_format
 from infra.store.settings import Settings
 from tasks.prefect_api import surveyed_api
@@ -297,4 +298,6 @@ def _look_and_run(
 
 
 if __name__ == "__main__":
+    interrupts.hear()
+    interrupts.say_in_one_line()
     sys.exit(main())

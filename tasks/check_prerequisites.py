@@ -14,6 +14,7 @@ from prefect.runtime import deployment, flow_run
 
 from infra.contracts.specs import RunSpec
 from infra.judging.planning import planned
+from infra.machine import interrupts
 from infra.machine.parent import end_with
 from infra.preflight import found_before, refuse, survey, table
 from infra.preflight.replaced import replaced
@@ -73,9 +74,12 @@ def _deployed() -> dict[str, Any]:
 def begin_run(settings: Settings) -> None:
     """Tie this run to its worker, unless it shall outlive it, and to the store as it is now.
 
+    From here on no signal that ends it is lost.
+
     Raises:
         AssayError: A newer version has written to the store.
     """
+    interrupts.hear()
     if not settings.outlive_worker:
         end_with_worker()
     store_format.begin(settings.cache)

@@ -15,6 +15,7 @@ from typing import Literal
 import httpx
 import psutil
 
+from infra.machine import cores
 from tests.chaos.subjects import LLAMACPP, QUANTIZERS, TIMED, VLLM, Subject
 from tests.chaos.world import CONCURRENCY, Engine, World, await_that
 from tests.process_marks import lives
@@ -86,12 +87,13 @@ class Case:
     """Part of what it says, unless it may complete or not, and completes."""
 
     subject: Subject = VLLM
-    when: Literal["answering", "making", "writing", "begun", "starting", "loading", "timing"] = (
-        "answering"
-    )
+    when: Literal[
+        "answering", "making", "writing", "begun", "ahead", "starting", "loading", "timing"
+    ] = "answering"
     """Making: the quantizer is in the middle of its work. Writing: there are weights, and not all
-    of the checkpoint. Starting: the server's process has just begun. Loading: its engine child has
-    begun too, and nothing is answered. Timing: all is answered, and its speed is measured."""
+    of the checkpoint. Ahead: an engine loads, and no accelerator is taken. Starting: the server's
+    process has just begun. Loading: its engine child has begun too, and nothing is answered.
+    Timing: all is answered, and its speed is measured."""
 
     prepare: Callable[[World], None] = _nothing
     """Called before the run."""
@@ -104,6 +106,22 @@ class Case:
 
     own_prefect: bool = False
     """It needs a Prefect server that it may kill."""
+
+
+def _loads_ahead(world: World) -> None:
+    if world.device == "cpu" or not cores.to_spare():
+        raise NotHere("no engine is loaded while a run is looked at")
+
+
+def _run(scene: Scene) -> psutil.Process:
+    assert scene.run
+    return psutil.Process(scene.run.pid)
+
+
+def _loader(scene: Scene) -> psutil.Process:
+    found = scene.world.loads_ahead()
+    assert found, "it has loaded, and is an engine"
+    return found
 
 
 def _send(to: Callable[[Scene], psutil.Process], number: signal.Signals) -> Callable[[Scene], None]:
@@ -244,13 +262,14 @@ def unmount(world: World) -> None:
             subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+_INTERRUPTED = "assay: interrupted"
 TERM, KILL, STOP, INT = signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP, signal.SIGINT
 _SERVED = (
     Case("task-raises", _task_raises, "fails", mend=_make_way),
     Case("cancelled", _cancel, "fails", "run", deployed=True, worker_stays=True,
          state="CANCELLED", concurrency=1),
     Case("flow-term", _send(_flow, TERM), "fails", "run"),
-    Case("flow-int", _send(_flow, INT), "fails", "run"),
+    Case("flow-int", _send(_flow, INT), "fails", "run", says=_INTERRUPTED),
     Case("flow-kill", _send(_flow, KILL), "fails", "run"),
     Case("worker-term", _send(_worker, TERM), "fails", "run", deployed=True),
     Case("worker-kill", _send(_worker, KILL), "fails", "run", deployed=True, state="CRASHED"),
@@ -275,6 +294,15 @@ _OF_VLLM = (
 )  # fmt: skip
 """About the machine around it, or its engine child."""
 
+_AHEAD = (
+    Case("ahead-flow-kill", _send(_run, KILL), "fails", "run", when="ahead", prepare=_loads_ahead),
+    Case("ahead-flow-int", _send(_run, INT), "fails", "run", when="ahead", prepare=_loads_ahead,
+         says=_INTERRUPTED),
+    Case("ahead-loader-kill", _send(_loader, KILL), "completes", when="ahead",
+         prepare=_loads_ahead),
+)  # fmt: skip
+"""The run is still looked at, and its first engine loads beside that."""
+
 _STARTED = (
     Case("starting-flow-kill", _send(_flow, KILL), "fails", "run", when="starting"),
     Case("starting-engine-kill", _send(_core, KILL), "fails", "engine", when="starting",
@@ -298,7 +326,7 @@ _TIMED = (
 
 _MADE = (
     Case("flow-term", _send(_flow, TERM), "fails", "run", when="making"),
-    Case("flow-int", _send(_flow, INT), "fails", "run", when="making"),
+    Case("flow-int", _send(_flow, INT), "fails", "run", when="making", says=_INTERRUPTED),
     Case("flow-kill", _send(_flow, KILL), "fails", "run", when="making"),
     Case("cancelled", _cancel, "fails", "run", when="making", deployed=True, worker_stays=True,
          state="CANCELLED"),
@@ -322,6 +350,7 @@ CASES = {
     for case in (
         *_SERVED,
         *_OF_VLLM,
+        *_AHEAD,
         *_STARTED,
         *_TIMED,
         *_of(LLAMACPP, _SERVED),

@@ -202,6 +202,7 @@ def _begin(case: Case, world: World) -> Scene:
         return scene
     moments: dict[str, Callable[[], object]] = {
         "answering": lambda: world.answers.count() >= ENOUGH,
+        "ahead": world.loads_ahead,
         "starting": world.engine,
         "loading": world.loading,
         "timing": world.timing,
@@ -218,7 +219,7 @@ def _begin(case: Case, world: World) -> Scene:
         return bool(moments[case.when]())
 
     await_that(there, _RUN_SECONDS, f"a run that is {case.when}", every=0.005)
-    if case.when == "writing":
+    if case.when in {"ahead", "writing"}:
         return scene
     scene.engine = await_that(world.engine, 10, "an engine or a quantizer")
     # Whoever is not seen alive would not be seen to survive.

@@ -26,6 +26,7 @@ import psutil
 from infra.contracts.errors import AcceleratorsTaken
 from infra.engines.load import Load
 from infra.engines.load import ask as ask_load
+from infra.engines.vllm import loaded
 from infra.engines.vllm.metrics import NAMES
 from infra.machine.accelerators import allowed, take
 from infra.machine.device import detect
@@ -39,6 +40,8 @@ from tests.process_marks import INHERITED, lives
 CONCURRENCY = 4
 _LOADING_BYTES = 400 * 2**20
 """More than anything takes that an engine starts beside its child."""
+_IMPORTING_BYTES = 100 * 2**20
+"""More than a Python takes that has yet to import an engine."""
 
 
 @dataclass
@@ -201,6 +204,18 @@ class World:
                     children = api.children()
                     core = max(children, key=lambda child: child.memory_info().rss, default=api)
                 return Engine(psutil.Process(record.driver.pid), supervisor, api, core)
+        return None
+
+    def loads_ahead(self) -> psutil.Process | None:
+        """What loads the first engine while the run is looked at; its accelerator comes later."""
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                if (
+                    process.cmdline()[3:4] == [loaded.__file__]
+                    and process.memory_info().rss > _IMPORTING_BYTES
+                    and not self.records()
+                ):
+                    return process
         return None
 
     def loading(self) -> bool:
