@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # Before all else: what is imported now takes most of a second.
+    from infra.machine import interrupts
+
+    interrupts.hear()
+    interrupts.say_in_one_line()
+
 import argparse
 import errno
 import json
@@ -34,7 +41,6 @@ from infra.contracts.commands import PYTHON
 from infra.contracts.errors import AssayError, NotPassed, PreflightError, SpecError
 from infra.contracts.progress import Progress, Silent
 from infra.contracts.specs import EndpointRunSpec, MatrixSpec, RunSpec
-from infra.machine import interrupts
 from infra.store import store_format
 from infra.store.settings import Settings
 from tasks.prefect_api import surveyed_api
@@ -298,6 +304,4 @@ def _look_and_run(
 
 
 if __name__ == "__main__":
-    interrupts.hear()
-    interrupts.say_in_one_line()
     sys.exit(main())

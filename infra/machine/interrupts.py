@@ -42,9 +42,14 @@ def say_in_one_line() -> None:
         if not issubclass(kind, KeyboardInterrupt):
             before(kind, error, trace)
             return
-        print("assay: interrupted; whatever was finished is kept", file=sys.stderr)
-        for note in getattr(error, "__notes__", ()):
-            print(note, file=sys.stderr)
+        # Another one now would be an error of this hook, and Python would print both in full.
+        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            print("assay: interrupted; whatever was finished is kept", file=sys.stderr)
+            for note in getattr(error, "__notes__", ()):
+                print(note, file=sys.stderr)
+        finally:
+            signal.signal(signal.SIGINT, heard)
 
     sys.excepthook = say
 
@@ -54,10 +59,13 @@ class _Hears:
         self._before = before
 
     def __call__(self, lost: UnraisableHookArgs) -> None:
-        number = _signal_of(lost.exc_value)
-        if number is None:
-            self._before(lost)
-            return
+        try:
+            number = _signal_of(lost.exc_value)
+            if number is None:
+                self._before(lost)
+                return
+        except KeyboardInterrupt:  # one more, which Python would lose as well
+            number = signal.SIGINT
         # A `Thread` takes locks when it starts, which whoever was interrupted may hold.
         _thread.start_new_thread(_send_again, (number,))
 

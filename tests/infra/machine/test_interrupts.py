@@ -70,6 +70,13 @@ def test_what_else_a_destructor_raises_is_said_as_ever() -> None:
     assert "Exception ignored in" in heard.stderr and "ValueError: odd" in heard.stderr
 
 
+def test_an_interrupt_while_that_is_said_is_heard() -> None:
+    program = _IN_A_DESTRUCTOR.replace("os.kill(os.getpid(), {signal})", "raise ValueError('odd')")
+    says = "sys.unraisablehook = lambda lost: [os.kill(os.getpid(), signal.SIGINT), sum(range(9))]"
+    heard = _run(program, install=f"{says}\ninterrupts.hear()")
+    assert (heard.returncode, heard.stdout) == (-signal.SIGINT, ""), heard.stderr
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
@@ -90,13 +97,29 @@ def test_an_interrupt_is_one_line_and_an_error_keeps_its_traceback(error: str, s
     assert done.returncode == (-signal.SIGINT if interrupted else 1)
 
 
-def test_a_command_that_is_interrupted_says_so_in_one_line() -> None:
+def test_one_more_while_the_line_is_written_is_no_error_of_its_own() -> None:
+    done = _run(
+        "import os, signal, sys\nfrom infra.machine import interrupts\n"
+        "class Slow:\n"
+        "    def write(self, text):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        return sys.__stderr__.write(text)\n"
+        "    def flush(self): pass\n"
+        "interrupts.say_in_one_line()\nsys.stderr = Slow()\nraise KeyboardInterrupt"
+    )
+    assert done.returncode == -signal.SIGINT
+    assert done.stderr == "assay: interrupted; whatever was finished is kept\n"
+
+
+@pytest.mark.parametrize("loaded", ["_pydantic_core", "tokenizers"])
+def test_a_command_that_is_interrupted_says_so_in_one_line(loaded: str) -> None:
+    """While it is imported, and while it looks at the run."""
     with subprocess.Popen(
         [sys.executable, "-m", "deployments", "preflight", "sample"],
         cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as command:  # fmt: skip
         maps = Path(f"/proc/{command.pid}/maps")
-        while "tokenizers" not in maps.read_text():  # it looks at the run
+        while loaded not in maps.read_text():
             assert command.poll() is None
             time.sleep(0.01)
         command.send_signal(signal.SIGINT)
