@@ -21,6 +21,7 @@ from infra.contracts.capability import Capability
 from infra.contracts.errors import RequestFailed
 from infra.engines.endpoint import Endpoint
 from infra.engines.forced import Malformed
+from infra.machine import interrupts
 from infra.scoring import forced_reads, protocol
 from infra.scoring.batches import Batch
 from infra.scoring.failures import REMEDIES, Failure, Refused, Throttled, Transient, of_status
@@ -131,7 +132,7 @@ class Client:
         Raises:
             EvaluationError: A question is refused, or fails again and again.
         """
-        asyncio.run(self._watched(self._ask_all(batches, receive, whose)))
+        interrupts.run(self._watched(self._ask_all(batches, receive, whose)))
 
     def can_read(self) -> bool:
         """Ask the server whether it can return the probabilities of chosen tokens.
@@ -139,7 +140,7 @@ class Client:
         Raises:
             EvaluationError: It does not answer, or refuses us.
         """
-        able: bool = asyncio.run(self._watched(self._probe()))
+        able: bool = interrupts.run(self._watched(self._probe()))
         return able
 
     async def _watched(self, work: Any) -> Any:

@@ -63,6 +63,37 @@ def test_the_end_of_a_run_by_its_worker_is_heard_as_well() -> None:
     assert heard.stderr.rstrip().splitlines()[-1].startswith("prefect.exceptions.Termination")
 
 
+_IN_A_CALLBACK_OF_A_LOOP = (
+    """
+import asyncio, os, signal
+from infra.machine import interrupts
+"""
+    + _TERMINATION
+    + """
+async def work():
+    asyncio.get_running_loop().call_soon(lambda: [os.kill(os.getpid(), {signal}), sum(range(9))])
+    await asyncio.sleep(0.5)
+    print("went on")
+{install}(work())
+"""
+)
+
+
+def test_the_end_of_a_run_is_lost_in_the_callback_of_a_loop_and_heard_here() -> None:
+    lost = _run(_IN_A_CALLBACK_OF_A_LOOP, signal="signal.SIGTERM", install="asyncio.run")
+    assert (lost.returncode, lost.stdout) == (0, "went on\n"), lost.stderr
+    heard = _run(_IN_A_CALLBACK_OF_A_LOOP, signal="signal.SIGTERM", install="interrupts.run")
+    assert (heard.returncode, heard.stdout) == (1, ""), heard.stderr
+    assert heard.stderr.rstrip().splitlines()[-1].startswith("prefect.exceptions.Termination")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_loop_is_ended_as_ever_where_nobody_handles_the_signal(number: int) -> None:
+    program = _IN_A_CALLBACK_OF_A_LOOP.replace(_TERMINATION, "")
+    ended = _run(program, signal=str(int(number)), install="interrupts.run")
+    assert (ended.returncode, ended.stdout) == (-number, ""), ended.stderr
+
+
 def test_what_else_a_destructor_raises_is_said_as_ever() -> None:
     program = _IN_A_DESTRUCTOR.replace("os.kill(os.getpid(), {signal})", "raise ValueError('odd')")
     heard = _run(program, install="interrupts.hear()")

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aiohttp import StreamReader
 from pydantic import SecretStr
 
 from infra.contracts.capability import Capability
@@ -340,3 +342,30 @@ def test_a_dead_server_is_noticed_though_it_is_silent_or_wants_us_to_wait(
         CheckingClient(server).ask(TEXTS)
     prompts = [tuple(prompt) for prompt in server.prompts]
     assert 0 < len(prompts) == len(set(prompts))  # none again within that minute
+
+
+def test_a_signal_that_ends_the_run_is_heard_while_an_answer_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Ended(BaseException):
+        pass
+
+    def end(number: int, frame: object) -> None:
+        raise Ended
+
+    def fed(reader: StreamReader, *given: Any) -> object:
+        if not sent:
+            sent.append(reader)
+            signal.raise_signal(signal.SIGTERM)
+        return feed(reader, *given)
+
+    sent: list[StreamReader] = []
+    feed = StreamReader.feed_data
+    monkeypatch.setattr(StreamReader, "feed_data", fed)
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        with serving(Completions()) as server, pytest.raises(Ended):
+            CheckingClient(server).ask()
+        assert signal.getsignal(signal.SIGTERM) is end
+    finally:
+        signal.signal(signal.SIGTERM, before)
