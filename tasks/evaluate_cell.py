@@ -31,6 +31,7 @@ from prefect.logging import get_run_logger
 from infra.contracts.errors import CellFailed
 from infra.contracts.progress import Silent
 from infra.contracts.specs import CellSpec
+from infra.machine.process_trees import AFTER_GRACE_SECONDS, GRACE_SECONDS
 from infra.machine.processes import environment_of_a_run, tail
 from infra.machine.processes import run as run_process
 from infra.stages.run_key import finished_run, run_key
@@ -56,6 +57,9 @@ _LIVES = 3
 """How many workers may be lost at one cell: what ends each of them may be the cell."""
 
 _TURN_MILLISECONDS = 100
+
+_GRACE_SECONDS = GRACE_SECONDS + AFTER_GRACE_SECONDS + 3.0
+"""A run that is ended ends its engine first, which may take all of that; then it tells Prefect."""
 
 
 @task(name="evaluate-cell", task_run_name="evaluate-{cell.name}")
@@ -104,7 +108,7 @@ def _here(cell: CellSpec, folder: Path) -> Path:
 
         run_process(
             [sys.executable, "-m", "deployments", "run", spec],
-            log=log, env=environment_of_a_run(), on_line=on_line,
+            log=log, env=environment_of_a_run(), on_line=on_line, grace_seconds=_GRACE_SECONDS,
         )  # fmt: skip
     if not pages:
         raise CellFailed(

@@ -288,6 +288,7 @@ def run(
     timeout_seconds: float | None = None,
     cwd: Path | None = None,
     lease: Lease | None = None,
+    grace_seconds: float | None = None,
 ) -> int:
     """Run a command to its end and return its exit code (128 + n after signal n).
 
@@ -301,6 +302,7 @@ def run(
         timeout_seconds: How long it may take.
         cwd: Its working folder; this process's if not given.
         lease: Accelerators for it.
+        grace_seconds: As of `start`.
 
     Raises:
         ProcessError: There is no such program.
@@ -308,7 +310,7 @@ def run(
     """
     deadline = float("inf") if timeout_seconds is None else time.monotonic() + timeout_seconds
     reader = LineReader()
-    started = start(command, log=log, env=env, cwd=cwd, lease=lease)
+    started = start(command, log=log, env=env, cwd=cwd, lease=lease, grace_seconds=grace_seconds)
     with started as child, log.open("rb") as output:
         while (code := child.wait(_POLL_SECONDS)) is None:
             for line in reader.feed(output.read()):

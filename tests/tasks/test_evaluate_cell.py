@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,8 +14,9 @@ from prefect.client.schemas.objects import FlowRun
 
 from deployments.recipes import sample
 from infra.contracts.specs.matrix import CellSpec
+from infra.machine import processes
 from tasks import evaluate_cell
-from tasks.evaluate_cell import _last_written
+from tasks.evaluate_cell import _here, _last_written
 
 
 def test_a_run_is_heard_by_the_newest_file_of_its_folder_whatever_is_removed_meanwhile(
@@ -43,3 +47,38 @@ def test_a_run_is_heard_by_the_newest_file_of_its_folder_whatever_is_removed_mea
 
     monkeypatch.setattr(evaluate_cell, "written_ns", removed)
     assert _last_written(cell, run) == 300
+
+
+def test_a_cell_that_is_ended_may_end_its_engine_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted:
+        def say(self, text: str) -> None:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def interrupted() -> Iterator[Interrupted]:
+        yield Interrupted()
+
+    # As long as an engine has, and this cell takes longer than that.
+    monkeypatch.setattr(processes, "GRACE_SECONDS", 0.2)
+    cell = tmp_path / "cell"
+    cell.write_text(
+        "#!/bin/bash\ntrap 'sleep 0.8; echo told Prefect; exit' TERM\necho begun\n"
+        "while :; do sleep 0.05; done\n"
+    )
+    cell.chmod(0o755)
+    python = sys.executable
+    monkeypatch.setattr(evaluate_cell, "reported_to_prefect", interrupted)
+    monkeypatch.setattr(evaluate_cell.sys, "executable", str(cell))
+    run = evaluate_cell.run_process
+
+    def run_process(command: list[str], **given: object) -> int:
+        monkeypatch.setattr(sys, "executable", python)  # what supervises it is Python all the same
+        return run(command, **given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(evaluate_cell, "run_process", run_process)
+    with pytest.raises(KeyboardInterrupt):
+        _here(CellSpec(model="m", candidate=None, run=sample()), tmp_path)
+    (log,) = (tmp_path / "logs").iterdir()
+    assert log.read_text().splitlines() == ["begun", "told Prefect"]

@@ -120,6 +120,21 @@ def test_run_leaves_nothing_when_the_listener_raises(
     assert marked.living() == []
 
 
+@pytest.mark.parametrize(("grace", "finishes"), [(0.2, False), (5.0, True)])
+def test_run_gives_what_it_ends_as_long_as_is_said(
+    marked: Marked, log: Path, grace: float, finishes: bool
+) -> None:
+    def refuse(line: str) -> None:
+        raise KeyboardInterrupt
+
+    finishing = (
+        "trap 'sleep 0.6; echo finished; exit' TERM; echo ready; while :; do sleep 0.05; done"
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run(["bash", "-c", finishing], log=log, env=marked.env, on_line=refuse, grace_seconds=grace)
+    assert ("finished" in log.read_text()) is finishes
+
+
 def test_run_from_a_thread_does_not_depend_on_that_thread(marked: Marked, log: Path) -> None:
     children: list[Child] = []
     context = start(["sleep", "600"], log=log, env=marked.env)
