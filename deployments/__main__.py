@@ -40,6 +40,7 @@ from infra.contracts import exit_codes
 from infra.contracts.commands import PYTHON
 from infra.contracts.errors import AssayError, NotPassed, PreflightError, SpecError
 from infra.contracts.progress import Progress, Silent
+from infra.contracts.records import Report
 from infra.contracts.specs import EndpointRunSpec, MatrixSpec, RunSpec
 from infra.store import store_format
 from infra.store.settings import Settings
@@ -245,6 +246,7 @@ def _run(spec: RunSpec, *, again: bool) -> int:
             print(f"  {stage:<22} {seconds:8.1f} s saved")
         print(f"  {report.verdict.headline}")
         print("Run it all the same with --again.")
+        _remember(report, page.parent.parent, terminal)
         print(f"report: {page}")
         status = report.verdict.status if spec.candidates else None
         return exit_codes.of_verdict(status, spec.verdict.gate)
@@ -258,6 +260,17 @@ def _run(spec: RunSpec, *, again: bool) -> int:
     prefect_ready = prefect_here.begin(terminal)
     with loading_first(spec, settings):
         return _look_and_run(spec, settings, terminal, prefect_ready)
+
+
+def _remember(report: Report, runs: Path, terminal: Progress) -> None:
+    """Write a run into the history that was ended between its report and that."""
+    from infra.report.trend import rows
+
+    try:
+        if not_exported := rows.record_missing(report, runs):
+            terminal.say(str(not_exported))
+    except AssayError as error:
+        terminal.say(str(error))
 
 
 def _look_and_run(

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from infra.contracts.records import PythonEnvironment, Report
+from infra.store import history
 from tests.prefect_server import ROOT, Databases, Prefect, prefect_server
 from tests.process_marks import INHERITED
 from tests.secret_search import files_with, watched
@@ -170,9 +171,13 @@ def test_a_deployed_run_does_it_all_and_the_next_one_reuses_it(
             env={**prefect.env, "ASSAY_CACHE": str(own_cache)}, capture_output=True,
         )  # fmt: skip
 
+    for name in (history.DATABASE, history.NAME):  # as if it had been ended before it wrote there
+        (runs / name).unlink()
     repeated = command("run", str(later / "spec.json"))
     assert "Nothing changed since run" in repeated.stdout, repeated.stdout + repeated.stderr
     assert repeated.returncode == {"FAIL": 3, "INCONCLUSIVE": 4}[again.verdict.status]
+
+    assert set(pd.read_csv(runs / history.NAME)["run_id"]) == {again.run_id}
 
     verified = command("verify", str(folder))
     assert verified.returncode == 0, verified.stdout + verified.stderr

@@ -42,6 +42,15 @@ def record(report: Report, folder: Path) -> HistoryError | None:
     return history.append(report.run_id, rows_of(report), folder)
 
 
+def record_missing(report: Report, folder: Path) -> HistoryError | None:
+    """Add a run that the history never had: it was ended when it had just written its report.
+
+    Returns, Raises:
+        As of `record`.
+    """
+    return None if history.had(report.run_id, folder) else record(report, folder)
+
+
 def rows_of(report: Report) -> Iterator[dict[str, object]]:
     """Return column → cell of every row; see `history.COLUMNS`."""
     run = _run(report)

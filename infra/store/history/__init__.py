@@ -44,6 +44,7 @@ __all__ = [
     "append",
     "append_rows",
     "exists",
+    "had",
     "opened",
     "read",
     "take_over",
@@ -104,6 +105,16 @@ def take_over(folder: Path) -> HistoryError | None:
 def exists(folder: Path) -> bool:
     """Return whether a folder has a history."""
     return any((folder / name).is_file() for name in (DATABASE, NAME))
+
+
+def had(run_id: str, folder: Path) -> bool:
+    """Return whether a run was ever in the history of a folder.
+
+    Raises:
+        HistoryError: As of `opened`.
+    """
+    with opened(folder) as connection:
+        return run_id in database.runs_of(connection)
 
 
 def read(folder: Path, columns: Sequence[str] | None = None, **where: str) -> pd.DataFrame:
