@@ -132,7 +132,7 @@ def _variables() -> Iterator[None]:
 
 @contextmanager
 def _rest() -> Iterator[None]:
-    before: list[Any] = [sys.stdout, sys.stderr, sys.excepthook]
+    before: list[Any] = [sys.stdout, sys.stderr, sys.excepthook, sys.unraisablehook]
     drawn, place, folder = random.getstate(), locale.setlocale(locale.LC_ALL), os.getcwd()  # noqa: PTH109
     deepest = sys.getrecursionlimit()
     from numpy import random as numbers
@@ -141,7 +141,7 @@ def _rest() -> Iterator[None]:
     try:
         yield
     finally:
-        sys.stdout, sys.stderr, sys.excepthook = before
+        sys.stdout, sys.stderr, sys.excepthook, sys.unraisablehook = before
         sys.setrecursionlimit(deepest)
         random.setstate(drawn)
         numbers.set_state(numpys)

@@ -107,7 +107,8 @@ def state():
     return (signal.getsignal(signal.SIGALRM), signal.getsignal(signal.SIGTERM), os.getcwd(),
             locale.setlocale(locale.LC_ALL), random.getstate(), str(numpy.random.get_state()),
             list(warnings.filters), warnings.showwarning, os.environ.get("VLLM_NEW"),
-            os.environ["HOME"], sys.getrecursionlimit(), sys.excepthook, logging.getLoggerClass())
+            os.environ["HOME"], sys.getrecursionlimit(), sys.excepthook, sys.unraisablehook,
+            logging.getLoggerClass())
 
 class Other(logging.Logger):
     pass
@@ -126,7 +127,7 @@ with undisturbed():
     os.environ["HOME"] = "/nowhere"
     os.environ["OTHERS_OWN"] = "1"
     sys.setrecursionlimit(5000)
-    sys.excepthook = print
+    sys.excepthook = sys.unraisablehook = print
     logging.setLoggerClass(Other)
 assert state() == before, (state(), before)
 assert signal.alarm(0) == 0
