@@ -152,6 +152,7 @@ IN_NO_KEY = {
     "engines.registry": "which engine it is: its own conditions tell",
     "machine.energy": "told of the run that asked, and of none that finds its scores",
     "machine.garbage": "frees memory",
+    "machine.interrupts": "ends the run: of what was asked by then nothing changes",
     "machine.processes": "runs what retrieves, and what that says is part of the rows",
     "machine.ticker": "what is reported",
     "models.hubs": "commits and content are in the key",
