@@ -40,7 +40,6 @@ from infra.contracts import exit_codes
 from infra.contracts.commands import PYTHON
 from infra.contracts.errors import AssayError, NotPassed, PreflightError, SpecError
 from infra.contracts.progress import Progress, Silent
-from infra.contracts.records import Report
 from infra.contracts.specs import EndpointRunSpec, MatrixSpec, RunSpec
 from infra.store import store_format
 from infra.store.settings import Settings
@@ -233,6 +232,7 @@ def _preflight(spec: RunSpec) -> int:
 
 
 def _run(spec: RunSpec, *, again: bool) -> int:
+    from infra.report.trend.rows import record_missing
     from infra.stages.loading import loading_first
     from infra.stages.run_key import finished_run
 
@@ -246,7 +246,8 @@ def _run(spec: RunSpec, *, again: bool) -> int:
             print(f"  {stage:<22} {seconds:8.1f} s saved")
         print(f"  {report.verdict.headline}")
         print("Run it all the same with --again.")
-        _remember(report, page.parent.parent, terminal)
+        if not_added := record_missing(report, page.parent.parent):
+            terminal.say(str(not_added))
         print(f"report: {page}")
         status = report.verdict.status if spec.candidates else None
         return exit_codes.of_verdict(status, spec.verdict.gate)
@@ -260,17 +261,6 @@ def _run(spec: RunSpec, *, again: bool) -> int:
     prefect_ready = prefect_here.begin(terminal)
     with loading_first(spec, settings):
         return _look_and_run(spec, settings, terminal, prefect_ready)
-
-
-def _remember(report: Report, runs: Path, terminal: Progress) -> None:
-    """Write a run into the history that was ended between its report and that."""
-    from infra.report.trend import rows
-
-    try:
-        if not_exported := rows.record_missing(report, runs):
-            terminal.say(str(not_exported))
-    except AssayError as error:
-        terminal.say(str(error))
 
 
 def _look_and_run(

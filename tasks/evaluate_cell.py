@@ -34,6 +34,7 @@ from infra.contracts.specs import CellSpec
 from infra.machine.process_trees import AFTER_GRACE_SECONDS, GRACE_SECONDS
 from infra.machine.processes import environment_of_a_run, tail
 from infra.machine.processes import run as run_process
+from infra.report.trend.rows import record_missing
 from infra.stages.run_key import finished_run, run_key
 from infra.store.content import write_atomically, written_ns
 from infra.store.run_folder import runs_folder
@@ -76,7 +77,10 @@ def evaluate_cell(cell: CellSpec, folder: Path, *, deployed: bool, turn: int = 0
         CellFailed: It came to no result.
     """
     if finished := finished_run(cell.run, Settings()):
-        return outcome(finished[1].with_name("report.json"), reused=True)
+        report, page = finished
+        if not_added := record_missing(report, page.parent.parent):
+            get_run_logger().warning(str(not_added))
+        return outcome(page.with_name("report.json"), reused=True)
     return _by_a_worker(cell, turn) if deployed else _here(cell, folder)
 
 

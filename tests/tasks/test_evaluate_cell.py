@@ -1,4 +1,4 @@
-"""Whether a cell's run that others carry out still does anything."""
+"""How a cell's run is heard of, and how it is ended."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from prefect.client.schemas.objects import FlowRun
 from deployments.recipes import sample
 from infra.contracts.specs.matrix import CellSpec
 from infra.machine import processes
+from infra.store import history
 from tasks import evaluate_cell
 from tasks.evaluate_cell import _here, _last_written
+from tests.infra.made_runs import make_run
 
 
 def test_a_run_is_heard_by_the_newest_file_of_its_folder_whatever_is_removed_meanwhile(
@@ -47,6 +49,18 @@ def test_a_run_is_heard_by_the_newest_file_of_its_folder_whatever_is_removed_mea
 
     monkeypatch.setattr(evaluate_cell, "written_ns", removed)
     assert _last_written(cell, run) == 300
+
+
+def test_a_cell_that_was_done_and_is_in_no_history_gets_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = make_run(tmp_path / "run", rows=20)
+    page = tmp_path / "run" / "report.html"
+    page.with_name("report.json").write_text(report.model_dump_json())
+    monkeypatch.setattr(evaluate_cell, "finished_run", lambda *_: (report, page))
+    cell = CellSpec(model="m", candidate=None, run=sample())
+    assert evaluate_cell.evaluate_cell.fn(cell, tmp_path, deployed=False)
+    assert history.had(report.run_id, tmp_path)
 
 
 def test_a_cell_that_is_ended_may_end_its_engine_first(

@@ -42,13 +42,16 @@ def record(report: Report, folder: Path) -> HistoryError | None:
     return history.append(report.run_id, rows_of(report), folder)
 
 
-def record_missing(report: Report, folder: Path) -> HistoryError | None:
+def record_missing(report: Report, folder: Path) -> Exception | None:
     """Add a run that the history never had: it was ended when it had just written its report.
 
-    Returns, Raises:
-        As of `record`.
+    Returns:
+        Why it could not be added, or the table not be exported. The report stands all the same.
     """
-    return None if history.had(report.run_id, folder) else record(report, folder)
+    try:
+        return None if history.had(report.run_id, folder) else record(report, folder)
+    except (HistoryError, OSError) as error:
+        return error
 
 
 def rows_of(report: Report) -> Iterator[dict[str, object]]:
